@@ -1,0 +1,2 @@
+//! slpo
+fn main(){}
