@@ -1,1 +1,44 @@
-//! Placeholder.
+//! Reverse-mode automatic differentiation, written out by hand and checked in every way there is.
+//!
+//! [`Tensor<B>`] is generic over a [`Backend`], so the same source runs in several numeric worlds:
+//!
+//! | world | for |
+//! |---|---|
+//! | [`Cpu<f32>`](Cpu) | training: SIMD, rayon, matrixmultiply |
+//! | [`Cpu<f64>`](Cpu) | oracles and finite differences |
+//! | [`Cpu<Dual<f64>>`](Dual) | exact forward mode; run under the reverse pass it gives Hessian-vector products |
+//! | [`Reference<T>`](Reference) | the readable twin: every kernel as its formula, no fast path at all |
+//!
+//! ```
+//! use engine::{Cpu, Tensor};
+//! let cpu = Cpu::<f64>::new();
+//! let x = Tensor::parameter(&cpu, &[1.0, 2.0, 3.0], &[3]);
+//! let loss = x.mul(&x).sum_all();
+//! let gradients = loss.backward();
+//! assert_eq!(gradients.of(&x).to_f64(), vec![2.0, 4.0, 6.0]);
+//! ```
+//!
+//! A wrong shape is a programming error and panics in the caller's words; see each method's `# Panics`.
+
+pub mod backend;
+pub mod dual;
+pub mod gradcheck;
+pub mod graph;
+pub mod ops;
+pub mod random;
+pub mod scalar;
+pub mod shape;
+pub mod tape;
+pub mod tensor;
+
+pub use backend::cpu::Cpu;
+pub use backend::reference::Reference;
+pub use backend::{AdamwStep, Backend};
+pub use dual::Dual;
+pub use ops::attention::Segments;
+pub use ops::checkpoint::checkpoint;
+pub use ops::rope::{Pairing, RotaryTable};
+pub use random::Generator;
+pub use scalar::Scalar;
+pub use tape::{Gradients, no_grad};
+pub use tensor::Tensor;

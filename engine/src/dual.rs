@@ -1,0 +1,211 @@
+//! Dual numbers a + bε with ε² = 0: exact forward-mode differentiation by arithmetic alone.
+//!
+//! f(a + bε) = f(a) + f′(a)·b·ε, so running any op on duals carries the directional derivative b ↦ Jb beside the value. Duals of duals
+//! give second derivatives; duals under the reverse pass give Hessian-vector products.
+
+use crate::scalar::{Scalar, Strides};
+use std::cmp::Ordering;
+use std::fmt;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
+
+/// `real + tangent·ε`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dual<T> {
+    /// The value.
+    pub real: T,
+    /// The derivative of the value in the direction under study.
+    pub tangent: T,
+}
+
+impl<T: Scalar> Dual<T> {
+    /// real + tangent·ε.
+    #[inline(always)]
+    pub fn new(real: T, tangent: T) -> Self {
+        Self { real, tangent }
+    }
+    /// f(a) + f′(a)·b·ε from the value f(a) and the slope f′(a). A zero tangent stays zero even where the slope is infinite.
+    #[inline(always)]
+    fn chain(self, value: T, slope: T) -> Self {
+        let tangent = if self.tangent == T::zero() { T::zero() } else { slope * self.tangent };
+        Self { real: value, tangent }
+    }
+}
+
+impl<T: Scalar> fmt::Display for Dual<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} + {}ε", self.real, self.tangent)
+    }
+}
+impl<T: Scalar> PartialEq for Dual<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.real == other.real
+    }
+}
+impl<T: Scalar> PartialOrd for Dual<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.real.partial_cmp(&other.real)
+    }
+}
+impl<T: Scalar> Add for Dual<T> {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, o: Self) -> Self {
+        Self::new(self.real + o.real, self.tangent + o.tangent)
+    }
+}
+impl<T: Scalar> Sub for Dual<T> {
+    type Output = Self;
+    #[inline(always)]
+    fn sub(self, o: Self) -> Self {
+        Self::new(self.real - o.real, self.tangent - o.tangent)
+    }
+}
+impl<T: Scalar> Mul for Dual<T> {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, o: Self) -> Self {
+        Self::new(self.real * o.real, self.real * o.tangent + self.tangent * o.real)
+    }
+}
+impl<T: Scalar> Div for Dual<T> {
+    type Output = Self;
+    #[inline(always)]
+    fn div(self, o: Self) -> Self {
+        let quotient = self.real / o.real;
+        Self::new(quotient, (self.tangent - quotient * o.tangent) / o.real)
+    }
+}
+impl<T: Scalar> Neg for Dual<T> {
+    type Output = Self;
+    #[inline(always)]
+    fn neg(self) -> Self {
+        Self::new(-self.real, -self.tangent)
+    }
+}
+impl<T: Scalar> AddAssign for Dual<T> {
+    #[inline(always)]
+    fn add_assign(&mut self, o: Self) {
+        *self = *self + o;
+    }
+}
+impl<T: Scalar> SubAssign for Dual<T> {
+    #[inline(always)]
+    fn sub_assign(&mut self, o: Self) {
+        *self = *self - o;
+    }
+}
+impl<T: Scalar> MulAssign for Dual<T> {
+    #[inline(always)]
+    fn mul_assign(&mut self, o: Self) {
+        *self = *self * o;
+    }
+}
+impl<T: Scalar> Sum for Dual<T> {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::zero(), |a, b| a + b)
+    }
+}
+
+impl<T: Scalar> Scalar for Dual<T> {
+    const NAME: &'static str = "dual";
+    const UNIT_ROUNDOFF: f64 = T::UNIT_ROUNDOFF;
+
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        Self::new(T::from_f64(x), T::zero())
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self.real.to_f64()
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        let y = self.real.exp();
+        self.chain(y, y)
+    }
+    #[inline(always)]
+    fn exp_m1(self) -> Self {
+        self.chain(self.real.exp_m1(), self.real.exp())
+    }
+    #[inline(always)]
+    fn ln(self) -> Self {
+        self.chain(self.real.ln(), T::one() / self.real)
+    }
+    #[inline(always)]
+    fn ln_1p(self) -> Self {
+        self.chain(self.real.ln_1p(), T::one() / (T::one() + self.real))
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        let y = self.real.sqrt();
+        self.chain(y, T::from_f64(0.5) / y)
+    }
+    #[inline(always)]
+    fn powf(self, p: f64) -> Self {
+        self.chain(self.real.powf(p), T::from_f64(p) * self.real.powf(p - 1.0))
+    }
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        let y = self.real.tanh();
+        self.chain(y, T::one() - y * y)
+    }
+    #[inline(always)]
+    fn erf(self) -> Self {
+        let slope = T::from_f64(std::f64::consts::FRAC_2_SQRT_PI) * (-(self.real * self.real)).exp();
+        self.chain(self.real.erf(), slope)
+    }
+
+    /// (A + A′ε)(B + B′ε) = AB + (AB′ + A′B)ε: three products of the parts.
+    unsafe fn gemm(
+        m: usize,
+        k: usize,
+        n: usize,
+        a: *const Self,
+        a_strides: Strides,
+        b: *const Self,
+        b_strides: Strides,
+        beta: Self,
+        c: *mut Self,
+        c_strides: Strides,
+    ) {
+        // SAFETY: the caller promises that every element of a, b and c reached through the strides is valid.
+        unsafe {
+            let (a_real, a_tangent) = split(m, k, a, a_strides);
+            let (b_real, b_tangent) = split(k, n, b, b_strides);
+            let product = |x: &[T], y: &[T], beta: T, out: &mut [T]| {
+                let (row_x, row_y, row_out) = ((k as isize, 1), (n as isize, 1), (n as isize, 1));
+                T::gemm(m, k, n, x.as_ptr(), row_x, y.as_ptr(), row_y, beta, out.as_mut_ptr(), row_out);
+            };
+            let (mut real, mut tangent) = (vec![T::zero(); m * n], vec![T::zero(); m * n]);
+            product(&a_real, &b_real, T::zero(), &mut real);
+            product(&a_real, &b_tangent, T::zero(), &mut tangent);
+            product(&a_tangent, &b_real, T::one(), &mut tangent);
+            for i in 0..m {
+                for j in 0..n {
+                    let out = c.offset(i as isize * c_strides.0 + j as isize * c_strides.1);
+                    let product = Self::new(real[i * n + j], tangent[i * n + j]);
+                    *out = if beta == Self::zero() { product } else { beta * *out + product };
+                }
+            }
+        }
+    }
+}
+
+/// The real and tangent parts of a strided matrix, each in row-major order.
+///
+/// # Safety
+/// Every element reached through the strides must be valid for reading.
+unsafe fn split<T: Scalar>(rows: usize, columns: usize, a: *const Dual<T>, strides: Strides) -> (Vec<T>, Vec<T>) {
+    let mut real = Vec::with_capacity(rows * columns);
+    let mut tangent = Vec::with_capacity(rows * columns);
+    for i in 0..rows as isize {
+        for j in 0..columns as isize {
+            // SAFETY: (i, j) is inside the matrix that the caller vouches for.
+            let element = unsafe { *a.offset(i * strides.0 + j * strides.1) };
+            real.push(element.real);
+            tangent.push(element.tangent);
+        }
+    }
+    (real, tangent)
+}

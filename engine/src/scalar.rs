@@ -1,0 +1,244 @@
+//! The element types a tensor may hold: `f32`, `f64` and dual numbers, behind one trait.
+//!
+//! Everything an op computes on one element is written against [`Scalar`], so the same formula serves training, the f64 reference
+//! and exact forward mode. The stable forms (sigmoid, softplus, log1mexp …) live here once, for every type.
+
+use std::fmt::{Debug, Display};
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
+
+/// Strides of a matrix in elements: (between rows, between columns).
+pub type Strides = (isize, isize);
+
+/// A real number, possibly with a tangent. Comparisons look at the real part only.
+pub trait Scalar:
+    Copy
+    + Default
+    + Debug
+    + Display
+    + PartialOrd
+    + Send
+    + Sync
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + Sum
+    + 'static
+{
+    /// The type's name in messages, such as `f32`.
+    const NAME: &'static str;
+    /// The unit round-off u of the real part: 2⁻²⁴ for f32, 2⁻⁵³ for f64. Every rounding errs by a factor within 1 ± u.
+    const UNIT_ROUNDOFF: f64;
+
+    /// The nearest value, with tangent zero.
+    fn from_f64(x: f64) -> Self;
+    /// The real part.
+    fn to_f64(self) -> f64;
+    /// e^x.
+    fn exp(self) -> Self;
+    /// e^x − 1, accurate near zero.
+    fn exp_m1(self) -> Self;
+    /// ln x.
+    fn ln(self) -> Self;
+    /// ln(1 + x), accurate near zero.
+    fn ln_1p(self) -> Self;
+    /// √x.
+    fn sqrt(self) -> Self;
+    /// x^p for a constant p.
+    fn powf(self, p: f64) -> Self;
+    /// tanh x.
+    fn tanh(self) -> Self;
+    /// erf x = 2/√π ∫₀ˣ e^{−t²} dt.
+    fn erf(self) -> Self;
+
+    /// C ← A·B + βC, with A (m × k), B (k × n) and C (m × n) given by pointers and strides in elements.
+    ///
+    /// # Safety
+    /// Every element reached through a pointer and its strides must be valid for reading (and, for `c`, for writing), and
+    /// nothing else may touch the elements of `c` meanwhile. With β = 0 the old contents of `c` are not read.
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn gemm(
+        m: usize,
+        k: usize,
+        n: usize,
+        a: *const Self,
+        a_strides: Strides,
+        b: *const Self,
+        b_strides: Strides,
+        beta: Self,
+        c: *mut Self,
+        c_strides: Strides,
+    );
+
+    /// A buffer of `len` elements with unspecified contents, recycled where the type keeps a pool.
+    fn allocate(len: usize) -> Vec<Self> {
+        vec![Self::default(); len]
+    }
+    /// Gives a buffer back to the pool, where the type keeps one.
+    fn recycle(_buffer: Vec<Self>) {}
+
+    /// 0.
+    #[inline(always)]
+    fn zero() -> Self {
+        Self::from_f64(0.0)
+    }
+    /// 1.
+    #[inline(always)]
+    fn one() -> Self {
+        Self::from_f64(1.0)
+    }
+    /// −∞.
+    #[inline(always)]
+    fn neg_infinity() -> Self {
+        Self::from_f64(f64::NEG_INFINITY)
+    }
+    /// |x|; at zero the derivative is taken as +1.
+    #[inline(always)]
+    fn abs(self) -> Self {
+        if self < Self::zero() { -self } else { self }
+    }
+    /// The larger of two, the first where they tie; a NaN in either is kept.
+    #[inline(always)]
+    fn maximum(self, other: Self) -> Self {
+        if other > self || other.is_nan() { other } else { self }
+    }
+    /// Is the real part NaN?
+    #[inline(always)]
+    #[allow(clippy::eq_op)]
+    fn is_nan(self) -> bool {
+        self != self
+    }
+    /// Is the real part neither infinite nor NaN?
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        self.to_f64().is_finite()
+    }
+    /// σ(x) = 1/(1 + e^{−x}), formed from e^{−|x|} so that it overflows nowhere.
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        let e = (-self.abs()).exp();
+        let numerator = if self < Self::zero() { e } else { Self::one() };
+        numerator / (Self::one() + e)
+    }
+    /// ln(1 + e^x) = max(x, 0) + ln(1 + e^{−|x|}).
+    #[inline(always)]
+    fn softplus(self) -> Self {
+        let positive = if self < Self::zero() { Self::zero() } else { self };
+        positive + (-self.abs()).exp().ln_1p()
+    }
+    /// ln(1 − e^x) for x ≤ 0: ln(−expm1 x) above −ln 2, ln1p(−e^x) below (Mächler 2012, eq. 7).
+    #[inline(always)]
+    fn log1mexp(self) -> Self {
+        if self > Self::from_f64(-std::f64::consts::LN_2) { (-self.exp_m1()).ln() } else { (-self.exp()).ln_1p() }
+    }
+}
+
+macro_rules! float_methods {
+    ($float:ty) => {
+        #[inline(always)]
+        fn from_f64(x: f64) -> Self {
+            x as $float
+        }
+        #[inline(always)]
+        fn to_f64(self) -> f64 {
+            self as f64
+        }
+        #[inline(always)]
+        fn exp_m1(self) -> Self {
+            <$float>::exp_m1(self)
+        }
+        #[inline(always)]
+        fn ln(self) -> Self {
+            <$float>::ln(self)
+        }
+        #[inline(always)]
+        fn ln_1p(self) -> Self {
+            <$float>::ln_1p(self)
+        }
+        #[inline(always)]
+        fn sqrt(self) -> Self {
+            <$float>::sqrt(self)
+        }
+        #[inline(always)]
+        fn powf(self, p: f64) -> Self {
+            <$float>::powf(self, p as $float)
+        }
+        fn allocate(len: usize) -> Vec<Self> {
+            Self::pool().take(len)
+        }
+        fn recycle(buffer: Vec<Self>) {
+            Self::pool().give(buffer)
+        }
+    };
+}
+
+impl Scalar for f32 {
+    const NAME: &'static str = "f32";
+    const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
+    float_methods!(f32);
+    #[inline(always)]
+    fn exp(self) -> Self {
+        crate::backend::cpu::vector_math::exp(self)
+    }
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        crate::backend::cpu::vector_math::tanh(self)
+    }
+    #[inline(always)]
+    fn erf(self) -> Self {
+        libm::erff(self)
+    }
+    unsafe fn gemm(
+        m: usize,
+        k: usize,
+        n: usize,
+        a: *const Self,
+        (rsa, csa): Strides,
+        b: *const Self,
+        (rsb, csb): Strides,
+        beta: Self,
+        c: *mut Self,
+        (rsc, csc): Strides,
+    ) {
+        // SAFETY: the caller's promise is matrixmultiply's requirement.
+        unsafe { matrixmultiply::sgemm(m, k, n, 1.0, a, rsa, csa, b, rsb, csb, beta, c, rsc, csc) }
+    }
+}
+
+impl Scalar for f64 {
+    const NAME: &'static str = "f64";
+    const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 53) as f64;
+    float_methods!(f64);
+    #[inline(always)]
+    fn exp(self) -> Self {
+        f64::exp(self)
+    }
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        f64::tanh(self)
+    }
+    #[inline(always)]
+    fn erf(self) -> Self {
+        libm::erf(self)
+    }
+    unsafe fn gemm(
+        m: usize,
+        k: usize,
+        n: usize,
+        a: *const Self,
+        (rsa, csa): Strides,
+        b: *const Self,
+        (rsb, csb): Strides,
+        beta: Self,
+        c: *mut Self,
+        (rsc, csc): Strides,
+    ) {
+        // SAFETY: the caller's promise is matrixmultiply's requirement.
+        unsafe { matrixmultiply::dgemm(m, k, n, 1.0, a, rsa, csa, b, rsb, csb, beta, c, rsc, csc) }
+    }
+}
