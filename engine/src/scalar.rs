@@ -169,10 +169,10 @@ macro_rules! float_methods {
             <$float>::powf(self, p as $float)
         }
         fn allocate(len: usize) -> Vec<Self> {
-            Self::pool().take(len)
+            <Self as crate::backend::cpu::pool::Pooled>::pool().take(len)
         }
         fn recycle(buffer: Vec<Self>) {
-            Self::pool().give(buffer)
+            <Self as crate::backend::cpu::pool::Pooled>::pool().give(buffer)
         }
     };
 }

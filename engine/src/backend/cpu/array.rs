@@ -1,0 +1,125 @@
+//! The storage of the CPU backends: an ndarray whose buffer goes back to the pool when its last owner lets go, and the views on it.
+
+use crate::scalar::Scalar;
+use ndarray::{ArcArray, ArrayViewD, Axis, IxDyn, Slice};
+use std::borrow::Cow;
+
+/// A shared, strided n-dimensional array.
+#[derive(Clone)]
+pub struct CpuArray<T: Scalar>(ArcArray<T, IxDyn>);
+
+impl<T: Scalar> Drop for CpuArray<T> {
+    fn drop(&mut self) {
+        if self.0.len() < 64 {
+            return;
+        }
+        let array = std::mem::replace(&mut self.0, ArcArray::from_shape_vec(IxDyn(&[0]), Vec::new()).expect("an empty array"));
+        if let Ok(owned) = array.try_into_owned_nocopy() {
+            T::recycle(owned.into_raw_vec_and_offset().0);
+        }
+    }
+}
+
+impl<T: Scalar> CpuArray<T> {
+    /// An array from its elements in row-major order.
+    pub fn from_vec(data: Vec<T>, shape: &[usize]) -> Self {
+        let array = ArcArray::from_shape_vec(IxDyn(shape), data);
+        Self(array.unwrap_or_else(|_| panic!("an array of shape {shape:?} from another number of elements")))
+    }
+
+    /// Every element equal.
+    pub fn full(value: T, shape: &[usize]) -> Self {
+        let mut data = T::allocate(crate::shape::count(shape));
+        data.fill(value);
+        Self::from_vec(data, shape)
+    }
+
+    /// The extents of the axes.
+    pub fn shape(&self) -> &[usize] {
+        self.0.shape()
+    }
+    /// The strides of the axes, in elements.
+    pub fn strides(&self) -> &[isize] {
+        self.0.strides()
+    }
+    /// The first element.
+    pub fn as_ptr(&self) -> *const T {
+        self.0.as_ptr()
+    }
+    /// The array as an ndarray view.
+    pub fn view(&self) -> ArrayViewD<'_, T> {
+        self.0.view()
+    }
+    /// The elements in row-major order, borrowed where they lie so.
+    pub fn elements(&self) -> Cow<'_, [T]> {
+        match self.0.as_slice() {
+            Some(slice) => Cow::Borrowed(slice),
+            None => Cow::Owned(super::elementwise::copy(self)),
+        }
+    }
+    /// The elements in row-major order as the only owner: taken where nothing else shares the storage, copied otherwise.
+    pub fn into_owned_elements(self) -> Vec<T> {
+        let mut this = self;
+        if this.0.as_slice().is_some() {
+            let array = std::mem::replace(&mut this.0, ArcArray::from_shape_vec(IxDyn(&[0]), Vec::new()).expect("an empty array"));
+            let count = array.len();
+            match array.try_into_owned_nocopy() {
+                Ok(owned) => {
+                    let (data, offset) = owned.into_raw_vec_and_offset();
+                    if data.len() == count {
+                        return data;
+                    }
+                    let start = offset.unwrap_or(0);
+                    return data[start..start + count].to_vec();
+                }
+                Err(shared) => this.0 = shared,
+            }
+        }
+        super::elementwise::copy(&this)
+    }
+
+    /// The same elements in row-major order under another shape.
+    pub fn reshape(&self, shape: &[usize]) -> Self {
+        if self.0.is_standard_layout() {
+            let array = self.0.clone().into_shape_with_order(IxDyn(shape));
+            return Self(array.unwrap_or_else(|_| panic!("reshape: {:?} does not have as many elements as {shape:?}", self.shape())));
+        }
+        Self::from_vec(super::elementwise::copy(self), shape)
+    }
+    /// A view whose axis i is axis `axes[i]`.
+    pub fn permute(&self, axes: &[usize]) -> Self {
+        Self(self.0.clone().permuted_axes(IxDyn(axes)))
+    }
+    /// A view of part of an axis.
+    pub fn slice(&self, axis: usize, start: usize, end: usize) -> Self {
+        let mut array = self.0.clone();
+        array.slice_axis_inplace(Axis(axis), Slice::from(start..end));
+        Self(array)
+    }
+    /// The elements repeated along axes of extent 1 and new leading axes.
+    pub fn broadcast_to(&self, shape: &[usize]) -> Self {
+        if self.shape() == shape {
+            return self.clone();
+        }
+        let view = self.0.broadcast(IxDyn(shape)).unwrap_or_else(|| panic!("{:?} does not broadcast to {shape:?}", self.shape()));
+        let strides: Vec<isize> = view.strides().to_vec();
+        let mut data = T::allocate(crate::shape::count(shape));
+        super::elementwise::strided_copy(self.as_ptr(), shape, &strides, &mut data);
+        Self::from_vec(data, shape)
+    }
+    /// Arrays laid one after another along an axis.
+    pub fn concat(parts: &[&Self], axis: usize) -> Self {
+        let extent = parts.iter().map(|p| p.shape()[axis]).sum();
+        let shape = crate::shape::with_axis(parts[0].shape(), axis, extent);
+        let (outer, _, inner) = crate::shape::around(&shape, axis);
+        let elements: Vec<Cow<'_, [T]>> = parts.iter().map(|p| p.elements()).collect();
+        let mut data = Vec::with_capacity(outer * extent * inner);
+        for block in 0..outer {
+            for (part, elements) in parts.iter().zip(&elements) {
+                let width = part.shape()[axis] * inner;
+                data.extend_from_slice(&elements[block * width..(block + 1) * width]);
+            }
+        }
+        Self::from_vec(data, &shape)
+    }
+}

@@ -1,0 +1,337 @@
+//! Causal grouped-query attention in blocks with online softmax: scores exist for one block of queries and keys at a time, blocks above
+//! the diagonal are skipped, and the backward pass recomputes them. The readable twin is `ops::attention::reference_forward`.
+
+use super::array::CpuArray;
+use super::reduce::{row_dot, row_max, row_sum};
+use super::simd::vectorised;
+use crate::ops::attention::Segments;
+use crate::scalar::Scalar;
+use rayon::prelude::*;
+
+/// Queries and keys of one block of scores.
+const QUERIES: usize = 64;
+const KEYS: usize = 256;
+
+/// The extents of one call, and a segment's place in it.
+struct Layout<'a> {
+    heads: usize,
+    kv_heads: usize,
+    width: usize,
+    scale: f64,
+    segments: &'a Segments,
+}
+
+/// One matrix of a head: rows of `width` elements, `stride` apart.
+#[derive(Clone, Copy)]
+struct Head<T> {
+    start: *mut T,
+    stride: isize,
+}
+
+impl<T> Head<T> {
+    /// # Safety
+    /// Row `row` must be inside the array.
+    unsafe fn row(self, row: usize) -> *mut T {
+        // SAFETY: the caller's promise.
+        unsafe { self.start.offset(row as isize * self.stride) }
+    }
+}
+
+/// A base pointer that may go to other threads; tasks touch disjoint rows of disjoint heads.
+#[derive(Clone, Copy)]
+struct Base<T>(*mut T);
+// SAFETY: tasks write disjoint elements, and read only what no task writes.
+unsafe impl<T: Send> Send for Base<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Base<T> {}
+
+impl<T> Base<T> {
+    /// The rows of head `head` of `heads`, from token `token` on.
+    ///
+    /// # Safety
+    /// The token and the head must be inside the array.
+    unsafe fn head(self, token: usize, heads: usize, head: usize, width: usize) -> Head<T> {
+        // SAFETY: the caller's promise.
+        Head { start: unsafe { self.0.add((token * heads + head) * width) }, stride: (heads * width) as isize }
+    }
+}
+
+/// The blocks of one segment: for each block of queries the range of keys that any of them sees.
+struct Blocks {
+    queries: usize,
+    shift: usize,
+    window: usize,
+}
+
+impl Blocks {
+    fn of(segments: &Segments, segment: usize) -> (usize, usize, usize, Self) {
+        let (q, k) = (segments.queries(segment), segments.keys(segment));
+        let window = segments.window().unwrap_or(usize::MAX);
+        (q.start, k.start, k.len(), Self { queries: q.len(), shift: k.len() - q.len(), window })
+    }
+    /// The keys that query `i` sees.
+    fn seen(&self, i: usize) -> (usize, usize) {
+        let end = i + self.shift + 1;
+        (end.saturating_sub(self.window), end)
+    }
+    /// (first query, query count, first key, key count) of every block that is not all masked, for one block of queries.
+    fn key_blocks(&self, first: usize) -> (usize, impl Iterator<Item = (usize, usize)> + use<>) {
+        let count = QUERIES.min(self.queries - first);
+        let start = self.seen(first).0 / KEYS * KEYS;
+        let end = self.seen(first + count - 1).1;
+        (count, (start..end).step_by(KEYS).map(move |k| (k, KEYS.min(end - k))))
+    }
+    /// The part of a key block that query `i` sees, as indices into the block.
+    fn visible(&self, i: usize, first_key: usize, key_count: usize) -> (usize, usize) {
+        let (start, end) = self.seen(i);
+        (start.saturating_sub(first_key).min(key_count), end.saturating_sub(first_key).min(key_count))
+    }
+}
+
+/// The output [N, H, D] and the logsumexp of the scores [N, H].
+pub fn forward<T: Scalar>(
+    q: &CpuArray<T>,
+    k: &CpuArray<T>,
+    v: &CpuArray<T>,
+    segments: &Segments,
+    scale: f64,
+) -> (CpuArray<T>, CpuArray<T>) {
+    let (n, heads, width) = (q.shape()[0], q.shape()[1], q.shape()[2]);
+    let layout = Layout { heads, kv_heads: k.shape()[1], width, scale, segments };
+    let (q_elements, k_elements, v_elements) = (q.elements(), k.elements(), v.elements());
+    let mut output = T::allocate(n * heads * width);
+    let mut logsumexp = T::allocate(n * heads);
+    let base = |elements: &[T]| Base(elements.as_ptr().cast_mut());
+    let inputs = (base(&q_elements), base(&k_elements), base(&v_elements));
+    let outputs = (Base(output.as_mut_ptr()), Base(logsumexp.as_mut_ptr()));
+    (0..segments.len() * heads).into_par_iter().for_each(|task| {
+        // SAFETY: each task writes the rows of its own segment and head.
+        unsafe { forward_head(&layout, task / heads, task % heads, inputs, outputs) }
+    });
+    (CpuArray::from_vec(output, &[n, heads, width]), CpuArray::from_vec(logsumexp, &[n, heads]))
+}
+
+/// # Safety
+/// The pointers must be those of arrays laid out as `layout` says; nothing else may touch this segment's rows of this head.
+unsafe fn forward_head<T: Scalar>(
+    layout: &Layout<'_>,
+    segment: usize,
+    head: usize,
+    (q, k, v): (Base<T>, Base<T>, Base<T>),
+    (output, logsumexp): (Base<T>, Base<T>),
+) {
+    let (heads, width, scale) = (layout.heads, layout.width, T::from_f64(layout.scale));
+    let kv_head = head * layout.kv_heads / heads;
+    let (first_query, first_key, _, blocks) = Blocks::of(layout.segments, segment);
+    let mut scores = vec![T::zero(); QUERIES * KEYS];
+    // SAFETY: every row that is touched lies in this segment, by the construction of `blocks`.
+    unsafe {
+        let (q, o) = (q.head(first_query, heads, head, width), output.head(first_query, heads, head, width));
+        let (k, v) = (k.head(first_key, layout.kv_heads, kv_head, width), v.head(first_key, layout.kv_heads, kv_head, width));
+        for first in (0..blocks.queries).step_by(QUERIES) {
+            let (count, key_blocks) = blocks.key_blocks(first);
+            let (mut maximum, mut total) = ([T::neg_infinity(); QUERIES], [T::zero(); QUERIES]);
+            let mut beta = T::zero();
+            for (key, keys) in key_blocks {
+                let out = (scores.as_mut_ptr(), (keys as isize, 1));
+                T::gemm(count, width, keys, q.row(first), (q.stride, 1), k.row(key), (1, k.stride), T::zero(), out.0, out.1);
+                for i in 0..count {
+                    let row = &mut scores[i * keys..(i + 1) * keys];
+                    let (from, to) = blocks.visible(first + i, key, keys);
+                    let correction = online_softmax_row(row, (from, to), scale, &mut maximum[i], &mut total[i]);
+                    if beta != T::zero() {
+                        scale_row(std::slice::from_raw_parts_mut(o.row(first + i), width), correction);
+                    }
+                }
+                T::gemm(count, keys, width, out.0, out.1, v.row(key), (v.stride, 1), beta, o.row(first), (o.stride, 1));
+                beta = T::one();
+            }
+            for i in 0..count {
+                scale_row(std::slice::from_raw_parts_mut(o.row(first + i), width), T::one() / total[i]);
+                *logsumexp.0.add((first_query + first + i) * heads + head) = maximum[i] + total[i].ln();
+            }
+        }
+    }
+}
+
+/// Turns scores into e^{scale·s − m} with m the running maximum, zero where masked; returns the factor for what was summed before.
+fn online_softmax_row<T: Scalar>(row: &mut [T], (from, to): (usize, usize), scale: T, maximum: &mut T, total: &mut T) -> T {
+    row[..from].fill(T::zero());
+    row[to..].fill(T::zero());
+    let visible = &mut row[from..to];
+    if visible.is_empty() {
+        return T::one();
+    }
+    vectorised(
+        #[inline(always)]
+        || {
+            visible.iter_mut().for_each(|s| *s *= scale);
+            let m = maximum.maximum(row_max(visible));
+            visible.iter_mut().for_each(|s| *s = (*s - m).exp());
+            let correction = (*maximum - m).exp();
+            *total = *total * correction + row_sum(visible);
+            *maximum = m;
+            correction
+        },
+    )
+}
+
+fn scale_row<T: Scalar>(row: &mut [T], factor: T) {
+    row.iter_mut().for_each(|x| *x *= factor);
+}
+
+/// (q̄, k̄, v̄) from the output and the logsumexp of the forward pass.
+#[allow(clippy::too_many_arguments)]
+pub fn vjp<T: Scalar>(
+    q: &CpuArray<T>,
+    k: &CpuArray<T>,
+    v: &CpuArray<T>,
+    output: &CpuArray<T>,
+    logsumexp: &CpuArray<T>,
+    cotangent: &CpuArray<T>,
+    segments: &Segments,
+    scale: f64,
+) -> (CpuArray<T>, CpuArray<T>, CpuArray<T>) {
+    let (heads, width, kv_heads) = (q.shape()[1], q.shape()[2], k.shape()[1]);
+    let layout = Layout { heads, kv_heads, width, scale, segments };
+    let inputs = [q, k, v, output, logsumexp, cotangent].map(CpuArray::elements);
+    let inputs = Inputs {
+        q: Base(inputs[0].as_ptr().cast_mut()),
+        k: Base(inputs[1].as_ptr().cast_mut()),
+        v: Base(inputs[2].as_ptr().cast_mut()),
+        output: &inputs[3],
+        logsumexp: &inputs[4],
+        cotangent: &inputs[5],
+    };
+    let mut results = [q, k, v].map(|x| {
+        let mut data = T::allocate(x.view().len());
+        data.fill(T::zero());
+        data
+    });
+    let bases: [Base<T>; 3] = std::array::from_fn(|i| Base(results[i].as_mut_ptr()));
+    (0..segments.len() * kv_heads).into_par_iter().for_each(|task| {
+        // SAFETY: each task writes the rows of its own segment, key head and the query heads that use it.
+        unsafe { vjp_kv_head(&layout, task / kv_heads, task % kv_heads, &inputs, bases) }
+    });
+    let [q_bar, k_bar, v_bar] = results;
+    (CpuArray::from_vec(q_bar, q.shape()), CpuArray::from_vec(k_bar, k.shape()), CpuArray::from_vec(v_bar, v.shape()))
+}
+
+/// What the backward pass reads.
+struct Inputs<'a, T> {
+    q: Base<T>,
+    k: Base<T>,
+    v: Base<T>,
+    output: &'a [T],
+    logsumexp: &'a [T],
+    cotangent: &'a [T],
+}
+
+/// # Safety
+/// As [`forward_head`], for the rows of this segment in k̄ and v̄ of `kv_head` and in q̄ of the query heads that use it.
+unsafe fn vjp_kv_head<T: Scalar>(layout: &Layout<'_>, segment: usize, kv_head: usize, inputs: &Inputs<'_, T>, bars: [Base<T>; 3]) {
+    let (heads, width, kv_heads) = (layout.heads, layout.width, layout.kv_heads);
+    let (first_query, first_key, _, blocks) = Blocks::of(layout.segments, segment);
+    let group = heads / kv_heads;
+    let mut p = vec![T::zero(); QUERIES * KEYS];
+    let mut p_bar = vec![T::zero(); QUERIES * KEYS];
+    // SAFETY: every row that is touched lies in this segment, by the construction of `blocks`.
+    unsafe {
+        let [k_head, v_head] = [inputs.k, inputs.v].map(|x| x.head(first_key, kv_heads, kv_head, width));
+        let [k_bar, v_bar] = [bars[1], bars[2]].map(|x| x.head(first_key, kv_heads, kv_head, width));
+        for head in kv_head * group..(kv_head + 1) * group {
+            let [q, q_bar] = [inputs.q, bars[0]].map(|x| x.head(first_query, heads, head, width));
+            let o_bar = Base(inputs.cotangent.as_ptr().cast_mut()).head(first_query, heads, head, width);
+            for first in (0..blocks.queries).step_by(QUERIES) {
+                let (count, key_blocks) = blocks.key_blocks(first);
+                let deltas: [T; QUERIES] =
+                    std::array::from_fn(|i| if i < count { inputs.delta(layout, first_query + first + i, head) } else { T::zero() });
+                for (key, keys) in key_blocks {
+                    let block = (keys as isize, 1);
+                    let (ps, p_bars) = (p.as_mut_ptr(), p_bar.as_mut_ptr());
+                    T::gemm(count, width, keys, q.row(first), (q.stride, 1), k_head.row(key), (1, k_head.stride), T::zero(), ps, block);
+                    T::gemm(
+                        count,
+                        width,
+                        keys,
+                        o_bar.row(first),
+                        (o_bar.stride, 1),
+                        v_head.row(key),
+                        (1, v_head.stride),
+                        T::zero(),
+                        p_bars,
+                        block,
+                    );
+                    for i in 0..count {
+                        let lse = inputs.logsumexp[(first_query + first + i) * heads + head];
+                        let rows = (&mut p[i * keys..(i + 1) * keys], &mut p_bar[i * keys..(i + 1) * keys]);
+                        score_cotangents(rows, blocks.visible(first + i, key, keys), T::from_f64(layout.scale), lse, deltas[i]);
+                    }
+                    let transposed = (1, keys as isize);
+                    T::gemm(
+                        keys,
+                        count,
+                        width,
+                        ps,
+                        transposed,
+                        o_bar.row(first),
+                        (o_bar.stride, 1),
+                        T::one(),
+                        v_bar.row(key),
+                        (v_bar.stride, 1),
+                    );
+                    T::gemm(
+                        keys,
+                        count,
+                        width,
+                        p_bars,
+                        transposed,
+                        q.row(first),
+                        (q.stride, 1),
+                        T::one(),
+                        k_bar.row(key),
+                        (k_bar.stride, 1),
+                    );
+                    T::gemm(
+                        count,
+                        keys,
+                        width,
+                        p_bars,
+                        block,
+                        k_head.row(key),
+                        (k_head.stride, 1),
+                        T::one(),
+                        q_bar.row(first),
+                        (q_bar.stride, 1),
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl<T: Scalar> Inputs<'_, T> {
+    /// δ = Σ_d ō_d·o_d for one query and head.
+    fn delta(&self, layout: &Layout<'_>, query: usize, head: usize) -> T {
+        let start = (query * layout.heads + head) * layout.width;
+        row_dot(&self.cotangent[start..start + layout.width], &self.output[start..start + layout.width])
+    }
+}
+
+/// Turns raw scores into p = e^{scale·s − lse} and p̄ into s̄ = scale·p∘(p̄ − δ); both zero where masked.
+fn score_cotangents<T: Scalar>((p, p_bar): (&mut [T], &mut [T]), (from, to): (usize, usize), scale: T, lse: T, delta: T) {
+    for masked in [&mut *p, &mut *p_bar] {
+        masked[..from].fill(T::zero());
+        masked[to..].fill(T::zero());
+    }
+    let (p, p_bar) = (&mut p[from..to], &mut p_bar[from..to]);
+    vectorised(
+        #[inline(always)]
+        || {
+            for (p, p_bar) in p.iter_mut().zip(p_bar) {
+                *p = (*p * scale - lse).exp();
+                *p_bar = *p * (*p_bar - delta) * scale;
+            }
+        },
+    );
+}

@@ -1,0 +1,52 @@
+//! Gathering and scattering by integer indices.
+
+use super::array::CpuArray;
+use crate::scalar::Scalar;
+use rayon::prelude::*;
+
+/// Rows of a table [V, D] at N indices.
+pub fn gather_rows<T: Scalar>(table: &CpuArray<T>, rows: &[u32]) -> CpuArray<T> {
+    let width = table.shape()[1];
+    let elements = table.elements();
+    let mut out = T::allocate(rows.len() * width);
+    for (out, &row) in out.chunks_exact_mut(width.max(1)).zip(rows) {
+        out.copy_from_slice(&elements[row as usize * width..][..width]);
+    }
+    CpuArray::from_vec(out, &[rows.len(), width])
+}
+
+/// Adds row n of x [N, D] to row `rows[n]` of the result, in order of n.
+pub fn scatter_add_rows<T: Scalar>(x: &CpuArray<T>, rows: &[u32], row_count: usize) -> CpuArray<T> {
+    let width = x.shape()[1];
+    let elements = x.elements();
+    let mut out = T::allocate(row_count * width);
+    out.fill(T::zero());
+    for (x, &row) in elements.chunks_exact(width.max(1)).zip(rows) {
+        out[row as usize * width..][..width].iter_mut().zip(x).for_each(|(y, &x)| *y += x);
+    }
+    CpuArray::from_vec(out, &[row_count, width])
+}
+
+/// y[r, j] = x[r, index[r, j]] along the last axis.
+pub fn gather_last<T: Scalar>(x: &CpuArray<T>, index: &[u32], k: usize) -> CpuArray<T> {
+    let n = *x.shape().last().expect("an axis");
+    let shape = crate::shape::with_axis(x.shape(), x.shape().len() - 1, k);
+    let elements = x.elements();
+    let out = index.iter().enumerate().map(|(i, &j)| elements[i / k * n + j as usize]).collect();
+    CpuArray::from_vec(out, &shape)
+}
+
+/// y[r, index[r, j]] += x[r, j] along the last axis, in order of j.
+pub fn scatter_add_last<T: Scalar>(x: &CpuArray<T>, index: &[u32], n: usize) -> CpuArray<T> {
+    let k = *x.shape().last().expect("an axis");
+    let shape = crate::shape::with_axis(x.shape(), x.shape().len() - 1, n);
+    let elements = x.elements();
+    let mut out = T::allocate(crate::shape::count(&shape));
+    out.fill(T::zero());
+    if k > 0 {
+        out.par_chunks_mut(n.max(1)).zip(elements.par_chunks(k).zip(index.par_chunks(k))).for_each(|(y, (x, index))| {
+            x.iter().zip(index).for_each(|(&x, &j)| y[j as usize] += x);
+        });
+    }
+    CpuArray::from_vec(out, &shape)
+}

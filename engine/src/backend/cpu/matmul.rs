@@ -1,0 +1,145 @@
+//! Matrix products: strides go to the GEMM as they are, and the output is cut into tiles of a fixed size that run in parallel.
+
+use super::array::CpuArray;
+use crate::scalar::{Scalar, Strides};
+use rayon::prelude::*;
+
+/// A tile of the output has at most this many rows (or columns, where there are more of those).
+const TILE: usize = 192;
+/// Products with fewer multiply-adds than this run in one piece.
+const SMALL: usize = 1 << 16;
+
+/// One matrix: its first element and its strides.
+#[derive(Clone, Copy)]
+pub struct Matrix<T> {
+    /// Element (0, 0).
+    pub start: *const T,
+    /// Strides between rows and between columns, in elements.
+    pub strides: Strides,
+}
+// SAFETY: it is only read through, while the array it points into is borrowed.
+unsafe impl<T: Sync> Send for Matrix<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Matrix<T> {}
+
+impl<T> Matrix<T> {
+    /// A row-major matrix with rows of `columns` elements.
+    pub fn row_major(elements: &[T], columns: usize) -> Self {
+        Self { start: elements.as_ptr(), strides: (columns as isize, 1) }
+    }
+    /// The transpose.
+    pub fn t(self) -> Self {
+        Self { start: self.start, strides: (self.strides.1, self.strides.0) }
+    }
+}
+
+/// A row-major output that tiles of it may be written from several threads.
+#[derive(Clone, Copy)]
+struct Output<T>(*mut T);
+// SAFETY: the tiles that the tasks write do not overlap.
+unsafe impl<T: Send> Send for Output<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Output<T> {}
+
+/// out ← A·B + β·out for one product, m × k by k × n, out in row-major order.
+///
+/// # Safety
+/// Every element of `a` (m × k) and `b` (k × n) reached through the strides must be valid for reading.
+pub unsafe fn product<T: Scalar>((m, k, n): (usize, usize, usize), a: Matrix<T>, b: Matrix<T>, beta: T, out: &mut [T]) {
+    assert_eq!(out.len(), m * n, "the output of a product has m·n elements");
+    if out.is_empty() {
+        return;
+    }
+    if k == 0 {
+        return out.iter_mut().for_each(|x| *x = if beta == T::zero() { T::zero() } else { beta * *x });
+    }
+    let output = Output(out.as_mut_ptr());
+    let tile = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
+        let (a, b, output) = (a, b, output);
+        // SAFETY: the tile lies inside the three matrices, and no two tiles overlap.
+        unsafe {
+            let a_start = a.start.offset(rows.start as isize * a.strides.0);
+            let b_start = b.start.offset(columns.start as isize * b.strides.1);
+            let c_start = output.0.add(rows.start * n + columns.start);
+            T::gemm(rows.len(), k, columns.len(), a_start, a.strides, b_start, b.strides, beta, c_start, (n as isize, 1));
+        }
+    };
+    if m * k * n <= SMALL {
+        return tile(0..m, 0..n);
+    }
+    let along_rows = m >= n;
+    let extent = if along_rows { m } else { n };
+    let pieces = extent.div_ceil(TILE).max(if m * k * n > SMALL * 16 { 2 } else { 1 });
+    let size = extent.div_ceil(pieces).next_multiple_of(16);
+    (0..extent.div_ceil(size)).into_par_iter().for_each(|i| {
+        let piece = i * size..((i + 1) * size).min(extent);
+        if along_rows { tile(piece, 0..n) } else { tile(0..m, piece) }
+    });
+}
+
+/// Products over the last two axes with the leading axes broadcast.
+pub fn matmul<T: Scalar>(a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
+    let (a_lead, m, k) = split(a.shape());
+    let (b_lead, b_k, n) = split(b.shape());
+    assert_eq!(k, b_k, "matmul: inner extents differ");
+    let lead = crate::shape::broadcast_or_panic("matmul", a_lead, b_lead);
+    let batch: usize = lead.iter().product();
+    let shape: Vec<usize> = lead.iter().copied().chain([m, n]).collect();
+    let mut out = T::allocate(batch * m * n);
+    if m * n == 0 {
+        return CpuArray::from_vec(out, &shape);
+    }
+    let (a_offsets, b_offsets) = (batch_offsets(a, &lead), batch_offsets(b, &lead));
+    let one = |index: usize, out: &mut [T]| {
+        // SAFETY: the offsets and strides are those of the arrays, within their extents.
+        unsafe {
+            let a = Matrix { start: a.as_ptr().offset(a_offsets[index]), strides: last_two(a.strides()) };
+            let b = Matrix { start: b.as_ptr().offset(b_offsets[index]), strides: last_two(b.strides()) };
+            product((m, k, n), a, b, T::zero(), out);
+        }
+    };
+    if batch == 1 {
+        one(0, &mut out)
+    } else {
+        batched(&mut out, m * n, m * k * n, one)
+    }
+    CpuArray::from_vec(out, &shape)
+}
+
+/// Runs the products of a batch in parallel, several small ones a task.
+fn batched<T: Scalar>(out: &mut [T], size: usize, work: usize, one: impl Fn(usize, &mut [T]) + Sync) {
+    let per_task = (SMALL / work.max(1)).max(1);
+    out.par_chunks_mut(size * per_task).enumerate().for_each(|(task, outs)| {
+        for (i, out) in outs.chunks_exact_mut(size).enumerate() {
+            one(task * per_task + i, out);
+        }
+    });
+}
+
+fn split(shape: &[usize]) -> (&[usize], usize, usize) {
+    let (lead, last) = shape.split_at(shape.len() - 2);
+    (lead, last[0], last[1])
+}
+
+fn last_two(strides: &[isize]) -> Strides {
+    (strides[strides.len() - 2], strides[strides.len() - 1])
+}
+
+/// The offset of each matrix of a batch whose leading axes broadcast to `lead`.
+fn batch_offsets<T: Scalar>(x: &CpuArray<T>, lead: &[usize]) -> Vec<isize> {
+    let own = x.shape().len() - 2;
+    let skipped = lead.len() - own;
+    (0..lead.iter().product())
+        .map(|mut index: usize| {
+            let mut offset = 0;
+            for axis in (0..lead.len()).rev() {
+                let position = index % lead[axis];
+                index /= lead[axis];
+                if axis >= skipped && x.shape()[axis - skipped] != 1 {
+                    offset += position as isize * x.strides()[axis - skipped];
+                }
+            }
+            offset
+        })
+        .collect()
+}

@@ -1,0 +1,215 @@
+//! The CPU: one implementation for every scalar type, vectorised at run time for the processor that is there.
+
+pub mod array;
+mod attention;
+mod elementwise;
+mod indexing;
+mod matmul;
+mod optimizer;
+pub mod pool;
+mod reduce;
+mod rope;
+mod rows;
+mod simd;
+pub mod vector_math;
+mod vocabulary;
+
+use super::{AdamwStep, Backend, Binary, Indices, Unary};
+use crate::ops::attention::Segments;
+use crate::ops::rope::Pairing;
+use crate::scalar::Scalar;
+use array::CpuArray;
+use elementwise::combine;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// The CPU with elements of type T.
+pub struct Cpu<T>(PhantomData<T>);
+
+impl<T> Cpu<T> {
+    /// The CPU.
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+impl<T> Default for Cpu<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+impl<T> Clone for Cpu<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Cpu<T> {}
+impl<T: Scalar> fmt::Debug for Cpu<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cpu<{}>", T::NAME)
+    }
+}
+
+/// The storage and views that both CPU backends share.
+macro_rules! storage_on_cpu {
+    () => {
+        type Scalar = T;
+        type Array = CpuArray<T>;
+
+        fn from_vec(&self, data: Vec<T>, shape: &[usize]) -> CpuArray<T> {
+            CpuArray::from_vec(data, shape)
+        }
+        fn to_vec(&self, x: &CpuArray<T>) -> Vec<T> {
+            x.elements().into_owned()
+        }
+        fn shape<'a>(&self, x: &'a CpuArray<T>) -> &'a [usize] {
+            x.shape()
+        }
+        fn full(&self, value: f64, shape: &[usize]) -> CpuArray<T> {
+            CpuArray::full(T::from_f64(value), shape)
+        }
+        fn reshape(&self, x: &CpuArray<T>, shape: &[usize]) -> CpuArray<T> {
+            x.reshape(shape)
+        }
+        fn permute(&self, x: &CpuArray<T>, axes: &[usize]) -> CpuArray<T> {
+            x.permute(axes)
+        }
+        fn slice(&self, x: &CpuArray<T>, axis: usize, start: usize, end: usize) -> CpuArray<T> {
+            x.slice(axis, start, end)
+        }
+        fn broadcast_to(&self, x: &CpuArray<T>, shape: &[usize]) -> CpuArray<T> {
+            x.broadcast_to(shape)
+        }
+        fn concat(&self, parts: &[&CpuArray<T>], axis: usize) -> CpuArray<T> {
+            CpuArray::concat(parts, axis)
+        }
+    };
+}
+pub(crate) use storage_on_cpu;
+
+impl<T: Scalar> Backend for Cpu<T> {
+    storage_on_cpu!();
+
+    fn map<F: Unary>(&self, f: F, x: &CpuArray<T>) -> CpuArray<T> {
+        combine(
+            [x],
+            x.shape(),
+            #[inline(always)]
+            |[x]| f.value(x),
+        )
+    }
+    fn zip<F: Binary>(&self, f: F, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
+        let shape = crate::shape::broadcast_or_panic("zip", a.shape(), b.shape());
+        combine(
+            [a, b],
+            &shape,
+            #[inline(always)]
+            |[a, b]| f.value(a, b),
+        )
+    }
+    fn sum(&self, x: &CpuArray<T>, axis: usize) -> CpuArray<T> {
+        reduce::sum(x, axis)
+    }
+    fn max(&self, x: &CpuArray<T>, axis: usize) -> CpuArray<T> {
+        reduce::max(x, axis)
+    }
+    fn matmul(&self, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
+        matmul::matmul(a, b)
+    }
+    fn gather_rows(&self, table: &CpuArray<T>, rows: &Indices) -> CpuArray<T> {
+        indexing::gather_rows(table, rows)
+    }
+    fn scatter_add_rows(&self, x: &CpuArray<T>, rows: &Indices, row_count: usize) -> CpuArray<T> {
+        indexing::scatter_add_rows(x, rows, row_count)
+    }
+    fn gather_last(&self, x: &CpuArray<T>, index: &Indices, k: usize) -> CpuArray<T> {
+        indexing::gather_last(x, index, k)
+    }
+    fn scatter_add_last(&self, x: &CpuArray<T>, index: &Indices, n: usize) -> CpuArray<T> {
+        indexing::scatter_add_last(x, index, n)
+    }
+
+    fn map_vjp<F: Unary>(&self, f: F, saved: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+        combine(
+            [saved, cotangent],
+            cotangent.shape(),
+            #[inline(always)]
+            |[saved, g]| f.derivative(saved) * g,
+        )
+    }
+    fn accumulate(&self, x: CpuArray<T>, y: &CpuArray<T>) -> CpuArray<T> {
+        elementwise::accumulate(x, y)
+    }
+    fn softmax(&self, x: &CpuArray<T>) -> CpuArray<T> {
+        rows::softmax(x)
+    }
+    fn softmax_vjp(&self, y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+        rows::softmax_vjp(y, cotangent)
+    }
+    fn log_softmax(&self, x: &CpuArray<T>) -> CpuArray<T> {
+        rows::log_softmax(x)
+    }
+    fn log_softmax_vjp(&self, y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+        rows::log_softmax_vjp(y, cotangent)
+    }
+    fn logsumexp(&self, x: &CpuArray<T>) -> CpuArray<T> {
+        rows::logsumexp(x)
+    }
+    fn layer_norm(&self, x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+        rows::layer_norm(x, epsilon)
+    }
+    fn layer_norm_vjp(&self, y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+        rows::layer_norm_vjp(y, s, cotangent)
+    }
+    fn rms_norm(&self, x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+        rows::rms_norm(x, epsilon)
+    }
+    fn rms_norm_vjp(&self, y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+        rows::rms_norm_vjp(y, s, cotangent)
+    }
+    fn rope(&self, x: &CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
+        rope::rope(x, cos, sin, pairing)
+    }
+    fn attention(&self, q: &CpuArray<T>, k: &CpuArray<T>, v: &CpuArray<T>, segments: &Segments, scale: f64) -> (CpuArray<T>, CpuArray<T>) {
+        attention::forward(q, k, v, segments, scale)
+    }
+    fn attention_vjp(
+        &self,
+        q: &CpuArray<T>,
+        k: &CpuArray<T>,
+        v: &CpuArray<T>,
+        output: &CpuArray<T>,
+        logsumexp: &CpuArray<T>,
+        cotangent: &CpuArray<T>,
+        segments: &Segments,
+        scale: f64,
+    ) -> (CpuArray<T>, CpuArray<T>, CpuArray<T>) {
+        attention::vjp(q, k, v, output, logsumexp, cotangent, segments, scale)
+    }
+    fn swiglu(&self, gate: &CpuArray<T>, up: &CpuArray<T>) -> CpuArray<T> {
+        combine(
+            [gate, up],
+            gate.shape(),
+            #[inline(always)]
+            |[gate, up]| gate * gate.sigmoid() * up,
+        )
+    }
+    fn linear_log_prob(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices) -> (CpuArray<T>, CpuArray<T>) {
+        vocabulary::forward(hidden, weight, targets)
+    }
+    fn linear_log_prob_vjp(
+        &self,
+        hidden: &CpuArray<T>,
+        weight: &CpuArray<T>,
+        targets: &Indices,
+        logsumexp: &CpuArray<T>,
+        cotangent: &CpuArray<T>,
+    ) -> (CpuArray<T>, CpuArray<T>) {
+        vocabulary::vjp(hidden, weight, targets, logsumexp, cotangent)
+    }
+    fn sum_of_squares(&self, x: &CpuArray<T>) -> f64 {
+        optimizer::sum_of_squares(x)
+    }
+    fn adamw(&self, theta: &mut CpuArray<T>, m: &mut CpuArray<T>, v: &mut CpuArray<T>, gradient: &CpuArray<T>, step: &AdamwStep) {
+        optimizer::adamw(theta, m, v, gradient, step)
+    }
+}

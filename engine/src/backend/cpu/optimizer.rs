@@ -1,0 +1,80 @@
+//! AdamW and the norm of a gradient, each in one pass over memory. The readable twins are the defaults of `Backend`.
+
+use super::array::CpuArray;
+use super::simd::vectorised;
+use crate::backend::AdamwStep;
+use crate::scalar::Scalar;
+use rayon::prelude::*;
+
+const TASK: usize = 1 << 14;
+
+/// One AdamW step in place.
+pub fn adamw<T: Scalar>(theta: &mut CpuArray<T>, m: &mut CpuArray<T>, v: &mut CpuArray<T>, gradient: &CpuArray<T>, step: &AdamwStep) {
+    let shape = theta.shape().to_vec();
+    let take = |x: &mut CpuArray<T>| std::mem::replace(x, CpuArray::from_vec(Vec::new(), &[0])).into_owned_elements();
+    let (mut thetas, mut ms, mut vs, gs) = (take(theta), take(m), take(v), gradient.elements());
+    let constants = Constants::of(step);
+    let state = thetas.par_chunks_mut(TASK).zip(ms.par_chunks_mut(TASK)).zip(vs.par_chunks_mut(TASK));
+    state.zip(gs.par_chunks(TASK)).for_each(|(((theta, m), v), g)| {
+        vectorised(
+            #[inline(always)]
+            || constants.update(theta, m, v, g),
+        )
+    });
+    *theta = CpuArray::from_vec(thetas, &shape);
+    *m = CpuArray::from_vec(ms, &shape);
+    *v = CpuArray::from_vec(vs, &shape);
+}
+
+/// The step's constants in the element type.
+struct Constants<T> {
+    gradient_scale: T,
+    beta1: [T; 2],
+    beta2: [T; 2],
+    second_correction: T,
+    epsilon: T,
+    rate: T,
+    shrink: T,
+}
+
+impl<T: Scalar> Constants<T> {
+    fn of(step: &AdamwStep) -> Self {
+        let correction = |beta: f64| 1.0 - beta.powf(step.step as f64);
+        Self {
+            gradient_scale: T::from_f64(step.gradient_scale),
+            beta1: [step.beta1, 1.0 - step.beta1].map(T::from_f64),
+            beta2: [step.beta2, 1.0 - step.beta2].map(T::from_f64),
+            second_correction: T::from_f64(1.0 / correction(step.beta2)),
+            epsilon: T::from_f64(step.epsilon),
+            rate: T::from_f64(step.learning_rate / correction(step.beta1)),
+            shrink: T::from_f64(1.0 - step.learning_rate * step.weight_decay),
+        }
+    }
+
+    #[inline(always)]
+    fn update(&self, theta: &mut [T], m: &mut [T], v: &mut [T], g: &[T]) {
+        for (((theta, m), v), &g) in theta.iter_mut().zip(m).zip(v).zip(g) {
+            let g = g * self.gradient_scale;
+            *m = self.beta1[0] * *m + self.beta1[1] * g;
+            *v = self.beta2[0] * *v + self.beta2[1] * (g * g);
+            *theta = self.shrink * *theta - self.rate * (*m / ((*v * self.second_correction).sqrt() + self.epsilon));
+        }
+    }
+}
+
+/// Σ x² in f64, in tasks of a fixed size added in order.
+pub fn sum_of_squares<T: Scalar>(x: &CpuArray<T>) -> f64 {
+    let elements = x.elements();
+    let parts: Vec<f64> = elements.par_chunks(TASK).map(partial_sum_of_squares).collect();
+    parts.iter().sum()
+}
+
+fn partial_sum_of_squares<T: Scalar>(chunk: &[T]) -> f64 {
+    let mut lanes = [0.0f64; 16];
+    for block in chunk.chunks(16) {
+        for (lane, x) in lanes.iter_mut().zip(block) {
+            *lane += x.to_f64() * x.to_f64();
+        }
+    }
+    lanes.iter().sum()
+}

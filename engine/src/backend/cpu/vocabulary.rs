@@ -1,0 +1,86 @@
+//! The vocabulary projection with log-softmax, in chunks of rows: logits exist for one chunk at a time, in the forward and the backward pass.
+//! The readable twin is the default of `Backend::linear_log_prob`.
+
+use super::array::CpuArray;
+use super::matmul::{Matrix, product};
+use super::rows::row_logsumexp;
+use super::simd::vectorised;
+use crate::scalar::Scalar;
+use rayon::prelude::*;
+
+/// About this many logits are held at a time.
+const CHUNK_LOGITS: usize = 1 << 21;
+
+fn rows_a_chunk(vocabulary: usize) -> usize {
+    (CHUNK_LOGITS / vocabulary.max(1)).clamp(16, 1024)
+}
+
+/// (log-probability of each target, logsumexp of each row's logits), each [N].
+pub fn forward<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &[u32]) -> (CpuArray<T>, CpuArray<T>) {
+    let (n, width, vocabulary) = (hidden.shape()[0], hidden.shape()[1], weight.shape()[0]);
+    let (h, w) = (hidden.elements(), weight.elements());
+    let (mut log_probs, mut totals) = (T::allocate(n), T::allocate(n));
+    let chunk = rows_a_chunk(vocabulary);
+    let mut z = T::allocate(chunk.min(n) * vocabulary);
+    for start in (0..n).step_by(chunk) {
+        let rows = chunk.min(n - start);
+        let z = &mut z[..rows * vocabulary];
+        logits(&h[start * width..(start + rows) * width], &w, width, z);
+        let outputs = log_probs[start..start + rows].par_iter_mut().zip(&mut totals[start..start + rows]);
+        outputs.zip(z.par_chunks_exact(vocabulary)).zip(&targets[start..start + rows]).for_each(|(((log_prob, total), z), &target)| {
+            *total = vectorised(
+                #[inline(always)]
+                || row_logsumexp(z),
+            );
+            *log_prob = z[target as usize] - *total;
+        });
+    }
+    T::recycle(z);
+    (CpuArray::from_vec(log_probs, &[n]), CpuArray::from_vec(totals, &[n]))
+}
+
+/// z = hidden·weightᵀ for a chunk of rows.
+fn logits<T: Scalar>(hidden: &[T], weight: &[T], width: usize, z: &mut [T]) {
+    let (rows, vocabulary) = (hidden.len() / width, weight.len() / width);
+    // SAFETY: both matrices are whole slices.
+    unsafe { product((rows, width, vocabulary), Matrix::row_major(hidden, width), Matrix::row_major(weight, width).t(), T::zero(), z) };
+}
+
+/// (hidden̄, weight̄).
+pub fn vjp<T: Scalar>(
+    hidden: &CpuArray<T>,
+    weight: &CpuArray<T>,
+    targets: &[u32],
+    totals: &CpuArray<T>,
+    cotangent: &CpuArray<T>,
+) -> (CpuArray<T>, CpuArray<T>) {
+    let (n, width, vocabulary) = (hidden.shape()[0], hidden.shape()[1], weight.shape()[0]);
+    let (h, w, totals, g) = (hidden.elements(), weight.elements(), totals.elements(), cotangent.elements());
+    let (mut h_bar, mut w_bar) = (T::allocate(n * width), T::allocate(vocabulary * width));
+    w_bar.fill(T::zero());
+    let chunk = rows_a_chunk(vocabulary);
+    let mut z = T::allocate(chunk.min(n) * vocabulary);
+    for start in (0..n).step_by(chunk) {
+        let rows = chunk.min(n - start);
+        let (z, range) = (&mut z[..rows * vocabulary], start..start + rows);
+        let h = &h[start * width..(start + rows) * width];
+        logits(h, &w, width, z);
+        let inputs = totals[range.clone()].par_iter().zip(&g[range.clone()]).zip(&targets[range]);
+        z.par_chunks_exact_mut(vocabulary).zip(inputs).for_each(|(z, ((&total, &g), &target))| {
+            vectorised(
+                #[inline(always)]
+                || z.iter_mut().for_each(|z| *z = -(*z - total).exp() * g),
+            );
+            z[target as usize] += g;
+        });
+        let z_bar = Matrix::row_major(z, vocabulary);
+        let h_bar = &mut h_bar[start * width..(start + rows) * width];
+        // SAFETY: the matrices are whole slices with the extents given.
+        unsafe {
+            product((rows, vocabulary, width), z_bar, Matrix::row_major(&w, width), T::zero(), h_bar);
+            product((vocabulary, rows, width), z_bar.t(), Matrix::row_major(h, width), T::one(), &mut w_bar);
+        }
+    }
+    T::recycle(z);
+    (CpuArray::from_vec(h_bar, &[n, width]), CpuArray::from_vec(w_bar, &[vocabulary, width]))
+}

@@ -1,0 +1,340 @@
+//! The kernels a device must offer, and the readable default of every kernel that is worth speeding up.
+//!
+//! The first half of [`Backend`] is primitive: storage, views, elementwise maps, sums, products, indexing. The second half has a default for
+//! each kernel, composed of the primitives and written as its formula. A backend overrides a default with a fast version; [`Reference`]
+//! overrides nothing, and the tests hold every override to it.
+//!
+//! [`Reference`]: reference::Reference
+
+pub mod cpu;
+pub mod reference;
+
+use crate::ops::attention::{self, Segments};
+use crate::ops::rope::Pairing;
+use crate::scalar::Scalar;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// Integer indices (token ids, targets, rows), shared without copying.
+pub type Indices = Arc<[u32]>;
+
+/// What a function of one variable keeps from its forward pass for its derivative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saves {
+    /// The input x.
+    Input,
+    /// The output y.
+    Output,
+    /// Nothing: the derivative is a constant.
+    Nothing,
+}
+
+/// A function of one real variable, applied to every element, with its derivative.
+pub trait Unary: Copy + Send + Sync + 'static {
+    /// The op's name.
+    const NAME: &'static str;
+    /// What `derivative` is a function of.
+    const SAVES: Saves;
+    /// y = f(x).
+    fn value<T: Scalar>(self, x: T) -> T;
+    /// f′, as a function of what is saved (x or y; anything where nothing is saved).
+    fn derivative<T: Scalar>(self, saved: T) -> T;
+}
+
+/// A function of two real variables, applied elementwise with broadcasting.
+pub trait Binary: Copy + Send + Sync + 'static {
+    /// f(a, b).
+    fn value<T: Scalar>(self, a: T, b: T) -> T;
+}
+
+macro_rules! binary {
+    ($($(#[$doc:meta])* $name:ident($a:ident, $b:ident) = $formula:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+        impl Binary for $name {
+            #[inline(always)]
+            fn value<T: Scalar>(self, $a: T, $b: T) -> T { $formula }
+        }
+    )*};
+}
+binary! {
+    /// a + b.
+    Add(a, b) = a + b;
+    /// a − b.
+    Sub(a, b) = a - b;
+    /// a·b.
+    Mul(a, b) = a * b;
+    /// a/b.
+    Div(a, b) = a / b;
+    /// 1 where a = b, else 0.
+    Equal(a, b) = if a == b { T::one() } else { T::zero() };
+}
+
+/// Applies a derivative as a map.
+#[derive(Clone, Copy)]
+struct Slope<F>(F);
+impl<F: Unary> Unary for Slope<F> {
+    const NAME: &'static str = "slope";
+    const SAVES: Saves = Saves::Nothing;
+    fn value<T: Scalar>(self, saved: T) -> T {
+        self.0.derivative(saved)
+    }
+    fn derivative<T: Scalar>(self, _: T) -> T {
+        unreachable!("a slope is never differentiated again on the tape")
+    }
+}
+
+/// The constants of one AdamW step (Loshchilov and Hutter 2019, algorithm 2), with both bias corrections and the clipping factor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamwStep {
+    /// Step size η times the schedule's factor.
+    pub learning_rate: f64,
+    /// Decay β₁ of the first moment, in [0, 1).
+    pub beta1: f64,
+    /// Decay β₂ of the second moment, in [0, 1).
+    pub beta2: f64,
+    /// Added to √v̂.
+    pub epsilon: f64,
+    /// Decoupled weight decay λ: the parameter is first multiplied by 1 − ηλ.
+    pub weight_decay: f64,
+    /// Which step this is, from 1; fixes the bias corrections 1 − βᵗ.
+    pub step: u64,
+    /// The gradient is multiplied by this first (global-norm clipping, averaging).
+    pub gradient_scale: f64,
+}
+
+/// A device with an element type: the kernels that tensors are made of.
+pub trait Backend: Clone + Debug + Send + Sync + 'static {
+    /// The element type.
+    type Scalar: Scalar;
+    /// A strided array on the device; cloning it shares the storage.
+    type Array: Clone + Send + Sync + 'static;
+
+    // ---- storage and views ------------------------------------------------------------------------------------------------------
+
+    /// An array of `shape` from its elements in row-major order.
+    fn from_vec(&self, data: Vec<Self::Scalar>, shape: &[usize]) -> Self::Array;
+    /// The elements in row-major order.
+    fn to_vec(&self, x: &Self::Array) -> Vec<Self::Scalar>;
+    /// The extents of the axes.
+    fn shape<'a>(&self, x: &'a Self::Array) -> &'a [usize];
+    /// Every element equal to `value`.
+    fn full(&self, value: f64, shape: &[usize]) -> Self::Array;
+    /// The same elements in row-major order under another shape; copies only where the strides demand it.
+    fn reshape(&self, x: &Self::Array, shape: &[usize]) -> Self::Array;
+    /// A view whose axis i is axis `axes[i]` of x.
+    fn permute(&self, x: &Self::Array, axes: &[usize]) -> Self::Array;
+    /// A view of positions `start..end` of an axis.
+    fn slice(&self, x: &Self::Array, axis: usize, start: usize, end: usize) -> Self::Array;
+    /// A view of x repeated along axes of extent 1 and new leading axes.
+    fn broadcast_to(&self, x: &Self::Array, shape: &[usize]) -> Self::Array;
+    /// Arrays laid one after another along an axis.
+    fn concat(&self, parts: &[&Self::Array], axis: usize) -> Self::Array;
+
+    // ---- elementwise ------------------------------------------------------------------------------------------------------------
+
+    /// y = f(x) for every element.
+    fn map<F: Unary>(&self, f: F, x: &Self::Array) -> Self::Array;
+    /// f(a, b) for every pair, broadcasting.
+    fn zip<F: Binary>(&self, f: F, a: &Self::Array, b: &Self::Array) -> Self::Array;
+
+    // ---- reductions and products ------------------------------------------------------------------------------------------------
+
+    /// Σ along an axis, which stays with extent 1.
+    fn sum(&self, x: &Self::Array, axis: usize) -> Self::Array;
+    /// The maximum along an axis, which stays with extent 1; −∞ over nothing.
+    fn max(&self, x: &Self::Array, axis: usize) -> Self::Array;
+    /// Matrix products over the last two axes, [.., m, k] × [.., k, n] → [.., m, n], with the leading axes broadcast.
+    fn matmul(&self, a: &Self::Array, b: &Self::Array) -> Self::Array;
+
+    // ---- indexing ---------------------------------------------------------------------------------------------------------------
+
+    /// Rows of a table: [V, D] at N indices → [N, D].
+    fn gather_rows(&self, table: &Self::Array, rows: &Indices) -> Self::Array;
+    /// The adjoint of `gather_rows`: y[rows[n], :] += x[n, :], into `row_count` rows. Equal rows are added in order of n.
+    fn scatter_add_rows(&self, x: &Self::Array, rows: &Indices, row_count: usize) -> Self::Array;
+    /// y[r, j] = x[r, index[r·k + j]] along the last axis: [.., n] → [.., k].
+    fn gather_last(&self, x: &Self::Array, index: &Indices, k: usize) -> Self::Array;
+    /// The adjoint of `gather_last`: y[r, index[r·k + j]] += x[r, j], with `n` entries along the last axis.
+    fn scatter_add_last(&self, x: &Self::Array, index: &Indices, n: usize) -> Self::Array;
+
+    // ==== kernels with a reference default =======================================================================================
+
+    /// x̄ = f′(saved)·ȳ.
+    fn map_vjp<F: Unary>(&self, f: F, saved: &Self::Array, cotangent: &Self::Array) -> Self::Array {
+        self.zip(Mul, &self.map(Slope(f), saved), cotangent)
+    }
+
+    /// x + y, free to reuse x's storage.
+    fn accumulate(&self, x: Self::Array, y: &Self::Array) -> Self::Array {
+        self.zip(Add, &x, y)
+    }
+
+    /// c·x.
+    fn scale(&self, x: &Self::Array, c: f64) -> Self::Array {
+        self.map(crate::ops::scale::Scale(c), x)
+    }
+
+    /// The adjoint of broadcasting: sums x over the axes along which `shape` was repeated.
+    fn sum_to(&self, x: &Self::Array, shape: &[usize]) -> Self::Array {
+        let lead = self.shape(x).len() - shape.len();
+        let mut x = x.clone();
+        for axis in 0..self.shape(&x).len() {
+            let repeated = axis < lead || (shape[axis - lead] == 1 && self.shape(&x)[axis] != 1);
+            if repeated {
+                x = self.sum(&x, axis);
+            }
+        }
+        self.reshape(&x, shape)
+    }
+
+    /// Softmax over the last axis: y = e^{x − m}/Σ e^{x − m}, m = max x.
+    fn softmax(&self, x: &Self::Array) -> Self::Array {
+        self.map(crate::ops::exp::Exp, &self.log_softmax(x))
+    }
+    /// x̄ = y∘(ȳ − Σ ȳ∘y).
+    fn softmax_vjp(&self, y: &Self::Array, cotangent: &Self::Array) -> Self::Array {
+        let last = self.shape(y).len() - 1;
+        let weighted = self.sum(&self.zip(Mul, cotangent, y), last);
+        self.zip(Mul, y, &self.zip(Sub, cotangent, &weighted))
+    }
+
+    /// ln softmax over the last axis: y = x − logsumexp x.
+    fn log_softmax(&self, x: &Self::Array) -> Self::Array {
+        self.zip(Sub, x, &self.logsumexp(x))
+    }
+    /// x̄ = ȳ − e^y·Σ ȳ.
+    fn log_softmax_vjp(&self, y: &Self::Array, cotangent: &Self::Array) -> Self::Array {
+        let total = self.sum(cotangent, self.shape(y).len() - 1);
+        let p = self.map(crate::ops::exp::Exp, y);
+        self.zip(Sub, cotangent, &self.zip(Mul, &p, &total))
+    }
+
+    /// ln Σ e^x over the last axis, which stays with extent 1: m + ln Σ e^{x − m}, m = max x (0 where that is −∞).
+    fn logsumexp(&self, x: &Self::Array) -> Self::Array {
+        let last = self.shape(x).len() - 1;
+        let m = self.map(crate::ops::logsumexp::FiniteOrZero, &self.max(x, last));
+        let total = self.sum(&self.map(crate::ops::exp::Exp, &self.zip(Sub, x, &m)), last);
+        self.zip(Add, &m, &self.map(crate::ops::ln::Ln, &total))
+    }
+
+    /// Layer normalisation over the last axis without its gain and bias: (x − μ)/√(σ² + ε). Also returns 1/√(σ² + ε), [.., 1].
+    fn layer_norm(&self, x: &Self::Array, epsilon: f64) -> (Self::Array, Self::Array) {
+        let last = self.shape(x).len() - 1;
+        let n = self.shape(x)[last] as f64;
+        let centred = self.zip(Sub, x, &self.scale(&self.sum(x, last), 1.0 / n));
+        self.rms_norm(&centred, epsilon)
+    }
+    /// x̄ = s·(ȳ − mean ȳ − ŷ·mean(ȳ∘ŷ)), where ŷ is the normalised value and s = 1/√(σ² + ε).
+    fn layer_norm_vjp(&self, y: &Self::Array, s: &Self::Array, cotangent: &Self::Array) -> Self::Array {
+        let last = self.shape(y).len() - 1;
+        let n = self.shape(y)[last] as f64;
+        let x = self.rms_norm_vjp(y, s, cotangent);
+        self.zip(Sub, &x, &self.scale(&self.sum(&x, last), 1.0 / n))
+    }
+
+    /// Root-mean-square normalisation over the last axis without its gain: x·s, s = 1/√(mean x² + ε). Also returns s, [.., 1].
+    fn rms_norm(&self, x: &Self::Array, epsilon: f64) -> (Self::Array, Self::Array) {
+        let last = self.shape(x).len() - 1;
+        let n = self.shape(x)[last] as f64;
+        let mean_square = self.scale(&self.sum(&self.zip(Mul, x, x), last), 1.0 / n);
+        let s = self.map(crate::ops::rms_norm::InverseRoot(epsilon), &mean_square);
+        (self.zip(Mul, x, &s), s)
+    }
+    /// x̄ = s·(ȳ − y·mean(ȳ∘y)), with y = x·s the normalised value.
+    fn rms_norm_vjp(&self, y: &Self::Array, s: &Self::Array, cotangent: &Self::Array) -> Self::Array {
+        let last = self.shape(y).len() - 1;
+        let n = self.shape(y)[last] as f64;
+        let projection = self.scale(&self.sum(&self.zip(Mul, cotangent, y), last), 1.0 / n);
+        self.zip(Mul, &self.zip(Sub, cotangent, &self.zip(Mul, y, &projection)), s)
+    }
+
+    /// Rotates pairs of the last axis of x [N, H, D] by angles given as cos and sin [N, R/2]; entries past R stay.
+    fn rope(&self, x: &Self::Array, cos: &Self::Array, sin: &Self::Array, pairing: Pairing) -> Self::Array {
+        crate::ops::rope::reference(self, x, cos, sin, pairing)
+    }
+
+    /// Causal grouped-query attention over packed segments (see [`attention`]): the output [N, H, D] and what the vjp needs.
+    fn attention(&self, q: &Self::Array, k: &Self::Array, v: &Self::Array, segments: &Segments, scale: f64) -> (Self::Array, Self::Array) {
+        attention::reference_forward(self, q, k, v, segments, scale)
+    }
+    /// (q̄, k̄, v̄) from the saved output and logsumexp of [`Backend::attention`].
+    #[allow(clippy::too_many_arguments)]
+    fn attention_vjp(
+        &self,
+        q: &Self::Array,
+        k: &Self::Array,
+        v: &Self::Array,
+        output: &Self::Array,
+        logsumexp: &Self::Array,
+        cotangent: &Self::Array,
+        segments: &Segments,
+        scale: f64,
+    ) -> (Self::Array, Self::Array, Self::Array) {
+        attention::reference_vjp(self, q, k, v, output, logsumexp, cotangent, segments, scale)
+    }
+
+    /// silu(gate)∘up.
+    fn swiglu(&self, gate: &Self::Array, up: &Self::Array) -> Self::Array {
+        self.zip(Mul, &self.map(crate::ops::silu::Silu, gate), up)
+    }
+    /// (silu′(gate)∘up∘ȳ, silu(gate)∘ȳ).
+    fn swiglu_vjp(&self, gate: &Self::Array, up: &Self::Array, cotangent: &Self::Array) -> (Self::Array, Self::Array) {
+        let gate_cotangent = self.map_vjp(crate::ops::silu::Silu, gate, &self.zip(Mul, cotangent, up));
+        (gate_cotangent, self.zip(Mul, cotangent, &self.map(crate::ops::silu::Silu, gate)))
+    }
+
+    /// Log-probabilities of given tokens under the vocabulary projection: hidden [N, D], weight [V, D], targets N →
+    /// z = hidden·weightᵀ, (z[n, target n] − logsumexp z[n], logsumexp z[n]), each [N].
+    fn linear_log_prob(&self, hidden: &Self::Array, weight: &Self::Array, targets: &Indices) -> (Self::Array, Self::Array) {
+        let n = self.shape(hidden)[0];
+        let z = self.matmul(hidden, &self.permute(weight, &[1, 0]));
+        let total = self.logsumexp(&z);
+        let log_prob = self.zip(Sub, &self.gather_last(&z, targets, 1), &total);
+        (self.reshape(&log_prob, &[n]), self.reshape(&total, &[n]))
+    }
+    /// (hidden̄, weight̄) with z̄ = ȳ∘(onehot(target) − e^{z − logsumexp}).
+    fn linear_log_prob_vjp(
+        &self,
+        hidden: &Self::Array,
+        weight: &Self::Array,
+        targets: &Indices,
+        logsumexp: &Self::Array,
+        cotangent: &Self::Array,
+    ) -> (Self::Array, Self::Array) {
+        let (n, vocabulary) = (self.shape(hidden)[0], self.shape(weight)[0]);
+        let column = |x: &Self::Array| self.reshape(x, &[n, 1]);
+        let z = self.matmul(hidden, &self.permute(weight, &[1, 0]));
+        let p = self.map(crate::ops::exp::Exp, &self.zip(Sub, &z, &column(logsumexp)));
+        let chosen = self.scatter_add_last(&column(cotangent), targets, vocabulary);
+        let z_cotangent = self.zip(Sub, &chosen, &self.zip(Mul, &p, &column(cotangent)));
+        (self.matmul(&z_cotangent, weight), self.matmul(&self.permute(&z_cotangent, &[1, 0]), hidden))
+    }
+
+    /// Σ x², as a host number in f64 arithmetic: for gradient norms.
+    fn sum_of_squares(&self, x: &Self::Array) -> f64 {
+        self.to_vec(x).iter().map(|v| v.to_f64() * v.to_f64()).sum()
+    }
+
+    /// One AdamW step in place (Loshchilov and Hutter 2019, algorithm 2): with g scaled,
+    /// m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², θ ← (1 − ηλ)θ − η·m̂/(√v̂ + ε), m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ).
+    fn adamw(&self, theta: &mut Self::Array, m: &mut Self::Array, v: &mut Self::Array, gradient: &Self::Array, step: &AdamwStep) {
+        let power = |beta: f64| 1.0 - beta.powf(step.step as f64);
+        let g = self.scale(gradient, step.gradient_scale);
+        let mix = |old: &Self::Array, new: &Self::Array, beta: f64| self.zip(Add, &self.scale(old, beta), &self.scale(new, 1.0 - beta));
+        *m = mix(m, &g, step.beta1);
+        *v = mix(v, &self.zip(Mul, &g, &g), step.beta2);
+        let root = self.map(crate::ops::sqrt::Sqrt, &self.scale(v, 1.0 / power(step.beta2)));
+        let denominator = self.zip(Add, &root, &self.full(step.epsilon, &[]));
+        let update = self.scale(&self.zip(Div, m, &denominator), step.learning_rate / power(step.beta1));
+        *theta = self.zip(Sub, &self.scale(theta, 1.0 - step.learning_rate * step.weight_decay), &update);
+    }
+}
+
+/// x summed over its last axis and reshaped without it.
+pub(crate) fn sum_last<B: Backend>(backend: &B, x: &B::Array) -> B::Array {
+    let shape = backend.shape(x).to_vec();
+    let total = backend.sum(x, shape.len() - 1);
+    backend.reshape(&total, &shape[..shape.len() - 1])
+}

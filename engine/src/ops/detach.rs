@@ -1,0 +1,39 @@
+//! A value cut from the computation that made it.
+//!
+//! forward  y = x
+//! vjp      none: y is a constant
+
+use super::prelude::*;
+
+impl<B: Backend> Tensor<B> {
+    /// The same value as a constant: no gradient flows through it.
+    pub fn detach(&self) -> Self {
+        Tensor { backend: self.backend.clone(), value: self.value.clone(), node: None }
+    }
+}
+
+/// x∘detach(e^c): differences in x agree with the walk only if the detached factor is the value it should be and a constant.
+pub(super) fn sample(draw: &mut Draw) -> Sample {
+    let shape = draw.shape();
+    let (fixed, inputs) = (draw.normal(&shape), draw.normal(&shape));
+    let data = fixed.data;
+    Sample::new(
+        function!(|x; data: Vec<f64>| {
+            let fixed = Tensor::parameter(x[0].backend(), data, x[0].shape());
+            x[0].mul(&fixed.exp().detach())
+        }),
+        [inputs],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Cpu, Tensor};
+
+    #[test]
+    fn no_gradient_flows_through_a_detached_value() {
+        let x = Tensor::parameter(&Cpu::<f64>::new(), &[3.0], &[1]);
+        let gradients = x.mul(&x.detach()).sum_all().backward();
+        assert_eq!(gradients.of(&x).to_f64(), [3.0]);
+    }
+}

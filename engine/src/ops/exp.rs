@@ -1,0 +1,35 @@
+//! The exponential.
+//!
+//! forward  y = e^x
+//! vjp      x̄ = y·ȳ                      (saves y)
+
+use super::prelude::*;
+
+/// The exponential.
+#[derive(Clone, Copy, Debug)]
+pub struct Exp;
+
+impl Unary for Exp {
+    const NAME: &'static str = "exp";
+    const SAVES: Saves = Saves::Output;
+    #[inline(always)]
+    fn value<T: Scalar>(self, x: T) -> T {
+        x.exp()
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(self, y: T) -> T {
+        y
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// e^x, in the shape of x. ∞ where it overflows (above 709.78 in f64, 88.72 in f32).
+    pub fn exp(&self) -> Self {
+        self.map(Exp)
+    }
+}
+
+pub(super) fn sample(draw: &mut Draw) -> Sample {
+    let shape = draw.shape();
+    Sample::new(function!(|x| x[0].exp()), [draw.uniform(&shape, -30.0, 5.0)])
+}

@@ -1,0 +1,35 @@
+//! The logarithm of a complement: ln(1 − p) from ln p.
+//!
+//! forward  y = ln(1 − e^x), x ≤ 0: ln(−expm1 x) above −ln 2, ln1p(−e^x) below (Mächler 2012, eq. 7)
+//! vjp      x̄ = −ȳ/(e^{−x} − 1)          (saves x)
+
+use super::prelude::*;
+
+/// The logarithm of a complement: ln(1 − p) from ln p.
+#[derive(Clone, Copy, Debug)]
+pub struct Log1mexp;
+
+impl Unary for Log1mexp {
+    const NAME: &'static str = "log1mexp";
+    const SAVES: Saves = Saves::Input;
+    #[inline(always)]
+    fn value<T: Scalar>(self, x: T) -> T {
+        x.log1mexp()
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(self, x: T) -> T {
+        -T::one() / (-x).exp_m1()
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// ln(1 − e^x) for x ≤ 0, in the shape of x. −∞ at zero, NaN above.
+    pub fn log1mexp(&self) -> Self {
+        self.map(Log1mexp)
+    }
+}
+
+pub(super) fn sample(draw: &mut Draw) -> Sample {
+    let shape = draw.shape();
+    Sample::new(function!(|x| x[0].log1mexp()), [draw.log_probabilities(&shape)])
+}

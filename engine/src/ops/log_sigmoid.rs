@@ -1,0 +1,35 @@
+//! The logarithm of the logistic function.
+//!
+//! forward  y = ln σ(x) = min(x, 0) − ln(1 + e^{−|x|})
+//! vjp      x̄ = σ(−x)·ȳ                  (saves x)
+
+use super::prelude::*;
+
+/// The logarithm of the logistic function.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSigmoid;
+
+impl Unary for LogSigmoid {
+    const NAME: &'static str = "log_sigmoid";
+    const SAVES: Saves = Saves::Input;
+    #[inline(always)]
+    fn value<T: Scalar>(self, x: T) -> T {
+        -((-x).softplus())
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(self, x: T) -> T {
+        (-x).sigmoid()
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// ln σ(x), in the shape of x; equals x where e^x underflows.
+    pub fn log_sigmoid(&self) -> Self {
+        self.map(LogSigmoid)
+    }
+}
+
+pub(super) fn sample(draw: &mut Draw) -> Sample {
+    let shape = draw.shape();
+    Sample::new(function!(|x| x[0].log_sigmoid()), [draw.logits(&shape)])
+}

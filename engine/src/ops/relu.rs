@@ -1,0 +1,35 @@
+//! The rectified linear unit.
+//!
+//! forward  y = max(x, 0)
+//! vjp      x̄ = ȳ where x > 0, else 0     (saves x); at x = 0 the subgradient 0 is taken
+
+use super::prelude::*;
+
+/// The rectified linear unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Relu;
+
+impl Unary for Relu {
+    const NAME: &'static str = "relu";
+    const SAVES: Saves = Saves::Input;
+    #[inline(always)]
+    fn value<T: Scalar>(self, x: T) -> T {
+        if x > T::zero() { x } else { T::zero() * x }
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(self, x: T) -> T {
+        if x > T::zero() { T::one() } else { T::zero() }
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// max(x, 0), in the shape of x. At zero the subgradient 0 is taken.
+    pub fn relu(&self) -> Self {
+        self.map(Relu)
+    }
+}
+
+pub(super) fn sample(draw: &mut Draw) -> Sample {
+    let shape = draw.shape();
+    Sample::new(function!(|x| x[0].relu()), [draw.away_from_zero(&shape)])
+}

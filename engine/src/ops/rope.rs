@@ -1,0 +1,105 @@
+//! Rotary position embedding (Su et al. 2021): pairs of features turn by an angle that grows with the position.
+//!
+//! forward  (yₐ, y_b) = (xₐ cos φ − x_b sin φ, x_b cos φ + xₐ sin φ), φ = position·frequency of the pair
+//! vjp      the same rotation by −φ
+//!
+//! Which features pair up: neighbours (2i, 2i + 1), as in the paper and Meta's checkpoints, or halves (i, i + R/2), as in Hugging Face's.
+//! Features past the first R of a head are left as they are.
+
+use super::prelude::*;
+use crate::backend::{Add, Mul, Sub};
+
+/// Which features of a head form a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairing {
+    /// (2i, 2i + 1).
+    Adjacent,
+    /// (i, i + R/2), R being the number of rotated features.
+    RotateHalf,
+}
+
+/// The cosines and sines of a batch's positions, shared by all layers.
+#[derive(Clone)]
+pub struct RotaryTable<B: Backend> {
+    cos: B::Array,
+    sin: B::Array,
+    pairing: Pairing,
+}
+
+impl<B: Backend> RotaryTable<B> {
+    /// The table of N positions and R/2 frequencies (radians a position); θ^{−2i/R} is the usual i-th frequency.
+    pub fn new(backend: &B, positions: &[u32], frequencies: &[f64], pairing: Pairing) -> Self {
+        let table = |f: fn(f64) -> f64| {
+            let angles = positions.iter().flat_map(|&p| frequencies.iter().map(move |w| p as f64 * w));
+            backend.from_vec(angles.map(|angle| B::Scalar::from_f64(f(angle))).collect(), &[positions.len(), frequencies.len()])
+        };
+        Self { cos: table(f64::cos), sin: table(f64::sin), pairing }
+    }
+}
+
+/// Rotation composed of slices, products and sums: the definition.
+pub(crate) fn reference<B: Backend>(backend: &B, x: &B::Array, cos: &B::Array, sin: &B::Array, pairing: Pairing) -> B::Array {
+    let (n, heads, width) = (backend.shape(x)[0], backend.shape(x)[1], backend.shape(x)[2]);
+    let half = backend.shape(cos)[1];
+    let rotated = backend.slice(x, 2, 0, 2 * half);
+    let (pair_shape, pair_axis) = match pairing {
+        Pairing::Adjacent => ([n, heads, half, 2], 3),
+        Pairing::RotateHalf => ([n, heads, 2, half], 2),
+    };
+    let pairs = backend.reshape(&rotated, &pair_shape);
+    let part = |i: usize| backend.reshape(&backend.slice(&pairs, pair_axis, i, i + 1), &[n, heads, half]);
+    let (a, b) = (part(0), part(1));
+    let (cos, sin) = (backend.reshape(cos, &[n, 1, half]), backend.reshape(sin, &[n, 1, half]));
+    let product = |x: &B::Array, y: &B::Array| backend.zip(Mul, x, y);
+    let turned = [
+        backend.zip(Sub, &product(&a, &cos), &product(&b, &sin)),
+        backend.zip(Add, &product(&b, &cos), &product(&a, &sin)),
+    ];
+    let part_shape = with_axis(&pair_shape, pair_axis, 1);
+    let turned = turned.map(|x| backend.reshape(&x, &part_shape));
+    let joined = backend.reshape(&backend.concat(&[&turned[0], &turned[1]], pair_axis), &[n, heads, 2 * half]);
+    backend.concat(&[&joined, &backend.slice(x, 2, 2 * half, width)], 2)
+}
+
+struct Rope<B: Backend> {
+    table: RotaryTable<B>,
+}
+
+impl<B: Backend> Operation<B> for Rope<B> {
+    fn name(&self) -> &'static str {
+        "rope"
+    }
+    fn vjp(&self, backend: &B, y_bar: B::Array, _: &[bool]) -> Vec<Option<B::Array>> {
+        let back = backend.scale(&self.table.sin, -1.0);
+        vec![Some(backend.rope(&y_bar, &self.table.cos, &back, self.table.pairing))]
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// Rotates the heads of x [N, H, D] by the angles of each token's position.
+    ///
+    /// # Panics
+    /// If the tensor has not three axes, the table has another number of positions, or more features than D.
+    #[track_caller]
+    pub fn rope(&self, table: &RotaryTable<B>) -> Self {
+        let angles = self.backend.shape(&table.cos);
+        let fits = self.rank() == 3 && self.shape()[0] == angles[0] && 2 * angles[1] <= self.shape()[2];
+        assert!(fits, "rope: {:?} with a table of {} positions and {} pairs", self.shape(), angles[0], angles[1]);
+        let y = self.backend.rope(&self.value, &table.cos, &table.sin, table.pairing);
+        Tensor::record(&self.backend, y, &[self], || Rope { table: table.clone() })
+    }
+}
+
+pub(super) fn sample(draw: &mut Draw) -> Sample {
+    let [n, heads, pairs] = [draw.extent(), draw.extent(), draw.extent()];
+    let width = 2 * pairs + draw.below(3);
+    let positions: Vec<u32> = (0..n).map(|_| draw.below(5000) as u32).collect();
+    let frequencies: Vec<f64> = (0..pairs).map(|i| 10000f64.powf(-(i as f64) / pairs as f64)).collect();
+    let pairing = if draw.coin() { Pairing::Adjacent } else { Pairing::RotateHalf };
+    Sample::new(
+        function!(|x; positions: Vec<u32>, frequencies: Vec<f64>, pairing: Pairing| {
+            x[0].rope(&RotaryTable::new(x[0].backend(), positions, frequencies, *pairing))
+        }),
+        [draw.normal(&[n, heads, width])],
+    )
+}

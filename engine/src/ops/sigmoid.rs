@@ -1,0 +1,35 @@
+//! The logistic function.
+//!
+//! forward  y = σ(x) = 1/(1 + e^{−x}), formed from e^{−|x|}
+//! vjp      x̄ = y·(1 − y)·ȳ              (saves y)
+
+use super::prelude::*;
+
+/// The logistic function.
+#[derive(Clone, Copy, Debug)]
+pub struct Sigmoid;
+
+impl Unary for Sigmoid {
+    const NAME: &'static str = "sigmoid";
+    const SAVES: Saves = Saves::Output;
+    #[inline(always)]
+    fn value<T: Scalar>(self, x: T) -> T {
+        x.sigmoid()
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(self, y: T) -> T {
+        y * (T::one() - y)
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// σ(x) = 1/(1 + e^{−x}), in the shape of x; finite everywhere.
+    pub fn sigmoid(&self) -> Self {
+        self.map(Sigmoid)
+    }
+}
+
+pub(super) fn sample(draw: &mut Draw) -> Sample {
+    let shape = draw.shape();
+    Sample::new(function!(|x| x[0].sigmoid()), [draw.logits(&shape)])
+}

@@ -1,0 +1,36 @@
+//! The sigmoid linear unit, also called swish.
+//!
+//! forward  y = x·σ(x)
+//! vjp      x̄ = σ(x)·(1 + x·(1 − σ(x)))·ȳ   (saves x)
+
+use super::prelude::*;
+
+/// The sigmoid linear unit, also called swish.
+#[derive(Clone, Copy, Debug)]
+pub struct Silu;
+
+impl Unary for Silu {
+    const NAME: &'static str = "silu";
+    const SAVES: Saves = Saves::Input;
+    #[inline(always)]
+    fn value<T: Scalar>(self, x: T) -> T {
+        x * x.sigmoid()
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(self, x: T) -> T {
+        let s = x.sigmoid();
+        s * (T::one() + x * (T::one() - s))
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// x·σ(x), in the shape of x (Elfwing, Uchibe, Doya 2018).
+    pub fn silu(&self) -> Self {
+        self.map(Silu)
+    }
+}
+
+pub(super) fn sample(draw: &mut Draw) -> Sample {
+    let shape = draw.shape();
+    Sample::new(function!(|x| x[0].silu()), [draw.logits(&shape)])
+}

@@ -1,0 +1,35 @@
+//! The softplus.
+//!
+//! forward  y = ln(1 + e^x) = max(x, 0) + ln(1 + e^{−|x|})
+//! vjp      x̄ = σ(x)·ȳ                   (saves x)
+
+use super::prelude::*;
+
+/// The softplus.
+#[derive(Clone, Copy, Debug)]
+pub struct Softplus;
+
+impl Unary for Softplus {
+    const NAME: &'static str = "softplus";
+    const SAVES: Saves = Saves::Input;
+    #[inline(always)]
+    fn value<T: Scalar>(self, x: T) -> T {
+        x.softplus()
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(self, x: T) -> T {
+        x.sigmoid()
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// ln(1 + e^x), in the shape of x; equals x where e^{−x} underflows.
+    pub fn softplus(&self) -> Self {
+        self.map(Softplus)
+    }
+}
+
+pub(super) fn sample(draw: &mut Draw) -> Sample {
+    let shape = draw.shape();
+    Sample::new(function!(|x| x[0].softplus()), [draw.logits(&shape)])
+}

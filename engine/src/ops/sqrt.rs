@@ -1,0 +1,35 @@
+//! The square root.
+//!
+//! forward  y = √x
+//! vjp      x̄ = ȳ/(2y)                   (saves y)
+
+use super::prelude::*;
+
+/// The square root.
+#[derive(Clone, Copy, Debug)]
+pub struct Sqrt;
+
+impl Unary for Sqrt {
+    const NAME: &'static str = "sqrt";
+    const SAVES: Saves = Saves::Output;
+    #[inline(always)]
+    fn value<T: Scalar>(self, x: T) -> T {
+        x.sqrt()
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(self, y: T) -> T {
+        T::from_f64(0.5) / y
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// √x, in the shape of x. NaN below zero; the derivative at zero is ∞.
+    pub fn sqrt(&self) -> Self {
+        self.map(Sqrt)
+    }
+}
+
+pub(super) fn sample(draw: &mut Draw) -> Sample {
+    let shape = draw.shape();
+    Sample::new(function!(|x| x[0].sqrt()), [draw.positive(&shape)])
+}

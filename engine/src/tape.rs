@@ -1,0 +1,223 @@
+//! The tape: which op made which value from which, and the walk back along it.
+//!
+//! Recording is define-by-run. A node knows its operation (with what it saved) and its parents. Nodes are numbered in the order they are
+//! made, so visiting the largest number first is a reverse topological order. The walk takes the operation's saved arrays with it: what
+//! nobody else holds is freed as the walk passes.
+
+use crate::backend::Backend;
+use crate::shape::count;
+use crate::tensor::Tensor;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An op as the tape keeps it: what it saved from its forward pass, and its vector-Jacobian product.
+pub trait Operation<B: Backend>: Send + Sync + 'static {
+    /// The op's name, as in `ops/`.
+    fn name(&self) -> &'static str;
+
+    /// x̄ᵢ = (∂y/∂xᵢ)ᵀ ȳ for each parent i with `needed[i]`; `None` for the others.
+    fn vjp(&self, backend: &B, cotangent: B::Array, needed: &[bool]) -> Vec<Option<B::Array>>;
+}
+
+/// Values of at most this many elements are kept in their node, for printing a graph.
+const KEPT_VALUE: usize = 64;
+
+/// A recorded value: the op that made it and the nodes it was made from. Parents without a gradient are `None`.
+pub struct Node<B: Backend> {
+    pub(crate) id: u64,
+    pub(crate) shape: Box<[usize]>,
+    pub(crate) kept: Option<B::Array>,
+    pub(crate) operation: Option<Box<dyn Operation<B>>>,
+    pub(crate) parents: Vec<Option<Arc<Node<B>>>>,
+}
+
+static NEXT_NODE: AtomicU64 = AtomicU64::new(0);
+
+impl<B: Backend> Node<B> {
+    pub(crate) fn leaf(backend: &B, value: &B::Array) -> Arc<Self> {
+        Self::make(backend, value, None, Vec::new())
+    }
+
+    pub(crate) fn new(backend: &B, value: &B::Array, operation: Box<dyn Operation<B>>, parents: Vec<Option<Arc<Node<B>>>>) -> Arc<Self> {
+        Self::make(backend, value, Some(operation), parents)
+    }
+
+    fn make(backend: &B, value: &B::Array, operation: Option<Box<dyn Operation<B>>>, parents: Vec<Option<Arc<Node<B>>>>) -> Arc<Self> {
+        let shape: Box<[usize]> = backend.shape(value).into();
+        let kept = (operation.is_some() && count(&shape) <= KEPT_VALUE).then(|| value.clone());
+        Arc::new(Self { id: NEXT_NODE.fetch_add(1, Ordering::Relaxed), shape, kept, operation, parents })
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.operation.as_ref().map_or("parameter", |operation| operation.name())
+    }
+
+    /// The number that the next node made anywhere will at least have.
+    pub(crate) fn next_id() -> u64 {
+        NEXT_NODE.load(Ordering::Relaxed)
+    }
+}
+
+/// Frees a long chain of nodes in a loop: the default would recurse once for each op.
+impl<B: Backend> Drop for Node<B> {
+    fn drop(&mut self) {
+        let mut orphans: Vec<Arc<Node<B>>> = self.parents.drain(..).flatten().collect();
+        while let Some(orphan) = orphans.pop() {
+            if let Ok(mut node) = Arc::try_unwrap(orphan) {
+                orphans.extend(node.parents.drain(..).flatten());
+            }
+        }
+    }
+}
+
+thread_local! {
+    static RECORDING: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Is recording on in this thread?
+pub(crate) fn is_recording() -> bool {
+    RECORDING.get()
+}
+
+/// Runs `f` with recording set as told, and sets it back even if `f` panics.
+pub(crate) fn with_recording<R>(on: bool, f: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            RECORDING.set(self.0);
+        }
+    }
+    let _restore = Restore(RECORDING.replace(on));
+    f()
+}
+
+/// Runs `f` without recording: its results are constants.
+pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
+    with_recording(false, f)
+}
+
+/// The gradients that a walk found, by tensor.
+pub struct Gradients<B: Backend> {
+    backend: B,
+    by_node: HashMap<u64, B::Array>,
+}
+
+impl<B: Backend> Gradients<B> {
+    /// The gradient with respect to a tensor, or `None` where it did not take part or was not kept.
+    pub fn get(&self, tensor: &Tensor<B>) -> Option<Tensor<B>> {
+        self.array(tensor).map(|array| Tensor::from_array(&self.backend, array.clone()))
+    }
+
+    /// The gradient with respect to a tensor: zero where it did not take part.
+    pub fn of(&self, tensor: &Tensor<B>) -> Tensor<B> {
+        self.get(tensor).unwrap_or_else(|| Tensor::full(&self.backend, 0.0, tensor.shape()))
+    }
+
+    /// The gradient's array, or `None` where the tensor did not take part.
+    pub fn array(&self, tensor: &Tensor<B>) -> Option<&B::Array> {
+        self.by_node.get(&tensor.node.as_ref()?.id)
+    }
+
+    /// Takes the gradient's array out.
+    pub fn take(&mut self, tensor: &Tensor<B>) -> Option<B::Array> {
+        self.by_node.remove(&tensor.node.as_ref()?.id)
+    }
+
+    /// Adds another walk's gradients to these: gradient accumulation.
+    pub fn accumulate(&mut self, other: Self) {
+        for (id, array) in other.by_node {
+            add_to(&self.backend, &mut self.by_node, id, array);
+        }
+    }
+
+    pub(crate) fn by_id(&self, id: u64) -> Option<&B::Array> {
+        self.by_node.get(&id)
+    }
+}
+
+fn add_to<B: Backend>(backend: &B, sums: &mut HashMap<u64, B::Array>, id: u64, array: B::Array) {
+    let sum = match sums.remove(&id) {
+        Some(sum) => backend.accumulate(sum, &array),
+        None => array,
+    };
+    sums.insert(id, sum);
+}
+
+/// What a walk keeps besides the gradients of parameters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Parameters,
+    Everything,
+}
+
+/// Walks back from `root`, whose cotangent is `seed`, to the parameters and to nodes numbered below `stop`.
+pub(crate) fn walk<B: Backend>(backend: &B, root: Arc<Node<B>>, seed: B::Array, stop: u64, keep: Keep) -> Gradients<B> {
+    let mut found = HashMap::new();
+    let mut cotangents = HashMap::from([(root.id, seed)]);
+    let mut frontier = BTreeMap::from([(root.id, root)]);
+    while let Some((id, node)) = frontier.pop_last() {
+        let cotangent = cotangents.remove(&id).expect("a node on the frontier has received a cotangent");
+        let Some(operation) = node.operation.as_ref().filter(|_| id >= stop) else {
+            found.insert(id, cotangent);
+            continue;
+        };
+        if keep == Keep::Everything {
+            found.insert(id, cotangent.clone());
+        }
+        let needed: Vec<bool> = node.parents.iter().map(Option::is_some).collect();
+        let parent_cotangents = operation.vjp(backend, cotangent, &needed);
+        assert_eq!(parent_cotangents.len(), needed.len(), "{}: one cotangent for each parent", node.name());
+        for (parent, array) in node.parents.iter().zip(parent_cotangents) {
+            let (Some(parent), Some(array)) = (parent, array) else { continue };
+            assert_eq!(backend.shape(&array), &*parent.shape, "{}: the cotangent of {} has another shape", node.name(), parent.name());
+            add_to(backend, &mut cotangents, parent.id, array);
+            frontier.entry(parent.id).or_insert_with(|| parent.clone());
+        }
+    }
+    Gradients { backend: backend.clone(), by_node: found }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// The gradient of this scalar with respect to every parameter it depends on. Consumes the value: clone it first to walk again.
+    ///
+    /// # Panics
+    /// If it has more than one element.
+    #[track_caller]
+    pub fn backward(self) -> Gradients<B> {
+        assert_eq!(self.len(), 1, "backward: a tensor of shape {:?} is not one number; use backward_with", self.shape());
+        let seed = self.backend.full(1.0, self.shape());
+        self.walk_back(seed, Keep::Parameters)
+    }
+
+    /// Jᵀv for a cotangent v of this tensor's shape: the gradient of ⟨v, self⟩.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    #[track_caller]
+    pub fn backward_with(self, cotangent: &Tensor<B>) -> Gradients<B> {
+        assert_eq!(self.shape(), cotangent.shape(), "backward_with: the cotangent's shape differs");
+        self.walk_back(cotangent.value.clone(), Keep::Parameters)
+    }
+
+    /// As [`Tensor::backward`], keeping the gradient of every recorded value on the way too: for looking at small graphs.
+    ///
+    /// # Panics
+    /// If it has more than one element.
+    #[track_caller]
+    pub fn backward_keeping_all(self) -> Gradients<B> {
+        assert_eq!(self.len(), 1, "backward: a tensor of shape {:?} is not one number", self.shape());
+        let seed = self.backend.full(1.0, self.shape());
+        self.walk_back(seed, Keep::Everything)
+    }
+
+    fn walk_back(self, seed: B::Array, keep: Keep) -> Gradients<B> {
+        let Self { backend, value, node } = self;
+        drop(value);
+        match node {
+            Some(node) => walk(&backend, node, seed, 0, keep),
+            None => Gradients { backend, by_node: HashMap::new() },
+        }
+    }
+}
