@@ -56,7 +56,8 @@ pub fn fork(chosen: &[u32], rejected: &[u32]) -> Option<usize> {
     chosen.iter().zip(rejected).position(|(w, l)| w != l)
 }
 
-/// Q\* with the part `moved` in [0, 1] of the rejected completion's mass moved to the chosen one.
+/// Q\* with the part `moved` in [0, 1] of the rejected completion's mass moved to the chosen one. Up to the fork, where both tables hold the
+/// same distributions, the chosen completion's is read.
 ///
 /// # Errors
 /// If a token is not below V, a table does not fit its tokens, or the completions do not part ([`LossError::NoFork`] with pair 0).
@@ -70,14 +71,14 @@ pub fn exact_target<T: Scalar>(
     rejected.check("rejected tokens", vocabulary)?;
     let fork = fork(chosen.tokens, rejected.tokens).ok_or(LossError::NoFork { pair: 0 })?;
     let remaining = remaining_mass(&rejected.token_log_probs(vocabulary), T::from_f64(moved).ln());
-    let (chosen_rows, rejected_rows) = (chosen_rows(&chosen, fork, remaining[fork], vocabulary), rejected_rows(&rejected, fork, &remaining, vocabulary));
-    let mut target =
-        ExactTarget { fork, chosen: chosen_rows, rejected: rejected_rows.0, rejected_has_mass: rejected_rows.1 };
-    let (at, l_f) = (fork * vocabulary, rejected.tokens[fork] as usize);
-    target.chosen[at + l_f] = rejected.log_probs[at + l_f] + remaining[fork + 1].log1mexp();
-    let shared = at + vocabulary;
-    target.rejected[..shared].copy_from_slice(&target.chosen[..shared]);
-    Ok(target)
+    let loser = fork * vocabulary + rejected.tokens[fork] as usize;
+    let log_prob = chosen.log_probs[loser];
+    let mut rows = chosen_rows(&chosen, fork, log_prob + remaining[fork + 1], vocabulary);
+    rows[loser] = log_prob + remaining[fork + 1].log1mexp();
+    let (mut rejected, rejected_has_mass) = rejected_rows(&rejected, fork, &remaining, vocabulary);
+    let shared = (fork + 1) * vocabulary;
+    rejected[..shared].copy_from_slice(&rows[..shared]);
+    Ok(ExactTarget { fork, chosen: rows, rejected, rejected_has_mass })
 }
 
 /// R_t = ln(moved) + Σ_{s ≥ t} ln π(l_s | l_<s) for t = 0..=T, at most 0.

@@ -28,7 +28,8 @@ pub(crate) fn below_one<T: Scalar>(s: T) -> T {
     if s.to_f64() > -T::UNIT_ROUNDOFF { (s - T::from_f64(s.to_f64())) - T::from_f64(T::UNIT_ROUNDOFF) } else { s }
 }
 
-/// ln(1 − e^x), with x brought down to −u: the op that compositions use for ln π_o.
+/// ln(1 − e^x), with x brought down to −u: the op that compositions use for ln π_o. Its slope −e^x/(1 − e^x) is formed from logarithms, which
+/// keeps its own slope finite where e^{−x} overflows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogComplement;
 
@@ -41,6 +42,7 @@ impl Unary for LogComplement {
     }
     #[inline(always)]
     fn derivative<T: Scalar>(self, x: T) -> T {
-        -T::one() / (-below_one(x)).exp_m1()
+        let x = below_one(x);
+        -(x - x.log1mexp()).exp()
     }
 }
