@@ -87,7 +87,7 @@ fn remaining_mass<T: Scalar>(token_log_probs: &[T], log_moved: T) -> Vec<T> {
     for (t, &log_prob) in token_log_probs.iter().enumerate().rev() {
         remaining[t] = remaining[t + 1] + log_prob;
     }
-    remaining.into_iter().map(|r| if r > T::zero() { r - r } else { r }).collect()
+    remaining.into_iter().map(|r| if r > T::zero() { T::zero() } else { r }).collect()
 }
 
 /// ln q along the chosen completion, where `moved` is ln μ/π(u); the loser's entry at the fork is left to the caller.

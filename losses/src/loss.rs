@@ -130,7 +130,7 @@ macro_rules! dispatch {
     }};
 }
 
-/// A loss of each pair, [B], as one fused op; its mean is the batch's loss.
+/// A loss of each pair, `[B]`, as one fused op; its mean is the batch's loss.
 ///
 /// # Errors
 /// If the loss is not pairwise, a hyper-parameter is out of range, or lengths are needed and missing.

@@ -1,7 +1,7 @@
 //! What the pairwise losses share: a closed form in (l_w, l_l) for each pair, with its two partial derivatives, as one op.
 //!
-//! forward  y[i] = f(l_w[i], l_l[i]; reference of pair i)
-//! vjp      l̄_w[i] = ȳ[i]·∂f/∂l_w, l̄_l[i] = ȳ[i]·∂f/∂l_l
+//! forward  yᵢ = f(l_w, l_l; ln π_w, ln π_l) of pair i
+//! vjp      l̄_w = ȳᵢ·∂f/∂l_w, l̄_l = ȳᵢ·∂f/∂l_l
 //!
 //! A loss is three functions: the value and the gradient, over any [`Scalar`], which the fused op applies to each pair; and the same loss as
 //! a composition of ops, to which the fused op is held.
@@ -52,10 +52,10 @@ pub trait PairLoss: Copy + Send + Sync + 'static {
     fn value<T: Scalar>(self, pair: Pair<T>) -> T;
     /// (∂/∂l_w, ∂/∂l_l) of one pair.
     fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T);
-    /// The loss of each pair, [B], as a composition of ops.
+    /// The loss of each pair, `[B]`, as a composition of ops.
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B>;
 
-    /// The loss of each pair, [B], as one op with the gradient above.
+    /// The loss of each pair, `[B]`, as one op with the gradient above.
     fn fused<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         let pairs = inputs.pairs();
         let values: Vec<B::Scalar> = pairs.iter().map(|&pair| self.value(pair)).collect();
@@ -86,7 +86,7 @@ impl<B: Backend, L: PairLoss> Operation<B> for Fused<L, B::Scalar> {
     }
 }
 
-/// Sequence log-probabilities of a batch of pairs, each [B], under policy and reference.
+/// Sequence log-probabilities of a batch of pairs, each `[B]`, under policy and reference.
 #[derive(Clone, Debug)]
 pub struct PairInputs<B: Backend> {
     pub(crate) policy_chosen: Tensor<B>,
@@ -97,7 +97,7 @@ pub struct PairInputs<B: Backend> {
 }
 
 impl<B: Backend> PairInputs<B> {
-    /// Four vectors [B] of sequence log-probabilities, in nats. The reference's are taken as constants.
+    /// Four vectors `[B]` of sequence log-probabilities, in nats. The reference's are taken as constants.
     ///
     /// # Errors
     /// If they are not vectors of one length, or that is 0.
@@ -186,19 +186,19 @@ impl<B: Backend> PairInputs<B> {
     pub fn lengths(&self) -> Option<(&[usize], &[usize])> {
         self.lengths.as_ref().map(|(chosen, rejected)| (&chosen[..], &rejected[..]))
     }
-    /// The policy's l_w and l_l, each [B].
+    /// The policy's l_w and l_l, each `[B]`.
     pub fn policy(&self) -> (&Tensor<B>, &Tensor<B>) {
         (&self.policy_chosen, &self.policy_rejected)
     }
-    /// The reference's ln π_w and ln π_l, each [B]; constants.
+    /// The reference's ln π_w and ln π_l, each `[B]`; constants.
     pub fn reference(&self) -> (&Tensor<B>, &Tensor<B>) {
         (&self.reference_chosen, &self.reference_rejected)
     }
-    /// The log-ratios a = l_w − ln π_w and r = l_l − ln π_l, each [B]. Times β they are DPO's implicit rewards.
+    /// The log-ratios a = l_w − ln π_w and r = l_l − ln π_l, each `[B]`. Times β they are DPO's implicit rewards.
     pub fn log_ratios(&self) -> (Tensor<B>, Tensor<B>) {
         (self.policy_chosen.sub(&self.reference_chosen), self.policy_rejected.sub(&self.reference_rejected))
     }
-    /// The scaled margins β(a − r), [B].
+    /// The scaled margins β(a − r), `[B]`.
     pub fn margins(&self, beta: f64) -> Tensor<B> {
         let (a, r) = self.log_ratios();
         a.sub(&r).scale(beta)
@@ -220,7 +220,7 @@ impl<B: Backend> PairInputs<B> {
         .collect()
     }
 
-    /// A constant [B] with a number for each pair.
+    /// A constant `[B]` with a number for each pair.
     pub(crate) fn constant(&self, values: Vec<B::Scalar>) -> Tensor<B> {
         let shape = [values.len()];
         Tensor::from_vec(self.policy_chosen.backend(), values, &shape)

@@ -11,13 +11,13 @@ use engine::{Backend, Tensor};
 /// Log-probability and number of tokens of each sequence.
 #[derive(Clone, Debug)]
 pub struct SequenceLogProbs<B: Backend> {
-    /// Σ of the token log-probabilities, [S], in nats.
+    /// Σ of the token log-probabilities, `[S]`, in nats.
     pub log_probs: Tensor<B>,
     /// Completion tokens in each sequence, at least 1.
     pub lengths: Vec<usize>,
 }
 
-/// Sums token log-probabilities [N] by sequence: token n belongs to sequence `sequences[n]` and counts where `keep[n]`.
+/// Sums token log-probabilities `[N]` by sequence: token n belongs to sequence `sequences[n]` and counts where `keep[n]`.
 ///
 /// # Errors
 /// If the lists have not N entries, a sequence is not below `sequence_count`, or one has no completion tokens.
@@ -61,7 +61,7 @@ pub enum Layout {
     Interleaved,
 }
 
-/// Log-probabilities of a batch of pairs under one model, each [B], in nats.
+/// Log-probabilities of a batch of pairs under one model, each `[B]`, in nats.
 #[derive(Clone, Debug)]
 pub struct PairLogProbs<B: Backend> {
     /// l_w.

@@ -82,7 +82,7 @@ impl<B: Backend> ExactTargets<B> {
     pub fn log_target(&self) -> &Tensor<B> {
         &self.log_target
     }
-    /// The rows' weights, [N]: 0 or 1.
+    /// The rows' weights, `[N]`: 0 or 1.
     pub fn weights(&self) -> &Tensor<B> {
         &self.weights
     }
@@ -106,7 +106,7 @@ impl PairRows {
     }
 }
 
-/// The loss of each pair, [B], for the policy's logits [N, V]; its mean is the batch's loss.
+/// The loss of each pair, `[B]`, for the policy's logits [N, V]; its mean is the batch's loss.
 ///
 /// # Errors
 /// If the logits have not the targets' shape.

@@ -4,9 +4,10 @@
 //! value     L = −ω_w u − ω_l v + e^u + e^v, u = l_w − ln m, v = l_l − ln m, ω = w/m
 //! gradient  ∂L/∂l_w = e^u − ω_w, ∂L/∂l_l = e^v − ω_l
 //!
-//! By Eq 7's rule ω = (α, 1 − α); by the shift ω_w = ρ_w + αρ_l, ω_l = (1 − α)ρ_l with ρ = π_ref/m. Strictly convex for ω > 0, with its
-//! minimum at (ln ω_w, ln ω_l). u is formed as a + ln ρ_w and v as r + ln ρ_l, which loses nothing where a and r are small and the
-//! log-probabilities large. Above u = 40, where the limit means nothing any more, e^u goes on as its tangent, so that all stays finite.
+//! By Eq 7's rule ω = (α, 1 − α); by the shift ω_w = ρ_w + αρ_l, ω_l = (1 − α)ρ_l with ρ = π_ref/m. Strictly convex in (u, v) up to 40;
+//! where ω > 0 the minimum is at (ln ω_w, ln ω_l), and at α = 1 v falls without limit. ln m is subtracted in two parts, its larger term
+//! first: that loses nothing where the policy is near the reference and the log-probabilities are large. Above u = 40, where the limit
+//! means nothing any more, e^u goes on as its tangent, so that all stays finite.
 
 use crate::pair::{Pair, PairInputs, PairLoss};
 use crate::samples::prelude::*;
@@ -49,16 +50,17 @@ impl SlpoGkl {
     }
 }
 
-/// (ln ρ_w, ln ρ_l).
-fn log_reference_shares<T: Scalar>(pair: &Pair<T>) -> (T, T) {
-    let difference = pair.reference_chosen - pair.reference_rejected;
-    (-(-difference).softplus(), -difference.softplus())
+/// ln m as the larger of ln π_w and ln π_l, and ln(1 + e^{−|ln π_w − ln π_l|}), to be subtracted one after the other.
+fn log_mass<T: Scalar>(pair: &Pair<T>) -> (T, T) {
+    let (w, l) = (pair.reference_chosen, pair.reference_rejected);
+    let (high, low) = if w < l { (l, w) } else { (w, l) };
+    (high, (low - high).exp().ln_1p())
 }
 
 /// (u, v).
 fn coordinates<T: Scalar>(pair: &Pair<T>) -> (T, T) {
-    let (log_rho_w, log_rho_l) = log_reference_shares(pair);
-    (pair.chosen_log_ratio() + log_rho_w, pair.rejected_log_ratio() + log_rho_l)
+    let (high, rest) = log_mass(pair);
+    (pair.chosen - high - rest, pair.rejected - high - rest)
 }
 
 impl PairLoss for SlpoGkl {
@@ -73,10 +75,10 @@ impl PairLoss for SlpoGkl {
     }
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         let pairs = inputs.pairs();
-        let (log_rho_w, log_rho_l): (Vec<_>, Vec<_>) = pairs.iter().map(log_reference_shares).unzip();
+        let (high, rest): (Vec<_>, Vec<_>) = pairs.iter().map(log_mass).unzip();
         let (omega_w, omega_l): (Vec<_>, Vec<_>) = pairs.iter().map(|pair| self.relative(pair)).unzip();
-        let (a, r) = inputs.log_ratios();
-        let (u, v) = (a.add(&inputs.constant(log_rho_w)), r.add(&inputs.constant(log_rho_l)));
+        let (high, rest, (l_w, l_l)) = (inputs.constant(high), inputs.constant(rest), inputs.policy());
+        let (u, v) = (l_w.sub(&high).sub(&rest), l_l.sub(&high).sub(&rest));
         let linear = inputs.constant(omega_w).mul(&u).add(&inputs.constant(omega_l).mul(&v));
         u.map(Growth).add(&v.map(Growth)).sub(&linear)
     }

@@ -21,13 +21,11 @@ pub fn slpo_literal<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
 pub fn slpo_literal_composed<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
     let positions = inputs.positions(NoOthers::AsPrinted);
     let n = positions.len();
-    let mass = |part: fn(&(B::Scalar, B::Scalar, B::Scalar)) -> B::Scalar| {
-        Tensor::from_vec(inputs.logits.backend(), positions.iter().map(|position| part(&position.masses)).collect(), &[n])
-    };
+    let mass = |part| inputs.mass(&positions, part);
     let log_probs = inputs.logits.log_softmax();
     let log_prob_w = log_probs.gather(&inputs.chosen).reshape(&[n]);
     let log_prob_o = log_probs.masked_logsumexp(&others(inputs));
-    inputs.shaped(&mass(|m| m.0).mul(&log_prob_w).add(&mass(|m| m.2).mul(&log_prob_o)).neg())
+    inputs.shaped(&mass(|m| m.chosen).mul(&log_prob_w).add(&mass(|m| m.others).mul(&log_prob_o)).neg())
 }
 
 pub(crate) fn sample(draw: &mut Draw) -> Sample {

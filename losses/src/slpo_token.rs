@@ -23,13 +23,11 @@ pub fn slpo_token_composed<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
     let positions = inputs.positions(NoOthers::Dropped);
     let n = positions.len();
     let log_probs = inputs.logits.log_softmax();
-    let mass = |part: fn(&(B::Scalar, B::Scalar, B::Scalar)) -> B::Scalar| {
-        Tensor::from_vec(log_probs.backend(), positions.iter().map(|position| part(&position.masses)).collect(), &[n])
-    };
+    let mass = |part| inputs.mass(&positions, part);
     let token = |tokens: &Indices| log_probs.gather(tokens).reshape(&[n]);
     let log_others = log_probs.masked_logsumexp(&others(inputs)).map(FiniteOrZero);
-    let tokens = mass(|m| m.0).mul(&token(&inputs.chosen)).add(&mass(|m| m.1).mul(&token(&inputs.rejected)));
-    inputs.shaped(&tokens.add(&mass(|m| m.2).mul(&log_others)).neg())
+    let tokens = mass(|m| m.chosen).mul(&token(&inputs.chosen)).add(&mass(|m| m.rejected).mul(&token(&inputs.rejected)));
+    inputs.shaped(&tokens.add(&mass(|m| m.others).mul(&log_others)).neg())
 }
 
 /// Which entries of the logits [N, V] belong to neither token.

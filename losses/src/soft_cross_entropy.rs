@@ -1,7 +1,7 @@
 //! Cross-entropy of logits with a whole distribution as target, and the divergence that is left when the target's entropy is taken off.
 //!
-//! forward  H(q, p)[n] = Σ_v q_v (logsumexp z − z_v);  KL(q‖p)[n] = Σ_v q_v (ln q_v − (z_v − logsumexp z)) = H(q, p) − H(q)
-//! vjp      z̄_v = ȳ[n]·(p_v Σq − q_v) for both     (saves z, ln q and logsumexp z)
+//! forward  H(q, p) = Σ_v q_v (logsumexp z − z_v);  KL(q‖p) = Σ_v q_v (ln q_v − (z_v − logsumexp z)) = H(q, p) − H(q)
+//! vjp      z̄_v = ȳ·(p_v Σq − q_v) for both     (saves z, ln q and logsumexp z)
 //!
 //! Cross-entropy's minimum is the target's entropy, not 0 (claim P1 of the audit); the divergence's is 0. The target comes as logarithms,
 //! −∞ for what shall not happen; 0·ln 0 counts as 0.
@@ -69,7 +69,7 @@ fn check<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<(), L
     Ok(())
 }
 
-/// H(q, p) of each row of logits [N, V] with targets ln q [N, V], a constant: [N], in nats.
+/// H(q, p) of each row of logits [N, V] with targets ln q [N, V], a constant: `[N]`, in nats.
 ///
 /// # Errors
 /// If the shapes differ or are not [N, V] with V ≥ 1.
@@ -77,7 +77,7 @@ pub fn soft_cross_entropy<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>
     fused(logits, log_target, |_| B::Scalar::zero())
 }
 
-/// KL(q‖p) of each row of logits [N, V] from targets ln q [N, V], a constant: [N], in nats, 0 where p = q.
+/// KL(q‖p) of each row of logits [N, V] from targets ln q [N, V], a constant: `[N]`, in nats, 0 where p = q.
 ///
 /// # Errors
 /// As [`soft_cross_entropy`].

@@ -11,14 +11,14 @@
 use crate::error::LossError;
 use crate::numeric::{logaddexp, times_log};
 use crate::rows::{logsumexp, map_rows};
-use crate::weights::Weights;
+use crate::weights::{Shares, Weights};
 use engine::backend::Indices;
 use engine::shape::count;
 use engine::tape::Operation;
 use engine::{Backend, Scalar, Tensor};
 use rayon::prelude::*;
 
-/// Target masses of the winning and the losing token at N positions, each [N]; constants. Where the two tokens are the same, their one
+/// Target masses of the winning and the losing token at N positions, each `[N]`; constants. Where the two tokens are the same, their one
 /// class has the sum of both.
 #[derive(Clone, Debug)]
 pub struct TokenWeights<B: Backend> {
@@ -46,7 +46,7 @@ impl<B: Backend> TokenWeights<B> {
     /// # Errors
     /// If a token is not below V or there is not one of each for every row of the reference's logits [.., V].
     pub fn from_reference(weights: Weights, logits: &Tensor<B>, chosen: &Indices, rejected: &Indices) -> Result<Self, LossError> {
-        let shares = |(w, l, same): (B::Scalar, B::Scalar, bool)| match same {
+        let shares = |(w, l, same): ReferenceTokens<B::Scalar>| match same {
             true => (w.exp(), B::Scalar::zero()),
             false => {
                 let shares = weights.shares(w, l);
@@ -68,12 +68,15 @@ impl<B: Backend> TokenWeights<B> {
     }
 }
 
-/// (ln p(w), ln p(l), w = l) at each position, from logits [.., V].
+/// (ln p(w), ln p(l), w = l) at one position.
+type ReferenceTokens<T> = (T, T, bool);
+
+/// What the reference says of the tokens at each position, from its logits [.., V].
 fn reference_log_probs<B: Backend>(
     logits: &Tensor<B>,
     chosen: &Indices,
     rejected: &Indices,
-) -> Result<Vec<(B::Scalar, B::Scalar, bool)>, LossError> {
+) -> Result<Vec<ReferenceTokens<B::Scalar>>, LossError> {
     let logits = flat(logits)?;
     check_tokens(&logits, chosen, rejected)?;
     let (backend, z) = (logits.backend(), logits.array());
@@ -166,10 +169,18 @@ impl<B: Backend> TokenInputs<B> {
         let position = |n: usize| {
             let (w_w, given) = (self.weights.chosen[n], self.weights.rejected[n]);
             let w_l = if no_others == NoOthers::AsPrinted { zero } else { given };
-            let masses = if self.keep[n] { (w_w, w_l, B::Scalar::one() - w_w - w_l) } else { (zero, zero, zero) };
+            let others = B::Scalar::one() - w_w - w_l;
+            let masses = Shares { chosen: w_w, rejected: w_l, others };
+            let masses = if self.keep[n] { masses } else { Shares { chosen: zero, rejected: zero, others: zero } };
             Position { chosen: self.chosen[n] as usize, rejected: self.rejected[n] as usize, keep: self.keep[n], masses, no_others }
         };
         (0..self.keep.len()).map(position).collect()
+    }
+
+    /// One of the masses at each position, `[N]`.
+    pub(crate) fn mass(&self, positions: &[Position<B::Scalar>], part: fn(&Shares<B::Scalar>) -> B::Scalar) -> Tensor<B> {
+        let masses = positions.iter().map(|position| part(&position.masses)).collect();
+        Tensor::from_vec(self.logits.backend(), masses, &[positions.len()])
     }
 
     /// A value for each position in the shape of the result.
@@ -195,8 +206,8 @@ pub(crate) struct Position<T> {
     chosen: usize,
     rejected: usize,
     keep: bool,
-    /// (w_w, w_l, u).
-    pub masses: (T, T, T),
+    /// w_w, w_l and u.
+    pub masses: Shares<T>,
     no_others: NoOthers,
 }
 
@@ -228,7 +239,7 @@ impl<T: Scalar> Position<T> {
 
     /// (w_w, w_l, u) with the tokens' masses joined where they are one class, and u dropped where it is.
     fn targets(&self, classes: &Classes<T>) -> (T, T, T) {
-        let (w_w, w_l, u) = self.masses;
+        let Shares { chosen: w_w, rejected: w_l, others: u } = self.masses;
         let (w_w, w_l) = if self.chosen == self.rejected { (w_w + w_l, T::zero()) } else { (w_w, w_l) };
         let dropped = self.no_others == NoOthers::Dropped && !self.has_others(classes);
         (w_w, w_l, if dropped { T::zero() } else { u })

@@ -2,6 +2,7 @@
 
 use engine::{Cpu, Tensor};
 use losses::{Hyperparameters, Loss, LossError, PairInputs, WeightRule, pairwise, pairwise_composed};
+use std::f64::consts::LN_2;
 
 type World = Cpu<f64>;
 
@@ -30,9 +31,9 @@ fn the_table_of_oracles_holds() {
     let sum = Hyperparameters::default();
     let mean = Hyperparameters { length_normalize: true, ..sum };
     let table = [
-        (Loss::Dpo, sum, 0.693_147_2, (-0.05, 0.05), 0.620_957_0),
-        (Loss::Cdpo, sum, 0.693_147_2, (-0.04, 0.04), 0.635_957_0),
-        (Loss::Robust, sum, 0.693_147_2, (-0.0625, 0.0625), 0.602_207_0),
+        (Loss::Dpo, sum, LN_2, (-0.05, 0.05), 0.620_957_0),
+        (Loss::Cdpo, sum, LN_2, (-0.04, 0.04), 0.635_957_0),
+        (Loss::Robust, sum, LN_2, (-0.0625, 0.0625), 0.602_207_0),
         (Loss::Hinge, sum, 1.0, (-0.1, 0.1), 0.85),
         (Loss::Ipo, mean, 25.0, (-2.5, 1.666_666_7), 21.777_778),
         (Loss::Ipo, sum, 25.0, (-10.0, 10.0), 12.25),
