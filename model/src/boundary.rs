@@ -90,7 +90,7 @@ pub fn tokenize<const N: usize>(
     prompt: &str,
     completions: [&str; N],
     limits: &Limits,
-) -> Result<std::result::Result<Tokenized<N>, Unusable>> {
+) -> Result<Result<Tokenized<N>, Unusable>> {
     let prompt_tokens = with_bos(tokenizer, tokenizer.encode(prompt)?);
     let mut sequences = Vec::with_capacity(N);
     let mut merged = 0;
@@ -117,7 +117,7 @@ pub fn tokenize<const N: usize>(
 ///
 /// # Errors
 /// [`crate::Error::Tokenizer`]; the inner `Err` where the row cannot be used.
-pub fn tokenize_text(tokenizer: &Tokenizer, text: &str, limits: &Limits) -> Result<std::result::Result<Tokenized<1>, Unusable>> {
+pub fn tokenize_text(tokenizer: &Tokenizer, text: &str, limits: &Limits) -> Result<Result<Tokenized<1>, Unusable>> {
     tokenize(tokenizer, "", [text], limits)
 }
 
@@ -146,7 +146,7 @@ fn with_bos(tokenizer: &Tokenizer, mut tokens: Vec<u32>) -> Vec<u32> {
 }
 
 /// Cuts what is too long; whether anything was.
-fn fit(sequences: &mut [Sequence], has_bos: bool, limits: &Limits) -> std::result::Result<bool, Unusable> {
+fn fit(sequences: &mut [Sequence], has_bos: bool, limits: &Limits) -> Result<bool, Unusable> {
     let longest = sequences.iter().map(|s| s.tokens.len()).max().unwrap_or(0);
     if longest <= limits.max_tokens {
         return Ok(false);

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The result of everything in this crate that touches a file, a configuration or user data.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// One failure. Its `Display` text is complete: what, where, and what to do if that is known; the causes behind
 /// [`std::error::Error::source`] repeat what it already says.

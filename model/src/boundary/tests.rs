@@ -7,7 +7,7 @@ fn bytes(text: &str) -> Vec<u32> {
     text.bytes().map(u32::from).collect()
 }
 
-fn one(prompt: &str, completion: &str, limits: Limits) -> std::result::Result<Tokenized<1>, Unusable> {
+fn one(prompt: &str, completion: &str, limits: Limits) -> Result<Tokenized<1>, Unusable> {
     tokenize(&Tokenizer::bytes(), prompt, [completion], &limits).unwrap()
 }
 
