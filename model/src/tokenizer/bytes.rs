@@ -2,6 +2,7 @@
 //!
 //! That file is a byte-level BPE with no merges: each byte is written as the printable character that GPT-2 chose for it.
 
+use super::file_parts::{added_token, leading_token_template};
 use serde_json::{Map, Value, json};
 
 /// The token before a text.
@@ -55,28 +56,6 @@ pub fn file() -> Value {
             "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
             "vocab": vocab, "merges": [],
         },
-    })
-}
-
-/// An entry of `added_tokens` for a special token.
-pub fn added_token(name: &str, id: u32) -> Value {
-    json!({
-        "id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false,
-        "normalized": false, "special": true,
-    })
-}
-
-/// The post-processor that puts one token before every text.
-pub fn leading_token_template(name: &str, id: u32) -> Value {
-    let special = json!({"SpecialToken": {"id": name, "type_id": 0}});
-    json!({
-        "type": "TemplateProcessing",
-        "single": [special, {"Sequence": {"id": "A", "type_id": 0}}],
-        "pair": [
-            special, {"Sequence": {"id": "A", "type_id": 0}},
-            {"SpecialToken": {"id": name, "type_id": 1}}, {"Sequence": {"id": "B", "type_id": 1}},
-        ],
-        "special_tokens": {name: {"id": name, "ids": [id], "tokens": [name]}},
     })
 }
 

@@ -1,6 +1,6 @@
 //! GPT-2's own two files: a vocabulary in JSON and a list of merges, most frequent first.
 
-use super::bytes::added_token;
+use super::file_parts::added_token;
 use super::{Tokenizer, read_text};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
