@@ -1,2 +1,2 @@
 //! slpo
-fn main() {}
+fn main(){}

@@ -48,7 +48,8 @@ pub fn read(vocab: &Path, merges: &Path) -> Result<Tokenizer> {
 
 fn read_merges(path: &Path) -> Result<Vec<[String; 2]>> {
     let text = read_text(path)?;
-    let lines = (1..).zip(text.lines()).filter(|(line, text)| !text.is_empty() && !(*line == 1 && text.starts_with("#version")));
+    let is_version = |line: usize, text: &str| line == 1 && text.starts_with("#version");
+    let lines = (1..).zip(text.lines()).filter(|&(line, text)| !(text.is_empty() || is_version(line, text)));
     lines
         .map(|(line, text)| match text.split_once(' ') {
             Some((left, right)) if !right.contains(' ') => Ok([left.to_owned(), right.to_owned()]),
