@@ -17,6 +17,7 @@ pub mod boundary;
 pub mod config;
 pub mod convert;
 pub mod data;
+pub mod decoder;
 pub mod error;
 pub mod model_folder;
 pub mod safetensors_file;
