@@ -37,10 +37,10 @@ pub struct CompletionSet {
 /// # Errors
 /// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms; [`crate::Error::NoData`] where no row is left.
 pub fn read(path: &Path, chat: &ChatTemplate) -> Result<(Vec<CompletionRow>, DataReport)> {
-    let mut report = DataReport::new(path);
+    let rows = jsonl::read(path)?;
+    let mut report = DataReport::new(path, rows.len());
     let mut kept = Vec::new();
-    for row in jsonl::read(path)? {
-        report.rows += 1;
+    for row in rows {
         let completion = formats::completion(&row, chat)?;
         if completion.completion.trim().is_empty() {
             report.drop_row(row.line, DropReason::EmptyCompletion);

@@ -50,10 +50,10 @@ pub struct PreferenceSet {
 /// # Errors
 /// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms; [`crate::Error::NoData`] where no row is left.
 pub fn read(path: &Path, chat: &ChatTemplate) -> Result<(Vec<PreferenceRow>, DataReport)> {
-    let mut report = DataReport::new(path);
+    let rows = jsonl::read(path)?;
+    let mut report = DataReport::new(path, rows.len());
     let mut kept = Vec::new();
-    for row in jsonl::read(path)? {
-        report.rows += 1;
+    for row in rows {
         match formats::preference(&row, chat)?.and_then(usable) {
             Ok(pair) => kept.push(pair),
             Err(reason) => report.drop_row(row.line, reason),
