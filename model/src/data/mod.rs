@@ -93,7 +93,7 @@ pub struct DataReport {
 impl DataReport {
     /// A report on `rows` rows of which nothing is known yet; `path` names their source in messages.
     pub fn new(path: &Path, rows: usize) -> Self {
-        Self { path: path.to_owned(), rows: 0, kept: 0, dropped: Vec::new(), merged_boundaries: 0, truncated: 0 }
+        Self { path: path.to_owned(), rows, kept: 0, dropped: Vec::new(), merged_boundaries: 0, truncated: 0 }
     }
 
     /// How many rows were dropped for each reason.
