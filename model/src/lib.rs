@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Models, data and training on top of the engine.
+
+pub mod language;
