@@ -1,2 +1,7 @@
 //! slpo
-fn main(){}
+#![allow(dead_code)]
+
+mod report;
+mod run_folder;
+
+fn main() {}
