@@ -1,5 +1,5 @@
 //! slpo
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod report;
 mod run_folder;

@@ -11,56 +11,79 @@ use super::{Bar, BarChart};
 
 const ROW: f64 = 42.0;
 const REFERENCE_ROW: f64 = 20.0;
-const BOTTOM: f64 = 58.0;
+const BOTTOM: f64 = 52.0;
 const NAME_CHARACTERS: usize = 26;
 const LINE_HEIGHT: f64 = 16.0;
+
+type Context<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
+
+/// Where things are, in shown pixels.
+struct Layout {
+    left: f64,
+    right: f64,
+    top: f64,
+    /// The lower edge of the last bar's row.
+    bottom: f64,
+}
 
 pub(super) fn svg(chart: &BarChart, title: &str, styles: &mut Styles) -> Result<Option<String>, DrawError> {
     let Some(axis) = axis(chart) else { return Ok(None) };
     let names: Vec<_> = chart.bars.iter().map(|bar| wrapped(&bar.name, NAME_CHARACTERS)).collect();
-    let values: Vec<String> = values(&chart.bars);
-    let left = names.iter().map(|lines| estimated_width(lines, FONT_SIZE)).fold(40.0, f64::max) + 16.0;
-    let right = estimated_width(&values, FONT_SIZE) + 20.0;
+    let values = values(&chart.bars);
     let top = 10.0 + REFERENCE_ROW * chart.references.len() as f64;
-    let rows = chart.bars.len() as f64;
-    let page = |surface: &Surface| {
-        let count = chart.bars.len() as f64;
-        let mut context = ChartBuilder::on(surface)
-            .margin_top(units(top))
-            .margin_right(units(right))
-            .x_label_area_size(units(BOTTOM))
-            .y_label_area_size(units(left))
-            .build_cartesian_2d(axis.clone(), Axis::bare(count, 0.0))?;
-        context
-            .configure_mesh()
-            .disable_y_mesh()
-            .disable_y_axis()
-            .bold_line_style(GRID.stroke_width(4))
-            .light_line_style(TRANSPARENT)
-            .axis_style(MUTED.stroke_width(4))
-            .set_all_tick_mark_size(units(4.0))
-            .label_style(canvas::font(MUTED))
-            .axis_desc_style(canvas::font(INK))
-            .x_desc(&chart.label)
-            .draw()?;
-        for (row, bar) in chart.bars.iter().enumerate() {
-            let color = styles.of(&bar.name).color;
-            let middle = row as f64 + 0.5;
-            if position(bar.value, false).is_some() {
-                let corners = [(0.0, middle - 0.3), (bar.value, middle + 0.3)];
-                context.draw_series([Rectangle::new(corners, color.filled())])?;
-            }
-            for whisker in whiskers(bar, middle) {
-                context.draw_series([PathElement::new(whisker, INK.stroke_width(5))])?;
-            }
-        }
-        let zero = vec![(0.0, 0.0), (0.0, count)];
-        context.draw_series([PathElement::new(zero, MUTED.stroke_width(4))])?;
-        let place = |value: f64| pixels(context.backend_coord(&(value, 0.0)).0);
-        draw_names(surface, &names, &values, (left, top))?;
-        draw_references(surface, &chart.references, place, top, top + ROW * rows)
+    let layout = Layout {
+        left: names.iter().map(|lines| estimated_width(lines, FONT_SIZE)).fold(40.0, f64::max) + 16.0,
+        right: estimated_width(&values, FONT_SIZE) + 20.0,
+        top,
+        bottom: top + ROW * chart.bars.len() as f64,
     };
-    canvas::svg(title, top + ROW * rows + BOTTOM, page).map(Some)
+    let page = |surface: &Surface| {
+        let mut context = frame(surface, chart, axis, &layout)?;
+        draw_bars(&mut context, &chart.bars, styles)?;
+        draw_names(surface, &names, &values, &layout)?;
+        draw_references(surface, &context, &chart.references, &layout)
+    };
+    canvas::svg(title, layout.bottom + BOTTOM, page).map(Some)
+}
+
+/// Draws grid and axis; bar i lies around i + ½ on the y axis, which points down.
+fn frame<'a, 'b: 'a>(surface: &Surface<'b>, chart: &BarChart, axis: Axis, layout: &Layout) -> Result<Context<'a, 'b>, DrawError> {
+    let mut context = ChartBuilder::on(surface)
+        .margin_top(units(layout.top))
+        .margin_right(units(layout.right))
+        .x_label_area_size(units(BOTTOM))
+        .y_label_area_size(units(layout.left))
+        .build_cartesian_2d(axis, Axis::bare(chart.bars.len() as f64, 0.0))?;
+    context
+        .configure_mesh()
+        .disable_y_mesh()
+        .disable_y_axis()
+        .bold_line_style(GRID.stroke_width(4))
+        .light_line_style(TRANSPARENT)
+        .axis_style(MUTED.stroke_width(4))
+        .set_all_tick_mark_size(units(4.0))
+        .label_style(canvas::font(MUTED))
+        .axis_desc_style(canvas::font(INK))
+        .x_desc(&chart.label)
+        .draw()?;
+    Ok(context)
+}
+
+fn draw_bars(context: &mut Context, bars: &[Bar], styles: &mut Styles) -> Result<(), DrawError> {
+    for (row, bar) in bars.iter().enumerate() {
+        let color = styles.of(&bar.name).color;
+        let middle = row as f64 + 0.5;
+        if position(bar.value, false).is_some() {
+            let corners = [(0.0, middle - 0.3), (bar.value, middle + 0.3)];
+            context.draw_series([Rectangle::new(corners, color.filled())])?;
+        }
+        for stroke in whisker(bar, middle) {
+            context.draw_series([PathElement::new(stroke, INK.stroke_width(5))])?;
+        }
+    }
+    let zero = vec![(0.0, 0.0), (0.0, bars.len() as f64)];
+    context.draw_series([PathElement::new(zero, MUTED.stroke_width(4))])?;
+    Ok(())
 }
 
 /// The axis over zero, the bars, their errors and the references; `None` where no bar has a place.
@@ -101,7 +124,7 @@ fn values(bars: &[Bar]) -> Vec<String> {
 }
 
 /// The strokes of a bar's error; none where it has no finite one.
-fn whiskers(bar: &Bar, middle: f64) -> Vec<Vec<(f64, f64)>> {
+fn whisker(bar: &Bar, middle: f64) -> Vec<Vec<(f64, f64)>> {
     let error = bar.error.filter(|error| error.is_finite() && bar.value.is_finite());
     let Some(error) = error else { return Vec::new() };
     let (low, high) = (bar.value - error, bar.value + error);
@@ -109,12 +132,12 @@ fn whiskers(bar: &Bar, middle: f64) -> Vec<Vec<(f64, f64)>> {
     vec![vec![(low, middle), (high, middle)], cap(low), cap(high)]
 }
 
-fn draw_names(surface: &Surface, names: &[Vec<String>], values: &[String], (left, top): (f64, f64)) -> Result<(), DrawError> {
+fn draw_names(surface: &Surface, names: &[Vec<String>], values: &[String], layout: &Layout) -> Result<(), DrawError> {
     for (row, (name, value)) in names.iter().zip(values).enumerate() {
-        let middle = top + (row as f64 + 0.5) * ROW;
+        let middle = layout.top + (row as f64 + 0.5) * ROW;
         let first = middle - (name.len() - 1) as f64 * LINE_HEIGHT / 2.0;
         for (index, line) in name.iter().enumerate() {
-            let at = (left - 10.0, first + index as f64 * LINE_HEIGHT);
+            let at = (layout.left - 10.0, first + index as f64 * LINE_HEIGHT);
             canvas::text(surface, at, line, INK, HPos::Right)?;
         }
         canvas::text(surface, (WIDTH - 2.0, middle), value, INK, HPos::Right)?;
@@ -123,19 +146,13 @@ fn draw_names(surface: &Surface, names: &[Vec<String>], values: &[String], (left
 }
 
 /// Vertical lines, each with its label in a row of its own above the bars, on the side where there is more room.
-fn draw_references(
-    surface: &Surface,
-    references: &[(String, f64)],
-    place: impl Fn(f64) -> f64,
-    top: f64,
-    bottom: f64,
-) -> Result<(), DrawError> {
+fn draw_references(surface: &Surface, context: &Context, references: &[(String, f64)], layout: &Layout) -> Result<(), DrawError> {
     for (row, (label, value)) in references.iter().enumerate() {
         if position(*value, false).is_none() {
             continue;
         }
-        let (x, y) = (place(*value), top - REFERENCE_ROW * (row as f64 + 0.5) - 2.0);
-        canvas::reference_line(surface, (x, y - 8.0), (x, bottom), MUTED)?;
+        let (x, y) = (pixels(context.backend_coord(&(*value, 0.0)).0), layout.top - REFERENCE_ROW * (row as f64 + 0.5) - 2.0);
+        canvas::reference_line(surface, (x, y - 8.0), (x, layout.bottom), MUTED)?;
         let (at, side) = if x > WIDTH / 2.0 { ((x - 8.0, y), HPos::Right) } else { ((x + 8.0, y), HPos::Left) };
         canvas::text(surface, at, label, MUTED, side)?;
     }

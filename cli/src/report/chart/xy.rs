@@ -12,7 +12,7 @@ use super::style::{GRID, INK, LINE_WIDTH, MUTED, Style, Styles};
 use super::{Mark, Series, XyChart};
 
 const TOP: f64 = 40.0;
-const BOTTOM: f64 = 58.0;
+const BOTTOM: f64 = 52.0;
 const PLOT_HEIGHT: f64 = 310.0;
 const LINE_HEIGHT: f64 = 17.0;
 /// From the plot's edge to the text of a label: the sample stands between.
@@ -89,17 +89,12 @@ fn axes(chart: &XyChart) -> Option<(Axis, Axis)> {
 
 fn labels(chart: &XyChart, drawn: &[Drawn], y: &Axis) -> Vec<Label> {
     let of_series = drawn.iter().filter_map(|drawn| {
-        let end = |run: &Vec<Point>| run.last().map(|point| point.1);
         let sample = match drawn.series.mark {
             Mark::Points => Sample::Marker(drawn.style),
             _ => Sample::Line(drawn.style.color),
         };
         let lines = wrapped(&drawn.series.name, LABEL_CHARACTERS);
-        let last = drawn.runs.last()?;
-        let at = match drawn.series.mark {
-            Mark::Smoothed(window) => tail_mean(last, window),
-            _ => end(last)?,
-        };
+        let at = end(drawn.runs.last()?, drawn.series.mark)?;
         Some(Label { lines, sample, at })
     });
     let of_references = chart.references.iter().filter_map(|(label, value)| {
@@ -109,10 +104,13 @@ fn labels(chart: &XyChart, drawn: &[Drawn], y: &Axis) -> Vec<Label> {
     of_series.chain(of_references).collect()
 }
 
-/// The mean of the last half window, near which a noisy series ends.
-fn tail_mean(run: &[Point], window: usize) -> f64 {
-    let tail = &run[run.len().saturating_sub((window / 2).max(1))..];
-    tail.iter().map(|point| point.1).sum::<f64>() / tail.len() as f64
+/// The y of a run's last point as it is drawn.
+fn end(run: &[Point], mark: Mark) -> Option<f64> {
+    let tail = match mark {
+        Mark::Smoothed(window) => smoothed(&run[run.len().saturating_sub(window + 1)..], window),
+        _ => run.to_vec(),
+    };
+    tail.last().map(|point| point.1)
 }
 
 fn height(label: &Label) -> f64 {
@@ -120,10 +118,7 @@ fn height(label: &Label) -> f64 {
 }
 
 /// Draws grid, axes and axis labels. The y axis' label stands above the plot, where it needs no turned head.
-fn frame<'a, 'b>(surface: &Surface<'b>, chart: &XyChart, x: &Axis, y: &Axis, right: f64) -> Result<Context<'a, 'b>, DrawError>
-where
-    'b: 'a,
-{
+fn frame<'a, 'b: 'a>(surface: &Surface<'b>, chart: &XyChart, x: &Axis, y: &Axis, right: f64) -> Result<Context<'a, 'b>, DrawError> {
     let tick_labels: Vec<String> = y.ticks.iter().map(|tick| tick.1.clone()).collect();
     let left = estimated_width(&tick_labels, FONT_SIZE) + 16.0;
     let mut context = ChartBuilder::on(surface)
@@ -143,7 +138,7 @@ where
         .axis_desc_style(canvas::font(INK))
         .x_desc(&chart.x_label)
         .draw()?;
-    canvas::text(surface, (2.0, 14.0), &chart.y_label, INK, HPos::Left)?;
+    canvas::text(surface, (0.0, 14.0), &chart.y_label, INK, HPos::Left)?;
     Ok(context)
 }
 
