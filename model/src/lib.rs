@@ -19,6 +19,7 @@ pub mod convert;
 pub mod data;
 pub mod decoder;
 pub mod error;
+pub mod language;
 pub mod model_folder;
 pub mod safetensors_file;
 pub mod tokenizer;
