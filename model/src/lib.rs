@@ -13,14 +13,17 @@
 #![forbid(unsafe_code)]
 
 pub mod atomic;
+pub mod batch;
 pub mod boundary;
 pub mod config;
 pub mod convert;
 pub mod data;
 pub mod decoder;
 pub mod error;
+pub mod generate;
 pub mod language;
 pub mod model_folder;
+pub mod optimizer;
 pub mod safetensors_file;
 pub mod tokenizer;
 

@@ -15,6 +15,7 @@ mod build;
 mod cache;
 pub mod layout;
 mod packed;
+pub mod packed_checks;
 mod parameter;
 
 pub use block::ForwardOptions;

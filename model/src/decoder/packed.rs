@@ -1,7 +1,8 @@
 //! A packed batch: the tokens of several sequences one after another, with their positions and boundaries.
 
-use crate::config::{Config, PositionKind};
-use crate::error::{Error, Result};
+use super::packed_checks::{check_length, check_tokens};
+use crate::config::Config;
+use crate::error::Result;
 use engine::Segments;
 use engine::backend::Indices;
 
@@ -55,32 +56,9 @@ impl Packed {
     /// Checks that a decoder of this configuration can run the batch.
     ///
     /// # Errors
-    /// [`Error::TokenOutOfRange`]; [`Error::BadConfig`] where a sequence is longer than the learned positions.
+    /// [`crate::Error::TokenOutOfRange`]; [`crate::Error::BadConfig`] where a sequence is longer than the learned positions.
     pub fn check(&self, config: &Config) -> Result<()> {
         check_tokens(&self.tokens, config)?;
         check_length(self.positions.iter().max().map_or(0, |&p| p as usize + 1), config)
     }
-}
-
-/// Checks that every token is in the vocabulary.
-///
-/// # Errors
-/// [`Error::TokenOutOfRange`] naming the first that is not.
-pub fn check_tokens(tokens: &[u32], config: &Config) -> Result<()> {
-    match tokens.iter().find(|&&token| token as usize >= config.vocab_size) {
-        Some(&token) => Err(Error::TokenOutOfRange { token, vocab_size: config.vocab_size }),
-        None => Ok(()),
-    }
-}
-
-/// Checks that a sequence of `length` tokens has a position for each.
-///
-/// # Errors
-/// [`Error::BadConfig`] where the positions are learned and fewer.
-pub fn check_length(length: usize, config: &Config) -> Result<()> {
-    if config.position == PositionKind::Learned && length > config.max_positions {
-        let reason = format!("a sequence of {length} tokens is longer than the {} positions the model has learned", config.max_positions);
-        return Err(Error::bad_config(reason));
-    }
-    Ok(())
 }
