@@ -107,6 +107,14 @@ pub enum Error {
         /// The value found there.
         value: f64,
     },
+    /// Training has left the numbers that floating point can hold.
+    #[error("step {step}: {what}: training stopped before the step was made; try a smaller learning rate, or --clip")]
+    NotFinite {
+        /// The step that was to be made, from 1.
+        step: u64,
+        /// Which number is not finite.
+        what: String,
+    },
     /// Well-formed, but something this program does not do.
     #[error("{}: {what} is not supported; supported: {supported}", location(path.as_deref(), "configuration"))]
     Unsupported {

@@ -1,20 +1,23 @@
-//! The decoder's surroundings: configurations, tokenizers, datasets and files.
+//! The decoder and its surroundings: configurations, tokenizers, datasets, training and files.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`config`] | one description of every supported architecture; Hugging Face `config.json` in and out; presets |
-//! | [`tokenizer`] | byte-level or `tokenizer.json`; streaming decode |
-//! | [`boundary`] | exact tokenisation of a prompt and its completion |
+//! | [`decoder`] | the transformer, written once for every backend; key-value cache; layouts of the families' files |
+//! | [`generate`] | greedy, temperature, top-k and top-p sampling of several sequences at once |
+//! | [`batch`], [`preference`] | what a step runs on: packed sequences, and pairs of them |
+//! | [`optimizer`], [`train`], [`checkpoint`] | AdamW, SGD, schedule, clipping; the step; stopping and going on |
+//! | [`tokenizer`], [`boundary`] | byte-level or `tokenizer.json`; exact tokenisation of a prompt and its completion |
 //! | [`data`] | text, completions and preference pairs, each with a report of what was kept and what was dropped |
-//! | [`safetensors_file`] | tensors in and out of `.safetensors` |
-//! | [`model_folder`] | a folder as Hugging Face lays it out |
-//! | [`convert`] | other formats into such a folder |
+//! | [`language`] | a small generated language whose distribution and reward are known in closed form |
+//! | [`model_folder`], [`safetensors_file`], [`convert`] | a folder as Hugging Face lays it out; other formats into such a folder |
 //! | [`atomic`] | files that are either wholly written or not there |
 #![forbid(unsafe_code)]
 
 pub mod atomic;
 pub mod batch;
 pub mod boundary;
+pub mod checkpoint;
 pub mod config;
 pub mod convert;
 pub mod data;
@@ -24,8 +27,10 @@ pub mod generate;
 pub mod language;
 pub mod model_folder;
 pub mod optimizer;
+pub mod preference;
 pub mod safetensors_file;
 pub mod tokenizer;
+pub mod train;
 
 #[cfg(test)]
 mod test_data;
