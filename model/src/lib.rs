@@ -27,6 +27,7 @@ pub mod generate;
 pub mod language;
 pub mod model_folder;
 pub mod optimizer;
+pub mod order;
 pub mod preference;
 pub mod safetensors_file;
 pub mod tokenizer;

@@ -3,6 +3,7 @@
 use crate::batch::Batch;
 use crate::data::PreferencePair;
 use crate::decoder::{Decoder, ForwardOptions};
+use crate::error::Result;
 use engine::backend::Indices;
 use engine::{Backend, Tensor, no_grad};
 use std::sync::OnceLock;
@@ -101,6 +102,10 @@ impl<'a, B: Backend> Scored<'a, B> {
 
 /// What alignment minimises.
 pub trait Objective<B: Backend> {
-    /// The loss of each pair, [pairs], from the pairs as the policy and as the reference see them.
-    fn losses(&self, policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Tensor<B>;
+    /// The sum of the losses of a batch and their number (pairs, or positions for the losses that are means over positions), from the pairs as
+    /// the policy and as the reference see them.
+    ///
+    /// # Errors
+    /// Where the loss is not defined for these pairs.
+    fn total(&self, policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Result<(Tensor<B>, f64)>;
 }

@@ -36,22 +36,22 @@ impl<B: Backend> Trainer<B> {
         Self { decoder, optimizer: Optimizer::new(rule), schedule, clip }
     }
 
-    /// One step on `micro_batches` micro-batches: `loss` gives the sum of a micro-batch's losses, `weight` is what the sum over all of them
-    /// is divided by (tokens, sequences or pairs), so the step does not depend on how the batch is split.
+    /// One step on `micro_batches` micro-batches. `loss` gives the sum of a micro-batch's losses and their number (of tokens, sequences or
+    /// pairs); the step is along the gradient of the mean over the whole batch, so it does not depend on how the batch is split.
     ///
     /// # Errors
     /// [`Error::NotFinite`] for a loss or a gradient that is NaN or infinite (the parameters are then as before); those of `loss`.
     pub fn step(
         &mut self,
         micro_batches: usize,
-        weight: f64,
-        mut loss: impl FnMut(&Decoder<B>, usize) -> Result<Tensor<B>>,
+        mut loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>,
     ) -> Result<StepOutcome> {
         let step = self.optimizer.steps() + 1;
-        let (mut total, mut gradients): (f64, Option<Gradients<B>>) = (0.0, None);
+        let (mut total, mut weight, mut gradients): (f64, f64, Option<Gradients<B>>) = (0.0, 0.0, None);
         for micro_batch in 0..micro_batches {
-            let sum = loss(&self.decoder, micro_batch)?;
+            let (sum, count) = loss(&self.decoder, micro_batch)?;
             total += sum.item();
+            weight += count;
             if !total.is_finite() {
                 return Err(Error::NotFinite { step, what: format!("the loss is {}", total / weight) });
             }
