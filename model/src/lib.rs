@@ -6,6 +6,7 @@
 //! | [`tokenizer`] | byte-level or `tokenizer.json`; streaming decode |
 //! | [`boundary`] | exact tokenisation of a prompt and its completion |
 //! | [`data`] | text, completions and preference pairs, each with a report of what was kept and what was dropped |
+//! | [`evaluate`] | how well a decoder predicts text, completions and preference pairs |
 //! | [`safetensors_file`] | tensors in and out of `.safetensors` |
 //! | [`model_folder`] | a folder as Hugging Face lays it out |
 //! | [`convert`] | other formats into such a folder |
@@ -20,6 +21,7 @@ pub mod convert;
 pub mod data;
 pub mod decoder;
 pub mod error;
+pub mod evaluate;
 pub mod generate;
 pub mod language;
 pub mod model_folder;
