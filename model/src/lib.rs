@@ -23,6 +23,7 @@ pub mod convert;
 pub mod data;
 pub mod decoder;
 pub mod error;
+pub mod evaluate;
 pub mod generate;
 pub mod language;
 pub mod model_folder;
