@@ -9,6 +9,7 @@
 //! | [`optimizer`], [`train`], [`checkpoint`] | AdamW, SGD, schedule, clipping; the step; stopping and going on |
 //! | [`tokenizer`], [`boundary`] | byte-level or `tokenizer.json`; exact tokenisation of a prompt and its completion |
 //! | [`data`] | text, completions and preference pairs, each with a report of what was kept and what was dropped |
+//! | [`evaluate`] | how well a decoder predicts text, completions and preference pairs |
 //! | [`language`] | a small generated language whose distribution and reward are known in closed form |
 //! | [`model_folder`], [`safetensors_file`], [`convert`] | a folder as Hugging Face lays it out; other formats into such a folder |
 //! | [`atomic`] | files that are either wholly written or not there |

@@ -1,0 +1,41 @@
+//! Conservative DPO: labels smoothed by ε (Mitchell 2023, "A note on DPO with noisy preferences", eq. 3).
+//!
+//! value     L = −(1 − ε) ln σ(x) − ε ln σ(−x), x = β(a − r)
+//! gradient  ∂L/∂l_w = β[ε σ(x) − (1 − ε) σ(−x)], ∂L/∂l_l = −∂L/∂l_w; zero where σ(x) = 1 − ε
+
+use crate::pair::{Pair, PairInputs, PairLoss};
+use crate::samples::prelude::*;
+use engine::{Backend, Scalar, Tensor};
+
+/// −(1 − ε) ln σ(x) − ε ln σ(−x); ln 2 at the start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cdpo {
+    /// Inverse temperature β > 0.
+    pub beta: f64,
+    /// Probability ε in [0, 0.5) that a label is flipped.
+    pub label_smoothing: f64,
+}
+
+impl PairLoss for Cdpo {
+    const NAME: &'static str = "cdpo";
+    fn value<T: Scalar>(self, pair: Pair<T>) -> T {
+        let x = T::from_f64(self.beta) * pair.margin();
+        T::from_f64(1.0 - self.label_smoothing) * (-x).softplus() + T::from_f64(self.label_smoothing) * x.softplus()
+    }
+    fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T) {
+        let beta = T::from_f64(self.beta);
+        let x = beta * pair.margin();
+        let (kept, flipped) = (T::from_f64(1.0 - self.label_smoothing), T::from_f64(self.label_smoothing));
+        let slope = beta * (flipped * x.sigmoid() - kept * (-x).sigmoid());
+        (slope, -slope)
+    }
+    fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
+        let x = inputs.margins(self.beta);
+        x.log_sigmoid().scale(self.label_smoothing - 1.0).sub(&x.neg().log_sigmoid().scale(self.label_smoothing))
+    }
+}
+
+pub(crate) fn sample(draw: &mut Draw) -> Sample {
+    let domain = log_probabilities(draw);
+    pair_sample(Cdpo { beta: 0.1, label_smoothing: 0.1 }, domain)
+}

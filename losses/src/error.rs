@@ -1,0 +1,110 @@
+//! What can be wrong with a loss's inputs, in the user's words.
+
+use crate::loss::Loss;
+use thiserror::Error;
+
+/// Why a loss cannot be computed.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum LossError {
+    /// A name that is no loss.
+    #[error("unknown loss `{name}`; the losses are {}", Loss::names())]
+    UnknownLoss {
+        /// What was asked for.
+        name: String,
+    },
+    /// A name that is no rule for SLPO's weights.
+    #[error("unknown weights `{name}`; the rules are eq7, shift")]
+    UnknownWeights {
+        /// What was asked for.
+        name: String,
+    },
+    /// A hyper-parameter outside its range.
+    #[error("{name} is {value}, but must be {requirement}")]
+    Hyperparameter {
+        /// The hyper-parameter's name on the command line, without dashes in front.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What is asked of it.
+        requirement: &'static str,
+    },
+    /// A tensor of the wrong shape.
+    #[error("{what} has shape {found:?}, but {expected:?} is needed")]
+    Shape {
+        /// Which tensor.
+        what: &'static str,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that fits the others.
+        expected: Vec<usize>,
+    },
+    /// A number that is infinite or NaN.
+    #[error("{what}[{index}] is {value}, not a finite number")]
+    NotFinite {
+        /// Which tensor.
+        what: &'static str,
+        /// Which element, from 0 in row-major order.
+        index: usize,
+        /// What it is.
+        value: f64,
+    },
+    /// A list with another number of entries than the tensor beside it.
+    #[error("{what} has {found} entries, but {expected} are needed")]
+    Count {
+        /// Which list.
+        what: &'static str,
+        /// Its number of entries.
+        found: usize,
+        /// The number that fits.
+        expected: usize,
+    },
+    /// An index that is not below its bound.
+    #[error("{what}[{index}] is {value}, but must be below {bound}")]
+    OutOfRange {
+        /// Which list.
+        what: &'static str,
+        /// Which entry, from 0.
+        index: usize,
+        /// What it is.
+        value: usize,
+        /// The bound.
+        bound: usize,
+    },
+    /// A batch without pairs.
+    #[error("the batch holds no pairs")]
+    EmptyBatch,
+    /// A sequence of which no token is part of the completion.
+    #[error("sequence {sequence} has no completion tokens (is it truncated to its prompt?)")]
+    EmptyCompletion {
+        /// Which sequence, from 0.
+        sequence: usize,
+    },
+    /// A mask that keeps nothing.
+    #[error("the mask keeps no position")]
+    NothingKept,
+    /// An odd number of sequences cannot be pairs.
+    #[error("{sequences} sequences are not pairs of chosen and rejected")]
+    OddSequences {
+        /// How many there are.
+        sequences: usize,
+    },
+    /// A loss on tokens or distributions where one on sequence log-probabilities is needed.
+    #[error("{loss} is not a function of sequence log-probabilities")]
+    NotPairwise {
+        /// Which loss.
+        loss: Loss,
+    },
+    /// A length-normalised loss without lengths.
+    #[error("{loss} with length normalisation needs the lengths of the completions")]
+    MissingLengths {
+        /// Which loss.
+        loss: Loss,
+    },
+    /// Chosen and rejected are equal, or one is the beginning of the other.
+    #[error("pair {pair}: one completion is the other or its beginning; the exact target needs two that part (end both with the end token)")]
+    NoFork {
+        /// Which pair, from 0.
+        pair: usize,
+    },
+}

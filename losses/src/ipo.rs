@@ -1,0 +1,55 @@
+//! Identity preference optimisation (Azar et al. 2023, eq. 17), with sums or with means over the tokens.
+//!
+//! value     L = (a/n_w − r/n_l − 1/(2β))², with n = 1 in the sum form and the numbers of tokens in the mean form
+//! gradient  ∂L/∂l_w = 2d/n_w, ∂L/∂l_l = −2d/n_l, d the bracket
+//!
+//! β is the paper's τ. The two forms have different units of β: one fits margins of sequences, the other of tokens.
+
+use crate::pair::{Pair, PairInputs, PairLoss};
+use crate::samples::prelude::*;
+use engine::{Backend, Scalar, Tensor};
+
+/// (a − r − 1/(2β))², or with a and r divided by the lengths; 1/(4β²) at the start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ipo {
+    /// Regularisation β > 0 (the paper's τ).
+    pub beta: f64,
+    /// Divide the log-ratios by the completions' lengths? Unknown lengths count as 1.
+    pub length_normalize: bool,
+}
+
+impl Ipo {
+    fn divisors<T: Scalar>(self, pair: &Pair<T>) -> (T, T) {
+        let (chosen, rejected) = if self.length_normalize { pair.lengths } else { (1.0, 1.0) };
+        (T::from_f64(chosen), T::from_f64(rejected))
+    }
+    fn deviation<T: Scalar>(self, pair: &Pair<T>) -> T {
+        let (n_w, n_l) = self.divisors(pair);
+        pair.chosen_log_ratio() / n_w - pair.rejected_log_ratio() / n_l - T::from_f64(0.5 / self.beta)
+    }
+}
+
+impl PairLoss for Ipo {
+    const NAME: &'static str = "ipo";
+    fn value<T: Scalar>(self, pair: Pair<T>) -> T {
+        let d = self.deviation(&pair);
+        d * d
+    }
+    fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T) {
+        let (n_w, n_l) = self.divisors(&pair);
+        let slope = T::from_f64(2.0) * self.deviation(&pair);
+        (slope / n_w, -slope / n_l)
+    }
+    fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
+        let (n_w, n_l): (Vec<_>, Vec<_>) = inputs.pairs().iter().map(|pair| self.divisors(pair)).unzip();
+        let (a, r) = inputs.log_ratios();
+        let target = Tensor::full(a.backend(), 0.5 / self.beta, &[]);
+        let d = a.div(&inputs.constant(n_w)).sub(&r.div(&inputs.constant(n_l))).sub(&target);
+        d.mul(&d)
+    }
+}
+
+pub(crate) fn sample(draw: &mut Draw) -> Sample {
+    let (domain, length_normalize) = (log_probabilities(draw), draw.coin());
+    pair_sample(Ipo { beta: 0.1, length_normalize }, domain)
+}

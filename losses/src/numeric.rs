@@ -1,0 +1,46 @@
+//! Sums and complements of probabilities, on their logarithms.
+
+use engine::Scalar;
+use engine::backend::{Saves, Unary};
+
+/// ln(e^a + e^b); −∞ where both are.
+#[inline]
+pub(crate) fn logaddexp<T: Scalar>(a: T, b: T) -> T {
+    let (high, low) = if a < b { (b, a) } else { (a, b) };
+    if !high.is_finite() {
+        return high;
+    }
+    high + (low - high).exp().ln_1p()
+}
+
+/// w·x, with 0·(±∞) = 0: the convention 0·ln 0 = 0 of cross-entropy.
+#[inline]
+pub(crate) fn times_log<T: Scalar>(w: T, x: T) -> T {
+    if w == T::zero() { T::zero() } else { w * x }
+}
+
+/// The logarithm s of a probability, brought down to −u (u the unit round-off) where it is above.
+///
+/// Log-probabilities that come out of a softmax carry an absolute error of about u, so a complement 1 − e^s below u is noise, and a mass
+/// above 1 is rounding. The slope is kept, so that the gradient still pushes back from there.
+#[inline]
+pub(crate) fn below_one<T: Scalar>(s: T) -> T {
+    if s.to_f64() > -T::UNIT_ROUNDOFF { (s - T::from_f64(s.to_f64())) - T::from_f64(T::UNIT_ROUNDOFF) } else { s }
+}
+
+/// ln(1 − e^x), with x brought down to −u: the op that compositions use for ln π_o.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogComplement;
+
+impl Unary for LogComplement {
+    const NAME: &'static str = "log_complement";
+    const SAVES: Saves = Saves::Input;
+    #[inline(always)]
+    fn value<T: Scalar>(self, x: T) -> T {
+        below_one(x).log1mexp()
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(self, x: T) -> T {
+        -T::one() / (-below_one(x)).exp_m1()
+    }
+}

@@ -1,0 +1,228 @@
+//! What the pairwise losses share: a closed form in (l_w, l_l) for each pair, with its two partial derivatives, as one op.
+//!
+//! forward  y[i] = f(l_w[i], l_l[i]; reference of pair i)
+//! vjp      l̄_w[i] = ȳ[i]·∂f/∂l_w, l̄_l[i] = ȳ[i]·∂f/∂l_l
+//!
+//! A loss is three functions: the value and the gradient, over any [`Scalar`], which the fused op applies to each pair; and the same loss as
+//! a composition of ops, to which the fused op is held.
+
+use crate::error::LossError;
+use crate::sequence::PairLogProbs;
+use engine::tape::Operation;
+use engine::{Backend, Scalar, Tensor};
+
+/// One pair's numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<T> {
+    /// l_w: the policy's log-probability of the chosen completion.
+    pub chosen: T,
+    /// l_l: the policy's log-probability of the rejected completion.
+    pub rejected: T,
+    /// ln π_w: the reference's log-probability of the chosen completion.
+    pub reference_chosen: T,
+    /// ln π_l: the reference's log-probability of the rejected completion.
+    pub reference_rejected: T,
+    /// (n_w, n_l): tokens in each completion; 1 where they are not known.
+    pub lengths: (f64, f64),
+}
+
+impl<T: Scalar> Pair<T> {
+    /// a = l_w − ln π_w.
+    #[inline]
+    pub fn chosen_log_ratio(&self) -> T {
+        self.chosen - self.reference_chosen
+    }
+    /// r = l_l − ln π_l.
+    #[inline]
+    pub fn rejected_log_ratio(&self) -> T {
+        self.rejected - self.reference_rejected
+    }
+    /// h = a − r.
+    #[inline]
+    pub fn margin(&self) -> T {
+        self.chosen_log_ratio() - self.rejected_log_ratio()
+    }
+}
+
+/// A loss on one pair's log-probabilities.
+pub trait PairLoss: Copy + Send + Sync + 'static {
+    /// The loss's name.
+    const NAME: &'static str;
+    /// The loss of one pair.
+    fn value<T: Scalar>(self, pair: Pair<T>) -> T;
+    /// (∂/∂l_w, ∂/∂l_l) of one pair.
+    fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T);
+    /// The loss of each pair, [B], as a composition of ops.
+    fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B>;
+
+    /// The loss of each pair, [B], as one op with the gradient above.
+    fn fused<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
+        let pairs = inputs.pairs();
+        let values: Vec<B::Scalar> = pairs.iter().map(|&pair| self.value(pair)).collect();
+        let backend = inputs.policy_chosen.backend();
+        let value = backend.from_vec(values, &[pairs.len()]);
+        Tensor::record(backend, value, &[&inputs.policy_chosen, &inputs.policy_rejected], || Fused { loss: self, pairs })
+    }
+}
+
+struct Fused<L, T> {
+    loss: L,
+    pairs: Vec<Pair<T>>,
+}
+
+impl<B: Backend, L: PairLoss> Operation<B> for Fused<L, B::Scalar> {
+    fn name(&self) -> &'static str {
+        L::NAME
+    }
+    fn vjp(&self, backend: &B, y_bar: B::Array, needed: &[bool]) -> Vec<Option<B::Array>> {
+        let y_bar = backend.to_vec(&y_bar);
+        let gradients = self.pairs.iter().zip(y_bar).map(|(&pair, y_bar)| {
+            let (chosen, rejected) = self.loss.gradient(pair);
+            (y_bar * chosen, y_bar * rejected)
+        });
+        let (chosen, rejected): (Vec<_>, Vec<_>) = gradients.unzip();
+        let shape = [self.pairs.len()];
+        [chosen, rejected].into_iter().zip(needed).map(|(x, &needed)| needed.then(|| backend.from_vec(x, &shape))).collect()
+    }
+}
+
+/// Sequence log-probabilities of a batch of pairs, each [B], under policy and reference.
+#[derive(Clone, Debug)]
+pub struct PairInputs<B: Backend> {
+    pub(crate) policy_chosen: Tensor<B>,
+    pub(crate) policy_rejected: Tensor<B>,
+    pub(crate) reference_chosen: Tensor<B>,
+    pub(crate) reference_rejected: Tensor<B>,
+    lengths: Option<(Vec<usize>, Vec<usize>)>,
+}
+
+impl<B: Backend> PairInputs<B> {
+    /// Four vectors [B] of sequence log-probabilities, in nats. The reference's are taken as constants.
+    ///
+    /// # Errors
+    /// If they are not vectors of one length, or that is 0.
+    pub fn new(
+        policy_chosen: &Tensor<B>,
+        policy_rejected: &Tensor<B>,
+        reference_chosen: &Tensor<B>,
+        reference_rejected: &Tensor<B>,
+    ) -> Result<Self, LossError> {
+        let expected = vec![policy_chosen.len()];
+        let named = [
+            ("policy_chosen_logps", policy_chosen),
+            ("policy_rejected_logps", policy_rejected),
+            ("reference_chosen_logps", reference_chosen),
+            ("reference_rejected_logps", reference_rejected),
+        ];
+        if let Some((what, tensor)) = named.into_iter().find(|(_, tensor)| tensor.shape() != expected) {
+            return Err(LossError::Shape { what, found: tensor.shape().to_vec(), expected });
+        }
+        if policy_chosen.is_empty() {
+            return Err(LossError::EmptyBatch);
+        }
+        Ok(Self {
+            policy_chosen: policy_chosen.clone(),
+            policy_rejected: policy_rejected.clone(),
+            reference_chosen: reference_chosen.detach(),
+            reference_rejected: reference_rejected.detach(),
+            lengths: None,
+        })
+    }
+
+    /// The log-probabilities and lengths of the policy beside the reference's.
+    ///
+    /// # Errors
+    /// As [`PairInputs::new`].
+    pub fn from_log_probs(policy: &PairLogProbs<B>, reference: &PairLogProbs<B>) -> Result<Self, LossError> {
+        Self::new(&policy.chosen, &policy.rejected, &reference.chosen, &reference.rejected)?
+            .with_lengths(policy.chosen_lengths.clone(), policy.rejected_lengths.clone())
+    }
+
+    /// The numbers of tokens in the completions, for the losses that take means over tokens.
+    ///
+    /// # Errors
+    /// If there is not one for each completion, or one is 0.
+    pub fn with_lengths(mut self, chosen: Vec<usize>, rejected: Vec<usize>) -> Result<Self, LossError> {
+        for (what, lengths) in [("chosen lengths", &chosen), ("rejected lengths", &rejected)] {
+            if lengths.len() != self.len() {
+                return Err(LossError::Count { what, found: lengths.len(), expected: self.len() });
+            }
+            if let Some(sequence) = lengths.iter().position(|&n| n == 0) {
+                return Err(LossError::EmptyCompletion { sequence });
+            }
+        }
+        self.lengths = Some((chosen, rejected));
+        Ok(self)
+    }
+
+    /// Is every log-probability a finite number?
+    ///
+    /// # Errors
+    /// [`LossError::NotFinite`] for the first that is not.
+    pub fn check_finite(&self) -> Result<(), LossError> {
+        let named = [
+            ("policy_chosen_logps", &self.policy_chosen),
+            ("policy_rejected_logps", &self.policy_rejected),
+            ("reference_chosen_logps", &self.reference_chosen),
+            ("reference_rejected_logps", &self.reference_rejected),
+        ];
+        for (what, tensor) in named {
+            if let Some((index, value)) = tensor.to_f64().into_iter().enumerate().find(|(_, x)| !x.is_finite()) {
+                return Err(LossError::NotFinite { what, index, value });
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of pairs B.
+    pub fn len(&self) -> usize {
+        self.policy_chosen.len()
+    }
+    /// Always false: an empty batch is refused.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// (n_w, n_l): the numbers of tokens, where they were given.
+    pub fn lengths(&self) -> Option<(&[usize], &[usize])> {
+        self.lengths.as_ref().map(|(chosen, rejected)| (&chosen[..], &rejected[..]))
+    }
+    /// The policy's l_w and l_l, each [B].
+    pub fn policy(&self) -> (&Tensor<B>, &Tensor<B>) {
+        (&self.policy_chosen, &self.policy_rejected)
+    }
+    /// The reference's ln π_w and ln π_l, each [B]; constants.
+    pub fn reference(&self) -> (&Tensor<B>, &Tensor<B>) {
+        (&self.reference_chosen, &self.reference_rejected)
+    }
+    /// The log-ratios a = l_w − ln π_w and r = l_l − ln π_l, each [B]. Times β they are DPO's implicit rewards.
+    pub fn log_ratios(&self) -> (Tensor<B>, Tensor<B>) {
+        (self.policy_chosen.sub(&self.reference_chosen), self.policy_rejected.sub(&self.reference_rejected))
+    }
+    /// The scaled margins β(a − r), [B].
+    pub fn margins(&self, beta: f64) -> Tensor<B> {
+        let (a, r) = self.log_ratios();
+        a.sub(&r).scale(beta)
+    }
+
+    /// The pairs one by one.
+    pub fn pairs(&self) -> Vec<Pair<B::Scalar>> {
+        let chosen = self.policy_chosen.to_vec().into_iter().zip(self.policy_rejected.to_vec());
+        let reference = self.reference_chosen.to_vec().into_iter().zip(self.reference_rejected.to_vec());
+        let lengths = |i: usize| self.lengths.as_ref().map_or((1.0, 1.0), |(w, l)| (w[i] as f64, l[i] as f64));
+        let both = chosen.zip(reference).enumerate();
+        both.map(|(i, ((chosen, rejected), (reference_chosen, reference_rejected)))| Pair {
+            chosen,
+            rejected,
+            reference_chosen,
+            reference_rejected,
+            lengths: lengths(i),
+        })
+        .collect()
+    }
+
+    /// A constant [B] with a number for each pair.
+    pub(crate) fn constant(&self, values: Vec<B::Scalar>) -> Tensor<B> {
+        let shape = [values.len()];
+        Tensor::from_vec(self.policy_chosen.backend(), values, &shape)
+    }
+}

@@ -1,0 +1,51 @@
+//! Robust DPO: unbiased where a share ε of the labels is flipped (Chowdhury et al. 2024, eq. 12).
+//!
+//! value     L = [−(1 − ε) ln σ(x) + ε ln σ(−x)]/(1 − 2ε), x = β(a − r)
+//! gradient  ∂L/∂l_w = −β[(1 − ε) σ(−x) + ε σ(x)]/(1 − 2ε), ∂L/∂l_l = −∂L/∂l_w; nowhere zero
+
+use crate::pair::{Pair, PairInputs, PairLoss};
+use crate::samples::prelude::*;
+use engine::{Backend, Scalar, Tensor};
+
+/// [−(1 − ε) ln σ(x) + ε ln σ(−x)]/(1 − 2ε); ln 2 at the start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Robust {
+    /// Inverse temperature β > 0.
+    pub beta: f64,
+    /// Share ε in [0, 0.5) of flipped labels.
+    pub label_smoothing: f64,
+}
+
+impl Robust {
+    /// ((1 − ε)/(1 − 2ε), ε/(1 − 2ε)).
+    fn factors(self) -> (f64, f64) {
+        let epsilon = self.label_smoothing;
+        ((1.0 - epsilon) / (1.0 - 2.0 * epsilon), epsilon / (1.0 - 2.0 * epsilon))
+    }
+}
+
+impl PairLoss for Robust {
+    const NAME: &'static str = "robust";
+    fn value<T: Scalar>(self, pair: Pair<T>) -> T {
+        let x = T::from_f64(self.beta) * pair.margin();
+        let (kept, flipped) = self.factors();
+        T::from_f64(kept) * (-x).softplus() - T::from_f64(flipped) * x.softplus()
+    }
+    fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T) {
+        let beta = T::from_f64(self.beta);
+        let x = beta * pair.margin();
+        let (kept, flipped) = self.factors();
+        let slope = beta * (T::from_f64(kept) * (-x).sigmoid() + T::from_f64(flipped) * x.sigmoid());
+        (-slope, slope)
+    }
+    fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
+        let x = inputs.margins(self.beta);
+        let (kept, flipped) = self.factors();
+        x.neg().log_sigmoid().scale(flipped).sub(&x.log_sigmoid().scale(kept))
+    }
+}
+
+pub(crate) fn sample(draw: &mut Draw) -> Sample {
+    let domain = log_probabilities(draw);
+    pair_sample(Robust { beta: 0.1, label_smoothing: 0.1 }, domain)
+}

@@ -1,0 +1,41 @@
+//! Loops over the rows of an [N, V] buffer: one pass a row, rows in parallel. Nothing is summed across rows, so the result does not depend
+//! on the number of threads.
+
+use engine::Scalar;
+use rayon::prelude::*;
+
+/// Numbers that are summed one after another; partial sums of blocks keep the error of a long row small.
+const BLOCK: usize = 512;
+/// Sums that run beside each other, for the vector unit.
+const LANES: usize = 16;
+
+/// f(row number, row) for every row of `data`; the results in order.
+pub(crate) fn map_rows<T: Scalar, R: Send>(data: &mut [T], width: usize, f: impl Fn(usize, &mut [T]) -> R + Sync) -> Vec<R> {
+    data.par_chunks_exact_mut(width).enumerate().map(|(n, row)| f(n, row)).collect()
+}
+
+/// Σ f(x) over a row.
+pub(crate) fn sum_of<T: Scalar>(row: &[T], f: impl Fn(T) -> T) -> T {
+    let mut total = T::zero();
+    for block in row.chunks(BLOCK) {
+        let mut lanes = [T::zero(); LANES];
+        let mut parts = block.chunks_exact(LANES);
+        for part in &mut parts {
+            for (lane, &x) in lanes.iter_mut().zip(part) {
+                *lane += f(x);
+            }
+        }
+        let rest: T = parts.remainder().iter().map(|&x| f(x)).sum();
+        total += lanes.into_iter().sum::<T>() + rest;
+    }
+    total
+}
+
+/// ln Σ e^x over a row; its maximum where that is not finite.
+pub(crate) fn logsumexp<T: Scalar>(row: &[T]) -> T {
+    let m = row.iter().fold(T::neg_infinity(), |m, &x| m.maximum(x));
+    if !m.is_finite() {
+        return m;
+    }
+    sum_of(row, |x| (x - m).exp()).ln() + m
+}

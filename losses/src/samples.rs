@@ -1,0 +1,113 @@
+//! What the gradient suite runs the losses on: every loss by name, with its composition as twin, over log-probabilities down to −1e4,
+//! margins up to ±1e4 and logits up to ±1e4.
+
+use crate::pair::{PairInputs, PairLoss};
+use crate::weights::Weights;
+use engine::gradcheck::{Draw, Entry, Function, Input, Sample};
+use engine::{Backend, Tensor};
+
+/// What every loss file uses to say what it is checked on.
+pub(crate) mod prelude {
+    pub(crate) use super::{any_weights, halved_probabilities, log_probabilities, near_reference, pair_sample};
+    pub(crate) use engine::gradcheck::{Draw, Sample};
+}
+
+/// Every loss by its name on the command line, and the op under `slpo-exact`, with samples for the gradient suite.
+pub fn registry() -> Vec<Entry> {
+    vec![
+        Entry::new("dpo", crate::dpo::sample),
+        Entry::new("cdpo", crate::cdpo::sample),
+        Entry::new("ipo", crate::ipo::sample),
+        Entry::new("hinge", crate::hinge::sample),
+        Entry::new("robust", crate::robust::sample),
+        Entry::new("slpo", crate::slpo::sample),
+        Entry::new("slpo-gkl", crate::slpo_gkl::sample),
+        Entry::new("slpo-token", crate::slpo_token::sample),
+        Entry::new("slpo-literal", crate::slpo_literal::sample),
+        Entry::new("slpo-exact", crate::slpo_exact::sample),
+        Entry::new("soft-cross-entropy", crate::soft_cross_entropy::sample),
+    ]
+}
+
+/// Log-probabilities of a batch of pairs. They are numbers of f32 too, so that both precisions see the same inputs.
+#[derive(Clone, Debug)]
+pub(crate) struct Domain {
+    pub chosen: Vec<f64>,
+    pub rejected: Vec<f64>,
+    pub reference_chosen: Vec<f64>,
+    pub reference_rejected: Vec<f64>,
+    pub lengths: (Vec<usize>, Vec<usize>),
+}
+
+impl Domain {
+    pub fn len(&self) -> usize {
+        self.chosen.len()
+    }
+    pub fn rounded(mut self) -> Self {
+        for x in [&mut self.chosen, &mut self.rejected, &mut self.reference_chosen, &mut self.reference_rejected] {
+            x.iter_mut().for_each(|x| *x = *x as f32 as f64);
+        }
+        self
+    }
+}
+
+/// All four from −1e-3 to −1e4, independent of each other.
+pub(crate) fn log_probabilities(draw: &mut Draw) -> Domain {
+    let n = draw.extent();
+    let mut vector = || draw.log_probabilities(&[n]).data;
+    let [chosen, rejected, reference_chosen, reference_rejected] = [vector(), vector(), vector(), vector()];
+    let lengths = ((0..n).map(|_| draw.extent()).collect(), (0..n).map(|_| draw.extent()).collect());
+    Domain { chosen, rejected, reference_chosen, reference_rejected, lengths }.rounded()
+}
+
+/// The same with every probability halved, so that chosen and rejected together stay below 1.
+pub(crate) fn halved_probabilities(draw: &mut Draw) -> Domain {
+    let mut domain = log_probabilities(draw);
+    for x in [&mut domain.chosen, &mut domain.rejected, &mut domain.reference_chosen, &mut domain.reference_rejected] {
+        x.iter_mut().for_each(|x| *x -= std::f64::consts::LN_2);
+    }
+    domain.rounded()
+}
+
+/// The policy a few nats from a reference that may be anywhere down to −1e4.
+pub(crate) fn near_reference(draw: &mut Draw) -> Domain {
+    let mut domain = halved_probabilities(draw);
+    let steps = draw.normal(&[2, domain.len()]).data;
+    for i in 0..domain.len() {
+        domain.reference_rejected[i] = domain.reference_chosen[i] + 3.0 * steps[i];
+        domain.chosen[i] = domain.reference_chosen[i] + steps[i];
+        domain.rejected[i] = domain.reference_rejected[i] + steps[domain.len() + i];
+    }
+    domain.rounded()
+}
+
+/// One of SLPO's rules with α between 0.5 and 1, often 1.
+pub(crate) fn any_weights(draw: &mut Draw) -> Weights {
+    let alpha = if draw.coin() { 1.0 } else { draw.uniform(&[], 0.5, 1.0).data[0] };
+    if draw.coin() { Weights::Eq7 { alpha } } else { Weights::Shift { alpha } }
+}
+
+/// A pairwise loss, fused or composed, as a function of the policy's log-probabilities.
+struct OfPolicy<L> {
+    loss: L,
+    domain: Domain,
+    fused: bool,
+}
+
+impl<L: PairLoss> Function for OfPolicy<L> {
+    fn call<B: Backend>(&self, x: &[Tensor<B>]) -> Tensor<B> {
+        let constant = |data: &[f64]| Tensor::constant(x[0].backend(), data, &[data.len()]);
+        let reference = [constant(&self.domain.reference_chosen), constant(&self.domain.reference_rejected)];
+        let (chosen, rejected) = self.domain.lengths.clone();
+        let inputs = PairInputs::new(&x[0], &x[1], &reference[0], &reference[1]).and_then(|inputs| inputs.with_lengths(chosen, rejected));
+        let inputs = inputs.expect("a domain's vectors have one length and no completion is empty");
+        if self.fused { self.loss.fused(&inputs) } else { self.loss.composed(&inputs) }
+    }
+}
+
+/// A pairwise loss with its composition as twin.
+pub(crate) fn pair_sample<L: PairLoss>(loss: L, domain: Domain) -> Sample {
+    let inputs = [&domain.chosen, &domain.rejected].map(|x| Input::new(x.clone(), &[domain.len()]));
+    let twin = OfPolicy { loss, domain: domain.clone(), fused: false };
+    Sample::new(OfPolicy { loss, domain, fused: true }, inputs).with_twin(twin)
+}

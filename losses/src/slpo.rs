@@ -1,0 +1,58 @@
+//! SLPO on sequences (Eq 6 and Eq 7 of the SLPO paper).
+//!
+//! value     L = −w_w l_w − w_l l_l − w_o ln π_o, ln π_o = ln(1 − e^s), s = ln(e^{l_w} + e^{l_l})
+//! gradient  ∂L/∂l_w = −w_w + w_o e^{l_w}/π_o, ∂L/∂l_l = −w_l + w_o e^{l_l}/π_o
+//!
+//! with the masses of [`Weights`]. The minimum is (w_w, w_l, w_o)'s entropy, at π = (w_w, w_l, w_o). e^{l_w}/π_o is formed as
+//! σ(l_w − l_l)·e^{s − ln π_o}, which overflows nowhere. Where s comes within the unit round-off u of 0, π_o is taken as u: it can be no
+//! better known, and value and gradient stay finite. Of improbable sequences (l below −745 in f64, −104 in f32) the weights are exactly 0
+//! and the loss is constant: that is the objective's own defect (claim S2 of the audit), which [`slpo_gkl`](crate::slpo_gkl) mends.
+
+use crate::numeric::{LogComplement, below_one, logaddexp};
+use crate::pair::{Pair, PairInputs, PairLoss};
+use crate::samples::prelude::*;
+use crate::weights::{Shares, Weights};
+use engine::{Backend, Scalar, Tensor};
+
+/// −w_w l_w − w_l l_l − w_o ln π_o. Needs completions that end with the end token, of which neither is the other's beginning.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slpo {
+    /// The rule for the target masses.
+    pub weights: Weights,
+}
+
+impl Slpo {
+    fn shares<T: Scalar>(self, pair: &Pair<T>) -> Shares<T> {
+        self.weights.shares(pair.reference_chosen, pair.reference_rejected)
+    }
+}
+
+impl PairLoss for Slpo {
+    const NAME: &'static str = "slpo";
+    fn value<T: Scalar>(self, pair: Pair<T>) -> T {
+        let w = self.shares(&pair);
+        let log_others = below_one(logaddexp(pair.chosen, pair.rejected)).log1mexp();
+        -(w.chosen * pair.chosen + w.rejected * pair.rejected + w.others * log_others)
+    }
+    fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T) {
+        let w = self.shares(&pair);
+        let s = below_one(logaddexp(pair.chosen, pair.rejected));
+        let push = w.others * (s - s.log1mexp()).exp();
+        let difference = pair.chosen - pair.rejected;
+        (push * difference.sigmoid() - w.chosen, push * (-difference).sigmoid() - w.rejected)
+    }
+    fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
+        let shares: Vec<Shares<B::Scalar>> = inputs.pairs().iter().map(|pair| self.shares(pair)).collect();
+        let weight = |part: fn(&Shares<B::Scalar>) -> B::Scalar| inputs.constant(shares.iter().map(part).collect());
+        let (l_w, l_l) = inputs.policy();
+        let column = |x: &Tensor<B>| x.reshape(&[x.len(), 1]);
+        let log_others = Tensor::concat(&[&column(l_w), &column(l_l)], 1).logsumexp().map(LogComplement);
+        let kept = weight(|w| w.chosen).mul(l_w).add(&weight(|w| w.rejected).mul(l_l));
+        kept.add(&weight(|w| w.others).mul(&log_others)).neg()
+    }
+}
+
+pub(crate) fn sample(draw: &mut Draw) -> Sample {
+    let (domain, weights) = (halved_probabilities(draw), any_weights(draw));
+    pair_sample(Slpo { weights }, domain)
+}

@@ -1,0 +1,166 @@
+//! Training towards the exact autoregressive target Q\* (claim S6 of the audit; [`exact_target`](crate::exact_target)).
+//!
+//! value     L = Σ_t KL(q_t ‖ p_t), over the positions of the chosen completion and those of the rejected one after the fork
+//! gradient  ∂L/∂z_t = p_t − q_t: convex in the logits, with its minimum 0 at the target
+//!
+//! The positions that both completions share, the fork among them, count once. Every position weighs 1: weighting it with the probability
+//! of its prefix would give KL(Q\*‖π) over whole completions, whose gradient vanishes with the completion's length as Eq 6's does.
+//! Positions whose prefix has no mass left under Q\* have no target and weigh 0. What is reported is cross-entropy less the target's entropy.
+
+use crate::error::LossError;
+use crate::exact_target::{Branch, exact_target, fork};
+use crate::soft_cross_entropy::{kl_divergence, kl_divergence_composed};
+use engine::backend::Indices;
+use engine::gradcheck::{Draw, Sample};
+use engine::{Backend, Scalar, Tensor, function};
+
+/// Where the completions of one pair lie among the N rows of logits. Rows of different completions must not overlap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairRows {
+    /// The row whose logits predict the first chosen token; the others follow it.
+    pub chosen_start: usize,
+    /// The chosen tokens, the end token last.
+    pub chosen: Vec<u32>,
+    /// The row whose logits predict the first rejected token.
+    pub rejected_start: usize,
+    /// The rejected tokens, the end token last.
+    pub rejected: Vec<u32>,
+}
+
+/// Targets for N rows of logits: ln q, the rows' weights, and the pair each belongs to.
+#[derive(Clone, Debug)]
+pub struct ExactTargets<B: Backend> {
+    log_target: Tensor<B>,
+    weights: Tensor<B>,
+    pairs: Indices,
+    pair_count: usize,
+}
+
+impl<B: Backend> ExactTargets<B> {
+    /// The targets from the reference's logits [N, V], with the part `moved` in [0, 1] of each loser's mass moved to its winner. Rows that
+    /// belong to no completion weigh 0.
+    ///
+    /// # Errors
+    /// If there are no pairs, rows or tokens are out of range, or the completions of a pair do not part.
+    pub fn from_reference(logits: &Tensor<B>, pairs: &[PairRows], moved: f64) -> Result<Self, LossError> {
+        let [n, vocabulary] = *logits.shape() else {
+            return Err(LossError::Shape { what: "reference logits", found: logits.shape().to_vec(), expected: vec![1, 1] });
+        };
+        if pairs.is_empty() {
+            return Err(LossError::EmptyBatch);
+        }
+        let backend = logits.backend();
+        let mut log_target = backend.to_vec(&backend.log_softmax(logits.array()));
+        let mut weights = vec![B::Scalar::zero(); n];
+        let mut owner = vec![0u32; n];
+        for (number, pair) in pairs.iter().enumerate() {
+            pair.check(number, n)?;
+            let (w, l) = (pair.chosen_start..pair.chosen_start + pair.chosen.len(), pair.rejected_start..pair.rejected_start + pair.rejected.len());
+            let branch = |rows: &std::ops::Range<usize>| log_target[rows.start * vocabulary..rows.end * vocabulary].to_vec();
+            let (chosen, rejected) = (branch(&w), branch(&l));
+            let chosen = Branch { tokens: &pair.chosen, log_probs: &chosen };
+            let target = exact_target(chosen, Branch { tokens: &pair.rejected, log_probs: &rejected }, vocabulary, moved)?;
+            log_target[w.start * vocabulary..w.end * vocabulary].copy_from_slice(&target.chosen);
+            log_target[l.start * vocabulary..l.end * vocabulary].copy_from_slice(&target.rejected);
+            owner[w.clone()].fill(number as u32);
+            owner[l.clone()].fill(number as u32);
+            weights[w].fill(B::Scalar::one());
+            for (t, row) in l.enumerate().skip(target.fork + 1) {
+                weights[row] = if target.rejected_has_mass[t] { B::Scalar::one() } else { B::Scalar::zero() };
+            }
+        }
+        Ok(Self {
+            log_target: Tensor::from_vec(backend, log_target, &[n, vocabulary]),
+            weights: Tensor::from_vec(backend, weights, &[n]),
+            pairs: owner.into(),
+            pair_count: pairs.len(),
+        })
+    }
+
+    /// ln q for each row, [N, V].
+    pub fn log_target(&self) -> &Tensor<B> {
+        &self.log_target
+    }
+    /// The rows' weights, [N]: 0 or 1.
+    pub fn weights(&self) -> &Tensor<B> {
+        &self.weights
+    }
+
+    fn by_pair(&self, by_row: &Tensor<B>) -> Tensor<B> {
+        by_row.mul(&self.weights).group_sum(&self.pairs, self.pair_count)
+    }
+}
+
+impl PairRows {
+    fn check(&self, pair: usize, rows: usize) -> Result<(), LossError> {
+        for (what, start, tokens) in [("chosen rows", self.chosen_start, &self.chosen), ("rejected rows", self.rejected_start, &self.rejected)] {
+            let end = start.saturating_add(tokens.len());
+            if end > rows {
+                return Err(LossError::OutOfRange { what, index: pair, value: end - 1, bound: rows });
+            }
+        }
+        fork(&self.chosen, &self.rejected).map(|_| ()).ok_or(LossError::NoFork { pair })
+    }
+}
+
+/// The loss of each pair, [B], for the policy's logits [N, V]; its mean is the batch's loss.
+///
+/// # Errors
+/// If the logits have not the targets' shape.
+pub fn slpo_exact<B: Backend>(logits: &Tensor<B>, targets: &ExactTargets<B>) -> Result<Tensor<B>, LossError> {
+    Ok(targets.by_pair(&kl_divergence(logits, &targets.log_target)?))
+}
+
+/// The same as a composition of ops.
+///
+/// # Errors
+/// As [`slpo_exact`].
+pub fn slpo_exact_composed<B: Backend>(logits: &Tensor<B>, targets: &ExactTargets<B>) -> Result<Tensor<B>, LossError> {
+    Ok(targets.by_pair(&kl_divergence_composed(logits, &targets.log_target)?))
+}
+
+/// Reference logits and pairs for a sample.
+#[derive(Clone)]
+struct Plain {
+    reference: Vec<f64>,
+    shape: [usize; 2],
+    pairs: Vec<PairRows>,
+    moved: f64,
+}
+
+impl Plain {
+    fn draw(draw: &mut Draw) -> Self {
+        let vocabulary = draw.extent() + 2;
+        let (mut pairs, mut n) = (Vec::new(), 0);
+        for _ in 0..draw.extent() {
+            let prefix = draw.below(3);
+            let shared = draw.indices(prefix, vocabulary).to_vec();
+            let mut tail = |first: u32| {
+                let rest = draw.extent() - 1;
+                let rest = draw.indices(rest, vocabulary);
+                [&shared[..], &[first], &rest].concat()
+            };
+            let (chosen, rejected) = (tail(0), tail(1));
+            let (chosen_start, rejected_start) = (n, n + chosen.len());
+            n = rejected_start + rejected.len();
+            pairs.push(PairRows { chosen_start, chosen, rejected_start, rejected });
+        }
+        let moved = if draw.coin() { 1.0 } else { draw.uniform(&[], 0.0, 1.0).data[0] };
+        Self { reference: draw.logits(&[n, vocabulary]).data, shape: [n, vocabulary], pairs, moved }
+    }
+
+    fn targets<B: Backend>(&self, backend: &B) -> ExactTargets<B> {
+        let reference = Tensor::constant(backend, &self.reference, &self.shape);
+        ExactTargets::from_reference(&reference, &self.pairs, self.moved).expect("a sample's pairs part and lie inside its rows")
+    }
+}
+
+pub(crate) fn sample(draw: &mut Draw) -> Sample {
+    let plain = Plain::draw(draw);
+    let (twin, logits) = (plain.clone(), draw.logits(&plain.shape));
+    let shapes = "the logits have the reference's shape";
+    Sample::new(function!(|x; plain: Plain, shapes: &'static str| slpo_exact(&x[0], &plain.targets(x[0].backend())).expect(shapes)), [logits])
+        .with_twin(function!(|x; twin: Plain, shapes: &'static str| {
+            slpo_exact_composed(&x[0], &twin.targets(x[0].backend())).expect(shapes)
+        }))
+}

@@ -1,0 +1,89 @@
+//! SLPO-GKL: sequence SLPO divided by the pair's mass m = π_w + π_l, in the limit m → 0 (claim G1 of the audit). What remains is a
+//! generalised Kullback–Leibler divergence, with gradients of order 1 at any sequence length.
+//!
+//! value     L = −ω_w u − ω_l v + e^u + e^v, u = l_w − ln m, v = l_l − ln m, ω = w/m
+//! gradient  ∂L/∂l_w = e^u − ω_w, ∂L/∂l_l = e^v − ω_l
+//!
+//! By Eq 7's rule ω = (α, 1 − α); by the shift ω_w = ρ_w + αρ_l, ω_l = (1 − α)ρ_l with ρ = π_ref/m. Strictly convex for ω > 0, with its
+//! minimum at (ln ω_w, ln ω_l). u is formed as a + ln ρ_w and v as r + ln ρ_l, which loses nothing where a and r are small and the
+//! log-probabilities large. Above u = 40, where the limit means nothing any more, e^u goes on as its tangent, so that all stays finite.
+
+use crate::pair::{Pair, PairInputs, PairLoss};
+use crate::samples::prelude::*;
+use crate::weights::Weights;
+use engine::backend::{Saves, Unary};
+use engine::{Backend, Scalar, Tensor};
+
+/// Where e^u goes over into its tangent.
+const TANGENT_FROM: f64 = 40.0;
+
+/// e^u up to 40, its tangent there above.
+#[derive(Clone, Copy, Debug)]
+struct Growth;
+
+impl Unary for Growth {
+    const NAME: &'static str = "growth";
+    const SAVES: Saves = Saves::Input;
+    #[inline(always)]
+    fn value<T: Scalar>(self, u: T) -> T {
+        let end = T::from_f64(TANGENT_FROM);
+        if u > end { end.exp() * (T::one() + (u - end)) } else { u.exp() }
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(self, u: T) -> T {
+        let end = T::from_f64(TANGENT_FROM);
+        if u > end { end.exp() } else { u.exp() }
+    }
+}
+
+/// −ω_w u − ω_l v + e^u + e^v, u = l_w − ln m, v = l_l − ln m.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlpoGkl {
+    /// The rule for the target masses.
+    pub weights: Weights,
+}
+
+impl SlpoGkl {
+    fn relative<T: Scalar>(self, pair: &Pair<T>) -> (T, T) {
+        self.weights.relative(pair.reference_chosen, pair.reference_rejected)
+    }
+}
+
+/// (ln ρ_w, ln ρ_l).
+fn log_reference_shares<T: Scalar>(pair: &Pair<T>) -> (T, T) {
+    let difference = pair.reference_chosen - pair.reference_rejected;
+    (-(-difference).softplus(), -difference.softplus())
+}
+
+/// (u, v).
+fn coordinates<T: Scalar>(pair: &Pair<T>) -> (T, T) {
+    let (log_rho_w, log_rho_l) = log_reference_shares(pair);
+    (pair.chosen_log_ratio() + log_rho_w, pair.rejected_log_ratio() + log_rho_l)
+}
+
+impl PairLoss for SlpoGkl {
+    const NAME: &'static str = "slpo-gkl";
+    fn value<T: Scalar>(self, pair: Pair<T>) -> T {
+        let ((omega_w, omega_l), (u, v)) = (self.relative(&pair), coordinates(&pair));
+        Growth.value(u) + Growth.value(v) - omega_w * u - omega_l * v
+    }
+    fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T) {
+        let ((omega_w, omega_l), (u, v)) = (self.relative(&pair), coordinates(&pair));
+        (Growth.derivative(u) - omega_w, Growth.derivative(v) - omega_l)
+    }
+    fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
+        let pairs = inputs.pairs();
+        let (log_rho_w, log_rho_l): (Vec<_>, Vec<_>) = pairs.iter().map(log_reference_shares).unzip();
+        let (omega_w, omega_l): (Vec<_>, Vec<_>) = pairs.iter().map(|pair| self.relative(pair)).unzip();
+        let (a, r) = inputs.log_ratios();
+        let (u, v) = (a.add(&inputs.constant(log_rho_w)), r.add(&inputs.constant(log_rho_l)));
+        let linear = inputs.constant(omega_w).mul(&u).add(&inputs.constant(omega_l).mul(&v));
+        u.map(Growth).add(&v.map(Growth)).sub(&linear)
+    }
+}
+
+pub(crate) fn sample(draw: &mut Draw) -> Sample {
+    let domain = if draw.coin() { near_reference(draw) } else { halved_probabilities(draw) };
+    let weights = any_weights(draw);
+    pair_sample(SlpoGkl { weights }, domain)
+}

@@ -1,0 +1,83 @@
+//! SLPO on tokens: the paper's listing (section 6.1) with its defects mended.
+//!
+//! value     L_t = −w_w ln p_w − w_l ln p_l − u ln p_o, u = 1 − w_w − w_l
+//! gradient  ∂L_t/∂z_v = p_v − w_w at v = w, p_v − w_l at v = l, p_v(1 − u/p_o) elsewhere
+//!
+//! w and l are the winning and the losing token at position t, o all other tokens. Mended against the listing (claims I6 and I7 of the
+//! audit): w_l is there, w and l are one class where they are the same token, positions can be masked, and where no other token is left
+//! the last term is dropped instead of giving 0·(−∞). The rest of the audit's objections stay: y_l is scored under y_w's prefix.
+
+use crate::token::{NoOthers, TokenInputs};
+use engine::backend::Indices;
+use engine::gradcheck::{Draw, Sample};
+use engine::ops::logsumexp::FiniteOrZero;
+use engine::{Backend, Tensor, function};
+
+/// The loss of each position, [..], as one op; 0 where masked. [`TokenInputs::mean`] gives the batch's loss.
+pub fn slpo_token<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
+    inputs.fused("slpo_token", NoOthers::Dropped)
+}
+
+/// The same as a composition of ops.
+pub fn slpo_token_composed<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
+    let positions = inputs.positions(NoOthers::Dropped);
+    let n = positions.len();
+    let log_probs = inputs.logits.log_softmax();
+    let mass = |part: fn(&(B::Scalar, B::Scalar, B::Scalar)) -> B::Scalar| {
+        Tensor::from_vec(log_probs.backend(), positions.iter().map(|position| part(&position.masses)).collect(), &[n])
+    };
+    let token = |tokens: &Indices| log_probs.gather(tokens).reshape(&[n]);
+    let log_others = log_probs.masked_logsumexp(&others(inputs)).map(FiniteOrZero);
+    let tokens = mass(|m| m.0).mul(&token(&inputs.chosen)).add(&mass(|m| m.1).mul(&token(&inputs.rejected)));
+    inputs.shaped(&tokens.add(&mass(|m| m.2).mul(&log_others)).neg())
+}
+
+/// Which entries of the logits [N, V] belong to neither token.
+pub(crate) fn others<B: Backend>(inputs: &TokenInputs<B>) -> Vec<bool> {
+    let vocabulary = inputs.logits.shape()[1];
+    let mut keep = vec![true; inputs.logits.len()];
+    for (n, (&w, &l)) in inputs.chosen.iter().zip(&inputs.rejected[..]).enumerate() {
+        keep[n * vocabulary + w as usize] = false;
+        keep[n * vocabulary + l as usize] = false;
+    }
+    keep
+}
+
+/// Tokens, masses and mask for a sample, as plain numbers.
+#[derive(Clone)]
+pub(crate) struct Plain {
+    pub chosen: Indices,
+    pub rejected: Indices,
+    pub w_w: Vec<f64>,
+    pub w_l: Vec<f64>,
+    pub keep: Option<Vec<bool>>,
+}
+
+impl Plain {
+    /// N positions of V tokens; the tokens agree at some. With `masked`, a mask in half of the draws that keeps at least the first position.
+    pub fn draw(draw: &mut Draw, n: usize, vocabulary: usize, masked: bool) -> Self {
+        let (chosen, rejected) = (draw.indices(n, vocabulary), draw.indices(n, vocabulary));
+        let mass = draw.uniform(&[n], 0.0, 1.0).data;
+        let part = draw.uniform(&[n], 0.5, 1.0).data;
+        let w_w = mass.iter().zip(&part).map(|(m, p)| m * p).collect();
+        let w_l = mass.iter().zip(&part).map(|(m, p)| m * (1.0 - p)).collect();
+        let keep = (masked && draw.coin()).then(|| (0..n).map(|i| i == 0 || draw.coin()).collect());
+        Self { chosen, rejected, w_w, w_l, keep }
+    }
+
+    /// The inputs with these logits.
+    pub fn with<B: Backend>(&self, logits: &Tensor<B>) -> TokenInputs<B> {
+        let mass = |data: &[f64]| Tensor::constant(logits.backend(), data, &[data.len()]);
+        let weights = crate::token::TokenWeights::given(&mass(&self.w_w), Some(&mass(&self.w_l)));
+        let inputs = weights.and_then(|weights| TokenInputs::new(logits, &self.chosen, &self.rejected, weights, self.keep.as_deref()));
+        inputs.expect("a sample's lists have one length and its tokens are below V")
+    }
+}
+
+pub(crate) fn sample(draw: &mut Draw) -> Sample {
+    let [b, t, v] = [draw.extent(), draw.extent(), draw.extent() + 1];
+    let plain = Plain::draw(draw, b * t, v, true);
+    let twin = plain.clone();
+    Sample::new(function!(|x; plain: Plain| slpo_token(&plain.with(&x[0]))), [draw.logits(&[b, t, v])])
+        .with_twin(function!(|x; twin: Plain| slpo_token_composed(&twin.with(&x[0]))))
+}

@@ -1,0 +1,285 @@
+//! What the two token forms of SLPO share: three classes at each position, and one pass over the vocabulary.
+//!
+//! At each position the vocabulary falls into the winning token w, the losing token l (the same class where l = w) and all others o, with
+//! c = ln Σ_{v ∉ {w, l}} e^{z_v}. With target masses w_w, w_l and u = 1 − w_w − w_l:
+//!
+//! forward  y = −w_w ln p_w − w_l ln p_l − u ln p_o, each ln p from the other two classes: ln p_o = −softplus(ln(e^{z_w} + e^{z_l}) − c)
+//! vjp      z̄_w = ȳ(p_w − w_w), z̄_l = ȳ(p_l − w_l), z̄_v = ȳ e^{z_v − c}(p_o − u) elsewhere      (saves z and the classes' logarithms)
+//!
+//! The last is the audit's p_v(1 − u/p_o) without the division, which would be 0/0 where p_o underflows.
+
+use crate::error::LossError;
+use crate::numeric::{logaddexp, times_log};
+use crate::rows::{logsumexp, map_rows};
+use crate::weights::Weights;
+use engine::backend::Indices;
+use engine::shape::count;
+use engine::tape::Operation;
+use engine::{Backend, Scalar, Tensor};
+use rayon::prelude::*;
+
+/// Target masses of the winning and the losing token at N positions, each [N]; constants. Where the two tokens are the same, their one
+/// class has the sum of both.
+#[derive(Clone, Debug)]
+pub struct TokenWeights<B: Backend> {
+    pub(crate) chosen: Vec<B::Scalar>,
+    pub(crate) rejected: Vec<B::Scalar>,
+}
+
+impl<B: Backend> TokenWeights<B> {
+    /// Given masses w_w and, where there are any, w_l, each of N elements.
+    ///
+    /// # Errors
+    /// If the two have different numbers of elements.
+    pub fn given(chosen: &Tensor<B>, rejected: Option<&Tensor<B>>) -> Result<Self, LossError> {
+        let chosen = chosen.to_vec();
+        let rejected = rejected.map_or_else(|| vec![B::Scalar::zero(); chosen.len()], Tensor::to_vec);
+        if rejected.len() != chosen.len() {
+            return Err(LossError::Count { what: "w_l", found: rejected.len(), expected: chosen.len() });
+        }
+        Ok(Self { chosen, rejected })
+    }
+
+    /// A rule for sequences used at each position, with the reference's next-token probabilities p(w) and p(l) in place of π_w and π_l.
+    /// Where w = l the class has mass p(w) (mends claim I6 of the audit).
+    ///
+    /// # Errors
+    /// If a token is not below V or there is not one of each for every row of the reference's logits [.., V].
+    pub fn from_reference(weights: Weights, logits: &Tensor<B>, chosen: &Indices, rejected: &Indices) -> Result<Self, LossError> {
+        let shares = |(w, l, same): (B::Scalar, B::Scalar, bool)| match same {
+            true => (w.exp(), B::Scalar::zero()),
+            false => {
+                let shares = weights.shares(w, l);
+                (shares.chosen, shares.rejected)
+            }
+        };
+        let (chosen, rejected) = reference_log_probs(logits, chosen, rejected)?.into_iter().map(shares).unzip();
+        Ok(Self { chosen, rejected })
+    }
+
+    /// The listing's w_w as its text has it: p(w) + p(l), also where w = l. There it can exceed 1 (claim I6 of the audit).
+    ///
+    /// # Errors
+    /// As [`TokenWeights::from_reference`].
+    pub fn literal(logits: &Tensor<B>, chosen: &Indices, rejected: &Indices) -> Result<Self, LossError> {
+        let sums = reference_log_probs(logits, chosen, rejected)?.into_iter().map(|(w, l, _)| (w.exp() + l.exp(), B::Scalar::zero()));
+        let (chosen, rejected) = sums.unzip();
+        Ok(Self { chosen, rejected })
+    }
+}
+
+/// (ln p(w), ln p(l), w = l) at each position, from logits [.., V].
+fn reference_log_probs<B: Backend>(
+    logits: &Tensor<B>,
+    chosen: &Indices,
+    rejected: &Indices,
+) -> Result<Vec<(B::Scalar, B::Scalar, bool)>, LossError> {
+    let logits = flat(logits)?;
+    check_tokens(&logits, chosen, rejected)?;
+    let (backend, z) = (logits.backend(), logits.array());
+    let totals = backend.to_vec(&backend.logsumexp(z));
+    let at = |tokens| backend.to_vec(&backend.gather_last(z, tokens, 1));
+    let pairs = at(chosen).into_iter().zip(at(rejected)).zip(totals).enumerate();
+    Ok(pairs.map(|(n, ((w, l), total))| (w - total, l - total, chosen[n] == rejected[n])).collect())
+}
+
+/// Logits [.., V] as [N, V].
+fn flat<B: Backend>(logits: &Tensor<B>) -> Result<Tensor<B>, LossError> {
+    match logits.shape().split_last() {
+        Some((&vocabulary, lead)) if vocabulary > 0 && count(lead) > 0 => Ok(logits.reshape(&[count(lead), vocabulary])),
+        _ => Err(LossError::Shape { what: "logits", found: logits.shape().to_vec(), expected: vec![1, 1] }),
+    }
+}
+
+fn check_tokens<B: Backend>(logits: &Tensor<B>, chosen: &Indices, rejected: &Indices) -> Result<(), LossError> {
+    let (n, vocabulary) = (logits.shape()[0], logits.shape()[1]);
+    for (what, tokens) in [("y_w", chosen), ("y_l", rejected)] {
+        if tokens.len() != n {
+            return Err(LossError::Count { what, found: tokens.len(), expected: n });
+        }
+        if let Some(index) = tokens.iter().position(|&token| token as usize >= vocabulary) {
+            return Err(LossError::OutOfRange { what, index, value: tokens[index] as usize, bound: vocabulary });
+        }
+    }
+    Ok(())
+}
+
+/// What happens where no other token is left, so that ln p_o = −∞.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum NoOthers {
+    /// The term is left out.
+    Dropped,
+    /// It is multiplied as it stands: 0·(−∞) = NaN.
+    AsPrinted,
+}
+
+/// A batch for the token forms: logits at N positions with the tokens and masses there.
+#[derive(Clone, Debug)]
+pub struct TokenInputs<B: Backend> {
+    /// [N, V].
+    pub(crate) logits: Tensor<B>,
+    /// The shape of the result: the logits' without the last axis.
+    shape: Vec<usize>,
+    pub(crate) chosen: Indices,
+    pub(crate) rejected: Indices,
+    weights: TokenWeights<B>,
+    keep: Vec<bool>,
+}
+
+impl<B: Backend> TokenInputs<B> {
+    /// Logits [.., V], winning and losing tokens and masses for each of the N positions, and which positions count (all without a mask).
+    ///
+    /// # Errors
+    /// If there are no logits, a list has not N entries, a token is not below V, or the mask keeps nothing.
+    pub fn new(
+        logits: &Tensor<B>,
+        chosen: &Indices,
+        rejected: &Indices,
+        weights: TokenWeights<B>,
+        keep: Option<&[bool]>,
+    ) -> Result<Self, LossError> {
+        let shape = logits.shape()[..logits.rank().saturating_sub(1)].to_vec();
+        let logits = flat(logits)?;
+        check_tokens(&logits, chosen, rejected)?;
+        let expected = chosen.len();
+        let keep = keep.map_or_else(|| vec![true; expected], <[bool]>::to_vec);
+        for (what, found) in [("w_w", weights.chosen.len()), ("position mask", keep.len())] {
+            if found != expected {
+                return Err(LossError::Count { what, found, expected });
+            }
+        }
+        if !keep.contains(&true) {
+            return Err(LossError::NothingKept);
+        }
+        Ok(Self { logits, shape, chosen: chosen.clone(), rejected: rejected.clone(), weights, keep })
+    }
+
+    /// The mean over the positions that count (over B·T without a mask) of a loss by position.
+    pub fn mean(&self, by_position: &Tensor<B>) -> Tensor<B> {
+        let kept = self.keep.iter().filter(|&&keep| keep).count();
+        by_position.sum_all().scale(1.0 / kept as f64)
+    }
+
+    /// Classes and masses at each position; with w_l = 0 for the listing as printed, which has none.
+    pub(crate) fn positions(&self, no_others: NoOthers) -> Vec<Position<B::Scalar>> {
+        let zero = B::Scalar::zero();
+        let position = |n: usize| {
+            let (w_w, given) = (self.weights.chosen[n], self.weights.rejected[n]);
+            let w_l = if no_others == NoOthers::AsPrinted { zero } else { given };
+            let masses = if self.keep[n] { (w_w, w_l, B::Scalar::one() - w_w - w_l) } else { (zero, zero, zero) };
+            Position { chosen: self.chosen[n] as usize, rejected: self.rejected[n] as usize, keep: self.keep[n], masses, no_others }
+        };
+        (0..self.keep.len()).map(position).collect()
+    }
+
+    /// A value for each position in the shape of the result.
+    pub(crate) fn shaped(&self, by_position: &Tensor<B>) -> Tensor<B> {
+        by_position.reshape(&self.shape)
+    }
+
+    /// The loss of each position as one op.
+    pub(crate) fn fused(&self, name: &'static str, no_others: NoOthers) -> Tensor<B> {
+        let backend = self.logits.backend();
+        let positions = self.positions(no_others);
+        let mut z = backend.to_vec(self.logits.array());
+        let classes = map_rows(&mut z, self.logits.shape()[1], |n, z| Classes::of(&positions[n], z));
+        let losses = positions.iter().zip(&classes).map(|(position, classes)| position.loss(classes)).collect();
+        let value = backend.from_vec(losses, &[positions.len()]);
+        let logits = self.logits.array().clone();
+        self.shaped(&Tensor::record(backend, value, &[&self.logits], || TokenLoss::<B> { name, logits, positions, classes }))
+    }
+}
+
+/// A position's tokens and target masses.
+pub(crate) struct Position<T> {
+    chosen: usize,
+    rejected: usize,
+    keep: bool,
+    /// (w_w, w_l, u).
+    pub masses: (T, T, T),
+    no_others: NoOthers,
+}
+
+/// The logarithms of the classes' probabilities, and c = ln Σ e^{z_v} over the others.
+struct Classes<T> {
+    log_chosen: T,
+    log_rejected: T,
+    log_others: T,
+    others: T,
+}
+
+impl<T: Scalar> Classes<T> {
+    /// Reads the row z once; the entries of the two tokens are overwritten.
+    fn of(position: &Position<T>, z: &mut [T]) -> Self {
+        let (z_w, z_l) = (z[position.chosen], z[position.rejected]);
+        z[position.chosen] = T::neg_infinity();
+        z[position.rejected] = T::neg_infinity();
+        let others = logsumexp(z);
+        let z_l = if position.chosen == position.rejected { T::neg_infinity() } else { z_l };
+        let share = |own: T, a: T, b: T| -((logaddexp(a, b) - own).softplus());
+        Self { log_chosen: share(z_w, z_l, others), log_rejected: share(z_l, z_w, others), log_others: share(others, z_w, z_l), others }
+    }
+}
+
+impl<T: Scalar> Position<T> {
+    fn has_others(&self, classes: &Classes<T>) -> bool {
+        classes.others > T::neg_infinity()
+    }
+
+    /// (w_w, w_l, u) with the tokens' masses joined where they are one class, and u dropped where it is.
+    fn targets(&self, classes: &Classes<T>) -> (T, T, T) {
+        let (w_w, w_l, u) = self.masses;
+        let (w_w, w_l) = if self.chosen == self.rejected { (w_w + w_l, T::zero()) } else { (w_w, w_l) };
+        let dropped = self.no_others == NoOthers::Dropped && !self.has_others(classes);
+        (w_w, w_l, if dropped { T::zero() } else { u })
+    }
+
+    fn loss(&self, classes: &Classes<T>) -> T {
+        if !self.keep {
+            return T::zero();
+        }
+        let (w_w, w_l, u) = self.targets(classes);
+        let others = match self.no_others {
+            NoOthers::Dropped => times_log(u, classes.log_others),
+            NoOthers::AsPrinted => u * classes.log_others,
+        };
+        -(w_w * classes.log_chosen + times_log(w_l, classes.log_rejected) + others)
+    }
+
+    /// Turns the row z into its cotangent.
+    fn vjp(&self, classes: &Classes<T>, y_bar: T, z: &mut [T]) {
+        if !self.keep {
+            return z.fill(T::zero());
+        }
+        let (w_w, w_l, u) = self.targets(classes);
+        let total = if self.has_others(classes) { T::one() } else { w_w + w_l + u };
+        if self.has_others(classes) {
+            let slope = y_bar * (classes.log_others.exp() - u);
+            z.iter_mut().for_each(|z| *z = slope * (*z - classes.others).exp());
+        } else {
+            z.fill(T::zero());
+        }
+        z[self.rejected] = y_bar * (classes.log_rejected.exp() * total - w_l);
+        z[self.chosen] = y_bar * (classes.log_chosen.exp() * total - w_w);
+    }
+}
+
+struct TokenLoss<B: Backend> {
+    name: &'static str,
+    logits: B::Array,
+    positions: Vec<Position<B::Scalar>>,
+    classes: Vec<Classes<B::Scalar>>,
+}
+
+impl<B: Backend> Operation<B> for TokenLoss<B> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn vjp(&self, backend: &B, y_bar: B::Array, _: &[bool]) -> Vec<Option<B::Array>> {
+        let shape = backend.shape(&self.logits).to_vec();
+        let y_bar = backend.to_vec(&y_bar);
+        let mut z = backend.to_vec(&self.logits);
+        z.par_chunks_exact_mut(shape[1]).enumerate().for_each(|(n, z)| self.positions[n].vjp(&self.classes[n], y_bar[n], z));
+        vec![Some(backend.from_vec(z, &shape))]
+    }
+}

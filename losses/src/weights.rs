@@ -1,0 +1,99 @@
+//! SLPO's target masses: how much probability the chosen, the rejected and all other completions shall have.
+//!
+//! Eq 7 of the paper (Eq 6 at α = 1):  w_w = α·m,         w_l = (1 − α)·m
+//! shift (claim S5 of the audit):       w_w = π_w + α·π_l, w_l = (1 − α)·π_l
+//!
+//! with m = π_w + π_l, and w_o = 1 − m for both. Eq 7 lowers the winner wherever π_w/m > α; the shift never does.
+
+use crate::error::LossError;
+use crate::numeric::logaddexp;
+use engine::Scalar;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// The rule for the target masses, by its name on the command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WeightRule {
+    /// `eq7`: the pair's mass is divided α to 1 − α.
+    #[default]
+    Eq7,
+    /// `shift`: a part α of the loser's mass goes to the winner.
+    Shift,
+}
+
+impl fmt::Display for WeightRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Eq7 => "eq7",
+            Self::Shift => "shift",
+        })
+    }
+}
+
+impl FromStr for WeightRule {
+    type Err = LossError;
+    fn from_str(name: &str) -> Result<Self, LossError> {
+        match name {
+            "eq7" => Ok(Self::Eq7),
+            "shift" => Ok(Self::Shift),
+            _ => Err(LossError::UnknownWeights { name: name.to_string() }),
+        }
+    }
+}
+
+/// A rule with its α.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Weights {
+    /// w_w = α·m, w_l = (1 − α)·m (Eq 7 of the paper).
+    Eq7 {
+        /// The winner's part of the pair's mass, in (0.5, 1] in the paper.
+        alpha: f64,
+    },
+    /// w_w = π_w + α·π_l, w_l = (1 − α)·π_l.
+    Shift {
+        /// The part of the loser's mass that is moved, in [0, 1].
+        alpha: f64,
+    },
+}
+
+/// Target masses of the chosen, the rejected and all other completions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shares<T> {
+    /// w_w.
+    pub chosen: T,
+    /// w_l.
+    pub rejected: T,
+    /// w_o.
+    pub others: T,
+}
+
+impl Weights {
+    /// (w_w, w_l, w_o) from the reference's log-probabilities. Masses below the smallest number are 0. A pair's mass above 1, which
+    /// rounding can produce, is scaled back to 1.
+    pub fn shares<T: Scalar>(self, log_chosen: T, log_rejected: T) -> Shares<T> {
+        let log_mass = logaddexp(log_chosen, log_rejected);
+        let excess = if log_mass > T::zero() { log_mass } else { T::zero() };
+        let log_mass = log_mass - excess;
+        let (chosen, rejected) = match self {
+            Self::Eq7 { alpha } => (T::from_f64(alpha) * log_mass.exp(), T::from_f64(1.0 - alpha) * log_mass.exp()),
+            Self::Shift { alpha } => {
+                let (chosen, rejected) = ((log_chosen - excess).exp(), (log_rejected - excess).exp());
+                (chosen + T::from_f64(alpha) * rejected, T::from_f64(1.0 - alpha) * rejected)
+            }
+        };
+        Shares { chosen, rejected, others: -log_mass.exp_m1() }
+    }
+
+    /// (w_w/m, w_l/m) from the reference's log-probabilities: of order 1 however improbable the pair is.
+    pub fn relative<T: Scalar>(self, log_chosen: T, log_rejected: T) -> (T, T) {
+        match self {
+            Self::Eq7 { alpha } => (T::from_f64(alpha), T::from_f64(1.0 - alpha)),
+            Self::Shift { alpha } => {
+                let (chosen, rejected) = ((log_chosen - log_rejected).sigmoid(), (log_rejected - log_chosen).sigmoid());
+                (chosen + T::from_f64(alpha) * rejected, T::from_f64(1.0 - alpha) * rejected)
+            }
+        }
+    }
+}
