@@ -102,7 +102,9 @@ pub enum LossError {
         loss: Loss,
     },
     /// Chosen and rejected are equal, or one is the beginning of the other.
-    #[error("pair {pair}: one completion is the other or its beginning; the exact target needs two that part (end both with the end token)")]
+    #[error(
+        "pair {pair}: one completion is the other or its beginning; the exact target needs two that part (end both with the end token)"
+    )]
     NoFork {
         /// Which pair, from 0.
         pair: usize,

@@ -70,9 +70,9 @@ pub fn exact_target<T: Scalar>(
     rejected.check("rejected tokens", vocabulary)?;
     let fork = fork(chosen.tokens, rejected.tokens).ok_or(LossError::NoFork { pair: 0 })?;
     let remaining = remaining_mass(&rejected.token_log_probs(vocabulary), T::from_f64(moved).ln());
-    let (chosen_rows, rejected_rows) = (chosen_rows(&chosen, fork, remaining[fork], vocabulary), rejected_rows(&rejected, fork, &remaining, vocabulary));
-    let mut target =
-        ExactTarget { fork, chosen: chosen_rows, rejected: rejected_rows.0, rejected_has_mass: rejected_rows.1 };
+    let (chosen_rows, rejected_rows) =
+        (chosen_rows(&chosen, fork, remaining[fork], vocabulary), rejected_rows(&rejected, fork, &remaining, vocabulary));
+    let mut target = ExactTarget { fork, chosen: chosen_rows, rejected: rejected_rows.0, rejected_has_mass: rejected_rows.1 };
     let (at, l_f) = (fork * vocabulary, rejected.tokens[fork] as usize);
     target.chosen[at + l_f] = rejected.log_probs[at + l_f] + remaining[fork + 1].log1mexp();
     let shared = at + vocabulary;

@@ -47,7 +47,8 @@ pub fn sequence_log_probs<B: Backend>(
     if let Some(sequence) = lengths.iter().position(|&length| length == 0) {
         return Err(LossError::EmptyCompletion { sequence });
     }
-    let chosen = if kept.len() == n { token_log_probs.clone() } else { token_log_probs.reshape(&[1, n]).gather(&kept).reshape(&[kept.len()]) };
+    let chosen =
+        if kept.len() == n { token_log_probs.clone() } else { token_log_probs.reshape(&[1, n]).gather(&kept).reshape(&[kept.len()]) };
     Ok(SequenceLogProbs { log_probs: chosen.group_sum(&groups, sequence_count), lengths })
 }
 

@@ -55,7 +55,8 @@ impl<B: Backend> ExactTargets<B> {
         let mut owner = vec![0u32; n];
         for (number, pair) in pairs.iter().enumerate() {
             pair.check(number, n)?;
-            let (w, l) = (pair.chosen_start..pair.chosen_start + pair.chosen.len(), pair.rejected_start..pair.rejected_start + pair.rejected.len());
+            let (w, l) =
+                (pair.chosen_start..pair.chosen_start + pair.chosen.len(), pair.rejected_start..pair.rejected_start + pair.rejected.len());
             let branch = |rows: &std::ops::Range<usize>| log_target[rows.start * vocabulary..rows.end * vocabulary].to_vec();
             let (chosen, rejected) = (branch(&w), branch(&l));
             let chosen = Branch { tokens: &pair.chosen, log_probs: &chosen };
@@ -93,7 +94,9 @@ impl<B: Backend> ExactTargets<B> {
 
 impl PairRows {
     fn check(&self, pair: usize, rows: usize) -> Result<(), LossError> {
-        for (what, start, tokens) in [("chosen rows", self.chosen_start, &self.chosen), ("rejected rows", self.rejected_start, &self.rejected)] {
+        for (what, start, tokens) in
+            [("chosen rows", self.chosen_start, &self.chosen), ("rejected rows", self.rejected_start, &self.rejected)]
+        {
             let end = start.saturating_add(tokens.len());
             if end > rows {
                 return Err(LossError::OutOfRange { what, index: pair, value: end - 1, bound: rows });
@@ -159,8 +162,11 @@ pub(crate) fn sample(draw: &mut Draw) -> Sample {
     let plain = Plain::draw(draw);
     let (twin, logits) = (plain.clone(), draw.logits(&plain.shape));
     let shapes = "the logits have the reference's shape";
-    Sample::new(function!(|x; plain: Plain, shapes: &'static str| slpo_exact(&x[0], &plain.targets(x[0].backend())).expect(shapes)), [logits])
-        .with_twin(function!(|x; twin: Plain, shapes: &'static str| {
-            slpo_exact_composed(&x[0], &twin.targets(x[0].backend())).expect(shapes)
-        }))
+    Sample::new(
+        function!(|x; plain: Plain, shapes: &'static str| slpo_exact(&x[0], &plain.targets(x[0].backend())).expect(shapes)),
+        [logits],
+    )
+    .with_twin(function!(|x; twin: Plain, shapes: &'static str| {
+        slpo_exact_composed(&x[0], &twin.targets(x[0].backend())).expect(shapes)
+    }))
 }

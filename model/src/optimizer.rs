@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "rule", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Rule {
-    /// AdamW (Loshchilov and Hutter 2019, algorithm 2); vectors (gains and biases) are not decayed.
+    /// AdamW (Loshchilov and Hutter 2019, algorithm 2).
     Adamw {
         /// Decay of the first moment, in [0, 1).
         beta1: f64,
@@ -20,6 +20,8 @@ pub enum Rule {
         epsilon: f64,
         /// Decoupled weight decay λ, at least 0.
         weight_decay: f64,
+        /// Are vectors (gains and biases) decayed too?
+        decay_vectors: bool,
     },
     /// θ ← θ − η·u with u ← μ·u + g.
     Sgd {
@@ -28,10 +30,17 @@ pub enum Rule {
     },
 }
 
+impl Rule {
+    /// AdamW with the default β₁, β₂ and ε and this decay of matrices.
+    pub fn adamw(weight_decay: f64) -> Self {
+        Self::Adamw { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay, decay_vectors: false }
+    }
+}
+
 impl Default for Rule {
-    /// AdamW with β₁ = 0.9, β₂ = 0.95, ε = 1e-8 and λ = 0.1.
+    /// AdamW with β₁ = 0.9, β₂ = 0.95, ε = 1e-8 and λ = 0.1 on matrices.
     fn default() -> Self {
-        Self::Adamw { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 }
+        Self::adamw(0.1)
     }
 }
 
@@ -118,8 +127,8 @@ impl<B: Backend> Optimizer<B> {
             let zeros = || std::array::from_fn(|_| backend.full(0.0, parameter.tensor.shape()));
             let moments = self.moments.entry(parameter.name.clone()).or_insert_with(|| Moments(zeros()));
             match self.rule {
-                Rule::Adamw { beta1, beta2, epsilon, weight_decay } => {
-                    let weight_decay = if parameter.tensor.rank() > 1 { weight_decay } else { 0.0 };
+                Rule::Adamw { beta1, beta2, epsilon, weight_decay, decay_vectors } => {
+                    let weight_decay = if decay_vectors || parameter.tensor.rank() > 1 { weight_decay } else { 0.0 };
                     let step = self.step;
                     let step = AdamwStep { learning_rate, beta1, beta2, epsilon, weight_decay, step, gradient_scale: scale };
                     let [m, v] = &mut moments.0;

@@ -1,7 +1,7 @@
 //! `slpo align`: optimising a model on preference pairs.
 
 use crate::arguments::{Align, Shared};
-use crate::commands::common::{load_model, options, schedule_and_rule, split_rows};
+use crate::commands::common::{EVALUATED_AT_ONCE, load_model, options, schedule_and_rule, split_rows};
 use crate::failure::Failure;
 use crate::objective::LossObjective;
 use crate::output::Output;
@@ -142,14 +142,14 @@ impl Job for Alignment {
         if self.held_out.is_empty() {
             return Ok(Vec::new());
         }
-        let score = evaluate::pairs(&trainer.decoder, Some(&self.reference), &self.held_out);
+        let score = evaluate::pairs(&trainer.decoder, Some(&self.reference), &self.held_out, EVALUATED_AT_ONCE)?;
         Ok(vec![
             ("held_out_accuracy", score.accuracy),
             ("held_out_preferred", score.accuracy_unreferenced),
             ("held_out_chosen_log_prob", score.chosen_log_prob),
             ("held_out_rejected_log_prob", score.rejected_log_prob),
             ("held_out_margin", score.margin),
-            ("held_out_kl", score.kl),
+            ("held_out_kl", score.kl.unwrap_or(f64::NAN)),
         ])
     }
 

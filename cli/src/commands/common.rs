@@ -9,6 +9,9 @@ use model::optimizer::{Rule, Schedule};
 use model::tokenizer::Tokenizer;
 use std::path::Path;
 
+/// Rows that are evaluated at once.
+pub const EVALUATED_AT_ONCE: usize = 32;
+
 /// A model's folder as a decoder and its tokenizer.
 pub fn load_model(path: &Path) -> Result<(Decoder<Cpu<f32>>, Tokenizer), Failure> {
     let folder = ModelFolder::open(path)?;
@@ -24,7 +27,7 @@ pub fn options(dropout: f64, checkpoint: bool, generator: Generator) -> ForwardO
 /// The learning rate over the steps, and AdamW with its decay.
 pub fn schedule_and_rule(tuning: &Tuning, steps: u64) -> (Schedule, Rule) {
     let schedule = Schedule { learning_rate: tuning.learning_rate, warmup: tuning.warmup.min(steps), steps, final_fraction: 0.1 };
-    let rule = Rule::Adamw { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: tuning.weight_decay };
+    let rule = Rule::adamw(tuning.weight_decay);
     (schedule, rule)
 }
 

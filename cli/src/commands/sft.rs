@@ -1,7 +1,7 @@
 //! `slpo sft`: fine-tuning on prompts with completions.
 
 use crate::arguments::{Sft, Shared};
-use crate::commands::common::{load_model, options, schedule_and_rule, split_rows};
+use crate::commands::common::{EVALUATED_AT_ONCE, load_model, options, schedule_and_rule, split_rows};
 use crate::failure::Failure;
 use crate::report::chart::XyChart;
 use crate::report::Report;
@@ -81,7 +81,7 @@ impl Job for FineTuning {
         if self.held_out.is_empty() {
             return Ok(Vec::new());
         }
-        let score = evaluate::completions(&trainer.decoder, &self.held_out);
+        let score = evaluate::completions(&trainer.decoder, &self.held_out, EVALUATED_AT_ONCE)?;
         Ok(vec![("held_out_loss", score.nats_per_token())])
     }
 

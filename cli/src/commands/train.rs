@@ -31,7 +31,7 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
     let decoder = Decoder::random(&Cpu::<f32>::new(), &config, settings.seed)?;
     let schedule =
         Schedule { learning_rate: settings.learning_rate, warmup: settings.warmup, steps: settings.steps, final_fraction: 0.1 };
-    let rule = Rule::Adamw { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: settings.weight_decay };
+    let rule = Rule::adamw(settings.weight_decay);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
     let plan = Plan {
         out: settings.out.clone(),
@@ -90,7 +90,7 @@ impl Job for Pretraining {
         if windows.is_empty() {
             return Ok(Vec::new());
         }
-        let score = evaluate::text(&trainer.decoder, windows);
+        let score = evaluate::text(&trainer.decoder, windows)?;
         Ok(vec![("held_out_loss", score.nats_per_token())])
     }
 

@@ -134,7 +134,7 @@ impl Experiment {
     pub fn pretrain(&mut self, bar: &mut Progress) -> Result<(), Failure> {
         let steps = self.budget.pretrain_steps;
         let schedule = Schedule { learning_rate: 3e-3, warmup: 50.min(steps / 10), steps, final_fraction: 0.02 };
-        let rule = Rule::Adamw { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.01 };
+        let rule = Rule::adamw(0.01);
         let mut trainer = Trainer::new(self.reference.clone(), rule, schedule, 1.0);
         let mut generator = self.stream(stream::PRETRAIN);
         for step in 1..=steps {
@@ -217,7 +217,7 @@ impl Experiment {
     pub fn align(&self, method: Method, bar: &mut Progress) -> Result<Outcome, Failure> {
         let Budget { align_steps: steps, align_batch, align_learning_rate: learning_rate, .. } = self.budget;
         let schedule = Schedule { learning_rate, warmup: 10.min(steps / 10), steps, final_fraction: 0.1 };
-        let rule = Rule::Adamw { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.0 };
+        let rule = Rule::adamw(0.0);
         let mut trainer = Trainer::new(self.reference.clone(), rule, schedule, 1.0);
         let hyper = Hyperparameters { alpha: method.alpha, weights: method.weights, ..Hyperparameters::default() };
         let objective = LossObjective { loss: method.loss, hyper };
