@@ -1,1 +1,41 @@
-//! Placeholder.
+//! The decoder and its surroundings: configurations, tokenizers, datasets, training and files.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`config`] | one description of every supported architecture; Hugging Face `config.json` in and out; presets |
+//! | [`decoder`] | the transformer, written once for every backend; key-value cache; layouts of the families' files |
+//! | [`generate`] | greedy, temperature, top-k and top-p sampling of several sequences at once |
+//! | [`batch`], [`preference`] | what a step runs on: packed sequences, and pairs of them |
+//! | [`optimizer`], [`train`], [`checkpoint`] | AdamW, SGD, schedule, clipping; the step; stopping and going on |
+//! | [`tokenizer`], [`boundary`] | byte-level or `tokenizer.json`; exact tokenisation of a prompt and its completion |
+//! | [`data`] | text, completions and preference pairs, each with a report of what was kept and what was dropped |
+//! | [`evaluate`] | how well a decoder predicts text, completions and preference pairs |
+//! | [`language`] | a small generated language whose distribution and reward are known in closed form |
+//! | [`model_folder`], [`safetensors_file`], [`convert`] | a folder as Hugging Face lays it out; other formats into such a folder |
+//! | [`atomic`] | files that are either wholly written or not there |
+#![forbid(unsafe_code)]
+
+pub mod atomic;
+pub mod batch;
+pub mod boundary;
+pub mod checkpoint;
+pub mod config;
+pub mod convert;
+pub mod data;
+pub mod decoder;
+pub mod error;
+pub mod evaluate;
+pub mod generate;
+pub mod language;
+pub mod model_folder;
+pub mod optimizer;
+pub mod order;
+pub mod preference;
+pub mod safetensors_file;
+pub mod tokenizer;
+pub mod train;
+
+#[cfg(test)]
+mod test_data;
+
+pub use error::{Error, Result};

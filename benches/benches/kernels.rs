@@ -1,0 +1,69 @@
+//! The hot kernels in f32, each in the sizes of the micro preset, beside the plain product of matrixmultiply.
+//!
+//! `cargo bench -p slpo-benches --bench kernels`
+
+#![allow(missing_docs)]
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use engine::{Segments, Tensor, no_grad};
+use slpo_benches::{normal, parameter};
+
+/// Tokens and width of the micro preset.
+const TOKENS: usize = 16 * 128;
+const WIDTH: usize = 128;
+
+fn products(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("product 2048 × 128 × 384");
+    let (m, k, n) = (TOKENS, WIDTH, 384);
+    group.throughput(Throughput::Elements(2 * (m * k * n) as u64));
+    let (a, b) = (normal(&[m, k], 1), normal(&[n, k], 2));
+    group.bench_function("matmul, second operand transposed", |bencher| bencher.iter(|| a.matmul(&b.t())));
+    let (x, y, mut out) = (a.to_vec(), b.to_vec(), vec![0.0f32; m * n]);
+    group.bench_function("matrixmultiply, one thread", |bencher| {
+        bencher.iter(|| {
+            let (k, n) = (k as isize, n as isize);
+            // SAFETY: the pointers and strides are those of whole vectors with these extents.
+            unsafe { matrixmultiply::sgemm(m, WIDTH, 384, 1.0, x.as_ptr(), k, 1, y.as_ptr(), 1, k, 0.0, out.as_mut_ptr(), n, 1) }
+        })
+    });
+    group.finish();
+}
+
+fn rows(criterion: &mut Criterion) {
+    let x = normal(&[TOKENS, 512], 3);
+    let gain = normal(&[512], 4);
+    let mut group = criterion.benchmark_group("rows 2048 × 512");
+    group.throughput(Throughput::Bytes(2 * 4 * x.len() as u64));
+    group.bench_function("exp", |bencher| bencher.iter(|| x.exp()));
+    group.bench_function("add", |bencher| bencher.iter(|| x.add(&x)));
+    group.bench_function("softmax", |bencher| bencher.iter(|| x.softmax()));
+    group.bench_function("rms_norm", |bencher| bencher.iter(|| x.rms_norm(&gain, 1e-5)));
+    group.bench_function("gelu_tanh", |bencher| bencher.iter(|| x.gelu_tanh()));
+    group.finish();
+}
+
+fn attention(criterion: &mut Criterion) {
+    let shape = [TOKENS, 4, 32];
+    let [q, k, v] = [5, 6, 7].map(|seed| parameter(&normal(&shape, seed)));
+    let segments = Segments::of_lengths(&[128; 16]);
+    let run = || q.attention(&k, &v, &segments, 0.17);
+    let mut group = criterion.benchmark_group("attention 16 × 128, 4 heads of 32");
+    group.bench_function("forward", |bencher| bencher.iter(|| no_grad(run)));
+    let cotangent = normal(&shape, 8);
+    group.bench_function("forward and backward", |bencher| bencher.iter(|| run().backward_with(&cotangent)));
+    group.finish();
+}
+
+fn vocabulary(criterion: &mut Criterion) {
+    let (hidden, weight) = (parameter(&normal(&[512, 288], 9)), parameter(&normal(&[32_000, 288], 10)));
+    let targets = (0..512).collect();
+    let run = || hidden.linear_log_prob(&weight, &targets);
+    let mut group = criterion.benchmark_group("vocabulary projection 512 × 288 × 32000");
+    group.sample_size(10);
+    group.bench_function("forward", |bencher| bencher.iter(|| no_grad(run)));
+    group.bench_function("forward and backward", |bencher| bencher.iter(|| Tensor::sum_all(&run()).backward()));
+    group.finish();
+}
+
+criterion_group!(benches, products, rows, attention, vocabulary);
+criterion_main!(benches);

@@ -1,0 +1,194 @@
+//! `slpo align`: optimising a model on preference pairs.
+
+use crate::arguments::{Align, Shared};
+use crate::commands::common::{EVALUATED_AT_ONCE, load_model, options, schedule_and_rule, split_rows};
+use crate::failure::Failure;
+use crate::objective::LossObjective;
+use crate::output::Output;
+use crate::report::chart::XyChart;
+use crate::report::Report;
+use crate::run_folder::Record;
+use crate::training::{self, Job, Plan, Values, series, smoothing};
+use engine::{Cpu, Generator, Tensor};
+use model::boundary::Limits;
+use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
+use model::decoder::Decoder;
+use model::evaluate;
+use model::order::Order;
+use model::preference::{Objective, PairBatch, Scored};
+use model::train::{StepOutcome, Trainer};
+use serde_json::Value;
+use std::path::Path;
+
+type Backend = Cpu<f32>;
+
+/// Aligns a model with one of the losses.
+pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
+    let settings = arguments.resolve(shared)?;
+    let objective = LossObjective { loss: settings.loss, hyper: settings.hyperparameters() };
+    objective.hyper.validate(objective.loss).map_err(|error| Failure::Usage(error.to_string()))?;
+    let (decoder, tokenizer) = load_model(&settings.model)?;
+    let reference = match &settings.reference {
+        Some(path) => load_model(path)?.0,
+        None => decoder.clone(),
+    };
+    check_reference(&decoder, &reference)?;
+    let limits = Limits::new(settings.max_tokens.unwrap_or(decoder.config().max_positions));
+    let load = |path: &Path| PreferenceSet::load(path, &tokenizer, &ChatTemplate::default(), &limits);
+    let set = load(&settings.data)?;
+    Output::new(shared).line(&set.report.to_string());
+    let (train, held_out) = match &settings.eval_data {
+        Some(path) => (set.pairs, load(path)?.pairs),
+        None => split_rows(set.pairs, settings.held_out),
+    };
+    let steps = settings.steps_for(train.len());
+    let (schedule, rule) = schedule_and_rule(&settings.common(), steps);
+    let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
+    let plan = Plan {
+        out: settings.out.clone(),
+        steps,
+        eval_every: settings.eval_every,
+        checkpoint_every: settings.checkpoint_every,
+        resume: settings.resume,
+    };
+    let mut job = Alignment {
+        objective,
+        reference,
+        order: Order::new(settings.seed, train.len(), settings.batch),
+        train,
+        held_out,
+        accumulate: settings.accumulate,
+        dropout: settings.dropout,
+        checkpoint: settings.checkpoint_activations,
+        generator: Generator::new(settings.seed),
+        description: format!("{} on {} with {}", settings.model.display(), settings.data.display(), settings.loss),
+    };
+    training::run(&mut job, &mut trainer, &tokenizer, &plan, &settings, shared)
+}
+
+fn check_reference(policy: &Decoder<Backend>, reference: &Decoder<Backend>) -> Result<(), Failure> {
+    let (policy, reference) = (policy.config().vocab_size, reference.config().vocab_size);
+    if policy != reference {
+        let reason = format!("the reference has a vocabulary of {reference} tokens, the model one of {policy}: they must be the same");
+        return Err(Failure::Usage(reason));
+    }
+    Ok(())
+}
+
+/// Preference optimisation against a reference that stays as it is.
+struct Alignment {
+    objective: LossObjective,
+    reference: Decoder<Backend>,
+    train: Vec<PreferencePair>,
+    held_out: Vec<PreferencePair>,
+    order: Order,
+    accumulate: usize,
+    dropout: f64,
+    checkpoint: bool,
+    generator: Generator,
+    description: String,
+}
+
+/// Sums over pairs of what a step logs.
+#[derive(Default)]
+struct Sums {
+    pairs: f64,
+    chosen: f64,
+    rejected: f64,
+    margin: f64,
+    correct: f64,
+}
+
+impl Sums {
+    fn add(&mut self, policy: &Scored<'_, Backend>, reference: &Scored<'_, Backend>) {
+        let values = |x: &Tensor<Backend>| x.to_f64();
+        let ((chosen, rejected), (reference_chosen, reference_rejected)) = (policy.sequence_log_probs(), reference.sequence_log_probs());
+        let margins = values(&chosen.sub(&reference_chosen).sub(&rejected.sub(&reference_rejected)));
+        self.pairs += margins.len() as f64;
+        self.chosen += values(&chosen).iter().sum::<f64>();
+        self.rejected += values(&rejected).iter().sum::<f64>();
+        self.margin += margins.iter().sum::<f64>();
+        self.correct += margins.iter().filter(|&&margin| margin > 0.0).count() as f64;
+    }
+
+    fn values(&self) -> Values {
+        vec![
+            ("chosen_log_prob", self.chosen / self.pairs),
+            ("rejected_log_prob", self.rejected / self.pairs),
+            ("margin", self.margin / self.pairs),
+            ("accuracy", self.correct / self.pairs),
+        ]
+    }
+}
+
+impl Job for Alignment {
+    fn step(&mut self, trainer: &mut Trainer<Backend>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
+        let rows: Vec<&PreferencePair> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
+        let micro_batches: Vec<PairBatch> =
+            rows.chunks(rows.len().div_ceil(self.accumulate)).map(|rows| PairBatch::new(rows.iter().copied())).collect();
+        let dropout = self.generator.stream(step);
+        let mut sums = Sums::default();
+        let outcome = trainer.step(micro_batches.len(), |decoder, index| {
+            let batch = &micro_batches[index];
+            let reference = Scored::reference(batch, &self.reference);
+            let policy = Scored::policy(batch, decoder, &options(self.dropout, self.checkpoint, dropout.stream(index as u64)));
+            sums.add(&policy, &reference);
+            self.objective.total(&policy, &reference)
+        })?;
+        Ok((outcome, sums.values(), micro_batches.iter().map(PairBatch::token_count).sum()))
+    }
+
+    fn evaluate(&self, trainer: &Trainer<Backend>) -> Result<Values, Failure> {
+        if self.held_out.is_empty() {
+            return Ok(Vec::new());
+        }
+        let score = evaluate::pairs(&trainer.decoder, Some(&self.reference), &self.held_out, EVALUATED_AT_ONCE)?;
+        Ok(vec![
+            ("held_out_accuracy", score.accuracy),
+            ("held_out_preferred", score.accuracy_unreferenced),
+            ("held_out_chosen_log_prob", score.chosen_log_prob),
+            ("held_out_rejected_log_prob", score.rejected_log_prob),
+            ("held_out_margin", score.margin),
+            ("held_out_kl", score.kl.unwrap_or(f64::NAN)),
+        ])
+    }
+
+    fn report(&self, records: &[Record], summary: &Value) -> Report {
+        let loss = series(records, "loss");
+        let window = smoothing(loss.len());
+        let train = |name: &str| series(records, name);
+        let chart = |label: &str| XyChart::new("step", label);
+        Report::new(format!("Alignment with {}", self.objective.loss))
+            .lead(self.description.clone())
+            .figure("Loss", "Of each step's batch, before the step.", chart("loss").smoothed_line("training", loss, window))
+            .figure(
+                "Log-probabilities of the completions",
+                "Sums over completion tokens. Watch whether the chosen completions fall together with the rejected ones.",
+                chart("log-probability (nats)")
+                    .smoothed_line("chosen", train("chosen_log_prob"), window)
+                    .smoothed_line("rejected", train("rejected_log_prob"), window)
+                    .line("chosen, held out", train("held_out_chosen_log_prob"))
+                    .line("rejected, held out", train("held_out_rejected_log_prob")),
+            )
+            .figure(
+                "Margin",
+                "ln π/π_ref of the chosen completion less that of the rejected one.",
+                chart("margin (nats)").smoothed_line("training", train("margin"), window).line("held out", train("held_out_margin")),
+            )
+            .figure(
+                "Accuracy",
+                "The part of pairs with a margin above zero; \"preferred\" asks the model alone: is ln π larger for the chosen one?",
+                chart("accuracy")
+                    .smoothed_line("training", train("accuracy"), window)
+                    .line("held out", train("held_out_accuracy"))
+                    .line("held out, preferred", train("held_out_preferred")),
+            )
+            .figure(
+                "Divergence from the reference",
+                "KL(π‖π_ref) of the next token, averaged over the completion tokens of the pairs kept apart.",
+                chart("KL (nats a token)").line("held out", train("held_out_kl")),
+            )
+            .section("Summary")
+            .preformatted(format!("{summary:#}"))
+    }
+}

@@ -1,0 +1,297 @@
+//! The demo's experiment: learning the language, drawing pairs, aligning with each loss.
+
+use super::measure::{Outcome, Point, measure};
+use crate::failure::Failure;
+use crate::objective::LossObjective;
+use crate::progress::Progress;
+use engine::{Cpu, Generator, Tensor};
+use losses::{Hyperparameters, Loss, WeightRule};
+use model::batch::Batch;
+use model::boundary::Sequence;
+use model::config::Config;
+use model::data::PreferencePair;
+use model::decoder::{Decoder, ForwardOptions};
+use model::generate::{Limits, Sampling, generate};
+use model::language::{Labelling, Language};
+use model::optimizer::{Rule, Schedule};
+use model::order::Order;
+use model::preference::{Objective, PairBatch, Scored};
+use model::train::Trainer;
+use serde_json::{Value, json};
+
+type Backend = Cpu<f32>;
+
+/// Completions longer than this are cut: the language's longest has 8 tokens.
+pub const MAX_TOKENS: usize = 12;
+
+/// How much of everything the demo does.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Steps of learning the language.
+    pub pretrain_steps: u64,
+    /// Sentences in each of those steps.
+    pub pretrain_batch: usize,
+    /// Steps of each alignment.
+    pub align_steps: u64,
+    /// Pairs in each of those steps.
+    pub align_batch: usize,
+    /// The learning rate of alignment at its peak.
+    pub align_learning_rate: f64,
+    /// Pairs to train on.
+    pub train_pairs: usize,
+    /// Pairs kept apart.
+    pub held_out_pairs: usize,
+    /// Completions drawn from each model to measure it.
+    pub samples: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            pretrain_steps: 1200,
+            pretrain_batch: 64,
+            align_steps: 300,
+            align_batch: 64,
+            align_learning_rate: 5e-4,
+            train_pairs: 2048,
+            held_out_pairs: 512,
+            samples: 4096,
+        }
+    }
+}
+
+/// One way to align.
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    /// As the table calls it.
+    pub name: &'static str,
+    /// The loss on the command line.
+    pub loss: Loss,
+    /// α of the SLPO weights.
+    pub alpha: f64,
+    /// Which rule makes the weights.
+    pub weights: WeightRule,
+}
+
+/// What is compared.
+pub const METHODS: [Method; 6] = [
+    Method { name: "DPO", loss: Loss::Dpo, alpha: 1.0, weights: WeightRule::Eq7 },
+    Method { name: "SLPO token", loss: Loss::SlpoToken, alpha: 1.0, weights: WeightRule::Eq7 },
+    Method { name: "SLPO sequence (Eq 6)", loss: Loss::Slpo, alpha: 1.0, weights: WeightRule::Eq7 },
+    Method { name: "SLPO exact target Q*", loss: Loss::SlpoExact, alpha: 1.0, weights: WeightRule::Eq7 },
+    Method { name: "SLPO-GKL α = 1", loss: Loss::SlpoGkl, alpha: 1.0, weights: WeightRule::Eq7 },
+    Method { name: "SLPO-GKL α = 0.9", loss: Loss::SlpoGkl, alpha: 0.9, weights: WeightRule::Eq7 },
+];
+
+/// The language, the model that learned it, and the pairs.
+pub struct Experiment {
+    /// The truth.
+    pub language: Language,
+    /// How much is done.
+    pub budget: Budget,
+    /// The model after learning the language: start and reference of every alignment.
+    pub reference: Decoder<Backend>,
+    /// (step, nats a sentence) while learning.
+    pub learning_curve: Vec<(f64, f64)>,
+    train: Vec<PreferencePair>,
+    held_out: Vec<PreferencePair>,
+    seed: u64,
+}
+
+/// Streams of random numbers, one for each purpose.
+mod stream {
+    pub const PRETRAIN: u64 = 1;
+    pub const PAIRS: u64 = 2;
+    pub const MEASURE: u64 = 3;
+}
+
+impl Experiment {
+    /// A model that knows nothing yet.
+    pub fn new(budget: Budget, seed: u64) -> Result<Self, Failure> {
+        let language = Language::new();
+        let config = Config {
+            vocab_size: language.words().len(),
+            max_positions: 32,
+            eos: vec![language.end()],
+            bos: Some(language.end()),
+            ..Config::preset("nano")?
+        };
+        let reference = Decoder::random(&Backend::new(), &config, seed)?;
+        Ok(Self { language, budget, reference, learning_curve: Vec::new(), train: Vec::new(), held_out: Vec::new(), seed })
+    }
+
+    fn stream(&self, purpose: u64) -> Generator {
+        Generator::new(self.seed).stream(purpose)
+    }
+
+    /// A sentence as the model sees it: the end token stands before it too.
+    fn sequence(&self, prompt: &[u32], completion: &[u32]) -> Sequence {
+        let tokens = [&[self.language.end()], prompt, completion].concat();
+        Sequence { tokens, completion_start: 1 + prompt.len() }
+    }
+
+    /// Learns the language from sentences drawn from it, each seen once.
+    pub fn pretrain(&mut self, bar: &mut Progress) -> Result<(), Failure> {
+        let steps = self.budget.pretrain_steps;
+        let schedule = Schedule { learning_rate: 3e-3, warmup: 50.min(steps / 10), steps, final_fraction: 0.02 };
+        let rule = Rule::adamw(0.01);
+        let mut trainer = Trainer::new(self.reference.clone(), rule, schedule, 1.0);
+        let mut generator = self.stream(stream::PRETRAIN);
+        for step in 1..=steps {
+            crate::interrupt::check()?;
+            let mut uniform = || generator.uniform();
+            let sentences: Vec<Sequence> =
+                (0..self.budget.pretrain_batch).map(|_| self.sequence(&[], &self.language.sample_sentence(&mut uniform))).collect();
+            let batch = Batch::of_sequences(&sentences);
+            let outcome = trainer.step(1, |decoder, _| {
+                let loss = batch.token_log_probs(decoder, &ForwardOptions::default()).sum_all().neg();
+                Ok((loss, sentences.len() as f64))
+            })?;
+            self.learning_curve.push((step as f64, outcome.loss));
+            bar.step(step, &[("nats a sentence", outcome.loss)], batch.inputs.tokens().len());
+        }
+        self.reference = trainer.decoder;
+        Ok(())
+    }
+
+    /// Mean nats a sentence over sentences that were not trained on, and its standard error.
+    pub fn held_out_cross_entropy(&self) -> (f64, f64) {
+        let mut generator = self.stream(stream::MEASURE).stream(1);
+        let sentences: Vec<Sequence> = (0..self.budget.samples)
+            .map(|_| self.sequence(&[], &self.language.sample_sentence(&mut || generator.uniform())))
+            .collect();
+        let nats: Vec<f64> = super::measure::log_probs(&self.reference, &sentences).into_iter().map(|x| -x).collect();
+        super::measure::mean_and_error(&nats)
+    }
+
+    /// Draws the pairs from the model itself and labels them by the known reward; ties, equal and unfinished completions are drawn again.
+    pub fn draw_pairs(&mut self) -> Result<(), Failure> {
+        let wanted = self.budget.train_pairs + self.budget.held_out_pairs;
+        let mut generator = self.stream(stream::PAIRS);
+        let mut pairs = Vec::new();
+        while pairs.len() < wanted {
+            let prompts: Vec<Vec<u32>> =
+                (0..256).map(|_| self.language.sample_prompt(&mut || generator.uniform())).flat_map(|prompt| [prompt.clone(), prompt]).collect();
+            let completions = self.complete(&self.reference, &prompts, &generator.stream(generator.position))?;
+            generator.position += 1;
+            for (prompts, completions) in prompts.chunks(2).zip(completions.chunks(2)) {
+                pairs.extend(self.label(&prompts[0], &completions[0], &completions[1]).map(|(w, l)| PreferencePair {
+                    line: 0,
+                    chosen: self.sequence(&prompts[0], w),
+                    rejected: self.sequence(&prompts[0], l),
+                }));
+            }
+        }
+        pairs.truncate(wanted);
+        self.held_out = pairs.split_off(self.budget.train_pairs);
+        self.train = pairs;
+        Ok(())
+    }
+
+    /// (winner, loser) of two finished completions of different reward.
+    fn label<'a>(&self, prompt: &[u32], first: &'a [u32], second: &'a [u32]) -> Option<(&'a [u32], &'a [u32])> {
+        let finished = [first, second].iter().all(|c| c.last() == Some(&self.language.end()));
+        let reward = |completion: &[u32]| self.language.reward(prompt, completion);
+        let first_wins = Labelling::HigherReward.first_wins(reward(first), reward(second), &mut || 0.0)?;
+        finished.then_some(if first_wins { (first, second) } else { (second, first) })
+    }
+
+    /// Completions drawn from a model, one for each prompt.
+    pub fn complete(&self, decoder: &Decoder<Backend>, prompts: &[Vec<u32>], generator: &Generator) -> Result<Vec<Vec<u32>>, Failure> {
+        let end = [self.language.end()];
+        let started: Vec<Vec<u32>> = prompts.iter().map(|prompt| [&end, prompt.as_slice()].concat()).collect();
+        let limits = Limits { max_tokens: MAX_TOKENS, stop: &end };
+        Ok(generate(decoder, &started, &Sampling::PLAIN, limits, generator, |_, _| true)?)
+    }
+
+    /// The model before alignment, measured as the others are.
+    pub fn measure_reference(&self) -> Result<Outcome, Failure> {
+        measure(self, "reference", &self.reference, self.measuring_stream())
+    }
+
+    fn measuring_stream(&self) -> Generator {
+        self.stream(stream::MEASURE)
+    }
+
+    /// Aligns a copy of the reference with one loss and measures it.
+    pub fn align(&self, method: Method, bar: &mut Progress) -> Result<Outcome, Failure> {
+        let Budget { align_steps: steps, align_batch, align_learning_rate: learning_rate, .. } = self.budget;
+        let schedule = Schedule { learning_rate, warmup: 10.min(steps / 10), steps, final_fraction: 0.1 };
+        let rule = Rule::adamw(0.0);
+        let mut trainer = Trainer::new(self.reference.clone(), rule, schedule, 1.0);
+        let hyper = Hyperparameters { alpha: method.alpha, weights: method.weights, ..Hyperparameters::default() };
+        let objective = LossObjective { loss: method.loss, hyper };
+        let mut order = Order::new(self.seed, self.train.len(), align_batch);
+        let mut curve = Vec::new();
+        for step in 1..=steps {
+            crate::interrupt::check()?;
+            let rows = order.rows_of(step);
+            let batch = PairBatch::new(rows.iter().map(|&row| &self.train[row]));
+            let reference = Scored::reference(&batch, &self.reference);
+            let mut point = Point::default();
+            let outcome = trainer.step(1, |decoder, _| {
+                let policy = Scored::policy(&batch, decoder, &ForwardOptions::default());
+                point = Point::of(step, &policy, &reference);
+                objective.total(&policy, &reference)
+            })?;
+            point.loss = outcome.loss;
+            curve.push(point);
+            bar.step(step, &[(method.name, outcome.loss), ("margin", point.margin)], batch.token_count());
+        }
+        let mut outcome = measure(self, method.name, &trainer.decoder, self.measuring_stream())?;
+        outcome.curve = curve;
+        Ok(outcome)
+    }
+
+    /// The pairs that are trained on.
+    pub fn train_pairs(&self) -> &[PreferencePair] {
+        &self.train
+    }
+    /// The pairs kept apart.
+    pub fn held_out_pairs(&self) -> &[PreferencePair] {
+        &self.held_out
+    }
+
+    /// What is known of the language in closed form.
+    pub fn truth(&self) -> Value {
+        json!({
+            "words": self.language.words().len(),
+            "prompts": self.language.prompts().len(),
+            "entropy_nats_a_sentence": self.language.entropy(),
+            "expected_reward": self.language.expected_reward(),
+        })
+    }
+
+    /// How well the language was learned.
+    pub fn pretraining(&self) -> Value {
+        let (nats, error) = self.held_out_cross_entropy();
+        let parameters = self.reference.parameter_count();
+        json!({ "parameters": parameters, "cross_entropy_nats_a_sentence": nats, "standard_error": error, "entropy": self.language.entropy() })
+    }
+
+    /// One line on how well the language was learned.
+    pub fn pretraining_summary(&self) -> String {
+        let (nats, error) = self.held_out_cross_entropy();
+        format!(
+            "     {} parameters; new sentences cost it {nats:.3} ± {error:.3} nats, the language's entropy is {:.3}",
+            self.reference.parameter_count(),
+            self.language.entropy()
+        )
+    }
+
+    /// One line and an example.
+    pub fn pairs_summary(&self) -> String {
+        let words = |sequence: &Sequence| self.language.decode(sequence.completion());
+        let example = self.train.first().map_or_else(String::new, |pair| {
+            let prompt = self.language.decode(&pair.chosen.prompt()[1..]);
+            format!("; for example \"{prompt}\" → \"{}\" over \"{}\"", words(&pair.chosen), words(&pair.rejected))
+        });
+        format!("     {} pairs to train on, {} kept apart{example}", self.train.len(), self.held_out.len())
+    }
+}
+
+/// The mean of a vector.
+pub fn mean(x: &Tensor<Backend>) -> f64 {
+    let values = x.to_f64();
+    values.iter().sum::<f64>() / values.len() as f64
+}

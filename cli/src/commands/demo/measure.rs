@@ -1,0 +1,184 @@
+//! What is measured of a model: reward, divergence from the reference, log-probabilities, accuracy.
+
+use super::experiment::{Experiment, MAX_TOKENS, mean};
+use crate::failure::Failure;
+use engine::{Cpu, Generator, no_grad};
+use model::batch::Batch;
+use model::boundary::Sequence;
+use model::decoder::{Decoder, ForwardOptions};
+use model::preference::{PairBatch, Scored};
+use serde_json::{Value, json};
+
+type Backend = Cpu<f32>;
+
+/// Sequences that go through a model at once.
+const CHUNK: usize = 512;
+
+/// A mean and its standard error.
+pub type Estimate = (f64, f64);
+
+/// One step of an alignment, on its batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Point {
+    /// The step.
+    pub step: u64,
+    /// The loss.
+    pub loss: f64,
+    /// Mean ln π(y_w) − ln π_ref(y_w).
+    pub chosen: f64,
+    /// Mean ln π(y_l) − ln π_ref(y_l).
+    pub rejected: f64,
+    /// Mean difference of the two.
+    pub margin: f64,
+    /// The part of pairs whose difference is above 0.
+    pub accuracy: f64,
+}
+
+impl Point {
+    /// The batch as it is before the step.
+    pub fn of(step: u64, policy: &Scored<'_, Backend>, reference: &Scored<'_, Backend>) -> Self {
+        let (chosen, rejected) = policy.sequence_log_probs();
+        let (reference_chosen, reference_rejected) = reference.sequence_log_probs();
+        let (chosen, rejected) = (chosen.sub(&reference_chosen).detach(), rejected.sub(&reference_rejected).detach());
+        let margins = chosen.sub(&rejected).to_f64();
+        let accuracy = margins.iter().filter(|&&m| m > 0.0).count() as f64 / margins.len() as f64;
+        let (chosen, rejected) = (mean(&chosen), mean(&rejected));
+        Self { step, loss: f64::NAN, chosen, rejected, margin: chosen - rejected, accuracy }
+    }
+}
+
+/// A model after alignment.
+pub struct Outcome {
+    /// As the table calls it.
+    pub name: String,
+    /// E[r], over completions drawn from it.
+    pub reward: Estimate,
+    /// KL(π‖π_ref) in nats a completion, over completions drawn from π.
+    pub kl: Estimate,
+    /// KL(π_ref‖π) in nats a completion, over completions drawn from π_ref: large where other completions are lost.
+    pub forward_kl: Estimate,
+    /// Mean change of ln π(y_w) on the pairs kept apart.
+    pub chosen: f64,
+    /// Mean change of ln π(y_l) on the pairs kept apart.
+    pub rejected: f64,
+    /// The part of the pairs kept apart where ln π/π_ref is larger for the chosen one.
+    pub accuracy: f64,
+    /// The part of drawn completions that are sentences of the language.
+    pub grammatical: f64,
+    /// The alignment, step by step.
+    pub curve: Vec<Point>,
+}
+
+/// The mean of values and the standard error of that mean.
+pub fn mean_and_error(values: &[f64]) -> Estimate {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (mean, (variance / n).sqrt())
+}
+
+/// ln π of the predicted part of each sequence.
+pub fn log_probs(decoder: &Decoder<Backend>, sequences: &[Sequence]) -> Vec<f64> {
+    let of_chunk = |chunk: &[Sequence]| {
+        no_grad(|| Batch::of_sequences(chunk).sequence_log_probs(decoder, &ForwardOptions::default())).to_f64()
+    };
+    sequences.chunks(CHUNK).flat_map(of_chunk).collect()
+}
+
+/// Mean of ln p(y) − ln q(y) over completions drawn from p.
+fn divergence(p: &Decoder<Backend>, q: &Decoder<Backend>, drawn_from_p: &[Sequence]) -> Estimate {
+    let differences: Vec<f64> = log_probs(p, drawn_from_p).iter().zip(log_probs(q, drawn_from_p)).map(|(p, q)| p - q).collect();
+    mean_and_error(&differences)
+}
+
+/// Prompts from the language with completions drawn from a model.
+fn draw(experiment: &Experiment, decoder: &Decoder<Backend>, generator: Generator) -> Result<Vec<Sequence>, Failure> {
+    let mut uniform = generator.stream(2);
+    let prompts: Vec<Vec<u32>> =
+        (0..experiment.budget.samples).map(|_| experiment.language.sample_prompt(&mut || uniform.uniform())).collect();
+    let mut sequences = Vec::new();
+    for (number, chunk) in prompts.chunks(CHUNK).enumerate() {
+        let completions = experiment.complete(decoder, chunk, &generator.stream(3 + number as u64))?;
+        sequences.extend(chunk.iter().zip(completions).map(|(prompt, completion)| Sequence {
+            tokens: [&[experiment.language.end()], prompt.as_slice(), &completion].concat(),
+            completion_start: 1 + prompt.len(),
+        }));
+    }
+    Ok(sequences)
+}
+
+/// Measures a model against the language and the reference.
+pub fn measure(experiment: &Experiment, name: &str, decoder: &Decoder<Backend>, generator: Generator) -> Result<Outcome, Failure> {
+    let language = &experiment.language;
+    let drawn = draw(experiment, decoder, generator)?;
+    let rewards: Vec<f64> = drawn.iter().map(|s| language.reward(&s.prompt()[1..], s.completion())).collect();
+    let grammatical = drawn.iter().filter(|s| language.is_grammatical(&s.prompt()[1..], s.completion())).count();
+    debug_assert!(drawn.iter().all(|s| s.completion().len() <= MAX_TOKENS));
+    let from_reference = draw(experiment, &experiment.reference, generator)?;
+    let batch = PairBatch::new(experiment.held_out_pairs());
+    let point = no_grad(|| {
+        let policy = Scored::policy(&batch, decoder, &ForwardOptions::default());
+        Point::of(0, &policy, &Scored::reference(&batch, &experiment.reference))
+    });
+    Ok(Outcome {
+        name: name.to_owned(),
+        reward: mean_and_error(&rewards),
+        kl: divergence(decoder, &experiment.reference, &drawn),
+        forward_kl: divergence(&experiment.reference, decoder, &from_reference),
+        chosen: point.chosen,
+        rejected: point.rejected,
+        accuracy: point.accuracy,
+        grammatical: grammatical as f64 / drawn.len() as f64,
+        curve: Vec::new(),
+    })
+}
+
+impl Outcome {
+    /// The outcome with its standard errors.
+    pub fn to_json(&self) -> Value {
+        let estimate = |(value, error): Estimate| json!({ "value": value, "standard_error": error });
+        json!({
+            "method": self.name,
+            "expected_reward": estimate(self.reward),
+            "kl_from_reference": estimate(self.kl),
+            "kl_of_reference_from_policy": estimate(self.forward_kl),
+            "chosen_log_prob_change": self.chosen,
+            "rejected_log_prob_change": self.rejected,
+            "held_out_accuracy": self.accuracy,
+            "grammatical": self.grammatical,
+        })
+    }
+
+    /// The cells of its row.
+    pub fn cells(&self) -> [String; 8] {
+        let estimate = |(value, error): Estimate| format!("{value:.3} ± {error:.3}");
+        [
+            self.name.clone(),
+            estimate(self.reward),
+            estimate(self.kl),
+            estimate(self.forward_kl),
+            format!("{:+.2}", self.chosen),
+            format!("{:+.2}", self.rejected),
+            if self.name == "reference" { "–".to_owned() } else { format!("{:.1} %", 100.0 * self.accuracy) },
+            format!("{:.1} %", 100.0 * self.grammatical),
+        ]
+    }
+}
+
+/// The headings of [`Outcome::cells`].
+pub const HEADINGS: [&str; 8] =
+    ["method", "E[reward]", "KL(π‖ref)", "KL(ref‖π)", "Δ ln π(chosen)", "Δ ln π(rejected)", "held-out accuracy", "grammatical"];
+
+/// The outcomes as a table of text.
+pub fn table(outcomes: &[Outcome]) -> String {
+    let rows: Vec<Vec<String>> = std::iter::once(HEADINGS.map(str::to_owned).to_vec()).chain(outcomes.iter().map(|o| o.cells().to_vec())).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().enumerate().map(|(i, cell)| {
+            let gap = " ".repeat(width(i) - cell.chars().count());
+            if i == 0 { format!("{cell}{gap}") } else { format!("{gap}{cell}") }
+        });
+        cells.collect::<Vec<_>>().join("  ")
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}

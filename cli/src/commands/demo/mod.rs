@@ -1,0 +1,72 @@
+//! `slpo demo`: the whole path on a small language whose truth is known.
+//!
+//! A decoder learns the language, pairs of its own completions are labelled by the known reward, and each loss aligns it from the same start
+//! with the same budget. What comes out is measured against closed forms.
+
+mod experiment;
+mod measure;
+mod page;
+
+use crate::arguments::{Demo, Shared};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::run_folder::write_atomically;
+use experiment::{Budget, Experiment};
+use measure::Outcome;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Instant;
+
+/// Runs the demo and writes `report.html` and `results.json` into its folder.
+pub fn run(arguments: &Demo, shared: &Shared) -> Result<(), Failure> {
+    let started = Instant::now();
+    let budget = Budget {
+        pretrain_steps: arguments.pretrain_steps,
+        align_steps: arguments.align_steps,
+        samples: arguments.samples,
+        ..Budget::default()
+    };
+    let out = Output::new(shared);
+    model::atomic::make_folder(&arguments.out)?;
+    out.line("1/3  a decoder learns a small language whose distribution and reward are known exactly");
+    let mut experiment = Experiment::new(budget, shared.seed)?;
+    let mut bar = Progress::new(budget.pretrain_steps, out.progress());
+    experiment.pretrain(&mut bar)?;
+    bar.finish();
+    out.line(&experiment.pretraining_summary());
+    out.line("2/3  its own completions, in pairs: the one with the higher reward is the chosen one");
+    experiment.draw_pairs()?;
+    out.line(&experiment.pairs_summary());
+    out.line("3/3  each loss aligns it from the same start with the same budget");
+    let mut outcomes = vec![experiment.measure_reference()?];
+    for method in experiment::METHODS {
+        let mut bar = Progress::new(budget.align_steps, out.progress());
+        outcomes.push(experiment.align(method, &mut bar)?);
+        bar.finish();
+    }
+    let report = arguments.out.join("report.html");
+    page::report(&experiment, &outcomes, started.elapsed()).write(&report)?;
+    let results = results(&experiment, &outcomes, &report, started.elapsed().as_secs_f64());
+    write(&arguments.out.join("results.json"), &results)?;
+    out.line(&measure::table(&outcomes));
+    out.line(&format!("{:.0} s. The report with its figures: {}", started.elapsed().as_secs_f64(), report.display()));
+    out.json(&results)
+}
+
+fn write(path: &Path, value: &Value) -> Result<(), Failure> {
+    let text = format!("{value:#}\n");
+    write_atomically(path, text.as_bytes()).map_err(|source| model::Error::Io { path: path.to_owned(), source })?;
+    Ok(())
+}
+
+fn results(experiment: &Experiment, outcomes: &[Outcome], report: &Path, seconds: f64) -> Value {
+    json!({
+        "language": experiment.truth(),
+        "pretraining": experiment.pretraining(),
+        "pairs": { "train": experiment.train_pairs().len(), "held_out": experiment.held_out_pairs().len() },
+        "methods": outcomes.iter().map(Outcome::to_json).collect::<Vec<_>>(),
+        "report": report,
+        "seconds": seconds,
+    })
+}

@@ -1,0 +1,111 @@
+//! The demo's report page.
+
+use super::experiment::Experiment;
+use super::measure::{HEADINGS, Outcome, Point};
+use crate::report::chart::{BarChart, XyChart};
+use crate::report::{Align, Report, Table};
+use std::time::Duration;
+
+/// Points of a curve that its smoothed line averages over.
+const SMOOTHING: usize = 15;
+
+/// The whole page.
+pub fn report(experiment: &Experiment, outcomes: &[Outcome], elapsed: Duration) -> Report {
+    let page = Report::new("SLPO and DPO on a language whose truth is known")
+        .lead(
+            "A decoder learned a small generated language. Pairs of its own completions were labelled by a reward that is known \
+             exactly, and each loss aligned it from the same start with the same steps, batches and learning rate.",
+        )
+        .table(table(outcomes))
+        .paragraph(
+            "E[reward] and the two divergences are means over completions drawn from the models, with their standard errors. \
+             KL(π‖ref) is what alignment spent; KL(ref‖π) is large where completions that nobody compared were lost, which SLPO \
+             sets out to avoid. Held-out accuracy is the part of unseen pairs whose log-ratio favours the chosen completion.",
+        )
+        .figure(
+            "Reward against divergence",
+            "The line is the best that any policy can do: the closed-form optimum of E[r] − β·KL for the language. A model above \
+             the others at equal divergence has spent it better; one at the left has hardly moved.",
+            frontier(experiment, outcomes),
+        )
+        .figure("What each method gained", "Expected reward with standard errors.", bars(experiment, outcomes));
+    let page = curves(page, outcomes);
+    page.section("The language")
+        .paragraph(example_text(experiment))
+        .figure(
+            "Learning the language",
+            "The model's loss comes down to the entropy of the language, below which nothing can go.",
+            XyChart::new("step", "loss (nats a sentence)")
+                .smoothed_line("training", experiment.learning_curve.clone(), SMOOTHING)
+                .reference("entropy of the language", experiment.language.entropy()),
+        )
+        .section("How it was run")
+        .key_values(settings(experiment, elapsed))
+}
+
+fn table(outcomes: &[Outcome]) -> Table {
+    let columns = HEADINGS.iter().enumerate().map(|(i, heading)| (*heading, if i == 0 { Align::Left } else { Align::Right }));
+    let best = outcomes.iter().map(|o| o.reward.0).fold(f64::NEG_INFINITY, f64::max);
+    outcomes.iter().fold(Table::new(columns), |table, outcome| {
+        let table = table.row(outcome.cells());
+        if outcome.reward.0 == best { table.highlight(1) } else { table }
+    })
+}
+
+fn frontier(experiment: &Experiment, outcomes: &[Outcome]) -> XyChart {
+    let language = &experiment.language;
+    let optimum = (0..=40).map(|i| {
+        let aligned = language.aligned(0.15 * 10f64.powf(i as f64 / 20.0));
+        (aligned.kl_from(language), aligned.expected_reward())
+    });
+    let mut points: Vec<(f64, f64)> = optimum.collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let chart = XyChart::new("KL from the reference (nats a completion)", "expected reward").line("best possible", points);
+    outcomes.iter().fold(chart, |chart, outcome| chart.points(outcome.name.as_str(), vec![(outcome.kl.0, outcome.reward.0)]))
+}
+
+fn bars(experiment: &Experiment, outcomes: &[Outcome]) -> BarChart {
+    let chart = BarChart::new("expected reward").reference("the language's own", experiment.language.expected_reward());
+    outcomes.iter().fold(chart, |chart, o| chart.bar_with_error(o.name.as_str(), o.reward.0, o.reward.1))
+}
+
+fn curves(page: Report, outcomes: &[Outcome]) -> Report {
+    let chart = |label: &str, value: fn(&Point) -> f64| {
+        outcomes.iter().filter(|o| !o.curve.is_empty()).fold(XyChart::new("step", label), |chart, outcome| {
+            let points: Vec<(f64, f64)> = outcome.curve.iter().map(|p| (p.step as f64, value(p))).collect();
+            chart.smoothed_line(outcome.name.as_str(), points, SMOOTHING)
+        })
+    };
+    page.section("During alignment")
+        .figure("Chosen completions", "Mean ln π(y_w) − ln π_ref(y_w) of the batch: below zero the chosen completions themselves become less likely.", chart("change of chosen log-prob (nats)", |p| p.chosen))
+        .figure("Rejected completions", "Mean ln π(y_l) − ln π_ref(y_l) of the batch.", chart("change of rejected log-prob (nats)", |p| p.rejected))
+        .figure("Accuracy on the batch", "The part of the batch's pairs whose log-ratio favours the chosen completion, before the step.", chart("accuracy", |p| p.accuracy))
+}
+
+fn example_text(experiment: &Experiment) -> String {
+    let language = &experiment.language;
+    let mut generator = engine::Generator::new(11);
+    let sentences: Vec<String> = (0..5).map(|_| language.decode(&language.sample_sentence(&mut || generator.uniform()))).collect();
+    format!(
+        "{} words, {} prompts. Sentences drawn from it: {} Its entropy is {:.3} nats a sentence, its expected reward {:.3}.",
+        language.words().len(),
+        language.prompts().len(),
+        sentences.join(" "),
+        language.entropy(),
+        language.expected_reward()
+    )
+}
+
+fn settings(experiment: &Experiment, elapsed: Duration) -> Vec<(String, String)> {
+    let budget = &experiment.budget;
+    let rows = [
+        ("parameters", experiment.reference.parameter_count().to_string()),
+        ("pretraining", format!("{} steps of {} sentences", budget.pretrain_steps, budget.pretrain_batch)),
+        ("alignment", format!("{} steps of {} pairs, learning rate {:e}, β 0.1", budget.align_steps, budget.align_batch, budget.align_learning_rate)),
+        ("pairs", format!("{} to train on, {} kept apart, labelled by the higher reward", budget.train_pairs, budget.held_out_pairs)),
+        ("samples for each estimate", budget.samples.to_string()),
+        ("command", std::env::args().collect::<Vec<_>>().join(" ")),
+        ("time", format!("{:.0} s", elapsed.as_secs_f64())),
+    ];
+    rows.map(|(key, value)| (key.to_owned(), value)).to_vec()
+}

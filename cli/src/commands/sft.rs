@@ -1,0 +1,102 @@
+//! `slpo sft`: fine-tuning on prompts with completions.
+
+use crate::arguments::{Sft, Shared};
+use crate::commands::common::{EVALUATED_AT_ONCE, load_model, options, schedule_and_rule, split_rows};
+use crate::failure::Failure;
+use crate::report::chart::XyChart;
+use crate::report::Report;
+use crate::run_folder::Record;
+use crate::training::{self, Job, Plan, Values, series, smoothing};
+use engine::{Cpu, Generator};
+use model::batch::Batch;
+use model::boundary::{Limits, Sequence};
+use model::data::{ChatTemplate, CompletionSet};
+use model::evaluate;
+use model::order::Order;
+use model::train::{StepOutcome, Trainer};
+use serde_json::Value;
+
+/// Fine-tunes a model on completions; prompt tokens are context only.
+pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
+    let settings = arguments.resolve(shared)?;
+    let (decoder, tokenizer) = load_model(&settings.model)?;
+    let limits = Limits::new(settings.max_tokens.unwrap_or(decoder.config().max_positions));
+    let load = |path: &std::path::Path| CompletionSet::load(path, &tokenizer, &ChatTemplate::default(), &limits);
+    let set = load(&settings.data)?;
+    crate::output::Output::new(shared).line(&set.report.to_string());
+    let (train, held_out) = match &settings.eval_data {
+        Some(path) => (set.sequences, load(path)?.sequences),
+        None => split_rows(set.sequences, settings.held_out),
+    };
+    let steps = settings.steps_for(train.len());
+    let (schedule, rule) = schedule_and_rule(&settings.common(), steps);
+    let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
+    let plan = Plan {
+        out: settings.out.clone(),
+        steps,
+        eval_every: settings.eval_every,
+        checkpoint_every: settings.checkpoint_every,
+        resume: settings.resume,
+    };
+    let mut job = FineTuning {
+        order: Order::new(settings.seed, train.len(), settings.batch),
+        train,
+        held_out,
+        accumulate: settings.accumulate,
+        dropout: settings.dropout,
+        checkpoint: settings.checkpoint_activations,
+        generator: Generator::new(settings.seed),
+        description: format!("{} on {}", settings.model.display(), settings.data.display()),
+    };
+    training::run(&mut job, &mut trainer, &tokenizer, &plan, &settings, shared)
+}
+
+/// Next-token prediction on completions.
+struct FineTuning {
+    train: Vec<Sequence>,
+    held_out: Vec<Sequence>,
+    order: Order,
+    accumulate: usize,
+    dropout: f64,
+    checkpoint: bool,
+    generator: Generator,
+    description: String,
+}
+
+impl Job for FineTuning {
+    fn step(&mut self, trainer: &mut Trainer<Cpu<f32>>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
+        let rows: Vec<&Sequence> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
+        let micro_batches: Vec<Batch> =
+            rows.chunks(rows.len().div_ceil(self.accumulate)).map(|rows| Batch::of_sequences(rows.iter().copied())).collect();
+        let dropout = self.generator.stream(step);
+        let outcome = trainer.step(micro_batches.len(), |decoder, index| {
+            let options = options(self.dropout, self.checkpoint, dropout.stream(index as u64));
+            let batch = &micro_batches[index];
+            Ok((batch.token_log_probs(decoder, &options).sum_all().neg(), batch.target_count() as f64))
+        })?;
+        Ok((outcome, Vec::new(), micro_batches.iter().map(|b| b.inputs.tokens().len()).sum()))
+    }
+
+    fn evaluate(&self, trainer: &Trainer<Cpu<f32>>) -> Result<Values, Failure> {
+        if self.held_out.is_empty() {
+            return Ok(Vec::new());
+        }
+        let score = evaluate::completions(&trainer.decoder, &self.held_out, EVALUATED_AT_ONCE)?;
+        Ok(vec![("held_out_loss", score.nats_per_token())])
+    }
+
+    fn report(&self, records: &[Record], summary: &Value) -> Report {
+        let loss = series(records, "loss");
+        let window = smoothing(loss.len());
+        let curve = XyChart::new("step", "loss (nats a completion token)").smoothed_line("training", loss, window);
+        Report::new("Fine-tuning on completions")
+            .lead(self.description.clone())
+            .figure(
+                "Loss",
+                "Cross-entropy of completion tokens; prompts are context only.",
+                curve.line("held out", series(records, "held_out_loss")),
+            )
+            .section("Summary")
+            .preformatted(format!("{summary:#}"))
+    }
+}

@@ -1,0 +1,117 @@
+//! `slpo train`: a language model from text.
+
+use crate::arguments::{Shared, Train};
+use crate::failure::Failure;
+use crate::report::chart::XyChart;
+use crate::report::Report;
+use crate::run_folder::Record;
+use crate::training::{self, Job, Plan, Values, series, smoothing};
+use engine::{Cpu, Generator};
+use model::batch::Batch;
+use model::config::Preset;
+use model::data::TextData;
+use model::decoder::{Decoder, ForwardOptions};
+use model::evaluate;
+use model::optimizer::{Rule, Schedule};
+use model::tokenizer::Tokenizer;
+use model::train::{StepOutcome, Trainer};
+use serde_json::Value;
+
+/// Trains a decoder from random weights.
+pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
+    let settings = arguments.resolve(shared)?;
+    let preset = Preset::named(&settings.preset)?;
+    let tokenizer = match &settings.tokenizer {
+        Some(path) => Tokenizer::from_file(path)?,
+        None => Tokenizer::bytes(),
+    };
+    let config = preset.config().for_tokenizer(&tokenizer)?;
+    let text = TextData::load(&settings.data, &tokenizer, settings.held_out)?;
+    text.window(0, settings.batch_tokens)?;
+    let decoder = Decoder::random(&Cpu::<f32>::new(), &config, settings.seed)?;
+    let schedule =
+        Schedule { learning_rate: settings.learning_rate, warmup: settings.warmup, steps: settings.steps, final_fraction: 0.1 };
+    let rule = Rule::adamw(settings.weight_decay);
+    let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
+    let plan = Plan {
+        out: settings.out.clone(),
+        steps: settings.steps,
+        eval_every: settings.eval_every,
+        checkpoint_every: settings.checkpoint_every,
+        resume: settings.resume,
+    };
+    let mut job = Pretraining {
+        text,
+        rows: settings.batch_rows,
+        tokens: settings.batch_tokens,
+        accumulate: settings.accumulate,
+        dropout: settings.dropout,
+        checkpoint: settings.checkpoint_activations,
+        generator: Generator::new(settings.seed),
+        description: format!("{} ({} parameters) on {}", preset.name, trainer.decoder.parameter_count(), settings.data.display()),
+    };
+    training::run(&mut job, &mut trainer, &tokenizer, &plan, &settings, shared)
+}
+
+/// Next-token prediction on windows of a text.
+struct Pretraining {
+    text: TextData,
+    rows: usize,
+    tokens: usize,
+    accumulate: usize,
+    dropout: f64,
+    checkpoint: bool,
+    generator: Generator,
+    description: String,
+}
+
+/// The stream that decides which windows a step sees, and the one that decides what is dropped.
+const WINDOWS: u64 = 1;
+const DROPOUT: u64 = 2;
+
+impl Job for Pretraining {
+    fn step(&mut self, trainer: &mut Trainer<Cpu<f32>>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
+        let mut draw = self.generator.stream(WINDOWS).stream(step);
+        let windows: Vec<&[u32]> = (0..self.rows).map(|_| self.text.window(draw.bits(), self.tokens)).collect::<Result<_, _>>()?;
+        let micro_batches: Vec<Batch> =
+            windows.chunks(self.rows.div_ceil(self.accumulate)).map(|rows| Batch::of_windows(rows.iter().copied())).collect();
+        let dropout = self.generator.stream(DROPOUT).stream(step);
+        let outcome = trainer.step(micro_batches.len(), |decoder, index| {
+            let dropout = (self.dropout > 0.0).then(|| (self.dropout, dropout.stream(index as u64)));
+            let options = ForwardOptions { dropout, checkpoint: self.checkpoint };
+            let batch = &micro_batches[index];
+            Ok((batch.token_log_probs(decoder, &options).sum_all().neg(), batch.target_count() as f64))
+        })?;
+        Ok((outcome, Vec::new(), self.rows * self.tokens))
+    }
+
+    fn evaluate(&self, trainer: &Trainer<Cpu<f32>>) -> Result<Values, Failure> {
+        let windows: Vec<&[u32]> = self.text.held_out_windows(self.tokens).collect();
+        if windows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let score = evaluate::text(&trainer.decoder, windows)?;
+        Ok(vec![("held_out_loss", score.nats_per_token())])
+    }
+
+    fn report(&self, records: &[Record], summary: &Value) -> Report {
+        let loss = series(records, "loss");
+        let window = smoothing(loss.len());
+        let curve = XyChart::new("step", "loss (nats a token)").smoothed_line("training", loss, window);
+        Report::new("Training a language model")
+            .lead(self.description.clone())
+            .figure(
+                "Loss",
+                "Cross-entropy of the next token on the training batches and on the text kept apart.",
+                curve.line("held out", series(records, "held_out_loss")),
+            )
+            .figure(
+                "Norm of the gradient",
+                "Before clipping. A jump says where training was close to leaving the rails.",
+                XyChart::new("step", "global norm").smoothed_line("gradient", series(records, "gradient_norm"), window).log_y(),
+            )
+            .figure("Learning rate", "Warm-up, then half a cosine.", XyChart::new("step", "learning rate").line("η", series(records, "learning_rate")))
+            .section("Summary")
+            .preformatted(format!("{summary:#}"))
+    }
+}

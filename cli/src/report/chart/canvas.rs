@@ -1,0 +1,91 @@
+//! The drawing surface: an SVG written by plotters, and the few shapes that the charts share.
+//!
+//! Plotters places everything at whole pixels, so the SVG is [`SCALE`] times as large as the chart is meant to be shown; the
+//! page shrinks it. Sizes in this module's functions and in the charts' layout are in shown pixels.
+
+use std::io;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::style::{LINE_WIDTH, Marker, REFERENCE_WIDTH};
+
+/// SVG pixels to one shown pixel.
+const SCALE: f64 = 4.0;
+/// Width of a chart in shown pixels.
+pub(super) const WIDTH: f64 = 960.0;
+/// Font size of labels in shown pixels.
+pub(super) const FONT_SIZE: f64 = 14.0;
+
+/// An error of the chart library.
+pub(in super::super) type DrawError = DrawingAreaErrorKind<io::Error>;
+/// The whole surface, in SVG pixels.
+pub(super) type Surface<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// Shown pixels as SVG pixels.
+pub(super) fn units(pixels: f64) -> i32 {
+    (pixels * SCALE).round() as i32
+}
+
+/// SVG pixels as shown pixels.
+pub(super) fn pixels(units: i32) -> f64 {
+    f64::from(units) / SCALE
+}
+
+/// Draws an SVG of [`WIDTH`] × `height` that a page can show at any width, with `title` as its name.
+pub(super) fn svg(title: &str, height: f64, draw: impl FnOnce(&Surface) -> Result<(), DrawError>) -> Result<String, DrawError> {
+    let size = (units(WIDTH) as u32, units(height) as u32);
+    let mut text = String::new();
+    {
+        let surface = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        draw(&surface)?;
+        surface.present()?;
+    }
+    let fixed_size = format!("<svg width=\"{}\" height=\"{}\"", size.0, size.1);
+    let named = format!("<svg role=\"img\" aria-label=\"{}\"", escaped(title));
+    Ok(text.replacen(&fixed_size, &named, 1))
+}
+
+fn escaped(text: &str) -> String {
+    [('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', "&quot;"), ('\'', "&#39;")]
+        .into_iter()
+        .fold(text.to_owned(), |text, (character, entity)| text.replace(character, entity))
+}
+
+/// A text style. Plotters divides a font's size by 1.24 before it writes it.
+pub(super) fn font(color: RGBColor) -> TextStyle<'static> {
+    ("sans-serif", FONT_SIZE * SCALE * 1.24).into_font().color(&color)
+}
+
+/// Writes text with the given point at its left, centre or right, half-way up.
+pub(super) fn text(surface: &Surface, (x, y): (f64, f64), text: &str, color: RGBColor, side: HPos) -> Result<(), DrawError> {
+    let style = font(color).pos(Pos::new(side, VPos::Center));
+    surface.draw(&Text::new(text.to_owned(), (units(x), units(y)), style))
+}
+
+/// A series' line between two points, with its dash.
+pub(super) fn sample_line(surface: &Surface, from: (f64, f64), length: f64, color: RGBColor) -> Result<(), DrawError> {
+    let (x, y) = (units(from.0), units(from.1));
+    let points = vec![(x, y), (x + units(length), y)];
+    surface.draw(&PathElement::new(points, color.stroke_width(LINE_WIDTH)))
+}
+
+/// A reference's line between two points.
+pub(super) fn reference_line(surface: &Surface, from: (f64, f64), to: (f64, f64), color: RGBColor) -> Result<(), DrawError> {
+    let points = [from, to].map(|(x, y)| (units(x), units(y)));
+    surface.draw(&PathElement::new(points, color.stroke_width(REFERENCE_WIDTH)))
+}
+
+/// A marker around a point, about 10 pixels wide.
+pub(super) fn marker(surface: &Surface, (x, y): (f64, f64), shape: Marker, color: RGBColor) -> Result<(), DrawError> {
+    let corners: &[(f64, f64)] = match shape {
+        Marker::Circle => return surface.draw(&Circle::new((units(x), units(y)), units(5.0), color.filled())),
+        Marker::Square => &[(-4.5, -4.5), (4.5, -4.5), (4.5, 4.5), (-4.5, 4.5)],
+        Marker::Triangle => &[(0.0, -5.8), (5.6, 4.2), (-5.6, 4.2)],
+        Marker::Diamond => &[(0.0, -6.5), (5.8, 0.0), (0.0, 6.5), (-5.8, 0.0)],
+        Marker::TriangleDown => &[(0.0, 5.8), (5.6, -4.2), (-5.6, -4.2)],
+    };
+    let corners: Vec<_> = corners.iter().map(|(dx, dy)| (units(x + dx), units(y + dy))).collect();
+    surface.draw(&Polygon::new(corners, color.filled()))
+}

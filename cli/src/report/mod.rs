@@ -1,0 +1,184 @@
+//! A report: one self-contained HTML page with text, tables and charts.
+//!
+//! The page needs no network, no script and no other file. Text is escaped by the template engine; charts are inline SVG
+//! whose colours the page's style sheet adapts to a light or dark screen. A series keeps its colour, dash and marker by its name
+//! throughout the page.
+
+pub mod chart;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use chart::Chart;
+use chart::style::Styles;
+use minijinja::value::Serde;
+use serde::Serialize;
+pub use table::{Align, Table};
+
+/// Why a report could not be made or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The system refused to write the file.
+    #[error("cannot write the report {}: {source}", .path.display())]
+    Write {
+        /// The report's path.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The chart library failed.
+    #[error("cannot draw the figure \"{figure}\": {reason}")]
+    Draw {
+        /// The figure's title.
+        figure: String,
+        /// The library's reason.
+        reason: String,
+    },
+    /// The page's template failed: a defect of this program.
+    #[error("cannot lay out the report: {0}")]
+    Template(#[from] minijinja::Error),
+}
+
+/// A piece of the page.
+#[derive(Debug, Clone)]
+enum Block {
+    Section(String),
+    Paragraph(String),
+    Preformatted(String),
+    KeyValues(Vec<(String, String)>),
+    Table(Table),
+    Figure { title: String, caption: String, chart: Chart },
+}
+
+/// A report under construction. Blocks appear in the order in which they are added.
+#[derive(Debug, Clone)]
+pub struct Report {
+    title: String,
+    lead: Option<String>,
+    blocks: Vec<Block>,
+}
+
+impl Report {
+    /// An empty page.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), lead: None, blocks: Vec::new() }
+    }
+
+    /// Sets the sentence or two below the title: what was done and what came out.
+    #[must_use]
+    pub fn lead(mut self, text: impl Into<String>) -> Self {
+        self.lead = Some(text.into());
+        self
+    }
+
+    /// Begins a section.
+    #[must_use]
+    pub fn section(self, heading: impl Into<String>) -> Self {
+        self.with(Block::Section(heading.into()))
+    }
+
+    /// Adds a paragraph.
+    #[must_use]
+    pub fn paragraph(self, text: impl Into<String>) -> Self {
+        self.with(Block::Paragraph(text.into()))
+    }
+
+    /// Adds text whose line breaks and spaces are kept: samples, a command.
+    #[must_use]
+    pub fn preformatted(self, text: impl Into<String>) -> Self {
+        self.with(Block::Preformatted(text.into()))
+    }
+
+    /// Adds a list of names with their values: the settings of a run, its main numbers.
+    #[must_use]
+    pub fn key_values<K: Into<String>, V: Into<String>>(self, pairs: impl IntoIterator<Item = (K, V)>) -> Self {
+        let pairs = pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        self.with(Block::KeyValues(pairs))
+    }
+
+    /// Adds a table.
+    #[must_use]
+    pub fn table(self, table: Table) -> Self {
+        self.with(Block::Table(table))
+    }
+
+    /// Adds a chart; the caption says what to look for.
+    #[must_use]
+    pub fn figure(self, title: impl Into<String>, caption: impl Into<String>, chart: impl Into<Chart>) -> Self {
+        let (title, caption, chart) = (title.into(), caption.into(), chart.into());
+        self.with(Block::Figure { title, caption, chart })
+    }
+
+    /// The page as HTML.
+    ///
+    /// # Errors
+    /// [`ReportError::Draw`], [`ReportError::Template`].
+    pub fn render(&self) -> Result<String, ReportError> {
+        let mut styles = Styles::default();
+        let blocks: Vec<View> = self.blocks.iter().map(|block| view(block, &mut styles)).collect::<Result<_, _>>()?;
+        let mut environment = minijinja::Environment::new();
+        environment.add_template("report.html", include_str!("template.html"))?;
+        let page = Page {
+            title: &self.title,
+            lead: self.lead.as_deref(),
+            blocks,
+            chart_css: chart::style::style_sheet(),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        Ok(environment.get_template("report.html")?.render(Serde(&page))?)
+    }
+
+    /// Writes the page, whole or not at all; missing folders are made.
+    ///
+    /// # Errors
+    /// [`ReportError::Write`], and those of [`render`](Self::render).
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), ReportError> {
+        let (path, page) = (path.as_ref(), self.render()?);
+        crate::run_folder::write_atomically(path, page.as_bytes()).map_err(|source| ReportError::Write { path: path.to_owned(), source })
+    }
+
+    fn with(mut self, block: Block) -> Self {
+        self.blocks.push(block);
+        self
+    }
+}
+
+/// The page as the template sees it.
+#[derive(Serialize)]
+struct Page<'a> {
+    title: &'a str,
+    lead: Option<&'a str>,
+    blocks: Vec<View<'a>>,
+    chart_css: String,
+    version: &'static str,
+}
+
+/// A block as the template sees it.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum View<'a> {
+    Section { text: &'a str },
+    Paragraph { text: &'a str },
+    Preformatted { text: &'a str },
+    KeyValues { pairs: &'a [(String, String)] },
+    Table { table: &'a Table },
+    Figure { title: &'a str, caption: &'a str, svg: Option<String> },
+}
+
+fn view<'a>(block: &'a Block, styles: &mut Styles) -> Result<View<'a>, ReportError> {
+    Ok(match block {
+        Block::Section(text) => View::Section { text },
+        Block::Paragraph(text) => View::Paragraph { text },
+        Block::Preformatted(text) => View::Preformatted { text },
+        Block::KeyValues(pairs) => View::KeyValues { pairs },
+        Block::Table(table) => View::Table { table },
+        Block::Figure { title, caption, chart } => {
+            let failed = |reason: String| ReportError::Draw { figure: title.clone(), reason };
+            let svg = chart.svg(title, styles).map_err(|error| failed(error.to_string()))?;
+            View::Figure { title, caption, svg }
+        }
+    })
+}

@@ -1,0 +1,138 @@
+//! Metrics by step, as one JSON object a line (`metrics.jsonl`) and for TensorBoard.
+//!
+//! A record is `{"step": 12, "loss": 1.25, …}` in the order in which the values were logged. JSON has no numbers for what is
+//! not finite: these are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`. No clock enters the file, so equal runs write
+//! equal bytes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+
+use super::tensorboard::EventWriter;
+use super::{RunFolder, RunFolderError, reading, write_atomically, writing};
+
+/// The name of the metrics file in the run's folder.
+pub(super) const FILE: &str = "metrics.jsonl";
+
+/// The values of one step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The step, from 0 or 1 as the logger counts.
+    pub step: u64,
+    /// Names and values; read back from a file they are in the order of the names.
+    pub values: Vec<(String, f64)>,
+}
+
+/// Appends records to a run's metrics. Nothing is buffered: each is with the operating system when [`log`](Self::log) returns.
+#[derive(Debug)]
+pub struct Metrics {
+    path: PathBuf,
+    file: File,
+    events: EventWriter,
+}
+
+impl Metrics {
+    pub(super) fn create(folder: &RunFolder) -> Result<Self, RunFolderError> {
+        let path = folder.file(FILE);
+        let file = OpenOptions::new().append(true).create_new(true).open(&path).map_err(writing(&path))?;
+        Ok(Self { path, file, events: EventWriter::create(folder.path(), None)? })
+    }
+
+    pub(super) fn resume(folder: &RunFolder, step: u64) -> Result<Self, RunFolderError> {
+        let path = folder.file(FILE);
+        let text = fs::read_to_string(&path).map_err(reading(&path))?;
+        let kept = records_until(&path, &text, step)?;
+        write_atomically(&path, kept.as_bytes()).map_err(writing(&path))?;
+        let file = OpenOptions::new().append(true).open(&path).map_err(writing(&path))?;
+        Ok(Self { path, file, events: EventWriter::create(folder.path(), Some(step + 1))? })
+    }
+
+    /// Writes one record.
+    ///
+    /// # Errors
+    /// [`RunFolderError::Write`], for example where the disk is full.
+    ///
+    /// # Panics
+    /// Where a name is `step` or is there twice.
+    #[track_caller]
+    pub fn log(&mut self, step: u64, values: &[(&str, f64)]) -> Result<(), RunFolderError> {
+        for (index, (name, _)) in values.iter().enumerate() {
+            assert!(*name != "step", "a metric cannot be named `step`");
+            assert!(values[..index].iter().all(|(other, _)| other != name), "{name} is logged twice");
+        }
+        let failed = |source: std::io::Error| RunFolderError::Write { path: self.path.clone(), source };
+        let mut line = serde_json::to_vec(&Line { step, values }).map_err(|error| failed(error.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(failed)?;
+        self.events.scalars(step, values)
+    }
+}
+
+/// Reads a metrics file back.
+///
+/// # Errors
+/// [`RunFolderError::Read`], [`RunFolderError::Malformed`] with the line.
+pub fn read_metrics(path: &Path) -> Result<Vec<Record>, RunFolderError> {
+    let text = fs::read_to_string(path).map_err(reading(path))?;
+    let parsed = |(index, line)| parse(line).map_err(|reason| RunFolderError::Malformed { path: path.to_owned(), line: index + 1, reason });
+    text.lines().enumerate().map(parsed).collect()
+}
+
+/// The lines of `text` whose step is at most `step`. A last line without its line break was cut off and does not count.
+fn records_until(path: &Path, text: &str, step: u64) -> Result<String, RunFolderError> {
+    let mut kept = String::new();
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let Some(record) = line.strip_suffix('\n') else { break };
+        let record = parse(record).map_err(|reason| RunFolderError::Malformed { path: path.to_owned(), line: index + 1, reason })?;
+        if record.step <= step {
+            kept.push_str(line);
+        }
+    }
+    Ok(kept)
+}
+
+/// One line as it is written.
+struct Line<'a> {
+    step: u64,
+    values: &'a [(&'a str, f64)],
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.values.len() + 1))?;
+        map.serialize_entry("step", &self.step)?;
+        for &(name, value) in self.values {
+            match value {
+                _ if value.is_finite() => map.serialize_entry(name, &value)?,
+                _ if value.is_nan() => map.serialize_entry(name, "NaN")?,
+                _ if value > 0.0 => map.serialize_entry(name, "Infinity")?,
+                _ => map.serialize_entry(name, "-Infinity")?,
+            }
+        }
+        map.end()
+    }
+}
+
+/// Reads one line; the error says what is wrong with it.
+fn parse(line: &str) -> Result<Record, String> {
+    let value: Value = serde_json::from_str(line).map_err(|error| format!("not JSON ({error})"))?;
+    let Value::Object(mut object) = value else { return Err("not a JSON object".to_owned()) };
+    let step = object.remove("step").and_then(|step| step.as_u64()).ok_or("no whole number `step`")?;
+    let number = |(name, value): (String, Value)| match parse_number(&value) {
+        Some(number) => Ok((name, number)),
+        None => Err(format!("`{name}` is not a number")),
+    };
+    Ok(Record { step, values: object.into_iter().map(number).collect::<Result<_, _>>()? })
+}
+
+fn parse_number(value: &Value) -> Option<f64> {
+    match value.as_str() {
+        Some("NaN") => Some(f64::NAN),
+        Some("Infinity") => Some(f64::INFINITY),
+        Some("-Infinity") => Some(f64::NEG_INFINITY),
+        _ => value.as_f64(),
+    }
+}

@@ -1,0 +1,178 @@
+//! llama2.c's model file, version 0: seven numbers, then every weight in f32.
+//!
+//! Little-endian i32: dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size (negative where the output projection is not
+//! the embedding), seq_len. Then f32, each kind of weight stacked over the layers: embedding, attention norms, wq, wk, wv,
+//! wo, MLP norms, w1 (gate), w2 (down), w3 (up), final norm, two RoPE tables that nothing reads, and the output projection.
+//! Matrices are `[out, in]`. RMSNorm ε is 1e-5 and RoPE's θ 1e4 by definition (llama2.c, `run.c`).
+
+use crate::config::{Architecture, Config, MlpKind, PositionKind};
+use crate::error::{Error, Result};
+use crate::safetensors_file::{NamedTensor, NamedTensors};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+const HEADER_NUMBERS: usize = 7;
+
+/// Reads a model file into Hugging Face's names and layout: the rows of q and k are reordered, for llama2.c turns components
+/// 2i and 2i + 1 of a head together, Hugging Face's decoders i and i + head_dim/2.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::BadFile`] where the header makes no model or the file's size is not what it announces;
+/// [`Error::NonFinite`].
+pub fn read(path: &Path) -> Result<(Config, NamedTensors)> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let file_bytes = file.metadata().map_err(Error::io(path))?.len();
+    let mut reader = Reader { path, file: BufReader::with_capacity(1 << 20, file) };
+    if file_bytes < 4 * HEADER_NUMBERS as u64 {
+        let reason = format!("{file_bytes} bytes are too few for a llama2.c model");
+        return Err(Error::bad_file(path, reason));
+    }
+    let config = config(reader.header()?).map_err(|error| {
+        let reason = format!("not a llama2.c model of version 0: its header has {error}");
+        Error::bad_file(path, reason)
+    })?;
+    let expected = expected_bytes(&config);
+    if file_bytes != expected {
+        let reason = format!("truncated or damaged: the header describes a file of {expected} bytes, this one has {file_bytes}");
+        return Err(Error::bad_file(path, reason));
+    }
+    let tensors = tensors(&mut reader, &config)?;
+    Ok((config, tensors))
+}
+
+fn config(header: [i32; HEADER_NUMBERS]) -> Result<Config> {
+    let tied_head = header[5] > 0;
+    let [dim, hidden_dim, layers, heads, kv_heads, vocab_size, seq_len] = header.map(|number| number.unsigned_abs() as usize);
+    let negative = (0..HEADER_NUMBERS).any(|index| index != 5 && header[index] < 0);
+    if negative || heads == 0 || !dim.is_multiple_of(heads) {
+        return Err(Error::bad_config(format!("dim, layers, heads and the like of {header:?}")));
+    }
+    let head_dim = dim / heads;
+    let known = |id: u32| Some(id).filter(|&id| (id as usize) < vocab_size);
+    let config = Config {
+        architecture: Architecture::Llama,
+        vocab_size,
+        hidden_size: dim,
+        intermediate_size: hidden_dim,
+        layers,
+        heads,
+        kv_heads,
+        head_dim,
+        max_positions: seq_len,
+        norm_eps: 1e-5,
+        position: PositionKind::Rope { theta: 1e4, rotary_dim: head_dim, scaling: None },
+        mlp: MlpKind::SwiGlu,
+        qkv_bias: false,
+        attention_output_bias: false,
+        mlp_bias: false,
+        qk_norm: false,
+        parallel_residual: false,
+        sliding_window: None,
+        tied_head,
+        bos: known(1),
+        eos: known(2).into_iter().collect(),
+    };
+    config.validate()?;
+    Ok(config)
+}
+
+/// The sizes of a valid configuration are small enough for u64.
+fn expected_bytes(config: &Config) -> u64 {
+    let rope_tables = 2 * rope_table_size(config) as u64;
+    4 * (HEADER_NUMBERS as u64 + config.parameter_count() + rope_tables)
+}
+
+fn rope_table_size(config: &Config) -> usize {
+    config.max_positions * (config.head_dim / 2)
+}
+
+fn tensors(reader: &mut Reader, config: &Config) -> Result<NamedTensors> {
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let (queries, keys) = (config.query_size(), config.kv_size());
+    let stacked: [(&str, Vec<usize>, Option<usize>); 9] = [
+        ("input_layernorm", vec![hidden], None),
+        ("self_attn.q_proj", vec![queries, hidden], Some(config.heads)),
+        ("self_attn.k_proj", vec![keys, hidden], Some(config.kv_heads)),
+        ("self_attn.v_proj", vec![keys, hidden], None),
+        ("self_attn.o_proj", vec![hidden, queries], None),
+        ("post_attention_layernorm", vec![hidden], None),
+        ("mlp.gate_proj", vec![inner, hidden], None),
+        ("mlp.down_proj", vec![hidden, inner], None),
+        ("mlp.up_proj", vec![inner, hidden], None),
+    ];
+    let mut tensors = NamedTensors::new();
+    let embedding = vec![config.vocab_size, hidden];
+    reader.tensor(&mut tensors, "model.embed_tokens.weight", embedding.clone())?;
+    for (name, shape, turned_heads) in stacked {
+        for layer in 0..config.layers {
+            let name = format!("model.layers.{layer}.{name}.weight");
+            reader.tensor(&mut tensors, &name, shape.clone())?;
+            if let (Some(heads), Some(tensor)) = (turned_heads, tensors.get_mut(&name)) {
+                tensor.data = rotate_half_rows(&tensor.data, heads, hidden);
+            }
+        }
+    }
+    reader.tensor(&mut tensors, "model.norm.weight", vec![hidden])?;
+    if !config.tied_head {
+        for _ in 0..2 {
+            reader.skip(rope_table_size(config))?;
+        }
+        reader.tensor(&mut tensors, "lm_head.weight", embedding)?;
+    }
+    Ok(tensors)
+}
+
+/// Reorders the rows of each head from pairs (2i, 2i + 1) to pairs (i, i + half): new row i is old row 2i, new row half + i is
+/// old row 2i + 1.
+fn rotate_half_rows(rows: &[f32], heads: usize, columns: usize) -> Vec<f32> {
+    let head_dim = rows.len() / (heads * columns);
+    let half = head_dim / 2;
+    let mut reordered = Vec::with_capacity(rows.len());
+    for head in rows.chunks_exact(head_dim * columns) {
+        for row in 0..head_dim {
+            let old = if row < half { 2 * row } else { 2 * (row - half) + 1 };
+            reordered.extend_from_slice(&head[old * columns..][..columns]);
+        }
+    }
+    reordered
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    file: BufReader<File>,
+}
+
+impl Reader<'_> {
+    fn header(&mut self) -> Result<[i32; HEADER_NUMBERS]> {
+        let mut numbers = [0; HEADER_NUMBERS];
+        for number in &mut numbers {
+            let mut bytes = [0; 4];
+            self.file.read_exact(&mut bytes).map_err(Error::io(self.path))?;
+            *number = i32::from_le_bytes(bytes);
+        }
+        Ok(numbers)
+    }
+
+    /// Reads the next tensor; the file's size was checked, so its elements are there.
+    fn tensor(&mut self, tensors: &mut NamedTensors, name: &str, shape: Vec<usize>) -> Result<()> {
+        let elements: usize = shape.iter().product();
+        let mut data = Vec::with_capacity(elements);
+        let mut bytes = [0; 4];
+        for index in 0..elements {
+            self.file.read_exact(&mut bytes).map_err(Error::io(self.path))?;
+            let value = f32::from_le_bytes(bytes);
+            if !value.is_finite() {
+                return Err(Error::NonFinite { path: self.path.to_owned(), tensor: name.to_owned(), index, value: f64::from(value) });
+            }
+            data.push(value);
+        }
+        tensors.insert(name.to_owned(), NamedTensor::new(shape, data));
+        Ok(())
+    }
+
+    fn skip(&mut self, numbers: usize) -> Result<()> {
+        let bytes = i64::try_from(4 * numbers).unwrap_or(i64::MAX);
+        self.file.seek_relative(bytes).map_err(Error::io(self.path))
+    }
+}

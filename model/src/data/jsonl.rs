@@ -1,0 +1,116 @@
+//! Rows of JSON: one object a line, or one array of objects. Every row knows its line.
+
+use crate::error::{Error, Result};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+/// One row of a dataset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The file.
+    pub path: PathBuf,
+    /// The line on which the row begins, counted from 1.
+    pub line: usize,
+    /// The row's keys.
+    pub keys: Map<String, Value>,
+}
+
+/// Reads a file of rows; blank lines are skipped.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::BadRow`] for a line that is no UTF-8, no JSON or no object.
+pub fn read(path: &Path) -> Result<Vec<Row>> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let text = utf8(path, &bytes)?;
+    if text.trim_start().starts_with('[') {
+        return read_array(path, text);
+    }
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(line, text)| parse(path, line, text)).collect()
+}
+
+impl Row {
+    /// Whether the row has `key`, with a value other than `null`.
+    pub fn has(&self, key: &str) -> bool {
+        self.keys.get(key).is_some_and(|value| !value.is_null())
+    }
+
+    /// The text under `key`.
+    ///
+    /// # Errors
+    /// [`Error::BadRow`] where it is missing or no string.
+    pub fn text(&self, key: &str) -> Result<&str> {
+        match self.keys.get(key) {
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(self.error(format!("{key:?} must be a string, not {}", kind(other)))),
+            None => Err(self.error(format!("{key:?} is missing"))),
+        }
+    }
+
+    /// An [`Error::BadRow`] about this row.
+    pub fn error(&self, reason: impl Into<String>) -> Error {
+        bad_row(&self.path, self.line, reason)
+    }
+}
+
+/// What kind of value it is, for messages.
+pub(super) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The file's text without a byte order mark.
+pub(super) fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| {
+        let line = line_at(&bytes[..error.valid_up_to()]);
+        bad_row(path, line, "not UTF-8 text")
+    })
+}
+
+fn read_array(path: &Path, text: &str) -> Result<Vec<Row>> {
+    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| bad_row(path, error.line(), json_reason(&error)))?;
+    let mut rows = Vec::with_capacity(items.len());
+    let (mut seen, mut line) = (0, 1);
+    for item in items {
+        // Each item is a slice of `text`.
+        let start = item.get().as_ptr().addr() - text.as_ptr().addr();
+        line += line_at(&text.as_bytes()[seen..start]) - 1;
+        seen = start;
+        rows.push(parse(path, line, item.get())?);
+    }
+    Ok(rows)
+}
+
+fn line_at(before: &[u8]) -> usize {
+    1 + before.iter().filter(|&&byte| byte == b'\n').count()
+}
+
+fn parse(path: &Path, line: usize, text: &str) -> Result<Row> {
+    let value: Value = serde_json::from_str(text).map_err(|error| bad_row(path, line, json_reason(&error)))?;
+    match value {
+        Value::Object(keys) => Ok(Row { path: path.to_owned(), line, keys }),
+        other => {
+            let reason = format!("a row must be a JSON object, not {}", kind(&other));
+            Err(bad_row(path, line, reason))
+        }
+    }
+}
+
+/// The parser's words, without its own count of lines.
+fn json_reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" at line ").next().unwrap_or_default();
+    format!("not valid JSON: {words} at column {}", error.column())
+}
+
+fn bad_row(path: &Path, line: usize, reason: impl Into<String>) -> Error {
+    Error::BadRow { path: path.to_owned(), line, reason: reason.into() }
+}

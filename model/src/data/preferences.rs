@@ -1,0 +1,110 @@
+//! Preference pairs: one prompt, the completion that was preferred and the one that was not.
+
+use super::{ChatTemplate, DataReport, DropReason, formats, jsonl};
+use crate::boundary::{Limits, Sequence, Tokenized, tokenize};
+use crate::error::Result;
+use crate::tokenizer::Tokenizer;
+use std::path::Path;
+
+/// A pair as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreferenceRow {
+    /// Its line in the file, counted from 1.
+    pub line: usize,
+    /// What is answered; may be empty.
+    pub prompt: String,
+    /// The preferred completion.
+    pub chosen: String,
+    /// The other completion.
+    pub rejected: String,
+}
+
+/// A pair as tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreferencePair {
+    /// Its line in the file, counted from 1.
+    pub line: usize,
+    /// The prompt with the preferred completion.
+    pub chosen: Sequence,
+    /// The prompt with the other completion.
+    pub rejected: Sequence,
+}
+
+/// The pairs of a file, and what became of its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreferenceSet {
+    /// What can be trained on, in the order of the file.
+    pub pairs: Vec<PreferencePair>,
+    /// What was kept, cut and dropped.
+    pub report: DataReport,
+}
+
+/// Reads pairs as text. A row is one of
+/// - `prompt`, `chosen`, `rejected`: texts, or conversations `[{role, content}]`;
+/// - `chosen`, `rejected` alone: two conversations or two HH transcripts that share all but the last turn;
+/// - `instruction`, perhaps `input`, `chosen`, `rejected` (Alpaca): the prompt is both, a line each;
+/// - `conversations`, `chosen`, `rejected` (ShareGPT).
+///
+/// Rows with an empty completion, equal completions or different prompts are dropped and counted.
+///
+/// # Errors
+/// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms; [`crate::Error::NoData`] where no row is left.
+pub fn read(path: &Path, chat: &ChatTemplate) -> Result<(Vec<PreferenceRow>, DataReport)> {
+    let rows = jsonl::read(path)?;
+    let mut report = DataReport::new(path, rows.len());
+    let mut kept = Vec::new();
+    for row in rows {
+        match formats::preference(&row, chat)?.and_then(usable) {
+            Ok(pair) => kept.push(pair),
+            Err(reason) => report.drop_row(row.line, reason),
+        }
+    }
+    let report = report.finish(kept.len())?;
+    Ok((kept, report))
+}
+
+fn usable(row: PreferenceRow) -> Result<PreferenceRow, DropReason> {
+    if row.chosen.trim().is_empty() || row.rejected.trim().is_empty() {
+        return Err(DropReason::EmptyCompletion);
+    }
+    if row.chosen == row.rejected {
+        return Err(DropReason::EqualCompletions);
+    }
+    Ok(row)
+}
+
+impl PreferenceSet {
+    /// Reads the pairs of a file, as [`read`], into tokens.
+    ///
+    /// # Errors
+    /// As [`read`], and [`crate::Error::Tokenizer`].
+    pub fn load(path: &Path, tokenizer: &Tokenizer, chat: &ChatTemplate, limits: &Limits) -> Result<Self> {
+        let (rows, report) = read(path, chat)?;
+        Self::from_rows(&rows, report, tokenizer, limits)
+    }
+
+    /// Makes tokens of rows that were read or made before; goes on with their `report`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Tokenizer`]; [`crate::Error::NoData`] where no row is left.
+    pub fn from_rows(rows: &[PreferenceRow], mut report: DataReport, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self> {
+        let mut pairs = Vec::with_capacity(rows.len());
+        for row in rows {
+            let completions = [row.chosen.as_str(), row.rejected.as_str()];
+            match tokenize(tokenizer, &row.prompt, completions, limits)? {
+                Ok(Tokenized { sequences: [chosen, rejected], .. }) if chosen.tokens == rejected.tokens => {
+                    report.drop_row(row.line, DropReason::EqualTokens);
+                }
+                Ok(pair) => {
+                    report.count(&pair);
+                    let [chosen, rejected] = pair.sequences;
+                    let line = row.line;
+                    pairs.push(PreferencePair { line, chosen, rejected });
+                }
+                Err(reason) => report.drop_row(row.line, reason),
+            }
+        }
+        let report = report.finish(pairs.len())?;
+        Ok(Self { pairs, report })
+    }
+}

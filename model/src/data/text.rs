@@ -1,0 +1,212 @@
+//! Running text for language modelling: documents, tokens, windows.
+
+use super::jsonl;
+use crate::error::{Error, Result};
+use crate::tokenizer::Tokenizer;
+use std::path::{Path, PathBuf};
+
+/// What separates documents in a text file.
+pub const SEPARATOR: &str = "<|endoftext|>";
+
+/// A text as two streams of tokens, one to train on and one to measure with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextData {
+    path: PathBuf,
+    train: Vec<u32>,
+    held_out: Vec<u32>,
+    /// Documents in the file; 1 where it has no separator.
+    pub documents: usize,
+}
+
+impl TextData {
+    /// Reads a text file, or the `text` rows of a `.jsonl` file. Documents are what stands between [`SEPARATOR`]s (or one
+    /// row each); each starts with BOS and ends with EOS, as far as the tokenizer has them, but the end of a file without
+    /// separators is the end of no document. The last `held_out` of the characters, 0 ≤ `held_out` < 1, are kept apart: whole documents where
+    /// there are several, so none is in both parts.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::BadRow`] where it is not UTF-8 or not JSON, [`Error::NoData`] where it has no text,
+    /// [`Error::Tokenizer`].
+    pub fn load(path: &Path, tokenizer: &Tokenizer, held_out: f64) -> Result<Self> {
+        let documents = read_documents(path)?;
+        let (train, held_out_documents) = split(&documents, held_out);
+        let ends = documents.len() > 1;
+        Ok(Self {
+            path: path.to_owned(),
+            documents: documents.len(),
+            train: stream(tokenizer, &train, ends)?,
+            held_out: stream(tokenizer, &held_out_documents, ends)?,
+        })
+    }
+
+    /// The tokens to train on.
+    pub fn train(&self) -> &[u32] {
+        &self.train
+    }
+
+    /// The tokens kept apart.
+    pub fn held_out(&self) -> &[u32] {
+        &self.held_out
+    }
+
+    /// A training window of `length` + 1 tokens: inputs `[..length]`, targets `[1..]`. The start is `draw` · n / 2⁶⁴ of the n
+    /// possible ones, so the same `draw` gives the same window, and uniform draws give uniform windows.
+    ///
+    /// # Errors
+    /// [`Error::NoData`] where the training part is shorter than that.
+    pub fn window(&self, draw: u64, length: usize) -> Result<&[u32]> {
+        let Some(starts) = self.train.len().checked_sub(length) else {
+            return Err(self.too_short(length));
+        };
+        if starts == 0 {
+            return Err(self.too_short(length));
+        }
+        let start = ((u128::from(draw) * starts as u128) >> 64) as usize;
+        Ok(&self.train[start..=start + length])
+    }
+
+    /// The part kept apart, in windows of up to `length` + 1 tokens of which each begins with the last token of the one
+    /// before: every token but the first is a target once. Empty where that part has fewer than two tokens.
+    pub fn held_out_windows(&self, length: usize) -> impl Iterator<Item = &[u32]> {
+        windows(&self.held_out, length)
+    }
+
+    fn too_short(&self, length: usize) -> Error {
+        Error::NoData {
+            path: self.path.clone(),
+            reason: format!("a training window needs {} tokens, the training part has {}", length + 1, self.train.len()),
+        }
+    }
+}
+
+/// `tokens` in windows of up to `length` + 1 of which each begins with the last token of the one before.
+pub fn windows(tokens: &[u32], length: usize) -> impl Iterator<Item = &[u32]> {
+    let length = length.max(1);
+    let starts = (0..tokens.len().saturating_sub(1)).step_by(length);
+    starts.map(move |start| &tokens[start..tokens.len().min(start + length + 1)])
+}
+
+fn read_documents(path: &Path) -> Result<Vec<String>> {
+    let is_rows = path.extension().is_some_and(|extension| extension == "jsonl");
+    let documents: Vec<String> = if is_rows {
+        let rows = jsonl::read(path)?;
+        rows.iter().map(|row| row.text("text").map(str::to_owned)).collect::<Result<_>>()?
+    } else {
+        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let text = jsonl::utf8(path, &bytes)?;
+        text.split(SEPARATOR).map(|document| trimmed(text, document).to_owned()).collect()
+    };
+    let documents: Vec<_> = documents.into_iter().filter(|text| !text.trim().is_empty()).collect();
+    if documents.is_empty() {
+        return Err(Error::NoData { path: path.to_owned(), reason: "the file has no text".to_owned() });
+    }
+    Ok(documents)
+}
+
+/// The line breaks around a separator are no part of a document; a text without separators stays as it is.
+fn trimmed<'a>(whole: &str, document: &'a str) -> &'a str {
+    if document.len() == whole.len() {
+        return document;
+    }
+    document.trim_matches(['\n', '\r'])
+}
+
+/// The documents to train on, and those to keep apart.
+fn split(documents: &[String], held_out: f64) -> (Vec<&str>, Vec<&str>) {
+    let characters = |text: &str| text.chars().count();
+    let total: usize = documents.iter().map(|text| characters(text)).sum();
+    let for_training = (total as f64 * (1.0 - held_out.clamp(0.0, 1.0))) as usize;
+    if let [only] = documents {
+        let end = only.char_indices().nth(for_training).map_or(only.len(), |(at, _)| at);
+        let (train, rest) = only.split_at(end);
+        let part = |text| if str::is_empty(text) { vec![] } else { vec![text] };
+        return (part(train), part(rest));
+    }
+    let mut seen = 0;
+    let (mut train, mut apart) = (Vec::new(), Vec::new());
+    for text in documents {
+        seen += characters(text);
+        let part = if seen <= for_training || held_out <= 0.0 { &mut train } else { &mut apart };
+        part.push(text.as_str());
+    }
+    (train, apart)
+}
+
+fn stream(tokenizer: &Tokenizer, documents: &[&str], ends: bool) -> Result<Vec<u32>> {
+    let mut tokens = Vec::new();
+    for document in documents {
+        tokens.extend(tokenizer.bos());
+        tokens.extend(tokenizer.encode(document)?);
+        tokens.extend(tokenizer.eos().filter(|_| ends));
+    }
+    Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_data::shared;
+
+    fn load(text: &str, held_out: f64) -> TextData {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text.txt");
+        std::fs::write(&path, text).unwrap();
+        TextData::load(&path, &Tokenizer::bytes(), held_out).unwrap()
+    }
+
+    #[test]
+    fn documents_are_framed_and_never_in_both_parts() {
+        let data = load("ab<|endoftext|>\ncd\n<|endoftext|>\nef<|endoftext|>\n", 0.34);
+        assert_eq!(data.documents, 3);
+        assert_eq!(data.train(), [256, 97, 98, 257]);
+        assert_eq!(data.held_out(), [256, 99, 100, 257, 256, 101, 102, 257]);
+    }
+
+    #[test]
+    fn one_document_is_cut_between_characters() {
+        let data = load("abcdéfghij", 0.5);
+        assert_eq!(data.train().len(), 1 + 6);
+        assert_eq!(data.held_out(), [256, 102, 103, 104, 105, 106]);
+        assert!(load("abc", 0.0).held_out().is_empty());
+    }
+
+    #[test]
+    fn windows_follow_the_draw_and_reach_both_ends() {
+        let data = load("abcdef", 0.0);
+        assert_eq!(data.window(0, 3).unwrap(), [256, 97, 98, 99]);
+        assert_eq!(data.window(u64::MAX, 3).unwrap(), [99, 100, 101, 102]);
+        assert_eq!(data.window(1 << 63, 3).unwrap(), data.window(1 << 63, 3).unwrap());
+        let message = data.window(0, 7).unwrap_err().to_string();
+        assert!(message.contains("needs 8 tokens, the training part has 7"), "{message}");
+        assert_eq!(data.window(9, 6).unwrap().len(), 7);
+    }
+
+    #[test]
+    fn held_out_windows_have_every_target_once() {
+        let tokens: Vec<u32> = (0..8).collect();
+        let targets: Vec<u32> = windows(&tokens, 3).flat_map(|window| &window[1..]).copied().collect();
+        assert_eq!(targets, tokens[1..]);
+        assert_eq!(windows(&tokens[..1], 3).count(), 0);
+    }
+
+    #[test]
+    fn shakespeare_is_split_as_nano_gpt_splits_it() {
+        let Some(folder) = shared("data/gpt2-tokenizer") else { return };
+        let Some(path) = shared("data/tinyshakespeare/input.txt") else { return };
+        let tokenizer = Tokenizer::from_folder(&folder).unwrap();
+        let data = TextData::load(&path, &tokenizer, 0.1).unwrap();
+        assert_eq!((data.train().len(), data.held_out().len()), (301_966, 36_059));
+    }
+
+    #[test]
+    fn a_file_without_text_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("empty.txt");
+        let load = || TextData::load(&path, &Tokenizer::bytes(), 0.1).unwrap_err().to_string();
+        assert!(load().contains("empty.txt"));
+        std::fs::write(&path, " \n").unwrap();
+        assert!(load().contains("the file has no text"));
+        std::fs::write(&path, b"ok\n\xff").unwrap();
+        assert!(load().contains("empty.txt:2: not UTF-8"));
+    }
+}

@@ -1,0 +1,196 @@
+//! One block of the decoder: norms, attention and the feed-forward part.
+
+use super::Parameter;
+use crate::config::{Config, MlpKind};
+use engine::{Backend, Generator, RotaryTable, Segments, Tensor, checkpoint};
+
+/// How a forward pass is run. The default neither drops nor recomputes anything.
+#[derive(Clone, Debug, Default)]
+pub struct ForwardOptions {
+    /// The probability of dropping an activation after the embedding, the attention and the feed-forward part, and the stream that
+    /// decides which.
+    pub dropout: Option<(f64, Generator)>,
+    /// Form each block's activations again in the backward pass instead of keeping them.
+    pub checkpoint: bool,
+}
+
+impl ForwardOptions {
+    /// x with dropout applied, from the stream of `place`.
+    pub(super) fn drop<B: Backend>(&self, x: &Tensor<B>, place: u64) -> Tensor<B> {
+        match self.dropout {
+            Some((p, generator)) => x.dropout(p, generator.stream(place)),
+            None => x.clone(),
+        }
+    }
+}
+
+/// y = x·weightᵀ + bias.
+#[derive(Clone)]
+pub(super) struct Linear<B: Backend> {
+    pub weight: Parameter<B>,
+    pub bias: Option<Parameter<B>>,
+}
+
+impl<B: Backend> Linear<B> {
+    fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
+        x.linear(&self.weight.tensor, self.bias.as_ref().map(|bias| &bias.tensor))
+    }
+    fn parameters(&self) -> impl Iterator<Item = &Parameter<B>> {
+        std::iter::once(&self.weight).chain(&self.bias)
+    }
+    fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter<B>> {
+        std::iter::once(&mut self.weight).chain(&mut self.bias)
+    }
+}
+
+/// RMSNorm, or LayerNorm where there is a bias.
+#[derive(Clone)]
+pub(super) struct Norm<B: Backend> {
+    pub gain: Parameter<B>,
+    pub bias: Option<Parameter<B>>,
+    pub epsilon: f64,
+}
+
+impl<B: Backend> Norm<B> {
+    pub fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
+        match &self.bias {
+            Some(bias) => x.layer_norm(&self.gain.tensor, &bias.tensor, self.epsilon),
+            None => x.rms_norm(&self.gain.tensor, self.epsilon),
+        }
+    }
+    pub fn parameters(&self) -> impl Iterator<Item = &Parameter<B>> {
+        std::iter::once(&self.gain).chain(&self.bias)
+    }
+    pub fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter<B>> {
+        std::iter::once(&mut self.gain).chain(&mut self.bias)
+    }
+}
+
+/// Norms, attention and feed-forward part of one layer.
+#[derive(Clone)]
+pub(super) struct Block<B: Backend> {
+    pub norm1: Norm<B>,
+    pub q: Linear<B>,
+    pub k: Linear<B>,
+    pub v: Linear<B>,
+    pub q_norm: Option<Norm<B>>,
+    pub k_norm: Option<Norm<B>>,
+    pub o: Linear<B>,
+    pub norm2: Norm<B>,
+    /// The gate of SwiGLU; GELU has none.
+    pub gate: Option<Linear<B>>,
+    pub up: Linear<B>,
+    pub down: Linear<B>,
+    pub shape: BlockShape,
+}
+
+/// The numbers of a configuration that a block's forward pass needs.
+#[derive(Clone, Copy)]
+pub(super) struct BlockShape {
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    mlp: MlpKind,
+    parallel: bool,
+}
+
+impl From<&Config> for BlockShape {
+    fn from(config: &Config) -> Self {
+        let Config { heads, kv_heads, head_dim, mlp, parallel_residual: parallel, .. } = *config;
+        Self { heads, kv_heads, head_dim, mlp, parallel }
+    }
+}
+
+impl<B: Backend> Block<B> {
+    /// x [N, D] → [N, D], keeping the activations or forming them again in the backward pass.
+    pub fn forward_maybe_checkpointed(
+        &self,
+        index: usize,
+        x: &Tensor<B>,
+        rotary: Option<&RotaryTable<B>>,
+        segments: &Segments,
+        options: &ForwardOptions,
+    ) -> Tensor<B> {
+        if !options.checkpoint {
+            return self.forward(index, x, rotary, segments, options, |k, v| (k, v));
+        }
+        let (block, rotary, segments, options) = (self.clone(), rotary.cloned(), segments.clone(), options.clone());
+        checkpoint(x, move |x| block.forward(index, x, rotary.as_ref(), &segments, &options, |k, v| (k, v)))
+    }
+
+    /// x [N, D] → [N, D]. `cached` turns this call's keys and values into those to attend to.
+    pub fn forward(
+        &self,
+        index: usize,
+        x: &Tensor<B>,
+        rotary: Option<&RotaryTable<B>>,
+        segments: &Segments,
+        options: &ForwardOptions,
+        cached: impl FnOnce(Tensor<B>, Tensor<B>) -> (Tensor<B>, Tensor<B>),
+    ) -> Tensor<B> {
+        let place = 1 + 2 * index as u64;
+        let attended = self.attention(&self.norm1.forward(x), rotary, segments, cached);
+        let attended = x.add(&options.drop(&attended, place));
+        let input = if self.shape.parallel { x } else { &attended };
+        attended.add(&options.drop(&self.mlp(&self.norm2.forward(input)), place + 1))
+    }
+
+    fn attention(
+        &self,
+        x: &Tensor<B>,
+        rotary: Option<&RotaryTable<B>>,
+        segments: &Segments,
+        cached: impl FnOnce(Tensor<B>, Tensor<B>) -> (Tensor<B>, Tensor<B>),
+    ) -> Tensor<B> {
+        let BlockShape { heads, kv_heads, head_dim, .. } = self.shape;
+        let n = x.shape()[0];
+        let turned = |x: Tensor<B>, norm: &Option<Norm<B>>| {
+            let x = norm.as_ref().map_or_else(|| x.clone(), |norm| norm.forward(&x));
+            rotary.map_or_else(|| x.clone(), |table| x.rope(table))
+        };
+        let q = turned(self.q.forward(x).reshape(&[n, heads, head_dim]), &self.q_norm);
+        let k = turned(self.k.forward(x).reshape(&[n, kv_heads, head_dim]), &self.k_norm);
+        let v = self.v.forward(x).reshape(&[n, kv_heads, head_dim]);
+        let (k, v) = cached(k, v);
+        let scale = 1.0 / (head_dim as f64).sqrt();
+        self.o.forward(&q.attention(&k, &v, segments, scale).reshape(&[n, heads * head_dim]))
+    }
+
+    fn mlp(&self, x: &Tensor<B>) -> Tensor<B> {
+        let up = self.up.forward(x);
+        let inner = match (self.shape.mlp, &self.gate) {
+            (MlpKind::SwiGlu, Some(gate)) => gate.forward(x).swiglu(&up),
+            (MlpKind::Gelu { tanh: true }, _) => up.gelu_tanh(),
+            _ => up.gelu_erf(),
+        };
+        self.down.forward(&inner)
+    }
+
+    pub fn parameters(&self) -> Vec<&Parameter<B>> {
+        let mut all: Vec<&Parameter<B>> = self.norm1.parameters().collect();
+        for layer in [&self.q, &self.k, &self.v] {
+            all.extend(layer.parameters());
+        }
+        all.extend([&self.q_norm, &self.k_norm].into_iter().flatten().flat_map(Norm::parameters));
+        all.extend(self.o.parameters());
+        all.extend(self.norm2.parameters());
+        for layer in self.gate.iter().chain([&self.up, &self.down]) {
+            all.extend(layer.parameters());
+        }
+        all
+    }
+
+    pub fn parameters_mut(&mut self) -> Vec<&mut Parameter<B>> {
+        let mut all: Vec<&mut Parameter<B>> = self.norm1.parameters_mut().collect();
+        for layer in [&mut self.q, &mut self.k, &mut self.v] {
+            all.extend(layer.parameters_mut());
+        }
+        all.extend([&mut self.q_norm, &mut self.k_norm].into_iter().flatten().flat_map(Norm::parameters_mut));
+        all.extend(self.o.parameters_mut());
+        all.extend(self.norm2.parameters_mut());
+        for layer in self.gate.iter_mut().chain([&mut self.up, &mut self.down]) {
+            all.extend(layer.parameters_mut());
+        }
+        all
+    }
+}

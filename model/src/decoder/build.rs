@@ -1,0 +1,159 @@
+//! Making a decoder: the names and shapes of its parameters in one place, filled at random, from a file, or from another backend.
+
+use super::block::{Block, BlockShape, Linear, Norm};
+use super::{Decoder, Parameter, layout};
+use crate::config::{Config, Llama3Scaling, NormKind, PositionKind};
+use crate::error::Result;
+use crate::safetensors_file::{NamedTensor, NamedTensors};
+use engine::{Backend, Generator, Tensor};
+use std::f64::consts::TAU;
+
+/// The standard deviation of a matrix drawn at random (Radford et al. 2019); projections into the residual stream have it divided by
+/// √(2·layers).
+const INITIAL_DEVIATION: f64 = 0.02;
+
+/// Where a parameter's value comes from: its name and shape in, the tensor out.
+type Source<'a, B> = &'a mut dyn FnMut(&str, &[usize]) -> Result<Tensor<B>>;
+
+/// The parts of a decoder, asked of a source by name.
+struct Builder<'a, B: Backend> {
+    config: &'a Config,
+    source: Source<'a, B>,
+}
+
+impl<B: Backend> Builder<'_, B> {
+    fn parameter(&mut self, name: String, shape: &[usize]) -> Result<Parameter<B>> {
+        let tensor = (self.source)(&name, shape)?;
+        Ok(Parameter { name, tensor })
+    }
+
+    fn linear(&mut self, name: &str, [rows, columns]: [usize; 2], bias: bool) -> Result<Linear<B>> {
+        let weight = self.parameter(format!("{name}.weight"), &[rows, columns])?;
+        let bias = if bias { Some(self.parameter(format!("{name}.bias"), &[rows])?) } else { None };
+        Ok(Linear { weight, bias })
+    }
+
+    fn norm(&mut self, name: &str, width: usize, bias: bool) -> Result<Norm<B>> {
+        let gain = self.parameter(format!("{name}.weight"), &[width])?;
+        let bias = if bias { Some(self.parameter(format!("{name}.bias"), &[width])?) } else { None };
+        Ok(Norm { gain, bias, epsilon: self.config.norm_eps })
+    }
+
+    fn block(&mut self, index: usize) -> Result<Block<B>> {
+        let config = self.config;
+        let (hidden, inner, queries, keys) = (config.hidden_size, config.intermediate_size, config.query_size(), config.kv_size());
+        let layer_norm = config.norm() == NormKind::Layer;
+        let part = |name: &str| format!("model.layers.{index}.{name}");
+        let mut head_norm = |name: &str| if config.qk_norm { self.norm(&part(name), config.head_dim, false).map(Some) } else { Ok(None) };
+        let (q_norm, k_norm) = (head_norm("self_attn.q_norm")?, head_norm("self_attn.k_norm")?);
+        let gated = config.mlp == crate::config::MlpKind::SwiGlu;
+        Ok(Block {
+            norm1: self.norm(&part("input_layernorm"), hidden, layer_norm)?,
+            q: self.linear(&part("self_attn.q_proj"), [queries, hidden], config.qkv_bias)?,
+            k: self.linear(&part("self_attn.k_proj"), [keys, hidden], config.qkv_bias)?,
+            v: self.linear(&part("self_attn.v_proj"), [keys, hidden], config.qkv_bias)?,
+            q_norm,
+            k_norm,
+            o: self.linear(&part("self_attn.o_proj"), [hidden, queries], config.attention_output_bias)?,
+            norm2: self.norm(&part("post_attention_layernorm"), hidden, layer_norm)?,
+            gate: if gated { Some(self.linear(&part("mlp.gate_proj"), [inner, hidden], config.mlp_bias)?) } else { None },
+            up: self.linear(&part("mlp.up_proj"), [inner, hidden], config.mlp_bias)?,
+            down: self.linear(&part("mlp.down_proj"), [hidden, inner], config.mlp_bias)?,
+            shape: BlockShape::from(config),
+        })
+    }
+
+    fn decoder(&mut self) -> Result<Decoder<B>> {
+        let config = self.config;
+        let (vocabulary, hidden) = (config.vocab_size, config.hidden_size);
+        let embedding = self.parameter("model.embed_tokens.weight".into(), &[vocabulary, hidden])?;
+        let learned = config.position == PositionKind::Learned;
+        let positions =
+            if learned { Some(self.parameter("model.embed_positions.weight".into(), &[config.max_positions, hidden])?) } else { None };
+        let blocks = (0..config.layers).map(|index| self.block(index)).collect::<Result<_>>()?;
+        let norm = self.norm("model.norm", hidden, config.norm() == NormKind::Layer)?;
+        let head = if config.tied_head { None } else { Some(self.parameter("lm_head.weight".into(), &[vocabulary, hidden])?) };
+        Ok(Decoder { config: config.clone(), embedding, positions, blocks, norm, head, frequencies: frequencies(config) })
+    }
+}
+
+impl<B: Backend> Decoder<B> {
+    /// A decoder whose parameters are given by name and shape.
+    ///
+    /// # Errors
+    /// Those of the configuration ([`Config::validate`]) and of the source.
+    pub fn build(config: &Config, source: Source<'_, B>) -> Result<Self> {
+        config.validate()?;
+        Builder { config, source }.decoder()
+    }
+
+    /// A decoder with random weights: normal with deviation 0.02 (0.02/√(2·layers) for projections into the residual stream), gains 1, biases 0.
+    /// Each parameter has a stream of its own, fixed by the seed and its name.
+    ///
+    /// # Errors
+    /// Those of the configuration.
+    pub fn random(backend: &B, config: &Config, seed: u64) -> Result<Self> {
+        let residual = INITIAL_DEVIATION / (2.0 * config.layers as f64).sqrt();
+        Self::build(config, &mut |name, shape| {
+            let mut generator = Generator::new(seed).stream(hash(name));
+            let count = shape.iter().product();
+            let into_residual = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
+            let deviation = if into_residual { residual } else { INITIAL_DEVIATION };
+            let data = match (shape.len(), name.ends_with(".bias")) {
+                (1, bias) => vec![if bias { 0.0 } else { 1.0 }; count],
+                _ => (0..count).map(|_| deviation * generator.normal()).collect(),
+            };
+            Ok(Tensor::parameter(backend, &data, shape))
+        })
+    }
+
+    /// A decoder with a file's weights, in the file's names and layout.
+    ///
+    /// # Errors
+    /// A missing tensor, one of another shape than the configuration asks for, or one that the configuration has no place for.
+    pub fn from_tensors(backend: &B, config: &Config, tensors: &NamedTensors) -> Result<Self> {
+        let mut tensors = layout::from_file(config, tensors)?;
+        let decoder = Self::build(config, &mut |name, shape| {
+            let tensor = layout::take(&mut tensors, name, shape)?;
+            let data: Vec<f64> = tensor.data.iter().map(|&x| x as f64).collect();
+            Ok(Tensor::parameter(backend, &data, shape))
+        })?;
+        layout::nothing_left(&tensors)?;
+        Ok(decoder)
+    }
+
+    /// The weights in the names and layout of the architecture's files.
+    pub fn to_tensors(&self) -> NamedTensors {
+        let value =
+            |p: &Parameter<B>| NamedTensor::new(p.tensor.shape().to_vec(), p.tensor.to_f64().into_iter().map(|x| x as f32).collect());
+        layout::to_file(self.config(), self.parameters().into_iter().map(|p| (p.name.clone(), value(p))).collect())
+    }
+
+    /// The same decoder on another backend, in f64 from element to element.
+    pub fn to_backend<C: Backend>(&self, backend: &C) -> Decoder<C> {
+        let by_name: std::collections::HashMap<&str, Vec<f64>> =
+            self.parameters().into_iter().map(|p| (p.name.as_str(), p.tensor.to_f64())).collect();
+        let built = Decoder::build(&self.config, &mut |name, shape| Ok(Tensor::parameter(backend, &by_name[name], shape)));
+        built.expect("a decoder that exists can be built again")
+    }
+}
+
+/// FNV-1a: a name as a number.
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ byte as u64).wrapping_mul(0x100_0000_01b3))
+}
+
+/// Radians a position for each rotated pair: θ^{−2i/R}, changed as Llama 3.1 does where the configuration says so.
+fn frequencies(config: &Config) -> Vec<f64> {
+    let PositionKind::Rope { theta, rotary_dim, scaling } = config.position else { return Vec::new() };
+    let plain = (0..rotary_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / rotary_dim as f64));
+    plain.map(|f| scaling.map_or(f, |scaling| scaled(f, scaling))).collect()
+}
+
+/// Llama 3.1's change of one frequency; see [`Llama3Scaling`].
+fn scaled(f: f64, scaling: Llama3Scaling) -> f64 {
+    let turns = scaling.original_max_positions as f64 * f / TAU;
+    let (low, high) = (scaling.low_freq_factor, scaling.high_freq_factor);
+    let s = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+    (1.0 - s) * f / scaling.factor + s * f
+}

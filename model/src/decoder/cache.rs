@@ -1,0 +1,48 @@
+//! The keys and values of the tokens seen so far, so that generating a token costs one token's work.
+
+use engine::{Backend, Segments, Tensor};
+
+/// Keys and values for each layer and sequence.
+pub struct Cache<B: Backend> {
+    /// By layer, then by sequence: (keys, values), each [T, H_kv, D_head].
+    layers: Vec<Vec<Option<(Tensor<B>, Tensor<B>)>>>,
+    /// Tokens seen of each sequence.
+    pub(super) lengths: Vec<usize>,
+}
+
+impl<B: Backend> Cache<B> {
+    pub(super) fn new(layers: usize, sequences: usize) -> Self {
+        Self { layers: vec![vec![None; sequences]; layers], lengths: vec![0; sequences] }
+    }
+
+    /// Tokens seen of each sequence.
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// Keeps only the sequences at `rows`, in that order.
+    pub fn select(&mut self, rows: &[usize]) {
+        for layer in &mut self.layers {
+            *layer = rows.iter().map(|&row| layer[row].clone()).collect();
+        }
+        self.lengths = rows.iter().map(|&row| self.lengths[row]).collect();
+    }
+
+    /// Adds the packed keys and values of new tokens, `lengths` of each sequence; returns all of them, packed.
+    pub(super) fn extend(&mut self, layer: usize, lengths: &[usize], keys: Tensor<B>, values: Tensor<B>) -> (Tensor<B>, Tensor<B>) {
+        let segments = Segments::of_lengths(lengths);
+        for (sequence, entry) in self.layers[layer].iter_mut().enumerate() {
+            let rows = segments.queries(sequence);
+            let [new_keys, new_values] = [&keys, &values].map(|x| x.slice(0, rows.start, rows.end));
+            *entry = Some(match entry.take() {
+                Some((k, v)) => (Tensor::concat(&[&k, &new_keys], 0), Tensor::concat(&[&v, &new_values], 0)),
+                None => (new_keys, new_values),
+            });
+        }
+        let all = |part: fn(&(Tensor<B>, Tensor<B>)) -> &Tensor<B>| {
+            let parts: Vec<&Tensor<B>> = self.layers[layer].iter().flatten().map(part).collect();
+            Tensor::concat(&parts, 0)
+        };
+        (all(|entry| &entry.0), all(|entry| &entry.1))
+    }
+}

@@ -1,0 +1,170 @@
+//! What can go wrong with files, configurations and data, said in one line each.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this crate that touches a file, a configuration or user data.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// One failure. Its `Display` text is complete: what, where, and what to do if that is known; the causes behind
+/// [`std::error::Error::source`] repeat what it already says.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to read or write a file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file that should hold JSON does not.
+    #[error("{}:{line}: not valid JSON: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The line in that file, counted from 1.
+        line: usize,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// A row of a dataset cannot be used and is no ordinary edge case: the file should be mended.
+    #[error("{}:{line}: {reason}", path.display())]
+    BadRow {
+        /// The dataset.
+        path: PathBuf,
+        /// The line in that file, counted from 1.
+        line: usize,
+        /// What is wrong with the row.
+        reason: String,
+    },
+    /// A file is not what its name or its first bytes promise: truncated, overlong or inconsistent.
+    #[error("{}: {reason}", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A dataset holds nothing that can be trained on.
+    #[error("{}: {reason}", path.display())]
+    NoData {
+        /// The dataset.
+        path: PathBuf,
+        /// What was looked for, and what was found instead.
+        reason: String,
+    },
+    /// A model's file lacks a tensor that its configuration asks for.
+    #[error("tensor {name} is missing: the weights do not belong to this config.json")]
+    MissingTensor {
+        /// The tensor's name in the file.
+        name: String,
+    },
+    /// A tensor's shape is not the one its configuration asks for.
+    #[error("tensor {name} has shape {found:?}, the configuration asks for {expected:?}")]
+    ShapeMismatch {
+        /// The tensor's name in the file.
+        name: String,
+        /// The shape that follows from the configuration.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+    },
+    /// A configuration has a value that no model can have.
+    #[error("{}: {reason}", location(path.as_deref(), "configuration"))]
+    BadConfig {
+        /// The file, where the configuration came from one.
+        path: Option<PathBuf>,
+        /// The key and what is wrong with its value.
+        reason: String,
+    },
+    /// A tokenizer cannot be read, or cannot encode or decode.
+    #[error("{}: {reason}", location(path.as_deref(), "tokenizer"))]
+    Tokenizer {
+        /// The file, where the tokenizer came from one.
+        path: Option<PathBuf>,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A token id is not in the vocabulary.
+    #[error("token {token} is out of range: the vocabulary has {vocab_size} tokens, 0 to {}", vocab_size.saturating_sub(1))]
+    TokenOutOfRange {
+        /// The token id.
+        token: u32,
+        /// The size of the vocabulary.
+        vocab_size: usize,
+    },
+    /// A weight is NaN or infinite, or too large for f32.
+    #[error("{}: tensor {tensor} has {value} at element {index}: every weight must be finite in f32", path.display())]
+    NonFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// The flat index of the element in row-major order.
+        index: usize,
+        /// The value found there.
+        value: f64,
+    },
+    /// Training has left the numbers that floating point can hold.
+    #[error("step {step}: {what}: training stopped before the step was made; try a smaller learning rate, or --clip")]
+    NotFinite {
+        /// The step that was to be made, from 1.
+        step: u64,
+        /// Which number is not finite.
+        what: String,
+    },
+    /// Well-formed, but something this program does not do.
+    #[error("{}: {what} is not supported; supported: {supported}", location(path.as_deref(), "configuration"))]
+    Unsupported {
+        /// The file, where it came from one.
+        path: Option<PathBuf>,
+        /// The key and value, or the format.
+        what: String,
+        /// What may stand in its place.
+        supported: String,
+    },
+}
+
+fn location(path: Option<&Path>, otherwise: &str) -> String {
+    path.map_or_else(|| otherwise.to_owned(), |path| path.display().to_string())
+}
+
+impl Error {
+    /// An [`Error::Io`] about `path`, for `map_err`.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io { path, source }
+    }
+
+    /// An [`Error::Json`] about `path` at the parser's own line, for `map_err`.
+    pub fn json(path: impl Into<PathBuf>) -> impl FnOnce(serde_json::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Json { path, line: source.line(), source }
+    }
+
+    /// An [`Error::BadFile`] about `path`.
+    pub fn bad_file(path: impl Into<PathBuf>, reason: impl Into<String>) -> Error {
+        Error::BadFile { path: path.into(), reason: reason.into() }
+    }
+
+    /// An [`Error::BadConfig`] with no file yet; [`Error::at`] adds it.
+    pub fn bad_config(reason: impl Into<String>) -> Error {
+        Error::BadConfig { path: None, reason: reason.into() }
+    }
+
+    /// An [`Error::Tokenizer`] with no file yet; [`Error::at`] adds it.
+    pub fn tokenizer(reason: impl Into<String>) -> Error {
+        Error::Tokenizer { path: None, reason: reason.into() }
+    }
+
+    /// The same error, naming `file` where it can name one and does not yet.
+    #[must_use]
+    pub fn at(mut self, file: &Path) -> Error {
+        if let Error::BadConfig { path, .. } | Error::Tokenizer { path, .. } | Error::Unsupported { path, .. } = &mut self {
+            path.get_or_insert_with(|| file.to_owned());
+        }
+        self
+    }
+}

@@ -1,0 +1,187 @@
+//! Generation: one token after another from a decoder, with a key-value cache.
+
+use crate::decoder::{Decoder, Packed, packed_checks};
+use crate::error::{Error, Result};
+use engine::{Backend, Generator, no_grad};
+
+/// How the next token is chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// Logits are divided by this; 0 takes the most likely token.
+    pub temperature: f64,
+    /// Only the k most likely tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Only the most likely tokens that together reach this probability, in (0, 1]; 1 keeps all.
+    pub top_p: f64,
+}
+
+impl Sampling {
+    /// Always the most likely token.
+    pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0 };
+    /// The decoder's own distribution.
+    pub const PLAIN: Self = Self { temperature: 1.0, top_k: 0, top_p: 1.0 };
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            return Err(Error::bad_config(format!("temperature {} must be at least 0", self.temperature)));
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return Err(Error::bad_config(format!("top-p {} must be above 0 and at most 1", self.top_p)));
+        }
+        Ok(())
+    }
+
+    /// The next token from a row of logits; ties go to the lower token.
+    pub fn choose(&self, logits: &[f64], generator: &mut Generator) -> u32 {
+        if self.temperature == 0.0 {
+            return argmax(logits);
+        }
+        let candidates = self.candidates(logits);
+        let total: f64 = candidates.iter().map(|c| c.1).sum();
+        let mut left = generator.uniform() * total;
+        for &(token, weight) in &candidates {
+            left -= weight;
+            if left < 0.0 {
+                return token;
+            }
+        }
+        candidates.last().map_or(0, |c| c.0)
+    }
+
+    /// The tokens that may be chosen with weights in proportion to their probabilities, most likely first where any are cut.
+    fn candidates(&self, logits: &[f64]) -> Vec<(u32, f64)> {
+        let top = logits[argmax(logits) as usize];
+        let mut candidates: Vec<(u32, f64)> =
+            logits.iter().enumerate().map(|(token, z)| (token as u32, ((z - top) / self.temperature).exp())).collect();
+        if self.top_k == 0 && self.top_p >= 1.0 {
+            return candidates;
+        }
+        candidates.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        if self.top_k > 0 {
+            candidates.truncate(self.top_k);
+        }
+        let limit = self.top_p * candidates.iter().map(|c| c.1).sum::<f64>();
+        let mut reached = 0.0;
+        let kept = candidates.iter().take_while(|c| {
+            let wanted = reached < limit;
+            reached += c.1;
+            wanted
+        });
+        let kept = kept.count().max(1);
+        candidates.truncate(kept);
+        candidates
+    }
+}
+
+fn argmax(values: &[f64]) -> u32 {
+    let mut best = 0;
+    for (i, &value) in values.iter().enumerate() {
+        if value > values[best] {
+            best = i;
+        }
+    }
+    best as u32
+}
+
+/// What ends a sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits<'a> {
+    /// At most this many new tokens.
+    pub max_tokens: usize,
+    /// Tokens that end a sequence; they are part of the result.
+    pub stop: &'a [u32],
+}
+
+/// Generates after several prompts at once: the new tokens of each. Sequence i draws from its own stream of the generator, so its tokens do not
+/// depend on the others. `seen` is told every new token with the index of its sequence, as it comes, and stops that sequence by returning false.
+///
+/// # Errors
+/// [`Error::BadConfig`] for an empty prompt, bad settings or more tokens than learned positions; [`Error::TokenOutOfRange`].
+pub fn generate<B: Backend>(
+    decoder: &Decoder<B>,
+    prompts: &[Vec<u32>],
+    sampling: &Sampling,
+    limits: Limits<'_>,
+    generator: &Generator,
+    mut seen: impl FnMut(usize, u32) -> bool,
+) -> Result<Vec<Vec<u32>>> {
+    sampling.validate()?;
+    check_prompts(decoder, prompts, limits.max_tokens)?;
+    let mut generators: Vec<Generator> = (0..prompts.len()).map(|i| generator.stream(i as u64)).collect();
+    let mut outputs = vec![Vec::new(); prompts.len()];
+    let mut cache = decoder.cache(prompts.len());
+    let mut active: Vec<usize> = (0..prompts.len()).collect();
+    let mut next: Vec<Vec<u32>> = prompts.to_vec();
+    for _ in 0..limits.max_tokens {
+        if active.is_empty() {
+            break;
+        }
+        let logits = no_grad(|| last_logits(decoder, &next, &mut cache));
+        let mut kept = Vec::new();
+        for (row, &sequence) in active.iter().enumerate() {
+            let token = sampling.choose(&logits[row], &mut generators[sequence]);
+            outputs[sequence].push(token);
+            if seen(sequence, token) && !limits.stop.contains(&token) {
+                kept.push(row);
+            }
+        }
+        next = kept.iter().map(|&row| outputs[active[row]].last().copied().into_iter().collect()).collect();
+        cache.select(&kept);
+        active = kept.into_iter().map(|row| active[row]).collect();
+    }
+    Ok(outputs)
+}
+
+fn check_prompts<B: Backend>(decoder: &Decoder<B>, prompts: &[Vec<u32>], max_tokens: usize) -> Result<()> {
+    for prompt in prompts {
+        if prompt.is_empty() {
+            return Err(Error::bad_config("a prompt has no tokens: give a text, or a model whose tokenizer has a BOS token"));
+        }
+        packed_checks::check_tokens(prompt, decoder.config())?;
+        packed_checks::check_length(prompt.len() + max_tokens.saturating_sub(1), decoder.config())?;
+    }
+    Ok(())
+}
+
+/// Logits after the last of each sequence's new tokens.
+fn last_logits<B: Backend>(decoder: &Decoder<B>, new: &[Vec<u32>], cache: &mut crate::decoder::Cache<B>) -> Vec<Vec<f64>> {
+    let batch = Packed::new(new.iter().map(Vec::as_slice));
+    let hidden = decoder.hidden_cached(&batch, cache);
+    let last = (0..new.len()).map(|s| batch.segments().queries(s).end as u32 - 1).collect();
+    let logits = hidden.embedding(&last).linear(decoder.head_weight(), None).to_f64();
+    logits.chunks_exact(decoder.config().vocab_size).map(<[f64]>::to_vec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn top_k_and_top_p_keep_the_most_likely() {
+        let logits = [0.0, 3.0, 1.0, 2.0];
+        let tokens = |sampling: Sampling| sampling.candidates(&logits).into_iter().map(|c| c.0).collect::<Vec<_>>();
+        assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 2, top_p: 1.0 }), [1, 3]);
+        // p = .644, .237, .087, .032
+        assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 0, top_p: 0.6 }), [1]);
+        assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 0, top_p: 0.7 }), [1, 3]);
+        assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 0, top_p: 1e-9 }), [1], "one is always left");
+    }
+
+    #[test]
+    fn samples_have_the_frequencies_of_the_softmax() {
+        let logits = [0.0, 1.0, -1.0];
+        let total: f64 = logits.iter().map(|z: &f64| z.exp()).sum();
+        let mut generator = Generator::new(5);
+        let (n, mut counts) = (20_000, [0usize; 3]);
+        (0..n).for_each(|_| counts[Sampling::PLAIN.choose(&logits, &mut generator) as usize] += 1);
+        for (count, z) in counts.into_iter().zip(logits) {
+            let p = z.exp() / total;
+            let deviation = (n as f64 * p * (1.0 - p)).sqrt();
+            assert!((count as f64 - n as f64 * p).abs() < 5.0 * deviation, "{count} of {n} for p = {p}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A model as Hugging Face lays it out: `config.json`, `model.safetensors` and, where it has one, `tokenizer.json`.
+
+use crate::atomic::make_folder;
+use crate::config::{Config, huggingface};
+use crate::error::{Error, Result};
+use crate::safetensors_file::{self, NamedTensors, SINGLE_FILE};
+use crate::tokenizer::Tokenizer;
+use std::path::Path;
+
+/// Everything a model's folder holds.
+#[derive(Debug, Clone)]
+pub struct ModelFolder {
+    /// What the decoder computes.
+    pub config: Config,
+    /// The weights, under the file's own names and in its own layout (GPT-2's matrices are `[in, out]`).
+    pub tensors: NamedTensors,
+    /// The folder's tokenizer, or the byte tokenizer; without the BOS and EOS that the model's vocabulary does not have.
+    pub tokenizer: Tokenizer,
+}
+
+impl ModelFolder {
+    /// Reads a folder. Whether the tensors are those that the configuration asks for is for the decoder to say.
+    ///
+    /// # Errors
+    /// [`Error::Io`] naming the file that is missing, and whatever [`Config::read`], [`Tokenizer::from_folder`] and
+    /// [`safetensors_file::read_folder`] refuse.
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.is_file() {
+            let reason = "a model is a folder with config.json and model.safetensors, this is a file; \
+                          `slpo convert` makes such a folder from other formats";
+            return Err(Error::bad_file(path, reason));
+        }
+        let config = Config::read(&path.join(huggingface::FILE))?;
+        let tokenizer = Tokenizer::from_folder(path)?.for_vocabulary(config.vocab_size);
+        let tensors = safetensors_file::read_folder(path)?;
+        Ok(Self { config, tensors, tokenizer })
+    }
+
+    /// Writes a folder, making it where it is missing. Each file is replaced in one step, the weights last.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::NonFinite`] where a weight is NaN or infinite.
+    pub fn save(path: &Path, config: &Config, tensors: &NamedTensors, tokenizer: &Tokenizer) -> Result<()> {
+        tokenizer.save(path)?;
+        Self::save_without_tokenizer(path, config, tensors)
+    }
+
+    /// Writes a folder for a model whose tokenizer is not known.
+    ///
+    /// # Errors
+    /// As [`ModelFolder::save`].
+    pub fn save_without_tokenizer(path: &Path, config: &Config, tensors: &NamedTensors) -> Result<()> {
+        make_folder(path)?;
+        config.write(&path.join(huggingface::FILE))?;
+        safetensors_file::write(&path.join(SINGLE_FILE), tensors)
+    }
+}
+
+impl Config {
+    /// This configuration with the BOS and EOS of `tokenizer`, for a model that is to be trained with it.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] where the tokenizer has more tokens than `vocab_size`.
+    pub fn for_tokenizer(mut self, tokenizer: &Tokenizer) -> Result<Self> {
+        if tokenizer.vocab_size() > self.vocab_size {
+            return Err(Error::bad_config(format!(
+                "vocab_size {} is too small for a tokenizer of {} tokens",
+                self.vocab_size,
+                tokenizer.vocab_size()
+            )));
+        }
+        self.bos = tokenizer.bos();
+        self.eos = tokenizer.eos().into_iter().collect();
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_data::shared;
+
+    const FOLDERS: [&str; 10] = [
+        "tiny-random/gpt2",
+        "tiny-random/gptneox-parallel-partial-rotary",
+        "tiny-random/llama-gqa-untied",
+        "tiny-random/llama3-rope-scaling",
+        "tiny-random/mistral-sliding-window",
+        "tiny-random/qwen2-qkv-bias",
+        "tiny-random/qwen3-qk-norm",
+        "stories260k/hf",
+        "glassllm-en/hf",
+        "gpt-nano-sort/hf",
+    ];
+
+    #[test]
+    fn every_real_model_is_the_same_after_being_saved_and_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in FOLDERS {
+            let Some(path) = shared(&format!("data/{name}")) else { return };
+            let model = ModelFolder::open(&path).unwrap();
+            let copy = folder.path().join(name);
+            ModelFolder::save(&copy, &model.config, &model.tensors, &model.tokenizer).unwrap();
+            let again = ModelFolder::open(&copy).unwrap();
+            assert_eq!(again.config, model.config, "{name}");
+            assert_eq!(again.tokenizer.is_bytes(), model.tokenizer.is_bytes());
+            assert_eq!(again.tokenizer.bos(), model.tokenizer.bos());
+            // Written sorted by name.
+            let mut tensors = model.tensors;
+            tensors.sort_keys();
+            assert_eq!(again.tensors, tensors, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |path: &Path| ModelFolder::open(path).unwrap_err().to_string();
+        assert!(message(folder.path()).contains("config.json"));
+        let config = Config::preset("nano").unwrap();
+        config.write(&folder.path().join("config.json")).unwrap();
+        assert!(message(folder.path()).contains("model.safetensors"));
+        assert!(message(&folder.path().join("config.json")).contains("a model is a folder"));
+    }
+
+    #[test]
+    fn a_model_takes_the_tokens_of_a_tokenizer_that_fits() {
+        let config = Config::preset("nano").unwrap().for_tokenizer(&Tokenizer::bytes()).unwrap();
+        assert_eq!((config.bos, config.eos.as_slice()), (Some(256), &[257][..]));
+        let small = Config { vocab_size: 98, ..Config::preset("nano").unwrap() };
+        let message = small.for_tokenizer(&Tokenizer::bytes()).unwrap_err().to_string();
+        assert!(message.contains("vocab_size 98 is too small for a tokenizer of 258"), "{message}");
+    }
+}

@@ -1,0 +1,203 @@
+//! Optimisers and what goes with them: the learning-rate schedule, the global norm of a gradient and clipping by it.
+
+use crate::decoder::{Decoder, Parameter};
+use crate::error::{Error, Result};
+use engine::{AdamwStep, Backend, Gradients, Tensor};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Which rule turns a gradient into a step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "rule", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Rule {
+    /// AdamW (Loshchilov and Hutter 2019, algorithm 2).
+    Adamw {
+        /// Decay of the first moment, in [0, 1).
+        beta1: f64,
+        /// Decay of the second moment, in [0, 1).
+        beta2: f64,
+        /// Added to the root of the second moment, above 0.
+        epsilon: f64,
+        /// Decoupled weight decay λ, at least 0.
+        weight_decay: f64,
+        /// Are vectors (gains and biases) decayed too?
+        decay_vectors: bool,
+    },
+    /// θ ← θ − η·u with u ← μ·u + g.
+    Sgd {
+        /// μ, in [0, 1); 0 is plain gradient descent.
+        momentum: f64,
+    },
+}
+
+impl Rule {
+    /// AdamW with the default β₁, β₂ and ε and this decay of matrices.
+    pub fn adamw(weight_decay: f64) -> Self {
+        Self::Adamw { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay, decay_vectors: false }
+    }
+}
+
+impl Default for Rule {
+    /// AdamW with β₁ = 0.9, β₂ = 0.95, ε = 1e-8 and λ = 0.1 on matrices.
+    fn default() -> Self {
+        Self::adamw(0.1)
+    }
+}
+
+/// A linear warm-up to the peak, then half a cosine down to a final fraction of it (Loshchilov and Hutter 2017, eq. 5).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// η at the peak.
+    pub learning_rate: f64,
+    /// Steps of the warm-up: step s of them has η·s/warmup.
+    pub warmup: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// η at the last step as a fraction of the peak, in [0, 1].
+    pub final_fraction: f64,
+}
+
+impl Schedule {
+    /// η of step `step`, counted from 1.
+    pub fn at(&self, step: u64) -> f64 {
+        if step <= self.warmup {
+            return self.learning_rate * step as f64 / self.warmup as f64;
+        }
+        let span = self.steps.saturating_sub(self.warmup).max(1) as f64;
+        let progress = ((step - self.warmup) as f64 / span).min(1.0);
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        self.learning_rate * (self.final_fraction + (1.0 - self.final_fraction) * cosine)
+    }
+}
+
+/// Moments of one parameter: (m, v) of AdamW, (u, unused) of SGD.
+struct Moments<B: Backend>([B::Array; 2]);
+
+/// An optimiser with its state.
+pub struct Optimizer<B: Backend> {
+    rule: Rule,
+    step: u64,
+    moments: BTreeMap<String, Moments<B>>,
+}
+
+/// The norm of a gradient over all parameters.
+pub struct GradientNorm {
+    /// √Σ g², of the gradient as given, times the scale.
+    pub norm: f64,
+    /// The first parameter whose gradient is not finite.
+    pub not_finite: Option<String>,
+}
+
+/// The global norm of scale·gradients.
+pub fn gradient_norm<B: Backend>(decoder: &Decoder<B>, gradients: &Gradients<B>, scale: f64) -> GradientNorm {
+    let (mut total, mut not_finite) = (0.0, None);
+    for parameter in decoder.parameters() {
+        let squares = gradients.array(&parameter.tensor).map_or(0.0, |g| decoder.backend().sum_of_squares(g));
+        if !squares.is_finite() && not_finite.is_none() {
+            not_finite = Some(parameter.name.clone());
+        }
+        total += squares;
+    }
+    GradientNorm { norm: total.sqrt() * scale, not_finite }
+}
+
+/// The factor that brings a norm down to `limit`, at most 1.
+pub fn clip_factor(norm: f64, limit: f64) -> f64 {
+    if norm > limit { limit / norm } else { 1.0 }
+}
+
+impl<B: Backend> Optimizer<B> {
+    /// An optimiser that has made no step.
+    pub fn new(rule: Rule) -> Self {
+        Self { rule, step: 0, moments: BTreeMap::new() }
+    }
+
+    /// How many steps it has made.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// Moves every parameter that has a gradient: one step with η = `learning_rate` along `scale`·gradient.
+    pub fn step(&mut self, decoder: &mut Decoder<B>, mut gradients: Gradients<B>, scale: f64, learning_rate: f64) {
+        self.step += 1;
+        let backend = decoder.backend().clone();
+        for parameter in decoder.parameters_mut() {
+            let Some(gradient) = gradients.take(&parameter.tensor) else { continue };
+            let zeros = || std::array::from_fn(|_| backend.full(0.0, parameter.tensor.shape()));
+            let moments = self.moments.entry(parameter.name.clone()).or_insert_with(|| Moments(zeros()));
+            match self.rule {
+                Rule::Adamw { beta1, beta2, epsilon, weight_decay, decay_vectors } => {
+                    let weight_decay = if decay_vectors || parameter.tensor.rank() > 1 { weight_decay } else { 0.0 };
+                    let step = self.step;
+                    let step = AdamwStep { learning_rate, beta1, beta2, epsilon, weight_decay, step, gradient_scale: scale };
+                    let [m, v] = &mut moments.0;
+                    parameter.update(|theta| backend.adamw(theta, m, v, &gradient, &step));
+                }
+                Rule::Sgd { momentum } => descend(&backend, parameter, &mut moments.0[0], &gradient, [scale, momentum, learning_rate]),
+            }
+        }
+    }
+
+    /// The moments by name, for a checkpoint: `m.NAME` and `v.NAME`.
+    pub fn state(&self, backend: &B) -> Vec<(String, Tensor<B>)> {
+        let entry = |prefix: &str, name: &str, array: &B::Array| (format!("{prefix}.{name}"), Tensor::from_array(backend, array.clone()));
+        self.moments.iter().flat_map(|(name, Moments([m, v]))| [entry("m", name, m), entry("v", name, v)]).collect()
+    }
+
+    /// Takes the moments of [`Optimizer::state`] and the number of steps back from a checkpoint. `find` gives a named tensor of a shape.
+    ///
+    /// # Errors
+    /// Those of `find`.
+    pub fn restore(
+        &mut self,
+        decoder: &Decoder<B>,
+        step: u64,
+        mut find: impl FnMut(&str, &[usize]) -> Result<Vec<f64>, Error>,
+    ) -> Result<()> {
+        let backend = decoder.backend();
+        for parameter in decoder.parameters() {
+            let mut part = |prefix: &str| -> Result<B::Array> {
+                let data = find(&format!("{prefix}.{}", parameter.name), parameter.tensor.shape())?;
+                Ok(Tensor::constant(backend, &data, parameter.tensor.shape()).into_array())
+            };
+            self.moments.insert(parameter.name.clone(), Moments([part("m")?, part("v")?]));
+        }
+        self.step = step;
+        Ok(())
+    }
+}
+
+/// One step of gradient descent with momentum.
+fn descend<B: Backend>(
+    backend: &B,
+    parameter: &mut Parameter<B>,
+    velocity: &mut B::Array,
+    gradient: &B::Array,
+    [scale, momentum, learning_rate]: [f64; 3],
+) {
+    let decayed = backend.scale(velocity, momentum);
+    *velocity = backend.accumulate(decayed, &backend.scale(gradient, scale));
+    parameter.update(|theta| *theta = backend.zip(engine::backend::Sub, theta, &backend.scale(velocity, learning_rate)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schedule_warms_up_peaks_and_ends_at_its_final_fraction() {
+        let schedule = Schedule { learning_rate: 2.0, warmup: 10, steps: 110, final_fraction: 0.1 };
+        assert_eq!(schedule.at(5), 1.0);
+        assert_eq!(schedule.at(10), 2.0);
+        assert!((schedule.at(60) - 1.1).abs() < 1e-12, "half way down");
+        assert!((schedule.at(110) - 0.2).abs() < 1e-12);
+        assert!((schedule.at(500) - 0.2).abs() < 1e-12, "and it stays there");
+    }
+
+    #[test]
+    fn clipping_only_shortens() {
+        assert_eq!(clip_factor(0.5, 1.0), 1.0);
+        assert_eq!(clip_factor(4.0, 1.0), 0.25);
+    }
+}

@@ -1,0 +1,111 @@
+//! Preference pairs through a decoder: log-probabilities of chosen and rejected completions, and whatever else a loss may ask for.
+
+use crate::batch::Batch;
+use crate::data::PreferencePair;
+use crate::decoder::{Decoder, ForwardOptions};
+use crate::error::Result;
+use engine::backend::Indices;
+use engine::{Backend, Tensor, no_grad};
+use std::sync::OnceLock;
+
+/// Pairs packed into one batch: the chosen sequences first, then the rejected ones in the same order.
+#[derive(Clone, Debug)]
+pub struct PairBatch {
+    batch: Batch,
+    /// Tokens of the chosen and of the rejected completion of each pair.
+    lengths: Vec<(usize, usize)>,
+}
+
+impl PairBatch {
+    /// Packs pairs.
+    pub fn new<'a>(pairs: impl IntoIterator<Item = &'a PreferencePair> + Clone) -> Self {
+        let chosen = pairs.clone().into_iter().map(|pair| &pair.chosen);
+        let rejected = pairs.clone().into_iter().map(|pair| &pair.rejected);
+        let lengths = pairs.into_iter().map(|pair| (pair.chosen.completion().len(), pair.rejected.completion().len())).collect();
+        Self { batch: Batch::of_sequences(chosen.chain(rejected)), lengths }
+    }
+
+    /// The number of pairs.
+    pub fn pairs(&self) -> usize {
+        self.lengths.len()
+    }
+    /// Tokens of the chosen and of the rejected completion of each pair.
+    pub fn lengths(&self) -> &[(usize, usize)] {
+        &self.lengths
+    }
+    /// Tokens that go through the decoder.
+    pub fn token_count(&self) -> usize {
+        self.batch.inputs.tokens().len()
+    }
+    /// Tokens of all completions, in the order of the rows of [`Scored`]: every chosen completion, then every rejected one.
+    pub fn targets(&self) -> &Indices {
+        &self.batch.targets
+    }
+    /// The completion (chosen ones are numbered first) that each target belongs to.
+    pub fn groups(&self) -> &Indices {
+        &self.batch.groups
+    }
+    /// The first row of each completion, chosen ones first, and the number of rows at the end.
+    pub fn bounds(&self) -> Vec<usize> {
+        let ends = self.batch.target_lengths().into_iter().scan(0, |end, length| {
+            *end += length;
+            Some(*end)
+        });
+        std::iter::once(0).chain(ends).collect()
+    }
+}
+
+/// Pairs as one decoder sees them.
+pub struct Scored<'a, B: Backend> {
+    /// The pairs.
+    pub batch: &'a PairBatch,
+    hidden: Tensor<B>,
+    head: Tensor<B>,
+    token_log_probs: OnceLock<Tensor<B>>,
+}
+
+impl<'a, B: Backend> Scored<'a, B> {
+    /// Runs the decoder over the pairs, recording for gradients.
+    pub fn policy(batch: &'a PairBatch, decoder: &Decoder<B>, options: &ForwardOptions) -> Self {
+        let hidden = batch.batch.hidden(decoder, options);
+        Self { batch, hidden, head: decoder.head_weight().clone(), token_log_probs: OnceLock::new() }
+    }
+
+    /// Runs a decoder that stays as it is: no gradient, no dropout.
+    pub fn reference(batch: &'a PairBatch, decoder: &Decoder<B>) -> Self {
+        let scored = no_grad(|| Self::policy(batch, decoder, &ForwardOptions::default()));
+        Self { head: scored.head.detach(), ..scored }
+    }
+
+    /// The log-probability of every completion token, [M], in the order of [`PairBatch::targets`].
+    pub fn token_log_probs(&self) -> &Tensor<B> {
+        self.token_log_probs.get_or_init(|| self.hidden.linear_log_prob(&self.head, &self.batch.batch.targets))
+    }
+
+    /// ln π(y|x) of the chosen and of the rejected completions, each [pairs]: sums over completion tokens only.
+    pub fn sequence_log_probs(&self) -> (Tensor<B>, Tensor<B>) {
+        let pairs = self.batch.pairs();
+        let all = self.token_log_probs().group_sum(&self.batch.batch.groups, 2 * pairs);
+        (all.slice(0, 0, pairs), all.slice(0, pairs, 2 * pairs))
+    }
+
+    /// Logits at the given rows (completion positions), [rows, V].
+    pub fn logits(&self, rows: &Indices) -> Tensor<B> {
+        self.hidden.embedding(rows).linear(&self.head, None)
+    }
+
+    /// Logits at every completion position, [M, V].
+    pub fn all_logits(&self) -> Tensor<B> {
+        self.hidden.linear(&self.head, None)
+    }
+}
+
+/// What alignment minimises.
+pub trait Objective<B: Backend> {
+    /// The sum of the losses of a batch and their number (pairs, or positions for the losses that are means over positions), from the pairs as
+    /// the policy and as the reference see them.
+    ///
+    /// # Errors
+    /// Where the loss is not defined for these pairs.
+    fn total(&self, policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Result<(Tensor<B>, f64)>;
+}

@@ -1,0 +1,286 @@
+//! Tensors in and out of `.safetensors` files, one or several with an index.
+//!
+//! The header is checked before anything is allocated: lengths against the file's size, offsets against each other (by
+//! the `safetensors` crate), shapes against lengths. Then each tensor is read by itself, so a file is never held twice.
+
+use crate::atomic::atomic_write_with;
+use crate::error::{Error, Result};
+use indexmap::IndexMap;
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde::Deserialize;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// The file of a model whose tensors fit in one.
+pub const SINGLE_FILE: &str = "model.safetensors";
+/// The index of a model whose tensors are spread over several files.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
+
+/// A header longer than this is refused, as the reference implementation does.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// A model's tensors by name, in the order of the file.
+pub type NamedTensors = IndexMap<String, NamedTensor>;
+
+/// One tensor of a model, widened or rounded to f32.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedTensor {
+    /// The extent of each axis, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The elements in row-major order.
+    pub data: Vec<f32>,
+    /// The type in which the file held the elements.
+    pub dtype: Dtype,
+}
+
+impl NamedTensor {
+    /// A tensor that was made here, in f32.
+    ///
+    /// # Panics
+    /// Where `data` does not have as many elements as `shape` says.
+    #[track_caller]
+    pub fn new(shape: Vec<usize>, data: Vec<f32>) -> Self {
+        let elements: usize = shape.iter().product();
+        assert_eq!(elements, data.len(), "NamedTensor: shape {shape:?} does not hold {} elements", data.len());
+        Self { shape, data, dtype: Dtype::F32 }
+    }
+}
+
+/// One tensor exactly as the file holds it, of any type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawTensor {
+    /// The extent of each axis, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The type of the elements.
+    pub dtype: Dtype,
+    /// The elements in row-major order, little-endian.
+    pub bytes: Vec<u8>,
+}
+
+impl RawTensor {
+    /// The elements as f64, exactly. `None` unless the type is F64, F32, F16 or BF16.
+    pub fn to_f64(&self) -> Option<Vec<f64>> {
+        match self.dtype {
+            Dtype::F64 => Some(elements(&self.bytes, f64::from_le_bytes)),
+            Dtype::F32 => Some(elements(&self.bytes, |b| f64::from(f32::from_le_bytes(b)))),
+            Dtype::F16 => Some(elements(&self.bytes, |b| f64::from(f16_to_f32(u16::from_le_bytes(b))))),
+            Dtype::BF16 => Some(elements(&self.bytes, |b| f64::from(bf16_to_f32(u16::from_le_bytes(b))))),
+            _ => None,
+        }
+    }
+
+    /// The elements as f32; only F64 is rounded. `None` unless the type is F64, F32, F16 or BF16.
+    pub fn to_f32(&self) -> Option<Vec<f32>> {
+        match self.dtype {
+            Dtype::F64 => Some(elements(&self.bytes, |b| f64::from_le_bytes(b) as f32)),
+            Dtype::F32 => Some(elements(&self.bytes, f32::from_le_bytes)),
+            Dtype::F16 => Some(elements(&self.bytes, |b| f16_to_f32(u16::from_le_bytes(b)))),
+            Dtype::BF16 => Some(elements(&self.bytes, |b| bf16_to_f32(u16::from_le_bytes(b)))),
+            _ => None,
+        }
+    }
+
+    /// The elements as i64. `None` unless the type is a signed integer or an unsigned one of up to 32 bits.
+    pub fn to_i64(&self) -> Option<Vec<i64>> {
+        match self.dtype {
+            Dtype::I64 => Some(elements(&self.bytes, i64::from_le_bytes)),
+            Dtype::I32 => Some(elements(&self.bytes, |b| i64::from(i32::from_le_bytes(b)))),
+            Dtype::I16 => Some(elements(&self.bytes, |b| i64::from(i16::from_le_bytes(b)))),
+            Dtype::I8 => Some(elements(&self.bytes, |b| i64::from(i8::from_le_bytes(b)))),
+            Dtype::U32 => Some(elements(&self.bytes, |b| i64::from(u32::from_le_bytes(b)))),
+            Dtype::U16 => Some(elements(&self.bytes, |b| i64::from(u16::from_le_bytes(b)))),
+            Dtype::U8 => Some(elements(&self.bytes, |b| i64::from(u8::from_le_bytes(b)))),
+            _ => None,
+        }
+    }
+}
+
+fn elements<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (chunks, _) = bytes.as_chunks::<N>();
+    chunks.iter().map(|&chunk| convert(chunk)).collect()
+}
+
+/// IEEE 754 binary16 to binary32; every half is exact in f32.
+fn f16_to_f32(bits: u16) -> f32 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let exponent = i32::from(bits >> 10 & 0x1f);
+    let fraction = f32::from(bits & 0x3ff);
+    match exponent {
+        0 => sign * fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => sign * f32::INFINITY,
+        31 => f32::NAN,
+        _ => sign * (1024.0 + fraction) * 2f32.powi(exponent - 25),
+    }
+}
+
+/// A bfloat16 is the upper half of an f32.
+fn bf16_to_f32(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
+/// Reads the weights of one file: every tensor of type F64, F32, F16 or BF16, in the file's order. Tensors of other types
+/// are buffers (GPT-2's causal masks, position ids), not weights, and are left out.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::BadFile`] where the header is inconsistent or the file truncated, [`Error::NonFinite`].
+pub fn read(path: &Path) -> Result<NamedTensors> {
+    let mut tensors = NamedTensors::new();
+    visit(path, |name, raw| {
+        if let Some(data) = raw.to_f32() {
+            check_finite(path, &name, &raw, &data)?;
+            let (shape, dtype) = (raw.shape, raw.dtype);
+            tensors.insert(name, NamedTensor { shape, data, dtype });
+        }
+        Ok(())
+    })?;
+    Ok(tensors)
+}
+
+/// Reads every tensor of one file as it is, of any type, finite or not.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::BadFile`] where the header is inconsistent or the file truncated.
+pub fn read_raw(path: &Path) -> Result<IndexMap<String, RawTensor>> {
+    let mut tensors = IndexMap::new();
+    visit(path, |name, raw| {
+        tensors.insert(name, raw);
+        Ok(())
+    })?;
+    Ok(tensors)
+}
+
+/// Reads the weights of a model's folder: `model.safetensors`, or all the files that `model.safetensors.index.json` names.
+///
+/// # Errors
+/// As [`read`]; [`Error::BadFile`] where an index names a file outside the folder or a tensor that is not where it says.
+pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
+    let index = folder.join(INDEX_FILE);
+    if folder.join(SINGLE_FILE).exists() || !index.exists() {
+        return read(&folder.join(SINGLE_FILE));
+    }
+    let mut tensors = NamedTensors::new();
+    for (shard, names) in shards(&index)? {
+        let part = read(&folder.join(&shard))?;
+        if let Some(missing) = names.iter().find(|name| !part.contains_key(*name)) {
+            let reason = format!("tensor {missing} is said to be in {shard}, but is not");
+            return Err(Error::bad_file(index, reason));
+        }
+        tensors.extend(part);
+    }
+    Ok(tensors)
+}
+
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// The names of the tensors in each file of a sharded model, files in the order of their names.
+fn shards(index: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+    let text = std::fs::read_to_string(index).map_err(Error::io(index))?;
+    let parsed: ShardIndex = serde_json::from_str(&text).map_err(Error::json(index))?;
+    let mut shards = BTreeMap::<String, Vec<String>>::new();
+    for (tensor, shard) in parsed.weight_map {
+        if Path::new(&shard).file_name() != Some(shard.as_ref()) {
+            let reason = format!("{shard:?} must be the name of a file in the same folder");
+            return Err(Error::bad_file(index, reason));
+        }
+        shards.entry(shard).or_default().push(tensor);
+    }
+    Ok(shards)
+}
+
+fn check_finite(path: &Path, name: &str, raw: &RawTensor, data: &[f32]) -> Result<()> {
+    let Some(index) = data.iter().position(|value| !value.is_finite()) else {
+        return Ok(());
+    };
+    let value = raw.to_f64().map_or(f64::NAN, |exact| exact[index]);
+    Err(Error::NonFinite { path: path.to_owned(), tensor: name.to_owned(), index, value })
+}
+
+/// Calls `found` with each tensor in turn, in the order of the file.
+fn visit(path: &Path, mut found: impl FnMut(String, RawTensor) -> Result<()>) -> Result<()> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let (data_start, metadata) = read_header(path, &mut file)?;
+    for name in metadata.offset_keys() {
+        let Some(info) = metadata.info(&name) else {
+            continue;
+        };
+        let (start, end) = info.data_offsets;
+        let mut bytes = vec![0; end - start];
+        file.seek(SeekFrom::Start(data_start + start as u64)).and_then(|_| file.read_exact(&mut bytes)).map_err(Error::io(path))?;
+        let (shape, dtype) = (info.shape.clone(), info.dtype);
+        found(name, RawTensor { shape, dtype, bytes })?;
+    }
+    Ok(())
+}
+
+/// Where the data starts, and a header whose offsets, shapes and lengths agree with each other and with the file's size.
+fn read_header(path: &Path, file: &mut File) -> Result<(u64, Metadata)> {
+    let file_bytes = file.metadata().map_err(Error::io(path))?.len();
+    let mut length = [0; 8];
+    if file_bytes < 8 {
+        let reason = format!("{file_bytes} bytes are too few for a safetensors file");
+        return Err(Error::bad_file(path, reason));
+    }
+    file.read_exact(&mut length).map_err(Error::io(path))?;
+    let header_bytes = u64::from_le_bytes(length);
+    if header_bytes > MAX_HEADER_BYTES || header_bytes > file_bytes - 8 {
+        let reason =
+            format!("not a safetensors file, or truncated: it announces a header of {header_bytes} bytes, the file has {file_bytes}");
+        return Err(Error::bad_file(path, reason));
+    }
+    let mut header = vec![0; header_bytes as usize];
+    file.read_exact(&mut header).map_err(Error::io(path))?;
+    let metadata: Metadata =
+        serde_json::from_slice(&header).map_err(|error| Error::bad_file(path, format!("bad safetensors header: {error}")))?;
+    let expected = (metadata.data_len() as u64).saturating_add(8 + header_bytes);
+    if expected != file_bytes {
+        let reason = format!("the header describes a file of {expected} bytes, this one has {file_bytes}: truncated or damaged");
+        return Err(Error::bad_file(path, reason));
+    }
+    Ok((8 + header_bytes, metadata))
+}
+
+/// Writes `tensors` in f32, sorted by name, in one step, with the metadata that `transformers` asks for.
+///
+/// # Errors
+/// [`Error::Io`] where the file cannot be written, and [`Error::NonFinite`] where a weight is NaN or infinite: the old file
+/// is then untouched.
+pub fn write(path: &Path, tensors: &NamedTensors) -> Result<()> {
+    let mut sorted: Vec<_> = tensors.iter().collect();
+    sorted.sort_by_key(|(name, _)| *name);
+    for (name, tensor) in &sorted {
+        if let Some(index) = tensor.data.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NonFinite { path: path.to_owned(), tensor: (*name).clone(), index, value: f64::from(tensor.data[index]) });
+        }
+    }
+    let header = header(path, &sorted)?;
+    atomic_write_with(path, |writer| {
+        writer.write_all(&(header.len() as u64).to_le_bytes())?;
+        writer.write_all(&header)?;
+        let mut values = sorted.iter().flat_map(|(_, tensor)| &tensor.data);
+        values.try_for_each(|value| writer.write_all(&value.to_le_bytes()))
+    })
+}
+
+fn header(path: &Path, sorted: &[(&String, &NamedTensor)]) -> Result<Vec<u8>> {
+    let mut offset = 0;
+    let infos = sorted.iter().map(|(name, tensor)| {
+        let start = offset;
+        offset += tensor.data.len() * size_of::<f32>();
+        let info = TensorInfo { dtype: Dtype::F32, shape: tensor.shape.clone(), data_offsets: (start, offset) };
+        ((*name).clone(), info)
+    });
+    let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let metadata =
+        Metadata::new(Some(about), infos.collect()).map_err(|error| Error::bad_file(path, format!("cannot be written: {error}")))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(Error::json(PathBuf::from(path)))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+//! Parts of a `tokenizer.json` that several tokenizers share.
+
+use serde_json::{Value, json};
+
+/// An entry of `added_tokens` for a special token.
+pub fn added_token(name: &str, id: u32) -> Value {
+    json!({
+        "id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": true,
+    })
+}
+
+/// The post-processor that puts one token before every text.
+pub fn leading_token_template(name: &str, id: u32) -> Value {
+    let special = json!({"SpecialToken": {"id": name, "type_id": 0}});
+    json!({
+        "type": "TemplateProcessing",
+        "single": [special, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [
+            special, {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": name, "type_id": 1}}, {"Sequence": {"id": "B", "type_id": 1}},
+        ],
+        "special_tokens": {name: {"id": name, "ids": [id], "tokens": [name]}},
+    })
+}

@@ -1,0 +1,122 @@
+//! The tokenizer's files in a model's folder, as Hugging Face lays them out.
+
+use super::{Tokenizer, gpt2_files, read_text};
+use crate::atomic::{atomic_write, make_folder};
+use crate::error::{Error, Result};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// The tokenizer itself.
+pub const FILE: &str = "tokenizer.json";
+/// Which tokens are BOS and EOS, among other settings.
+pub const SETTINGS_FILE: &str = "tokenizer_config.json";
+
+/// Names that end a text, the likeliest first, for folders that do not say.
+pub(super) const USUAL_EOS: [&str; 6] = ["</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<|eos|>", "[SEP]"];
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json` of any name; a folder is read as [`Tokenizer::from_folder`] does. Where the file is called
+    /// `tokenizer.json`, the settings beside it count too.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Json`] for the settings, [`Error::Tokenizer`].
+    pub fn from_file(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return Self::from_folder(path);
+        }
+        let tokenizer = Self::from_json(read_text(path)?).map_err(|error| error.at(path))?;
+        match path.parent() {
+            Some(folder) if path.file_name() == Some(FILE.as_ref()) => tokenizer.with_settings(folder),
+            _ => Ok(tokenizer),
+        }
+    }
+
+    /// Reads the tokenizer of a model's folder: `tokenizer.json`, else GPT-2's `vocab.json` and `merges.txt` (or
+    /// `encoder.json` and `vocab.bpe`), else the byte tokenizer.
+    ///
+    /// BOS is what `tokenizer_config.json` names if its `add_bos_token` is true, none if that is false, and otherwise what
+    /// the tokenizer's own post-processor adds: as in transformers. EOS is what `tokenizer_config.json`,
+    /// `special_tokens_map.json` or `config.json` names, in this order, else the token with a usual name.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Json`], [`Error::Tokenizer`].
+    pub fn from_folder(folder: &Path) -> Result<Self> {
+        let file = folder.join(FILE);
+        if file.exists() {
+            return Self::from_file(&file);
+        }
+        match gpt2_files::in_folder(folder) {
+            Some((vocab, merges)) => gpt2_files::read(&vocab, &merges)?.with_settings(folder),
+            None => Ok(Self::bytes()),
+        }
+    }
+
+    /// Writes `tokenizer.json` and `tokenizer_config.json` into `folder`, so that [`Tokenizer::from_folder`] restores it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        make_folder(folder)?;
+        atomic_write(&folder.join(FILE), self.json().as_bytes())?;
+        let settings = self.settings.clone().unwrap_or_else(|| self.own_settings());
+        let text = format!("{:#}\n", Value::Object(settings));
+        atomic_write(&folder.join(SETTINGS_FILE), text.as_bytes())
+    }
+
+    fn own_settings(&self) -> Map<String, Value> {
+        let name = |id: Option<u32>| id.and_then(|id| self.name(id));
+        let pairs = [
+            ("tokenizer_class", json!("PreTrainedTokenizerFast")),
+            ("bos_token", json!(name(self.bos))),
+            ("eos_token", json!(name(self.eos))),
+            ("clean_up_tokenization_spaces", json!(false)),
+        ];
+        pairs.map(|(key, value)| (key.to_owned(), value)).into_iter().collect()
+    }
+
+    fn with_settings(mut self, folder: &Path) -> Result<Self> {
+        if self.is_bytes() {
+            return Ok(self);
+        }
+        self.settings = read_object(&folder.join(SETTINGS_FILE))?;
+        let named = read_object(&folder.join("special_tokens_map.json"))?;
+        let sources = [self.settings.clone(), named];
+        let token = |key: &str| {
+            let names = sources.iter().flatten().filter_map(|map| token_name(map.get(key)?));
+            names.filter_map(|name| self.id(name)).next()
+        };
+        let eos = match token("eos_token") {
+            Some(eos) => Some(eos),
+            None => eos_of_model(folder)?.or(self.eos),
+        };
+        let adds_bos = sources[0].as_ref().and_then(|map| map.get("add_bos_token")?.as_bool());
+        let bos = match adds_bos {
+            Some(true) => token("bos_token"),
+            Some(false) => None,
+            None => self.bos,
+        };
+        (self.bos, self.eos) = (bos, eos);
+        Ok(self)
+    }
+}
+
+/// A token is written as its name, or as an object with its name in `content`.
+fn token_name(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("content")?.as_str())
+}
+
+fn eos_of_model(folder: &Path) -> Result<Option<u32>> {
+    let Some(config) = read_object(&folder.join(crate::config::huggingface::FILE))? else {
+        return Ok(None);
+    };
+    let eos = config.get("eos_token_id");
+    let first = eos.map(|ids| ids.get(0).unwrap_or(ids));
+    Ok(first.and_then(Value::as_u64).and_then(|id| id.try_into().ok()))
+}
+
+fn read_object(path: &Path) -> Result<Option<Map<String, Value>>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    serde_json::from_str(&read_text(path)?).map(Some).map_err(Error::json(path))
+}

@@ -1,0 +1,207 @@
+//! Text to token ids and back: one byte a token, or whatever a `tokenizer.json` says.
+//!
+//! Both kinds are saved as a `tokenizer.json` that Hugging Face reads to the same ids.
+
+mod bytes;
+pub(crate) mod file_parts;
+mod folder;
+pub mod gpt2_files;
+mod stream;
+
+pub use bytes::{BYTE_BOS, BYTE_EOS};
+pub use folder::{FILE, SETTINGS_FILE};
+pub use stream::StreamDecoder;
+
+use crate::error::{Error, Result};
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// A tokenizer with its BOS and EOS tokens.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    kind: Kind,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    /// The `tokenizer_config.json` that came with it, kept for [`Tokenizer::save`].
+    settings: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Bytes,
+    File {
+        inner: Box<tokenizers::Tokenizer>,
+        /// The text of the `tokenizer.json`, kept so that saving changes nothing.
+        json: String,
+        vocab_size: usize,
+    },
+}
+
+impl Tokenizer {
+    /// The byte tokenizer: byte b is token b, [`BYTE_BOS`] starts a text and [`BYTE_EOS`] ends it; 258 tokens.
+    pub fn bytes() -> Self {
+        Self { kind: Kind::Bytes, bos: Some(BYTE_BOS), eos: Some(BYTE_EOS), settings: None }
+    }
+
+    /// Makes the tokenizer that the text of a `tokenizer.json` describes. Its BOS is the token that its own post-processor
+    /// puts before a text (so a file that puts none has none), its EOS the added token with a name that is usual for one.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn from_json(json: String) -> Result<Self> {
+        if bytes::is_own_file(&json) {
+            return Ok(Self::bytes());
+        }
+        let refused = |error| Error::tokenizer(format!("not a usable tokenizer.json: {error}"));
+        let mut inner = tokenizers::Tokenizer::from_bytes(&json).map_err(refused)?;
+        inner.with_truncation(None).map_err(refused)?;
+        inner.with_padding(None);
+        let largest = inner.get_vocab(true).into_values().max();
+        let Some(largest) = largest else {
+            return Err(Error::tokenizer("its vocabulary is empty"));
+        };
+        let mut tokenizer = Self {
+            bos: leading_token(&inner)?,
+            eos: None,
+            kind: Kind::File { inner: Box::new(inner), json, vocab_size: largest as usize + 1 },
+            settings: None,
+        };
+        tokenizer.eos = folder::USUAL_EOS.iter().find_map(|name| tokenizer.id(name));
+        Ok(tokenizer)
+    }
+
+    /// The token ids of `text`. No BOS or EOS is added; a special token's name in the text is that token, except in the
+    /// byte tokenizer, where text is only ever bytes.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] where the vocabulary cannot express the text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        match &self.kind {
+            Kind::Bytes => Ok(text.bytes().map(u32::from).collect()),
+            Kind::File { inner, .. } => ids(inner, text, false),
+        }
+    }
+
+    /// The text of `tokens`. Special tokens and ids that the vocabulary does not have stand for no text; bytes that are
+    /// no UTF-8 become U+FFFD. Where the tokenizer writes a space before every text (SentencePiece), the first token's is
+    /// removed: to decode what follows some context, use [`Tokenizer::decode_after`] or [`Tokenizer::stream`].
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn decode(&self, tokens: &[u32]) -> Result<String> {
+        match &self.kind {
+            Kind::Bytes => {
+                let bytes: Vec<u8> = tokens.iter().filter_map(|&id| id.try_into().ok()).collect();
+                Ok(String::from_utf8_lossy(&bytes).into_owned())
+            }
+            Kind::File { inner, .. } => inner.decode(tokens, true).map_err(|error| Error::tokenizer(format!("cannot decode: {error}"))),
+        }
+    }
+
+    /// The text that `tokens` add after `context`, with the space that decoding them alone would lose.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn decode_after(&self, context: &[u32], tokens: &[u32]) -> Result<String> {
+        let mut stream = self.stream(context)?;
+        let mut text = String::new();
+        for &token in tokens {
+            text.push_str(&stream.push(token)?);
+        }
+        text.push_str(&stream.finish());
+        Ok(text)
+    }
+
+    /// A decoder that gives the text of tokens as they come, after those of `context`.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn stream(&self, context: &[u32]) -> Result<StreamDecoder<'_>> {
+        StreamDecoder::new(self, context)
+    }
+
+    /// One more than the largest token id: the smallest vocabulary a model must have.
+    pub fn vocab_size(&self) -> usize {
+        match self.kind {
+            Kind::Bytes => bytes::VOCAB_SIZE,
+            Kind::File { vocab_size, .. } => vocab_size,
+        }
+    }
+
+    /// The token to put before every text, where there is one.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The token that ends a text, where there is one.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// Whether this is the byte tokenizer.
+    pub fn is_bytes(&self) -> bool {
+        matches!(self.kind, Kind::Bytes)
+    }
+
+    /// The id of the token called `name`, special tokens included.
+    pub fn id(&self, name: &str) -> Option<u32> {
+        match &self.kind {
+            Kind::Bytes => bytes::special_id(name),
+            Kind::File { inner, .. } => inner.token_to_id(name),
+        }
+    }
+
+    /// The same tokenizer for a model of `vocab_size` tokens, without the BOS and EOS that such a model does not have.
+    #[must_use]
+    pub fn for_vocabulary(mut self, vocab_size: usize) -> Self {
+        let known = |id: &u32| (*id as usize) < vocab_size;
+        self.bos = self.bos.filter(known);
+        self.eos = self.eos.filter(known);
+        self
+    }
+
+    /// The token's name in the vocabulary.
+    fn name(&self, id: u32) -> Option<String> {
+        match &self.kind {
+            Kind::Bytes => bytes::special_name(id).map(str::to_owned),
+            Kind::File { inner, .. } => inner.id_to_token(id),
+        }
+    }
+
+    /// The text of the `tokenizer.json`.
+    fn json(&self) -> String {
+        match &self.kind {
+            Kind::Bytes => format!("{:#}\n", bytes::file()),
+            Kind::File { json, .. } => json.clone(),
+        }
+    }
+}
+
+fn ids(inner: &tokenizers::Tokenizer, text: &str, add_special: bool) -> Result<Vec<u32>> {
+    let encoding = inner.encode_fast(text, add_special).map_err(|error| Error::tokenizer(format!("cannot encode: {error}")))?;
+    Ok(encoding.get_ids().to_vec())
+}
+
+/// The one token that the post-processor puts before a text.
+fn leading_token(inner: &tokenizers::Tokenizer) -> Result<Option<u32>> {
+    // Any text that has tokens will do; a vocabulary may lack either of these.
+    for probe in ["a", "0"] {
+        let plain = ids(inner, probe, false)?;
+        let special = ids(inner, probe, true)?;
+        if let Some((&first, rest)) = special.split_first()
+            && !plain.is_empty()
+            && rest.starts_with(&plain)
+        {
+            return Ok(Some(first));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads `path`, naming it in any error.
+fn read_text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(Error::io(path))
+}
+
+#[cfg(test)]
+mod tests;

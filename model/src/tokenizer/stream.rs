@@ -1,0 +1,63 @@
+//! Decoding tokens as they come, a whole character at a time.
+//!
+//! A character may be spread over several tokens, and some decoders change a token's text by what stands before it. So each
+//! step decodes the tokens since the last output together with those that made that output, and gives what is new.
+
+use super::Tokenizer;
+use crate::error::Result;
+
+/// Gives the text of tokens as they come; never half a UTF-8 character.
+#[derive(Debug, Clone)]
+pub struct StreamDecoder<'a> {
+    tokenizer: &'a Tokenizer,
+    /// The tokens of the last output, then those that have not shown yet.
+    window: Vec<u32>,
+    /// How many of `window` the last output showed.
+    shown: usize,
+    /// The text of those.
+    shown_text: String,
+    /// Text that ends in the middle of a character, after `shown_text`.
+    pending: String,
+}
+
+impl<'a> StreamDecoder<'a> {
+    pub(super) fn new(tokenizer: &'a Tokenizer, context: &[u32]) -> Result<Self> {
+        Ok(Self {
+            tokenizer,
+            window: context.to_vec(),
+            shown: context.len(),
+            shown_text: tokenizer.decode(context)?,
+            pending: String::new(),
+        })
+    }
+
+    /// Adds a token; the text that it completes, often empty or several characters.
+    ///
+    /// # Errors
+    /// [`crate::Error::Tokenizer`].
+    pub fn push(&mut self, token: u32) -> Result<String> {
+        self.window.push(token);
+        let text = self.tokenizer.decode(&self.window)?;
+        let new = text[common_prefix(&text, &self.shown_text)..].to_owned();
+        if new.is_empty() || new.ends_with(char::REPLACEMENT_CHARACTER) {
+            self.pending = new;
+            return Ok(String::new());
+        }
+        self.window.drain(..self.shown);
+        self.shown = self.window.len();
+        self.shown_text = self.tokenizer.decode(&self.window)?;
+        self.pending.clear();
+        Ok(new)
+    }
+
+    /// What is left when no more tokens come: the start of a character that was never completed, as U+FFFD.
+    pub fn finish(self) -> String {
+        self.pending
+    }
+}
+
+/// The bytes of the longest common start of both that ends between characters.
+fn common_prefix(text: &str, other: &str) -> usize {
+    let same = text.chars().zip(other.chars()).take_while(|(a, b)| a == b);
+    same.map(|(c, _)| c.len_utf8()).sum()
+}

@@ -1,0 +1,121 @@
+//! Ids of real tokenizers, exact round trips, and streams cut inside characters.
+
+use super::*;
+use crate::test_data::shared;
+use serde_json::json;
+
+const TEXTS: [&str; 6] =
+    ["", "Once upon a time", "  two spaces \t tab\nline", "naïve café — 東京 🐻", "<s>|</s>\u{0}\u{7f}", "e\u{301} \u{fffd} \u{200b}"];
+
+#[test]
+fn bytes_are_their_own_ids_and_come_back() {
+    let tokenizer = Tokenizer::bytes();
+    assert_eq!(tokenizer.encode("aé").unwrap(), [97, 0xc3, 0xa9]);
+    assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.vocab_size()), (Some(256), Some(257), 258));
+    for text in TEXTS {
+        let tokens = tokenizer.encode(text).unwrap();
+        assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
+    }
+    assert_eq!(tokenizer.decode(&[256, 97, 0xc3, 300, 257]).unwrap(), "a\u{fffd}");
+}
+
+#[test]
+fn the_byte_tokenizer_s_file_gives_the_same_ids_to_any_other_reader() {
+    let bytes = Tokenizer::bytes();
+    let foreign = tokenizers::Tokenizer::from_bytes(bytes.json()).unwrap();
+    for text in TEXTS {
+        let expected = bytes.encode(text).unwrap();
+        assert_eq!(ids(&foreign, text, false).unwrap(), expected, "{text:?}");
+        assert_eq!(foreign.decode(&expected, true).unwrap(), text);
+        let with_bos = [&[BYTE_BOS], expected.as_slice()].concat();
+        assert_eq!(ids(&foreign, text, true).unwrap(), with_bos);
+    }
+    let every_byte: Vec<u32> = (0..258).collect();
+    assert_eq!(foreign.decode(&every_byte, true).unwrap(), bytes.decode(&every_byte).unwrap());
+}
+
+#[test]
+fn a_folder_restores_the_tokenizer_that_was_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Tokenizer::from_folder(folder.path()).unwrap().is_bytes());
+    Tokenizer::bytes().save(folder.path()).unwrap();
+    assert!(Tokenizer::from_folder(folder.path()).unwrap().is_bytes());
+
+    let mut file = bytes::file();
+    file["model"]["merges"] = json!([["a", "b"]]);
+    file["model"]["vocab"]["ab"] = json!(258);
+    let tokenizer = Tokenizer::from_json(file.to_string()).unwrap();
+    tokenizer.save(folder.path()).unwrap();
+    let restored = Tokenizer::from_folder(folder.path()).unwrap();
+    assert_eq!(restored.encode("abc").unwrap(), [258, 99]);
+    assert_eq!((restored.bos(), restored.eos(), restored.vocab_size()), (Some(256), Some(257), 259));
+    assert_eq!(restored.json(), tokenizer.json());
+}
+
+#[test]
+fn the_settings_beside_a_tokenizer_decide_about_bos_and_eos() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let unusual = bytes::file().to_string().replace("<|eos|>", "<stop>");
+    std::fs::write(path(FILE), unusual).unwrap();
+    let read = || {
+        let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+        (tokenizer.bos(), tokenizer.eos())
+    };
+    assert_eq!(read(), (Some(256), None));
+    std::fs::write(path("config.json"), r#"{"eos_token_id":[257,3]}"#).unwrap();
+    assert_eq!(read(), (Some(256), Some(257)));
+    std::fs::write(path(SETTINGS_FILE), r#"{"add_bos_token":false,"eos_token":{"content":"a"}}"#).unwrap();
+    assert_eq!(read(), (None, Some(97)));
+    std::fs::write(path(SETTINGS_FILE), r#"{"add_bos_token":true,"bos_token":"b"}"#).unwrap();
+    assert_eq!(read(), (Some(98), Some(257)));
+}
+
+#[test]
+fn gpt_2_s_files_give_the_ids_of_tiktoken() {
+    let Some(folder) = shared("data/gpt2-tokenizer") else { return };
+    let tokenizer = Tokenizer::from_folder(&folder).unwrap();
+    let golden = std::fs::read_to_string(folder.join("golden_encodings.json")).unwrap();
+    let golden: Value = serde_json::from_str(&golden).unwrap();
+    for case in golden["cases"].as_array().unwrap() {
+        let text = case["text"].as_str().unwrap();
+        let tokens = tokenizer.encode(text).unwrap();
+        assert_eq!(json!(tokens), case["ids"], "{text:?}");
+        assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
+    }
+    assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.vocab_size()), (None, Some(50256), 50257));
+    let Some(text) = shared("data/tinyshakespeare/input.txt") else { return };
+    let text = std::fs::read_to_string(text).unwrap();
+    assert_eq!(tokenizer.encode(&text).unwrap().len(), 338_025);
+}
+
+#[test]
+fn a_stream_never_shows_half_a_character_and_loses_nothing() {
+    let tokenizer = Tokenizer::bytes();
+    let text = "é 東京🐻!";
+    let tokens = tokenizer.encode(text).unwrap();
+    let mut stream = tokenizer.stream(&[]).unwrap();
+    let mut pieces = Vec::new();
+    for &token in &tokens {
+        pieces.push(stream.push(token).unwrap());
+    }
+    assert!(!pieces.concat().contains('\u{fffd}'));
+    assert_eq!(pieces.concat(), text);
+    assert_eq!(stream.finish(), "");
+    assert_eq!(pieces[..3], ["", "é", " "]);
+
+    assert_eq!(tokenizer.decode_after(&tokens[..1], &tokens[1..3]).unwrap(), "é ");
+    assert_eq!(tokenizer.decode_after(&[], &tokens[..1]).unwrap(), "\u{fffd}");
+    assert_eq!(tokenizer.decode_after(&[], &[0xff, 97]).unwrap(), "\u{fffd}a");
+}
+
+#[test]
+fn a_file_that_is_no_tokenizer_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    for text in ["", "[]", "{\"model\":{}}"] {
+        std::fs::write(&path, text).unwrap();
+        let message = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("tokenizer.json: not a usable tokenizer.json"), "{message}");
+    }
+}
