@@ -31,11 +31,18 @@ pub(crate) fn sum_of<T: Scalar>(row: &[T], f: impl Fn(T) -> T) -> T {
     total
 }
 
-/// ln Σ e^x over a row; its maximum where that is not finite.
-pub(crate) fn logsumexp<T: Scalar>(row: &[T]) -> T {
+/// ln Σ e^x over a row as (m, ln Σ e^{x − m}), m = max x: x − m − ln Σ e^{x − m} keeps the digits that x − ln Σ e^x loses where x is large.
+/// (m, 0) where m is not finite.
+pub(crate) fn logsumexp_parts<T: Scalar>(row: &[T]) -> (T, T) {
     let m = row.iter().fold(T::neg_infinity(), |m, &x| m.maximum(x));
     if !m.is_finite() {
-        return m;
+        return (m, T::zero());
     }
-    sum_of(row, |x| (x - m).exp()).ln() + m
+    (m, sum_of(row, |x| (x - m).exp()).ln())
+}
+
+/// ln Σ e^x over a row; its maximum where that is not finite.
+pub(crate) fn logsumexp<T: Scalar>(row: &[T]) -> T {
+    let (m, rest) = logsumexp_parts(row);
+    m + rest
 }

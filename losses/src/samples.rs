@@ -8,7 +8,7 @@ use engine::{Backend, Tensor};
 
 /// What every loss file uses to say what it is checked on.
 pub(crate) mod prelude {
-    pub(crate) use super::{any_weights, halved_probabilities, log_probabilities, near_reference, pair_sample};
+    pub(crate) use super::{any_weights, log_probabilities, near_reference, pair_sample, small_probabilities};
     pub(crate) use engine::gradcheck::{Draw, Sample};
 }
 
@@ -51,27 +51,29 @@ impl Domain {
     }
 }
 
-/// All four from −1e-3 to −1e4, independent of each other.
+/// The policy from −1e-3 to −1e4; the reference at 0 to 2 times that, so that its rounding is no larger than the policy's.
 pub(crate) fn log_probabilities(draw: &mut Draw) -> Domain {
     let n = draw.extent();
-    let mut vector = || draw.log_probabilities(&[n]).data;
-    let [chosen, rejected, reference_chosen, reference_rejected] = [vector(), vector(), vector(), vector()];
+    let (chosen, rejected) = (draw.log_probabilities(&[n]).data, draw.log_probabilities(&[n]).data);
+    let mut times = |x: &[f64]| x.iter().zip(draw.uniform(&[n], 0.0, 2.0).data).map(|(x, c)| x * c).collect();
+    let (reference_chosen, reference_rejected) = (times(&chosen), times(&rejected));
     let lengths = ((0..n).map(|_| draw.extent()).collect(), (0..n).map(|_| draw.extent()).collect());
     Domain { chosen, rejected, reference_chosen, reference_rejected, lengths }.rounded()
 }
 
-/// The same with every probability halved, so that chosen and rejected together stay below 1.
-pub(crate) fn halved_probabilities(draw: &mut Draw) -> Domain {
+/// Both models independent of each other, with probabilities below e^{−3/2}: chosen and rejected together stay away from 1, also where a
+/// finite difference steps.
+pub(crate) fn small_probabilities(draw: &mut Draw) -> Domain {
     let mut domain = log_probabilities(draw);
     for x in [&mut domain.chosen, &mut domain.rejected, &mut domain.reference_chosen, &mut domain.reference_rejected] {
-        x.iter_mut().for_each(|x| *x -= std::f64::consts::LN_2);
+        *x = draw.log_probabilities(&[x.len()]).data.into_iter().map(|x| x - 1.5).collect();
     }
     domain.rounded()
 }
 
 /// The policy a few nats from a reference that may be anywhere down to −1e4.
 pub(crate) fn near_reference(draw: &mut Draw) -> Domain {
-    let mut domain = halved_probabilities(draw);
+    let mut domain = small_probabilities(draw);
     let steps = draw.normal(&[2, domain.len()]).data;
     for i in 0..domain.len() {
         domain.reference_rejected[i] = domain.reference_chosen[i] + 3.0 * steps[i];

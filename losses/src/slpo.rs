@@ -53,6 +53,6 @@ impl PairLoss for Slpo {
 }
 
 pub(crate) fn sample(draw: &mut Draw) -> Sample {
-    let (domain, weights) = (halved_probabilities(draw), any_weights(draw));
+    let (domain, weights) = (small_probabilities(draw), any_weights(draw));
     pair_sample(Slpo { weights }, domain)
 }

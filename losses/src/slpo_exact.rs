@@ -12,7 +12,7 @@ use crate::exact_target::{Branch, exact_target, fork};
 use crate::soft_cross_entropy::{kl_divergence, kl_divergence_composed};
 use engine::backend::Indices;
 use engine::gradcheck::{Draw, Sample};
-use engine::{Backend, Scalar, Tensor, function};
+use engine::{Backend, Cpu, Scalar, Tensor, function};
 
 /// Where the completions of one pair lie among the N rows of logits. Rows of different completions must not overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +87,13 @@ impl<B: Backend> ExactTargets<B> {
         &self.weights
     }
 
+    /// The same targets on another backend: what f32 trains towards may be computed in f64.
+    pub fn to<C: Backend>(&self, backend: &C) -> ExactTargets<C> {
+        let constant = |x: &Tensor<B>| Tensor::constant(backend, &x.to_f64(), x.shape());
+        let (log_target, weights) = (constant(&self.log_target), constant(&self.weights));
+        ExactTargets { log_target, weights, pairs: self.pairs.clone(), pair_count: self.pair_count }
+    }
+
     fn by_pair(&self, by_row: &Tensor<B>) -> Tensor<B> {
         by_row.mul(&self.weights).group_sum(&self.pairs, self.pair_count)
     }
@@ -153,8 +160,9 @@ impl Plain {
     }
 
     fn targets<B: Backend>(&self, backend: &B) -> ExactTargets<B> {
-        let reference = Tensor::constant(backend, &self.reference, &self.shape);
-        ExactTargets::from_reference(&reference, &self.pairs, self.moved).expect("a sample's pairs part and lie inside its rows")
+        let reference = Tensor::constant(&Cpu::<f64>::new(), &self.reference, &self.shape);
+        let targets = ExactTargets::from_reference(&reference, &self.pairs, self.moved);
+        targets.expect("a sample's pairs part and lie inside its rows").to(backend)
     }
 }
 

@@ -85,7 +85,7 @@ impl PairLoss for SlpoGkl {
 }
 
 pub(crate) fn sample(draw: &mut Draw) -> Sample {
-    let domain = if draw.coin() { near_reference(draw) } else { halved_probabilities(draw) };
+    let domain = if draw.coin() { near_reference(draw) } else { small_probabilities(draw) };
     let weights = any_weights(draw);
     pair_sample(SlpoGkl { weights }, domain)
 }

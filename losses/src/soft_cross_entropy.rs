@@ -7,7 +7,7 @@
 //! −∞ for what shall not happen; 0·ln 0 counts as 0.
 
 use crate::error::LossError;
-use crate::rows::{logsumexp, map_rows, sum_of};
+use crate::rows::{logsumexp_parts, map_rows, sum_of};
 use engine::gradcheck::{Draw, Sample};
 use engine::tape::Operation;
 use engine::{Backend, Scalar, Tensor, function};
@@ -16,8 +16,8 @@ use rayon::prelude::*;
 struct SoftCrossEntropy<B: Backend> {
     logits: B::Array,
     log_target: B::Array,
-    /// (logsumexp z, Σq) of each row.
-    totals: Vec<(B::Scalar, B::Scalar)>,
+    /// The two parts of logsumexp z, and Σq, of each row.
+    totals: Vec<(B::Scalar, B::Scalar, B::Scalar)>,
 }
 
 impl<B: Backend> Operation<B> for SoftCrossEntropy<B> {
@@ -30,8 +30,8 @@ impl<B: Backend> Operation<B> for SoftCrossEntropy<B> {
         let mut z = backend.to_vec(&self.logits);
         let rows = z.par_chunks_exact_mut(shape[1]).zip(log_q.par_chunks_exact(shape[1])).enumerate();
         rows.for_each(|(n, (z, log_q))| {
-            let (total, mass) = self.totals[n];
-            z.iter_mut().zip(log_q).for_each(|(z, &log_q)| *z = y_bar[n] * ((*z - total).exp() * mass - log_q.exp()));
+            let (m, rest, mass) = self.totals[n];
+            z.iter_mut().zip(log_q).for_each(|(z, &log_q)| *z = y_bar[n] * ((*z - m - rest).exp() * mass - log_q.exp()));
         });
         vec![Some(backend.from_vec(z, &shape))]
     }
@@ -44,13 +44,13 @@ fn fused<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>, own: fn(B::Scal
     let log_q = log_target.to_vec();
     let mut z = logits.to_vec();
     let rows = map_rows(&mut z, width, |n, z| {
-        let total = logsumexp(z);
+        let (m, rest) = logsumexp_parts(z);
         let log_q = &log_q[n * width..][..width];
         for (z, &log_q) in z.iter_mut().zip(log_q) {
             let q = log_q.exp();
-            *z = if q == B::Scalar::zero() { q } else { q * (own(log_q) + (total - *z)) };
+            *z = if q == B::Scalar::zero() { q } else { q * (own(log_q) - (*z - m - rest)) };
         }
-        (sum_of(z, |term| term), (total, sum_of(log_q, Scalar::exp)))
+        (sum_of(z, |term| term), (m, rest, sum_of(log_q, Scalar::exp)))
     });
     let (losses, totals): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
     let value = backend.from_vec(losses, &[totals.len()]);
