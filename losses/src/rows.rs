@@ -40,9 +40,3 @@ pub(crate) fn logsumexp_parts<T: Scalar>(row: &[T]) -> (T, T) {
     }
     (m, sum_of(row, |x| (x - m).exp()).ln())
 }
-
-/// ln Σ e^x over a row; its maximum where that is not finite.
-pub(crate) fn logsumexp<T: Scalar>(row: &[T]) -> T {
-    let (m, rest) = logsumexp_parts(row);
-    m + rest
-}

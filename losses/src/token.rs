@@ -10,7 +10,7 @@
 
 use crate::error::LossError;
 use crate::numeric::{logaddexp, times_log};
-use crate::rows::{logsumexp, map_rows};
+use crate::rows::{logsumexp_parts, map_rows};
 use crate::weights::{Shares, Weights};
 use engine::backend::Indices;
 use engine::shape::count;
@@ -216,7 +216,8 @@ struct Classes<T> {
     log_chosen: T,
     log_rejected: T,
     log_others: T,
-    others: T,
+    /// c in two parts, to be subtracted one after the other.
+    others: (T, T),
 }
 
 impl<T: Scalar> Classes<T> {
@@ -225,16 +226,22 @@ impl<T: Scalar> Classes<T> {
         let (z_w, z_l) = (z[position.chosen], z[position.rejected]);
         z[position.chosen] = T::neg_infinity();
         z[position.rejected] = T::neg_infinity();
-        let others = logsumexp(z);
+        let parts = logsumexp_parts(z);
+        let others = parts.0 + parts.1;
         let z_l = if position.chosen == position.rejected { T::neg_infinity() } else { z_l };
         let share = |own: T, a: T, b: T| -((logaddexp(a, b) - own).softplus());
-        Self { log_chosen: share(z_w, z_l, others), log_rejected: share(z_l, z_w, others), log_others: share(others, z_w, z_l), others }
+        Self {
+            log_chosen: share(z_w, z_l, others),
+            log_rejected: share(z_l, z_w, others),
+            log_others: share(others, z_w, z_l),
+            others: parts,
+        }
     }
 }
 
 impl<T: Scalar> Position<T> {
     fn has_others(&self, classes: &Classes<T>) -> bool {
-        classes.others > T::neg_infinity()
+        classes.others.0 > T::neg_infinity()
     }
 
     /// (w_w, w_l, u) with the tokens' masses joined where they are one class, and u dropped where it is.
@@ -265,8 +272,9 @@ impl<T: Scalar> Position<T> {
         let (w_w, w_l, u) = self.targets(classes);
         let total = if self.has_others(classes) { T::one() } else { w_w + w_l + u };
         if self.has_others(classes) {
+            let (m, rest) = classes.others;
             let slope = y_bar * (classes.log_others.exp() - u);
-            z.iter_mut().for_each(|z| *z = slope * (*z - classes.others).exp());
+            z.iter_mut().for_each(|z| *z = slope * (*z - m - rest).exp());
         } else {
             z.fill(T::zero());
         }
