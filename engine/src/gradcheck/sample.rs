@@ -38,13 +38,13 @@ pub trait Function: Send + Sync + 'static {
 /// (they are references inside the expression).
 ///
 /// ```
-/// use engine::{function, gradcheck::{Input, Sample}};
+/// use engine::{function, gradcheck::{Input, Sample, check}};
 /// let axis = 0;
 /// let sample = Sample::new(function!(|x; axis: usize| x[0].mul(&x[1]).sum(*axis)), [
 ///     Input::new(vec![1.0, 2.0], &[2]),
 ///     Input::new(vec![3.0, -1.0], &[2]),
 /// ]);
-/// assert_eq!(sample.inputs.len(), 2);
+/// check("product", &sample).assert();
 /// ```
 #[macro_export]
 macro_rules! function {
