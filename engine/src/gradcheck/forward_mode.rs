@@ -7,7 +7,7 @@ use super::report::{Check, Tally};
 use super::scales::{Analysis, terms};
 use crate::scalar::Scalar;
 
-const REASON: &str = "Σ_k |v_k|·(|J_kj| + |f_k|) + Σ_l |H_jl||x_l|";
+const REASON: &str = "Σ_k |v_k||J_kj| + Σ_l |H_jl||x_l| + max_k |v_k f_k|";
 
 pub(super) fn check(problem: &Problem<'_>, analysis: &Analysis) -> Check {
     let mut tally = Tally::new(problem, f64::UNIT_ROUNDOFF);

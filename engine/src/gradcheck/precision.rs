@@ -7,7 +7,7 @@ use super::scales::Analysis;
 use crate::Cpu;
 use crate::scalar::Scalar;
 
-const REASON: &str = "of a value |f_k| + Σ_j |J_kj||x_j|; of a gradient Σ_k |v_k|·(|J_kj| + |f_k|) + Σ_l |H_jl||x_l|; and f32's smallest \
+const REASON: &str = "of a value |f_k| + Σ_j |J_kj||x_j|; of a gradient Σ_k |v_k||J_kj| + Σ_l |H_jl||x_l| + max_k |v_k f_k|; and f32's smallest \
                       normal number over u, for results that underflow";
 
 /// Below its smallest normal number f32 rounds to an absolute error instead of a relative one.

@@ -45,6 +45,8 @@ pub(super) struct Problem<'a> {
     pub roundings: f64,
     /// Is it small enough to be checked element by element?
     pub by_element: bool,
+    /// What cancels inside the function, see [`Sample::with_inner_magnitude`].
+    pub inner_magnitude: f64,
     output_shape: Vec<usize>,
 }
 
@@ -67,6 +69,7 @@ impl<'a> Problem<'a> {
             x,
             value: output.to_f64(),
             gradient: Vec::new(),
+            inner_magnitude: sample.inner_magnitude,
             output_shape: output.shape().to_vec(),
         };
         problem.gradient = problem.differentiate::<Cpu<f64>>(problem.function, &problem.x).1;

@@ -87,6 +87,7 @@ impl<F: Function> Worlds for F {
 pub struct Sample {
     pub(crate) function: Box<dyn Worlds>,
     pub(crate) twin: Option<Box<dyn Worlds>>,
+    pub(crate) inner_magnitude: f64,
     /// The inputs; gradients are checked with respect to every element of each.
     pub inputs: Vec<Input>,
 }
@@ -94,12 +95,20 @@ pub struct Sample {
 impl Sample {
     /// A function at these inputs.
     pub fn new(function: impl Function, inputs: impl Into<Vec<Input>>) -> Self {
-        Self { function: Box::new(function), twin: None, inputs: inputs.into() }
+        Self { function: Box::new(function), twin: None, inner_magnitude: 0.0, inputs: inputs.into() }
     }
 
     /// The same function written another way (fused against composed): values and gradients must agree.
     pub fn with_twin(mut self, twin: impl Function) -> Self {
         self.twin = Some(Box::new(twin));
+        self
+    }
+
+    /// Says that terms of this size cancel inside the function, so that its values and gradients err by that much times the unit
+    /// round-off even where they are smaller: 1 for log-probabilities, which near 0 are differences of numbers of order 1, and for
+    /// attention, whose gradient vanishes by cancellation where only one key is seen.
+    pub fn with_inner_magnitude(mut self, magnitude: f64) -> Self {
+        self.inner_magnitude = magnitude;
         self
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! A rounding on the way from x to f(x) acts like a relative change of an input or of the result. So to first order a value errs by u·s,
 //!
-//!   s_k = |f_k| + Σⱼ |J_kj|·|xⱼ|,
+//!   s_k = |f_k| + m + Σⱼ |J_kj|·|xⱼ|,
 //!
 //! and a gradient element gⱼ = Σ_k v_k·J_kj, which is a sum whose terms are functions of x themselves, by u times
 //!
-//!   sⱼ = Σ_k |v_k|·(|J_kj| + |f_k|) + Σ_l |H_jl|·|x_l|,   k over the values that depend on xⱼ,
+//!   sⱼ = Σ_k |v_k|·|J_kj| + Σ_l |H_jl|·|x_l| + max_k |v_k|·(|f_k| + m),
 //!
-//! with H the Hessian of ⟨v, f⟩. The |f_k| stands for gradients formed from saved values, such as y·(1 − y), which cancel. Element by
-//! element J and H are known in full. In random directions, one for each input, Σⱼ|J_kj||xⱼ| and Σ_l|H_jl||x_l| are estimated by products
-//! with x under random signs, whose mean square is Σⱼ (J_kj·xⱼ)² and Σ_l (H_jl·x_l)², and sⱼ is that of the whole tensor: the largest |gⱼ|
-//! plus the largest estimate.
+//! with H the Hessian of ⟨v, f⟩. The last term stands for gradients formed from saved values, such as y·(1 − y), which cancel; and m is the
+//! size of terms that cancel inside f, where the sample says so ([`Sample::with_inner_magnitude`](super::Sample::with_inner_magnitude)).
+//!
+//! Element by element J and H are known in full. In random directions, one for each input, Σⱼ|J_kj||xⱼ| and Σ_l|H_jl||x_l| are estimated by
+//! products with x under random signs, whose mean square is Σⱼ (J_kj·xⱼ)² and Σ_l (H_jl·x_l)², and the scales are those of whole tensors:
+//! the largest |f_k| plus the largest estimate, and for each input the largest |gⱼ| plus the largest estimate.
 
 use super::problem::{Problem, absolute_product};
 use super::report::Place;
@@ -80,8 +82,14 @@ impl Analysis {
 
     /// The scale of ⟨g, u⟩: errors of the elements are added with the random signs of u.
     pub fn along(&self, u: &[f64]) -> f64 {
-        u.iter().zip(&self.gradient).map(|(u, s)| (u * s).powi(2)).sum::<f64>().sqrt()
+        norm(u.iter().zip(&self.gradient).map(|(u, s)| u * s))
     }
+}
+
+/// The Euclidean norm, without squares that underflow.
+fn norm(x: impl Iterator<Item = f64> + Clone) -> f64 {
+    let largest = largest(x.clone());
+    if largest == 0.0 { 0.0 } else { largest * x.map(|x| (x / largest).powi(2)).sum::<f64>().sqrt() }
 }
 
 fn directions<'p>(problem: &'p Problem<'_>) -> Box<dyn Iterator<Item = (Place, Vec<f64>, f64)> + 'p> {
@@ -97,14 +105,13 @@ fn directions<'p>(problem: &'p Problem<'_>) -> Box<dyn Iterator<Item = (Place, V
 
 /// (s_k, sⱼ) from the columns of J and H.
 fn exact_scales(problem: &Problem<'_>, columns: &[Probe]) -> (Vec<f64>, Vec<f64>) {
-    let mut value: Vec<f64> = problem.value.iter().map(|f| f.abs()).collect();
-    let mut gradient = vec![0.0; problem.x.len()];
-    for (j, column) in columns.iter().enumerate() {
-        let depending = |k: &usize| column.tangent[*k] != 0.0;
-        let terms = |k: usize| problem.cotangent[k].abs() * (column.tangent[k].abs() + problem.value[k].abs());
-        gradient[j] += (0..value.len()).filter(depending).map(terms).sum::<f64>();
-        value.iter_mut().zip(&column.tangent).for_each(|(s, t)| *s += (t * problem.x[j]).abs());
-        gradient.iter_mut().zip(&column.hessian_product).for_each(|(s, h)| *s += (h * problem.x[j]).abs());
+    let magnitudes: Vec<f64> = problem.value.iter().map(|f| f.abs() + problem.inner_magnitude).collect();
+    let saved = largest(magnitudes.iter().zip(&problem.cotangent).map(|(m, v)| m * v));
+    let mut gradient: Vec<f64> = columns.iter().map(|column| terms(problem, &column.tangent) + saved).collect();
+    let mut value = magnitudes;
+    for (column, x) in columns.iter().zip(&problem.x) {
+        value.iter_mut().zip(&column.tangent).for_each(|(s, t)| *s += (t * x).abs());
+        gradient.iter_mut().zip(&column.hessian_product).for_each(|(s, h)| *s += (h * x).abs());
     }
     (value, gradient)
 }
@@ -120,13 +127,17 @@ fn estimated_scales(problem: &Problem<'_>) -> (Vec<f64>, Vec<f64>) {
         value.iter_mut().zip(tangent).for_each(|(s, t)| *s += t * t);
         gradient.iter_mut().zip(hessian_product).for_each(|(s, h)| *s += h * h);
     }
-    value.iter_mut().zip(&problem.value).for_each(|(s, f)| *s = s.sqrt() + f.abs());
+    let scale = |x: &[f64], squares: &[f64]| largest(x.iter().copied()) + largest(squares.iter().copied()).sqrt() + problem.inner_magnitude;
+    let value = vec![scale(&problem.value, &value); value.len()];
     for range in problem.ranges() {
-        let largest = |x: &[f64]| x.iter().fold(0.0f64, |a, b| a.max(b.abs()));
-        let scale = largest(&problem.gradient[range.clone()]) + largest(&gradient[range.clone()]).sqrt();
+        let scale = scale(&problem.gradient[range.clone()], &gradient[range.clone()]);
         gradient[range].fill(scale);
     }
     (value, gradient)
+}
+
+fn largest(x: impl Iterator<Item = f64>) -> f64 {
+    x.fold(0.0, |a, b| a.max(b.abs()))
 }
 
 /// What the terms of ⟨v, J·u⟩ amount to.

@@ -7,7 +7,7 @@ use super::scales::Analysis;
 use crate::Cpu;
 use crate::scalar::Scalar;
 
-const REASON: &str = "of a value |f_k| + Σ_j |J_kj||x_j|; of a gradient Σ_k |v_k|·(|J_kj| + |f_k|) + Σ_l |H_jl||x_l|";
+const REASON: &str = "of a value |f_k| + Σ_j |J_kj||x_j|; of a gradient Σ_k |v_k||J_kj| + Σ_l |H_jl||x_l| + max_k |v_k f_k|";
 
 /// `None` for a sample without a twin.
 pub(super) fn check(problem: &Problem<'_>, analysis: &Analysis) -> Option<Check> {

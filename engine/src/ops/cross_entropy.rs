@@ -49,4 +49,5 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
     let twin = targets.clone();
     Sample::new(function!(|x; targets: Indices| x[0].cross_entropy(targets)), [draw.logits(&[n, v])])
         .with_twin(function!(|x; twin: Indices| x[0].log_softmax().gather(twin).neg().reshape(&[twin.len()])))
+        .with_inner_magnitude(1.0)
 }

@@ -38,4 +38,5 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
         let kept = [total.shape(), &[1]].concat();
         x[0].sub(&total.reshape(&kept))
     }))
+    .with_inner_magnitude(1.0)
 }
