@@ -2,9 +2,8 @@
 
 use super::Method;
 use super::problem::{Problem, absolute_product, dot};
-use super::report::{Check, Place, Tally};
+use super::report::{Arithmetic, Check, Place, Tally};
 use super::scales::{Analysis, random_direction, terms};
-use crate::scalar::Scalar;
 
 /// Directions that are tried.
 const DIRECTIONS: u64 = 3;
@@ -12,7 +11,7 @@ const DIRECTIONS: u64 = 3;
 const REASON: &str = "Σ_k |v_k||(Ju)_k| + Σ_j |g_j||u_j| + the root of Σ_j (u_j·s_j)², s_j the scale of g_j";
 
 pub(super) fn check(problem: &Problem<'_>, analysis: &Analysis) -> Check {
-    let mut tally = Tally::new(problem, f64::UNIT_ROUNDOFF);
+    let mut tally = Tally::new(problem, Arithmetic::DOUBLE);
     for seed in 0..DIRECTIONS {
         let u = random_direction(problem, 0..problem.x.len(), 2000 + seed);
         let (tangent, _, _) = problem.differentiate_along(&u);

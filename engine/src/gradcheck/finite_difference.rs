@@ -10,9 +10,8 @@
 
 use super::Method;
 use super::problem::{Problem, dot};
-use super::report::{Check, Tally};
+use super::report::{Arithmetic, Check, Tally};
 use super::scales::{Analysis, Probe};
-use crate::scalar::Scalar;
 
 /// Steps of the tableau, and the ratio of one to the next.
 const STEPS: usize = 7;
@@ -62,7 +61,7 @@ fn extrapolate(steps: &[f64], difference: impl Fn(usize) -> f64) -> Estimate {
 const REASON: &str = "Σ_k |v_k|·(s_k/h + |J_kj|) + Σ_l |H_jl||x_l| + max_k |v_k f_k|, plus Ridders' error estimate over γ";
 
 pub(super) fn check(problem: &Problem<'_>, analysis: &Analysis) -> Check {
-    let mut tally = Tally::new(problem, f64::UNIT_ROUNDOFF);
+    let mut tally = Tally::new(problem, Arithmetic::DOUBLE);
     for probe in &analysis.probes {
         let estimates = ridders(|t| problem.evaluate(&problem.moved(&probe.direction, t)), probe.step);
         let expected = estimates.iter().zip(&problem.cotangent).map(|(e, v)| v * e.derivative).sum();

@@ -3,14 +3,13 @@
 
 use super::Method;
 use super::problem::{Problem, dot};
-use super::report::{Check, Tally};
+use super::report::{Arithmetic, Check, Tally};
 use super::scales::{Analysis, terms};
-use crate::scalar::Scalar;
 
 const REASON: &str = "Σ_k |v_k||J_kj| + Σ_l |H_jl||x_l| + max_k |v_k f_k|";
 
 pub(super) fn check(problem: &Problem<'_>, analysis: &Analysis) -> Check {
-    let mut tally = Tally::new(problem, f64::UNIT_ROUNDOFF);
+    let mut tally = Tally::new(problem, Arithmetic::DOUBLE);
     for probe in &analysis.probes {
         let expected = dot(&problem.cotangent, &probe.tangent);
         let got = dot(&problem.gradient, &probe.direction);

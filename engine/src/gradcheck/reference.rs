@@ -2,15 +2,14 @@
 
 use super::Method;
 use super::problem::Problem;
-use super::report::{Check, Tally};
+use super::report::{Arithmetic, Check, Tally};
 use super::scales::Analysis;
 use crate::Reference;
-use crate::scalar::Scalar;
 
 const REASON: &str = "of a value |f_k| + Σ_j |J_kj||x_j|; of a gradient Σ_k |v_k||J_kj| + Σ_l |H_jl||x_l| + max_k |v_k f_k|";
 
 pub(super) fn check(problem: &Problem<'_>, analysis: &Analysis) -> Check {
-    let mut tally = Tally::new(problem, f64::UNIT_ROUNDOFF);
+    let mut tally = Tally::new(problem, Arithmetic::DOUBLE);
     let (value, gradient) = problem.differentiate::<Reference<f64>>(problem.function, &problem.x);
     tally.compare_all((&value, &gradient), (&problem.value, &problem.gradient), (&analysis.value, &analysis.gradient));
     tally.finish(Method::Reference, REASON, Default::default())

@@ -2,6 +2,7 @@
 
 use super::Method;
 use super::problem::Problem;
+use crate::scalar::Scalar;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,8 @@ pub struct Check {
     pub method: Method,
     /// The largest |expected − got|; ∞ where one is NaN or only one is infinite.
     pub max_abs_error: f64,
-    /// The largest |expected − got|/scale, where the scale is that of [`Check::tolerance_reason`].
+    /// The largest |expected − got|/scale, where the scale is that of [`Check::tolerance_reason`] (and at least the smallest normal number
+    /// over the unit round-off, for results that underflow).
     pub max_rel_error: f64,
     /// The largest `max_rel_error` that passes: γ = (r + 4√N)·u, see [`Settings::roundings`](super::Settings::roundings).
     pub tolerance: f64,
@@ -130,21 +132,37 @@ pub(super) enum Place {
     Everything,
 }
 
+/// The arithmetic of the less precise side of a comparison.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arithmetic {
+    unit_roundoff: f64,
+    /// Below it the error of a rounding is absolute: that much times the unit round-off.
+    smallest_normal: f64,
+}
+
+impl Arithmetic {
+    pub const SINGLE: Self = Self { unit_roundoff: f32::UNIT_ROUNDOFF, smallest_normal: f32::MIN_POSITIVE as f64 };
+    pub const DOUBLE: Self = Self { unit_roundoff: f64::UNIT_ROUNDOFF, smallest_normal: f64::MIN_POSITIVE };
+}
+
 /// Collects comparisons into a [`Check`].
 pub(super) struct Tally<'a> {
     problem: &'a Problem<'a>,
     start: Instant,
     tolerance: f64,
+    /// Added to every scale, for results that underflow.
+    underflow: f64,
     max_abs_error: f64,
     max_rel_error: f64,
     worst: Option<(&'static str, Place, f64, f64)>,
 }
 
 impl<'a> Tally<'a> {
-    /// Nothing compared yet; `unit_roundoff` is that of the less precise side.
-    pub fn new(problem: &'a Problem<'a>, unit_roundoff: f64) -> Self {
-        let tolerance = problem.roundings * unit_roundoff;
-        Self { problem, start: Instant::now(), tolerance, max_abs_error: 0.0, max_rel_error: 0.0, worst: None }
+    /// Nothing compared yet.
+    pub fn new(problem: &'a Problem<'a>, arithmetic: Arithmetic) -> Self {
+        let tolerance = problem.roundings * arithmetic.unit_roundoff;
+        let underflow = arithmetic.smallest_normal / arithmetic.unit_roundoff;
+        Self { problem, start: Instant::now(), tolerance, underflow, max_abs_error: 0.0, max_rel_error: 0.0, worst: None }
     }
 
     /// γ: what an error may be relative to its scale.
@@ -156,7 +174,7 @@ impl<'a> Tally<'a> {
     pub fn compare(&mut self, quantity: &'static str, place: Place, expected: f64, got: f64, scale: f64) {
         let error = if expected == got { 0.0 } else { (expected - got).abs() };
         let error = if error.is_nan() { f64::INFINITY } else { error };
-        let relative = if error == 0.0 { 0.0 } else { error / scale };
+        let relative = if error == 0.0 { 0.0 } else { error / (scale + self.underflow) };
         let relative = if relative.is_nan() { f64::INFINITY } else { relative };
         self.max_abs_error = self.max_abs_error.max(error);
         if self.worst.is_none() || relative > self.max_rel_error {

@@ -6,16 +6,15 @@
 use super::Method;
 use super::finite_difference::ridders;
 use super::problem::{Problem, absolute_product, dot};
-use super::report::{Check, Place, Tally};
+use super::report::{Arithmetic, Check, Place, Tally};
 use super::scales::{Analysis, RANDOM_STEP, random_direction};
 use crate::Cpu;
-use crate::scalar::Scalar;
 
 const REASON: &str = "s_j/h + s_j·max|u| + |(Hu)_j| + Ridders' error estimate over γ, s_j the scale of g_j; of the symmetry \
                       Σ_j |w_j|·(s_j·max|u| + |(Hu)_j|) and the same with u and w exchanged";
 
 pub(super) fn check(problem: &Problem<'_>, analysis: &Analysis) -> Check {
-    let mut tally = Tally::new(problem, f64::UNIT_ROUNDOFF);
+    let mut tally = Tally::new(problem, Arithmetic::DOUBLE);
     let [u, w] = [3000, 3001].map(|seed| random_direction(problem, 0..problem.x.len(), seed));
     let [hu, hw] = [&u, &w].map(|direction| problem.differentiate_along(direction).2);
     let gradient_at = |t: f64| problem.differentiate::<Cpu<f64>>(problem.function, &problem.moved(&u, t)).1;
