@@ -15,7 +15,7 @@ const LOGITS: [f64; 20] = [
     -1e4, 0.5, -104.0, 89.0, -750.0,
 ];
 const LOGITS_SHAPE: [usize; 2] = [4, 5];
-const LOG_PROBABILITIES: [f64; 7] = [-1e4, -750.0, -104.0, -1.0, -0.6931471805599453, -1e-3, -1e-7];
+const LOG_PROBABILITIES: [f64; 7] = [-1e4, -750.0, -104.0, -1.0, -std::f64::consts::LN_2, -1e-3, -1e-7];
 
 /// (value, gradient of the sum of values), all finite.
 fn finite<B: Backend>(name: &str, f: &impl Function, backend: &B, data: &[f64], shape: &[usize]) -> [Vec<f64>; 2] {
