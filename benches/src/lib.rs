@@ -20,8 +20,7 @@ pub fn parameter<B: Backend>(x: &Tensor<B>) -> Tensor<B> {
 pub fn random_batch(preset: &Preset, seed: u64) -> Batch {
     let mut generator = Generator::new(seed);
     let vocabulary = preset.config().vocab_size;
-    let windows: Vec<Vec<u32>> = (0..preset.batch.rows)
-        .map(|_| (0..=preset.batch.tokens).map(|_| generator.below(vocabulary) as u32).collect())
-        .collect();
+    let windows: Vec<Vec<u32>> =
+        (0..preset.batch.rows).map(|_| (0..=preset.batch.tokens).map(|_| generator.below(vocabulary) as u32).collect()).collect();
     Batch::of_windows(windows.iter().map(Vec::as_slice))
 }

@@ -1,7 +1,39 @@
-//! slpo
-#![allow(dead_code, unused_imports)]
+//! The `slpo` binary: reads the command line, runs a command, and says in one line why it could not.
+#![forbid(unsafe_code)]
 
+mod arguments;
+mod commands;
+mod failure;
+mod interrupt;
+mod objective;
+mod output;
+mod panic_message;
+mod progress;
 mod report;
 mod run_folder;
+mod training;
 
-fn main() {}
+use arguments::Request;
+use failure::Failure;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    panic_message::install();
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(line) = failure.line() {
+                let _ = writeln!(std::io::stderr(), "{line}");
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    match arguments::parse(std::env::args_os().collect())? {
+        Request::Show(text) => Ok(std::io::stdout().write_all(text.as_bytes())?),
+        Request::Run(shared, command) => commands::run(&command, &shared),
+    }
+}

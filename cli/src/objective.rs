@@ -36,8 +36,8 @@ impl LossObjective {
     fn by_pair<B: Backend>(&self, policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Result<(Tensor<B>, usize), LossError> {
         let ((chosen, rejected), (reference_chosen, reference_rejected)) = (policy.sequence_log_probs(), reference.sequence_log_probs());
         let (chosen_lengths, rejected_lengths) = policy.batch.lengths().iter().copied().unzip();
-        let inputs = PairInputs::new(&chosen, &rejected, &reference_chosen, &reference_rejected)?
-            .with_lengths(chosen_lengths, rejected_lengths)?;
+        let inputs =
+            PairInputs::new(&chosen, &rejected, &reference_chosen, &reference_rejected)?.with_lengths(chosen_lengths, rejected_lengths)?;
         Ok((losses::pairwise(self.loss, &self.hyper, &inputs)?, policy.batch.pairs()))
     }
 
@@ -47,10 +47,10 @@ impl LossObjective {
         let (logits, reference) = (policy.logits(&rows), reference.logits(&rows));
         let losses = if self.loss == Loss::SlpoLiteral {
             let weights = TokenWeights::literal(&reference, &chosen, &rejected)?;
-            losses::slpo_literal(&TokenInputs::new(&logits, &chosen, &rejected, weights, None)?)
+            losses::slpo_literal::slpo_literal(&TokenInputs::new(&logits, &chosen, &rejected, weights, None)?)
         } else {
             let weights = TokenWeights::from_reference(self.hyper.weights(), &reference, &chosen, &rejected)?;
-            losses::slpo_token(&TokenInputs::new(&logits, &chosen, &rejected, weights, None)?)
+            losses::slpo_token::slpo_token(&TokenInputs::new(&logits, &chosen, &rejected, weights, None)?)
         };
         Ok((losses, rows.len()))
     }
@@ -67,7 +67,7 @@ impl LossObjective {
             })
             .collect();
         let targets = ExactTargets::from_reference(&reference.all_logits(), &pair_rows, self.hyper.alpha)?;
-        Ok((losses::slpo_exact(&policy.all_logits(), &targets)?, pairs))
+        Ok((losses::slpo_exact::slpo_exact(&policy.all_logits(), &targets)?, pairs))
     }
 }
 

@@ -14,6 +14,7 @@ use model::tokenizer::Tokenizer;
 use model::train::{StepOutcome, Trainer};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -30,6 +31,17 @@ pub trait Job {
     fn report(&self, records: &[Record], summary: &Value) -> Report;
 }
 
+/// A run's settings, as its config.toml keeps them.
+#[derive(Serialize)]
+pub struct Settings<'a, C> {
+    /// The command's own.
+    #[serde(flatten)]
+    pub command: &'a C,
+    /// Those of every command.
+    #[serde(flatten)]
+    pub shared: &'a Shared,
+}
+
 /// When to stop, look and save.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -37,7 +49,7 @@ pub struct Plan {
     pub out: PathBuf,
     /// Steps in all.
     pub steps: u64,
-    /// Evaluate after every so many steps, and after the last.
+    /// Evaluate after every so many steps and after the last; 0 for the last only.
     pub eval_every: u64,
     /// Save a checkpoint after every so many steps; 0 for only when stopped.
     pub checkpoint_every: u64,
@@ -55,9 +67,9 @@ pub fn run(
     shared: &Shared,
 ) -> Result<(), Failure> {
     let started = Instant::now();
-    let out = Output::new(shared);
+    let out = Output::new(shared.json);
     let (folder, mut metrics, first) = open(trainer, plan, settings)?;
-    let mut bar = Progress::starting_at(first, plan.steps, out.progress());
+    let mut bar = Progress::new(plan.steps, !shared.json);
     if first == 0 {
         log_evaluation(job, trainer, &mut metrics, 0, &mut bar)?;
     }
@@ -67,7 +79,7 @@ pub fn run(
         let all: Values = own.into_iter().chain(values).collect();
         metrics.log(step, &all)?;
         bar.step(step, &[("loss", outcome.loss)], tokens);
-        if step.is_multiple_of(plan.eval_every.max(1)) || step == plan.steps {
+        if step == plan.steps || (plan.eval_every > 0 && step.is_multiple_of(plan.eval_every)) {
             log_evaluation(job, trainer, &mut metrics, step, &mut bar)?;
         }
         if plan.checkpoint_every > 0 && step.is_multiple_of(plan.checkpoint_every) {
@@ -76,11 +88,14 @@ pub fn run(
         if interrupt::requested() && step < plan.steps {
             bar.finish();
             checkpoint::save(folder.path(), trainer)?;
-            return Err(Failure::Interrupted { step, folder: folder.path().to_owned() });
+            let folder = show(folder.path());
+            return Err(Failure::Interrupted(format!(
+                "step {step} is saved in {folder}; the same command with --resume goes on from there"
+            )));
         }
     }
     bar.finish();
-    finish(job, trainer, tokenizer, &folder, plan, started.elapsed().as_secs_f64(), &out)
+    finish(job, trainer, tokenizer, &folder, plan, started.elapsed().as_secs_f64(), out)
 }
 
 /// The run's folder, its metrics, and the step to go on from.
@@ -97,13 +112,7 @@ fn open(trainer: &mut Trainer<Cpu<f32>>, plan: &Plan, settings: &impl Serialize)
     Ok((folder, metrics, 0))
 }
 
-fn log_evaluation(
-    job: &dyn Job,
-    trainer: &Trainer<Cpu<f32>>,
-    metrics: &mut Metrics,
-    step: u64,
-    bar: &mut Progress,
-) -> Result<(), Failure> {
+fn log_evaluation(job: &dyn Job, trainer: &Trainer<Cpu<f32>>, metrics: &mut Metrics, step: u64, bar: &mut Progress) -> Result<(), Failure> {
     let values = job.evaluate(trainer)?;
     if values.is_empty() {
         return Ok(());
@@ -121,7 +130,7 @@ fn finish(
     folder: &RunFolder,
     plan: &Plan,
     seconds: f64,
-    out: &Output,
+    out: Output,
 ) -> Result<(), Failure> {
     ModelFolder::save(folder.path(), trainer.decoder.config(), &trainer.decoder.to_tensors(), tokenizer)?;
     let records = read_metrics(&folder.file("metrics.jsonl"))?;
@@ -129,8 +138,9 @@ fn finish(
     let summary = json!({ "model": folder.path(), "steps": plan.steps, "seconds": seconds, "last": last });
     let report = folder.file("report.html");
     job.report(&records, &summary).write(&report)?;
-    out.line(&format!("{} steps in {seconds:.0} s: the model, its metrics and report.html are in {}", plan.steps, show(folder.path())));
-    out.json(&summary)
+    out.result(&summary, |text| {
+        writeln!(text, "{} steps in {seconds:.0} s: the model, its metrics and report.html are in {}", plan.steps, show(folder.path()))
+    })
 }
 
 fn show(path: &Path) -> String {

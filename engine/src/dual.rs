@@ -151,9 +151,9 @@ impl<T: Scalar> Scalar for Dual<T> {
         self.chain(y, T::one() - y * y)
     }
     #[inline(always)]
-    fn erf(self) -> Self {
-        let slope = T::from_f64(std::f64::consts::FRAC_2_SQRT_PI) * (-(self.real * self.real)).exp();
-        self.chain(self.real.erf(), slope)
+    fn erfc(self) -> Self {
+        let slope = T::from_f64(-std::f64::consts::FRAC_2_SQRT_PI) * (-(self.real * self.real)).exp();
+        self.chain(self.real.erfc(), slope)
     }
 
     /// (A + A′ε)(B + B′ε) = AB + (AB′ + A′B)ε: three products of the parts.

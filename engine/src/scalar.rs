@@ -53,8 +53,8 @@ pub trait Scalar:
     fn powf(self, p: f64) -> Self;
     /// tanh x.
     fn tanh(self) -> Self;
-    /// erf x = 2/√π ∫₀ˣ e^{−t²} dt.
-    fn erf(self) -> Self;
+    /// erfc x = 2/√π ∫ₓ^∞ e^{−t²} dt, accurate where it is small.
+    fn erfc(self) -> Self;
 
     /// C ← A·B + βC, with A (m × k), B (k × n) and C (m × n) given by pointers and strides in elements.
     ///
@@ -190,8 +190,8 @@ impl Scalar for f32 {
         crate::backend::cpu::vector_math::tanh(self)
     }
     #[inline(always)]
-    fn erf(self) -> Self {
-        libm::erff(self)
+    fn erfc(self) -> Self {
+        libm::erfcf(self)
     }
     unsafe fn gemm(
         m: usize,
@@ -223,8 +223,8 @@ impl Scalar for f64 {
         f64::tanh(self)
     }
     #[inline(always)]
-    fn erf(self) -> Self {
-        libm::erf(self)
+    fn erfc(self) -> Self {
+        libm::erfc(self)
     }
     unsafe fn gemm(
         m: usize,

@@ -1,15 +1,18 @@
 //! `slpo align`: optimising a model on preference pairs.
 
 use crate::arguments::{Align, Shared};
-use crate::commands::common::{EVALUATED_AT_ONCE, load_model, options, schedule_and_rule, split_rows};
+use crate::commands::common::{EVALUATED_AT_ONCE, options, schedule_and_rule, steps};
+use crate::commands::{Loaded, longest_sequence};
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::objective::LossObjective;
-use crate::output::Output;
-use crate::report::chart::XyChart;
+use crate::progress::Progress;
 use crate::report::Report;
+use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Plan, Values, series, smoothing};
+use crate::training::{self, Job, Plan, Settings, Values, series, smoothing};
 use engine::{Cpu, Generator, Tensor};
+use losses::{Hyperparameters, LossError, WeightRule};
 use model::boundary::Limits;
 use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
 use model::decoder::Decoder;
@@ -24,25 +27,26 @@ type Backend = Cpu<f32>;
 
 /// Aligns a model with one of the losses.
 pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
-    let settings = arguments.resolve(shared)?;
-    let objective = LossObjective { loss: settings.loss, hyper: settings.hyperparameters() };
-    objective.hyper.validate(objective.loss).map_err(|error| Failure::Usage(error.to_string()))?;
-    let (decoder, tokenizer) = load_model(&settings.model)?;
-    let reference = match &settings.reference {
-        Some(path) => load_model(path)?.0,
+    let settings = &arguments.training;
+    interrupt::listen()?;
+    let objective = objective(arguments)?;
+    let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
+    let reference = match &arguments.reference {
+        Some(path) => Loaded::open(path)?.decoder,
         None => decoder.clone(),
     };
     check_reference(&decoder, &reference)?;
-    let limits = Limits::new(settings.max_tokens.unwrap_or(decoder.config().max_positions));
+    let limits = Limits::new(longest_sequence(decoder.config(), settings.max_tokens));
     let load = |path: &Path| PreferenceSet::load(path, &tokenizer, &ChatTemplate::default(), &limits);
     let set = load(&settings.data)?;
-    Output::new(shared).line(&set.report.to_string());
-    let (train, held_out) = match &settings.eval_data {
-        Some(path) => (set.pairs, load(path)?.pairs),
-        None => split_rows(set.pairs, settings.held_out),
+    Progress::new(0, !shared.json).line(&set.report.to_string());
+    let train = set.pairs;
+    let held_out = match &settings.eval_data {
+        Some(path) => load(path)?.pairs,
+        None => Vec::new(),
     };
-    let steps = settings.steps_for(train.len());
-    let (schedule, rule) = schedule_and_rule(&settings.common(), steps);
+    let steps = steps(settings, train.len());
+    let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
     let plan = Plan {
         out: settings.out.clone(),
@@ -54,16 +58,30 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let mut job = Alignment {
         objective,
         reference,
-        order: Order::new(settings.seed, train.len(), settings.batch),
+        order: Order::new(shared.seed, train.len(), settings.batch * settings.accumulate),
         train,
         held_out,
-        accumulate: settings.accumulate,
+        batch: settings.batch,
         dropout: settings.dropout,
-        checkpoint: settings.checkpoint_activations,
-        generator: Generator::new(settings.seed),
-        description: format!("{} on {} with {}", settings.model.display(), settings.data.display(), settings.loss),
+        generator: Generator::new(shared.seed),
+        description: format!("{} on {} with {}", settings.model.display(), settings.data.display(), arguments.loss),
     };
-    training::run(&mut job, &mut trainer, &tokenizer, &plan, &settings, shared)
+    training::run(&mut job, &mut trainer, &tokenizer, &plan, &Settings { command: arguments, shared }, shared)
+}
+
+/// The loss with its hyper-parameters, checked.
+fn objective(arguments: &Align) -> Result<LossObjective, Failure> {
+    let usage = |error: LossError| Failure::Usage(error.to_string());
+    let loss = arguments.loss.parse().map_err(usage)?;
+    let hyper = Hyperparameters {
+        beta: arguments.beta,
+        label_smoothing: arguments.label_smoothing,
+        alpha: arguments.alpha,
+        weights: if arguments.weights == "shift" { WeightRule::Shift } else { WeightRule::Eq7 },
+        length_normalize: arguments.length_normalize,
+    };
+    hyper.validate(loss).map_err(usage)?;
+    Ok(LossObjective { loss, hyper })
 }
 
 fn check_reference(policy: &Decoder<Backend>, reference: &Decoder<Backend>) -> Result<(), Failure> {
@@ -82,9 +100,8 @@ struct Alignment {
     train: Vec<PreferencePair>,
     held_out: Vec<PreferencePair>,
     order: Order,
-    accumulate: usize,
+    batch: usize,
     dropout: f64,
-    checkpoint: bool,
     generator: Generator,
     description: String,
 }
@@ -124,14 +141,13 @@ impl Sums {
 impl Job for Alignment {
     fn step(&mut self, trainer: &mut Trainer<Backend>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let rows: Vec<&PreferencePair> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
-        let micro_batches: Vec<PairBatch> =
-            rows.chunks(rows.len().div_ceil(self.accumulate)).map(|rows| PairBatch::new(rows.iter().copied())).collect();
+        let micro_batches: Vec<PairBatch> = rows.chunks(self.batch).map(|rows| PairBatch::new(rows.iter().copied())).collect();
         let dropout = self.generator.stream(step);
         let mut sums = Sums::default();
         let outcome = trainer.step(micro_batches.len(), |decoder, index| {
             let batch = &micro_batches[index];
             let reference = Scored::reference(batch, &self.reference);
-            let policy = Scored::policy(batch, decoder, &options(self.dropout, self.checkpoint, dropout.stream(index as u64)));
+            let policy = Scored::policy(batch, decoder, &options(self.dropout, false, dropout.stream(index as u64)));
             sums.add(&policy, &reference);
             self.objective.total(&policy, &reference)
         })?;

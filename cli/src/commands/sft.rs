@@ -1,12 +1,15 @@
 //! `slpo sft`: fine-tuning on prompts with completions.
 
 use crate::arguments::{Sft, Shared};
-use crate::commands::common::{EVALUATED_AT_ONCE, load_model, options, schedule_and_rule, split_rows};
+use crate::commands::common::{EVALUATED_AT_ONCE, options, schedule_and_rule, steps};
+use crate::commands::{Loaded, longest_sequence};
 use crate::failure::Failure;
-use crate::report::chart::XyChart;
+use crate::interrupt;
+use crate::progress::Progress;
 use crate::report::Report;
+use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Plan, Values, series, smoothing};
+use crate::training::{self, Job, Plan, Settings, Values, series, smoothing};
 use engine::{Cpu, Generator};
 use model::batch::Batch;
 use model::boundary::{Limits, Sequence};
@@ -18,18 +21,20 @@ use serde_json::Value;
 
 /// Fine-tunes a model on completions; prompt tokens are context only.
 pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
-    let settings = arguments.resolve(shared)?;
-    let (decoder, tokenizer) = load_model(&settings.model)?;
-    let limits = Limits::new(settings.max_tokens.unwrap_or(decoder.config().max_positions));
+    let settings = &arguments.training;
+    interrupt::listen()?;
+    let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
+    let limits = Limits::new(longest_sequence(decoder.config(), settings.max_tokens));
     let load = |path: &std::path::Path| CompletionSet::load(path, &tokenizer, &ChatTemplate::default(), &limits);
     let set = load(&settings.data)?;
-    crate::output::Output::new(shared).line(&set.report.to_string());
-    let (train, held_out) = match &settings.eval_data {
-        Some(path) => (set.sequences, load(path)?.sequences),
-        None => split_rows(set.sequences, settings.held_out),
+    Progress::new(0, !shared.json).line(&set.report.to_string());
+    let train = set.sequences;
+    let held_out = match &settings.eval_data {
+        Some(path) => load(path)?.sequences,
+        None => Vec::new(),
     };
-    let steps = settings.steps_for(train.len());
-    let (schedule, rule) = schedule_and_rule(&settings.common(), steps);
+    let steps = steps(settings, train.len());
+    let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
     let plan = Plan {
         out: settings.out.clone(),
@@ -39,16 +44,15 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
         resume: settings.resume,
     };
     let mut job = FineTuning {
-        order: Order::new(settings.seed, train.len(), settings.batch),
+        order: Order::new(shared.seed, train.len(), settings.batch * settings.accumulate),
         train,
         held_out,
-        accumulate: settings.accumulate,
+        batch: settings.batch,
         dropout: settings.dropout,
-        checkpoint: settings.checkpoint_activations,
-        generator: Generator::new(settings.seed),
+        generator: Generator::new(shared.seed),
         description: format!("{} on {}", settings.model.display(), settings.data.display()),
     };
-    training::run(&mut job, &mut trainer, &tokenizer, &plan, &settings, shared)
+    training::run(&mut job, &mut trainer, &tokenizer, &plan, &Settings { command: arguments, shared }, shared)
 }
 
 /// Next-token prediction on completions.
@@ -56,9 +60,8 @@ struct FineTuning {
     train: Vec<Sequence>,
     held_out: Vec<Sequence>,
     order: Order,
-    accumulate: usize,
+    batch: usize,
     dropout: f64,
-    checkpoint: bool,
     generator: Generator,
     description: String,
 }
@@ -66,11 +69,10 @@ struct FineTuning {
 impl Job for FineTuning {
     fn step(&mut self, trainer: &mut Trainer<Cpu<f32>>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let rows: Vec<&Sequence> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
-        let micro_batches: Vec<Batch> =
-            rows.chunks(rows.len().div_ceil(self.accumulate)).map(|rows| Batch::of_sequences(rows.iter().copied())).collect();
+        let micro_batches: Vec<Batch> = rows.chunks(self.batch).map(|rows| Batch::of_sequences(rows.iter().copied())).collect();
         let dropout = self.generator.stream(step);
         let outcome = trainer.step(micro_batches.len(), |decoder, index| {
-            let options = options(self.dropout, self.checkpoint, dropout.stream(index as u64));
+            let options = options(self.dropout, false, dropout.stream(index as u64));
             let batch = &micro_batches[index];
             Ok((batch.token_log_probs(decoder, &options).sum_all().neg(), batch.target_count() as f64))
         })?;

@@ -1,16 +1,18 @@
 //! `slpo train`: a language model from text.
 
 use crate::arguments::{Shared, Train};
+use crate::commands::common::options;
 use crate::failure::Failure;
-use crate::report::chart::XyChart;
+use crate::interrupt;
 use crate::report::Report;
+use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Plan, Values, series, smoothing};
+use crate::training::{self, Job, Plan, Settings, Values, series, smoothing};
 use engine::{Cpu, Generator};
 use model::batch::Batch;
 use model::config::Preset;
 use model::data::TextData;
-use model::decoder::{Decoder, ForwardOptions};
+use model::decoder::Decoder;
 use model::evaluate;
 use model::optimizer::{Rule, Schedule};
 use model::tokenizer::Tokenizer;
@@ -19,18 +21,25 @@ use serde_json::Value;
 
 /// Trains a decoder from random weights.
 pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
-    let settings = arguments.resolve(shared)?;
+    let settings = arguments;
+    interrupt::listen()?;
     let preset = Preset::named(&settings.preset)?;
     let tokenizer = match &settings.tokenizer {
+        Some(path) if path.is_dir() => Tokenizer::from_folder(path)?,
         Some(path) => Tokenizer::from_file(path)?,
         None => Tokenizer::bytes(),
     };
     let config = preset.config().for_tokenizer(&tokenizer)?;
     let text = TextData::load(&settings.data, &tokenizer, settings.held_out)?;
-    text.window(0, settings.batch_tokens)?;
-    let decoder = Decoder::random(&Cpu::<f32>::new(), &config, settings.seed)?;
-    let schedule =
-        Schedule { learning_rate: settings.learning_rate, warmup: settings.warmup, steps: settings.steps, final_fraction: 0.1 };
+    let (rows, tokens) = (settings.batch_rows.unwrap_or(preset.batch.rows), settings.batch_tokens.unwrap_or(preset.batch.tokens));
+    text.window(0, tokens)?;
+    let decoder = Decoder::random(&Cpu::<f32>::new(), &config, shared.seed)?;
+    let schedule = Schedule {
+        learning_rate: settings.learning_rate,
+        warmup: settings.warmup.min(settings.steps),
+        steps: settings.steps,
+        final_fraction: 0.1,
+    };
     let rule = Rule::adamw(settings.weight_decay);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
     let plan = Plan {
@@ -42,15 +51,15 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
     };
     let mut job = Pretraining {
         text,
-        rows: settings.batch_rows,
-        tokens: settings.batch_tokens,
+        rows,
+        tokens,
         accumulate: settings.accumulate,
         dropout: settings.dropout,
         checkpoint: settings.checkpoint_activations,
-        generator: Generator::new(settings.seed),
+        generator: Generator::new(shared.seed),
         description: format!("{} ({} parameters) on {}", preset.name, trainer.decoder.parameter_count(), settings.data.display()),
     };
-    training::run(&mut job, &mut trainer, &tokenizer, &plan, &settings, shared)
+    training::run(&mut job, &mut trainer, &tokenizer, &plan, &Settings { command: settings, shared }, shared)
 }
 
 /// Next-token prediction on windows of a text.
@@ -72,17 +81,16 @@ const DROPOUT: u64 = 2;
 impl Job for Pretraining {
     fn step(&mut self, trainer: &mut Trainer<Cpu<f32>>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let mut draw = self.generator.stream(WINDOWS).stream(step);
-        let windows: Vec<&[u32]> = (0..self.rows).map(|_| self.text.window(draw.bits(), self.tokens)).collect::<Result<_, _>>()?;
-        let micro_batches: Vec<Batch> =
-            windows.chunks(self.rows.div_ceil(self.accumulate)).map(|rows| Batch::of_windows(rows.iter().copied())).collect();
+        let count = self.rows * self.accumulate;
+        let windows: Vec<&[u32]> = (0..count).map(|_| self.text.window(draw.bits(), self.tokens)).collect::<Result<_, _>>()?;
+        let micro_batches: Vec<Batch> = windows.chunks(self.rows).map(|rows| Batch::of_windows(rows.iter().copied())).collect();
         let dropout = self.generator.stream(DROPOUT).stream(step);
         let outcome = trainer.step(micro_batches.len(), |decoder, index| {
-            let dropout = (self.dropout > 0.0).then(|| (self.dropout, dropout.stream(index as u64)));
-            let options = ForwardOptions { dropout, checkpoint: self.checkpoint };
+            let options = options(self.dropout, self.checkpoint, dropout.stream(index as u64));
             let batch = &micro_batches[index];
             Ok((batch.token_log_probs(decoder, &options).sum_all().neg(), batch.target_count() as f64))
         })?;
-        Ok((outcome, Vec::new(), self.rows * self.tokens))
+        Ok((outcome, Vec::new(), count * self.tokens))
     }
 
     fn evaluate(&self, trainer: &Trainer<Cpu<f32>>) -> Result<Values, Failure> {
@@ -110,7 +118,11 @@ impl Job for Pretraining {
                 "Before clipping. A jump says where training was close to leaving the rails.",
                 XyChart::new("step", "global norm").smoothed_line("gradient", series(records, "gradient_norm"), window).log_y(),
             )
-            .figure("Learning rate", "Warm-up, then half a cosine.", XyChart::new("step", "learning rate").line("η", series(records, "learning_rate")))
+            .figure(
+                "Learning rate",
+                "Warm-up, then half a cosine.",
+                XyChart::new("step", "learning rate").line("η", series(records, "learning_rate")),
+            )
             .section("Summary")
             .preformatted(format!("{summary:#}"))
     }

@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use atomic::write_atomically;
-pub use metrics::{Metrics, read_metrics};
+pub use metrics::{Metrics, Record, read_metrics};
 
 /// Files by which a folder is known to hold a run or a model.
 const MARKS: [&str; 4] = ["metrics.jsonl", "config.toml", "model.safetensors", "config.json"];

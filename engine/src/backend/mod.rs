@@ -200,9 +200,11 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         self.zip(Mul, y, &self.zip(Sub, cotangent, &weighted))
     }
 
-    /// ln softmax over the last axis: y = x − logsumexp x.
+    /// ln softmax over the last axis: y = (x − m) − logsumexp(x − m), m = max x, which loses nothing where x and m are large and close.
     fn log_softmax(&self, x: &Self::Array) -> Self::Array {
-        self.zip(Sub, x, &self.logsumexp(x))
+        let last = self.shape(x).len() - 1;
+        let shifted = self.zip(Sub, x, &self.map(crate::ops::logsumexp::FiniteOrZero, &self.max(x, last)));
+        self.zip(Sub, &shifted, &self.logsumexp(&shifted))
     }
     /// x̄ = ȳ − e^y·Σ ȳ.
     fn log_softmax_vjp(&self, y: &Self::Array, cotangent: &Self::Array) -> Self::Array {
@@ -290,9 +292,8 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     fn linear_log_prob(&self, hidden: &Self::Array, weight: &Self::Array, targets: &Indices) -> (Self::Array, Self::Array) {
         let n = self.shape(hidden)[0];
         let z = self.matmul(hidden, &self.permute(weight, &[1, 0]));
-        let total = self.logsumexp(&z);
-        let log_prob = self.zip(Sub, &self.gather_last(&z, targets, 1), &total);
-        (self.reshape(&log_prob, &[n]), self.reshape(&total, &[n]))
+        let log_prob = self.gather_last(&self.log_softmax(&z), targets, 1);
+        (self.reshape(&log_prob, &[n]), self.reshape(&self.logsumexp(&z), &[n]))
     }
     /// (hidden̄, weight̄) with z̄ = ȳ∘(onehot(target) − e^{z − logsumexp}).
     fn linear_log_prob_vjp(

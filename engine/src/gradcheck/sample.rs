@@ -38,13 +38,13 @@ pub trait Function: Send + Sync + 'static {
 /// (they are references inside the expression).
 ///
 /// ```
-/// use engine::{function, gradcheck::{Input, Sample}};
+/// use engine::{function, gradcheck::{Input, Sample, check}};
 /// let axis = 0;
 /// let sample = Sample::new(function!(|x; axis: usize| x[0].mul(&x[1]).sum(*axis)), [
 ///     Input::new(vec![1.0, 2.0], &[2]),
 ///     Input::new(vec![3.0, -1.0], &[2]),
 /// ]);
-/// assert_eq!(sample.inputs.len(), 2);
+/// check("product", &sample).assert();
 /// ```
 #[macro_export]
 macro_rules! function {
@@ -87,6 +87,7 @@ impl<F: Function> Worlds for F {
 pub struct Sample {
     pub(crate) function: Box<dyn Worlds>,
     pub(crate) twin: Option<Box<dyn Worlds>>,
+    pub(crate) inner_magnitude: f64,
     /// The inputs; gradients are checked with respect to every element of each.
     pub inputs: Vec<Input>,
 }
@@ -94,12 +95,20 @@ pub struct Sample {
 impl Sample {
     /// A function at these inputs.
     pub fn new(function: impl Function, inputs: impl Into<Vec<Input>>) -> Self {
-        Self { function: Box::new(function), twin: None, inputs: inputs.into() }
+        Self { function: Box::new(function), twin: None, inner_magnitude: 0.0, inputs: inputs.into() }
     }
 
     /// The same function written another way (fused against composed): values and gradients must agree.
     pub fn with_twin(mut self, twin: impl Function) -> Self {
         self.twin = Some(Box::new(twin));
+        self
+    }
+
+    /// Says that terms of this size cancel inside the function, so that its values and gradients err by that much times the unit
+    /// round-off even where they are smaller: 1 for log-probabilities, which near 0 are differences of numbers of order 1, and for
+    /// attention, whose gradient vanishes by cancellation where only one key is seen.
+    pub fn with_inner_magnitude(mut self, magnitude: f64) -> Self {
+        self.inner_magnitude = magnitude;
         self
     }
 }

@@ -238,4 +238,5 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
     let inputs =
         [draw.normal(&[n, kv_heads * group, width]), draw.normal(&[m, kv_heads, width]), draw.normal(&[m, kv_heads, width])];
     Sample::new(function!(|x; segments: Segments| x[0].attention(&x[1], &x[2], segments, 0.7)), inputs)
+        .with_inner_magnitude(1.0)
 }

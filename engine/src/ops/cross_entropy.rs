@@ -1,15 +1,14 @@
 //! Cross-entropy of logits with integer targets.
 //!
-//! forward  y[n] = logsumexp z[n] − z[n, target n]
-//! vjp      z̄[n, v] = ȳ[n]·(e^{z[n, v] − logsumexp z[n]} − [v = target n])      (saves z and its logsumexp)
+//! forward  y[n] = −l[n, target n], l = z − logsumexp z, the log-softmax
+//! vjp      z̄[n, v] = ȳ[n]·(e^{l[n, v]} − [v = target n])      (saves l)
 
 use super::prelude::*;
 use crate::backend::{Mul, Sub};
 use crate::ops::exp::Exp;
 
 struct CrossEntropy<B: Backend> {
-    z: B::Array,
-    logsumexp: B::Array,
+    log_probs: B::Array,
     targets: Indices,
 }
 
@@ -18,9 +17,9 @@ impl<B: Backend> Operation<B> for CrossEntropy<B> {
         "cross_entropy"
     }
     fn vjp(&self, backend: &B, y_bar: B::Array, _: &[bool]) -> Vec<Option<B::Array>> {
-        let (n, vocabulary) = (self.targets.len(), backend.shape(&self.z)[1]);
+        let (n, vocabulary) = (self.targets.len(), backend.shape(&self.log_probs)[1]);
         let column = backend.reshape(&y_bar, &[n, 1]);
-        let p = backend.map(Exp, &backend.zip(Sub, &self.z, &self.logsumexp));
+        let p = backend.map(Exp, &self.log_probs);
         let chosen = backend.scatter_add_last(&column, &self.targets, vocabulary);
         vec![Some(backend.zip(Sub, &backend.zip(Mul, &p, &column), &chosen))]
     }
@@ -36,10 +35,10 @@ impl<B: Backend> Tensor<B> {
         let fits = self.rank() == 2 && self.shape()[0] == targets.len();
         assert!(fits, "cross_entropy: {} targets for logits {:?}", targets.len(), self.shape());
         super::embedding::check_indices("cross_entropy", targets, self.shape()[1]);
-        let logsumexp = self.backend.logsumexp(&self.value);
-        let y = self.backend.zip(Sub, &logsumexp, &self.backend.gather_last(&self.value, targets, 1));
+        let log_probs = self.backend.log_softmax(&self.value);
+        let y = self.backend.scale(&self.backend.gather_last(&log_probs, targets, 1), -1.0);
         let y = self.backend.reshape(&y, &[targets.len()]);
-        Tensor::record(&self.backend, y, &[self], || CrossEntropy { z: self.value.clone(), logsumexp, targets: targets.clone() })
+        Tensor::record(&self.backend, y, &[self], || CrossEntropy { log_probs, targets: targets.clone() })
     }
 }
 
@@ -49,4 +48,5 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
     let twin = targets.clone();
     Sample::new(function!(|x; targets: Indices| x[0].cross_entropy(targets)), [draw.logits(&[n, v])])
         .with_twin(function!(|x; twin: Indices| x[0].log_softmax().gather(twin).neg().reshape(&[twin.len()])))
+        .with_inner_magnitude(1.0)
 }

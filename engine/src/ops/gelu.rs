@@ -1,9 +1,11 @@
 //! The Gaussian error linear unit (Hendrycks and Gimpel 2016), exact and in the tanh approximation of GPT-2.
 //!
-//! forward  y = x·Φ(x), Φ(x) = ½(1 + erf(x/√2))                 exact
-//!          y = ½x(1 + tanh u), u = √(2/π)·(x + 0.044715·x³)    tanh
+//! forward  y = x·Φ(x), Φ(x) = ½(1 + erf(x/√2)) = ½ erfc(−x/√2)                      exact
+//!          y = ½x(1 + tanh u) = x·σ(2u), u = √(2/π)·(x + 0.044715·x³)              tanh
 //! vjp      x̄ = (Φ(x) + x·φ(x))·ȳ, φ(x) = e^{−x²/2}/√(2π)       (saves x)
-//!          x̄ = ½(1 + t + x·(1 − t²)·u′)·ȳ, t = tanh u, u′ = √(2/π)·(1 + 0.134145·x²)
+//!          x̄ = (σ(2u) + 2x·σ(2u)·σ(−2u)·u′)·ȳ, u′ = √(2/π)·(1 + 0.134145·x²)
+//!
+//! The second forms keep their relative accuracy for negative x, where 1 + erf and 1 + tanh cancel.
 
 use super::prelude::*;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
@@ -30,10 +32,10 @@ impl Unary for GeluErf {
     }
 }
 
-/// Φ(x) = ½(1 + erf(x/√2)).
+/// Φ(x) = ½ erfc(−x/√2).
 #[inline(always)]
 fn normal_distribution<T: Scalar>(x: T) -> T {
-    T::from_f64(0.5) * (T::one() + (x * T::from_f64(FRAC_1_SQRT_2)).erf())
+    T::from_f64(0.5) * (x * T::from_f64(-FRAC_1_SQRT_2)).erfc()
 }
 
 /// The tanh approximation of GELU.
@@ -45,20 +47,20 @@ impl Unary for GeluTanh {
     const SAVES: Saves = Saves::Input;
     #[inline(always)]
     fn value<T: Scalar>(self, x: T) -> T {
-        T::from_f64(0.5) * x * (T::one() + inner(x).tanh())
+        x * inner(x).sigmoid()
     }
     #[inline(always)]
     fn derivative<T: Scalar>(self, x: T) -> T {
-        let t = inner(x).tanh();
-        let slope = T::from_f64(ROOT_2_OVER_PI) * (T::one() + T::from_f64(3.0 * CUBIC) * x * x);
-        T::from_f64(0.5) * (T::one() + t + x * (T::one() - t * t) * slope)
+        let (twice_u, sigma) = (inner(x), inner(x).sigmoid());
+        let slope = T::from_f64(2.0 * ROOT_2_OVER_PI) * (T::one() + T::from_f64(3.0 * CUBIC) * x * x);
+        sigma + x * sigma * (-twice_u).sigmoid() * slope
     }
 }
 
-/// u = √(2/π)·(x + 0.044715·x³).
+/// 2u = 2√(2/π)·(x + 0.044715·x³).
 #[inline(always)]
 fn inner<T: Scalar>(x: T) -> T {
-    T::from_f64(ROOT_2_OVER_PI) * (x + T::from_f64(CUBIC) * x * x * x)
+    T::from_f64(2.0 * ROOT_2_OVER_PI) * (x + T::from_f64(CUBIC) * x * x * x)
 }
 
 impl<B: Backend> Tensor<B> {

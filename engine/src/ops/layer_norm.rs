@@ -27,6 +27,8 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn layer_norm(&self, gain: &Self, bias: &Self, epsilon: f64) -> Self {
         assert!(self.rank() > 0, "layer_norm: a scalar has no last axis");
+        broadcast_or_panic("layer_norm", self.shape(), gain.shape());
+        broadcast_or_panic("layer_norm", self.shape(), bias.shape());
         let (y, s) = self.backend.layer_norm(&self.value, epsilon);
         Tensor::record(&self.backend, y.clone(), &[self], || LayerNorm { y, s }).mul(gain).add(bias)
     }

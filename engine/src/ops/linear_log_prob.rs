@@ -51,4 +51,5 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
     let twin = targets.clone();
     Sample::new(function!(|x; targets: Indices| x[0].linear_log_prob(&x[1], targets)), [draw.normal(&[n, d]), draw.normal(&[v, d])])
         .with_twin(function!(|x; twin: Indices| x[0].matmul(&x[1].t()).cross_entropy(twin).neg()))
+        .with_inner_magnitude(1.0)
 }

@@ -1,7 +1,7 @@
 //! The logarithm of a complement: ln(1 − p) from ln p.
 //!
 //! forward  y = ln(1 − e^x), x ≤ 0: ln(−expm1 x) above −ln 2, ln1p(−e^x) below (Mächler 2012, eq. 7)
-//! vjp      x̄ = −ȳ/(e^{−x} − 1)          (saves x)
+//! vjp      x̄ = ȳ·e^x/(e^x − 1)           (saves x); nothing here overflows, nor do its own derivatives
 
 use super::prelude::*;
 
@@ -18,7 +18,7 @@ impl Unary for Log1mexp {
     }
     #[inline(always)]
     fn derivative<T: Scalar>(self, x: T) -> T {
-        -T::one() / (-x).exp_m1()
+        x.exp() / x.exp_m1()
     }
 }
 

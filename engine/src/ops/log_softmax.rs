@@ -34,8 +34,10 @@ impl<B: Backend> Tensor<B> {
 pub(super) fn sample(draw: &mut Draw) -> Sample {
     let shape = draw.shape();
     Sample::new(function!(|x| x[0].log_softmax()), [draw.logits(&shape)]).with_twin(function!(|x| {
-        let total = x[0].logsumexp();
-        let kept = [total.shape(), &[1]].concat();
-        x[0].sub(&total.reshape(&kept))
+        let last = x[0].rank() - 1;
+        let kept = with_axis(x[0].shape(), last, 1);
+        let shifted = x[0].sub(&x[0].max(last).detach().reshape(&kept));
+        shifted.sub(&shifted.logsumexp().reshape(&kept))
     }))
+    .with_inner_magnitude(1.0)
 }

@@ -82,11 +82,12 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
                 let kept = [&rows[..], &[1]].concat();
                 let m = x[0].max(x[0].rank() - 1).detach();
                 x[0].sub(&m.reshape(&kept)).exp().sum(x[0].rank() - 1).ln().add(&m)
-            }));
+            }))
+            .with_inner_magnitude(1.0);
     }
     let width = shape[shape.len() - 1];
     let keep: Vec<bool> = (0..count(&shape)).map(|i| i % width == 0 || draw.coin()).collect();
-    Sample::new(function!(|x; keep: Vec<bool>| x[0].masked_logsumexp(keep)), [draw.logits(&shape)])
+    Sample::new(function!(|x; keep: Vec<bool>| x[0].masked_logsumexp(keep)), [draw.logits(&shape)]).with_inner_magnitude(1.0)
 }
 
 #[cfg(test)]

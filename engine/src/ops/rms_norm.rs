@@ -44,6 +44,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn rms_norm(&self, gain: &Self, epsilon: f64) -> Self {
         assert!(self.rank() > 0, "rms_norm: a scalar has no last axis");
+        broadcast_or_panic("rms_norm", self.shape(), gain.shape());
         let (y, s) = self.backend.rms_norm(&self.value, epsilon);
         Tensor::record(&self.backend, y.clone(), &[self], || RmsNorm { y, s }).mul(gain)
     }

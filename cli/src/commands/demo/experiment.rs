@@ -138,7 +138,7 @@ impl Experiment {
         let mut trainer = Trainer::new(self.reference.clone(), rule, schedule, 1.0);
         let mut generator = self.stream(stream::PRETRAIN);
         for step in 1..=steps {
-            crate::interrupt::check()?;
+            stop_if_asked()?;
             let mut uniform = || generator.uniform();
             let sentences: Vec<Sequence> =
                 (0..self.budget.pretrain_batch).map(|_| self.sequence(&[], &self.language.sample_sentence(&mut uniform))).collect();
@@ -157,9 +157,8 @@ impl Experiment {
     /// Mean nats a sentence over sentences that were not trained on, and its standard error.
     pub fn held_out_cross_entropy(&self) -> (f64, f64) {
         let mut generator = self.stream(stream::MEASURE).stream(1);
-        let sentences: Vec<Sequence> = (0..self.budget.samples)
-            .map(|_| self.sequence(&[], &self.language.sample_sentence(&mut || generator.uniform())))
-            .collect();
+        let sentences: Vec<Sequence> =
+            (0..self.budget.samples).map(|_| self.sequence(&[], &self.language.sample_sentence(&mut || generator.uniform()))).collect();
         let nats: Vec<f64> = super::measure::log_probs(&self.reference, &sentences).into_iter().map(|x| -x).collect();
         super::measure::mean_and_error(&nats)
     }
@@ -170,8 +169,10 @@ impl Experiment {
         let mut generator = self.stream(stream::PAIRS);
         let mut pairs = Vec::new();
         while pairs.len() < wanted {
-            let prompts: Vec<Vec<u32>> =
-                (0..256).map(|_| self.language.sample_prompt(&mut || generator.uniform())).flat_map(|prompt| [prompt.clone(), prompt]).collect();
+            let prompts: Vec<Vec<u32>> = (0..256)
+                .map(|_| self.language.sample_prompt(&mut || generator.uniform()))
+                .flat_map(|prompt| [prompt.clone(), prompt])
+                .collect();
             let completions = self.complete(&self.reference, &prompts, &generator.stream(generator.position))?;
             generator.position += 1;
             for (prompts, completions) in prompts.chunks(2).zip(completions.chunks(2)) {
@@ -224,7 +225,7 @@ impl Experiment {
         let mut order = Order::new(self.seed, self.train.len(), align_batch);
         let mut curve = Vec::new();
         for step in 1..=steps {
-            crate::interrupt::check()?;
+            stop_if_asked()?;
             let rows = order.rows_of(step);
             let batch = PairBatch::new(rows.iter().map(|&row| &self.train[row]));
             let reference = Scored::reference(&batch, &self.reference);
@@ -287,6 +288,15 @@ impl Experiment {
             format!("; for example \"{prompt}\" → \"{}\" over \"{}\"", words(&pair.chosen), words(&pair.rejected))
         });
         format!("     {} pairs to train on, {} kept apart{example}", self.train.len(), self.held_out.len())
+    }
+}
+
+/// The demo keeps nothing half done: a request to stop ends it.
+fn stop_if_asked() -> Result<(), Failure> {
+    if crate::interrupt::requested() {
+        Err(Failure::Interrupted("the demo keeps nothing half done; run it again".to_owned()))
+    } else {
+        Ok(())
     }
 }
 

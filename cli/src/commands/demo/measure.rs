@@ -79,9 +79,8 @@ pub fn mean_and_error(values: &[f64]) -> Estimate {
 
 /// ln π of the predicted part of each sequence.
 pub fn log_probs(decoder: &Decoder<Backend>, sequences: &[Sequence]) -> Vec<f64> {
-    let of_chunk = |chunk: &[Sequence]| {
-        no_grad(|| Batch::of_sequences(chunk).sequence_log_probs(decoder, &ForwardOptions::default())).to_f64()
-    };
+    let of_chunk =
+        |chunk: &[Sequence]| no_grad(|| Batch::of_sequences(chunk).sequence_log_probs(decoder, &ForwardOptions::default())).to_f64();
     sequences.chunks(CHUNK).flat_map(of_chunk).collect()
 }
 
@@ -171,7 +170,8 @@ pub const HEADINGS: [&str; 8] =
 
 /// The outcomes as a table of text.
 pub fn table(outcomes: &[Outcome]) -> String {
-    let rows: Vec<Vec<String>> = std::iter::once(HEADINGS.map(str::to_owned).to_vec()).chain(outcomes.iter().map(|o| o.cells().to_vec())).collect();
+    let rows: Vec<Vec<String>> =
+        std::iter::once(HEADINGS.map(str::to_owned).to_vec()).chain(outcomes.iter().map(|o| o.cells().to_vec())).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let line = |row: &Vec<String>| {
         let cells = row.iter().enumerate().map(|(i, cell)| {

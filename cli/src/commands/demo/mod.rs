@@ -9,6 +9,7 @@ mod page;
 
 use crate::arguments::{Demo, Shared};
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::run_folder::write_atomically;
@@ -21,27 +22,30 @@ use std::time::Instant;
 /// Runs the demo and writes `report.html` and `results.json` into its folder.
 pub fn run(arguments: &Demo, shared: &Shared) -> Result<(), Failure> {
     let started = Instant::now();
+    let usual = Budget::default();
     let budget = Budget {
-        pretrain_steps: arguments.pretrain_steps,
-        align_steps: arguments.align_steps,
-        samples: arguments.samples,
-        ..Budget::default()
+        pretrain_steps: arguments.pretrain_steps.unwrap_or(usual.pretrain_steps),
+        align_steps: arguments.align_steps.unwrap_or(usual.align_steps),
+        samples: arguments.samples.unwrap_or(usual.samples),
+        ..usual
     };
-    let out = Output::new(shared);
+    let out = Output::new(shared.json);
+    let say = |text: &str| out.stream(&format!("{text}\n"));
+    interrupt::listen()?;
     model::atomic::make_folder(&arguments.out)?;
-    out.line("1/3  a decoder learns a small language whose distribution and reward are known exactly");
+    say("1/3  a decoder learns a small language whose distribution and reward are known exactly")?;
     let mut experiment = Experiment::new(budget, shared.seed)?;
-    let mut bar = Progress::new(budget.pretrain_steps, out.progress());
+    let mut bar = Progress::new(budget.pretrain_steps, !shared.json);
     experiment.pretrain(&mut bar)?;
     bar.finish();
-    out.line(&experiment.pretraining_summary());
-    out.line("2/3  its own completions, in pairs: the one with the higher reward is the chosen one");
+    say(&experiment.pretraining_summary())?;
+    say("2/3  its own completions, in pairs: the one with the higher reward is the chosen one")?;
     experiment.draw_pairs()?;
-    out.line(&experiment.pairs_summary());
-    out.line("3/3  each loss aligns it from the same start with the same budget");
+    say(&experiment.pairs_summary())?;
+    say("3/3  each loss aligns it from the same start with the same budget")?;
     let mut outcomes = vec![experiment.measure_reference()?];
     for method in experiment::METHODS {
-        let mut bar = Progress::new(budget.align_steps, out.progress());
+        let mut bar = Progress::new(budget.align_steps, !shared.json);
         outcomes.push(experiment.align(method, &mut bar)?);
         bar.finish();
     }
@@ -49,9 +53,9 @@ pub fn run(arguments: &Demo, shared: &Shared) -> Result<(), Failure> {
     page::report(&experiment, &outcomes, started.elapsed()).write(&report)?;
     let results = results(&experiment, &outcomes, &report, started.elapsed().as_secs_f64());
     write(&arguments.out.join("results.json"), &results)?;
-    out.line(&measure::table(&outcomes));
-    out.line(&format!("{:.0} s. The report with its figures: {}", started.elapsed().as_secs_f64(), report.display()));
-    out.json(&results)
+    say(&measure::table(&outcomes))?;
+    say(&format!("{:.0} s. The report with its figures: {}", started.elapsed().as_secs_f64(), report.display()))?;
+    out.result(&results, |_| Ok(()))
 }
 
 fn write(path: &Path, value: &Value) -> Result<(), Failure> {

@@ -77,9 +77,21 @@ fn curves(page: Report, outcomes: &[Outcome]) -> Report {
         })
     };
     page.section("During alignment")
-        .figure("Chosen completions", "Mean ln π(y_w) − ln π_ref(y_w) of the batch: below zero the chosen completions themselves become less likely.", chart("change of chosen log-prob (nats)", |p| p.chosen))
-        .figure("Rejected completions", "Mean ln π(y_l) − ln π_ref(y_l) of the batch.", chart("change of rejected log-prob (nats)", |p| p.rejected))
-        .figure("Accuracy on the batch", "The part of the batch's pairs whose log-ratio favours the chosen completion, before the step.", chart("accuracy", |p| p.accuracy))
+        .figure(
+            "Chosen completions",
+            "Mean ln π(y_w) − ln π_ref(y_w) of the batch: below zero the chosen completions themselves become less likely.",
+            chart("change of chosen log-prob (nats)", |p| p.chosen),
+        )
+        .figure(
+            "Rejected completions",
+            "Mean ln π(y_l) − ln π_ref(y_l) of the batch.",
+            chart("change of rejected log-prob (nats)", |p| p.rejected),
+        )
+        .figure(
+            "Accuracy on the batch",
+            "The part of the batch's pairs whose log-ratio favours the chosen completion, before the step.",
+            chart("accuracy", |p| p.accuracy),
+        )
 }
 
 fn example_text(experiment: &Experiment) -> String {
@@ -101,7 +113,10 @@ fn settings(experiment: &Experiment, elapsed: Duration) -> Vec<(String, String)>
     let rows = [
         ("parameters", experiment.reference.parameter_count().to_string()),
         ("pretraining", format!("{} steps of {} sentences", budget.pretrain_steps, budget.pretrain_batch)),
-        ("alignment", format!("{} steps of {} pairs, learning rate {:e}, β 0.1", budget.align_steps, budget.align_batch, budget.align_learning_rate)),
+        (
+            "alignment",
+            format!("{} steps of {} pairs, learning rate {:e}, β 0.1", budget.align_steps, budget.align_batch, budget.align_learning_rate),
+        ),
         ("pairs", format!("{} to train on, {} kept apart, labelled by the higher reward", budget.train_pairs, budget.held_out_pairs)),
         ("samples for each estimate", budget.samples.to_string()),
         ("command", std::env::args().collect::<Vec<_>>().join(" ")),

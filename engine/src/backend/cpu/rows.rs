@@ -50,14 +50,22 @@ fn fold_rows<T: Scalar>(x: &CpuArray<T>, f: impl Fn(&[T]) -> T + Sync + Copy) ->
     CpuArray::from_vec(out, &with_axis(x.shape(), x.shape().len() - 1, 1))
 }
 
+/// (m, ln Σ e^{x − m}) of a row with m its maximum; (m, 0) where that is not finite. A difference x − m − ln Σ e^{x − m} taken in this order
+/// is accurate even where x and m are large and close.
+#[inline(always)]
+pub fn row_max_and_log_sum<T: Scalar>(row: &[T]) -> (T, T) {
+    let m = row_max(row);
+    if !m.is_finite() {
+        return (m, T::zero());
+    }
+    (m, row_sum_of(row, |x| (x - m).exp()).ln())
+}
+
 /// ln Σ e^x of a row; its maximum where that is not finite.
 #[inline(always)]
 pub fn row_logsumexp<T: Scalar>(row: &[T]) -> T {
-    let m = row_max(row);
-    if !m.is_finite() {
-        return m;
-    }
-    row_sum_of(row, |x| (x - m).exp()).ln() + m
+    let (m, log_sum) = row_max_and_log_sum(row);
+    m + log_sum
 }
 
 /// Σ f(x) of a row, in blocks that stay in registers and the first-level cache.
@@ -81,8 +89,8 @@ pub fn row_sum_of<T: Scalar>(row: &[T], f: impl Fn(T) -> T + Copy) -> T {
 /// Softmax over the last axis.
 pub fn softmax<T: Scalar>(x: &CpuArray<T>) -> CpuArray<T> {
     map_rows([x], |[x], y| {
-        let total = row_logsumexp(x);
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - total).exp());
+        let (m, log_sum) = row_max_and_log_sum(x);
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = ((x - m) - log_sum).exp());
     })
 }
 
@@ -97,8 +105,8 @@ pub fn softmax_vjp<T: Scalar>(y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuAr
 /// Log-softmax over the last axis.
 pub fn log_softmax<T: Scalar>(x: &CpuArray<T>) -> CpuArray<T> {
     map_rows([x], |[x], y| {
-        let total = row_logsumexp(x);
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = x - total);
+        let (m, log_sum) = row_max_and_log_sum(x);
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - m) - log_sum);
     })
 }
 

@@ -3,7 +3,7 @@
 
 use super::array::CpuArray;
 use super::matmul::{Matrix, product};
-use super::rows::row_logsumexp;
+use super::rows::row_max_and_log_sum;
 use super::simd::vectorised;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
@@ -28,11 +28,12 @@ pub fn forward<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &
         logits(&h[start * width..(start + rows) * width], &w, width, z);
         let outputs = log_probs[start..start + rows].par_iter_mut().zip(&mut totals[start..start + rows]);
         outputs.zip(z.par_chunks_exact(vocabulary)).zip(&targets[start..start + rows]).for_each(|(((log_prob, total), z), &target)| {
-            *total = vectorised(
+            let (m, log_sum) = vectorised(
                 #[inline(always)]
-                || row_logsumexp(z),
+                || row_max_and_log_sum(z),
             );
-            *log_prob = z[target as usize] - *total;
+            *total = m + log_sum;
+            *log_prob = (z[target as usize] - m) - log_sum;
         });
     }
     T::recycle(z);

@@ -1,0 +1,106 @@
+//! What the commands take that run a model or check the engine.
+
+use super::values::{self, TokenList};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Arguments of `slpo convert`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  slpo convert stories260K.bin --tokenizer tok512.bin --out stories260k\n  \
+                        slpo convert downloaded-model --out copy")]
+pub struct Convert {
+    /// A llama2.c `.bin` file (version 0), or a Hugging Face folder
+    #[arg(value_name = "SOURCE")]
+    pub source: PathBuf,
+    /// The folder to write: config.json, model.safetensors and, with a tokenizer, tokenizer.json
+    #[arg(long, value_name = "MODEL")]
+    pub out: PathBuf,
+    /// llama2.c's tokenizer.bin, a tokenizer.json or a folder with one [default: the source's own, where it has one]
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+}
+
+/// Arguments of `slpo generate`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  slpo generate --model stories260k --prompt \"Once upon a time\" --max-tokens 200 --temperature 0\n  \
+                        slpo generate --model stories260k --prompt-tokens 1,403,407 --top-p 0.9 --seed 7 --json")]
+pub struct Generate {
+    /// The model's folder
+    #[arg(long, value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The text to go on from; BOS is put before it where the tokenizer has one
+    #[arg(long, value_name = "TEXT", required_unless_present = "prompt_tokens", conflicts_with = "prompt_tokens")]
+    pub prompt: Option<String>,
+    /// The token ids to go on from, as they are: no BOS is added (an empty list is BOS alone)
+    #[arg(long, value_name = "1,2,3")]
+    pub prompt_tokens: Option<TokenList>,
+    /// New tokens to write at most, from 1
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = values::count::<usize>())]
+    pub max_tokens: usize,
+    /// What logits are divided by, at least 0: 1 is the model's own distribution, 0 takes the most likely token
+    #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = values::non_negative)]
+    pub temperature: f64,
+    /// Choose among the K most likely tokens only; 0 for all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub top_k: usize,
+    /// Choose among the most likely tokens that together reach this probability, above 0 and at most 1
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = values::share)]
+    pub top_p: f64,
+    /// Go on after the end-of-text token
+    #[arg(long)]
+    pub ignore_eos: bool,
+    /// Stop where the new text contains this (it is left out); \n is a line break
+    #[arg(long, value_name = "TEXT", value_parser = values::escaped)]
+    pub stop: Option<String>,
+}
+
+/// Arguments of `slpo score`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  slpo score --model stories260k --text \"Once upon a time\"\n  \
+                        slpo score --model stories260k --tokens 1,403,407,261,378 --json")]
+pub struct Score {
+    /// The model's folder
+    #[arg(long, value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The text to score; BOS is put before it where the tokenizer has one
+    #[arg(long, value_name = "TEXT", required_unless_present = "tokens", conflicts_with = "tokens")]
+    pub text: Option<String>,
+    /// The token ids to score, as they are: no BOS is added
+    #[arg(long, value_name = "1,2,3")]
+    pub tokens: Option<TokenList>,
+}
+
+/// Arguments of `slpo eval`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  slpo eval --model stories260k --data stories.txt\n  \
+                        slpo eval --model aligned --reference base --data preferences.jsonl\n\n\
+                        The data's own form decides what is measured: text (.txt, or rows with `text`), completions (rows with\n\
+                        `prompt` and `completion`, or `messages`) or preferences (rows with `chosen` and `rejected`).")]
+pub struct Eval {
+    /// The model's folder
+    #[arg(long, value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Text, completions (.jsonl) or preferences (.jsonl)
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    /// For preferences: the model that margins and KL are measured from
+    #[arg(long, value_name = "MODEL")]
+    pub reference: Option<PathBuf>,
+    /// For text: tokens that a prediction can look back on at most [default: the window the model was trained with here, or else what
+    /// its configuration allows, up to 1024]
+    #[arg(long, value_name = "N", value_parser = values::count::<usize>())]
+    pub window: Option<usize>,
+    /// For rows: tokens of a sequence at most, from 2; longer ones are cut at the start of the prompt [default: what the model's
+    /// configuration allows, up to 1024]
+    #[arg(long, value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
+    pub max_tokens: Option<usize>,
+}
+
+/// Arguments of `slpo gradcheck`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  slpo gradcheck\n  slpo gradcheck softmax attention --json")]
+pub struct Gradcheck {
+    /// What to check [default: everything]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+}

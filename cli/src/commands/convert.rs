@@ -1,0 +1,46 @@
+//! `slpo convert`: other formats into a Hugging Face folder.
+
+use crate::arguments::{Convert, Shared};
+use crate::failure::Failure;
+use crate::output::Output;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Converted<'a> {
+    format: &'a str,
+    out: &'a str,
+    parameters: u64,
+    tensors: usize,
+    layers: usize,
+    hidden_size: usize,
+    vocab_size: usize,
+    tokenizer: bool,
+}
+
+/// Converts a model and reports what it was.
+///
+/// # Errors
+/// Those of [`model::convert::convert`], and of standard output.
+pub fn run(arguments: &Convert, shared: &Shared) -> Result<(), Failure> {
+    let report = model::convert::convert(&arguments.source, arguments.tokenizer.as_deref(), &arguments.out)?;
+    let out = arguments.out.to_string_lossy();
+    let converted = Converted {
+        format: report.format,
+        out: &out,
+        parameters: report.parameters,
+        tensors: report.tensors,
+        layers: report.config.layers,
+        hidden_size: report.config.hidden_size,
+        vocab_size: report.config.vocab_size,
+        tokenizer: report.has_tokenizer,
+    };
+    Output::new(shared.json).result(&converted, |to| {
+        let Converted { format, parameters, tensors, layers, hidden_size, vocab_size, .. } = &converted;
+        writeln!(
+            to,
+            "{format}: {parameters} parameters in {tensors} tensors; {layers} layers of width {hidden_size}, {vocab_size} tokens"
+        )?;
+        let tokenizer = if report.has_tokenizer { "with its tokenizer" } else { "without a tokenizer (--tokenizer gives one)" };
+        writeln!(to, "written to {out}, {tokenizer}")
+    })
+}

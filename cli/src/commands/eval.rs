@@ -1,0 +1,214 @@
+//! `slpo eval`: how well a model predicts text, completions or preferences.
+
+use super::load::{Loaded, longest_sequence};
+use crate::arguments::{Eval, Shared};
+use crate::failure::Failure;
+use crate::output::{Number, Output};
+use model::boundary::Limits;
+use model::data::{ChatTemplate, CompletionSet, DataReport, DropReason, PreferenceSet, TextData, jsonl, text};
+use model::evaluate;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Rows that are run at once.
+const BATCH: usize = 8;
+
+/// Measures what the data's form asks for.
+///
+/// # Errors
+/// Those of the model's files, of the data and of standard output.
+pub fn run(arguments: &Eval, shared: &Shared) -> Result<(), Failure> {
+    let kind = Kind::of(&arguments.data)?;
+    if arguments.reference.is_some() && kind != Kind::Preferences {
+        let reason = format!("--reference is for preferences, and {} holds none", arguments.data.display());
+        return Err(Failure::Usage(reason));
+    }
+    let loaded = Loaded::open(&arguments.model)?;
+    let output = Output::new(shared.json);
+    match kind {
+        Kind::Text => text_cost(arguments, &loaded, output),
+        Kind::Completions => completions(arguments, &loaded, output),
+        Kind::Preferences => preferences(arguments, &loaded, output),
+    }
+}
+
+/// What a file holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Completions,
+    Preferences,
+}
+
+impl Kind {
+    /// The form of the first row; what is no .json or .jsonl file is text.
+    fn of(path: &Path) -> Result<Self, Failure> {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if !matches!(extension, Some("json" | "jsonl")) {
+            return Ok(Self::Text);
+        }
+        let rows = jsonl::read(path)?;
+        Ok(match rows.first() {
+            Some(row) if row.has("chosen") || row.has("rejected") => Self::Preferences,
+            Some(row) if row.has("text") && extension == Some("jsonl") => Self::Text,
+            _ => Self::Completions,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct TextResult {
+    kind: &'static str,
+    tokens: usize,
+    bytes: usize,
+    window: usize,
+    nats_per_token: Number,
+    perplexity: Number,
+    bits_per_byte: Number,
+}
+
+fn text_cost(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Failure> {
+    let path = &arguments.data;
+    let data = TextData::load(path, &loaded.tokenizer, 0.0)?;
+    let asked = arguments.window.or_else(|| trained_window(&arguments.model));
+    let window = longest_sequence(loaded.config(), asked);
+    let score = evaluate::text(&loaded.decoder, text::windows(data.train(), window))?;
+    if score.tokens == 0 {
+        return Err(Failure::Failed(format!("{}: the text is a single token, and nothing comes before it", path.display())));
+    }
+    let bytes = text_bytes(path)?;
+    let [nats, perplexity, bits] = [score.nats_per_token(), score.perplexity(), score.bits_per_byte(bytes)];
+    let result = TextResult {
+        kind: "text",
+        tokens: score.tokens,
+        bytes,
+        window,
+        nats_per_token: Number(nats),
+        perplexity: Number(perplexity),
+        bits_per_byte: Number(bits),
+    };
+    output.result(&result, |to| {
+        writeln!(to, "perplexity     {perplexity:.4}")?;
+        writeln!(to, "nats per token {nats:.4}")?;
+        writeln!(to, "bits per byte  {bits:.4}")?;
+        writeln!(to, "{} tokens for {bytes} bytes, each with up to {window} tokens before it", score.tokens)
+    })
+}
+
+/// The window that a model was trained with here: its run's settings lie beside it.
+fn trained_window(model: &Path) -> Option<usize> {
+    let settings: toml::Table = std::fs::read_to_string(model.join("config.toml")).ok()?.parse().ok()?;
+    settings.get("batch_tokens")?.as_integer()?.try_into().ok()
+}
+
+/// Bytes of the documents of a text file, as [`TextData`] reads them.
+fn text_bytes(path: &Path) -> Result<usize, Failure> {
+    if path.extension().is_some_and(|extension| extension == "jsonl") {
+        let rows = jsonl::read(path)?;
+        return Ok(rows.iter().map(|row| row.text("text").map(str::len)).sum::<Result<_, _>>()?);
+    }
+    let whole = std::fs::read_to_string(path).map_err(model::Error::io(path))?;
+    let documents: Vec<&str> = whole.split(text::SEPARATOR).collect();
+    if documents.len() == 1 {
+        return Ok(whole.len());
+    }
+    let documents = documents.into_iter().filter(|document| !document.trim().is_empty());
+    Ok(documents.map(|document| document.trim_matches(['\n', '\r']).len()).sum())
+}
+
+#[derive(Serialize)]
+struct Rows {
+    rows: usize,
+    kept: usize,
+    truncated: usize,
+    dropped: BTreeMap<DropReason, usize>,
+}
+
+impl From<&DataReport> for Rows {
+    fn from(report: &DataReport) -> Self {
+        Self { rows: report.rows, kept: report.kept, truncated: report.truncated, dropped: report.drop_counts() }
+    }
+}
+
+#[derive(Serialize)]
+struct CompletionResult {
+    kind: &'static str,
+    sequences: usize,
+    tokens: usize,
+    nats_per_token: Number,
+    perplexity: Number,
+    data: Rows,
+}
+
+fn limits(arguments: &Eval, loaded: &Loaded) -> Limits {
+    Limits::new(longest_sequence(loaded.config(), arguments.max_tokens))
+}
+
+fn completions(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Failure> {
+    let limits = limits(arguments, loaded);
+    let set = CompletionSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::default(), &limits)?;
+    let score = evaluate::completions(&loaded.decoder, &set.sequences, BATCH)?;
+    let result = CompletionResult {
+        kind: "completions",
+        sequences: set.sequences.len(),
+        tokens: score.tokens,
+        nats_per_token: Number(score.nats_per_token()),
+        perplexity: Number(score.perplexity()),
+        data: Rows::from(&set.report),
+    };
+    output.result(&result, |to| {
+        writeln!(to, "perplexity     {:.4}", score.perplexity())?;
+        writeln!(to, "nats per token {:.4}", score.nats_per_token())?;
+        writeln!(to, "{} tokens of {} completions; {}", score.tokens, set.sequences.len(), set.report)
+    })
+}
+
+#[derive(Serialize)]
+struct PreferenceResult {
+    kind: &'static str,
+    pairs: usize,
+    accuracy: Number,
+    accuracy_unreferenced: Number,
+    margin: Number,
+    chosen_log_prob: Number,
+    rejected_log_prob: Number,
+    kl: Option<Number>,
+    data: Rows,
+}
+
+fn preferences(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Failure> {
+    let reference = arguments.reference.as_deref().map(Loaded::open).transpose()?;
+    let mut limits = limits(arguments, loaded);
+    if let Some(reference) = &reference {
+        limits.max_tokens = limits.max_tokens.min(longest_sequence(reference.config(), arguments.max_tokens));
+    }
+    let set = PreferenceSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::default(), &limits)?;
+    let reference = reference.as_ref().map(|reference| &reference.decoder);
+    let score = evaluate::pairs(&loaded.decoder, reference, &set.pairs, BATCH)?;
+    let result = PreferenceResult {
+        kind: "preferences",
+        pairs: score.pairs,
+        accuracy: Number(score.accuracy),
+        accuracy_unreferenced: Number(score.accuracy_unreferenced),
+        margin: Number(score.margin),
+        chosen_log_prob: Number(score.chosen_log_prob),
+        rejected_log_prob: Number(score.rejected_log_prob),
+        kl: score.kl.map(Number),
+        data: Rows::from(&set.report),
+    };
+    output.result(&result, |to| {
+        let from = if reference.is_some() { "log-ratio to the reference" } else { "log-probability" };
+        writeln!(to, "accuracy           {:.4}  (the chosen one has the larger {from})", score.accuracy)?;
+        if reference.is_some() {
+            writeln!(to, "                   {:.4}  (the chosen one has the larger log-probability)", score.accuracy_unreferenced)?;
+        }
+        writeln!(to, "margin             {:.4} nats", score.margin)?;
+        writeln!(to, "chosen log-prob    {:.4} nats", score.chosen_log_prob)?;
+        writeln!(to, "rejected log-prob  {:.4} nats", score.rejected_log_prob)?;
+        if let Some(kl) = score.kl {
+            writeln!(to, "KL from reference  {kl:.6} nats a token")?;
+        }
+        writeln!(to, "{}", set.report)
+    })
+}

@@ -1,0 +1,64 @@
+//! Loading a model to run it, and making tokens for it.
+
+use crate::failure::Failure;
+use engine::Cpu;
+use model::Error;
+use model::config::{Config, PositionKind};
+use model::decoder::Decoder;
+use model::model_folder::ModelFolder;
+use model::tokenizer::Tokenizer;
+use std::path::Path;
+
+/// Sequences are cut to this many tokens where nothing else says how long they may be.
+const USUAL_LONGEST: usize = 1024;
+
+/// A model in single precision on the processor.
+pub struct Loaded {
+    /// The decoder with its weights.
+    pub decoder: Decoder<Cpu<f32>>,
+    /// The folder's tokenizer, or the byte tokenizer.
+    pub tokenizer: Tokenizer,
+}
+
+impl Loaded {
+    /// Opens a model's folder.
+    ///
+    /// # Errors
+    /// [`Failure::Model`] and [`Failure::Failed`], naming the file.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let ModelFolder { config, tensors, tokenizer } = ModelFolder::open(path)?;
+        let decoder = Decoder::from_tensors(&Cpu::new(), &config, &tensors).map_err(|error| match error {
+            Error::MissingTensor { .. } | Error::ShapeMismatch { .. } => Failure::Failed(format!("{}: {error}", path.display())),
+            other => Failure::Model(other.at(path)),
+        })?;
+        Ok(Self { decoder, tokenizer })
+    }
+
+    /// What the decoder computes.
+    pub fn config(&self) -> &Config {
+        self.decoder.config()
+    }
+}
+
+/// The tokens of `text`, with BOS before it where the tokenizer has one and the text does not begin with it.
+///
+/// # Errors
+/// [`Error::Tokenizer`].
+pub fn encode_with_bos(tokenizer: &Tokenizer, text: &str) -> model::Result<Vec<u32>> {
+    let mut tokens = if text.is_empty() { Vec::new() } else { tokenizer.encode(text)? };
+    if let Some(bos) = tokenizer.bos()
+        && tokens.first() != Some(&bos)
+    {
+        tokens.insert(0, bos);
+    }
+    Ok(tokens)
+}
+
+/// The tokens of a sequence at most: what was asked for, or what the configuration allows up to 1024. Learned positions bound both.
+pub fn longest_sequence(config: &Config, asked: Option<usize>) -> usize {
+    let longest = asked.unwrap_or_else(|| config.max_positions.min(USUAL_LONGEST));
+    match config.position {
+        PositionKind::Learned => longest.min(config.max_positions),
+        PositionKind::Rope { .. } => longest,
+    }
+}

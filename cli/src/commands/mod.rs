@@ -1,0 +1,51 @@
+//! The commands: one file each.
+
+mod align;
+mod common;
+mod convert;
+mod demo;
+mod eval;
+mod generate;
+mod gradcheck;
+mod load;
+mod score;
+mod sft;
+mod train;
+
+pub use load::{Loaded, encode_with_bos, longest_sequence};
+
+use crate::arguments::{Command, Device, Shared};
+use crate::failure::Failure;
+
+/// Runs a command.
+///
+/// # Errors
+/// Whatever keeps the command from doing what it was asked.
+pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
+    check_device(shared.device)?;
+    start_threads(shared.threads)?;
+    match command {
+        Command::Demo(arguments) => demo::run(arguments, shared),
+        Command::Train(arguments) => train::run(arguments, shared),
+        Command::Sft(arguments) => sft::run(arguments, shared),
+        Command::Align(arguments) => align::run(arguments, shared),
+        Command::Generate(arguments) => generate::run(arguments, shared),
+        Command::Score(arguments) => score::run(arguments, shared),
+        Command::Eval(arguments) => eval::run(arguments, shared),
+        Command::Convert(arguments) => convert::run(arguments, shared),
+        Command::Gradcheck(arguments) => gradcheck::run(arguments, shared),
+    }
+}
+
+fn check_device(device: Device) -> Result<(), Failure> {
+    match device {
+        Device::Auto | Device::Cpu => Ok(()),
+        Device::Cuda => Err(Failure::Failed("this build has no CUDA backend yet: use --device cpu".to_owned())),
+    }
+}
+
+fn start_threads(threads: Option<usize>) -> Result<(), Failure> {
+    let Some(threads) = threads else { return Ok(()) };
+    let started = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    started.map_err(|error| Failure::Failed(format!("cannot start {threads} threads: {error}")))
+}

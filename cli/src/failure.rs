@@ -1,0 +1,57 @@
+//! Why a command ends without doing what it was asked: one line for a person, and an exit code for a program.
+
+use crate::report::ReportError;
+use crate::run_folder::RunFolderError;
+use std::io;
+use std::process::ExitCode;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The command line asks for something that does not exist; says what to write instead.
+    #[error("{0}")]
+    Usage(String),
+    /// A model, dataset or tokenizer.
+    #[error(transparent)]
+    Model(#[from] model::Error),
+    /// A report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A run's folder.
+    #[error(transparent)]
+    RunFolder(#[from] RunFolderError),
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] io::Error),
+    /// Anything else; says what and where.
+    #[error("{0}")]
+    Failed(String),
+    /// The user asked to stop, and what was done so far is saved; says where, and how to go on.
+    #[error("{0}")]
+    Interrupted(String),
+}
+
+impl Failure {
+    /// 2 for bad usage, 130 for an interrupted command, 1 for any other failure; 0 where the reader of standard output has gone.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            Self::Interrupted(_) => ExitCode::from(crate::interrupt::EXIT_CODE as u8),
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        }
+    }
+
+    /// The line for standard error; none where the reader of standard output has gone.
+    pub fn line(&self) -> Option<String> {
+        match self {
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            Self::Interrupted(_) => Some(one_line(&format!("stopped: {self}"))),
+            _ => Some(one_line(&format!("error: {self}"))),
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,83 @@
+//! What a command prints: text for a person, or one JSON object for a program.
+
+use crate::failure::Failure;
+use serde::{Serialize, Serializer};
+use std::io::{self, Write};
+
+/// Where results go, and in which form.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// JSON, or text for a person.
+    pub fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether it is JSON.
+    pub fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Prints a result: `value` as one line of JSON, or else what `human` writes.
+    ///
+    /// # Errors
+    /// [`Failure::Output`] where standard output cannot be written.
+    pub fn result(self, value: &impl Serialize, human: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        if self.json {
+            serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
+            out.write_all(b"\n")?;
+        } else {
+            human(&mut out)?;
+        }
+        Ok(out.flush()?)
+    }
+
+    /// Prints a piece of text at once, for a person who reads along; nothing where the output is JSON.
+    ///
+    /// # Errors
+    /// [`Failure::Output`] where standard output cannot be written.
+    pub fn stream(self, text: &str) -> Result<(), Failure> {
+        if self.json || text.is_empty() {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
+    }
+}
+
+/// A number in JSON; `"NaN"`, `"inf"` or `"-inf"` where it is not finite, which JSON has no numbers for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Number(pub f64);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_finite() { serializer.serialize_f64(self.0) } else { serializer.collect_str(&self.0) }
+    }
+}
+
+impl From<f64> for Number {
+    fn from(value: f64) -> Self {
+        Self(value)
+    }
+}
+
+/// A list of numbers in JSON.
+pub fn numbers(values: &[f64]) -> Vec<Number> {
+    values.iter().copied().map(Number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_json_does_not_have_are_strings() {
+        let text = serde_json::to_string(&numbers(&[1.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY])).unwrap();
+        assert_eq!(text, r#"[1.5,"NaN","inf","-inf"]"#);
+    }
+}

@@ -1,0 +1,23 @@
+//! What a user sees of a defect in this program: one line and exit code 1, with a backtrace only where RUST_BACKTRACE asks for one.
+
+use std::io::Write;
+use std::panic::{self, PanicHookInfo};
+
+/// Replaces the default message of a panic in any thread, and ends the program after it.
+pub fn install() {
+    let default = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+            default(info);
+        }
+        let _ = writeln!(std::io::stderr(), "{}", line(info));
+        std::process::exit(1);
+    }));
+}
+
+fn line(info: &PanicHookInfo<'_>) -> String {
+    let what = info.payload_as_str().unwrap_or("unknown reason").split_whitespace().collect::<Vec<_>>().join(" ");
+    let place = info.location().map_or(String::new(), |place| format!(" ({}:{})", place.file(), place.line()));
+    let version = env!("CARGO_PKG_VERSION");
+    format!("error: internal error: {what}{place}; please report it with the command line and slpo's version, {version}")
+}

@@ -1,0 +1,114 @@
+//! How far a training run is, on standard error: a bar on a terminal, a line every few seconds elsewhere.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Time between lines where there is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The progress of one run.
+pub struct Progress {
+    steps: u64,
+    view: View,
+    first: Option<(Instant, u64)>,
+    tokens: u64,
+}
+
+enum View {
+    Bar(ProgressBar),
+    Lines { last: Option<Instant> },
+    Nothing,
+}
+
+impl Progress {
+    /// Progress of a run of `steps` steps in all; shows nothing where it is not `enabled`.
+    pub fn new(steps: u64, enabled: bool) -> Self {
+        let view = match (enabled, std::io::stderr().is_terminal()) {
+            (false, _) => View::Nothing,
+            (true, true) => View::Bar(bar(steps)),
+            (true, false) => View::Lines { last: None },
+        };
+        Self { steps, view, first: None, tokens: 0 }
+    }
+
+    /// Step `step` (from 1) is done, on `tokens` tokens; `metrics` are shown in their order.
+    pub fn step(&mut self, step: u64, metrics: &[(&str, f64)], tokens: usize) {
+        // The first step warms up caches and pools, and counts for no speed.
+        match self.first {
+            None => self.first = Some((Instant::now(), step)),
+            Some(_) => self.tokens += tokens as u64,
+        }
+        let (speed, left) = self.speed(step);
+        let mut text = String::new();
+        for (name, value) in metrics {
+            let _ = write!(text, "{name} {value:.4}  ");
+        }
+        if let Some(speed) = speed {
+            let _ = write!(text, "{speed:.0} tokens/s");
+        }
+        match &mut self.view {
+            View::Nothing => {}
+            View::Bar(bar) => {
+                bar.set_position(step);
+                bar.set_message(format!("{text}{}", left.map_or(String::new(), |left| format!("  {} left", short(left)))));
+            }
+            View::Lines { last } => {
+                if step == self.steps || last.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) {
+                    *last = Some(Instant::now());
+                    let left = left.map_or(String::new(), |left| format!("  {} left", short(left)));
+                    eprint_line(&format!("step {step}/{}  {text}{left}", self.steps));
+                }
+            }
+        }
+    }
+
+    /// Shows a line, above the bar where there is one.
+    pub fn line(&self, text: &str) {
+        match &self.view {
+            View::Bar(bar) => bar.println(text),
+            View::Lines { .. } => eprint_line(text),
+            View::Nothing => {}
+        }
+    }
+
+    /// Ends the bar; its last state stays in sight.
+    pub fn finish(&self) {
+        if let View::Bar(bar) = &self.view {
+            bar.abandon();
+        }
+    }
+
+    /// Tokens a second and the time that is left, after the second step.
+    fn speed(&self, step: u64) -> (Option<f64>, Option<Duration>) {
+        let Some((start, first)) = self.first.filter(|(_, first)| step > *first) else { return (None, None) };
+        let seconds = start.elapsed().as_secs_f64().max(1e-9);
+        let left = seconds / (step - first) as f64 * self.steps.saturating_sub(step) as f64;
+        (Some(self.tokens as f64 / seconds), Some(Duration::from_secs_f64(left)))
+    }
+}
+
+fn bar(steps: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(10));
+    // The template is a constant, and a bar without it is still a bar.
+    if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len}  {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// A closed standard error is no reason to end a run.
+fn eprint_line(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), format!("{text}\n").as_bytes());
+}
+
+/// `1h 05m`, `3m 20s` or `12s`.
+fn short(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}

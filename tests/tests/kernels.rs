@@ -1,0 +1,82 @@
+//! Arrays larger than a block, a tile or a task: the fast kernels against the reference defaults, and their gradients by the other methods
+//! that scale.
+
+use engine::gradcheck::{Function, Input, Method, Sample, Settings, check_with};
+use engine::{Segments, function};
+use slpo_tests::normal;
+use std::sync::Arc;
+
+fn agrees(name: &str, f: impl Function, shapes: &[&[usize]]) {
+    let input = |(i, shape): (usize, &&[usize])| Input::new(normal(i as u64, shape.iter().product()), shape);
+    let inputs: Vec<Input> = shapes.iter().enumerate().map(input).collect();
+    let methods = vec![Method::Reference, Method::ForwardMode, Method::Adjoint, Method::Precision];
+    check_with(name, &Sample::new(f, inputs).with_inner_magnitude(1.0), &Settings { methods, ..Settings::default() }).assert();
+}
+
+/// Blocks are 64 queries by 256 keys: segments that are longer, one short of, equal to and one past a block.
+#[test]
+fn attention_over_segments_longer_than_a_block() {
+    for (lengths, window) in [
+        (vec![300, 5], None),
+        (vec![64, 65, 63, 1], None),
+        (vec![257], None),
+        (vec![300, 40], Some(70)),
+        (vec![290], Some(257)),
+        (vec![130], Some(1)),
+    ] {
+        let n = lengths.iter().sum();
+        let segments = Segments::of_lengths(&lengths).with_window(window);
+        let attention = function!(|x; segments: Segments| x[0].attention(&x[1], &x[2], segments, 0.4));
+        agrees(&format!("attention over {lengths:?}, window {window:?}"), attention, &[&[n, 4, 6], &[n, 2, 6], &[n, 2, 6]]);
+    }
+}
+
+#[test]
+fn attention_of_few_queries_over_a_long_cache() {
+    for window in [None, Some(100)] {
+        let segments = Segments::of_queries_and_keys(&[1, 70, 3], &[300, 270, 3]).with_window(window);
+        let attention = function!(|x; segments: Segments| x[0].attention(&x[1], &x[2], segments, 0.4));
+        agrees(&format!("cached attention, window {window:?}"), attention, &[&[74, 3, 5], &[573, 1, 5], &[573, 1, 5]]);
+    }
+}
+
+#[test]
+fn products_larger_than_a_tile() {
+    agrees("tall", function!(|x| x[0].matmul(&x[1])), &[&[401, 37], &[37, 29]]);
+    agrees("wide", function!(|x| x[0].matmul(&x[1])), &[&[29, 37], &[37, 401]]);
+    agrees("transposed views", function!(|x| x[0].t().matmul(&x[1].t())), &[&[61, 203], &[195, 61]]);
+    agrees("broadcast batches", function!(|x| x[0].matmul(&x[1])), &[&[3, 1, 33, 20], &[4, 20, 35]]);
+    agrees("permuted batches", function!(|x| x[0].permute(&[1, 0, 2]).matmul(&x[1].permute(&[2, 1, 0]))), &[&[40, 5, 30], &[45, 30, 5]]);
+    agrees("one column", function!(|x| x[0].matmul(&x[1])), &[&[300, 300], &[300, 1]]);
+}
+
+/// 16384 elements are one task; axes before the last are summed in bands.
+#[test]
+fn reductions_larger_than_a_task() {
+    for axis in 0..3 {
+        agrees("sum", function!(|x; axis: usize| x[0].mul(&x[0]).sum(*axis)), &[&[31, 67, 41]]);
+        agrees("max", function!(|x; axis: usize| x[0].max(*axis)), &[&[31, 67, 41]]);
+        agrees("sum of a view", function!(|x; axis: usize| x[0].permute(&[2, 0, 1]).sum(*axis)), &[&[31, 67, 41]]);
+    }
+    agrees("long rows", function!(|x| x[0].sum(1)), &[&[3, 20_000]]);
+    agrees("long columns", function!(|x| x[0].sum(0)), &[&[20_000, 3]]);
+    agrees("broadcast over rows", function!(|x| x[0].mul(&x[1])), &[&[200, 130], &[130]]);
+    agrees("broadcast over columns", function!(|x| x[0].mul(&x[1])), &[&[200, 130], &[200, 1]]);
+}
+
+#[test]
+fn rows_longer_than_a_block() {
+    agrees("softmax", function!(|x| x[0].softmax()), &[&[5, 3001]]);
+    agrees("log_softmax", function!(|x| x[0].log_softmax()), &[&[5, 3001]]);
+    agrees("logsumexp", function!(|x| x[0].logsumexp()), &[&[5, 3001]]);
+    agrees("layer_norm", function!(|x| x[0].layer_norm(&x[1], &x[2], 1e-5)), &[&[40, 701], &[701], &[701]]);
+    agrees("rms_norm", function!(|x| x[0].rms_norm(&x[1], 1e-5)), &[&[40, 701], &[701]]);
+    agrees("swiglu", function!(|x| x[0].swiglu(&x[1])), &[&[40, 701], &[40, 701]]);
+}
+
+/// More rows than a chunk of logits holds.
+#[test]
+fn vocabulary_in_several_chunks() {
+    let targets: Arc<[u32]> = (0..1100).map(|i| (i * 7 % 23) as u32).collect();
+    agrees("linear_log_prob", function!(|x; targets: Arc<[u32]>| x[0].linear_log_prob(&x[1], targets)), &[&[1100, 6], &[23, 6]]);
+}

@@ -1,0 +1,101 @@
+//! The tape: no_grad, detach, accumulation, and checkpoints that give the very bits of a run that saved everything.
+
+use engine::{Backend, Cpu, Segments, Tensor, checkpoint, no_grad};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use slpo_tests::{bits, everyday, normal_parameter};
+
+/// A residual block of attention and a gated layer; `recompute` forms its inside again in the backward pass.
+fn block<B: Backend>(x: &Tensor<B>, weights: &[Tensor<B>], segments: &Segments, recompute: bool) -> Tensor<B> {
+    let (own, segments) = (weights.to_vec(), segments.clone());
+    let inside = move |x: &Tensor<B>| {
+        let [n, d] = x.shape().try_into().expect("rows and features");
+        let heads = |w: &Tensor<B>| x.rms_norm(&own[5], 1e-5).matmul(w).reshape(&[n, 2, d / 2]);
+        let mixed = heads(&own[0]).attention(&heads(&own[1]), &heads(&own[2]), &segments, 0.5).reshape(&[n, d]);
+        let h = x.add(&mixed);
+        h.add(&h.matmul(&own[3]).swiglu(&h.matmul(&own[4])))
+    };
+    if recompute { checkpoint(x, inside) } else { inside(x) }
+}
+
+/// The bits of a two-block network's loss and of all gradients.
+fn network_bits<B: Backend>(backend: &B, rows: usize, pairs: usize, recompute: bool) -> Vec<Vec<u64>> {
+    let d = 2 * pairs;
+    let matrices = |first: u64| (first..first + 5).map(move |seed| (seed, vec![d, d]));
+    let shapes = matrices(10).chain([(15, vec![d])]).chain(matrices(20)).chain([(25, vec![d])]);
+    let parameters: Vec<Tensor<B>> = shapes.map(|(seed, shape)| normal_parameter(backend, seed, &shape)).collect();
+    let x = normal_parameter(backend, 1, &[rows, d]);
+    let segments = Segments::of_lengths(&[rows / 2, rows - rows / 2]);
+    let h = block(&x, &parameters[..6], &segments, recompute);
+    let h = block(&h, &parameters[6..], &segments, recompute);
+    let loss = h.mul(&h).mean_all();
+    let mut all = vec![bits(&loss)];
+    let gradients = loss.backward();
+    all.extend(parameters.iter().chain([&x]).map(|p| bits(&gradients.get(p).expect("every parameter takes part"))));
+    all
+}
+
+#[test]
+fn a_checkpoint_gives_the_same_bits_as_saving_everything() {
+    let outcome = TestRunner::new(everyday(24)).run(&(2usize..40, 1usize..9), |(rows, pairs)| {
+        let single = Cpu::<f32>::new();
+        prop_assert!(network_bits(&single, rows, pairs, true) == network_bits(&single, rows, pairs, false), "f32");
+        let double = Cpu::<f64>::new();
+        prop_assert!(network_bits(&double, rows, pairs, true) == network_bits(&double, rows, pairs, false), "f64");
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn checkpoints_nest() {
+    let cpu = Cpu::<f64>::new();
+    let (x, w) = (normal_parameter(&cpu, 1, &[5, 4]), normal_parameter(&cpu, 2, &[4, 4]));
+    let plain = {
+        let h = x.matmul(&w).tanh();
+        h.matmul(&w).sum_all().backward()
+    };
+    let nested = {
+        let w = w.clone();
+        let outer = checkpoint(&x, move |x| {
+            let (inner, w) = (w.clone(), w.clone());
+            checkpoint(x, move |x| x.matmul(&inner).tanh()).matmul(&w)
+        });
+        outer.sum_all().backward()
+    };
+    for p in [&x, &w] {
+        assert_eq!(bits(&plain.of(p)), bits(&nested.of(p)));
+    }
+}
+
+#[test]
+fn nothing_is_recorded_under_no_grad_and_recording_comes_back() {
+    let cpu = Cpu::<f64>::new();
+    let x = normal_parameter(&cpu, 1, &[3]);
+    let fixed = no_grad(|| x.exp().sum_all());
+    assert!(!fixed.is_differentiable() && fixed.graph().is_empty());
+    assert!(fixed.backward().get(&x).is_none());
+    let panicked = std::panic::catch_unwind(|| no_grad(|| panic!("inside no_grad")));
+    assert!(panicked.is_err() && x.exp().is_differentiable(), "recording is back on after a panic");
+}
+
+#[test]
+fn a_detached_value_is_a_constant_with_the_same_bits() {
+    let cpu = Cpu::<f64>::new();
+    let x = normal_parameter(&cpu, 1, &[3, 2]);
+    let detached = x.exp().detach();
+    assert_eq!(bits(&detached), bits(&x.exp()));
+    let gradients = x.mul(&detached).sum_all().backward();
+    assert_eq!(bits(&gradients.of(&x)), bits(&detached));
+}
+
+#[test]
+fn a_value_used_twice_receives_the_sum_and_walks_accumulate() {
+    let cpu = Cpu::<f64>::new();
+    let x = normal_parameter(&cpu, 1, &[4]);
+    let (twice, once) = (x.add(&x).sum_all().backward(), || x.sum_all().backward());
+    assert_eq!(twice.of(&x).to_f64(), [2.0; 4]);
+    let mut accumulated = once();
+    accumulated.accumulate(once());
+    assert_eq!(accumulated.of(&x).to_f64(), [2.0; 4]);
+}
