@@ -177,4 +177,5 @@ pub(crate) fn sample(draw: &mut Draw) -> Sample {
     .with_twin(function!(|x; twin: Plain, shapes: &'static str| {
         slpo_exact_composed(&x[0], &twin.targets(x[0].backend())).expect(shapes)
     }))
+    .with_inner_magnitude(1.0)
 }

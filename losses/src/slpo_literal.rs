@@ -32,6 +32,9 @@ pub(crate) fn sample(draw: &mut Draw) -> Sample {
     let [b, t, v] = [draw.extent(), draw.extent(), draw.extent() + 2];
     let plain = Plain::draw(draw, b * t, v, false);
     let twin = plain.clone();
-    Sample::new(function!(|x; plain: Plain| slpo_literal(&plain.with(&x[0]))), [draw.logits(&[b, t, v])])
+    let logits = draw.logits(&[b, t, v]);
+    let largest = logits.data.iter().fold(0.0f64, |m, z| m.max(z.abs()));
+    Sample::new(function!(|x; plain: Plain| slpo_literal(&plain.with(&x[0]))), [logits])
         .with_twin(function!(|x; twin: Plain| slpo_literal_composed(&twin.with(&x[0]))))
+        .with_inner_magnitude(largest)
 }

@@ -76,6 +76,9 @@ pub(crate) fn sample(draw: &mut Draw) -> Sample {
     let [b, t, v] = [draw.extent(), draw.extent(), draw.extent() + 1];
     let plain = Plain::draw(draw, b * t, v, true);
     let twin = plain.clone();
-    Sample::new(function!(|x; plain: Plain| slpo_token(&plain.with(&x[0]))), [draw.logits(&[b, t, v])])
+    let logits = draw.logits(&[b, t, v]);
+    let largest = logits.data.iter().fold(0.0f64, |m, z| m.max(z.abs()));
+    Sample::new(function!(|x; plain: Plain| slpo_token(&plain.with(&x[0]))), [logits])
         .with_twin(function!(|x; twin: Plain| slpo_token_composed(&twin.with(&x[0]))))
+        .with_inner_magnitude(largest)
 }

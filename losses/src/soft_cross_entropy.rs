@@ -122,4 +122,5 @@ pub(crate) fn sample(draw: &mut Draw) -> Sample {
         let log_target = Tensor::constant(x[0].backend(), twin, x[0].shape()).log_softmax();
         soft_cross_entropy_composed(&x[0], &log_target).expect(shapes)
     }))
+    .with_inner_magnitude(1.0)
 }
