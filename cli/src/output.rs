@@ -16,11 +16,6 @@ impl Output {
         Self { json }
     }
 
-    /// Whether it is JSON.
-    pub fn is_json(self) -> bool {
-        self.json
-    }
-
     /// Prints a result: `value` as one line of JSON, or else what `human` writes.
     ///
     /// # Errors

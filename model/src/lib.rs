@@ -10,6 +10,7 @@
 //! | [`tokenizer`], [`boundary`] | byte-level or `tokenizer.json`; exact tokenisation of a prompt and its completion |
 //! | [`data`] | text, completions and preference pairs, each with a report of what was kept and what was dropped |
 //! | [`evaluate`] | how well a decoder predicts text, completions and preference pairs |
+//! | [`gradcheck`] | the whole decoder as something whose gradient can be checked |
 //! | [`language`] | a small generated language whose distribution and reward are known in closed form |
 //! | [`model_folder`], [`safetensors_file`], [`convert`] | a folder as Hugging Face lays it out; other formats into such a folder |
 //! | [`atomic`] | files that are either wholly written or not there |
@@ -26,6 +27,7 @@ pub mod decoder;
 pub mod error;
 pub mod evaluate;
 pub mod generate;
+pub mod gradcheck;
 pub mod language;
 pub mod model_folder;
 pub mod optimizer;

@@ -3,7 +3,7 @@
 //! Each key becomes the flag that it names and is put before the flags of the command line, of which the last wins. So the file's values
 //! have the same types, ranges and messages as the flags'.
 
-use super::{Arguments, one_line};
+use super::{Arguments, find_command, one_line};
 use crate::failure::Failure;
 use clap::{Arg, ArgAction, CommandFactory};
 use std::ffi::OsString;
@@ -29,17 +29,11 @@ pub fn apply(path: &Path, arguments: Vec<OsString>) -> Result<Arguments, Failure
     let mut layered = vec![arguments[0].clone(), arguments[position].clone()];
     layered.extend(settings);
     layered.extend(arguments.into_iter().enumerate().filter(|(i, _)| ![0, position].contains(i)).map(|(_, argument)| argument));
-    super::parse_flags(&layered).map_err(|error| in_file(one_line::of(&error)))
+    super::parse_flags(&layered).map_err(|error| in_file(one_line::of(&error, Some(command))))
 }
 
 fn is_setting(arg: &Arg) -> bool {
     arg.get_long().is_some_and(|long| !NOT_SETTINGS.contains(&long))
-}
-
-/// Where the command's name stands, and the command. Only flags of every command can stand before it, and none has such a value.
-fn find_command<'a>(root: &'a clap::Command, arguments: &[OsString]) -> Option<(usize, &'a clap::Command)> {
-    let named = |(position, argument): (usize, &OsString)| root.find_subcommand(argument).map(|command| (position, command));
-    arguments.iter().enumerate().skip(1).find_map(named)
 }
 
 /// The flag that a key stands for; none for a switch that is off.

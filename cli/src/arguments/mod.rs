@@ -59,15 +59,12 @@ pub struct Shared {
     pub seed: u64,
 }
 
-/// Where to compute.
+/// Where to compute: the best that is there, the processor, or an NVIDIA GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
-    /// The best that is there
     Auto,
-    /// The processor
     Cpu,
-    /// An NVIDIA GPU
     Cuda,
 }
 
@@ -122,7 +119,11 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Request, Failure> {
     let parsed = match parse_flags(&arguments) {
         Ok(parsed) => parsed,
         Err(error) if !error.use_stderr() => return Ok(Request::Show(error.render().to_string())),
-        Err(error) => return Err(Failure::Usage(one_line::of(&error))),
+        Err(error) => {
+            let root = Arguments::command();
+            let command = find_command(&root, &arguments).map(|(_, command)| command);
+            return Err(Failure::Usage(one_line::of(&error, command)));
+        }
     };
     let Some(command) = &parsed.command else {
         return Ok(Request::Show(Arguments::command().render_help().to_string()));
@@ -139,4 +140,10 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Request, Failure> {
 
 fn parse_flags(arguments: &[OsString]) -> Result<Arguments, clap::Error> {
     Arguments::from_arg_matches(&Arguments::command().try_get_matches_from(arguments)?)
+}
+
+/// Where the command's name stands, and the command. Only flags of every command can stand before it, and none has such a value.
+fn find_command<'a>(root: &'a clap::Command, arguments: &[OsString]) -> Option<(usize, &'a clap::Command)> {
+    let named = |(position, argument): (usize, &OsString)| root.find_subcommand(argument).map(|command| (position, command));
+    arguments.iter().enumerate().skip(1).find_map(named)
 }

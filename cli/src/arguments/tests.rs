@@ -81,6 +81,7 @@ fn bad_usage_is_one_line_that_names_the_flag() {
         ("slpo train --out b", "--data <FILE>"),
         ("slpo train --data a --out b --dropout 1", "'--dropout <P>': must be at least 0 and below 1"),
         ("slpo align --model a --data b --out c --loss dop", "[possible values: dpo, cdpo"),
+        ("slpo --json align --model a --data b --out c --loss dop", "see slpo align --help"),
         ("slpo align --model a --data b --out c --los dpo", "'--loss'"),
         ("slpo generate --model a --prompt-tokens 1,x", "\"x\" is no token id"),
         ("slpo generate --model a", "--prompt <TEXT>"),
