@@ -9,6 +9,7 @@
 //! | [`slpo`] [`slpo_gkl`] | SLPO on sequences (the paper's Eq 6 and 7) and its rescaled limit |
 //! | [`slpo_token`] [`slpo_literal`] | SLPO on tokens: the paper's listing mended, and as printed |
 //! | [`slpo_exact`] [`exact_target`] | the exact autoregressive target Q\* and the divergence from it |
+//! | [`verify`] | whether another program's loss and gradients are right, and which known mistake explains them where they are not |
 //!
 //! Notation: l_w and l_l are the policy's log-probabilities of the chosen (winning) and the rejected (losing) completion, π_w and π_l the
 //! reference's probabilities of them, m = π_w + π_l, a = l_w − ln π_w and r = l_l − ln π_l the log-ratios. All logarithms are natural.
@@ -51,6 +52,7 @@ pub mod slpo_literal;
 pub mod slpo_token;
 pub mod soft_cross_entropy;
 pub mod token;
+pub mod verify;
 pub mod weights;
 
 pub use error::LossError;

@@ -1,0 +1,186 @@
+//! The mistakes that are known of pairwise losses, each as the loss and gradients that it makes; the likelier first.
+
+use super::Mistake;
+use super::evaluation::{Estimate, Evaluation};
+use super::pairs::{PairProblem, Partials};
+use super::precision::Precision;
+use crate::error::LossError;
+use crate::hyperparameters::Hyperparameters;
+use crate::loss::Loss;
+use crate::weights::WeightRule;
+use std::mem::swap;
+
+/// Collects mistakes about one problem.
+struct Catalogue<'a> {
+    right: &'a PairProblem,
+    precision: Precision,
+    mistakes: Vec<Mistake<'a>>,
+}
+
+/// All that apply to the problem.
+pub(super) fn all(problem: &PairProblem, precision: Precision) -> Vec<Mistake<'_>> {
+    let mut catalogue = Catalogue { right: problem, precision, mistakes: Vec::new() };
+    catalogue.scales();
+    catalogue.hyperparameters();
+    catalogue.slots();
+    catalogue.reference();
+    catalogue.lengths();
+    catalogue.other_losses();
+    catalogue.mistakes
+}
+
+impl<'a> Catalogue<'a> {
+    fn add(&mut self, words: impl Into<String>, evaluate: impl Fn(Partials) -> Evaluation + 'a) {
+        self.changed(words, |_| {}, evaluate);
+    }
+
+    /// The problem with a change, and what is then made of its derivatives.
+    fn changed(
+        &mut self,
+        words: impl Into<String>,
+        change: impl Fn(&mut PairProblem) + 'a,
+        evaluate: impl Fn(Partials) -> Evaluation + 'a,
+    ) {
+        let (right, precision) = (self.right, self.precision);
+        let evaluate = move || -> Result<Evaluation, LossError> {
+            let mut problem = right.clone();
+            change(&mut problem);
+            Ok(evaluate(problem.partials(precision)?))
+        };
+        self.mistakes.push(Mistake { words: words.into(), evaluate: Box::new(evaluate) });
+    }
+
+    fn hyper(&mut self, words: impl Into<String>, hyper: Hyperparameters) {
+        if hyper != self.right.hyper {
+            self.changed(words, move |problem| problem.hyper = hyper, Partials::policy);
+        }
+    }
+
+    fn scales(&mut self) {
+        let count = self.right.pairs() as f64;
+        let pairs = self.right.pairs();
+        self.add(format!("the loss is a sum over the batch instead of a mean: it is {pairs} times too large"), move |x| {
+            x.policy().scaled(count, count)
+        });
+        self.add("the sign is wrong: loss and gradients are negated (the loss is maximised)", |x| x.policy().scaled(-1.0, -1.0));
+        self.add("the gradient has the wrong sign", |x| x.policy().scaled(1.0, -1.0));
+        self.add("the loss is a mean over 2B completions instead of B pairs: it is half as large", |x| x.policy().scaled(0.5, 0.5));
+        self.add("a pair's loss is divided by the batch size twice", move |x| x.policy().scaled(1.0 / count, 1.0 / count));
+    }
+
+    fn hyperparameters(&mut self) {
+        let (hyper, loss) = (self.right.hyper, self.right.loss);
+        let beta = hyper.beta;
+        if !matches!(loss, Loss::Slpo | Loss::SlpoGkl) {
+            self.hyper("β is missing: the log-ratios are not multiplied by it (as if β = 1)", Hyperparameters { beta: 1.0, ..hyper });
+            self.hyper("β is applied twice (β² in place of β)", Hyperparameters { beta: beta * beta, ..hyper });
+            self.add("the factor β is missing in the gradient", move |x| x.policy().scaled(1.0, 1.0 / beta));
+            self.add("the gradient has the factor β twice", move |x| x.policy().scaled(1.0, beta));
+            self.add("the loss is multiplied by β", move |x| x.policy().scaled(beta, beta));
+            self.add("the loss is divided by β", move |x| x.policy().scaled(1.0 / beta, 1.0 / beta));
+        }
+        if loss == Loss::Ipo {
+            self.hyper("the target of ipo is 1/β instead of 1/(2β)", Hyperparameters { beta: beta / 2.0, ..hyper });
+            self.hyper("the target of ipo is 1/(4β) instead of 1/(2β)", Hyperparameters { beta: beta * 2.0, ..hyper });
+        }
+        if matches!(loss, Loss::Cdpo | Loss::Robust) {
+            self.hyper("the label smoothing is ignored: this is dpo", Hyperparameters { label_smoothing: 0.0, ..hyper });
+        }
+        if loss == Loss::Robust {
+            let scale = 1.0 - 2.0 * hyper.label_smoothing;
+            self.add("the division by 1 − 2ε is missing", move |x| x.policy().scaled(scale, scale));
+        }
+        if matches!(loss, Loss::Slpo | Loss::SlpoGkl) {
+            self.hyper("α and 1 − α are swapped", Hyperparameters { alpha: 1.0 - hyper.alpha, ..hyper });
+            self.hyper("α is ignored (as if α = 1)", Hyperparameters { alpha: 1.0, ..hyper });
+            let (name, weights) = match hyper.weights {
+                WeightRule::Eq7 => ("shift", WeightRule::Shift),
+                WeightRule::Shift => ("eq7", WeightRule::Eq7),
+            };
+            self.hyper(format!("the weights follow the rule {name} instead of {}", hyper.weights), Hyperparameters { weights, ..hyper });
+        }
+    }
+
+    fn slots(&mut self) {
+        self.changed("chosen and rejected are swapped", swap_sides, |x| {
+            let x = x.policy();
+            let gradients = x.gradients.iter().rev().cloned().collect();
+            x.with_gradients(gradients)
+        });
+        self.changed("policy and reference are swapped", swap_models, |x| Evaluation { loss: x.loss, gradients: x.reference });
+        self.changed("policy and reference are swapped, and the reference is differentiated", swap_models, Partials::policy);
+        self.changed(
+            "the reference's chosen and rejected are swapped",
+            |x| swap(&mut x.reference_chosen, &mut x.reference_rejected),
+            Partials::policy,
+        );
+        self.add("the gradients of chosen and rejected are swapped", |x| {
+            let x = x.policy();
+            let gradients = x.gradients.iter().rev().cloned().collect();
+            x.with_gradients(gradients)
+        });
+    }
+
+    fn reference(&mut self) {
+        self.add("the gradient is the reference's: the reference is differentiated instead of the policy", |x| Evaluation {
+            loss: x.loss,
+            gradients: x.reference,
+        });
+        self.add("the reference is not detached: its gradient is added to the policy's", |x| {
+            let sum = |(a, b): (&Vec<Estimate>, &Vec<Estimate>)| a.iter().zip(b).map(|(a, b)| a.plus(*b)).collect();
+            let gradients = x.policy.iter().zip(&x.reference).map(sum).collect();
+            Evaluation { loss: x.loss, gradients }
+        });
+        if !matches!(self.right.loss, Loss::Slpo | Loss::SlpoGkl) {
+            let without = |x: &mut PairProblem| {
+                x.reference_chosen.fill(0.0);
+                x.reference_rejected.fill(0.0);
+            };
+            self.changed("the reference is ignored", without, Partials::policy);
+        }
+    }
+
+    fn lengths(&mut self) {
+        let Some((chosen, rejected)) = &self.right.lengths else { return };
+        if self.right.loss == Loss::Ipo {
+            let length_normalize = !self.right.hyper.length_normalize;
+            let (found, right) = if length_normalize { ("means", "sums") } else { ("sums", "means") };
+            let hyper = Hyperparameters { length_normalize, ..self.right.hyper };
+            return self.hyper(format!("the log-probabilities are {found} over the tokens instead of {right}"), hyper);
+        }
+        let divided = move |x: &mut PairProblem| {
+            let by = |x: &mut [f64], n: &[usize]| x.iter_mut().zip(n).for_each(|(x, &n)| *x /= n as f64);
+            by(&mut x.policy_chosen, chosen);
+            by(&mut x.reference_chosen, chosen);
+            by(&mut x.policy_rejected, rejected);
+            by(&mut x.reference_rejected, rejected);
+        };
+        self.changed("the log-probabilities are means over the tokens instead of sums", divided, move |x| {
+            let mut x = x.policy();
+            for (gradients, lengths) in x.gradients.iter_mut().zip([chosen, rejected]) {
+                gradients.iter_mut().zip(lengths).for_each(|(x, &n)| *x = x.times(1.0 / n as f64));
+            }
+            x
+        });
+    }
+
+    fn other_losses(&mut self) {
+        let right = self.right.loss;
+        for loss in Loss::ALL.into_iter().filter(|&loss| loss.is_pairwise() && loss != right) {
+            self.changed(format!("this is {loss}, not {right}"), move |x| x.loss = loss, Partials::policy);
+        }
+    }
+}
+
+fn swap_sides(x: &mut PairProblem) {
+    swap(&mut x.policy_chosen, &mut x.policy_rejected);
+    swap(&mut x.reference_chosen, &mut x.reference_rejected);
+    if let Some((chosen, rejected)) = &mut x.lengths {
+        swap(chosen, rejected);
+    }
+}
+
+fn swap_models(x: &mut PairProblem) {
+    swap(&mut x.policy_chosen, &mut x.reference_chosen);
+    swap(&mut x.policy_rejected, &mut x.reference_rejected);
+}

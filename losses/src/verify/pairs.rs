@@ -1,0 +1,171 @@
+//! The pairwise losses from plain numbers, with their condition.
+//!
+//! A loss f of the four log-probabilities x_j that were rounded to a relative u may err by about u(|f| + Σ_j |∂f/∂x_j · x_j|); its gradient
+//! likewise with the second derivatives. Both are measured by forward mode, one pass over the batch for each of the four inputs.
+
+use super::check_finite;
+use super::evaluation::{Estimate, Evaluation};
+use super::precision::Precision;
+use crate::cdpo::Cdpo;
+use crate::dpo::Dpo;
+use crate::error::LossError;
+use crate::hinge::Hinge;
+use crate::hyperparameters::Hyperparameters;
+use crate::ipo::Ipo;
+use crate::loss::Loss;
+use crate::pair::{PairInputs, PairLoss};
+use crate::robust::Robust;
+use crate::slpo::Slpo;
+use crate::slpo_gkl::SlpoGkl;
+use engine::{Backend, Cpu, Dual, Tensor};
+
+type Forward = Cpu<Dual<f64>>;
+
+/// Sequence log-probabilities of B pairs, and a loss of them.
+#[derive(Clone, Debug)]
+pub struct PairProblem {
+    /// The loss; one that [`Loss::is_pairwise`].
+    pub loss: Loss,
+    /// Its hyper-parameters.
+    pub hyper: Hyperparameters,
+    /// l_w of each pair, in nats.
+    pub policy_chosen: Vec<f64>,
+    /// l_l of each pair.
+    pub policy_rejected: Vec<f64>,
+    /// ln π_w of each pair.
+    pub reference_chosen: Vec<f64>,
+    /// ln π_l of each pair.
+    pub reference_rejected: Vec<f64>,
+    /// Tokens in each chosen and each rejected completion, from 1, where they are known.
+    pub lengths: Option<(Vec<usize>, Vec<usize>)>,
+}
+
+impl PairProblem {
+    /// The number of pairs B.
+    pub(super) fn pairs(&self) -> usize {
+        self.policy_chosen.len()
+    }
+
+    fn inputs(&self) -> [(&'static str, &[f64]); 4] {
+        [
+            ("policy_chosen_logps", &self.policy_chosen),
+            ("policy_rejected_logps", &self.policy_rejected),
+            ("reference_chosen_logps", &self.reference_chosen),
+            ("reference_rejected_logps", &self.reference_rejected),
+        ]
+    }
+
+    /// The loss as it should be.
+    pub(super) fn evaluate(&self, precision: Precision) -> Result<Evaluation, LossError> {
+        self.hyper.validate(self.loss)?;
+        for (what, values) in self.inputs() {
+            check_finite(what, values)?;
+        }
+        if self.loss == Loss::Ipo && self.hyper.length_normalize && self.lengths.is_none() {
+            return Err(LossError::MissingLengths { loss: self.loss });
+        }
+        Ok(self.partials(precision)?.policy())
+    }
+
+    /// The loss with its derivatives in all four inputs; hyper-parameters may be out of range.
+    pub(super) fn partials(&self, precision: Precision) -> Result<Partials, LossError> {
+        let passes = (0..4).map(|j| self.pass(j)).collect::<Result<Vec<_>, _>>()?;
+        let x: Vec<&[f64]> = self.inputs().into_iter().map(|(_, x)| x).collect();
+        let count = self.pairs() as f64;
+        let spread = |i: usize, of: fn(&Pass) -> &[Dual<f64>]| -> f64 {
+            let terms = passes.iter().zip(&x).map(|(pass, x)| (of(pass)[i].tangent * x[i]).abs());
+            of(&passes[0])[i].real.abs() + terms.filter(|term| term.is_finite()).sum::<f64>()
+        };
+        let (granted, kinks) = (precision.granted(), self.kinks(precision));
+        let floor = precision.underflow() + 4.0 * precision.unit_roundoff() * self.slope_scale();
+        let gradient = |of: fn(&Pass) -> &[Dual<f64>]| -> Vec<Estimate> {
+            let tolerance = |i: usize| granted * spread(i, of) + floor + kinks[i];
+            (0..x[0].len()).map(|i| Estimate { value: of(&passes[0])[i].real / count, tolerance: tolerance(i) / count }).collect()
+        };
+        let policy = vec![gradient(|pass| &pass.chosen), gradient(|pass| &pass.rejected)];
+        let reference = (2..4).map(|j| {
+            let numbers = passes[j].value.iter().zip(&policy[j - 2]).map(|(value, own)| {
+                let value = value.tangent / count;
+                Estimate { value, tolerance: own.tolerance + granted * value.abs() }
+            });
+            numbers.collect()
+        });
+        let reference = reference.collect();
+        let sizes = (0..x[0].len()).map(|i| spread(i, |pass| &pass.value));
+        let tolerance = granted * sizes.sum::<f64>() / count + 4.0 * precision.unit_roundoff();
+        let value = passes[0].value.iter().map(|value| value.real).sum::<f64>() / count;
+        Ok(Partials { loss: Estimate { value, tolerance }, policy, reference })
+    }
+
+    /// Where the hinge's slope depends on the rounding, either may be found.
+    fn kinks(&self, precision: Precision) -> Vec<f64> {
+        let x = self.inputs().map(|(_, x)| x);
+        let kink = |i: usize| {
+            let margin = (x[0][i] - x[2][i]) - (x[1][i] - x[3][i]);
+            let size: f64 = x.iter().map(|x| x[i].abs()).sum();
+            let near = (1.0 - self.hyper.beta * margin).abs() <= precision.granted() * (1.0 + self.hyper.beta * size);
+            if self.loss == Loss::Hinge && near { self.hyper.beta } else { 0.0 }
+        };
+        (0..self.pairs()).map(kink).collect()
+    }
+
+    /// The largest slope of the losses that form it as 1 − σ(x): β, and 0 for the others.
+    fn slope_scale(&self) -> f64 {
+        if matches!(self.loss, Loss::Dpo | Loss::Cdpo | Loss::Robust) { self.hyper.beta } else { 0.0 }
+    }
+
+    /// Values and gradients with their derivatives in input j.
+    fn pass(&self, j: usize) -> Result<Pass, LossError> {
+        let backend = Forward::new();
+        let lift = |(i, (_, x)): (usize, (&str, &[f64]))| {
+            let data = x.iter().map(|&x| Dual::new(x, if i == j { 1.0 } else { 0.0 })).collect();
+            let tensor = Tensor::from_vec(&backend, data, &[x.len()]);
+            if i < 2 { tensor.to_parameter() } else { tensor }
+        };
+        let x: Vec<Tensor<Forward>> = self.inputs().into_iter().enumerate().map(lift).collect();
+        let mut inputs = PairInputs::new(&x[0], &x[1], &x[2], &x[3])?;
+        if let Some((chosen, rejected)) = &self.lengths {
+            inputs = inputs.with_lengths(chosen.clone(), rejected.clone())?;
+        }
+        let losses = by_pair(self.loss, &self.hyper, &inputs)?;
+        let value = losses.to_vec();
+        let gradients = losses.sum_all().backward();
+        Ok(Pass { value, chosen: gradients.of(&x[0]).to_vec(), rejected: gradients.of(&x[1]).to_vec() })
+    }
+}
+
+/// Of each pair, with a tangent: the loss, and its gradients in l_w and l_l.
+struct Pass {
+    value: Vec<Dual<f64>>,
+    chosen: Vec<Dual<f64>>,
+    rejected: Vec<Dual<f64>>,
+}
+
+/// A batch's loss with its derivatives in policy and reference: chosen, then rejected.
+pub(super) struct Partials {
+    pub loss: Estimate,
+    pub policy: Vec<Vec<Estimate>>,
+    pub reference: Vec<Vec<Estimate>>,
+}
+
+impl Partials {
+    /// The loss and its gradients in the policy's log-probabilities.
+    pub fn policy(self) -> Evaluation {
+        Evaluation { loss: self.loss, gradients: self.policy }
+    }
+}
+
+/// The loss of each pair, without a look at the hyper-parameters' ranges: mistakes leave them.
+fn by_pair<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
+    let (beta, label_smoothing, weights) = (hyper.beta, hyper.label_smoothing, hyper.weights());
+    match loss {
+        Loss::Dpo => Ok(Dpo { beta }.fused(inputs)),
+        Loss::Cdpo => Ok(Cdpo { beta, label_smoothing }.fused(inputs)),
+        Loss::Ipo => Ok(Ipo { beta, length_normalize: hyper.length_normalize }.fused(inputs)),
+        Loss::Hinge => Ok(Hinge { beta }.fused(inputs)),
+        Loss::Robust => Ok(Robust { beta, label_smoothing }.fused(inputs)),
+        Loss::Slpo => Ok(Slpo { weights }.fused(inputs)),
+        Loss::SlpoGkl => Ok(SlpoGkl { weights }.fused(inputs)),
+        Loss::SlpoToken | Loss::SlpoLiteral | Loss::SlpoExact => Err(LossError::NotPairwise { loss }),
+    }
+}
