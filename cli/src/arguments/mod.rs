@@ -9,9 +9,11 @@ mod one_line;
 mod tests;
 mod training;
 mod values;
+mod verify;
 
 pub use evaluation::{Convert, Eval, Generate, Gradcheck, Score};
 pub use training::{Align, Demo, FineTuning, Sft, Train};
+pub use verify::Verify;
 
 use crate::failure::Failure;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -88,6 +90,8 @@ pub enum Command {
     Convert(Convert),
     /// Check every gradient against finite differences, forward mode and its slow twins
     Gradcheck(Gradcheck),
+    /// Check a loss and its gradients that another program computed
+    Verify(Verify),
 }
 
 impl Command {

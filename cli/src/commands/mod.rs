@@ -11,6 +11,7 @@ mod load;
 mod score;
 mod sft;
 mod train;
+mod verify;
 
 pub use load::{Loaded, longest_sequence};
 
@@ -34,6 +35,7 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
         Command::Eval(arguments) => eval::run(arguments, shared),
         Command::Convert(arguments) => convert::run(arguments, shared),
         Command::Gradcheck(arguments) => gradcheck::run(arguments, shared),
+        Command::Verify(arguments) => verify::run(arguments, shared),
     }
 }
 

@@ -102,7 +102,12 @@ impl<'a> Catalogue<'a> {
     }
 
     fn slots(&mut self) {
-        self.changed("chosen and rejected are swapped", swap_sides, |x| {
+        let sides = if matches!(self.right.loss, Loss::Slpo | Loss::SlpoGkl) {
+            "chosen and rejected are swapped"
+        } else {
+            "chosen and rejected are swapped, or else policy and reference are swapped (either turns the margin's sign)"
+        };
+        self.changed(sides, swap_sides, |x| {
             let x = x.policy();
             let gradients = x.gradients.iter().rev().cloned().collect();
             x.with_gradients(gradients)

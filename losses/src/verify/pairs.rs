@@ -58,6 +58,9 @@ impl PairProblem {
     /// The loss as it should be.
     pub(super) fn evaluate(&self, precision: Precision) -> Result<Evaluation, LossError> {
         self.hyper.validate(self.loss)?;
+        if self.pairs() == 0 {
+            return Err(LossError::EmptyBatch);
+        }
         for (what, values) in self.inputs() {
             check_finite(what, values)?;
         }

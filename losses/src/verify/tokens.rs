@@ -74,6 +74,9 @@ impl TokenProblem {
             return Err(LossError::NotPairwise { loss: self.loss });
         }
         let (n, v) = (self.positions(), self.shape[2]);
+        if n * v == 0 {
+            return Err(LossError::Shape { what: "logits", found: self.shape.to_vec(), expected: vec![1, 1, 1] });
+        }
         let mut numbers = vec![("logits", &self.logits, n * v), ("w_w", &self.w_w, n)];
         numbers.extend(self.w_l.as_ref().map(|w_l| ("w_l", w_l, n)));
         for (what, values, expected) in numbers {

@@ -1,0 +1,145 @@
+//! `slpo verify`: another program's loss and gradients, from a file, against ours.
+
+mod dump;
+
+use crate::arguments::{Shared, Verify};
+use crate::failure::Failure;
+use crate::output::{Number, Output};
+use dump::Dump;
+use losses::verify::{GradientCheck, LossCheck, Problem, Report, verify};
+use losses::{Hyperparameters, Loss, LossError};
+use serde::Serialize;
+use std::io::{self, Write};
+
+#[derive(Serialize)]
+struct Verified<'a> {
+    loss: Option<LossLine>,
+    gradients: Vec<GradientLine<'a>>,
+    explanation: Option<&'a str>,
+    passed: bool,
+}
+
+#[derive(Serialize)]
+struct LossLine {
+    theirs: Number,
+    ours: Number,
+    abs_error: Number,
+    tolerance: Number,
+    passed: bool,
+}
+
+#[derive(Serialize)]
+struct GradientLine<'a> {
+    name: &'a str,
+    max_abs_error: Number,
+    max_rel_error: Number,
+    worst_index: Vec<usize>,
+    theirs: Number,
+    ours: Number,
+    tolerance: Number,
+    passed: bool,
+}
+
+impl From<LossCheck> for LossLine {
+    fn from(check: LossCheck) -> Self {
+        let LossCheck { theirs, ours, abs_error, tolerance, passed } = check;
+        Self { theirs: Number(theirs), ours: Number(ours), abs_error: Number(abs_error), tolerance: Number(tolerance), passed }
+    }
+}
+
+impl<'a> GradientLine<'a> {
+    fn new(check: &'a GradientCheck, problem: &Problem) -> Self {
+        Self {
+            name: check.name,
+            max_abs_error: Number(check.max_abs_error),
+            max_rel_error: Number(check.max_rel_error),
+            worst_index: place(check.worst_index, problem),
+            theirs: Number(check.theirs),
+            ours: Number(check.ours),
+            tolerance: Number(check.tolerance),
+            passed: check.passed,
+        }
+    }
+}
+
+/// A flat index as one index for each axis of the gradient.
+fn place(flat: usize, problem: &Problem) -> Vec<usize> {
+    match problem {
+        Problem::Pairs(_) => vec![flat],
+        Problem::Tokens(tokens) => {
+            let [_, length, vocabulary] = tokens.shape;
+            vec![flat / vocabulary / length, flat / vocabulary % length, flat % vocabulary]
+        }
+    }
+}
+
+/// Verifies a dump.
+///
+/// # Errors
+/// [`Failure::Usage`] for hyper-parameters that do not fit the loss; [`Failure::Model`] for a file that cannot be read or lacks something;
+/// [`Failure::Failed`] where the loss or a gradient is wrong.
+pub fn run(arguments: &Verify, shared: &Shared) -> Result<(), Failure> {
+    let (loss, hyper) = loss_and_hyper(arguments).map_err(|error| Failure::Usage(error.to_string()))?;
+    let refused = |error: LossError| model::Error::bad_file(&arguments.file, error.to_string());
+    let mut dump = Dump::open(&arguments.file)?;
+    let problem = dump.problem(loss, hyper)?;
+    let results = dump.results(&problem)?;
+    let report = verify(&problem, &results, dump.precision()).map_err(refused)?;
+    let verified = Verified {
+        loss: report.loss.map(LossLine::from),
+        gradients: report.gradients.iter().map(|check| GradientLine::new(check, &problem)).collect(),
+        explanation: report.explanation.as_deref(),
+        passed: report.passed,
+    };
+    Output::new(shared.json).result(&verified, |to| table(to, &report, &problem))?;
+    if report.passed {
+        return Ok(());
+    }
+    let why = report.explanation.as_ref().map_or("no known mistake explains it".to_owned(), |words| format!("probably {words}"));
+    Err(Failure::Failed(format!("{}: this is not {loss}: {why}", arguments.file.display())))
+}
+
+fn loss_and_hyper(arguments: &Verify) -> Result<(Loss, Hyperparameters), LossError> {
+    let loss = arguments.loss.parse()?;
+    let hyper = Hyperparameters {
+        beta: arguments.beta,
+        label_smoothing: arguments.label_smoothing,
+        alpha: arguments.alpha,
+        weights: arguments.weights.parse()?,
+        length_normalize: arguments.length_normalize,
+    };
+    hyper.validate(loss)?;
+    Ok((loss, hyper))
+}
+
+fn table(to: &mut dyn Write, report: &Report, problem: &Problem) -> io::Result<()> {
+    writeln!(to, "{:<36} {:>16} {:>16} {:>10} {:>10}", "", "theirs", "ours", "differs", "allowed")?;
+    let word = |passed| if passed { "ok" } else { "WRONG" };
+    if let Some(x) = &report.loss {
+        writeln!(
+            to,
+            "{:<36} {:>16.9e} {:>16.9e} {:>10.2e} {:>10.2e}  {}",
+            "loss",
+            x.theirs,
+            x.ours,
+            x.abs_error,
+            x.tolerance,
+            word(x.passed)
+        )?;
+    }
+    for x in &report.gradients {
+        let name = format!("{}{:?}", x.name, place(x.worst_index, problem));
+        let differs = (x.theirs - x.ours).abs();
+        writeln!(to, "{name:<36} {:>16.9e} {:>16.9e} {differs:>10.2e} {:>10.2e}  {}", x.theirs, x.ours, x.tolerance, word(x.passed))?;
+    }
+    if !report.gradients.is_empty() {
+        writeln!(to, "(of each gradient its worst element)")?;
+    }
+    let given: Vec<&str> = report.gradients.iter().map(|x| x.name).chain(report.loss.map(|_| "loss")).collect();
+    let all = std::iter::once("loss").chain(problem.gradient_names().iter().copied());
+    let missing: Vec<&str> = all.filter(|name| !given.contains(name)).collect();
+    if !missing.is_empty() {
+        writeln!(to, "not in the file, so not checked: {}", missing.join(", "))?;
+    }
+    Ok(())
+}

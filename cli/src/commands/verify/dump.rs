@@ -1,0 +1,177 @@
+//! The file of a loss' inputs and results that another program wrote.
+
+use losses::verify::{PairProblem, Precision, Problem, Results, TokenProblem};
+use losses::{Hyperparameters, Loss};
+use model::safetensors_file::{RawTensor, read_raw};
+use model::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A file's tensors, and the coarsest type of those that were read.
+pub struct Dump {
+    path: PathBuf,
+    tensors: BTreeMap<String, RawTensor>,
+    precision: Precision,
+}
+
+impl Dump {
+    /// Reads the whole file.
+    ///
+    /// # Errors
+    /// Those of [`read_raw`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let tensors = read_raw(path)?.into_iter().collect();
+        Ok(Self { path: path.to_owned(), tensors, precision: Precision::F64 })
+    }
+
+    /// The coarsest type of the numbers that were read.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The inputs of a loss.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] for a tensor that is missing or of the wrong shape or type.
+    pub fn problem(&mut self, loss: Loss, hyper: Hyperparameters) -> Result<Problem> {
+        if loss.is_pairwise() { self.pairs(loss, hyper).map(Problem::Pairs) } else { self.tokens(loss).map(Problem::Tokens) }
+    }
+
+    /// The loss and the gradients, as far as they are there.
+    ///
+    /// # Errors
+    /// As [`Dump::problem`]; also where there is neither.
+    pub fn results(&mut self, problem: &Problem) -> Result<Results> {
+        let shape = match problem {
+            Problem::Pairs(pairs) => vec![pairs.policy_chosen.len()],
+            Problem::Tokens(tokens) => tokens.shape.to_vec(),
+        };
+        let names = problem.gradient_names();
+        let loss = self.optional("loss", |dump| dump.loss())?;
+        let gradients = names.iter().map(|name| self.optional(name, |dump| dump.floats(name, Some(&shape)))).collect::<Result<Vec<_>>>()?;
+        if loss.is_none() && gradients.iter().all(Option::is_none) {
+            return Err(self.bad(format!("nothing to check: there is no `loss` and no `{}`; {}", names.join("`, `"), self.found())));
+        }
+        Ok(Results { loss, gradients })
+    }
+
+    fn loss(&mut self) -> Result<f64> {
+        let values = self.floats("loss", None)?;
+        let shape = &self.get("loss")?.shape;
+        match values[..] {
+            [loss] => Ok(loss),
+            _ => Err(self.bad(format!("`loss` has shape {shape:?}, but one number is needed"))),
+        }
+    }
+
+    fn pairs(&mut self, loss: Loss, hyper: Hyperparameters) -> Result<PairProblem> {
+        let policy_chosen = self.floats("policy_chosen_logps", None)?;
+        let shape = [policy_chosen.len()];
+        let expected = &shape[..];
+        self.check_shape("policy_chosen_logps", expected)?;
+        let policy_rejected = self.floats("policy_rejected_logps", Some(expected))?;
+        let reference_chosen = self.floats("reference_chosen_logps", Some(expected))?;
+        let reference_rejected = self.floats("reference_rejected_logps", Some(expected))?;
+        let chosen = self.optional("chosen_lengths", |dump| dump.indices("chosen_lengths", expected))?;
+        let rejected = self.optional("rejected_lengths", |dump| dump.indices("rejected_lengths", expected))?;
+        let lengths = chosen.zip(rejected).map(|(w, l)| (widened(w), widened(l)));
+        if hyper.length_normalize && lengths.is_none() {
+            self.get("chosen_lengths")?;
+            self.get("rejected_lengths")?;
+        }
+        Ok(PairProblem { loss, hyper, policy_chosen, policy_rejected, reference_chosen, reference_rejected, lengths })
+    }
+
+    fn tokens(&mut self, loss: Loss) -> Result<TokenProblem> {
+        let logits = self.floats("logits", None)?;
+        let found = self.get("logits")?.shape.clone();
+        let &[batch, length, vocabulary] = &found[..] else {
+            return Err(self.bad(format!("`logits` has shape {found:?}, but three axes [B, T, V] are needed")));
+        };
+        let shape = [batch, length, vocabulary];
+        let positions = &[batch, length][..];
+        let chosen = self.indices("y_w", positions)?;
+        let rejected = self.indices("y_l", positions)?;
+        let w_w = self.floats("w_w", Some(positions))?;
+        let w_l = self.optional("w_l", |dump| dump.floats("w_l", Some(positions)))?;
+        let keep = self.optional("mask", |dump| dump.mask(positions))?;
+        Ok(TokenProblem { loss, logits, shape, chosen, rejected, w_w, w_l, keep })
+    }
+
+    /// What `read` reads, where the file has a tensor of this name.
+    fn optional<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
+        if self.tensors.contains_key(name) { read(self).map(Some) } else { Ok(None) }
+    }
+
+    /// Numbers of a floating-point type.
+    fn floats(&mut self, name: &str, shape: Option<&[usize]>) -> Result<Vec<f64>> {
+        if let Some(shape) = shape {
+            self.check_shape(name, shape)?;
+        }
+        let tensor = self.get(name)?;
+        let dtype = format!("{:?}", tensor.dtype);
+        let precision = match dtype.as_str() {
+            "F32" => Precision::F32,
+            "F16" => Precision::F16,
+            "BF16" => Precision::BF16,
+            _ => Precision::F64,
+        };
+        let Some(values) = tensor.to_f64() else {
+            return Err(self.bad(format!("`{name}` is {dtype}, but F64, F32, F16 or BF16 is needed")));
+        };
+        self.precision = self.precision.max(precision);
+        Ok(values)
+    }
+
+    /// Whole numbers, at least 0.
+    fn indices(&self, name: &str, shape: &[usize]) -> Result<Vec<u32>> {
+        self.check_shape(name, shape)?;
+        let tensor = self.get(name)?;
+        let Some(values) = tensor.to_i64() else {
+            return Err(self.bad(format!("`{name}` is {:?}, but I64 (or another integer) is needed", tensor.dtype)));
+        };
+        let index = |(i, value): (usize, i64)| {
+            u32::try_from(value).map_err(|_| self.bad(format!("`{name}`[{i}] is {value}, but must be at least 0 and below 2^32")))
+        };
+        values.into_iter().enumerate().map(index).collect()
+    }
+
+    /// Which positions count: those whose number is not 0, of any type.
+    fn mask(&self, shape: &[usize]) -> Result<Vec<bool>> {
+        self.check_shape("mask", shape)?;
+        let tensor = self.get("mask")?;
+        let kept = match (tensor.to_f64(), tensor.to_i64()) {
+            (Some(values), _) => values.iter().map(|&x| x != 0.0).collect(),
+            (_, Some(values)) => values.iter().map(|&x| x != 0).collect(),
+            _ if tensor.bytes.len() == shape.iter().product::<usize>() => tensor.bytes.iter().map(|&x| x != 0).collect(),
+            _ => return Err(self.bad(format!("`mask` is {:?}, but BOOL, a number or I64 is needed", tensor.dtype))),
+        };
+        Ok(kept)
+    }
+
+    fn check_shape(&self, name: &str, expected: &[usize]) -> Result<()> {
+        let found = &self.get(name)?.shape;
+        if found[..] == *expected {
+            return Ok(());
+        }
+        Err(self.bad(format!("`{name}` has shape {found:?}, but {expected:?} is needed")))
+    }
+
+    fn get(&self, name: &str) -> Result<&RawTensor> {
+        self.tensors.get(name).ok_or_else(|| self.bad(format!("tensor `{name}` is missing; {}", self.found())))
+    }
+
+    /// The names of all tensors, in words.
+    fn found(&self) -> String {
+        let names: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
+        if names.is_empty() { "the file has none".to_owned() } else { format!("the file has {}", names.join(", ")) }
+    }
+
+    fn bad(&self, reason: String) -> Error {
+        Error::bad_file(&self.path, reason)
+    }
+}
+
+fn widened(lengths: Vec<u32>) -> Vec<usize> {
+    lengths.into_iter().map(|length| length as usize).collect()
+}
