@@ -14,7 +14,6 @@ use model::tokenizer::Tokenizer;
 use model::train::{StepOutcome, Trainer};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -51,7 +50,7 @@ pub struct Plan {
     pub steps: u64,
     /// Evaluate after every so many steps and after the last; 0 for the last only.
     pub eval_every: u64,
-    /// Save a checkpoint after every so many steps; 0 for only when stopped.
+    /// Save a checkpoint after every so many steps and after the last; 0 for the last only.
     pub checkpoint_every: u64,
     /// Go on from the newest checkpoint.
     pub resume: bool,
@@ -82,7 +81,7 @@ pub fn run(
         if step == plan.steps || (plan.eval_every > 0 && step.is_multiple_of(plan.eval_every)) {
             log_evaluation(job, trainer, &mut metrics, step, &mut bar)?;
         }
-        if plan.checkpoint_every > 0 && step.is_multiple_of(plan.checkpoint_every) {
+        if step == plan.steps || (plan.checkpoint_every > 0 && step.is_multiple_of(plan.checkpoint_every)) {
             checkpoint::save(folder.path(), trainer)?;
         }
         if interrupt::requested() && step < plan.steps {

@@ -47,8 +47,9 @@ pub struct ExactTarget<T> {
     pub chosen: Vec<T>,
     /// [T_l, V]: ln q along the rejected completion; rows up to the fork repeat those of `chosen`.
     pub rejected: Vec<T>,
-    /// Has the prefix before position t of the rejected completion any mass left? Where it has none, its row is the reference's.
-    pub rejected_has_mass: Vec<bool>,
+    /// The share of its reference mass that the prefix before position t of the rejected completion keeps, Q\*(l_<t)/π(l_<t) = 1 − μ/π(l_<t)
+    /// after the fork, 1 before. Where it is 0, the row is the reference's.
+    pub rejected_share: Vec<T>,
 }
 
 /// The first position where two completions differ; `None` where one is the other or its beginning.
@@ -75,10 +76,10 @@ pub fn exact_target<T: Scalar>(
     let log_prob = chosen.log_probs[loser];
     let mut rows = chosen_rows(&chosen, fork, log_prob + remaining[fork + 1], vocabulary);
     rows[loser] = log_prob + remaining[fork + 1].log1mexp();
-    let (mut rejected, rejected_has_mass) = rejected_rows(&rejected, fork, &remaining, vocabulary);
+    let (mut rejected, rejected_share) = rejected_rows(&rejected, fork, &remaining, vocabulary);
     let shared = (fork + 1) * vocabulary;
     rejected[..shared].copy_from_slice(&rows[..shared]);
-    Ok(ExactTarget { fork, chosen: rows, rejected, rejected_has_mass })
+    Ok(ExactTarget { fork, chosen: rows, rejected, rejected_share })
 }
 
 /// R_t = ln(moved) + Σ_{s ≥ t} ln π(l_s | l_<s) for t = 0..=T, at most 0.
@@ -115,17 +116,17 @@ fn towards<T: Scalar>(log_prob: T, d: T) -> T {
     if d > T::zero() { (log_prob.log1mexp() - grown).log1mexp() } else { logaddexp(log_prob, d) - grown }
 }
 
-/// ln q along the rejected completion after the fork, and where the prefix has any mass left.
-fn rejected_rows<T: Scalar>(branch: &Branch<'_, T>, fork: usize, remaining: &[T], vocabulary: usize) -> (Vec<T>, Vec<bool>) {
+/// ln q along the rejected completion after the fork, and the share of its mass that each prefix keeps.
+fn rejected_rows<T: Scalar>(branch: &Branch<'_, T>, fork: usize, remaining: &[T], vocabulary: usize) -> (Vec<T>, Vec<T>) {
     let mut rows = branch.log_probs.to_vec();
-    let mut has_mass = vec![true; branch.tokens.len()];
+    let mut share = vec![T::one(); branch.tokens.len()];
     for (t, row) in rows.chunks_exact_mut(vocabulary).enumerate().skip(fork + 1) {
         let left = remaining[t].log1mexp();
-        has_mass[t] = left.is_finite();
-        if has_mass[t] {
+        share[t] = -remaining[t].exp_m1();
+        if left.is_finite() {
             row.iter_mut().for_each(|x| *x -= left);
             row[branch.tokens[t] as usize] += remaining[t + 1].log1mexp();
         }
     }
-    (rows, has_mass)
+    (rows, share)
 }

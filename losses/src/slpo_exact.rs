@@ -1,11 +1,13 @@
 //! Training towards the exact autoregressive target Q\* (claim S6 of the audit; [`exact_target`](crate::exact_target)).
 //!
-//! value     L = Σ_t KL(q_t ‖ p_t), over the positions of the chosen completion and those of the rejected one after the fork
-//! gradient  ∂L/∂z_t = p_t − q_t: convex in the logits, with its minimum 0 at the target
+//! value     L = Σ_t ω_t·KL(q_t ‖ p_t), over the positions of the chosen completion and those of the rejected one after the fork
+//! gradient  ∂L/∂z_t = ω_t·(p_t − q_t): convex in the logits, with its minimum 0 at the target
 //!
-//! The positions that both completions share, the fork among them, count once. Every position weighs 1: weighting it with the probability
-//! of its prefix would give KL(Q\*‖π) over whole completions, whose gradient vanishes with the completion's length as Eq 6's does.
-//! Positions whose prefix has no mass left under Q\* have no target and weigh 0. What is reported is cross-entropy less the target's entropy.
+//! The positions that both completions share, the fork among them, count once. ω_t is the share of its reference mass that the prefix keeps
+//! under Q\*, at most 1: 1 on the shared prefix and along the chosen completion, Q\*(l_<t)/π(l_<t) = 1 − μ/π(l_<t) along the rejected one.
+//! Without it, a prefix whose mass is nearly all moved away would pull as hard as any other towards the few continuations left of it, which
+//! the reference itself holds to be all but impossible. Weighting with the probability of the whole prefix instead would give KL(Q\*‖π) over
+//! completions, whose gradient vanishes with their length as Eq 6's does. What is reported is cross-entropy less the target's entropy.
 
 use crate::error::LossError;
 use crate::exact_target::{Branch, exact_target, fork};
@@ -67,7 +69,7 @@ impl<B: Backend> ExactTargets<B> {
             owner[l.clone()].fill(number as u32);
             weights[w].fill(B::Scalar::one());
             for (t, row) in l.enumerate().skip(target.fork + 1) {
-                weights[row] = if target.rejected_has_mass[t] { B::Scalar::one() } else { B::Scalar::zero() };
+                weights[row] = target.rejected_share[t];
             }
         }
         Ok(Self {
@@ -82,7 +84,7 @@ impl<B: Backend> ExactTargets<B> {
     pub fn log_target(&self) -> &Tensor<B> {
         &self.log_target
     }
-    /// The rows' weights, `[N]`: 0 or 1.
+    /// The rows' weights ω, `[N]`, each in [0, 1].
     pub fn weights(&self) -> &Tensor<B> {
         &self.weights
     }

@@ -116,7 +116,12 @@ fn the_loss_is_zero_with_zero_gradient_at_the_target_and_positive_elsewhere() {
     let reference: Vec<f64> = (0..8 * VOCABULARY).map(|_| generator.normal()).collect();
     let reference = Tensor::constant(&cpu, &reference, &[8, VOCABULARY]);
     let targets = ExactTargets::from_reference(&reference, &pairs, 1.0).expect("a pair that parts");
-    assert_eq!(targets.weights().to_f64(), [0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0]);
+    let log_probs = reference.log_softmax().to_f64();
+    let log_prob = |row: usize, token: u32| log_probs[row * VOCABULARY + token as usize];
+    let weights = targets.weights().to_f64();
+    assert_eq!(weights[..6], [0.0, 1.0, 1.0, 1.0, 0.0, 0.0], "rows of no completion, the chosen ones, and those that both share");
+    assert!((weights[6] - (1.0 - (log_prob(6, 1) + log_prob(7, END)).exp())).abs() < 1e-14, "what is left after 0 0");
+    assert!((weights[7] - (1.0 - log_prob(7, END).exp())).abs() < 1e-14, "what is left after 0 0 1");
     let finite: Vec<f64> = targets.log_target().to_f64().into_iter().map(|x| x.max(-50.0)).collect();
     let policy = Tensor::parameter(&cpu, &finite, &[8, VOCABULARY]);
     let y = slpo_exact(&policy, &targets).expect("one shape");

@@ -18,7 +18,7 @@ impl Order {
     /// If there are no rows.
     pub fn new(seed: u64, rows: usize, batch: usize) -> Self {
         assert!(rows > 0, "order: no rows");
-        Self { generator: Generator::new(seed).stream(0x6F72_6465_72), rows, batch, epoch: None }
+        Self { generator: Generator::new(seed).stream(0x006F_7264_6572), rows, batch, epoch: None }
     }
 
     /// The rows of step `step`, counted from 1. An epoch's last rows and the next one's first may share a batch.

@@ -12,7 +12,6 @@ mod values;
 
 pub use evaluation::{Convert, Eval, Generate, Gradcheck, Score};
 pub use training::{Align, Demo, FineTuning, Sft, Train};
-pub use values::TokenList;
 
 use crate::failure::Failure;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};

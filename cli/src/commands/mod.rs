@@ -12,7 +12,7 @@ mod score;
 mod sft;
 mod train;
 
-pub use load::{Loaded, encode_with_bos, longest_sequence};
+pub use load::{Loaded, longest_sequence};
 
 use crate::arguments::{Command, Device, Shared};
 use crate::failure::Failure;

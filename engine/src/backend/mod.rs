@@ -114,6 +114,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     // ---- storage and views ------------------------------------------------------------------------------------------------------
 
     /// An array of `shape` from its elements in row-major order.
+    #[allow(clippy::wrong_self_convention)]
     fn from_vec(&self, data: Vec<Self::Scalar>, shape: &[usize]) -> Self::Array;
     /// The elements in row-major order.
     fn to_vec(&self, x: &Self::Array) -> Vec<Self::Scalar>;

@@ -2,10 +2,13 @@
 
 use engine::{Backend, Segments, Tensor};
 
+/// Of one sequence in one layer, each [T, H_kv, D_head].
+type KeysAndValues<B> = (Tensor<B>, Tensor<B>);
+
 /// Keys and values for each layer and sequence.
 pub struct Cache<B: Backend> {
-    /// By layer, then by sequence: (keys, values), each [T, H_kv, D_head].
-    layers: Vec<Vec<Option<(Tensor<B>, Tensor<B>)>>>,
+    /// By layer, then by sequence; `None` before the first token.
+    layers: Vec<Vec<Option<KeysAndValues<B>>>>,
     /// Tokens seen of each sequence.
     pub(super) lengths: Vec<usize>,
 }
@@ -39,7 +42,7 @@ impl<B: Backend> Cache<B> {
                 None => (new_keys, new_values),
             });
         }
-        let all = |part: fn(&(Tensor<B>, Tensor<B>)) -> &Tensor<B>| {
+        let all = |part: fn(&KeysAndValues<B>) -> &Tensor<B>| {
             let parts: Vec<&Tensor<B>> = self.layers[layer].iter().flatten().map(part).collect();
             Tensor::concat(&parts, 0)
         };

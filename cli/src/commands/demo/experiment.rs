@@ -77,10 +77,10 @@ pub struct Method {
 pub const METHODS: [Method; 6] = [
     Method { name: "DPO", loss: Loss::Dpo, alpha: 1.0, weights: WeightRule::Eq7 },
     Method { name: "SLPO token", loss: Loss::SlpoToken, alpha: 1.0, weights: WeightRule::Eq7 },
-    Method { name: "SLPO sequence (Eq 6)", loss: Loss::Slpo, alpha: 1.0, weights: WeightRule::Eq7 },
-    Method { name: "SLPO exact target Q*", loss: Loss::SlpoExact, alpha: 1.0, weights: WeightRule::Eq7 },
-    Method { name: "SLPO-GKL α = 1", loss: Loss::SlpoGkl, alpha: 1.0, weights: WeightRule::Eq7 },
-    Method { name: "SLPO-GKL α = 0.9", loss: Loss::SlpoGkl, alpha: 0.9, weights: WeightRule::Eq7 },
+    Method { name: "SLPO sequence", loss: Loss::Slpo, alpha: 1.0, weights: WeightRule::Eq7 },
+    Method { name: "SLPO exact Q*", loss: Loss::SlpoExact, alpha: 1.0, weights: WeightRule::Eq7 },
+    Method { name: "SLPO-GKL α=1", loss: Loss::SlpoGkl, alpha: 1.0, weights: WeightRule::Eq7 },
+    Method { name: "SLPO-GKL α=0.9", loss: Loss::SlpoGkl, alpha: 0.9, weights: WeightRule::Eq7 },
 ];
 
 /// The language, the model that learned it, and the pairs.
@@ -114,6 +114,7 @@ impl Experiment {
             max_positions: 32,
             eos: vec![language.end()],
             bos: Some(language.end()),
+            layers: 2,
             ..Config::preset("nano")?
         };
         let reference = Decoder::random(&Backend::new(), &config, seed)?;

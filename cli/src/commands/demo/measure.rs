@@ -158,15 +158,14 @@ impl Outcome {
             estimate(self.forward_kl),
             format!("{:+.2}", self.chosen),
             format!("{:+.2}", self.rejected),
-            if self.name == "reference" { "–".to_owned() } else { format!("{:.1} %", 100.0 * self.accuracy) },
-            format!("{:.1} %", 100.0 * self.grammatical),
+            if self.name == "reference" { "–".to_owned() } else { format!("{:.1}%", 100.0 * self.accuracy) },
+            format!("{:.1}%", 100.0 * self.grammatical),
         ]
     }
 }
 
 /// The headings of [`Outcome::cells`].
-pub const HEADINGS: [&str; 8] =
-    ["method", "E[reward]", "KL(π‖ref)", "KL(ref‖π)", "Δ ln π(chosen)", "Δ ln π(rejected)", "held-out accuracy", "grammatical"];
+pub const HEADINGS: [&str; 8] = ["method", "E[reward]", "KL(π‖ref)", "KL(ref‖π)", "Δ chosen", "Δ rejected", "accuracy", "grammatical"];
 
 /// The outcomes as a table of text.
 pub fn table(outcomes: &[Outcome]) -> String {

@@ -20,7 +20,8 @@ pub fn report(experiment: &Experiment, outcomes: &[Outcome], elapsed: Duration) 
         .paragraph(
             "E[reward] and the two divergences are means over completions drawn from the models, with their standard errors. \
              KL(π‖ref) is what alignment spent; KL(ref‖π) is large where completions that nobody compared were lost, which SLPO \
-             sets out to avoid. Held-out accuracy is the part of unseen pairs whose log-ratio favours the chosen completion.",
+             sets out to avoid. On pairs that were kept apart: Δ is the mean change of ln π of the chosen and of the rejected completions, \
+             in nats; accuracy is the part of the pairs whose log-ratio favours the chosen one. All numbers in nats a completion.",
         )
         .figure(
             "Reward against divergence",
@@ -28,7 +29,12 @@ pub fn report(experiment: &Experiment, outcomes: &[Outcome], elapsed: Duration) 
              the others at equal divergence has spent it better; one at the left has hardly moved.",
             frontier(experiment, outcomes),
         )
-        .figure("What each method gained", "Expected reward with standard errors.", bars(experiment, outcomes));
+        .figure("What each method gained", "Expected reward with standard errors.", bars(experiment, outcomes))
+        .figure(
+            "Accuracy on pairs kept apart",
+            "The part of unseen pairs whose log-ratio favours the chosen completion.",
+            accuracies(outcomes),
+        );
     let page = curves(page, outcomes);
     page.section("The language")
         .paragraph(example_text(experiment))
@@ -46,7 +52,9 @@ pub fn report(experiment: &Experiment, outcomes: &[Outcome], elapsed: Duration) 
 fn table(outcomes: &[Outcome]) -> Table {
     let columns = HEADINGS.iter().enumerate().map(|(i, heading)| (*heading, if i == 0 { Align::Left } else { Align::Right }));
     let best = outcomes.iter().map(|o| o.reward.0).fold(f64::NEG_INFINITY, f64::max);
-    outcomes.iter().fold(Table::new(columns), |table, outcome| {
+    let empty =
+        Table::new(columns).caption("Each method from the same start; means over completions drawn from the model ± standard error.");
+    outcomes.iter().fold(empty, |table, outcome| {
         let table = table.row(outcome.cells());
         if outcome.reward.0 == best { table.highlight(1) } else { table }
     })
@@ -67,6 +75,11 @@ fn frontier(experiment: &Experiment, outcomes: &[Outcome]) -> XyChart {
 fn bars(experiment: &Experiment, outcomes: &[Outcome]) -> BarChart {
     let chart = BarChart::new("expected reward").reference("the language's own", experiment.language.expected_reward());
     outcomes.iter().fold(chart, |chart, o| chart.bar_with_error(o.name.as_str(), o.reward.0, o.reward.1))
+}
+
+fn accuracies(outcomes: &[Outcome]) -> BarChart {
+    let aligned = outcomes.iter().filter(|o| !o.curve.is_empty());
+    aligned.fold(BarChart::new("accuracy").reference("a coin's", 0.5), |chart, o| chart.bar(o.name.as_str(), o.accuracy))
 }
 
 fn curves(page: Report, outcomes: &[Outcome]) -> Report {

@@ -16,8 +16,8 @@ fn map_rows<T: Scalar, const K: usize>(inputs: [&CpuArray<T>; K], f: impl Fn([&[
     let (_, n) = rows(shape);
     let elements = inputs.map(CpuArray::elements);
     let mut out = T::allocate(elements[0].len());
-    if n > 0 {
-        let size = (TASK / n).max(1) * n;
+    if let Some(rows_a_task) = TASK.checked_div(n) {
+        let size = rows_a_task.max(1) * n;
         out.par_chunks_mut(size).enumerate().for_each(|(task, chunk)| {
             for (i, row) in chunk.chunks_exact_mut(n).enumerate() {
                 let start = task * size + i * n;
