@@ -11,12 +11,14 @@ fn every_command_prints_exactly_one_json_object() {
     for (arguments, key) in [
         ("convert {}/model --out {}/copy", "parameters"),
         ("generate --model {}/model --prompt cat --max-tokens 5", "text"),
+        ("generate --model {}/model --prompt -1 --max-tokens 5", "text"),
         ("generate --model {}/model --prompt-tokens 99,97 --max-tokens 5 --ignore-eos", "tokens"),
         ("score --model {}/model --text cat", "logprobs"),
         ("eval --model {}/model --data {}/text.txt", "bits_per_byte"),
         ("eval --model {}/model --data {}/completions.jsonl", "perplexity"),
         ("eval --model {}/model --data {}/preferences.jsonl --reference {}/model", "kl"),
         ("gradcheck softmax add", "passed"),
+        ("demo --pretrain-steps 2 --align-steps 2 --samples 8 --out {}/demo", "methods"),
         ("train --data {}/text.txt --out {}/trained --steps 3 --batch-rows 2 --batch-tokens 16", "steps"),
         ("sft --model {}/trained --data {}/completions.jsonl --out {}/tuned --steps 2", "steps"),
         ("align --model {}/tuned --data {}/preferences.jsonl --loss slpo --out {}/aligned --steps 2", "steps"),
@@ -24,6 +26,7 @@ fn every_command_prints_exactly_one_json_object() {
         let output = here.run(&format!("{arguments} --json"));
         assert!(!object(&output)[key].is_null(), "{arguments}: {}", String::from_utf8_lossy(&output.stdout));
     }
+    assert!(here.path("demo/report.html").is_file());
     assert!(here.path("aligned/model.safetensors").is_file(), "a trained model can be started from");
 }
 
@@ -39,6 +42,7 @@ fn bad_usage_is_one_line_and_exit_code_2() {
         ("align --model {}/model --data {}/preferences.jsonl --loss dop --out {}/x", "invalid value 'dop' for '--loss <NAME>'"),
         ("generate --model {}/model --prompt a --temperatur 1", "'--temperature'"),
         ("generate --model {}/model --prompt a --temperature -1", "at least 0"),
+        ("train --data {}/text.txt --out {}/x --learning-rate -0.1", "must be above 0"),
         ("generate --model {}/model --prompt a --top-p nan", "above 0 and at most 1"),
         ("generate --model {}/model --prompt a --prompt-tokens 1", "cannot be used with"),
         ("score --model {}/model --tokens 1,x", "\"x\" is no token id"),
