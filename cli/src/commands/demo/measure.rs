@@ -51,7 +51,7 @@ impl Point {
 pub struct Outcome {
     /// As the table calls it.
     pub name: String,
-    /// E[r], over completions drawn from it.
+    /// E\[r\], over completions drawn from it.
     pub reward: Estimate,
     /// KL(π‖π_ref) in nats a completion, over completions drawn from π.
     pub kl: Estimate,
