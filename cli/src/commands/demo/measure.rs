@@ -150,7 +150,7 @@ impl Outcome {
 
     /// The cells of its row.
     pub fn cells(&self) -> [String; 8] {
-        let estimate = |(value, error): Estimate| format!("{value:.3} ± {error:.3}");
+        let estimate = |(value, error): Estimate| format!("{value:.2} ± {error:.2}");
         [
             self.name.clone(),
             estimate(self.reward),
