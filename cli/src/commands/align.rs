@@ -1,7 +1,7 @@
 //! `slpo align`: optimising a model on preference pairs.
 
 use crate::arguments::{Align, Shared};
-use crate::commands::common::{EVALUATED_AT_ONCE, options, schedule_and_rule, steps};
+use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps};
 use crate::commands::{Loaded, longest_sequence};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Plan, Settings, Values, series, smoothing};
+use crate::training::{self, Job, Settings, Values, series, smoothing};
 use engine::{Cpu, Generator, Tensor};
 use losses::{Hyperparameters, LossError, WeightRule};
 use model::boundary::Limits;
@@ -48,13 +48,6 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let steps = steps(settings, train.len());
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
-    let plan = Plan {
-        out: settings.out.clone(),
-        steps,
-        eval_every: settings.eval_every,
-        checkpoint_every: settings.checkpoint_every,
-        resume: settings.resume,
-    };
     let mut job = Alignment {
         objective,
         reference,
@@ -68,7 +61,7 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         generator: Generator::new(shared.seed),
         description: format!("{} on {} with {}", settings.model.display(), settings.data.display(), arguments.loss),
     };
-    training::run(&mut job, &mut trainer, &tokenizer, &plan, &Settings { command: arguments, shared }, shared)
+    training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &Settings { command: arguments, shared }, shared)
 }
 
 /// The loss with its hyper-parameters, checked.
