@@ -1,4 +1,4 @@
-//! The hot kernels in f32, each in the sizes of the micro preset, beside the plain product of matrixmultiply.
+//! The hot kernels in f32, each in the sizes of the micro preset, beside ndarray's product, which is matrixmultiply's on one thread.
 //!
 //! `cargo bench -p slpo-benches --bench kernels`
 
@@ -6,6 +6,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engine::{Segments, Tensor, no_grad};
+use ndarray::Array2;
 use slpo_benches::{normal, parameter};
 
 /// Tokens and width of the micro preset.
@@ -18,14 +19,9 @@ fn products(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(2 * (m * k * n) as u64));
     let (a, b) = (normal(&[m, k], 1), normal(&[n, k], 2));
     group.bench_function("matmul, second operand transposed", |bencher| bencher.iter(|| a.matmul(&b.t())));
-    let (x, y, mut out) = (a.to_vec(), b.to_vec(), vec![0.0f32; m * n]);
-    group.bench_function("matrixmultiply, one thread", |bencher| {
-        bencher.iter(|| {
-            let (k, n) = (k as isize, n as isize);
-            // SAFETY: the pointers and strides are those of whole vectors with these extents.
-            unsafe { matrixmultiply::sgemm(m, WIDTH, 384, 1.0, x.as_ptr(), k, 1, y.as_ptr(), 1, k, 0.0, out.as_mut_ptr(), n, 1) }
-        })
-    });
+    let matrix = |x: &Tensor<_>, rows| Array2::from_shape_vec((rows, k), Tensor::to_vec(x)).expect("a whole matrix");
+    let (x, y) = (matrix(&a, m), matrix(&b, n));
+    group.bench_function("ndarray's dot (matrixmultiply, one thread)", |bencher| bencher.iter(|| x.dot(&y.t())));
     group.finish();
 }
 

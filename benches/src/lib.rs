@@ -1,4 +1,5 @@
 //! Inputs that the benchmarks share.
+#![forbid(unsafe_code)]
 
 use engine::{Backend, Cpu, Generator, Tensor};
 use model::batch::Batch;

@@ -67,12 +67,12 @@ impl Batch {
         if every_row { hidden } else { hidden.embedding(&self.rows) }
     }
 
-    /// The log-probability of every target, [M], in nats.
+    /// The log-probability of every target, \[M\], in nats.
     pub fn token_log_probs<B: Backend>(&self, decoder: &Decoder<B>, options: &ForwardOptions) -> Tensor<B> {
         self.hidden(decoder, options).linear_log_prob(decoder.head_weight(), &self.targets)
     }
 
-    /// The log-probability of every sequence's targets given what comes before them, [sequences], in nats.
+    /// The log-probability of every sequence's targets given what comes before them, \[sequences\], in nats.
     pub fn sequence_log_probs<B: Backend>(&self, decoder: &Decoder<B>, options: &ForwardOptions) -> Tensor<B> {
         self.token_log_probs(decoder, options).group_sum(&self.groups, self.sequences)
     }

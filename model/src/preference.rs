@@ -77,12 +77,12 @@ impl<'a, B: Backend> Scored<'a, B> {
         Self { head: scored.head.detach(), ..scored }
     }
 
-    /// The log-probability of every completion token, [M], in the order of [`PairBatch::targets`].
+    /// The log-probability of every completion token, \[M\], in the order of [`PairBatch::targets`].
     pub fn token_log_probs(&self) -> &Tensor<B> {
         self.token_log_probs.get_or_init(|| self.hidden.linear_log_prob(&self.head, &self.batch.batch.targets))
     }
 
-    /// ln π(y|x) of the chosen and of the rejected completions, each [pairs]: sums over completion tokens only.
+    /// ln π(y|x) of the chosen and of the rejected completions, each \[pairs\]: sums over completion tokens only.
     pub fn sequence_log_probs(&self) -> (Tensor<B>, Tensor<B>) {
         let pairs = self.batch.pairs();
         let all = self.token_log_probs().group_sum(&self.batch.batch.groups, 2 * pairs);

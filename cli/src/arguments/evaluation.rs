@@ -22,14 +22,23 @@ pub struct Convert {
 
 /// Arguments of `slpo generate`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  slpo generate --model stories260k --prompt \"Once upon a time\" --max-tokens 200 --temperature 0\n  \
-                        slpo generate --model stories260k --prompt-tokens 1,403,407 --top-p 0.9 --seed 7 --json")]
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  slpo generate --model stories260k --prompt \"Once upon a time\" --max-tokens 200 --temperature 0\n  \
+                        slpo generate --model stories260k --prompt-tokens 1,403,407 --top-p 0.9 --seed 7 --json"
+)]
 pub struct Generate {
     /// The model's folder
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
     /// The text to go on from; BOS is put before it where the tokenizer has one
-    #[arg(long, value_name = "TEXT", required_unless_present = "prompt_tokens", conflicts_with = "prompt_tokens")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        required_unless_present = "prompt_tokens",
+        conflicts_with = "prompt_tokens"
+    )]
     pub prompt: Option<String>,
     /// The token ids to go on from, as they are: no BOS is added (an empty list is BOS alone)
     #[arg(long, value_name = "1,2,3")]
@@ -50,7 +59,7 @@ pub struct Generate {
     #[arg(long)]
     pub ignore_eos: bool,
     /// Stop where the new text contains this (it is left out); \n is a line break
-    #[arg(long, value_name = "TEXT", value_parser = values::escaped)]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = values::escaped)]
     pub stop: Option<String>,
 }
 
@@ -63,7 +72,7 @@ pub struct Score {
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
     /// The text to score; BOS is put before it where the tokenizer has one
-    #[arg(long, value_name = "TEXT", required_unless_present = "tokens", conflicts_with = "tokens")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, required_unless_present = "tokens", conflicts_with = "tokens")]
     pub text: Option<String>,
     /// The token ids to score, as they are: no BOS is added
     #[arg(long, value_name = "1,2,3")]

@@ -25,9 +25,12 @@ pub struct Demo {
 
 /// Arguments of `slpo train`.
 #[derive(Debug, Clone, Args, Serialize)]
-#[command(after_help = "Examples:\n  slpo train --data corpus.txt --out base\n  \
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  slpo train --data corpus.txt --out base\n  \
                         slpo train --data corpus.txt --out base --preset micro --steps 5000 --checkpoint-every 500\n  \
-                        slpo train --data corpus.txt --out base --resume")]
+                        slpo train --data corpus.txt --out base --resume"
+)]
 pub struct Train {
     /// Text (documents separated by <|endoftext|> where there are several), or .jsonl rows with `text`
     #[arg(long, value_name = "FILE")]
@@ -154,9 +157,12 @@ pub struct FineTuning {
 
 /// Arguments of `slpo sft`.
 #[derive(Debug, Clone, Args, Serialize)]
-#[command(after_help = "Examples:\n  slpo sft --model base --data completions.jsonl --out tuned\n  \
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  slpo sft --model base --data completions.jsonl --out tuned\n  \
                         slpo sft --model base --data chats.jsonl --eval-data dev.jsonl --out tuned --epochs 3 --learning-rate 5e-5\n\n\
-                        A row is {\"prompt\": …, \"completion\": …} or {\"messages\": [{\"role\": …, \"content\": …}, …]}.")]
+                        A row is {\"prompt\": …, \"completion\": …} or {\"messages\": [{\"role\": …, \"content\": …}, …]}."
+)]
 pub struct Sft {
     /// What all fine-tuning takes.
     #[command(flatten)]
@@ -169,9 +175,12 @@ pub const LOSSES: [&str; 10] = ["dpo", "cdpo", "ipo", "hinge", "robust", "slpo",
 
 /// Arguments of `slpo align`.
 #[derive(Debug, Clone, Args, Serialize)]
-#[command(after_help = "Examples:\n  slpo align --model base --data preferences.jsonl --loss slpo --out aligned\n  \
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  slpo align --model base --data preferences.jsonl --loss slpo --out aligned\n  \
                         slpo align --model tuned --data preferences.jsonl --loss dpo --beta 0.05 --eval-data dev.jsonl --out aligned\n\n\
-                        A row is {\"prompt\": …, \"chosen\": …, \"rejected\": …}, each a text or chat messages.")]
+                        A row is {\"prompt\": …, \"chosen\": …, \"rejected\": …}, each a text or chat messages."
+)]
 pub struct Align {
     /// What all fine-tuning takes.
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! `slpo align`: optimising a model on preference pairs.
 
 use crate::arguments::{Align, Shared};
-use crate::commands::common::{EVALUATED_AT_ONCE, options, schedule_and_rule, steps};
+use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps};
 use crate::commands::{Loaded, longest_sequence};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Plan, Settings, Values, series, smoothing};
+use crate::training::{self, Job, Settings, Values, series, smoothing};
 use engine::{Cpu, Generator, Tensor};
 use losses::{Hyperparameters, LossError, WeightRule};
 use model::boundary::Limits;
@@ -48,13 +48,6 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let steps = steps(settings, train.len());
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
-    let plan = Plan {
-        out: settings.out.clone(),
-        steps,
-        eval_every: settings.eval_every,
-        checkpoint_every: settings.checkpoint_every,
-        resume: settings.resume,
-    };
     let mut job = Alignment {
         objective,
         reference,
@@ -62,11 +55,13 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         train,
         held_out,
         batch: settings.batch,
+        steps,
+        eval_every: settings.eval_every,
         dropout: settings.dropout,
         generator: Generator::new(shared.seed),
         description: format!("{} on {} with {}", settings.model.display(), settings.data.display(), arguments.loss),
     };
-    training::run(&mut job, &mut trainer, &tokenizer, &plan, &Settings { command: arguments, shared }, shared)
+    training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &Settings { command: arguments, shared }, shared)
 }
 
 /// The loss with its hyper-parameters, checked.
@@ -101,6 +96,8 @@ struct Alignment {
     held_out: Vec<PreferencePair>,
     order: Order,
     batch: usize,
+    steps: u64,
+    eval_every: u64,
     dropout: f64,
     generator: Generator,
     description: String,
@@ -138,10 +135,24 @@ impl Sums {
     }
 }
 
+impl Alignment {
+    /// KL(π‖π_ref) of the next token on a step's pairs before the step, where the step is one that is measured.
+    fn divergence(&self, rows: &[&PreferencePair], decoder: &Decoder<Backend>, step: u64) -> Result<Option<(&'static str, f64)>, Failure> {
+        let due = step == 1 || step == self.steps || (self.eval_every > 0 && step.is_multiple_of(self.eval_every));
+        if !due {
+            return Ok(None);
+        }
+        let pairs: Vec<PreferencePair> = rows.iter().map(|&pair| pair.clone()).collect();
+        let score = evaluate::pairs(decoder, Some(&self.reference), &pairs, self.batch)?;
+        Ok(score.kl.map(|kl| ("kl", kl)))
+    }
+}
+
 impl Job for Alignment {
     fn step(&mut self, trainer: &mut Trainer<Backend>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let rows: Vec<&PreferencePair> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
         let micro_batches: Vec<PairBatch> = rows.chunks(self.batch).map(|rows| PairBatch::new(rows.iter().copied())).collect();
+        let kl = self.divergence(&rows, &trainer.decoder, step)?;
         let dropout = self.generator.stream(step);
         let mut sums = Sums::default();
         let outcome = trainer.step(micro_batches.len(), |decoder, index| {
@@ -151,7 +162,8 @@ impl Job for Alignment {
             sums.add(&policy, &reference);
             self.objective.total(&policy, &reference)
         })?;
-        Ok((outcome, sums.values(), micro_batches.iter().map(PairBatch::token_count).sum()))
+        let values = sums.values().into_iter().chain(kl).collect();
+        Ok((outcome, values, micro_batches.iter().map(PairBatch::token_count).sum()))
     }
 
     fn evaluate(&self, trainer: &Trainer<Backend>) -> Result<Values, Failure> {
@@ -201,8 +213,8 @@ impl Job for Alignment {
             )
             .figure(
                 "Divergence from the reference",
-                "KL(π‖π_ref) of the next token, averaged over the completion tokens of the pairs kept apart.",
-                chart("KL (nats a token)").line("held out", train("held_out_kl")),
+                "KL(π‖π_ref) of the next token, averaged over the completion tokens of a step's pairs and of the pairs kept apart.",
+                chart("KL (nats a token)").line("training", train("kl")).line("held out", train("held_out_kl")),
             )
             .section("Summary")
             .preformatted(format!("{summary:#}"))

@@ -1,6 +1,7 @@
 //! What the commands that fine-tune share.
 
 use crate::arguments::FineTuning;
+use crate::training::Plan;
 use engine::Generator;
 use model::decoder::ForwardOptions;
 use model::optimizer::{Rule, Schedule};
@@ -18,6 +19,12 @@ pub fn schedule_and_rule(tuning: &FineTuning, steps: u64) -> (Schedule, Rule) {
     let schedule = Schedule { learning_rate: tuning.learning_rate, warmup: tuning.warmup.min(steps), steps, final_fraction: 0.1 };
     let rule = Rule::adamw(tuning.weight_decay);
     (schedule, rule)
+}
+
+/// When a fine-tuning run stops, looks and saves.
+pub fn plan(tuning: &FineTuning, steps: u64) -> Plan {
+    let FineTuning { ref out, eval_every, checkpoint_every, resume, .. } = *tuning;
+    Plan { out: out.clone(), steps, eval_every, checkpoint_every, resume }
 }
 
 /// Steps of a run over `rows` rows: as many as were asked for, or what the epochs come to, at least one.

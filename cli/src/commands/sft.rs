@@ -1,7 +1,7 @@
 //! `slpo sft`: fine-tuning on prompts with completions.
 
 use crate::arguments::{Sft, Shared};
-use crate::commands::common::{EVALUATED_AT_ONCE, options, schedule_and_rule, steps};
+use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps};
 use crate::commands::{Loaded, longest_sequence};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Plan, Settings, Values, series, smoothing};
+use crate::training::{self, Job, Settings, Values, series, smoothing};
 use engine::{Cpu, Generator};
 use model::batch::Batch;
 use model::boundary::{Limits, Sequence};
@@ -36,13 +36,6 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
     let steps = steps(settings, train.len());
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
-    let plan = Plan {
-        out: settings.out.clone(),
-        steps,
-        eval_every: settings.eval_every,
-        checkpoint_every: settings.checkpoint_every,
-        resume: settings.resume,
-    };
     let mut job = FineTuning {
         order: Order::new(shared.seed, train.len(), settings.batch * settings.accumulate),
         train,
@@ -52,7 +45,7 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
         generator: Generator::new(shared.seed),
         description: format!("{} on {}", settings.model.display(), settings.data.display()),
     };
-    training::run(&mut job, &mut trainer, &tokenizer, &plan, &Settings { command: arguments, shared }, shared)
+    training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &Settings { command: arguments, shared }, shared)
 }
 
 /// Next-token prediction on completions.

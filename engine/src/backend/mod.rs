@@ -153,7 +153,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
 
     /// Rows of a table: [V, D] at N indices → [N, D].
     fn gather_rows(&self, table: &Self::Array, rows: &Indices) -> Self::Array;
-    /// The adjoint of `gather_rows`: y[rows[n], :] += x[n, :], into `row_count` rows. Equal rows are added in order of n.
+    /// The adjoint of `gather_rows`: y[rows\[n\], :] += x[n, :], into `row_count` rows. Equal rows are added in order of n.
     fn scatter_add_rows(&self, x: &Self::Array, rows: &Indices, row_count: usize) -> Self::Array;
     /// y[r, j] = x[r, index[r·k + j]] along the last axis: [.., n] → [.., k].
     fn gather_last(&self, x: &Self::Array, index: &Indices, k: usize) -> Self::Array;
@@ -289,7 +289,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     }
 
     /// Log-probabilities of given tokens under the vocabulary projection: hidden [N, D], weight [V, D], targets N →
-    /// z = hidden·weightᵀ, (z[n, target n] − logsumexp z[n], logsumexp z[n]), each [N].
+    /// z = hidden·weightᵀ, (z[n, target n] − logsumexp z\[n\], logsumexp z\[n\]), each \[N\].
     fn linear_log_prob(&self, hidden: &Self::Array, weight: &Self::Array, targets: &Indices) -> (Self::Array, Self::Array) {
         let n = self.shape(hidden)[0];
         let z = self.matmul(hidden, &self.permute(weight, &[1, 0]));

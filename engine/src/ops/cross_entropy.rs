@@ -1,7 +1,7 @@
 //! Cross-entropy of logits with integer targets.
 //!
-//! forward  y[n] = −l[n, target n], l = z − logsumexp z, the log-softmax
-//! vjp      z̄[n, v] = ȳ[n]·(e^{l[n, v]} − [v = target n])      (saves l)
+//! forward  y\[n\] = −l[n, target n], l = z − logsumexp z, the log-softmax
+//! vjp      z̄[n, v] = ȳ\[n\]·(e^{l[n, v]} − [v = target n])      (saves l)
 
 use super::prelude::*;
 use crate::backend::{Mul, Sub};
@@ -26,7 +26,7 @@ impl<B: Backend> Operation<B> for CrossEntropy<B> {
 }
 
 impl<B: Backend> Tensor<B> {
-    /// −ln softmax(z)[n, target n] for each row of logits z [N, V]: [N], in nats.
+    /// −ln softmax(z)[n, target n] for each row of logits z [N, V]: \[N\], in nats.
     ///
     /// # Panics
     /// If the logits have not two axes, there is not one target for each row, or one is not below V.

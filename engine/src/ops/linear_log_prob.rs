@@ -1,8 +1,8 @@
 //! Log-probabilities of given tokens under the vocabulary projection: projection, log-softmax and gather in one op, so that logits of the
 //! whole batch never exist.
 //!
-//! forward  z = hidden·weightᵀ, y[n] = z[n, target n] − logsumexp z[n]
-//! vjp      z̄[n, v] = ȳ[n]·([v = target n] − e^{z[n, v] − logsumexp z[n]}), hidden̅ = z̄·weight, weight̅ = z̄ᵀ·hidden
+//! forward  z = hidden·weightᵀ, y\[n\] = z[n, target n] − logsumexp z\[n\]
+//! vjp      z̄[n, v] = ȳ\[n\]·([v = target n] − e^{z[n, v] − logsumexp z\[n\]}), hidden̅ = z̄·weight, weight̅ = z̄ᵀ·hidden
 //!          (saves hidden, weight and the logsumexp; z is formed again, a chunk of rows at a time)
 
 use super::prelude::*;
@@ -25,7 +25,7 @@ impl<B: Backend> Operation<B> for LinearLogProb<B> {
 }
 
 impl<B: Backend> Tensor<B> {
-    /// ln softmax(self·weightᵀ)[n, target n] for hidden states [N, D] and weight [V, D]: [N], in nats.
+    /// ln softmax(self·weightᵀ)[n, target n] for hidden states [N, D] and weight [V, D]: \[N\], in nats.
     ///
     /// # Panics
     /// If the extents do not fit or a target is not below V.

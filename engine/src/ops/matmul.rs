@@ -50,7 +50,7 @@ impl<B: Backend> Tensor<B> {
         Tensor::record(&self.backend, y, &[self, other], || Matmul { a: self.value.clone(), b: other.value.clone() })
     }
 
-    /// self·weightᵀ (+ bias): the linear layer with weight [out, in] and bias [out], on [.., in] → [.., out].
+    /// self·weightᵀ (+ bias): the linear layer with weight [out, in] and bias \[out\], on [.., in] → [.., out].
     ///
     /// # Panics
     /// If the extents do not fit.

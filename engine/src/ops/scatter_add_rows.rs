@@ -19,7 +19,7 @@ impl<B: Backend> Operation<B> for ScatterAddRows {
 }
 
 impl<B: Backend> Tensor<B> {
-    /// Adds row n of this tensor [N, D] to row `rows[n]` of a zero tensor [`row_count`, D].
+    /// Adds row n of this tensor [N, D] to row `rows[n]` of a zero tensor \[`row_count`, D\].
     ///
     /// # Panics
     /// If the tensor has not two axes, there is not one index for each row, or an index is not below `row_count`.
@@ -32,7 +32,7 @@ impl<B: Backend> Tensor<B> {
         Tensor::record(&self.backend, y, &[self], || ScatterAddRows { rows: rows.clone() })
     }
 
-    /// Sums of the elements of a vector [N] by group: y[g] = Σ over n with `groups[n]` = g of x[n], [`group_count`].
+    /// Sums of the elements of a vector \[N\] by group: y\[g\] = Σ over n with `groups\[n\]` = g of x\[n\], shape \[`group_count`\].
     ///
     /// # Panics
     /// If the tensor is not a vector of as many elements as `groups`, or a group is not below `group_count`.

@@ -51,7 +51,7 @@ impl Point {
 pub struct Outcome {
     /// As the table calls it.
     pub name: String,
-    /// E[r], over completions drawn from it.
+    /// E\[r\], over completions drawn from it.
     pub reward: Estimate,
     /// KL(π‖π_ref) in nats a completion, over completions drawn from π.
     pub kl: Estimate,
@@ -150,7 +150,7 @@ impl Outcome {
 
     /// The cells of its row.
     pub fn cells(&self) -> [String; 8] {
-        let estimate = |(value, error): Estimate| format!("{value:.3} ± {error:.3}");
+        let estimate = |(value, error): Estimate| format!("{value:.2} ± {error:.2}");
         [
             self.name.clone(),
             estimate(self.reward),

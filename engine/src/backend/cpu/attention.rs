@@ -64,10 +64,15 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn of(segments: &Segments, segment: usize) -> (usize, usize, usize, Self) {
+    /// The first query and the first key of a segment, and its blocks.
+    fn of(segments: &Segments, segment: usize) -> (usize, usize, Self) {
         let (q, k) = (segments.queries(segment), segments.keys(segment));
         let window = segments.window().unwrap_or(usize::MAX);
-        (q.start, k.start, k.len(), Self { queries: q.len(), shift: k.len() - q.len(), window })
+        (q.start, k.start, Self { queries: q.len(), shift: k.len() - q.len(), window })
+    }
+    /// The number of scores in the largest block.
+    fn largest(&self) -> usize {
+        QUERIES.min(self.queries) * KEYS.min(self.queries + self.shift)
     }
     /// The keys that query `i` sees.
     fn seen(&self, i: usize) -> (usize, usize) {
@@ -122,8 +127,8 @@ unsafe fn forward_head<T: Scalar>(
 ) {
     let (heads, width, scale) = (layout.heads, layout.width, T::from_f64(layout.scale));
     let kv_head = head * layout.kv_heads / heads;
-    let (first_query, first_key, _, blocks) = Blocks::of(layout.segments, segment);
-    let mut scores = vec![T::zero(); QUERIES * KEYS];
+    let (first_query, first_key, blocks) = Blocks::of(layout.segments, segment);
+    let mut scores = vec![T::zero(); blocks.largest()];
     // SAFETY: every row that is touched lies in this segment, by the construction of `blocks`.
     unsafe {
         let (q, o) = (q.head(first_query, heads, head, width), output.head(first_query, heads, head, width));
@@ -231,10 +236,10 @@ struct Inputs<'a, T> {
 /// As [`forward_head`], for the rows of this segment in k̄ and v̄ of `kv_head` and in q̄ of the query heads that use it.
 unsafe fn vjp_kv_head<T: Scalar>(layout: &Layout<'_>, segment: usize, kv_head: usize, inputs: &Inputs<'_, T>, bars: [Base<T>; 3]) {
     let (heads, width, kv_heads) = (layout.heads, layout.width, layout.kv_heads);
-    let (first_query, first_key, _, blocks) = Blocks::of(layout.segments, segment);
+    let (first_query, first_key, blocks) = Blocks::of(layout.segments, segment);
     let group = heads / kv_heads;
-    let mut p = vec![T::zero(); QUERIES * KEYS];
-    let mut p_bar = vec![T::zero(); QUERIES * KEYS];
+    let mut p = vec![T::zero(); blocks.largest()];
+    let mut p_bar = vec![T::zero(); blocks.largest()];
     // SAFETY: every row that is touched lies in this segment, by the construction of `blocks`.
     unsafe {
         let [k_head, v_head] = [inputs.k, inputs.v].map(|x| x.head(first_key, kv_heads, kv_head, width));
