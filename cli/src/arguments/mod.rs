@@ -10,7 +10,7 @@ mod tests;
 mod training;
 mod values;
 
-pub use evaluation::{Convert, Eval, Generate, Gradcheck, Score};
+pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
 pub use training::{Align, Demo, FineTuning, Sft, Train};
 
 use crate::failure::Failure;
@@ -88,6 +88,8 @@ pub enum Command {
     Convert(Convert),
     /// Check every gradient against finite differences, forward mode and its slow twins
     Gradcheck(Gradcheck),
+    /// Recompute the claims of the SLPO paper, with a verdict on each
+    Audit(Audit),
 }
 
 impl Command {

@@ -1,6 +1,7 @@
 //! The commands: one file each.
 
 mod align;
+mod audit;
 mod common;
 mod convert;
 mod demo;
@@ -34,6 +35,7 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
         Command::Eval(arguments) => eval::run(arguments, shared),
         Command::Convert(arguments) => convert::run(arguments, shared),
         Command::Gradcheck(arguments) => gradcheck::run(arguments, shared),
+        Command::Audit(arguments) => audit::run(arguments, shared),
     }
 }
 
