@@ -3,6 +3,7 @@
 //!
 //! | room | holds |
 //! |---|---|
+//! | [`audit`] | the claims of the SLPO paper, computed |
 //! | [`sequence`] | sequence log-probabilities from token log-probabilities |
 //! | [`pair`] | what the pairwise losses share: a closed form per pair with its two partial derivatives, as one op |
 //! | [`dpo`] [`cdpo`] [`robust`] [`hinge`] [`ipo`] | DPO and its relatives |
@@ -31,6 +32,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod cdpo;
 pub mod dpo;
 pub mod error;

@@ -113,3 +113,9 @@ pub struct Gradcheck {
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 }
+
+/// Arguments of `slpo audit`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  slpo audit\n  slpo audit --seed 7 --json\n\n\
+                        Instances are drawn from the seed; the verdicts do not depend on it.")]
+pub struct Audit {}

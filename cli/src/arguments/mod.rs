@@ -11,7 +11,7 @@ mod training;
 mod values;
 mod verify;
 
-pub use evaluation::{Convert, Eval, Generate, Gradcheck, Score};
+pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
 pub use training::{Align, Demo, FineTuning, Sft, Train};
 pub use verify::Verify;
 
@@ -92,6 +92,8 @@ pub enum Command {
     Gradcheck(Gradcheck),
     /// Check a loss and its gradients that another program computed
     Verify(Verify),
+    /// Recompute the claims of the SLPO paper, with a verdict on each
+    Audit(Audit),
 }
 
 impl Command {

@@ -1,6 +1,7 @@
 //! The commands: one file each.
 
 mod align;
+mod audit;
 mod common;
 mod convert;
 mod demo;
@@ -36,6 +37,7 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
         Command::Convert(arguments) => convert::run(arguments, shared),
         Command::Gradcheck(arguments) => gradcheck::run(arguments, shared),
         Command::Verify(arguments) => verify::run(arguments, shared),
+        Command::Audit(arguments) => audit::run(arguments, shared),
     }
 }
 

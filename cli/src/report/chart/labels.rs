@@ -26,10 +26,13 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     if lines.is_empty() { vec![String::new()] } else { lines }
 }
 
+/// How much wider than others a capital is.
+const CAPITAL: f64 = 1.25;
+
 /// Estimated width of the longest line, in the unit of `font_size`.
 pub(super) fn estimated_width(lines: &[String], font_size: f64) -> f64 {
-    let longest = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
-    longest as f64 * CHARACTER * font_size
+    let width = |line: &String| line.chars().map(|c| if c.is_uppercase() { CAPITAL } else { 1.0 }).sum::<f64>();
+    lines.iter().map(width).fold(0.0, f64::max) * CHARACTER * font_size
 }
 
 /// Places boxes of the given (wanted centre, height) in a column from 0 to `length` without overlap, close to where they want to

@@ -1,0 +1,92 @@
+//! A claim with its verdict, and how the verdict is reached: by comparing computed numbers with predicted ones.
+
+/// A computed number beside its prediction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// What is compared.
+    pub what: &'static str,
+    /// As computed.
+    pub value: f64,
+    /// As theory predicts for the same instance.
+    pub expected: f64,
+    /// How far apart they may be; the computation says beside it why.
+    pub tolerance: f64,
+}
+
+impl Check {
+    /// A value beside its prediction.
+    pub fn new(what: &'static str, value: f64, expected: f64, tolerance: f64) -> Self {
+        Self { what, value, expected, tolerance }
+    }
+
+    /// Is |value − expected| within the tolerance? Never for NaN.
+    pub fn agrees(&self) -> bool {
+        (self.value - self.expected).abs() <= self.tolerance
+    }
+}
+
+/// A claim of the paper, as it came out on one instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// Its name in the audit, such as `K4b`.
+    pub id: &'static str,
+    /// The paper's claim in words.
+    pub claim: &'static str,
+    /// What was computed.
+    pub formula: &'static str,
+    /// What became of it.
+    pub verdict: String,
+    /// The numbers of this instance, in one or two sentences.
+    pub evidence: String,
+    /// The first check's value.
+    pub value: f64,
+    /// The first check's prediction.
+    pub expected: f64,
+    /// The first check's tolerance.
+    pub tolerance: f64,
+    /// Does the paper's claim hold on this instance?
+    pub holds: bool,
+    /// Do all the computed numbers agree with their predictions?
+    pub agrees: bool,
+    /// Every comparison that was made, at least one.
+    pub checks: Vec<Check>,
+    /// The file and the function that computed it.
+    pub source: &'static str,
+}
+
+/// What does not depend on the instance.
+pub(super) struct Statement {
+    pub id: &'static str,
+    pub claim: &'static str,
+    pub formula: &'static str,
+    pub source: &'static str,
+    /// The verdict where the claim holds, and where it does not.
+    pub verdicts: [&'static str; 2],
+}
+
+impl Statement {
+    /// The claim with its verdict: one of the two where every check agrees, "unsettled" where one does not.
+    ///
+    /// # Panics
+    /// Without checks: that would be a verdict by assertion.
+    pub fn judge(self, checks: Vec<Check>, holds: bool, evidence: String) -> Claim {
+        let Check { value, expected, tolerance, .. } = checks[0];
+        let wrong = checks.iter().find(|check| !check.agrees());
+        let verdict = match wrong {
+            None => self.verdicts[usize::from(!holds)].to_owned(),
+            Some(check) => format!("unsettled: {} is {:e}, predicted {:e}", check.what, check.value, check.expected),
+        };
+        let (id, claim, formula, source) = (self.id, self.claim, self.formula, self.source);
+        Claim { id, claim, formula, verdict, evidence, value, expected, tolerance, holds, agrees: wrong.is_none(), checks, source }
+    }
+}
+
+/// What an identity may be off by, for numbers of this size: a few hundred roundings of f64.
+pub(super) fn round_off(size: f64) -> f64 {
+    256.0 * <f64 as engine::Scalar>::UNIT_ROUNDOFF * size.abs().max(1.0)
+}
+
+/// The largest |a − b| of two lists.
+pub(super) fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}

@@ -1,0 +1,55 @@
+//! The claims of the SLPO paper (Ho, "Supervised Learning Preference Optimization") as computations.
+//!
+//! Every claim is recomputed on instances that are drawn from a seed: values in f64, gradients by the tape, curvature by duals under the
+//! tape, sequences by enumeration. What comes out is compared with what theory predicts for the same instance; the verdict follows from the
+//! numbers, never from this text.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`claim`] | what a claim is, and how a verdict is reached |
+//! | `equations` | Eq 1 to 5 and Appendix A |
+//! | `observations` | the key observations 1 to 4 about DPO |
+//! | `appendix_b` | temperature scaling, and section 4's cross-entropy |
+//! | `objective` | Eq 6 and 7: what they aim at, and how they start |
+//! | `implementation` | section 6.1: its text and its listing |
+//! | `shape` | the "bowl" |
+//! | `limit` | SLPO-GKL, the rescaled limit |
+//!
+//! ```
+//! let claims = losses::audit::audit(0);
+//! assert!(claims.iter().all(|claim| claim.agrees));
+//! ```
+
+mod appendix_b;
+pub mod claim;
+mod equations;
+mod implementation;
+mod instance;
+mod limit;
+mod objective;
+mod observations;
+mod shape;
+mod tree;
+
+pub use claim::{Check, Claim};
+
+use engine::Generator;
+
+/// How one claim is computed from its own stream of random numbers.
+type Computation = fn(&mut Generator) -> Claim;
+
+/// Every claim, in the order of the paper, on instances drawn from `seed`.
+pub fn audit(seed: u64) -> Vec<Claim> {
+    let groups: [&[Computation]; 7] = [
+        equations::CLAIMS,
+        observations::CLAIMS,
+        appendix_b::CLAIMS,
+        objective::CLAIMS,
+        implementation::CLAIMS,
+        shape::CLAIMS,
+        limit::CLAIMS,
+    ];
+    let generator = Generator::new(seed);
+    let all = groups.into_iter().flatten().enumerate();
+    all.map(|(number, compute)| compute(&mut generator.stream(number as u64))).collect()
+}
