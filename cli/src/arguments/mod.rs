@@ -4,6 +4,7 @@
 
 mod config_file;
 mod evaluation;
+mod loss;
 mod one_line;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ mod values;
 mod verify;
 
 pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
+pub use loss::LossSettings;
 pub use training::{Align, Demo, FineTuning, Sft, Train};
 pub use verify::Verify;
 

@@ -1,5 +1,6 @@
 //! What the training commands take. Each is also the record of a run's settings, as `config.toml` keeps it.
 
+use super::LossSettings;
 use super::values;
 use clap::Args;
 use serde::Serialize;
@@ -189,21 +190,10 @@ pub struct Align {
     /// The loss
     #[arg(long, value_name = "NAME", default_value = "dpo", value_parser = LOSSES)]
     pub loss: String,
-    /// β, above 0: how strongly the DPO forms hold the model to its reference
-    #[arg(long, value_name = "B", default_value_t = 0.1, value_parser = values::positive)]
-    pub beta: f64,
-    /// α of the SLPO forms, from 0 to 1: the share of the pair's probability that goes to the chosen completion
-    #[arg(long, value_name = "A", default_value_t = 1.0, value_parser = values::unit)]
-    pub alpha: f64,
-    /// The fraction of preferences that cdpo and robust take to be wrong, at least 0 and below 0.5
-    #[arg(long, value_name = "E", default_value_t = 0.1, value_parser = values::below_half)]
-    pub label_smoothing: f64,
-    /// The weights of the SLPO forms: eq7 (w_w = α·m, w_l = (1−α)·m) or shift (w_w = π_w + α·π_l, w_l = (1−α)·π_l)
-    #[arg(long, value_name = "FORM", default_value = "eq7", value_parser = ["eq7", "shift"])]
-    pub weights: String,
-    /// Divide each log-probability by its completion's tokens (ipo's mean form)
-    #[arg(long)]
-    pub length_normalize: bool,
+    /// The loss' own settings.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub settings: LossSettings,
     /// The folder of the reference model [default: the model as it starts]
     #[arg(long, value_name = "MODEL")]
     pub reference: Option<PathBuf>,

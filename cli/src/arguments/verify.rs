@@ -1,6 +1,6 @@
 //! What `slpo verify` takes.
 
-use super::values;
+use super::LossSettings;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -23,19 +23,7 @@ pub struct Verify {
     /// The loss
     #[arg(long, value_name = "NAME", value_parser = VERIFIABLE)]
     pub loss: String,
-    /// β, above 0
-    #[arg(long, value_name = "B", default_value_t = 0.1, value_parser = values::positive)]
-    pub beta: f64,
-    /// α of the SLPO forms, from 0 to 1
-    #[arg(long, value_name = "A", default_value_t = 1.0, value_parser = values::unit)]
-    pub alpha: f64,
-    /// The fraction of preferences that cdpo and robust take to be wrong, at least 0 and below 0.5
-    #[arg(long, value_name = "E", default_value_t = 0.1, value_parser = values::below_half)]
-    pub label_smoothing: f64,
-    /// The weights of the SLPO forms: eq7 or shift
-    #[arg(long, value_name = "FORM", default_value = "eq7", value_parser = ["eq7", "shift"])]
-    pub weights: String,
-    /// Divide each log-probability by its completion's tokens (ipo's mean form)
-    #[arg(long)]
-    pub length_normalize: bool,
+    /// The loss' own settings.
+    #[command(flatten)]
+    pub settings: LossSettings,
 }

@@ -12,7 +12,6 @@ use crate::report::chart::XyChart;
 use crate::run_folder::Record;
 use crate::training::{self, Job, Settings, Values, series, smoothing};
 use engine::{Cpu, Generator, Tensor};
-use losses::{Hyperparameters, LossError, WeightRule};
 use model::boundary::Limits;
 use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
 use model::decoder::Decoder;
@@ -29,7 +28,8 @@ type Backend = Cpu<f32>;
 pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let settings = &arguments.training;
     interrupt::listen()?;
-    let objective = objective(arguments)?;
+    let (loss, hyper) = arguments.settings.of(&arguments.loss)?;
+    let objective = LossObjective { loss, hyper };
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
     let reference = match &arguments.reference {
         Some(path) => Loaded::open(path)?.decoder,
@@ -62,21 +62,6 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         description: format!("{} on {} with {}", settings.model.display(), settings.data.display(), arguments.loss),
     };
     training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &Settings { command: arguments, shared }, shared)
-}
-
-/// The loss with its hyper-parameters, checked.
-fn objective(arguments: &Align) -> Result<LossObjective, Failure> {
-    let usage = |error: LossError| Failure::Usage(error.to_string());
-    let loss = arguments.loss.parse().map_err(usage)?;
-    let hyper = Hyperparameters {
-        beta: arguments.beta,
-        label_smoothing: arguments.label_smoothing,
-        alpha: arguments.alpha,
-        weights: if arguments.weights == "shift" { WeightRule::Shift } else { WeightRule::Eq7 },
-        length_normalize: arguments.length_normalize,
-    };
-    hyper.validate(loss).map_err(usage)?;
-    Ok(LossObjective { loss, hyper })
 }
 
 fn check_reference(policy: &Decoder<Backend>, reference: &Decoder<Backend>) -> Result<(), Failure> {

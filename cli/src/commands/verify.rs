@@ -6,8 +6,8 @@ use crate::arguments::{Shared, Verify};
 use crate::failure::Failure;
 use crate::output::{Number, Output};
 use dump::Dump;
+use losses::LossError;
 use losses::verify::{GradientCheck, LossCheck, Problem, Report, verify};
-use losses::{Hyperparameters, Loss, LossError};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -79,7 +79,7 @@ fn place(flat: usize, problem: &Problem) -> Vec<usize> {
 /// [`Failure::Usage`] for hyper-parameters that do not fit the loss; [`Failure::Model`] for a file that cannot be read or lacks something;
 /// [`Failure::Failed`] where the loss or a gradient is wrong.
 pub fn run(arguments: &Verify, shared: &Shared) -> Result<(), Failure> {
-    let (loss, hyper) = loss_and_hyper(arguments).map_err(|error| Failure::Usage(error.to_string()))?;
+    let (loss, hyper) = arguments.settings.of(&arguments.loss)?;
     let refused = |error: LossError| model::Error::bad_file(&arguments.file, error.to_string());
     let mut dump = Dump::open(&arguments.file)?;
     let problem = dump.problem(loss, hyper)?;
@@ -97,19 +97,6 @@ pub fn run(arguments: &Verify, shared: &Shared) -> Result<(), Failure> {
     }
     let why = report.explanation.as_ref().map_or("no known mistake explains it".to_owned(), |words| format!("probably {words}"));
     Err(Failure::Failed(format!("{}: this is not {loss}: {why}", arguments.file.display())))
-}
-
-fn loss_and_hyper(arguments: &Verify) -> Result<(Loss, Hyperparameters), LossError> {
-    let loss = arguments.loss.parse()?;
-    let hyper = Hyperparameters {
-        beta: arguments.beta,
-        label_smoothing: arguments.label_smoothing,
-        alpha: arguments.alpha,
-        weights: arguments.weights.parse()?,
-        length_normalize: arguments.length_normalize,
-    };
-    hyper.validate(loss)?;
-    Ok((loss, hyper))
 }
 
 fn table(to: &mut dyn Write, report: &Report, problem: &Problem) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! The demo's experiment: learning the language, drawing pairs, aligning with each loss.
 
-use super::measure::{Outcome, Point, measure};
+use super::measure::{Estimate, Outcome, Point, measure};
 use crate::failure::Failure;
 use crate::objective::LossObjective;
 use crate::progress::Progress;
@@ -93,6 +93,8 @@ pub struct Experiment {
     pub reference: Decoder<Backend>,
     /// (step, nats a sentence) while learning.
     pub learning_curve: Vec<(f64, f64)>,
+    /// Mean nats a sentence over sentences that were not trained on, with its standard error; NaN before learning.
+    pub cross_entropy: Estimate,
     train: Vec<PreferencePair>,
     held_out: Vec<PreferencePair>,
     seed: u64,
@@ -118,7 +120,8 @@ impl Experiment {
             ..Config::preset("nano")?
         };
         let reference = Decoder::random(&Backend::new(), &config, seed)?;
-        Ok(Self { language, budget, reference, learning_curve: Vec::new(), train: Vec::new(), held_out: Vec::new(), seed })
+        let (learning_curve, train, held_out) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { language, budget, reference, learning_curve, cross_entropy: (f64::NAN, f64::NAN), train, held_out, seed })
     }
 
     fn stream(&self, purpose: u64) -> Generator {
@@ -152,11 +155,12 @@ impl Experiment {
             bar.step(step, &[("nats a sentence", outcome.loss)], batch.inputs.tokens().len());
         }
         self.reference = trainer.decoder;
+        self.cross_entropy = self.held_out_cross_entropy();
         Ok(())
     }
 
     /// Mean nats a sentence over sentences that were not trained on, and its standard error.
-    pub fn held_out_cross_entropy(&self) -> (f64, f64) {
+    fn held_out_cross_entropy(&self) -> Estimate {
         let mut generator = self.stream(stream::MEASURE).stream(1);
         let sentences: Vec<Sequence> =
             (0..self.budget.samples).map(|_| self.sequence(&[], &self.language.sample_sentence(&mut || generator.uniform()))).collect();
@@ -266,14 +270,14 @@ impl Experiment {
 
     /// How well the language was learned.
     pub fn pretraining(&self) -> Value {
-        let (nats, error) = self.held_out_cross_entropy();
+        let (nats, error) = self.cross_entropy;
         let parameters = self.reference.parameter_count();
         json!({ "parameters": parameters, "cross_entropy_nats_a_sentence": nats, "standard_error": error, "entropy": self.language.entropy() })
     }
 
     /// One line on how well the language was learned.
     pub fn pretraining_summary(&self) -> String {
-        let (nats, error) = self.held_out_cross_entropy();
+        let (nats, error) = self.cross_entropy;
         format!(
             "     {} parameters; new sentences cost it {nats:.3} ± {error:.3} nats, the language's entropy is {:.3}",
             self.reference.parameter_count(),
