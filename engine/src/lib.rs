@@ -26,6 +26,7 @@ pub mod gradcheck;
 pub mod graph;
 pub mod ops;
 pub mod random;
+pub mod rewrite;
 pub mod scalar;
 pub mod shape;
 pub mod tape;

@@ -29,7 +29,7 @@ pub struct Node<B: Backend> {
     pub(crate) id: u64,
     pub(crate) shape: Box<[usize]>,
     pub(crate) kept: Option<B::Array>,
-    pub(crate) operation: Option<Box<dyn Operation<B>>>,
+    pub(crate) operation: Option<Arc<dyn Operation<B>>>,
     pub(crate) parents: Vec<Option<Arc<Node<B>>>>,
 }
 
@@ -40,11 +40,11 @@ impl<B: Backend> Node<B> {
         Self::make(backend, value, None, Vec::new())
     }
 
-    pub(crate) fn new(backend: &B, value: &B::Array, operation: Box<dyn Operation<B>>, parents: Vec<Option<Arc<Node<B>>>>) -> Arc<Self> {
+    pub(crate) fn new(backend: &B, value: &B::Array, operation: Arc<dyn Operation<B>>, parents: Vec<Option<Arc<Node<B>>>>) -> Arc<Self> {
         Self::make(backend, value, Some(operation), parents)
     }
 
-    fn make(backend: &B, value: &B::Array, operation: Option<Box<dyn Operation<B>>>, parents: Vec<Option<Arc<Node<B>>>>) -> Arc<Self> {
+    fn make(backend: &B, value: &B::Array, operation: Option<Arc<dyn Operation<B>>>, parents: Vec<Option<Arc<Node<B>>>>) -> Arc<Self> {
         let shape: Box<[usize]> = backend.shape(value).into();
         let kept = (operation.is_some() && count(&shape) <= KEPT_VALUE).then(|| value.clone());
         Arc::new(Self { id: NEXT_NODE.fetch_add(1, Ordering::Relaxed), shape, kept, operation, parents })

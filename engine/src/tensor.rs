@@ -118,7 +118,7 @@ impl<B: Backend> Tensor<B> {
         let wanted = is_recording() && parents.iter().any(|p| p.node.is_some());
         let node = wanted.then(|| {
             let parents = parents.iter().map(|p| p.node.clone()).collect();
-            Node::new(backend, &value, Box::new(operation()), parents)
+            Node::new(backend, &value, Arc::new(operation()), parents)
         });
         Self { backend: backend.clone(), value, node }
     }

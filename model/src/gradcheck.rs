@@ -1,5 +1,5 @@
-//! What the gradient suite runs the whole decoder on: one small model of each kind, the log-probabilities of its targets as a function of
-//! every parameter.
+//! What the gradient suite runs models on: one small decoder of each kind, the log-probabilities of its targets as a function of every
+//! parameter, and one block of each alone, its output as a function of its input and its parameters.
 //!
 //! A parameter is 0.05 times an input (plus 1 for a gain). So the steps of finite differences, which are made for inputs of order 1, stay
 //! well within the distance on which a decoder with its norms is nearly a polynomial. With the parameters themselves as inputs the
@@ -12,18 +12,22 @@ use crate::decoder::{Decoder, ForwardOptions};
 use engine::gradcheck::{Draw, Entry, Input, Sample};
 use engine::{Backend, Cpu, Tensor, function};
 
-/// The decoders by name with their samples; the twin of each recomputes its activations.
+/// The blocks and decoders by name with their samples; the twin of each recomputes its activations.
 pub fn registry() -> Vec<Entry> {
     vec![
+        Entry::new("block-llama", |draw| block_sample(draw, llama())),
+        Entry::new("block-qwen3", |draw| block_sample(draw, qwen3())),
+        Entry::new("block-gpt2", |draw| block_sample(draw, gpt2())),
+        Entry::new("block-gptneox", |draw| block_sample(draw, gptneox())),
         Entry::new("decoder-llama", |draw| sample(draw, llama())),
-        Entry::new("decoder-qwen3", |draw| sample(draw, Config { architecture: Architecture::Qwen3, qk_norm: true, ..llama() })),
+        Entry::new("decoder-qwen3", |draw| sample(draw, qwen3())),
         Entry::new("decoder-gpt2", |draw| sample(draw, gpt2())),
         Entry::new("decoder-gptneox", |draw| sample(draw, gptneox())),
     ]
 }
 
-/// Two layers with grouped queries.
-fn llama() -> Config {
+/// A Llama of two layers with grouped queries: 11 tokens, width 8.
+pub fn llama() -> Config {
     Config {
         architecture: Architecture::Llama,
         vocab_size: 11,
@@ -49,7 +53,13 @@ fn llama() -> Config {
     }
 }
 
-fn gpt2() -> Config {
+/// The llama with Qwen3's norms of queries and keys.
+fn qwen3() -> Config {
+    Config { architecture: Architecture::Qwen3, qk_norm: true, ..llama() }
+}
+
+/// A GPT-2 of the same size: learned positions, biases, GELU.
+pub fn gpt2() -> Config {
     Config {
         architecture: Architecture::Gpt2,
         kv_heads: 2,
@@ -76,15 +86,11 @@ fn gptneox() -> Config {
 /// The change of a parameter for each unit of an input.
 const UNIT: f64 = 0.05;
 
-/// Weights with deviation 0.3, gains about 1, and two sequences of which one is all target. What cancels inside is of order 1: the
-/// log-sum-exp of the logits, and the gradient of a key's bias, to which attention is blind.
+/// Two sequences of which one is all target. What cancels inside is of order 1: the log-sum-exp of the logits, and the gradient of a key's
+/// bias, to which attention is blind.
 fn sample(draw: &mut Draw, config: Config) -> Sample {
-    let inputs: Vec<Input> = shapes(&config).into_iter().map(|shape| weights(draw, &shape)).collect();
-    let mut sequence = |completion_start: usize| {
-        let length = completion_start + 1 + draw.below(4);
-        Sequence { tokens: (0..length).map(|_| draw.below(config.vocab_size) as u32).collect(), completion_start }
-    };
-    let batch = Batch::of_sequences(&[sequence(1), sequence(3)]);
+    let inputs = parameters(draw, &config);
+    let batch = Batch::of_sequences(&[sequence(draw, &config, 1), sequence(draw, &config, 3)]);
     let (twin_config, twin_batch) = (config.clone(), batch.clone());
     Sample::new(function!(|x; config: Config, batch: Batch| log_probs(x, config, batch, false)), inputs)
         .with_inner_magnitude(1.0)
@@ -92,14 +98,45 @@ fn sample(draw: &mut Draw, config: Config) -> Sample {
 }
 
 fn log_probs<B: Backend>(inputs: &[Tensor<B>], config: &Config, batch: &Batch, checkpoint: bool) -> Tensor<B> {
-    let mut next = inputs.iter();
-    let decoder = Decoder::build(config, &mut |name, shape| {
-        let change = next.next().unwrap_or_else(|| panic!("no value for {name}")).scale(UNIT);
-        let gain = shape.len() == 1 && name.ends_with(".weight");
-        Ok(if gain { change.add(&Tensor::full(change.backend(), 1.0, &[])) } else { change })
+    batch.token_log_probs(&decoder(inputs, config), &ForwardOptions { checkpoint, ..ForwardOptions::default() })
+}
+
+/// The first block on two sequences of hidden states of order 1, which is also the size of what cancels inside.
+fn block_sample(draw: &mut Draw, config: Config) -> Sample {
+    let config = Config { layers: 1, ..config };
+    let batch = Batch::of_sequences(&[sequence(draw, &config, 1), sequence(draw, &config, 2)]);
+    let hidden = draw.normal(&[batch.inputs.tokens().len(), config.hidden_size]);
+    let weights = shapes(&config).into_iter().filter(|(name, _)| in_block(name)).map(|(_, shape)| weights(draw, &shape));
+    let inputs: Vec<Input> = std::iter::once(hidden).chain(weights).collect();
+    let (twin_config, twin_batch) = (config.clone(), batch.clone());
+    Sample::new(function!(|x; config: Config, batch: Batch| block(x, config, batch, false)), inputs)
+        .with_inner_magnitude(1.0)
+        .with_twin(function!(|x; twin_config: Config, twin_batch: Batch| block(x, twin_config, twin_batch, true)))
+}
+
+/// The block's output from the hidden states and its parameters; the decoder around it is zero and takes no part.
+fn block<B: Backend>(inputs: &[Tensor<B>], config: &Config, batch: &Batch, checkpoint: bool) -> Tensor<B> {
+    let mut next = inputs[1..].iter();
+    let decoder = build(config, &mut |name, shape| match in_block(name) {
+        true => parameter(next.next(), name, shape),
+        false => Tensor::full(inputs[0].backend(), 0.0, shape),
     });
-    let decoder = decoder.unwrap_or_else(|error| panic!("a decoder to check: {error}"));
-    batch.token_log_probs(&decoder, &ForwardOptions { checkpoint, ..ForwardOptions::default() })
+    decoder.block(0, &inputs[0], &batch.inputs, &ForwardOptions { checkpoint, ..ForwardOptions::default() })
+}
+
+fn in_block(name: &str) -> bool {
+    name.starts_with("model.layers.0.")
+}
+
+/// `context` tokens, and one to four tokens that are to be predicted.
+fn sequence(draw: &mut Draw, config: &Config, context: usize) -> Sequence {
+    let length = context + 1 + draw.below(4);
+    Sequence { tokens: (0..length).map(|_| draw.below(config.vocab_size) as u32).collect(), completion_start: context }
+}
+
+/// Inputs for [`decoder`], in units of 0.05: weights with deviation 0.3 and gains about 1. f32 holds them exactly.
+pub fn parameters(draw: &mut Draw, config: &Config) -> Vec<Input> {
+    shapes(config).into_iter().map(|(_, shape)| weights(draw, &shape)).collect()
 }
 
 fn weights(draw: &mut Draw, shape: &[usize]) -> Input {
@@ -108,14 +145,33 @@ fn weights(draw: &mut Draw, shape: &[usize]) -> Input {
     input
 }
 
-/// The parameters' shapes in the order in which a decoder asks for them.
-fn shapes(config: &Config) -> Vec<Vec<usize>> {
+/// The decoder of a valid configuration whose parameters are these inputs ([`parameters`] has their order) times 0.05, plus 1 for a gain.
+///
+/// # Panics
+/// If the inputs are not those of the configuration.
+pub fn decoder<B: Backend>(inputs: &[Tensor<B>], config: &Config) -> Decoder<B> {
+    let mut next = inputs.iter();
+    build(config, &mut |name, shape| parameter(next.next(), name, shape))
+}
+
+fn parameter<B: Backend>(input: Option<&Tensor<B>>, name: &str, shape: &[usize]) -> Tensor<B> {
+    let change = input.unwrap_or_else(|| panic!("no value for {name}")).scale(UNIT);
+    let gain = shape.len() == 1 && name.ends_with(".weight");
+    if gain { change.add(&Tensor::full(change.backend(), 1.0, &[])) } else { change }
+}
+
+fn build<B: Backend>(config: &Config, value: &mut dyn FnMut(&str, &[usize]) -> Tensor<B>) -> Decoder<B> {
+    let built = Decoder::build(config, &mut |name, shape| Ok(value(name, shape)));
+    built.unwrap_or_else(|error| panic!("a decoder to check: {error}"))
+}
+
+/// The parameters' names and shapes in the order in which a decoder asks for them.
+fn shapes(config: &Config) -> Vec<(String, Vec<usize>)> {
     let mut shapes = Vec::new();
-    let built = Decoder::build(config, &mut |_, shape| {
-        shapes.push(shape.to_vec());
-        Ok(Tensor::full(&Cpu::<f64>::new(), 0.0, shape))
+    build(config, &mut |name, shape| {
+        shapes.push((name.to_owned(), shape.to_vec()));
+        Tensor::full(&Cpu::<f64>::new(), 0.0, shape)
     });
-    built.unwrap_or_else(|error| panic!("a decoder to check: {error}"));
     shapes
 }
 
@@ -125,7 +181,7 @@ mod tests {
     use engine::gradcheck::check_entry;
 
     #[test]
-    fn every_decoder_passes_every_method() {
+    fn every_block_and_decoder_passes_every_method() {
         for entry in registry() {
             let report = check_entry(&entry, 0..6, 4);
             assert_eq!(report.checks.len(), 7, "{}", entry.name);

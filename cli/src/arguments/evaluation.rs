@@ -107,11 +107,23 @@ pub struct Eval {
 
 /// Arguments of `slpo gradcheck`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  slpo gradcheck\n  slpo gradcheck softmax attention --json")]
+#[command(after_help = "Examples:\n  slpo gradcheck\n  slpo gradcheck --quick --html gradients.html\n  slpo gradcheck softmax attention --json\n  \
+                        slpo gradcheck decoders\n  slpo gradcheck 'decoder-llama-*' --samples 1\n\n\
+                        A name is that of an op, a loss or a model (softmax, slpo-token, decoder-llama, decoder-gpt2-dpo), of a part of the\n\
+                        suite (ops, losses, blocks, decoders), the beginning of names (decoder) or a pattern (*-dpo).")]
 pub struct Gradcheck {
     /// What to check [default: everything]
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
+    /// Draw fewer samples: seconds instead of a minute
+    #[arg(long)]
+    pub quick: bool,
+    /// Samples of each, from 1; the first has the seed N of --seed N [default: 12 of ops and losses, 2 of models; 3 and 1 with --quick]
+    #[arg(long, value_name = "N", value_parser = values::count::<u64>(), conflicts_with = "quick")]
+    pub samples: Option<u64>,
+    /// Write a page with every error and heat maps of the elements
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// Arguments of `slpo audit`.

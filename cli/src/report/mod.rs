@@ -51,6 +51,7 @@ enum Block {
     KeyValues(Vec<(String, String)>),
     Table(Table),
     Figure { title: String, caption: String, chart: Chart },
+    Fragment(String),
 }
 
 /// A report under construction. Blocks appear in the order in which they are added.
@@ -58,13 +59,14 @@ enum Block {
 pub struct Report {
     title: String,
     lead: Option<String>,
+    style: String,
     blocks: Vec<Block>,
 }
 
 impl Report {
     /// An empty page.
     pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), lead: None, blocks: Vec::new() }
+        Self { title: title.into(), lead: None, style: String::new(), blocks: Vec::new() }
     }
 
     /// Sets the sentence or two below the title: what was done and what came out.
@@ -112,6 +114,19 @@ impl Report {
         self.with(Block::Figure { title, caption, chart })
     }
 
+    /// Adds markup of a command's own, which must be escaped already.
+    #[must_use]
+    pub fn fragment(self, html: impl Into<String>) -> Self {
+        self.with(Block::Fragment(html.into()))
+    }
+
+    /// Adds rules to the page's style sheet, for fragments.
+    #[must_use]
+    pub fn style(mut self, css: &str) -> Self {
+        self.style += css;
+        self
+    }
+
     /// The page as HTML.
     ///
     /// # Errors
@@ -125,7 +140,7 @@ impl Report {
             title: &self.title,
             lead: self.lead.as_deref(),
             blocks,
-            chart_css: chart::style::style_sheet(),
+            chart_css: chart::style::style_sheet() + &self.style,
             version: env!("CARGO_PKG_VERSION"),
         };
         Ok(environment.get_template("report.html")?.render(Serde(&page))?)
@@ -166,6 +181,7 @@ enum View<'a> {
     KeyValues { pairs: &'a [(String, String)] },
     Table { table: &'a Table },
     Figure { title: &'a str, caption: &'a str, svg: Option<String> },
+    Fragment { html: &'a str },
 }
 
 fn view<'a>(block: &'a Block, styles: &mut Styles) -> Result<View<'a>, ReportError> {
@@ -175,6 +191,7 @@ fn view<'a>(block: &'a Block, styles: &mut Styles) -> Result<View<'a>, ReportErr
         Block::Preformatted(text) => View::Preformatted { text },
         Block::KeyValues(pairs) => View::KeyValues { pairs },
         Block::Table(table) => View::Table { table },
+        Block::Fragment(html) => View::Fragment { html },
         Block::Figure { title, caption, chart } => {
             let failed = |reason: String| ReportError::Draw { figure: title.clone(), reason };
             let svg = chart.svg(title, styles).map_err(|error| failed(error.to_string()))?;

@@ -10,11 +10,95 @@
 //! | [`Precision`](Method::Precision) | f32 against f64 |
 //! | [`SecondOrder`](Method::SecondOrder) | Hessian-vector products by forward-over-reverse: differences of the gradient, and symmetry |
 //!
-//! Each tolerance is γ times a scale: γ, in units of the unit round-off, counts roundings, and the scale bounds what one rounding can do
-//! (see [`Check::tolerance_reason`]). No tolerance is tuned.
-//!
 //! A function of more than [`Settings::element_limit`] input elements is checked in random directions, one for each input tensor,
 //! instead of element by element.
+//!
+//! # Checking your own function
+//!
+//! A function of tensors, three lines:
+//!
+//! ```
+//! use engine::{function, gradcheck::{Input, Sample, check}};
+//! let point = [Input::new(vec![0.5, -1.0, 2.0], &[3])];
+//! check("my loss", &Sample::new(function!(|x| x[0].mul(&x[0]).sum_all().exp()), point)).assert();
+//! ```
+//!
+//! An op of one's own is an [`Operation`](crate::tape::Operation) with a vector-Jacobian product written by hand. Here y = x·tanh x, whose
+//! derivative is tanh x + x·(1 − tanh² x):
+//!
+//! ```
+//! use engine::backend::{Add, Backend, Mul, Sub};
+//! use engine::gradcheck::{Draw, Input, Method, Sample, check};
+//! use engine::ops::tanh::Tanh;
+//! use engine::{Tensor, function, tape::Operation};
+//!
+//! struct XTanh<B: Backend> { x: B::Array, complete: bool }
+//!
+//! impl<B: Backend> Operation<B> for XTanh<B> {
+//!     fn name(&self) -> &'static str { "x_tanh" }
+//!     fn vjp(&self, backend: &B, cotangent: B::Array, _: &[bool]) -> Vec<Option<B::Array>> {
+//!         let tanh = backend.map(Tanh, &self.x);
+//!         let rest = backend.zip(Sub, &backend.full(1.0, &[]), &backend.zip(Mul, &tanh, &tanh));
+//!         let slope = backend.zip(Add, &tanh, &backend.zip(Mul, &self.x, &rest));
+//!         // The mistake: the product rule's second term is forgotten.
+//!         vec![Some(backend.zip(Mul, if self.complete { &slope } else { &tanh }, &cotangent))]
+//!     }
+//! }
+//!
+//! fn x_tanh<B: Backend>(x: &Tensor<B>, complete: bool) -> Tensor<B> {
+//!     let y = x.backend().zip(Mul, x.array(), &x.backend().map(Tanh, x.array()));
+//!     Tensor::record(x.backend(), y, &[x], || XTanh { x: x.array().clone(), complete })
+//! }
+//!
+//! let point = [Input::new(vec![0.5, -1.0, 2.0], &[3])];
+//! let right = Sample::new(function!(|x| x_tanh(&x[0], true)), point.clone());
+//! check("x_tanh", &right.with_twin(function!(|x| x[0].mul(&x[0].tanh())))).assert();
+//!
+//! let report = check("x_tanh", &Sample::new(function!(|x| x_tanh(&x[0], false)), point));
+//! assert!(!report.passed());
+//! let message = report.to_string();
+//! for part in [
+//!     "x_tanh by finite_difference: FAILED",
+//!     "x_tanh by forward_mode: FAILED",
+//!     "x_tanh by adjoint: FAILED",
+//!     "derivative of input 0 at [",
+//!     "the input there is ",
+//!     "inputs of shapes [[3]]",
+//! ] {
+//!     assert!(message.contains(part), "{message}");
+//! }
+//! ```
+//!
+//! The report of the wrong one says, for each method that saw it, where it is worst (each by the size of its error in units of what is
+//! allowed there):
+//!
+//! ```text
+//! x_tanh by forward_mode: FAILED: error 4.200e-1, relative to scale 2.002e-1, allowed 4.640e-15
+//!   derivative of input 0 at [1]: expected -1.1815…e0, got -7.6159…e-1; the input there is -1.0
+//!   inputs of shapes [[3]]; scale: Σ_k |v_k||J_kj| + Σ_l |H_jl||x_l| + max_k |v_k f_k|
+//! ```
+//!
+//! # Tolerances
+//!
+//! A comparison passes where its error is at most γ·s. No tolerance is tuned: γ counts roundings, s is what one of them can do, and each
+//! method's s is stated at [`Method`] and repeated in every [`Check::tolerance_reason`].
+//!
+//! **γ = (r + 4√N)·u**, with u the unit round-off (2⁻⁵³, or 2⁻²⁴ where f32 is compared), r = [`Settings::roundings`] the roundings on the
+//! longest path from an input to a result apart from those of its sums, and N the number of elements of inputs and output. A sum of N terms
+//! errs in the worst case by N·u; with roundings that are independent and of mean zero it errs by √N·u, and by λ√N·u with a probability
+//! that falls as 2·exp(−λ²/2) (Higham and Mary 2019, theorem 2.4): 4√N is passed in one sum of 1500.
+//!
+//! **s** comes from the first-order effect of a rounding anywhere between x and f(x), which acts like a relative change of an input or of
+//! the result. With the Jacobian J and the Hessian H of ⟨v, f⟩, both taken from dual numbers and not from the gradient that is checked,
+//!
+//! - a value errs by u·s_k, s_k = |f_k| + m + Σⱼ |J_kj|·|xⱼ|;
+//! - a gradient element gⱼ = Σ_k v_k·J_kj is a sum of terms which are functions of x themselves, and errs by u·sⱼ,
+//!   sⱼ = Σ_k |v_k|·|J_kj| + Σ_l |H_jl|·|x_l| + max_k |v_k|·(|f_k| + m). The last term stands for gradients formed from saved values, such as
+//!   y·(1 − y), which cancel.
+//!
+//! m is what cancels inside f, where the sample says so ([`Sample::with_inner_magnitude`]); 0 otherwise. In random directions (large
+//! functions) the sums over j and l are estimated by products with x under random signs, whose mean square is the sum of squares, and
+//! one scale serves a whole tensor. Where results underflow, an error of the smallest normal number is allowed besides.
 
 mod adjoint;
 mod finite_difference;
@@ -29,29 +113,50 @@ mod second_order;
 mod twin;
 
 pub use finite_difference::{Estimate, ridders};
-pub use report::{Check, Report, Worst};
+pub use report::{Check, Comparison, Report, Worst};
 pub use sample::{Draw, Entry, Function, Input, Sample};
 
 use problem::Problem;
 use scales::Analysis;
 use std::fmt;
 
-/// A way to check a gradient.
+/// A way to check a gradient, with the s of its tolerance γ·s (the scales s_k and sⱼ are derived [above](self#tolerances)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// Central differences with Ridders' extrapolation.
+    /// Central differences D(h) = (f(x + h·u) − f(x − h·u))/2h with Ridders' extrapolation to h → 0 (Ridders 1982), for each input element u.
+    ///
+    /// s = Σ_k |v_k|·s_k/h + sⱼ + e/γ: the rounding of the two values divided by the smallest step h that the result was made from, that of
+    /// the gradient, and Ridders' own estimate e of what the extrapolation leaves, which is allowed once, not γ times. So a function that
+    /// is not smooth at the scale of the step widens its own tolerance; dual numbers do not have that leniency.
     FiniteDifference,
-    /// Dual numbers.
+    /// ⟨v, J·u⟩ by dual numbers, for each input element u: the function run forwards on numbers a + b·ε, ε² = 0.
+    ///
+    /// s = sⱼ + Σ_k |v_k|·|(J·u)_k|: the rounding of the gradient and that of the sum over the values.
     ForwardMode,
-    /// ⟨v, J·u⟩ = ⟨Jᵀ·v, u⟩.
+    /// ⟨v, J·u⟩ = ⟨Jᵀ·v, u⟩ for random u over all inputs at once: what one input's gradient borrows from another shows here.
+    ///
+    /// s = Σ_k |v_k||(J·u)_k| + Σⱼ |gⱼ||uⱼ| + √Σⱼ (uⱼ·sⱼ)²: the roundings of both sums, and of the gradient's elements under u's random
+    /// signs, whose errors add in mean square.
     Adjoint,
-    /// The fused function against the composed one; only where the sample has a twin.
+    /// The function against the same mathematics written another way, usually fused against composed: values and gradients. Only where
+    /// the sample has a twin.
+    ///
+    /// s = s_k and sⱼ: both ways err by roundings of the same kind.
     Twin,
-    /// The CPU's kernels against the reference defaults.
+    /// The CPU's kernels against the reference defaults, both in f64: values and gradients.
+    ///
+    /// s = s_k and sⱼ, as for a twin: two orders of the same sums.
     Reference,
-    /// f32 against f64.
+    /// f32 against f64 at inputs that f32 holds exactly: values and gradients.
+    ///
+    /// s = s_k and sⱼ with f32's u in γ: what f64 adds is 2⁻²⁹ of that.
     Precision,
-    /// Hessian-vector products.
+    /// H·u by forward-over-reverse (the reverse pass on dual numbers), against Ridders' differences of the gradient, and symmetry
+    /// ⟨w, H·u⟩ = ⟨u, H·w⟩. It differentiates every vector-Jacobian product once more, so one that is right at the point but wrong as a
+    /// function fails here.
+    ///
+    /// s = sⱼ/h + sⱼ + |(H·u)ⱼ| + e/γ for an element (|u| ≤ 1), as for the differences of a value; for the symmetry
+    /// Σⱼ |wⱼ|·(sⱼ + |(H·u)ⱼ|) and the same with u and w exchanged.
     SecondOrder,
 }
 
@@ -91,12 +196,15 @@ pub struct Settings {
     pub roundings: f64,
     /// The methods to use, in this order.
     pub methods: Vec<Method>,
+    /// Shall each [`Check`] list every number it compared ([`Check::comparisons`])? It takes memory; for heat maps.
+    pub comparisons: bool,
 }
 
 impl Default for Settings {
-    /// 96 elements, 32 roundings, every method.
+    /// 96 elements, every method, no list of comparisons, and 32 roundings: two elementary functions of at most 4 units in the last place,
+    /// a unit being two roundings, and 16 products, quotients and sums.
     fn default() -> Self {
-        Self { element_limit: 96, roundings: 32.0, methods: Method::ALL.to_vec() }
+        Self { element_limit: 96, roundings: 32.0, methods: Method::ALL.to_vec(), comparisons: false }
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) struct Problem<'a> {
     pub by_element: bool,
     /// What cancels inside the function, see [`Sample::with_inner_magnitude`].
     pub inner_magnitude: f64,
+    /// Shall every comparison be kept?
+    pub comparisons: bool,
     output_shape: Vec<usize>,
 }
 
@@ -70,6 +72,7 @@ impl<'a> Problem<'a> {
             value: output.to_f64(),
             gradient: Vec::new(),
             inner_magnitude: sample.inner_magnitude,
+            comparisons: settings.comparisons,
             output_shape: output.shape().to_vec(),
         };
         problem.gradient = problem.differentiate::<Cpu<f64>>(problem.function, &problem.x).1;

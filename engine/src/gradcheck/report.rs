@@ -23,6 +23,25 @@ pub struct Worst {
     pub seed: Option<u64>,
     /// The shapes of the inputs.
     pub shapes: Vec<Vec<usize>>,
+    /// The value of the input at that element; `None` where the number is not about one input element.
+    pub input_value: Option<f64>,
+}
+
+/// One number that a method compared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// What was compared, such as `gradient`.
+    pub quantity: &'static str,
+    /// The input that the element belongs to; `None` for an element of the output or a number about all inputs.
+    pub input: Option<usize>,
+    /// The element's indices; empty for a number about the whole tensor.
+    pub index: Vec<usize>,
+    /// The value by the method.
+    pub expected: f64,
+    /// The value that is checked.
+    pub got: f64,
+    /// |expected − got| over what is allowed there: above 1 fails, ∞ where one is NaN.
+    pub of_allowed: f64,
 }
 
 /// The result of one method.
@@ -47,6 +66,9 @@ pub struct Check {
     pub seconds: f64,
     /// The worst element; `None` if there was nothing to compare.
     pub worst: Option<Worst>,
+    /// Every number that was compared, of the sample with the worst element; empty unless
+    /// [`Settings::comparisons`](super::Settings::comparisons) asks for them.
+    pub comparisons: Vec<Comparison>,
 }
 
 /// The results of all methods.
@@ -113,7 +135,8 @@ impl fmt::Display for Check {
         writeln!(f, "error {:.3e}, relative to scale {:.3e}, allowed {:.3e}", self.max_abs_error, self.max_rel_error, self.tolerance)?;
         let Some(worst) = &self.worst else { return write!(f, "  nothing was compared") };
         let of = worst.input.map_or(String::new(), |input| format!(" of input {input}"));
-        writeln!(f, "  {}{of} at {:?}: expected {:.17e}, got {:.17e}", worst.quantity, worst.index, worst.expected, worst.got)?;
+        write!(f, "  {}{of} at {:?}: expected {:.17e}, got {:.17e}", worst.quantity, worst.index, worst.expected, worst.got)?;
+        writeln!(f, "{}", worst.input_value.map_or(String::new(), |x| format!("; the input there is {x:?}")))?;
         let seed = worst.seed.map_or(String::new(), |seed| format!(", seed {seed}"));
         write!(f, "  inputs of shapes {:?}{seed}; scale: {}", worst.shapes, self.tolerance_reason)
     }
@@ -155,6 +178,7 @@ pub(super) struct Tally<'a> {
     max_abs_error: f64,
     max_rel_error: f64,
     worst: Option<(&'static str, Place, f64, f64)>,
+    comparisons: Vec<Comparison>,
 }
 
 impl<'a> Tally<'a> {
@@ -162,7 +186,16 @@ impl<'a> Tally<'a> {
     pub fn new(problem: &'a Problem<'a>, arithmetic: Arithmetic) -> Self {
         let tolerance = problem.roundings * arithmetic.unit_roundoff;
         let underflow = arithmetic.smallest_normal / arithmetic.unit_roundoff;
-        Self { problem, start: Instant::now(), tolerance, underflow, max_abs_error: 0.0, max_rel_error: 0.0, worst: None }
+        Self {
+            problem,
+            start: Instant::now(),
+            tolerance,
+            underflow,
+            max_abs_error: 0.0,
+            max_rel_error: 0.0,
+            worst: None,
+            comparisons: Vec::new(),
+        }
     }
 
     /// γ: what an error may be relative to its scale.
@@ -177,6 +210,10 @@ impl<'a> Tally<'a> {
         let relative = if error == 0.0 { 0.0 } else { error / (scale + self.underflow) };
         let relative = if relative.is_nan() { f64::INFINITY } else { relative };
         self.max_abs_error = self.max_abs_error.max(error);
+        if self.problem.comparisons {
+            let (input, index) = self.problem.locate(place);
+            self.comparisons.push(Comparison { quantity, input, index, expected, got, of_allowed: relative / self.tolerance });
+        }
         if self.worst.is_none() || relative > self.max_rel_error {
             self.max_rel_error = relative;
             self.worst = Some((quantity, place, expected, got));
@@ -198,7 +235,8 @@ impl<'a> Tally<'a> {
         let worst = self.worst.map(|(quantity, place, expected, got)| {
             let (input, index) = self.problem.locate(place);
             let (seed, shapes) = (self.problem.seed, self.problem.shapes.clone());
-            Worst { quantity, input, index, expected, got, seed, shapes }
+            let input_value = if let Place::Element(j) = place { Some(self.problem.x[j]) } else { None };
+            Worst { quantity, input, index, expected, got, seed, shapes, input_value }
         });
         Check {
             name: self.problem.name.to_string(),
@@ -210,6 +248,7 @@ impl<'a> Tally<'a> {
             passed: self.max_rel_error <= self.tolerance,
             seconds: (earlier + self.start.elapsed()).as_secs_f64(),
             worst,
+            comparisons: self.comparisons,
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::backend::{Backend, Indices};
 use crate::dual::Dual;
 use crate::random::Generator;
+use crate::rewrite::Rewrite;
 use crate::shape::count;
 use crate::tensor::Tensor;
 use crate::{Cpu, Reference};
@@ -111,19 +112,52 @@ impl Sample {
         self.inner_magnitude = magnitude;
         self
     }
+
+    /// The same sample with every operation that the function records rewritten, its vector-Jacobian product say; its values and its
+    /// twin stay as they are. A [`Rewrite`] that plants a mistake shows whether the checks see it.
+    pub fn rewritten(mut self, rewrite: impl Rewrite) -> Self {
+        self.function = Box::new(Rewritten { function: self.function, rewrite });
+        self
+    }
+}
+
+/// A function whose operations are replaced once they are recorded.
+struct Rewritten<R> {
+    function: Box<dyn Worlds>,
+    rewrite: R,
+}
+
+impl<R: Rewrite> Worlds for Rewritten<R> {
+    fn in_f64(&self, inputs: &[Tensor<Cpu<f64>>]) -> Tensor<Cpu<f64>> {
+        self.function.in_f64(inputs).rewritten(&self.rewrite)
+    }
+    fn in_f32(&self, inputs: &[Tensor<Cpu<f32>>]) -> Tensor<Cpu<f32>> {
+        self.function.in_f32(inputs).rewritten(&self.rewrite)
+    }
+    fn in_dual(&self, inputs: &[Tensor<Cpu<Dual<f64>>>]) -> Tensor<Cpu<Dual<f64>>> {
+        self.function.in_dual(inputs).rewritten(&self.rewrite)
+    }
+    fn in_reference(&self, inputs: &[Tensor<Reference<f64>>]) -> Tensor<Reference<f64>> {
+        self.function.in_reference(inputs).rewritten(&self.rewrite)
+    }
 }
 
 /// A named source of samples: an op of the registry, a loss, a model.
 pub struct Entry {
     /// The name that reports and the command line use.
     pub name: &'static str,
-    draw: fn(&mut Draw) -> Sample,
+    draw: Box<dyn Fn(&mut Draw) -> Sample + Send + Sync>,
 }
 
 impl Entry {
     /// A name and a function that draws a sample.
-    pub fn new(name: &'static str, draw: fn(&mut Draw) -> Sample) -> Self {
-        Self { name, draw }
+    pub fn new(name: &'static str, draw: impl Fn(&mut Draw) -> Sample + Send + Sync + 'static) -> Self {
+        Self { name, draw: Box::new(draw) }
+    }
+
+    /// The same samples with every recorded operation rewritten: to see whether the checks notice.
+    pub fn rewritten(self, rewrite: impl Rewrite + Clone) -> Self {
+        Self::new(self.name, move |draw| (self.draw)(draw).rewritten(rewrite.clone()))
     }
 
     /// The sample of a seed, with extents of at most `size`.

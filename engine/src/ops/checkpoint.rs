@@ -50,7 +50,7 @@ pub fn checkpoint<B: Backend>(x: &Tensor<B>, f: impl Fn(&Tensor<B>) -> Tensor<B>
     let node = {
         let x = x.clone();
         let operation = Checkpoint { rerun: Box::new(move || f(&x)), parents: parents.iter().map(|p| p.id).collect() };
-        Node::new(&y.backend, &y.value, Box::new(operation), parents.into_iter().map(Some).collect())
+        Node::new(&y.backend, &y.value, Arc::new(operation), parents.into_iter().map(Some).collect())
     };
     Tensor { backend: y.backend.clone(), value: y.value.clone(), node: Some(node) }
 }

@@ -70,6 +70,15 @@ impl<B: Backend> Decoder<B> {
         self.norm.forward(&x)
     }
 
+    /// One block alone: the hidden state of every token before it, [N, D], to that after it, [N, D].
+    ///
+    /// # Panics
+    /// If there is no such block, or the rows of x are not the tokens of the batch.
+    pub fn block(&self, index: usize, x: &Tensor<B>, batch: &Packed, options: &ForwardOptions) -> Tensor<B> {
+        let segments = batch.segments().clone().with_window(self.config.sliding_window);
+        self.blocks[index].forward_maybe_checkpointed(index, x, self.rotary_table(batch).as_ref(), &segments, options)
+    }
+
     /// As [`Decoder::hidden`] for the tokens that follow those in the cache, which they are added to.
     ///
     /// # Panics
