@@ -1,0 +1,85 @@
+//! Mutation testing of the gradient suite: every kind of mistake, in copies of seven vector-Jacobian products and in every op and loss of the
+//! registries, is reported by name; and the same harness without a mistake passes.
+//!
+//! `cargo test -p slpo-tests --test mutation_harness -- --nocapture` prints who saw what.
+
+mod mutation;
+
+use engine::gradcheck::{Entry, Method};
+use mutation::copies::{self, Op};
+use mutation::{Mistake, Plant, line, own_operation, report, seen_by};
+
+fn registries() -> Vec<Entry> {
+    engine::ops::registry().into_iter().chain(losses::registry()).collect()
+}
+
+/// The entry of a registry by its name, made anew: an entry is used up by a rewrite.
+fn entry(name: &str) -> Entry {
+    let models = model::gradcheck::registry();
+    registries().into_iter().chain(models).find(|entry| entry.name == name).expect("an entry of a registry")
+}
+
+#[track_caller]
+fn reported_by_name(name: &str, op: &str, mistake: Mistake, entry: &Entry) -> Vec<Method> {
+    let report = report(entry);
+    println!("{}", line(name, op, mistake, &report));
+    assert!(!report.passed(), "{mistake:?} in {op} of {name} is not seen");
+    let text = report.to_string();
+    assert!(text.contains(&format!("{name} by ")) && text.contains("FAILED"), "{text}");
+    seen_by(&report)
+}
+
+#[test]
+fn copies_of_vector_jacobian_products_without_a_mistake_pass() {
+    for op in Op::ALL {
+        report(&copies::entry(op, Mistake::Nothing)).assert();
+    }
+}
+
+#[test]
+fn every_mistake_in_a_copied_formula_is_seen_by_every_method_that_differentiates_forwards_and_by_the_twin() {
+    for op in Op::ALL {
+        for mistake in Mistake::ALL {
+            let seen = reported_by_name(op.name(), op.name(), mistake, &copies::entry(op, mistake));
+            for method in [Method::FiniteDifference, Method::ForwardMode, Method::Adjoint, Method::Twin] {
+                assert!(seen.contains(&method), "{mistake:?} in {op:?} is not seen by {method}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_op_and_loss_passes_where_its_operation_is_replaced_by_itself() {
+    for name in registries().iter().map(|entry| entry.name) {
+        let op = own_operation(entry(name));
+        report(&entry(name).rewritten(Plant { op, mistake: Mistake::Nothing })).assert();
+    }
+}
+
+#[test]
+fn every_mistake_in_any_op_or_loss_of_the_registries_is_reported_by_name() {
+    let mut mutants = 0;
+    for name in registries().iter().map(|entry| entry.name) {
+        let op = own_operation(entry(name));
+        for mistake in Mistake::ALL {
+            reported_by_name(name, op, mistake, &entry(name).rewritten(Plant { op, mistake }));
+            mutants += 1;
+        }
+    }
+    assert!(mutants >= 5 * 50, "only {mutants} mutants");
+}
+
+#[test]
+fn a_mistake_in_one_op_is_seen_through_a_whole_decoder() {
+    let models = [("decoder-llama", &["matmul", "rms_norm", "rope", "attention", "swiglu", "embedding", "linear_log_prob"][..]), (
+        "decoder-gpt2",
+        &["layer_norm", "gelu_tanh", "add"][..],
+    )];
+    for (name, ops) in models {
+        for &op in ops {
+            for mistake in Mistake::ALL {
+                reported_by_name(name, op, mistake, &entry(name).rewritten(Plant { op, mistake }));
+            }
+        }
+    }
+}
