@@ -71,10 +71,10 @@ fn every_mistake_in_any_op_or_loss_of_the_registries_is_reported_by_name() {
 
 #[test]
 fn a_mistake_in_one_op_is_seen_through_a_whole_decoder() {
-    let models = [("decoder-llama", &["matmul", "rms_norm", "rope", "attention", "swiglu", "embedding", "linear_log_prob"][..]), (
-        "decoder-gpt2",
-        &["layer_norm", "gelu_tanh", "add"][..],
-    )];
+    let models = [
+        ("decoder-llama", &["matmul", "rms_norm", "rope", "attention", "swiglu", "embedding", "linear_log_prob"][..]),
+        ("decoder-gpt2", &["layer_norm", "gelu_tanh", "add"][..]),
+    ];
     for (name, ops) in models {
         for &op in ops {
             for mistake in Mistake::ALL {

@@ -24,19 +24,7 @@ macro_rules! on_top {
 
 /// A Llama and a GPT-2 with each loss on top; the twin of each recomputes the decoder's activations.
 pub fn registry() -> Vec<Entry> {
-    on_top![
-        "cross-entropy",
-        "dpo",
-        "cdpo",
-        "ipo",
-        "hinge",
-        "robust",
-        "slpo",
-        "slpo-token",
-        "slpo-literal",
-        "slpo-exact",
-        "slpo-gkl",
-    ]
+    on_top!["cross-entropy", "dpo", "cdpo", "ipo", "hinge", "robust", "slpo", "slpo-token", "slpo-literal", "slpo-exact", "slpo-gkl",]
 }
 
 /// A loss of two pairs, or of two completions, under a decoder.

@@ -8,7 +8,7 @@ use std::fmt::Write;
 /// times the one before; 1 and more is a failure.
 pub const CLASSES: [(f64, &str, &str); 7] = [
     (0.0, "e0", "below 0.001%"),
-    (1e-5, "e1", "0.001%"),
+    (1e-5, "e1", "from 0.001%"),
     (1e-4, "e2", "0.01%"),
     (1e-3, "e3", "0.1%"),
     (1e-2, "e4", "1%"),
@@ -18,6 +18,9 @@ pub const CLASSES: [(f64, &str, &str); 7] = [
 
 /// Pixels of a cell's side.
 const CELL: usize = 16;
+
+/// The most cells in a row of a tensor of two axes or more.
+const WIDEST: usize = 32;
 
 /// One heat map: a tensor under one method.
 #[derive(Debug, Serialize)]
@@ -74,7 +77,11 @@ impl Group {
     fn width(self, cells: &[&Comparison]) -> usize {
         match self {
             Self::Whole(_) => cells.len(),
-            _ => extents(cells).last().copied().unwrap_or(1),
+            _ => match extents(cells)[..] {
+                [] | [_] => cells.len(),
+                [first, ..] if cells.len() / first <= WIDEST => cells.len() / first,
+                [.., last] => last,
+            },
         }
         .max(1)
     }
@@ -85,7 +92,7 @@ fn extents(cells: &[&Comparison]) -> Vec<usize> {
     cells.last().map_or(Vec::new(), |last| last.index.iter().map(|i| i + 1).collect())
 }
 
-/// Cells in rows of the last axis' extent, in row-major order.
+/// Cells in row-major order, a row for each index of the first axis (of all axes but the last where that would be too wide).
 fn svg(group: &Group, cells: &[&Comparison], inputs: &[Input]) -> String {
     let columns = group.width(cells);
     let (width, height) = (CELL * columns, CELL * cells.len().div_ceil(columns));
@@ -130,8 +137,8 @@ pub fn part(of_allowed: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::function;
     use engine::gradcheck::{Method, Sample, Settings, check_with};
+    use engine::{Tensor, function};
 
     #[test]
     fn every_element_has_a_cell_and_a_wrong_one_is_in_the_failures_colour() {
@@ -140,7 +147,6 @@ mod tests {
             let mask = Tensor::constant(x[0].backend(), &[0.0, 0.0, 0.0, 0.0, 1.0, 0.0], &[2, 3]);
             x[0].mul(&x[1]).add(&x[0].mul(&mask))
         });
-        use engine::Tensor;
         let sample = Sample::new(spot, inputs.clone()).with_twin(function!(|x| x[0].mul(&x[1])));
         let settings = Settings { methods: vec![Method::Twin], comparisons: true, ..Settings::default() };
         let report = check_with("spot", &sample, &settings);

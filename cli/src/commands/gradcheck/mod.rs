@@ -95,7 +95,7 @@ pub fn run(arguments: &Gradcheck, shared: &Shared) -> Result<(), Failure> {
         page: arguments.html.is_some(),
         named: !arguments.names.is_empty(),
     };
-    output.stream(&format!("{:<26} {:>7} {:>12}  slowest\n", "", "methods", "of allowed"))?;
+    output.stream(&format!("{:<28} {:>7} {:>12}  slowest\n", "", "methods", "of allowed"))?;
     let checked = run::all(&subjects, &plan, |checked| output.stream(&row(&checked.report)))?;
     if let Some(path) = &arguments.html {
         page::page(&checked, &plan)?.write(path)?;
@@ -129,7 +129,7 @@ fn row(report: &Report) -> String {
     let largest = report.checks.iter().map(of_allowed).fold(0.0, f64::max);
     let slowest = report.checks.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));
     let slowest = slowest.map_or(String::new(), |check| format!("{} {:.0} ms", check.method, 1e3 * check.seconds));
-    let line = format!("{:<26} {:>7} {:>11.3}%  {slowest}\n", report.name, report.checks.len(), 100.0 * largest);
+    let line = format!("{:<28} {:>7} {:>11.3}%  {slowest}\n", report.name, report.checks.len(), 100.0 * largest);
     if report.passed() { line } else { format!("{line}{}", failures(report)) }
 }
 

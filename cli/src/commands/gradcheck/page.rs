@@ -10,7 +10,7 @@ use minijinja::{Environment, context, value::Serde};
 use serde::Serialize;
 
 /// Decades of the bars' scale below and above what is allowed.
-const DECADES: (f64, f64) = (6.0, 1.0);
+const DECADES: (f64, f64) = (4.0, 1.0);
 
 /// A row of the table of bars.
 #[derive(Serialize)]
@@ -73,11 +73,11 @@ pub fn page(checked: &[Checked], plan: &Plan) -> Result<Report, Failure> {
 
 const STYLE: &str = include_str!("page.css");
 
-const BARS: &str = "Each bar is the largest error of all samples over what is allowed there, on a logarithmic scale of seven decades; the tick is \
+const BARS: &str = "Each bar is the largest error of all samples over what is allowed there, on a logarithmic scale of five decades; the tick is \
     what is allowed, and what reaches past it fails. No bar: no error at all. Hover for the numbers, click a name for its elements.";
 
-const MAPS: &str = "One sample of each, every element in the colour of its error over what is allowed there. Rows are the last axis. Hover for \
-    the element's indices, the input's value there, and the two numbers.";
+const MAPS: &str = "One sample of each, every element in the colour of its error over what is allowed there. The first axis runs down, the \
+    others across. Hover for an element's indices, the input's value there, and the two numbers.";
 
 const TOLERANCES: &str = "An error may be γ·s. γ = (32 + 4√N)·u counts roundings: 32 along the longest path, 4√N for sums of the N elements of \
     inputs and output, with u the unit round-off of f64 (of f32 for the method precision). s is what one rounding can do there, from the \
@@ -110,7 +110,7 @@ fn summary(checked: &[Checked], checks: &[&Check], plan: &Plan) -> Vec<(&'static
         ("checks passed", format!("{passed} of {}", checks.len())),
         ("samples", samples),
         ("first seed", plan.seed.to_string()),
-        ("time in checks", format!("{seconds:.1} s")),
+        ("time, all threads", format!("{seconds:.1} s")),
     ]
 }
 
@@ -158,7 +158,7 @@ fn bar(check: &Check) -> Bar {
         format!("\n{}{of} at {:?}: expected {:.9e}, got {:.9e}{seed}", worst.quantity, worst.index, worst.expected, worst.got)
     });
     let (text, largest) = (if share == 0.0 { "0".to_owned() } else { format!("{share:.0e}") }, check.max_abs_error);
-    // An infinite error fills the bar.
+    // What is below the scale still shows; an infinite error fills the bar.
     let width = if share == 0.0 { 0.0 } else { width.clamp(2.0, 100.0) };
     Bar { width, passed: check.passed, text, title: format!("{}; largest error {largest:.3e}{worst}", heat::part(share)) }
 }
@@ -166,7 +166,10 @@ fn bar(check: &Check) -> Bar {
 fn maps(checked: &[Checked]) -> Result<String, Failure> {
     let of = |checked| -> Option<Maps> { maps_of(checked) };
     let subjects: Vec<Maps> = checked.iter().filter_map(of).collect();
-    render(include_str!("maps.html"), context! { subjects => Serde(&subjects), legend => heat::CLASSES.map(|(_, class, text)| (class, text)) })
+    render(
+        include_str!("maps.html"),
+        context! { subjects => Serde(&subjects), legend => heat::CLASSES.map(|(_, class, text)| (class, text)) },
+    )
 }
 
 fn maps_of(checked: &Checked) -> Option<Maps<'_>> {
@@ -196,7 +199,8 @@ fn render(template: &str, values: minijinja::Value) -> Result<String, Failure> {
 /// The scale of each method, as the checks state it.
 fn reasons(checks: &[&Check]) -> Table {
     let table = Table::new([("method", Align::Left), ("s, the scale of what is allowed", Align::Left)]);
-    Method::ALL.iter().filter_map(|&method| checks.iter().find(|check| check.method == method)).fold(table, |table, check| {
-        table.row([title(check.method), check.tolerance_reason])
-    })
+    Method::ALL
+        .iter()
+        .filter_map(|&method| checks.iter().find(|check| check.method == method))
+        .fold(table, |table, check| table.row([title(check.method), check.tolerance_reason]))
 }
