@@ -95,9 +95,8 @@ impl Mistake {
             Self::WrongSign => backend.scale(x_bar, -1.0),
             Self::WrongFactor => backend.scale(x_bar, 1.0 + 1e-6),
             Self::WrongMask => edit(backend, x_bar, |x_bar, zero| {
-                if let Some(first) = x_bar.first_mut() {
-                    *first = zero;
-                }
+                let half = x_bar.len() / 2;
+                x_bar[half..].fill(zero);
             }),
             Self::OffByOne => edit(backend, x_bar, |x_bar, _| {
                 if !x_bar.is_empty() {
