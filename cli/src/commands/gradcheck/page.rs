@@ -80,7 +80,7 @@ const MAPS: &str = "One sample of each, every element in the colour of its error
     others across. Hover for an element's indices, the input's value there, and the two numbers.";
 
 const TOLERANCES: &str = "An error may be γ·s. γ = (32 + 4√N)·u counts roundings: 32 along the longest path, 4√N for sums of the N elements of \
-    inputs and output, with u the unit round-off of f64 (of f32 for the method precision). s is what one rounding can do there, from the \
+    inputs and output, with u the unit round-off of f64 (of f32 where f32 is compared). s is what one rounding can do there, from the \
     function's own first and second derivatives by dual numbers. No tolerance is tuned.";
 
 fn lead(checks: &[&Check]) -> String {
