@@ -125,11 +125,11 @@ impl Rewrite for Names {
     }
 }
 
-/// The operation of the entry's own name, or else the last one that its function records.
+/// The operation of the entry's own name, or else the first one that its function records.
 pub fn own_operation(entry: Entry) -> &'static str {
     let (name, names) = (entry.name.replace('-', "_"), Names::default());
     let settings = Settings { methods: Vec::new(), ..Settings::default() };
     check_entry_with(&entry.rewritten(names.clone()), 0..SAMPLES, EXTENT, &settings);
     let names = names.0.lock().unwrap();
-    names.iter().find(|own| own.replace('-', "_") == name).or(names.last()).expect("an entry records an operation")
+    names.iter().find(|own| own.replace('-', "_") == name).or(names.first()).expect("an entry records an operation")
 }
