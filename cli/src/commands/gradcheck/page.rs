@@ -120,7 +120,7 @@ fn title(method: Method) -> &'static str {
         Method::FiniteDifference => "finite differences",
         Method::ForwardMode => "forward mode",
         Method::Adjoint => "adjoint identity",
-        Method::Twin => "unfused twin",
+        Method::Twin => "twin",
         Method::Reference => "reference kernels",
         Method::Precision => "f32 against f64",
         Method::SecondOrder => "second order",
