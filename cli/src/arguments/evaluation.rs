@@ -110,7 +110,7 @@ pub struct Eval {
 #[command(
     after_help = "Examples:\n  slpo gradcheck\n  slpo gradcheck --quick --html gradients.html\n  slpo gradcheck softmax attention --json\n  \
                         slpo gradcheck decoders\n  slpo gradcheck 'decoder-llama-*' --samples 1\n\n\
-                        A name is that of an op, a loss or a model (softmax, slpo-token, decoder-llama, decoder-gpt2-dpo), of a part of the\n\
+                        A name is that of an op, a loss or a model (softmax, slpo-token, decoder-llama, decoder-gpt2-dpo), of a part of the \
                         suite (ops, losses, blocks, decoders), the beginning of names (decoder) or a pattern (*-dpo)."
 )]
 pub struct Gradcheck {
