@@ -54,6 +54,18 @@ pub struct Claim {
     pub source: &'static str,
 }
 
+impl Claim {
+    /// The source file that computes it, from the root of the workspace.
+    pub fn file(&self) -> &'static str {
+        self.source.split_once("::").map_or(self.source, |(file, _)| file)
+    }
+
+    /// The function in that file.
+    pub fn function(&self) -> &'static str {
+        self.source.split_once("::").map_or("", |(_, function)| function)
+    }
+}
+
 /// What does not depend on the instance.
 pub(super) struct Statement {
     pub id: &'static str,

@@ -118,9 +118,10 @@ fn broadcast(generator: &mut Generator) -> Figure {
     ];
     let caption = format!(
         "T = {}. With the sequence's w_w = {:.4} broadcast over the positions, as the listing's (B, T) argument invites, descent drives the winner \
-         from {pi_w:.4} towards 0.",
+         from {pi_w:.4} towards w_w^T = {:.1e}.",
         positions.len(),
-        pi_w + pi_l
+        pi_w + pi_l,
+        (pi_w + pi_l).powi(positions.len() as i32)
     );
     let curves = Curves::new("steps of gradient descent", "π(y_w)", curves).log_y().level("Eq 6's target", pi_w + pi_l);
     Figure::new("broadcast", &["I5"], "A sequence's weight at every position trains backwards", caption, Drawing::Curves(curves))

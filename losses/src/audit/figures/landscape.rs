@@ -73,7 +73,7 @@ fn surfaces(reference: &Reference, alpha: f64) -> Vec<Figure> {
             "surface-dpo",
             Loss::Dpo,
             1.0,
-            4.0,
+            1.0,
             "DPO: a slope",
             "It depends on z_w − z_l alone and falls for ever: no minimum, and nothing holds z_o.",
         ),
