@@ -130,6 +130,10 @@ pub struct Gradcheck {
 
 /// Arguments of `slpo audit`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  slpo audit\n  slpo audit --seed 7 --json\n\n\
+#[command(after_help = "Examples:\n  slpo audit\n  slpo audit --seed 7 --json\n  slpo audit --html audit.html\n\n\
                         Instances are drawn from the seed; the verdicts do not depend on it.")]
-pub struct Audit {}
+pub struct Audit {
+    /// Write the audit as a page to read: claims, formulas, verdicts and figures
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}

@@ -1,9 +1,13 @@
 //! `slpo audit`: the claims of the SLPO paper, recomputed from the seed, with what became of each.
 
+mod formulas;
+mod page;
+
 use crate::arguments::{Audit, Shared};
 use crate::failure::Failure;
 use crate::output::{Number, Output};
-use losses::audit::{Claim, audit};
+use losses::audit::figures::figures;
+use losses::audit::{Check, Claim, audit};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -28,6 +32,26 @@ struct Line<'a> {
     tolerance: Number,
     agrees: bool,
     source: &'a str,
+    file: &'a str,
+    function: &'a str,
+    checks: Vec<Compared>,
+}
+
+/// One computed number beside its prediction.
+#[derive(Serialize)]
+struct Compared {
+    what: &'static str,
+    value: Number,
+    expected: Number,
+    tolerance: Number,
+    agrees: bool,
+}
+
+impl From<&Check> for Compared {
+    fn from(check: &Check) -> Self {
+        let [value, expected, tolerance] = [check.value, check.expected, check.tolerance].map(Number);
+        Self { what: check.what, value, expected, tolerance, agrees: check.agrees() }
+    }
 }
 
 impl<'a> From<&'a Claim> for Line<'a> {
@@ -44,16 +68,22 @@ impl<'a> From<&'a Claim> for Line<'a> {
             tolerance: Number(claim.tolerance),
             agrees: claim.agrees,
             source: claim.source,
+            file: claim.file(),
+            function: claim.function(),
+            checks: claim.checks.iter().map(Compared::from).collect(),
         }
     }
 }
 
-/// Computes every claim.
+/// Computes every claim, and writes the page where one is asked for before anything is printed.
 ///
 /// # Errors
-/// [`Failure::Failed`] where a computed number disagrees with what theory predicts.
-pub fn run(_: &Audit, shared: &Shared) -> Result<(), Failure> {
+/// [`Failure::Report`] where the page cannot be written; [`Failure::Failed`] where a computed number disagrees with what theory predicts.
+pub fn run(options: &Audit, shared: &Shared) -> Result<(), Failure> {
     let claims = audit(shared.seed);
+    if let Some(path) = &options.html {
+        page::page(&claims, &figures(shared.seed), shared.seed).write(path)?;
+    }
     let audited = Audited { claims: claims.iter().map(Line::from).collect() };
     Output::new(shared.json).result(&audited, |to| write_list(to, &claims, shared.seed))?;
     let wrong: Vec<&str> = claims.iter().filter(|claim| !claim.agrees).map(|claim| claim.id).collect();

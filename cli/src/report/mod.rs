@@ -4,7 +4,9 @@
 //! whose colours the page's style sheet adapts to a light or dark screen. A series keeps its colour, dash and marker by its name
 //! throughout the page.
 
+mod card;
 pub mod chart;
+mod math;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -12,6 +14,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use card::{Card, Tone};
 use chart::Chart;
 use chart::style::Styles;
 use minijinja::value::Serde;
@@ -52,6 +55,8 @@ enum Block {
     Table(Table),
     Figure { title: String, caption: String, chart: Chart },
     Fragment(String),
+    Card(Card),
+    Index(Vec<(String, Tone)>),
 }
 
 /// A report under construction. Blocks appear in the order in which they are added.
@@ -127,6 +132,19 @@ impl Report {
         self
     }
 
+    /// Adds a claim with its formula, verdict and numbers.
+    #[must_use]
+    pub fn card(self, card: Card) -> Self {
+        self.with(Block::Card(card))
+    }
+
+    /// Adds links to the page's cards, by their ids.
+    #[must_use]
+    pub fn index<'a>(self, cards: impl IntoIterator<Item = &'a Card>) -> Self {
+        let links = cards.into_iter().map(Card::link).collect();
+        self.with(Block::Index(links))
+    }
+
     /// The page as HTML.
     ///
     /// # Errors
@@ -182,6 +200,8 @@ enum View<'a> {
     Table { table: &'a Table },
     Figure { title: &'a str, caption: &'a str, svg: Option<String> },
     Fragment { html: &'a str },
+    Card { card: &'a Card, math: Option<String> },
+    Index { links: &'a [(String, Tone)] },
 }
 
 fn view<'a>(block: &'a Block, styles: &mut Styles) -> Result<View<'a>, ReportError> {
@@ -192,6 +212,8 @@ fn view<'a>(block: &'a Block, styles: &mut Styles) -> Result<View<'a>, ReportErr
         Block::KeyValues(pairs) => View::KeyValues { pairs },
         Block::Table(table) => View::Table { table },
         Block::Fragment(html) => View::Fragment { html },
+        Block::Card(card) => View::Card { card, math: card.math() },
+        Block::Index(links) => View::Index { links },
         Block::Figure { title, caption, chart } => {
             let failed = |reason: String| ReportError::Draw { figure: title.clone(), reason };
             let svg = chart.svg(title, styles).map_err(|error| failed(error.to_string()))?;

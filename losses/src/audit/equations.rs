@@ -2,7 +2,7 @@
 
 use super::claim::{Check, Claim, Statement, distance, round_off};
 use super::instance::{at, constant, differentiate, evaluate, loss_of_log_probs, normals, number, uniform};
-use super::tree::{Tree, strings};
+use super::tree::{FREE, Tree, VOCABULARY, strings};
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::Loss;
 use crate::sequence::sequence_log_probs;
@@ -59,30 +59,77 @@ fn e1(generator: &mut Generator) -> Claim {
     .judge(checks, holds, evidence)
 }
 
+/// The longest strings that are summed over.
+const LONGEST: usize = FREE;
+
+/// Next-token probabilities of two tokens without an end: p(1 | prefix) for every prefix below the longest.
+struct Endless {
+    next: Vec<f64>,
+}
+
+impl Endless {
+    fn draw(generator: &mut Generator) -> Self {
+        Self { next: (0..1 << (LONGEST + 1)).map(|_| uniform(generator, 0.1, 0.9)).collect() }
+    }
+
+    /// Π_t p(y_t | y_<t).
+    fn mass(&self, string: &[u32]) -> f64 {
+        let prefix = |t: usize| string[..t].iter().fold(1, |row, &bit| 2 * row + bit as usize);
+        let factor = |(t, &bit): (usize, &u32)| if bit == 1 { self.next[prefix(t)] } else { 1.0 - self.next[prefix(t)] };
+        string.iter().enumerate().map(factor).product()
+    }
+}
+
+/// (Σ over strings of 1 to 3 ordinary tokens of Π p without the end's factor, Σ_y π(y)·|y|): the same number, for a completion of k ordinary
+/// tokens has k beginnings.
+fn beginnings(tree: &Tree, log_probs: &[f64]) -> (f64, f64) {
+    let masses = tree.masses(log_probs);
+    let mass = |prefix: &[u32]| -> f64 {
+        tree.completions.iter().zip(&masses).filter(|(completion, _)| completion.starts_with(prefix)).map(|(_, mass)| mass).sum()
+    };
+    let total = (1..=LONGEST).flat_map(strings).map(|string| mass(&string)).sum();
+    let length = tree.completions.iter().zip(&masses).map(|(completion, mass)| mass * (completion.len() - 1) as f64).sum();
+    (total, length)
+}
+
+/// The tree in which every prefix ends with the same probability, such that the beginnings' masses sum to `total` in (0, 3): the share x that
+/// goes on solves x + x² + x³ = total.
+fn ending_tree(tree: &Tree, total: f64, split: f64) -> Vec<f64> {
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        let x: f64 = 0.5 * (low + high);
+        if x + x * x + x * x * x < total { low = x } else { high = x }
+    }
+    [(low * split).ln(), (low * (1.0 - split)).ln(), (1.0 - low).ln()].repeat(tree.rows())
+}
+
 /// Σ_y Π_t p(y_t | y_<t): 1 over completions with an end token, T over strings of 1 to T tokens without one.
 fn e2(generator: &mut Generator) -> Claim {
-    const LONGEST: usize = 3;
     let tree = Tree::new();
-    let with_end: f64 = tree.log_probs(&constant(&tree.draw(generator))).exp().sum_all().item();
-    let next: Vec<f64> = (0..1 << (LONGEST + 1)).map(|_| uniform(generator, 0.1, 0.9)).collect();
-    let mass = |string: &[u32]| -> f64 {
-        let prefix = |t: usize| string[..t].iter().fold(1, |row, &bit| 2 * row + bit as usize);
-        string.iter().enumerate().map(|(t, &bit)| if bit == 1 { next[prefix(t)] } else { 1.0 - next[prefix(t)] }).product()
-    };
-    let without: f64 = (1..=LONGEST).flat_map(strings).map(|string| mass(&string)).sum();
+    let drawn = tree.draw(generator);
+    let with_end: f64 = tree.log_probs(&constant(&drawn)).exp().sum_all().item();
+    let log_probs = constant(&drawn).reshape(&[tree.rows(), VOCABULARY]).log_softmax().to_f64();
+    let (unended, mean_length) = beginnings(&tree, &log_probs);
+    let (one_tree, _) = beginnings(&tree, &ending_tree(&tree, 1.115, uniform(generator, 0.2, 0.8)));
+    let endless = Endless::draw(generator);
+    let without: f64 = (1..=LONGEST).flat_map(strings).map(|string| endless.mass(&string)).sum();
     let (winner, loser) = ([0, 1, 1], [0, 1]);
-    let neither: f64 = strings(LONGEST).iter().filter(|s| !s.starts_with(&loser)).map(|s| mass(s)).sum();
-    let missing = neither - (1.0 - mass(&winner) - mass(&loser));
+    let neither: f64 = strings(LONGEST).iter().filter(|s| !s.starts_with(&loser)).map(|s| endless.mass(s)).sum();
+    let missing = neither - (1.0 - endless.mass(&winner) - endless.mass(&loser));
     let checks = vec![
         Check::new("the total without an end token", without, LONGEST as f64, round_off(1.0)),
         Check::new("the total with an end token", with_end, 1.0, round_off(1.0)),
-        Check::new("what π_o misses where the loser begins the winner", missing, mass(&winner), round_off(1.0)),
+        Check::new("the beginnings' total, the end's factor left out", unended, mean_length, round_off(1.0)),
+        Check::new("that total in the tree made for AUDIT.md's number", one_tree, 1.115, round_off(1.0)),
+        Check::new("what π_o misses where the loser begins the winner", missing, endless.mass(&winner), round_off(1.0)),
     ];
     let holds = (without - 1.0).abs() <= round_off(1.0);
     let evidence = format!(
-        "With an end token all completions sum to {with_end:.12}; without one the strings of 1 to {LONGEST} tokens sum to {without:.6}, and \
-         a loser that begins the winner makes 1 − π_w − π_l too small by π_w = {:.4}.",
-        mass(&winner)
+        "With an end token all completions sum to {with_end:.12}. Without one in the vocabulary the strings of 1 to {LONGEST} tokens sum to \
+         {without:.6}, one for each length, in every tree: 1.115 is no such total. It is one where the vocabulary has an end token whose factor \
+         is left out: then the strings sum to the mean length, {unended:.4} in the drawn tree and {one_tree:.3} where each prefix ends with a \
+         probability of 0.419. A loser that begins the winner makes 1 − π_w − π_l too small by π_w = {:.4}.",
+        endless.mass(&winner)
     );
     Statement {
         id: "E2",

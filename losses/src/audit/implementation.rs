@@ -1,80 +1,18 @@
-//! Section 6.1: its text and its listing, beside Eq 6.
+//! Section 6.1: its text, and what its listing aims at, beside Eq 6.
 
 use super::claim::{Check, Claim, Statement, distance, round_off};
-use super::instance::{World, at, constant, descend, differentiate, eq7, evaluate, logaddexp, loss_of_log_probs, normals, uniform};
-use super::tree::{END, FREE, Tree, VOCABULARY};
+use super::instance::{at, constant, descend, differentiate, eq7, evaluate, logaddexp, loss_of_log_probs, uniform};
+use super::listing::{i4, i7};
+use super::positions::{Positions, TOKENS, Vector};
 use crate::loss::Loss;
 use crate::slpo_literal::slpo_literal;
 use crate::slpo_token::slpo_token;
 use crate::token::{TokenInputs, TokenWeights};
+use crate::weights::Weights;
+use engine::Generator;
 use engine::backend::Indices;
-use engine::{Generator, Tensor};
 
 pub const CLAIMS: &[super::Computation] = &[i1, i2, i3, i4, i5, i6, i7, i8];
-
-type Vector = Tensor<World>;
-
-/// Tokens of the vocabulary where positions are independent of each other.
-const TOKENS: usize = 4;
-
-/// T positions whose next-token distributions do not depend on the prefix, with a winning and a losing token at each.
-struct Positions {
-    chosen: Indices,
-    rejected: Indices,
-    /// The winning and the losing tokens' probabilities.
-    p: Vec<f64>,
-    q: Vec<f64>,
-    /// [T · V], the logarithms of the probabilities.
-    logits: Vec<f64>,
-}
-
-impl Positions {
-    /// Winning tokens of probability 0.25 to 0.35, losing ones of 0.15 to 0.25; the rest is shared by the others.
-    fn draw(generator: &mut Generator, length: usize) -> Self {
-        let (mut chosen, mut rejected, mut p, mut q, mut logits) = (vec![], vec![], vec![], vec![], vec![]);
-        for _ in 0..length {
-            let order = generator.permutation(TOKENS);
-            let (w, l) = (uniform(generator, 0.25, 0.35), uniform(generator, 0.15, 0.25));
-            let part = uniform(generator, 0.3, 0.7);
-            let mut row = [0.0; TOKENS];
-            let masses = [w, l, (1.0 - w - l) * part, (1.0 - w - l) * (1.0 - part)];
-            order.iter().zip(masses).for_each(|(&token, mass)| row[token] = mass.ln());
-            chosen.push(order[0] as u32);
-            rejected.push(order[1] as u32);
-            p.push(w);
-            q.push(l);
-            logits.extend(row);
-        }
-        Self { chosen: chosen.into(), rejected: rejected.into(), p, q, logits }
-    }
-
-    fn len(&self) -> usize {
-        self.p.len()
-    }
-
-    /// (π(y_w), π(y_l)).
-    fn sequences(&self) -> (f64, f64) {
-        (self.p.iter().product(), self.q.iter().product())
-    }
-
-    /// The listing's loss with these weights, the mean over the positions.
-    fn listing(&self, logits: &Vector, w_w: &[f64]) -> Vector {
-        let inputs = token_inputs(&logits.reshape(&[self.len(), TOKENS]), &self.chosen, &self.rejected, w_w, None);
-        inputs.mean(&slpo_literal(&inputs))
-    }
-
-    /// (l_w, l_l) of both sequences as [2], from logits [T · V].
-    fn log_probs(&self, logits: &Vector) -> Vector {
-        let log_probs = logits.reshape(&[self.len(), TOKENS]).log_softmax();
-        let sum = |tokens: &Indices| log_probs.gather(tokens).sum_all().reshape(&[1]);
-        Tensor::concat(&[&sum(&self.chosen), &sum(&self.rejected)], 0)
-    }
-}
-
-fn token_inputs(logits: &Vector, chosen: &Indices, rejected: &Indices, w_w: &[f64], w_l: Option<&[f64]>) -> TokenInputs<World> {
-    let weights = TokenWeights::given(&constant(w_w), w_l.map(constant).as_ref()).expect("one weight for each position");
-    TokenInputs::new(logits, chosen, rejected, weights, None).expect("tokens of the vocabulary, one for each position")
-}
 
 /// ∂L/∂z of the first losing token's logit at the start: π_l by Eq 6, (m − (1 − m)π_w/(1 − π_w))·q₁ by the text, q₁/T by the listing.
 fn i1(generator: &mut Generator) -> Claim {
@@ -191,49 +129,6 @@ fn enumerate(positions: &Positions, keep: impl Fn(usize, u32) -> bool) -> f64 {
     masses.iter().sum()
 }
 
-/// p(l_t | w_<t), which the listing's logits hold, against p(l_t | l_<t): the same up to the fork only.
-fn i4(generator: &mut Generator) -> Claim {
-    let tree = Tree::new();
-    let logits = tree.draw(generator);
-    let log_probs = constant(&logits).reshape(&[tree.rows(), VOCABULARY]).log_softmax().to_f64();
-    let masses = tree.masses(&log_probs);
-    let (winner, loser) = ([0, 0, 1, END], [0, 1, 0, END]);
-    let under_winner = tree.along(&log_probs, &winner)[..FREE * VOCABULARY].to_vec();
-    let zeros = [0.0; FREE];
-    let rows = constant(&under_winner).reshape(&[FREE, VOCABULARY]);
-    let inputs = token_inputs(&rows, &winner[..FREE].to_vec().into(), &loser[..FREE].to_vec().into(), &zeros, Some(&[1.0; FREE]));
-    let column: Vec<f64> = slpo_token(&inputs).to_f64().iter().map(|x| -x).collect();
-    let mass_of = |prefix: &[u32]| -> f64 {
-        tree.completions.iter().zip(&masses).filter(|(completion, _)| completion.starts_with(prefix)).map(|(_, mass)| mass).sum()
-    };
-    let after = |prefix: &[u32], token: u32| (mass_of(&[prefix, &[token]].concat()) / mass_of(prefix)).ln();
-    let predicted: Vec<f64> = (0..FREE).map(|t| after(&winner[..t], loser[t])).collect();
-    let factors: Vec<f64> = (0..FREE).map(|t| after(&loser[..t], loser[t])).collect();
-    let total = |x: &[f64]| x.iter().sum::<f64>();
-    let checks = vec![
-        Check::new("the column's sum", total(&column), total(&predicted), round_off(5.0)),
-        Check::new("its distance from ln p(l_t | w_<t)", distance(&column, &predicted), 0.0, round_off(5.0)),
-        Check::new("up to the fork, from the loser's factors", distance(&column[..2], &factors[..2]), 0.0, round_off(5.0)),
-        Check::new("the loser's factors' sum", total(&factors), masses[tree.index(&loser)].ln(), round_off(5.0)),
-    ];
-    let holds = distance(&column, &factors) <= round_off(5.0);
-    let evidence = format!(
-        "The listing's column for y_l sums to {:.5}, ln π(y_l) is {:.5}: they part after the fork, where it reads {:.5} for {:.5}.",
-        total(&column),
-        total(&factors),
-        column[2],
-        factors[2]
-    );
-    Statement {
-        id: "I4",
-        claim: "The listing's y_l column holds the factors of π(y_l)",
-        formula: "p(l_t | w_<t) against p(l_t | l_<t)",
-        source: concat!(file!(), "::i4"),
-        verdicts: ["true", "false after the fork: it is scored under y_w's prefix, and lengths are forced equal"],
-    }
-    .judge(checks, holds, evidence)
-}
-
 /// ∂/∂ln p_w = −w + (1 − w)p_w/(1 − p_w − p_l) > 0 where w is a whole sequence's mass: descent lowers the winner.
 fn i5(generator: &mut Generator) -> Claim {
     let positions = Positions::draw(generator, 6);
@@ -268,26 +163,44 @@ fn i5(generator: &mut Generator) -> Claim {
     .judge(checks, holds, evidence)
 }
 
-/// At y_w,t = y_l,t the weight is w = 2p > 1 for p > ½, and the loss falls as (1 − w) for each unit of the logit, without end.
-fn i6(generator: &mut Generator) -> Claim {
-    let p = uniform(generator, 0.6, 0.9);
-    let rest = super::instance::log_distribution(generator, TOKENS - 1);
-    let reference: Vec<f64> = std::iter::once(p.ln()).chain(rest.iter().map(|x| x + (1.0 - p).ln())).collect();
-    let same: Indices = [0u32].into();
-    let row = |z: &Vector| z.reshape(&[1, TOKENS]);
-    let weights = |mended: bool| {
-        let reference = row(&constant(&reference));
+/// One position where y_w and y_l have the same token 0, with p_ref > ½.
+pub struct Collision {
+    /// p_ref of the token.
+    pub p: f64,
+    /// [V], ln p_ref.
+    pub reference: Vec<f64>,
+}
+
+impl Collision {
+    pub fn draw(generator: &mut Generator) -> Self {
+        let p = uniform(generator, 0.6, 0.9);
+        let rest = super::instance::log_distribution(generator, TOKENS - 1);
+        let reference = std::iter::once(p.ln()).chain(rest.iter().map(|x| x + (1.0 - p).ln())).collect();
+        Self { p, reference }
+    }
+
+    /// The listing's loss, or the mended form's.
+    pub fn loss(&self, z: &Vector, mended: bool) -> Vector {
+        let same: Indices = [0u32].into();
+        let row = |z: &Vector| z.reshape(&[1, TOKENS]);
+        let reference = row(&constant(&self.reference));
         let weights = match mended {
-            true => TokenWeights::from_reference(crate::weights::Weights::Eq7 { alpha: 1.0 }, &reference, &same, &same),
+            true => TokenWeights::from_reference(Weights::Eq7 { alpha: 1.0 }, &reference, &same, &same),
             false => TokenWeights::literal(&reference, &same, &same),
         };
-        weights.expect("tokens of the vocabulary")
-    };
-    let inputs = |z: &Vector, mended| TokenInputs::new(&row(z), &same, &same, weights(mended), None).expect("one position");
-    let printed = |k: f64| differentiate(&[k, 0.0, 0.0, 0.0], |z| slpo_literal(&inputs(z, false)));
-    let mended = differentiate(&reference, |z| slpo_token(&inputs(z, true)));
+        let weights = weights.expect("tokens of the vocabulary");
+        let inputs = TokenInputs::new(&row(z), &same, &same, weights, None).expect("one position");
+        if mended { slpo_token(&inputs) } else { slpo_literal(&inputs) }
+    }
+}
+
+/// At y_w,t = y_l,t the weight is w = 2p > 1 for p > ½, and the loss falls as (1 − w) for each unit of the logit, without end.
+fn i6(generator: &mut Generator) -> Claim {
+    let collision = Collision::draw(generator);
+    let printed = |k: f64| differentiate(&[k, 0.0, 0.0, 0.0], |z| collision.loss(z, false));
+    let mended = differentiate(&collision.reference, |z| collision.loss(z, true));
     let (near, far) = (printed(40.0), printed(80.0));
-    let w = 2.0 * p;
+    let (p, w) = (collision.p, 2.0 * collision.p);
     let checks = vec![
         Check::new("the loss's slope in the logit, far out", far.1[0], 1.0 - w, round_off(1.0)),
         Check::new("its fall from 40 to 80", far.0 - near.0, 40.0 * (1.0 - w), round_off(80.0)),
@@ -305,39 +218,6 @@ fn i6(generator: &mut Generator) -> Claim {
         formula: "L = −2p ln π − (1 − 2p) ln(1 − π)",
         source: concat!(file!(), "::i6"),
         verdicts: ["true", "false: unbounded below where p_ref > ½"],
-    }
-    .judge(checks, holds, evidence)
-}
-
-/// Defects at the edges: NaN where no other token is left, no w_l, and a mean that padding takes part in.
-fn i7(generator: &mut Generator) -> Claim {
-    let two = constant(&normals(generator, 2, 1.0)).reshape(&[1, 2]);
-    let nothing_left = slpo_literal(&token_inputs(&two, &[0u32].into(), &[1u32].into(), &[1.0], None)).item();
-    let positions = Positions::draw(generator, 3);
-    let logits = constant(&positions.logits).reshape(&[3, TOKENS]);
-    let w_w: Vec<f64> = (0..3).map(|_| uniform(generator, 0.3, 0.6)).collect();
-    let with_w_l = |w_l: &[f64]| slpo_literal(&token_inputs(&logits, &positions.chosen, &positions.rejected, &w_w, Some(w_l)));
-    let ignored = distance(&with_w_l(&[0.0; 3]).to_f64(), &with_w_l(&[0.3; 3]).to_f64());
-    let each = with_w_l(&[0.0; 3]).to_f64();
-    let whole = positions.listing(&constant(&positions.logits), &w_w).item();
-    let unpadded = each[..2].iter().sum::<f64>() / 2.0;
-    let checks = vec![
-        Check::new("is it NaN where no other token is left", f64::from(nothing_left.is_nan()), 1.0, 0.0),
-        Check::new("what w_l changes", ignored, 0.0, 0.0),
-        Check::new("what a padded third position changes", whole - unpadded, (each[2] - unpadded) / 3.0, round_off(1.0)),
-    ];
-    let holds = !nothing_left.is_nan() && ignored > 0.0 && (whole - unpadded).abs() <= round_off(1.0);
-    let evidence = format!(
-        "V = 2 gives {nothing_left}; w_l = 0.3 instead of 0 changes the loss by {ignored:.0e}; a third position that should be padding changes \
-         it by {:+.4}.",
-        whole - unpadded
-    );
-    Statement {
-        id: "I7",
-        claim: "The listing computes the loss of any batch of prompts, padding and tokens",
-        formula: "0·(−∞) = NaN; no w_l; no mask; mean over B·T",
-        source: concat!(file!(), "::i7"),
-        verdicts: ["true", "defects: NaN where no other token is left, no w_l, no mask for prompt or padding"],
     }
     .judge(checks, holds, evidence)
 }

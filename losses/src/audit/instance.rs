@@ -62,11 +62,6 @@ pub fn hessian_vector(x: &[f64], u: &[f64], f: impl Fn(&Tensor<DualWorld>) -> Te
     gradients.of(&x).to_vec().into_iter().map(|g| g.tangent).collect()
 }
 
-/// ⟨u, H·u⟩.
-pub fn curvature(x: &[f64], u: &[f64], f: impl Fn(&Tensor<DualWorld>) -> Tensor<DualWorld>) -> f64 {
-    hessian_vector(x, u, f).iter().zip(u).map(|(h, u)| h * u).sum()
-}
-
 /// Where gradient descent with this step length has come to after so many steps.
 pub fn descend(x: &[f64], step: f64, steps: usize, f: impl Fn(&Tensor<World>) -> Tensor<World>) -> Vec<f64> {
     let mut x = x.to_vec();

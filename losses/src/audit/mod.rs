@@ -11,9 +11,10 @@
 //! | `observations` | the key observations 1 to 4 about DPO |
 //! | `appendix_b` | temperature scaling, and section 4's cross-entropy |
 //! | `objective` | Eq 6 and 7: what they aim at, and how they start |
-//! | `implementation` | section 6.1: its text and its listing |
+//! | `implementation` `listing` | section 6.1: its text and its listing, and the listing's edges |
 //! | `shape` | the "bowl" |
 //! | `limit` | SLPO-GKL, the rescaled limit |
+//! | [`figures`] | series for a person to look at, from the same computations |
 //!
 //! ```
 //! let claims = losses::audit::audit(0);
@@ -22,12 +23,17 @@
 
 mod appendix_b;
 pub mod claim;
+mod eigen;
 mod equations;
+pub mod figures;
+mod forked_pair;
 mod implementation;
 mod instance;
 mod limit;
+mod listing;
 mod objective;
 mod observations;
+mod positions;
 mod shape;
 mod tree;
 

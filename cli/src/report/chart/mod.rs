@@ -6,6 +6,7 @@ mod canvas;
 mod labels;
 mod series;
 pub(super) mod style;
+mod surface;
 mod xy;
 
 use canvas::DrawError;
@@ -18,6 +19,14 @@ pub enum Chart {
     Xy(XyChart),
     /// One bar a category.
     Bars(BarChart),
+    /// A function of two numbers.
+    Surface(SurfaceChart),
+}
+
+impl From<SurfaceChart> for Chart {
+    fn from(chart: SurfaceChart) -> Self {
+        Self::Surface(chart)
+    }
 }
 
 impl From<XyChart> for Chart {
@@ -38,6 +47,7 @@ impl Chart {
         match self {
             Self::Xy(chart) => xy::svg(chart, title, styles),
             Self::Bars(chart) => bars::svg(chart, title, styles),
+            Self::Surface(chart) => surface::svg(chart, title),
         }
     }
 }
@@ -159,4 +169,23 @@ impl BarChart {
         self.bars.push(Bar { name, value, error });
         self
     }
+}
+
+/// A function on a grid as bands of shade, the darkest where it is lowest, with a path over it.
+#[derive(Debug, Clone)]
+pub struct SurfaceChart {
+    /// The horizontal quantity.
+    pub x_label: String,
+    /// The vertical quantity.
+    pub y_label: String,
+    /// The function.
+    pub value_label: String,
+    /// Increasing, of equal distance, at least two.
+    pub x: Vec<f64>,
+    /// Increasing, of equal distance, at least two.
+    pub y: Vec<f64>,
+    /// The value at (x_i, y_j) is `values[j·|x| + i]`; one that is not finite is left blank.
+    pub values: Vec<f64>,
+    /// Points within the grid; the first is marked.
+    pub path: Vec<(f64, f64)>,
 }

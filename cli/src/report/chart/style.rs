@@ -14,6 +14,11 @@ pub(super) const MUTED: RGBColor = RGBColor(0x5B, 0x64, 0x70);
 /// Grid lines.
 pub(super) const GRID: RGBColor = RGBColor(0xE2, 0xE6, 0xEA);
 
+/// The bands of a surface, by their opacity; the palette's first colour, whose rules adapt it.
+pub(super) const SHADE: RGBColor = RGBColor(0x00, 0x72, 0xB2);
+/// A path over a surface; the palette's second colour.
+pub(super) const PATH: RGBColor = RGBColor(0xD5, 0x5E, 0x00);
+
 /// Width of a series' line in pixels of the SVG; no other element has it, so that the style sheet finds what to dash.
 pub(super) const LINE_WIDTH: u32 = 9;
 /// Width of a reference's line, likewise.
@@ -90,7 +95,7 @@ pub(in super::super) fn style_sheet() -> String {
         let key = hex(color);
         format!("svg [stroke=\"{key}\"] {{ stroke: {shown}; }} svg [fill=\"{key}\"] {{ fill: {shown}; }}\n")
     };
-    let mut css = String::from("svg polyline { stroke-linejoin: round; }\n");
+    let mut css = String::from("svg polyline { stroke-linejoin: round; }\nsvg rect[opacity] { shape-rendering: crispEdges; }\n");
     css += &rule(INK, "var(--ink)");
     css += &rule(MUTED, "var(--muted)");
     css += &rule(GRID, "var(--rule)");

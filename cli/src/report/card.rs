@@ -1,0 +1,52 @@
+//! A card: a claim with its formula, its verdict, and the numbers behind it.
+
+use super::math::mathml;
+use serde::Serialize;
+
+/// What became of a claim; its colour on the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tone {
+    /// It is true.
+    Holds,
+    /// True with a reservation.
+    Partly,
+    /// False, misleading or a defect.
+    Fails,
+}
+
+/// A claim; see [`Report::card`](super::Report::card). All text is escaped.
+#[derive(Debug, Clone, Serialize)]
+pub struct Card {
+    /// Its id, which links lead to.
+    pub id: String,
+    /// The claim in words.
+    pub heading: String,
+    /// The formula in LaTeX, without dollar signs; empty for none.
+    #[serde(skip)]
+    pub latex: String,
+    /// What became of the claim.
+    pub tone: Tone,
+    /// The same in words.
+    pub verdict: String,
+    /// What was found.
+    pub evidence: String,
+    /// What was computed.
+    pub computed: String,
+    /// What was compared, the number, its prediction, and how far apart they may be.
+    pub rows: Vec<[String; 4]>,
+    /// The source file that computes it.
+    pub file: String,
+    /// The function in that file.
+    pub function: String,
+}
+
+impl Card {
+    pub(super) fn link(&self) -> (String, Tone) {
+        (self.id.clone(), self.tone)
+    }
+
+    pub(super) fn math(&self) -> Option<String> {
+        (!self.latex.is_empty()).then(|| mathml(&self.latex))
+    }
+}

@@ -1,0 +1,128 @@
+//! A function of two numbers: bands of shade that each cover an equal share of the grid, their values beside them, and a path.
+
+use std::ops::Range;
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
+
+use super::SurfaceChart;
+use super::axis::{Axis, number};
+use super::canvas::{self, DrawError, FONT_SIZE, Surface, pixels, units};
+use super::labels::estimated_width;
+use super::style::{INK, MUTED, Marker, PATH, SHADE};
+
+const TOP: f64 = 40.0;
+const BOTTOM: f64 = 52.0;
+const PLOT_HEIGHT: f64 = 420.0;
+const LEGEND: f64 = 150.0;
+const BANDS: usize = 12;
+
+pub(super) fn svg(chart: &SurfaceChart, title: &str) -> Result<Option<String>, DrawError> {
+    let axis = |values: &[f64]| Axis::over(values.iter().copied(), false, 0.0, 6);
+    let (Some(x), Some(y)) = (axis(&chart.x), axis(&chart.y)) else { return Ok(None) };
+    let edges = band_edges(&chart.values);
+    if edges.is_empty() {
+        return Ok(None);
+    }
+    let page = |surface: &Surface| {
+        let tick_labels: Vec<String> = y.ticks.iter().map(|tick| tick.1.clone()).collect();
+        let mut context = ChartBuilder::on(surface)
+            .margin_top(units(TOP))
+            .margin_right(units(LEGEND))
+            .x_label_area_size(units(BOTTOM))
+            .y_label_area_size(units(estimated_width(&tick_labels, FONT_SIZE) + 16.0))
+            .build_cartesian_2d(x.clone(), y.clone())?;
+        context
+            .configure_mesh()
+            .disable_mesh()
+            .axis_style(MUTED.stroke_width(4))
+            .set_all_tick_mark_size(units(4.0))
+            .label_style(canvas::font(MUTED))
+            .axis_desc_style(canvas::font(INK))
+            .x_desc(&chart.x_label)
+            .draw()?;
+        canvas::text(surface, (0.0, 14.0), &chart.y_label, INK, HPos::Left)?;
+        context.draw_series(cells(chart, &edges, &x.range, &y.range))?;
+        context.draw_series([PathElement::new(chart.path.clone(), PATH.stroke_width(10))])?;
+        if let Some(start) = chart.path.first() {
+            let (x, y) = context.backend_coord(start);
+            canvas::marker(surface, (pixels(x), pixels(y)), Marker::Circle, PATH)?;
+        }
+        let right = pixels(context.backend_coord(&(x.range.1, y.range.0)).0);
+        legend(surface, &chart.value_label, &edges, right)
+    };
+    canvas::svg(title, TOP + PLOT_HEIGHT + BOTTOM, page).map(Some)
+}
+
+/// The values between which the bands lie, one more than bands: quantiles of the finite values; empty where there are none.
+fn band_edges(values: &[f64]) -> Vec<f64> {
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let Some(last) = sorted.len().checked_sub(1) else { return Vec::new() };
+    (0..=BANDS).map(|band| sorted[last * band / BANDS]).collect()
+}
+
+/// The band that a value lies in.
+fn band(edges: &[f64], value: f64) -> Option<usize> {
+    value.is_finite().then(|| edges[1..BANDS].partition_point(|&edge| edge < value))
+}
+
+fn shade(band: usize) -> ShapeStyle {
+    SHADE.mix(0.92 - 0.86 * band as f64 / (BANDS - 1) as f64).filled()
+}
+
+/// One rectangle for each run of cells in a row that lie in one band, around the grid's points.
+fn cells(chart: &SurfaceChart, edges: &[f64], x_range: &(f64, f64), y_range: &(f64, f64)) -> Vec<Rectangle<(f64, f64)>> {
+    let side = |points: &[f64], run: Range<usize>, range: &(f64, f64)| {
+        let half = 0.5 * (points[1] - points[0]);
+        ((points[run.start] - half).max(range.0), (points[run.end - 1] + half).min(range.1))
+    };
+    let mut cells = Vec::new();
+    for (j, row) in chart.values.chunks(chart.x.len()).enumerate() {
+        let (low, high) = side(&chart.y, j..j + 1, y_range);
+        let mut start = 0;
+        while start < row.len() {
+            let of = band(edges, row[start]);
+            let length = row[start..].iter().take_while(|&&value| band(edges, value) == of).count();
+            let (left, right) = side(&chart.x, start..start + length, x_range);
+            cells.extend(of.map(|of| Rectangle::new([(left, low), (right, high)], shade(of))));
+            start += length;
+        }
+    }
+    cells
+}
+
+/// A column of the bands' shades, the highest above, with the values between them.
+fn legend(surface: &Surface, label: &str, edges: &[f64], right: f64) -> Result<(), DrawError> {
+    let (left, height) = (right + 24.0, PLOT_HEIGHT / BANDS as f64);
+    let decimals = if edges[BANDS] - edges[0] < 0.5 { 3 } else { 2 };
+    canvas::text(surface, (left, 14.0), label, INK, HPos::Left)?;
+    for (index, edge) in edges.iter().enumerate() {
+        let bottom = TOP + PLOT_HEIGHT - index as f64 * height;
+        if index < BANDS {
+            let corners = [(units(left), units(bottom - height)), (units(left + 18.0), units(bottom))];
+            surface.draw(&Rectangle::new(corners, shade(index)))?;
+        }
+        if index % 3 == 0 {
+            canvas::text(surface, (left + 26.0, bottom), &number(*edge, decimals), MUTED, HPos::Left)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bands_cover_equal_shares_from_lowest_to_highest() {
+        let values: Vec<f64> = (0..1200).map(|i| f64::from(i * 7 % 1200).powi(3)).collect();
+        let edges = band_edges(&values);
+        let mut shares = [0; BANDS];
+        values.iter().for_each(|&value| shares[band(&edges, value).unwrap()] += 1);
+        assert!(shares.iter().all(|share| (98..=102).contains(share)), "{shares:?}");
+        assert_eq!((band(&edges, edges[0]), band(&edges, edges[BANDS])), (Some(0), Some(BANDS - 1)));
+        assert_eq!(band(&edges, f64::NAN), None);
+        assert!(band_edges(&[f64::NAN]).is_empty());
+    }
+}
