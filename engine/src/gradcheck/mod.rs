@@ -30,6 +30,7 @@ mod twin;
 
 pub use finite_difference::{Estimate, ridders};
 pub use report::{Check, Report, Worst};
+pub(crate) use sample::Worlds;
 pub use sample::{Draw, Entry, Function, Input, Sample};
 
 use problem::Problem;
