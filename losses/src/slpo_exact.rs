@@ -98,6 +98,12 @@ impl<B: Backend> ExactTargets<B> {
         ExactTargets { log_target, weights, pairs: self.pairs.clone(), pair_count: self.pair_count }
     }
 
+    /// The same with other weights of the rows, `[N]`.
+    pub(crate) fn with_weights(self, weights: &[f64]) -> Self {
+        let weights = Tensor::constant(self.log_target.backend(), weights, &[weights.len()]);
+        Self { weights, ..self }
+    }
+
     fn by_pair(&self, by_row: &Tensor<B>) -> Tensor<B> {
         by_row.mul(&self.weights).group_sum(&self.pairs, self.pair_count)
     }
