@@ -3,6 +3,7 @@
 
 mod arguments;
 mod commands;
+mod explain;
 mod failure;
 mod interrupt;
 mod objective;

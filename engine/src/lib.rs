@@ -22,6 +22,7 @@
 
 pub mod backend;
 pub mod dual;
+pub mod explain;
 pub mod gradcheck;
 pub mod graph;
 pub mod ops;

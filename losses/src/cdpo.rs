@@ -2,6 +2,8 @@
 //!
 //! value     L = −(1 − ε) ln σ(x) − ε ln σ(−x), x = β(a − r)
 //! gradient  ∂L/∂l_w = β[ε σ(x) − (1 − ε) σ(−x)], ∂L/∂l_l = −∂L/∂l_w; zero where σ(x) = 1 − ε
+#![doc = include_str!("explain/text/cdpo.md")]
+#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
 use crate::pair::{Pair, PairInputs, PairLoss};
 use crate::samples::prelude::*;

@@ -2,6 +2,8 @@
 //!
 //! value     L = −ln σ(x), x = β(a − r) = β[(l_w − ln π_w) − (l_l − ln π_l)]
 //! gradient  ∂L/∂l_w = −β σ(−x), ∂L/∂l_l = +β σ(−x)
+#![doc = include_str!("explain/text/dpo.md")]
+#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
 use crate::pair::{Pair, PairInputs, PairLoss};
 use crate::samples::prelude::*;

@@ -2,6 +2,8 @@
 //!
 //! value     L = max(0, 1 − x), x = β(a − r)
 //! gradient  ∂L/∂l_w = −β where x < 1, else 0; ∂L/∂l_l = −∂L/∂l_w. At x = 1 the subgradient 0 is taken.
+#![doc = include_str!("explain/text/hinge.md")]
+#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
 use crate::pair::{Pair, PairInputs, PairLoss};
 use crate::samples::prelude::*;

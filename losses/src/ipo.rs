@@ -4,6 +4,8 @@
 //! gradient  ∂L/∂l_w = 2d/n_w, ∂L/∂l_l = −2d/n_l, d the bracket
 //!
 //! β is the paper's τ. The two forms have different units of β: one fits margins of sequences, the other of tokens.
+#![doc = include_str!("explain/text/ipo.md")]
+#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
 use crate::pair::{Pair, PairInputs, PairLoss};
 use crate::samples::prelude::*;

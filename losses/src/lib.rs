@@ -10,6 +10,7 @@
 //! | [`slpo`] [`slpo_gkl`] | SLPO on sequences (the paper's Eq 6 and 7) and its rescaled limit |
 //! | [`slpo_token`] [`slpo_literal`] | SLPO on tokens: the paper's listing mended, and as printed |
 //! | [`slpo_exact`] [`exact_target`] | the exact autoregressive target Q\* and the divergence from it |
+//! | [`explain`] | formulas, derivations and worked examples |
 //! | [`verify`] | whether another program's loss and gradients are right, and which known mistake explains them where they are not |
 //!
 //! Notation: l_w and l_l are the policy's log-probabilities of the chosen (winning) and the rejected (losing) completion, π_w and π_l the
@@ -37,6 +38,7 @@ pub mod cdpo;
 pub mod dpo;
 pub mod error;
 pub mod exact_target;
+pub mod explain;
 pub mod hinge;
 pub mod hyperparameters;
 pub mod ipo;

@@ -2,6 +2,8 @@
 //!
 //! value     L = [−(1 − ε) ln σ(x) + ε ln σ(−x)]/(1 − 2ε), x = β(a − r)
 //! gradient  ∂L/∂l_w = −β[(1 − ε) σ(−x) + ε σ(x)]/(1 − 2ε), ∂L/∂l_l = −∂L/∂l_w; nowhere zero
+#![doc = include_str!("explain/text/robust.md")]
+#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
 use crate::pair::{Pair, PairInputs, PairLoss};
 use crate::samples::prelude::*;

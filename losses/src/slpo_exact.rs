@@ -8,6 +8,8 @@
 //! Without it, a prefix whose mass is nearly all moved away would pull as hard as any other towards the few continuations left of it, which
 //! the reference itself holds to be all but impossible. Weighting with the probability of the whole prefix instead would give KL(Q\*‖π) over
 //! completions, whose gradient vanishes with their length as Eq 6's does. What is reported is cross-entropy less the target's entropy.
+#![doc = include_str!("explain/text/slpo_exact.md")]
+#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
 use crate::error::LossError;
 use crate::exact_target::{Branch, exact_target, fork};
@@ -94,6 +96,12 @@ impl<B: Backend> ExactTargets<B> {
         let constant = |x: &Tensor<B>| Tensor::constant(backend, &x.to_f64(), x.shape());
         let (log_target, weights) = (constant(&self.log_target), constant(&self.weights));
         ExactTargets { log_target, weights, pairs: self.pairs.clone(), pair_count: self.pair_count }
+    }
+
+    /// The same with other weights of the rows, `[N]`.
+    pub(crate) fn with_weights(self, weights: &[f64]) -> Self {
+        let weights = Tensor::constant(self.log_target.backend(), weights, &[weights.len()]);
+        Self { weights, ..self }
     }
 
     fn by_pair(&self, by_row: &Tensor<B>) -> Tensor<B> {

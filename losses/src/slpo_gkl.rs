@@ -8,6 +8,8 @@
 //! where ω > 0 the minimum is at (ln ω_w, ln ω_l), and at α = 1 v falls without limit. ln m is subtracted in two parts, its larger term
 //! first: that loses nothing where the policy is near the reference and the log-probabilities are large. Above u = 40, where the limit
 //! means nothing any more, e^u goes on as its tangent, so that all stays finite.
+#![doc = include_str!("explain/text/slpo_gkl.md")]
+#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
 use crate::pair::{Pair, PairInputs, PairLoss};
 use crate::samples::prelude::*;

@@ -5,6 +5,8 @@
 //!
 //! Both tokens are masked out of the last term, there is no w_l, and where the vocabulary holds no other token the listing's
 //! 0·(−∞) = NaN is kept (claims I1, I6 and I7 of the audit). Use [`slpo_token`](crate::slpo_token) to train.
+#![doc = include_str!("explain/text/slpo_literal.md")]
+#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
 use crate::slpo_token::{Plain, others};
 use crate::token::{NoOthers, TokenInputs};

@@ -6,6 +6,8 @@
 //! w and l are the winning and the losing token at position t, o all other tokens. Mended against the listing (claims I6 and I7 of the
 //! audit): w_l is there, w and l are one class where they are the same token, positions can be masked, and where no other token is left
 //! the last term is dropped instead of giving 0·(−∞). The rest of the audit's objections stay: y_l is scored under y_w's prefix.
+#![doc = include_str!("explain/text/slpo_token.md")]
+#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
 use crate::token::{NoOthers, TokenInputs};
 use engine::backend::Indices;

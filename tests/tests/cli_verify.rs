@@ -77,7 +77,7 @@ fn bad_files_and_usage_are_one_line() {
     assert!(failure(&slpo("verify {file} --loss dpo", &paths), 1).contains("nothing to check"));
     write(&file, &dump(0.1, f64::NAN));
     assert!(failure(&slpo("verify {file} --loss dpo", &paths), 1).contains("grad_policy_chosen_logps[0] is NaN"));
-    for arguments in ["--loss slpo-exact", "--loss dpo --beta 0", "--loss slpo --alpha 0.5"] {
+    for arguments in ["--loss slpo-exact --alpha 0.7", "--loss dpo --beta 0", "--loss slpo --alpha 0.5"] {
         failure(&slpo(&format!("verify {{file}} {arguments}"), &paths), 2);
     }
 }

@@ -4,6 +4,7 @@
 
 mod config_file;
 mod evaluation;
+mod explain;
 mod loss;
 mod one_line;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod values;
 mod verify;
 
 pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
+pub use explain::Explain;
 pub use loss::LossSettings;
 pub use training::{Align, Demo, FineTuning, Sft, Train};
 pub use verify::Verify;
@@ -96,6 +98,8 @@ pub enum Command {
     Verify(Verify),
     /// Recompute the claims of the SLPO paper, with a verdict on each
     Audit(Audit),
+    /// Explain an op or a loss: formula, derivation, worked example, gradient by every method, graph
+    Explain(Explain),
 }
 
 impl Command {

@@ -6,6 +6,7 @@ mod common;
 mod convert;
 mod demo;
 mod eval;
+mod explain;
 mod generate;
 mod gradcheck;
 mod load;
@@ -38,6 +39,7 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
         Command::Gradcheck(arguments) => gradcheck::run(arguments, shared),
         Command::Verify(arguments) => verify::run(arguments, shared),
         Command::Audit(arguments) => audit::run(arguments, shared),
+        Command::Explain(arguments) => explain::run(arguments, shared),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::{Number, Output};
 use dump::Dump;
 use losses::LossError;
-use losses::verify::{GradientCheck, LossCheck, Problem, Report, verify};
+use losses::verify::{GradientCheck, LossCheck, Problem, Report, SumCheck, check_sums, verify};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -15,6 +15,7 @@ use std::io::{self, Write};
 struct Verified<'a> {
     loss: Option<LossLine>,
     gradients: Vec<GradientLine<'a>>,
+    log_probs: Vec<GradientLine<'a>>,
     explanation: Option<&'a str>,
     passed: bool,
 }
@@ -66,10 +67,19 @@ impl<'a> GradientLine<'a> {
 fn place(flat: usize, problem: &Problem) -> Vec<usize> {
     match problem {
         Problem::Pairs(_) => vec![flat],
-        Problem::Tokens(tokens) => {
-            let [_, length, vocabulary] = tokens.shape;
+        Problem::Tokens(_) | Problem::Exact(_) => {
+            let (length, vocabulary) = (shape(problem)[1], shape(problem)[2]);
             vec![flat / vocabulary / length, flat / vocabulary % length, flat % vocabulary]
         }
+    }
+}
+
+/// The shape of what the gradients are of.
+fn shape(problem: &Problem) -> Vec<usize> {
+    match problem {
+        Problem::Pairs(pairs) => vec![pairs.policy_chosen.len()],
+        Problem::Tokens(tokens) => tokens.shape.to_vec(),
+        Problem::Exact(exact) => exact.shape.to_vec(),
     }
 }
 
@@ -84,22 +94,28 @@ pub fn run(arguments: &Verify, shared: &Shared) -> Result<(), Failure> {
     let mut dump = Dump::open(&arguments.file)?;
     let problem = dump.problem(loss, hyper)?;
     let results = dump.results(&problem)?;
+    let log_probs = dump.log_probs(&problem)?;
     let report = verify(&problem, &results, dump.precision()).map_err(refused)?;
+    let sums = log_probs.iter().map(|(sums, tokens)| check_sums(sums, tokens, dump.precision()));
+    let sums = sums.collect::<Result<Vec<SumCheck>, LossError>>().map_err(refused)?;
+    let passed = report.passed && sums.iter().all(|sum| sum.check.passed);
+    let explanation = sums.iter().find_map(|sum| sum.explanation.clone()).or_else(|| report.explanation.clone());
     let verified = Verified {
         loss: report.loss.map(LossLine::from),
         gradients: report.gradients.iter().map(|check| GradientLine::new(check, &problem)).collect(),
-        explanation: report.explanation.as_deref(),
-        passed: report.passed,
+        log_probs: sums.iter().map(|sum| GradientLine::new(&sum.check, &problem)).collect(),
+        explanation: explanation.as_deref(),
+        passed,
     };
-    Output::new(shared.json).result(&verified, |to| table(to, &report, &problem))?;
-    if report.passed {
+    Output::new(shared.json).result(&verified, |to| table(to, &report, &sums, &problem))?;
+    if passed {
         return Ok(());
     }
-    let why = report.explanation.as_ref().map_or("no known mistake explains it".to_owned(), |words| format!("probably {words}"));
+    let why = explanation.as_ref().map_or("no known mistake explains it".to_owned(), |words| format!("probably {words}"));
     Err(Failure::Failed(format!("{}: this is not {loss}: {why}", arguments.file.display())))
 }
 
-fn table(to: &mut dyn Write, report: &Report, problem: &Problem) -> io::Result<()> {
+fn table(to: &mut dyn Write, report: &Report, sums: &[SumCheck], problem: &Problem) -> io::Result<()> {
     writeln!(to, "{:<36} {:>16} {:>16} {:>10} {:>10}", "", "theirs", "ours", "differs", "allowed")?;
     let word = |passed| if passed { "ok" } else { "WRONG" };
     if let Some(x) = &report.loss {
@@ -114,7 +130,7 @@ fn table(to: &mut dyn Write, report: &Report, problem: &Problem) -> io::Result<(
             word(x.passed)
         )?;
     }
-    for x in &report.gradients {
+    for x in sums.iter().map(|sum| &sum.check).chain(&report.gradients) {
         let name = format!("{}{:?}", x.name, place(x.worst_index, problem));
         let differs = (x.theirs - x.ours).abs();
         writeln!(to, "{name:<36} {:>16.9e} {:>16.9e} {differs:>10.2e} {:>10.2e}  {}", x.theirs, x.ours, x.tolerance, word(x.passed))?;

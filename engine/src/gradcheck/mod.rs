@@ -114,6 +114,7 @@ mod twin;
 
 pub use finite_difference::{Estimate, ridders};
 pub use report::{Check, Comparison, Report, Worst};
+pub(crate) use sample::Worlds;
 pub use sample::{Draw, Entry, Function, Input, Sample};
 
 use problem::Problem;

@@ -6,6 +6,8 @@
 //!
 //! Query head h uses key head ⌊h·H_kv/H⌋; the cotangents of a shared key head add up. Query i of a segment with q queries and k keys stands
 //! at position i + k − q and sees the keys up to that position, or with a window w the last w of those.
+#![doc = include_str!("../explain/text/attention.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 use crate::backend::{Add, Mul, Sub};

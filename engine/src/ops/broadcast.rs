@@ -2,6 +2,8 @@
 //!
 //! forward  y = x repeated
 //! vjp      x̄ = Σ ȳ over the repeated axes
+#![doc = include_str!("../explain/text/broadcast.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  y = f(x), recording nothing inside
 //! vjp      f is run again on the same values, and the walk continues through that recording
+#![doc = include_str!("../explain/text/checkpoint.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 use crate::tape::{Keep, Node, walk, with_recording};

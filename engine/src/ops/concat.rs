@@ -2,6 +2,8 @@
 //!
 //! forward  y = [x₁, x₂, …] along the axis
 //! vjp      x̄ᵢ = the part of ȳ that xᵢ became
+#![doc = include_str!("../explain/text/concat.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  y\[n\] = −l[n, target n], l = z − logsumexp z, the log-softmax
 //! vjp      z̄[n, v] = ȳ\[n\]·(e^{l[n, v]} − [v = target n])      (saves l)
+#![doc = include_str!("../explain/text/cross_entropy.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 use crate::backend::{Mul, Sub};

@@ -2,6 +2,8 @@
 //!
 //! forward  y = x
 //! vjp      none: y is a constant
+#![doc = include_str!("../explain/text/detach.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

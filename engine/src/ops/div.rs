@@ -3,6 +3,8 @@
 //! forward  y = a/b
 //! vjp      ā = ȳ/b, b̄ = −y·ȳ/b           (saves b and y)
 //! Where an operand was broadcast, its cotangent is summed over the repeated axes.
+#![doc = include_str!("../explain/text/div.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 use crate::backend;

@@ -2,6 +2,8 @@
 //!
 //! forward  y = x∘m, m = 1/(1 − p) with probability 1 − p, else 0, drawn from a counter-based stream
 //! vjp      x̄ = ȳ∘m                                 (saves m)
+#![doc = include_str!("../explain/text/dropout.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 use crate::backend::Mul;

@@ -2,6 +2,8 @@
 //!
 //! forward  y[n, :] = table[id n, :]
 //! vjp      table̅[v, :] = Σ over n with id n = v of ȳ[n, :]
+#![doc = include_str!("../explain/text/embedding.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  y = e^x
 //! vjp      x̄ = y·ȳ                      (saves y)
+#![doc = include_str!("../explain/text/exp.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

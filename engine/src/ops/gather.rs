@@ -2,6 +2,8 @@
 //!
 //! forward  y[r, j] = x[r, index[r, j]]
 //! vjp      x̄[r, i] = Σ over j with index[r, j] = i of ȳ[r, j]
+#![doc = include_str!("../explain/text/gather.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

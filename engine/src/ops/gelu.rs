@@ -6,6 +6,8 @@
 //!          x̄ = (σ(2u) + 2x·σ(2u)·σ(−2u)·u′)·ȳ, u′ = √(2/π)·(1 + 0.134145·x²)
 //!
 //! The second forms keep their relative accuracy for negative x, where 1 + erf and 1 + tanh cancel.
+#![doc = include_str!("../explain/text/gelu.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};

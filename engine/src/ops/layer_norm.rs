@@ -2,6 +2,8 @@
 //!
 //! forward  y = (x − μ)·s, μ = mean x, s = 1/√(mean (x − μ)² + ε); then y∘gain + bias
 //! vjp      x̄ = s·(ȳ − mean ȳ − y·mean(ȳ∘y))            (saves y and s)
+#![doc = include_str!("../explain/text/layer_norm.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

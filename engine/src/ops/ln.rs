@@ -2,6 +2,8 @@
 //!
 //! forward  y = ln x
 //! vjp      x̄ = ȳ/x                      (saves x)
+#![doc = include_str!("../explain/text/ln.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

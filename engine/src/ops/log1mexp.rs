@@ -2,6 +2,8 @@
 //!
 //! forward  y = ln(1 − e^x), x ≤ 0: ln(−expm1 x) above −ln 2, ln1p(−e^x) below (Mächler 2012, eq. 7)
 //! vjp      x̄ = ȳ·e^x/(e^x − 1)           (saves x); nothing here overflows, nor do its own derivatives
+#![doc = include_str!("../explain/text/log1mexp.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  y = ln σ(x) = min(x, 0) − ln(1 + e^{−|x|})
 //! vjp      x̄ = σ(−x)·ȳ                  (saves x)
+#![doc = include_str!("../explain/text/log_sigmoid.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

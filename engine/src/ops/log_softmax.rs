@@ -2,6 +2,8 @@
 //!
 //! forward  yᵢ = xᵢ − m − ln Σⱼ e^{xⱼ − m}, m = max x
 //! vjp      x̄ᵢ = ȳᵢ − e^{yᵢ}·Σⱼ ȳⱼ           (saves y, not x)
+#![doc = include_str!("../explain/text/log_softmax.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

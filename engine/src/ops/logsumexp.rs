@@ -4,6 +4,8 @@
 //! vjp      x̄ⱼ = e^{xⱼ − y}·ȳ, 0 where masked         (saves x and y)
 //!
 //! A row with nothing left gives −∞ and passes no cotangent on.
+#![doc = include_str!("../explain/text/logsumexp.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 use crate::backend::{Add, Mul, Sub};

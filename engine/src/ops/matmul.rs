@@ -2,6 +2,8 @@
 //!
 //! forward  Y = A·B
 //! vjp      Ā = Ȳ·Bᵀ, B̄ = Aᵀ·Ȳ                       (saves A and B), summed over the axes a side was repeated along
+#![doc = include_str!("../explain/text/matmul.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

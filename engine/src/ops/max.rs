@@ -5,6 +5,8 @@
 //!
 //! Where several elements tie the function has a kink; the subgradient taken shares ȳ equally among them, which does not depend on
 //! their order.
+#![doc = include_str!("../explain/text/max.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 use crate::backend::{Div, Equal, Mul};

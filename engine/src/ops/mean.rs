@@ -2,6 +2,8 @@
 //!
 //! forward  y = Σ x/n along an axis of extent n, which is dropped
 //! vjp      x̄ = ȳ/n repeated along the axis
+#![doc = include_str!("../explain/text/mean.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

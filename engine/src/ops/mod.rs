@@ -11,6 +11,16 @@ macro_rules! ops {
         pub fn registry() -> Vec<crate::gradcheck::Entry> {
             vec![$(crate::gradcheck::Entry::new(stringify!($name), $name::sample)),*]
         }
+
+        /// Every op explained, in the order of the registry.
+        pub fn explanations() -> Vec<crate::explain::Explanation> {
+            vec![$(crate::explain::Explanation::new(
+                stringify!($name),
+                include_str!(concat!(stringify!($name), ".rs")),
+                include_str!(concat!("../explain/text/", stringify!($name), ".md")),
+                crate::explain::examples::$name,
+            )),*]
+        }
     };
 }
 

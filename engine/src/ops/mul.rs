@@ -3,6 +3,8 @@
 //! forward  y = a·b
 //! vjp      ā = b·ȳ, b̄ = a·ȳ              (saves a and b)
 //! Where an operand was broadcast, its cotangent is summed over the repeated axes.
+#![doc = include_str!("../explain/text/mul.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 use crate::backend;

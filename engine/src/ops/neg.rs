@@ -2,6 +2,8 @@
 //!
 //! forward  y = −x
 //! vjp      x̄ = −ȳ
+#![doc = include_str!("../explain/text/neg.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  axis i of y is axis p(i) of x
 //! vjp      x̄ = ȳ permuted by p⁻¹
+#![doc = include_str!("../explain/text/permute.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  y = x^p
 //! vjp      x̄ = p·x^{p−1}·ȳ              (saves x)
+#![doc = include_str!("../explain/text/powf.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

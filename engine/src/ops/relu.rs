@@ -2,6 +2,8 @@
 //!
 //! forward  y = max(x, 0)
 //! vjp      x̄ = ȳ where x > 0, else 0     (saves x); at x = 0 the subgradient 0 is taken
+#![doc = include_str!("../explain/text/relu.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  y = x with another shape
 //! vjp      x̄ = ȳ with the shape of x
+#![doc = include_str!("../explain/text/reshape.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

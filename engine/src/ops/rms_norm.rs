@@ -2,6 +2,8 @@
 //!
 //! forward  y = x·s, s = 1/√(mean x² + ε); then y∘gain
 //! vjp      x̄ = s·(ȳ − y·mean(ȳ∘y))                      (saves y and s)
+#![doc = include_str!("../explain/text/rms_norm.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

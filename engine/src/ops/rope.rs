@@ -5,6 +5,8 @@
 //!
 //! Which features pair up: neighbours (2i, 2i + 1), as in the paper and Meta's checkpoints, or halves (i, i + R/2), as in Hugging Face's.
 //! Features past the first R of a head are left as they are.
+#![doc = include_str!("../explain/text/rope.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 use crate::backend::{Add, Mul, Sub};

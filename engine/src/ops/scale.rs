@@ -2,6 +2,8 @@
 //!
 //! forward  y = c·x
 //! vjp      x̄ = c·ȳ
+#![doc = include_str!("../explain/text/scale.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  y[r, i] = Σ over j with index[r, j] = i of x[r, j]
 //! vjp      x̄[r, j] = ȳ[r, index[r, j]]
+#![doc = include_str!("../explain/text/scatter_add.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  y[v, :] = Σ over n with id n = v of x[n, :]
 //! vjp      x̄[n, :] = ȳ[id n, :]
+#![doc = include_str!("../explain/text/scatter_add_rows.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  y = σ(x) = 1/(1 + e^{−x}), formed from e^{−|x|}
 //! vjp      x̄ = y·(1 − y)·ȳ              (saves y)
+#![doc = include_str!("../explain/text/sigmoid.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  y = x·σ(x)
 //! vjp      x̄ = σ(x)·(1 + x·(1 − σ(x)))·ȳ   (saves x)
+#![doc = include_str!("../explain/text/silu.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

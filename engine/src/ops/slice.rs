@@ -2,6 +2,8 @@
 //!
 //! forward  y = x[.., start..end, ..]
 //! vjp      x̄ = ȳ between zeros
+#![doc = include_str!("../explain/text/slice.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  yᵢ = e^{xᵢ − m}/Σⱼ e^{xⱼ − m}, m = max x
 //! vjp      x̄ᵢ = yᵢ(ȳᵢ − Σⱼ ȳⱼyⱼ)            (saves y, not x)
+#![doc = include_str!("../explain/text/softmax.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

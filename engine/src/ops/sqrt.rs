@@ -2,6 +2,8 @@
 //!
 //! forward  y = √x
 //! vjp      x̄ = ȳ/(2y)                   (saves y)
+#![doc = include_str!("../explain/text/sqrt.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  y = Σ x along an axis, which is dropped
 //! vjp      x̄ = ȳ repeated along the axis
+#![doc = include_str!("../explain/text/sum.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

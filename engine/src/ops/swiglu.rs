@@ -2,6 +2,8 @@
 //!
 //! forward  y = silu(g)∘u
 //! vjp      ḡ = silu′(g)∘u∘ȳ, ū = silu(g)∘ȳ          (saves g and u)
+#![doc = include_str!("../explain/text/swiglu.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -2,6 +2,8 @@
 //!
 //! forward  y = tanh x
 //! vjp      x̄ = (1 − y²)·ȳ               (saves y)
+#![doc = include_str!("../explain/text/tanh.md")]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
 

@@ -4,14 +4,18 @@
 //! once more under each known mistake; the first mistake under which everything agrees is the explanation.
 
 mod evaluation;
+mod exact;
 mod pair_mistakes;
 mod pairs;
 mod precision;
+mod sums;
 mod token_mistakes;
 mod tokens;
 
+pub use exact::ExactProblem;
 pub use pairs::PairProblem;
 pub use precision::Precision;
+pub use sums::{SumCheck, TokenLogProbs, check_sums};
 pub use tokens::TokenProblem;
 
 use crate::error::LossError;
@@ -24,6 +28,8 @@ pub enum Problem {
     Pairs(PairProblem),
     /// One of the token forms.
     Tokens(TokenProblem),
+    /// Towards the exact target.
+    Exact(ExactProblem),
 }
 
 impl Problem {
@@ -31,7 +37,7 @@ impl Problem {
     pub fn gradient_names(&self) -> &'static [&'static str] {
         match self {
             Self::Pairs(_) => &["grad_policy_chosen_logps", "grad_policy_rejected_logps"],
-            Self::Tokens(_) => &["grad_logits"],
+            Self::Tokens(_) | Self::Exact(_) => &["grad_logits"],
         }
     }
 
@@ -39,6 +45,7 @@ impl Problem {
         match self {
             Self::Pairs(pairs) => pairs.evaluate(precision),
             Self::Tokens(tokens) => tokens.evaluate(precision),
+            Self::Exact(exact) => exact.evaluate(precision),
         }
     }
 
@@ -46,6 +53,7 @@ impl Problem {
         match self {
             Self::Pairs(pairs) => pair_mistakes::all(pairs, precision),
             Self::Tokens(tokens) => token_mistakes::all(tokens, precision),
+            Self::Exact(exact) => exact::mistakes(exact, precision),
         }
     }
 }
@@ -118,7 +126,7 @@ pub struct Report {
 ///
 /// # Errors
 /// If an input is of the wrong shape, out of range or not finite, a result is not finite or of the wrong length, a hyper-parameter is out
-/// of its range, or the loss is `slpo-exact`, which is no function of what a dump holds.
+/// of its range, or the completions of a pair do not part.
 pub fn verify(problem: &Problem, results: &Results, precision: Precision) -> Result<Report, LossError> {
     let right = problem.right(precision)?;
     check_results(problem, results, &right)?;

@@ -1,6 +1,6 @@
 //! The file of a loss' inputs and results that another program wrote.
 
-use losses::verify::{PairProblem, Precision, Problem, Results, TokenProblem};
+use losses::verify::{ExactProblem, PairProblem, Precision, Problem, Results, TokenLogProbs, TokenProblem};
 use losses::{Hyperparameters, Loss};
 use model::safetensors_file::{RawTensor, read_raw};
 use model::{Error, Result};
@@ -34,7 +34,11 @@ impl Dump {
     /// # Errors
     /// [`Error::BadFile`] for a tensor that is missing or of the wrong shape or type.
     pub fn problem(&mut self, loss: Loss, hyper: Hyperparameters) -> Result<Problem> {
-        if loss.is_pairwise() { self.pairs(loss, hyper).map(Problem::Pairs) } else { self.tokens(loss).map(Problem::Tokens) }
+        match loss {
+            Loss::SlpoExact => self.exact(hyper).map(Problem::Exact),
+            _ if loss.is_pairwise() => self.pairs(loss, hyper).map(Problem::Pairs),
+            _ => self.tokens(loss).map(Problem::Tokens),
+        }
     }
 
     /// The loss and the gradients, as far as they are there.
@@ -42,10 +46,7 @@ impl Dump {
     /// # Errors
     /// As [`Dump::problem`]; also where there is neither.
     pub fn results(&mut self, problem: &Problem) -> Result<Results> {
-        let shape = match problem {
-            Problem::Pairs(pairs) => vec![pairs.policy_chosen.len()],
-            Problem::Tokens(tokens) => tokens.shape.to_vec(),
-        };
+        let shape = super::shape(problem);
         let names = problem.gradient_names();
         let loss = self.optional("loss", |dump| dump.loss())?;
         let gradients = names.iter().map(|name| self.optional(name, |dump| dump.floats(name, Some(&shape)))).collect::<Result<Vec<_>>>()?;
@@ -53,6 +54,65 @@ impl Dump {
             return Err(self.bad(format!("nothing to check: there is no `loss` and no `{}`; {}", names.join("`, `"), self.found())));
         }
         Ok(Results { loss, gradients })
+    }
+
+    /// The sums of the pairwise losses that token log-probabilities with a mask were given for, with those.
+    ///
+    /// # Errors
+    /// As [`Dump::problem`].
+    pub fn log_probs(&mut self, problem: &Problem) -> Result<Vec<(Vec<f64>, TokenLogProbs)>> {
+        let Problem::Pairs(pairs) = problem else { return Ok(Vec::new()) };
+        let named = [
+            ("policy_chosen_logps", &pairs.policy_chosen, "chosen_mask"),
+            ("policy_rejected_logps", &pairs.policy_rejected, "rejected_mask"),
+            ("reference_chosen_logps", &pairs.reference_chosen, "chosen_mask"),
+            ("reference_rejected_logps", &pairs.reference_rejected, "rejected_mask"),
+        ];
+        let mut found = Vec::new();
+        for (name, sums, mask) in named {
+            let tokens = name.replace("_logps", "_token_logps");
+            if let Some(tokens) = self.optional(&tokens, |dump| dump.token_log_probs(name, &tokens, mask, sums.len()))? {
+                found.push((sums.clone(), tokens));
+            }
+        }
+        Ok(found)
+    }
+
+    fn token_log_probs(&mut self, name: &'static str, tensor: &str, mask: &str, sequences: usize) -> Result<TokenLogProbs> {
+        let shape = self.get(tensor)?.shape.clone();
+        let [batch, length] = shape[..] else {
+            return Err(self.bad(format!("`{tensor}` has shape {shape:?}, but two axes [B, T] are needed")));
+        };
+        if batch != sequences || length == 0 {
+            return Err(self.bad(format!("`{tensor}` has shape {shape:?}, but {:?} is needed", [sequences, length.max(1)])));
+        }
+        Ok(TokenLogProbs { name, values: self.floats(tensor, None)?, keep: self.mask(mask, &shape)?, length })
+    }
+
+    fn exact(&mut self, hyper: Hyperparameters) -> Result<ExactProblem> {
+        let logits = self.floats("logits", None)?;
+        let found = self.get("logits")?.shape.clone();
+        let [sequences, length, vocabulary] = found[..] else {
+            return Err(self.bad(format!("`logits` has shape {found:?}, but three axes [2B, T, V] are needed")));
+        };
+        if !sequences.is_multiple_of(2) || sequences * length * vocabulary == 0 {
+            return Err(self.bad(format!("`logits` has shape {found:?}, but chosen and rejected completions [2B, T, V] are needed")));
+        }
+        let reference = self.floats("reference_logits", Some(&found))?;
+        let tokens = [sequences / 2, length];
+        let (chosen, rejected) = (self.completions("y_w", &tokens)?, self.completions("y_l", &tokens)?);
+        Ok(ExactProblem { hyper, logits, reference, shape: [sequences, length, vocabulary], chosen, rejected })
+    }
+
+    /// The tokens of each row up to the first negative number.
+    fn completions(&self, name: &str, shape: &[usize; 2]) -> Result<Vec<Vec<u32>>> {
+        self.check_shape(name, shape)?;
+        let tensor = self.get(name)?;
+        let Some(values) = tensor.to_i64() else {
+            return Err(self.bad(format!("`{name}` is {:?}, but I64 (or another integer) is needed", tensor.dtype)));
+        };
+        let token = |&value: &i64| u32::try_from(value).map_err(|_| self.bad(format!("`{name}` holds {value}, which is no token")));
+        values.chunks(shape[1]).map(|row| row.iter().take_while(|&&value| value >= 0).map(token).collect()).collect()
     }
 
     fn loss(&mut self) -> Result<f64> {
@@ -94,7 +154,7 @@ impl Dump {
         let rejected = self.indices("y_l", positions)?;
         let w_w = self.floats("w_w", Some(positions))?;
         let w_l = self.optional("w_l", |dump| dump.floats("w_l", Some(positions)))?;
-        let keep = self.optional("mask", |dump| dump.mask(positions))?;
+        let keep = self.optional("mask", |dump| dump.mask("mask", positions))?;
         Ok(TokenProblem { loss, logits, shape, chosen, rejected, w_w, w_l, keep })
     }
 
@@ -137,14 +197,14 @@ impl Dump {
     }
 
     /// Which positions count: those whose number is not 0, of any type.
-    fn mask(&self, shape: &[usize]) -> Result<Vec<bool>> {
-        self.check_shape("mask", shape)?;
-        let tensor = self.get("mask")?;
+    fn mask(&self, name: &str, shape: &[usize]) -> Result<Vec<bool>> {
+        self.check_shape(name, shape)?;
+        let tensor = self.get(name)?;
         let kept = match (tensor.to_f64(), tensor.to_i64()) {
             (Some(values), _) => values.iter().map(|&x| x != 0.0).collect(),
             (_, Some(values)) => values.iter().map(|&x| x != 0).collect(),
             _ if tensor.bytes.len() == shape.iter().product::<usize>() => tensor.bytes.iter().map(|&x| x != 0).collect(),
-            _ => return Err(self.bad(format!("`mask` is {:?}, but BOOL, a number or I64 is needed", tensor.dtype))),
+            _ => return Err(self.bad(format!("`{name}` is {:?}, but BOOL, a number or I64 is needed", tensor.dtype))),
         };
         Ok(kept)
     }

@@ -1,0 +1,21 @@
+//! Explanations for a person: as text, as a page, as JSON.
+
+mod drawing;
+mod json;
+mod mathml;
+mod numbers;
+mod page;
+mod text;
+mod tree;
+mod unicode;
+
+pub use json::Explained;
+pub use page::page;
+pub use text::text;
+
+use engine::explain::Explanation;
+
+/// Every op and loss that is explained, the ops first.
+pub fn all() -> Vec<Explanation> {
+    engine::ops::explanations().into_iter().chain(losses::explain::explanations()).collect()
+}
