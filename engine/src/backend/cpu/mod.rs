@@ -4,8 +4,11 @@ pub mod array;
 mod attention;
 mod elementwise;
 mod indexing;
-mod matmul;
+pub(crate) mod matmul;
 mod optimizer;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod packed_gemm;
+pub mod peak;
 pub mod pool;
 mod reduce;
 mod rope;
