@@ -25,6 +25,7 @@ pub mod dual;
 pub mod gradcheck;
 pub mod graph;
 pub mod ops;
+pub mod profile;
 pub mod random;
 pub mod scalar;
 pub mod shape;

@@ -125,6 +125,11 @@ pub trait Scalar:
     fn is_nan(self) -> bool {
         self != self
     }
+    /// Does multiplying by it change nothing, for sure? For a type with tangents: no.
+    #[inline(always)]
+    fn is_exactly_one(self) -> bool {
+        false
+    }
     /// Is the real part neither infinite nor NaN?
     #[inline(always)]
     fn is_finite(self) -> bool {
@@ -175,6 +180,10 @@ macro_rules! float_methods {
         #[inline(always)]
         fn sqrt(self) -> Self {
             <$float>::sqrt(self)
+        }
+        #[inline(always)]
+        fn is_exactly_one(self) -> bool {
+            self == 1.0
         }
         #[inline(always)]
         fn powf(self, p: f64) -> Self {

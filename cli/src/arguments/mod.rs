@@ -2,6 +2,7 @@
 //!
 //! Settings of the training commands may also come from a TOML file: a flag wins over the file, the file over the default.
 
+mod bench;
 mod config_file;
 mod evaluation;
 mod loss;
@@ -12,6 +13,7 @@ mod training;
 mod values;
 mod verify;
 
+pub use bench::{Bench, BenchPeak, BenchStep, Measurement, Task};
 pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
 pub use loss::LossSettings;
 pub use training::{Align, Demo, FineTuning, Sft, Train};
@@ -96,6 +98,8 @@ pub enum Command {
     Verify(Verify),
     /// Recompute the claims of the SLPO paper, with a verdict on each
     Audit(Audit),
+    /// Measure a training step, or what the processor can do
+    Bench(Bench),
 }
 
 impl Command {

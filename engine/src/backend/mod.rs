@@ -172,6 +172,11 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         self.zip(Add, &x, y)
     }
 
+    /// x times the one element of c.
+    fn scale_by(&self, x: &Self::Array, c: &Self::Array) -> Self::Array {
+        self.zip(Mul, x, c)
+    }
+
     /// c·x.
     fn scale(&self, x: &Self::Array, c: f64) -> Self::Array {
         self.map(crate::ops::scale::Scale(c), x)
@@ -312,6 +317,16 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         let chosen = self.scatter_add_last(&column(cotangent), targets, vocabulary);
         let z_cotangent = self.zip(Sub, &chosen, &self.zip(Mul, &p, &column(cotangent)));
         (self.matmul(&z_cotangent, weight), self.matmul(&self.permute(&z_cotangent, &[1, 0]), hidden))
+    }
+
+    /// The sum of −ln softmax(hidden·weightᵀ)[n, target n] over n, [], with its gradients hidden̄ [N, D] and weight̄ [V, D].
+    fn linear_cross_entropy(&self, hidden: &Self::Array, weight: &Self::Array, targets: &Indices) -> (Self::Array, [Self::Array; 2]) {
+        let n = self.shape(hidden)[0];
+        let (log_prob, logsumexp) = self.linear_log_prob(hidden, weight, targets);
+        let loss = self.reshape(&self.scale(&self.sum(&log_prob, 0), -1.0), &[]);
+        let cotangent = self.full(-1.0, &[n]);
+        let (hidden_bar, weight_bar) = self.linear_log_prob_vjp(hidden, weight, targets, &logsumexp, &cotangent);
+        (loss, [hidden_bar, weight_bar])
     }
 
     /// Σ x², as a host number in f64 arithmetic: for gradient norms.

@@ -142,6 +142,9 @@ impl<T: Scalar> Backend for Cpu<T> {
     fn accumulate(&self, x: CpuArray<T>, y: &CpuArray<T>) -> CpuArray<T> {
         elementwise::accumulate(x, y)
     }
+    fn scale_by(&self, x: &CpuArray<T>, c: &CpuArray<T>) -> CpuArray<T> {
+        if c.elements()[0].is_exactly_one() { x.clone() } else { self.zip(super::Mul, x, c) }
+    }
     fn softmax(&self, x: &CpuArray<T>) -> CpuArray<T> {
         rows::softmax(x)
     }
@@ -208,6 +211,9 @@ impl<T: Scalar> Backend for Cpu<T> {
         cotangent: &CpuArray<T>,
     ) -> (CpuArray<T>, CpuArray<T>) {
         vocabulary::vjp(hidden, weight, targets, logsumexp, cotangent)
+    }
+    fn linear_cross_entropy(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices) -> (CpuArray<T>, [CpuArray<T>; 2]) {
+        vocabulary::cross_entropy(hidden, weight, targets)
     }
     fn sum_of_squares(&self, x: &CpuArray<T>) -> f64 {
         optimizer::sum_of_squares(x)

@@ -176,15 +176,7 @@ unsafe fn pack_b(b: Matrix<f32>, part: Range<usize>, columns: Range<usize>, pack
 ///
 /// # Safety
 /// As [`serial`]; `packed` holds the panels of these columns.
-unsafe fn block(
-    a: Matrix<f32>,
-    rows: Range<usize>,
-    part: Range<usize>,
-    packed: &[f32],
-    columns: Range<usize>,
-    beta: f32,
-    output: Output,
-) {
+unsafe fn block(a: Matrix<f32>, rows: Range<usize>, part: Range<usize>, packed: &[f32], columns: Range<usize>, beta: f32, output: Output) {
     let depth = part.len();
     let in_place = a.strides.1 == 1 && a.strides.0 % 1024 != 0;
     let len = if in_place { 0 } else { rows.len() * depth };
@@ -321,7 +313,8 @@ mod tests {
             return println!("skipped: no AVX-512");
         }
         let mut generator = Generator::new(7);
-        for (m, k, n) in [(1, 1, 1), (12, 5, 32), (13, 400, 33), (64, 64, 64), (97, 800, 95), (200, 3, 17), (5, 1030, 300), (96, 1024, 48)] {
+        for (m, k, n) in [(1, 1, 1), (12, 5, 32), (13, 400, 33), (64, 64, 64), (97, 800, 95), (200, 3, 17), (5, 1030, 300), (96, 1024, 48)]
+        {
             for (a_transposed, b_transposed, beta) in [(false, false, 0.0), (false, true, 1.0), (true, false, 1.0), (true, true, 0.0)] {
                 let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
                 let (a, b, c) = (draw(m * k), draw(k * n), draw(m * n));
