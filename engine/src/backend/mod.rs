@@ -258,6 +258,24 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         self.zip(Mul, &self.zip(Sub, cotangent, &self.zip(Mul, y, &projection)), s)
     }
 
+    /// Root-mean-square normalisation with its gain [D]: (x·s∘gain, s), with s [.., 1] as in [`Backend::rms_norm`].
+    fn scaled_rms_norm(&self, x: &Self::Array, gain: &Self::Array, epsilon: f64) -> (Self::Array, Self::Array) {
+        let (y, s) = self.rms_norm(x, epsilon);
+        (self.zip(Mul, &y, gain), s)
+    }
+    /// (x̄, gain̄) = (s·(ȳ∘gain − x̂·mean(ȳ∘gain∘x̂)), Σ ȳ∘x̂ over the rows), with x̂ = x·s.
+    fn scaled_rms_norm_vjp(
+        &self,
+        x: &Self::Array,
+        gain: &Self::Array,
+        s: &Self::Array,
+        cotangent: &Self::Array,
+    ) -> (Self::Array, Self::Array) {
+        let y = self.zip(Mul, x, s);
+        let gain_bar = self.sum_to(&self.zip(Mul, cotangent, &y), self.shape(gain));
+        (self.rms_norm_vjp(&y, s, &self.zip(Mul, cotangent, gain)), gain_bar)
+    }
+
     /// Rotates pairs of the last axis of x [N, H, D] by angles given as cos and sin [N, R/2]; entries past R stay.
     fn rope(&self, x: &Self::Array, cos: &Self::Array, sin: &Self::Array, pairing: Pairing) -> Self::Array {
         crate::ops::rope::reference(self, x, cos, sin, pairing)

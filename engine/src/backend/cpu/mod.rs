@@ -172,6 +172,18 @@ impl<T: Scalar> Backend for Cpu<T> {
     fn rms_norm_vjp(&self, y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
         rows::rms_norm_vjp(y, s, cotangent)
     }
+    fn scaled_rms_norm(&self, x: &CpuArray<T>, gain: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+        rows::scaled_rms_norm(x, gain, epsilon)
+    }
+    fn scaled_rms_norm_vjp(
+        &self,
+        x: &CpuArray<T>,
+        gain: &CpuArray<T>,
+        s: &CpuArray<T>,
+        cotangent: &CpuArray<T>,
+    ) -> (CpuArray<T>, CpuArray<T>) {
+        rows::scaled_rms_norm_vjp(x, gain, s, cotangent)
+    }
     fn rope(&self, x: &CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
         rope::rope(x, cos, sin, pairing)
     }
@@ -197,6 +209,17 @@ impl<T: Scalar> Backend for Cpu<T> {
             gate.shape(),
             #[inline(always)]
             |[gate, up]| gate * gate.sigmoid() * up,
+        )
+    }
+    fn swiglu_vjp(&self, gate: &CpuArray<T>, up: &CpuArray<T>, cotangent: &CpuArray<T>) -> (CpuArray<T>, CpuArray<T>) {
+        elementwise::combine_two(
+            [gate, up, cotangent],
+            #[inline(always)]
+            |[gate, up, g]| {
+                let sigmoid = gate.sigmoid();
+                let silu = gate * sigmoid;
+                ((sigmoid + silu * (T::one() - sigmoid)) * up * g, silu * g)
+            },
         )
     }
     fn linear_log_prob(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices) -> (CpuArray<T>, CpuArray<T>) {
