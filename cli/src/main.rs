@@ -9,6 +9,7 @@ mod interrupt;
 mod objective;
 mod output;
 mod panic_message;
+mod profile_table;
 mod progress;
 mod report;
 mod run_folder;

@@ -26,6 +26,7 @@ pub mod explain;
 pub mod gradcheck;
 pub mod graph;
 pub mod ops;
+pub mod profile;
 pub mod random;
 pub mod rewrite;
 pub mod scalar;

@@ -3,6 +3,9 @@
 //! Everything an op computes on one element is written against [`Scalar`], so the same formula serves training, the f64 reference
 //! and exact forward mode. The stable forms (sigmoid, softplus, log1mexp …) live here once, for every type.
 
+use crate::backend::cpu::matmul::Matrix;
+#[cfg(target_arch = "x86_64")]
+use crate::backend::cpu::packed_gemm;
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
@@ -75,6 +78,15 @@ pub trait Scalar:
         c_strides: Strides,
     );
 
+    /// out ← A·B + β·out in parallel, with A (m × k) and B (k × n) given by their strides and `out` in row-major order.
+    ///
+    /// # Safety
+    /// Every element reached through the strides must be valid for reading.
+    unsafe fn parallel_gemm(extents: (usize, usize, usize), a: Matrix<Self>, b: Matrix<Self>, beta: Self, out: &mut [Self]) {
+        // SAFETY: the caller's promise.
+        unsafe { crate::backend::cpu::matmul::tiled(extents, a, b, beta, out) }
+    }
+
     /// A buffer of `len` elements with unspecified contents, recycled where the type keeps a pool.
     fn allocate(len: usize) -> Vec<Self> {
         vec![Self::default(); len]
@@ -112,6 +124,11 @@ pub trait Scalar:
     #[allow(clippy::eq_op)]
     fn is_nan(self) -> bool {
         self != self
+    }
+    /// Does multiplying by it change nothing, for sure? For a type with tangents: no.
+    #[inline(always)]
+    fn is_exactly_one(self) -> bool {
+        false
     }
     /// Is the real part neither infinite nor NaN?
     #[inline(always)]
@@ -165,6 +182,10 @@ macro_rules! float_methods {
             <$float>::sqrt(self)
         }
         #[inline(always)]
+        fn is_exactly_one(self) -> bool {
+            self == 1.0
+        }
+        #[inline(always)]
         fn powf(self, p: f64) -> Self {
             <$float>::powf(self, p as $float)
         }
@@ -205,8 +226,23 @@ impl Scalar for f32 {
         c: *mut Self,
         (rsc, csc): Strides,
     ) {
+        #[cfg(target_arch = "x86_64")]
+        if csc == 1 && packed_gemm::available() {
+            let (a, b) = (Matrix { start: a, strides: (rsa, csa) }, Matrix { start: b, strides: (rsb, csb) });
+            // SAFETY: the caller's promise.
+            return unsafe { packed_gemm::serial((m, k, n), a, b, beta, c, rsc as usize) };
+        }
         // SAFETY: the caller's promise is matrixmultiply's requirement.
         unsafe { matrixmultiply::sgemm(m, k, n, 1.0, a, rsa, csa, b, rsb, csb, beta, c, rsc, csc) }
+    }
+    unsafe fn parallel_gemm(extents: (usize, usize, usize), a: Matrix<f32>, b: Matrix<f32>, beta: f32, out: &mut [f32]) {
+        #[cfg(target_arch = "x86_64")]
+        if packed_gemm::available() {
+            // SAFETY: the caller's promise.
+            return unsafe { packed_gemm::parallel(extents, a, b, beta, out) };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { crate::backend::cpu::matmul::tiled(extents, a, b, beta, out) }
     }
 }
 

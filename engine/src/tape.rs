@@ -5,6 +5,7 @@
 //! nobody else holds is freed as the walk passes.
 
 use crate::backend::Backend;
+use crate::profile::{self, Pass};
 use crate::shape::count;
 use crate::tensor::Tensor;
 use std::cell::Cell;
@@ -168,6 +169,8 @@ pub(crate) fn walk<B: Backend>(backend: &B, root: Arc<Node<B>>, seed: B::Array, 
         }
         let needed: Vec<bool> = node.parents.iter().map(Option::is_some).collect();
         let parent_cotangents = operation.vjp(backend, cotangent, &needed);
+        let bytes = || parent_cotangents.iter().flatten().map(|x| (size_of::<B::Scalar>() * count(backend.shape(x))) as u64).sum();
+        profile::mark(Pass::Backward, node.name(), bytes);
         assert_eq!(parent_cotangents.len(), needed.len(), "{}: one cotangent for each parent", node.name());
         for (parent, array) in node.parents.iter().zip(parent_cotangents) {
             let (Some(parent), Some(array)) = (parent, array) else { continue };
@@ -175,6 +178,8 @@ pub(crate) fn walk<B: Backend>(backend: &B, root: Arc<Node<B>>, seed: B::Array, 
             add_to(backend, &mut cotangents, parent.id, array);
             frontier.entry(parent.id).or_insert_with(|| parent.clone());
         }
+        drop(node);
+        profile::mark(Pass::Backward, "accumulate", || 0);
     }
     Gradients { backend: backend.clone(), by_node: found }
 }

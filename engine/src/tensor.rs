@@ -3,6 +3,7 @@
 //! The mathematical methods of [`Tensor`] live in `ops/`, one file an op.
 
 use crate::backend::Backend;
+use crate::profile::{self, Pass};
 use crate::scalar::Scalar;
 use crate::shape;
 use crate::tape::{Node, Operation, is_recording};
@@ -115,12 +116,19 @@ impl<B: Backend> Tensor<B> {
     /// The result of an op on `parents`: recorded if a gradient flows through one of them and recording is on.
     /// `operation` is only built in that case.
     pub fn record<O: Operation<B>>(backend: &B, value: B::Array, parents: &[&Tensor<B>], operation: impl FnOnce() -> O) -> Self {
-        let wanted = is_recording() && parents.iter().any(|p| p.node.is_some());
+        let wanted = Self::records(parents);
         let node = wanted.then(|| {
             let parents = parents.iter().map(|p| p.node.clone()).collect();
             Node::new(backend, &value, Arc::new(operation()), parents)
         });
+        let bytes = || (size_of::<B::Scalar>() * shape::count(backend.shape(&value))) as u64;
+        profile::mark(Pass::Forward, node.as_ref().map_or("unrecorded", |node| node.name()), bytes);
         Self { backend: backend.clone(), value, node }
+    }
+
+    /// Would an op on `parents` be recorded: does a gradient flow through one of them, and is recording on?
+    pub fn records(parents: &[&Tensor<B>]) -> bool {
+        is_recording() && parents.iter().any(|p| p.node.is_some())
     }
 }
 

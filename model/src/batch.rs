@@ -72,6 +72,11 @@ impl Batch {
         self.hidden(decoder, options).linear_log_prob(decoder.head_weight(), &self.targets)
     }
 
+    /// −Σ of the log-probability of every target, in nats: the loss of language modelling as a sum.
+    pub fn loss<B: Backend>(&self, decoder: &Decoder<B>, options: &ForwardOptions) -> Tensor<B> {
+        self.hidden(decoder, options).linear_cross_entropy(decoder.head_weight(), &self.targets)
+    }
+
     /// The log-probability of every sequence's targets given what comes before them, \[sequences\], in nats.
     pub fn sequence_log_probs<B: Backend>(&self, decoder: &Decoder<B>, options: &ForwardOptions) -> Tensor<B> {
         self.token_log_probs(decoder, options).group_sum(&self.groups, self.sequences)

@@ -3,6 +3,7 @@
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::optimizer::{Optimizer, Rule, Schedule, clip_factor, gradient_norm};
+use engine::profile::{self, Pass};
 use engine::{Backend, Gradients, Tensor};
 
 /// A decoder in training.
@@ -67,9 +68,11 @@ impl<B: Backend> Trainer<B> {
         if let Some(name) = norm.not_finite {
             return Err(Error::NotFinite { step, what: format!("the loss is {loss}, but the gradient of {name} is not finite") });
         }
+        profile::mark(Pass::Update, "gradient norm", || 0);
         let learning_rate = self.schedule.at(step);
         let scale = clip_factor(norm.norm, self.clip) / weight;
         self.optimizer.step(&mut self.decoder, gradients, scale, learning_rate);
+        profile::mark(Pass::Update, "optimizer", || 0);
         Ok(StepOutcome { step, loss, gradient_norm: norm.norm, learning_rate })
     }
 }

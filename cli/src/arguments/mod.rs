@@ -2,6 +2,7 @@
 //!
 //! Settings of the training commands may also come from a TOML file: a flag wins over the file, the file over the default.
 
+mod bench;
 mod config_file;
 mod evaluation;
 mod explain;
@@ -13,6 +14,7 @@ mod training;
 mod values;
 mod verify;
 
+pub use bench::{Bench, BenchPeak, BenchStep, Measurement, Task};
 pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
 pub use explain::Explain;
 pub use loss::LossSettings;
@@ -100,6 +102,8 @@ pub enum Command {
     Audit(Audit),
     /// Explain an op or a loss: formula, derivation, worked example, gradient by every method, graph
     Explain(Explain),
+    /// Measure a training step, or what the processor can do
+    Bench(Bench),
 }
 
 impl Command {

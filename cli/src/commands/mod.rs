@@ -2,6 +2,7 @@
 
 mod align;
 mod audit;
+mod bench;
 mod common;
 mod convert;
 mod demo;
@@ -40,6 +41,7 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
         Command::Verify(arguments) => verify::run(arguments, shared),
         Command::Audit(arguments) => audit::run(arguments, shared),
         Command::Explain(arguments) => explain::run(arguments, shared),
+        Command::Bench(arguments) => bench::run(arguments, shared),
     }
 }
 

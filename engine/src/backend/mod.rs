@@ -172,6 +172,11 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         self.zip(Add, &x, y)
     }
 
+    /// x times the one element of c.
+    fn scale_by(&self, x: &Self::Array, c: &Self::Array) -> Self::Array {
+        self.zip(Mul, x, c)
+    }
+
     /// c·x.
     fn scale(&self, x: &Self::Array, c: f64) -> Self::Array {
         self.map(crate::ops::scale::Scale(c), x)
@@ -253,6 +258,24 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         self.zip(Mul, &self.zip(Sub, cotangent, &self.zip(Mul, y, &projection)), s)
     }
 
+    /// Root-mean-square normalisation with its gain [D]: (x·s∘gain, s), with s [.., 1] as in [`Backend::rms_norm`].
+    fn scaled_rms_norm(&self, x: &Self::Array, gain: &Self::Array, epsilon: f64) -> (Self::Array, Self::Array) {
+        let (y, s) = self.rms_norm(x, epsilon);
+        (self.zip(Mul, &y, gain), s)
+    }
+    /// (x̄, gain̄) = (s·(ȳ∘gain − x̂·mean(ȳ∘gain∘x̂)), Σ ȳ∘x̂ over the rows), with x̂ = x·s.
+    fn scaled_rms_norm_vjp(
+        &self,
+        x: &Self::Array,
+        gain: &Self::Array,
+        s: &Self::Array,
+        cotangent: &Self::Array,
+    ) -> (Self::Array, Self::Array) {
+        let y = self.zip(Mul, x, s);
+        let gain_bar = self.sum_to(&self.zip(Mul, cotangent, &y), self.shape(gain));
+        (self.rms_norm_vjp(&y, s, &self.zip(Mul, cotangent, gain)), gain_bar)
+    }
+
     /// Rotates pairs of the last axis of x [N, H, D] by angles given as cos and sin [N, R/2]; entries past R stay.
     fn rope(&self, x: &Self::Array, cos: &Self::Array, sin: &Self::Array, pairing: Pairing) -> Self::Array {
         crate::ops::rope::reference(self, x, cos, sin, pairing)
@@ -312,6 +335,16 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         let chosen = self.scatter_add_last(&column(cotangent), targets, vocabulary);
         let z_cotangent = self.zip(Sub, &chosen, &self.zip(Mul, &p, &column(cotangent)));
         (self.matmul(&z_cotangent, weight), self.matmul(&self.permute(&z_cotangent, &[1, 0]), hidden))
+    }
+
+    /// The sum of −ln softmax(hidden·weightᵀ)[n, target n] over n, [], with its gradients hidden̄ [N, D] and weight̄ [V, D].
+    fn linear_cross_entropy(&self, hidden: &Self::Array, weight: &Self::Array, targets: &Indices) -> (Self::Array, [Self::Array; 2]) {
+        let n = self.shape(hidden)[0];
+        let (log_prob, logsumexp) = self.linear_log_prob(hidden, weight, targets);
+        let loss = self.reshape(&self.scale(&self.sum(&log_prob, 0), -1.0), &[]);
+        let cotangent = self.full(-1.0, &[n]);
+        let (hidden_bar, weight_bar) = self.linear_log_prob_vjp(hidden, weight, targets, &logsumexp, &cotangent);
+        (loss, [hidden_bar, weight_bar])
     }
 
     /// Σ x², as a host number in f64 arithmetic: for gradient norms.

@@ -51,16 +51,6 @@ impl<B: Backend> Tensor<B> {
         let y = self.backend.matmul(&self.value, &other.value);
         Tensor::record(&self.backend, y, &[self, other], || Matmul { a: self.value.clone(), b: other.value.clone() })
     }
-
-    /// self·weightᵀ (+ bias): the linear layer with weight [out, in] and bias \[out\], on [.., in] → [.., out].
-    ///
-    /// # Panics
-    /// If the extents do not fit.
-    #[track_caller]
-    pub fn linear(&self, weight: &Self, bias: Option<&Self>) -> Self {
-        let y = self.matmul(&weight.t());
-        bias.map_or_else(|| y.clone(), |bias| y.add(bias))
-    }
 }
 
 pub(super) fn sample(draw: &mut Draw) -> Sample {

@@ -59,6 +59,11 @@ impl<T: Scalar> CpuArray<T> {
     }
     /// The elements in row-major order as the only owner: taken where nothing else shares the storage, copied otherwise.
     pub fn into_owned_elements(self) -> Vec<T> {
+        self.try_into_owned_elements().unwrap_or_else(|shared| super::elementwise::copy(&shared))
+    }
+
+    /// The elements in row-major order, taken where nothing else shares the storage and they lie so; else the array itself.
+    pub fn try_into_owned_elements(self) -> Result<Vec<T>, Self> {
         let mut this = self;
         if this.0.as_slice().is_some() {
             let array = std::mem::replace(&mut this.0, ArcArray::from_shape_vec(IxDyn(&[0]), Vec::new()).expect("an empty array"));
@@ -67,15 +72,15 @@ impl<T: Scalar> CpuArray<T> {
                 Ok(owned) => {
                     let (data, offset) = owned.into_raw_vec_and_offset();
                     if data.len() == count {
-                        return data;
+                        return Ok(data);
                     }
                     let start = offset.unwrap_or(0);
-                    return data[start..start + count].to_vec();
+                    return Ok(data[start..start + count].to_vec());
                 }
                 Err(shared) => this.0 = shared,
             }
         }
-        super::elementwise::copy(&this)
+        Err(this)
     }
 
     /// The same elements in row-major order under another shape.

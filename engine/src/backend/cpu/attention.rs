@@ -128,7 +128,7 @@ unsafe fn forward_head<T: Scalar>(
     let (heads, width, scale) = (layout.heads, layout.width, T::from_f64(layout.scale));
     let kv_head = head * layout.kv_heads / heads;
     let (first_query, first_key, blocks) = Blocks::of(layout.segments, segment);
-    let mut scores = vec![T::zero(); blocks.largest()];
+    let mut scores = T::allocate(blocks.largest());
     // SAFETY: every row that is touched lies in this segment, by the construction of `blocks`.
     unsafe {
         let (q, o) = (q.head(first_query, heads, head, width), output.head(first_query, heads, head, width));
@@ -157,6 +157,7 @@ unsafe fn forward_head<T: Scalar>(
             }
         }
     }
+    T::recycle(scores);
 }
 
 /// Turns scores into e^{scale·s − m} with m the running maximum, zero where masked; returns the factor for what was summed before.
@@ -238,8 +239,8 @@ unsafe fn vjp_kv_head<T: Scalar>(layout: &Layout<'_>, segment: usize, kv_head: u
     let (heads, width, kv_heads) = (layout.heads, layout.width, layout.kv_heads);
     let (first_query, first_key, blocks) = Blocks::of(layout.segments, segment);
     let group = heads / kv_heads;
-    let mut p = vec![T::zero(); blocks.largest()];
-    let mut p_bar = vec![T::zero(); blocks.largest()];
+    let mut p = T::allocate(blocks.largest());
+    let mut p_bar = T::allocate(blocks.largest());
     // SAFETY: every row that is touched lies in this segment, by the construction of `blocks`.
     unsafe {
         let [k_head, v_head] = [inputs.k, inputs.v].map(|x| x.head(first_key, kv_heads, kv_head, width));
@@ -313,6 +314,8 @@ unsafe fn vjp_kv_head<T: Scalar>(layout: &Layout<'_>, segment: usize, kv_head: u
             }
         }
     }
+    T::recycle(p);
+    T::recycle(p_bar);
 }
 
 impl<T: Scalar> Inputs<'_, T> {

@@ -171,10 +171,36 @@ pub(super) fn strided_copy<T: Scalar>(start: *const T, shape: &[usize], strides:
     fill([Lane { start: Shared(start), strides: strides.to_vec() }], shape, out, |[x]| x);
 }
 
-/// sum + x in sum's own storage, where it is not shared.
+/// Two new arrays from inputs of one shape, in one pass.
+pub fn combine_two<T: Scalar, const K: usize>(
+    inputs: [&CpuArray<T>; K],
+    f: impl Fn([T; K]) -> (T, T) + Sync + Copy,
+) -> (CpuArray<T>, CpuArray<T>) {
+    let shape = inputs[0].shape();
+    let elements = inputs.map(CpuArray::elements);
+    let (mut first, mut second) = (T::allocate(elements[0].len()), T::allocate(elements[0].len()));
+    first.par_chunks_mut(TASK).zip(second.par_chunks_mut(TASK)).enumerate().for_each(|(task, (first, second))| {
+        let inputs: [&[T]; K] = std::array::from_fn(|k| &elements[k][task * TASK..][..first.len()]);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (i, (first, second)) in first.iter_mut().zip(second).enumerate() {
+                    (*first, *second) = f(std::array::from_fn(|k| inputs[k][i]));
+                }
+            },
+        )
+    });
+    (CpuArray::from_vec(first, shape), CpuArray::from_vec(second, shape))
+}
+
+/// sum + x, in sum's own storage where that is not shared.
 pub fn accumulate<T: Scalar>(sum: CpuArray<T>, x: &CpuArray<T>) -> CpuArray<T> {
     let shape = sum.shape().to_vec();
-    let mut data = sum.into_owned_elements();
+    let sum = match sum.try_into_owned_elements() {
+        Ok(data) => data,
+        Err(shared) => return combine([&shared, x], &shape, |[sum, x]| sum + x),
+    };
+    let mut data = sum;
     let x = x.elements();
     data.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each(|(sum, x)| {
         vectorised(

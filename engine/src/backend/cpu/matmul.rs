@@ -53,6 +53,19 @@ pub unsafe fn product<T: Scalar>((m, k, n): (usize, usize, usize), a: Matrix<T>,
     if k == 0 {
         return out.iter_mut().for_each(|x| *x = if beta == T::zero() { T::zero() } else { beta * *x });
     }
+    if m * k * n > SMALL {
+        // SAFETY: the caller's promise.
+        return unsafe { T::parallel_gemm((m, k, n), a, b, beta, out) };
+    }
+    // SAFETY: the caller's promise, and `out` has m·n elements.
+    unsafe { T::gemm(m, k, n, a.start, a.strides, b.start, b.strides, beta, out.as_mut_ptr(), (n as isize, 1)) }
+}
+
+/// The product in tiles of the output, each by one call of the scalar type's GEMM.
+///
+/// # Safety
+/// As [`product`].
+pub unsafe fn tiled<T: Scalar>((m, k, n): (usize, usize, usize), a: Matrix<T>, b: Matrix<T>, beta: T, out: &mut [T]) {
     let output = Output(out.as_mut_ptr());
     let tile = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
         let (a, b, output) = (a, b, output);
@@ -64,9 +77,6 @@ pub unsafe fn product<T: Scalar>((m, k, n): (usize, usize, usize), a: Matrix<T>,
             T::gemm(rows.len(), k, columns.len(), a_start, a.strides, b_start, b.strides, beta, c_start, (n as isize, 1));
         }
     };
-    if m * k * n <= SMALL {
-        return tile(0..m, 0..n);
-    }
     let along_rows = m >= n;
     let extent = if along_rows { m } else { n };
     let pieces = extent.div_ceil(TILE).max(if m * k * n > SMALL * 16 { 2 } else { 1 });

@@ -4,8 +4,11 @@ pub mod array;
 mod attention;
 mod elementwise;
 mod indexing;
-mod matmul;
+pub(crate) mod matmul;
 mod optimizer;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod packed_gemm;
+pub mod peak;
 pub mod pool;
 mod reduce;
 mod rope;
@@ -139,6 +142,9 @@ impl<T: Scalar> Backend for Cpu<T> {
     fn accumulate(&self, x: CpuArray<T>, y: &CpuArray<T>) -> CpuArray<T> {
         elementwise::accumulate(x, y)
     }
+    fn scale_by(&self, x: &CpuArray<T>, c: &CpuArray<T>) -> CpuArray<T> {
+        if c.elements()[0].is_exactly_one() { x.clone() } else { self.zip(super::Mul, x, c) }
+    }
     fn softmax(&self, x: &CpuArray<T>) -> CpuArray<T> {
         rows::softmax(x)
     }
@@ -165,6 +171,18 @@ impl<T: Scalar> Backend for Cpu<T> {
     }
     fn rms_norm_vjp(&self, y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
         rows::rms_norm_vjp(y, s, cotangent)
+    }
+    fn scaled_rms_norm(&self, x: &CpuArray<T>, gain: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+        rows::scaled_rms_norm(x, gain, epsilon)
+    }
+    fn scaled_rms_norm_vjp(
+        &self,
+        x: &CpuArray<T>,
+        gain: &CpuArray<T>,
+        s: &CpuArray<T>,
+        cotangent: &CpuArray<T>,
+    ) -> (CpuArray<T>, CpuArray<T>) {
+        rows::scaled_rms_norm_vjp(x, gain, s, cotangent)
     }
     fn rope(&self, x: &CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
         rope::rope(x, cos, sin, pairing)
@@ -193,6 +211,17 @@ impl<T: Scalar> Backend for Cpu<T> {
             |[gate, up]| gate * gate.sigmoid() * up,
         )
     }
+    fn swiglu_vjp(&self, gate: &CpuArray<T>, up: &CpuArray<T>, cotangent: &CpuArray<T>) -> (CpuArray<T>, CpuArray<T>) {
+        elementwise::combine_two(
+            [gate, up, cotangent],
+            #[inline(always)]
+            |[gate, up, g]| {
+                let sigmoid = gate.sigmoid();
+                let silu = gate * sigmoid;
+                ((sigmoid + silu * (T::one() - sigmoid)) * up * g, silu * g)
+            },
+        )
+    }
     fn linear_log_prob(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices) -> (CpuArray<T>, CpuArray<T>) {
         vocabulary::forward(hidden, weight, targets)
     }
@@ -205,6 +234,9 @@ impl<T: Scalar> Backend for Cpu<T> {
         cotangent: &CpuArray<T>,
     ) -> (CpuArray<T>, CpuArray<T>) {
         vocabulary::vjp(hidden, weight, targets, logsumexp, cotangent)
+    }
+    fn linear_cross_entropy(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices) -> (CpuArray<T>, [CpuArray<T>; 2]) {
+        vocabulary::cross_entropy(hidden, weight, targets)
     }
     fn sum_of_squares(&self, x: &CpuArray<T>) -> f64 {
         optimizer::sum_of_squares(x)

@@ -1,6 +1,7 @@
 //! Rotary position embedding in one pass. The readable twin is `ops::rope::reference`.
 
 use super::array::CpuArray;
+use super::simd::vectorised;
 use crate::ops::rope::Pairing;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
@@ -10,28 +11,40 @@ pub fn rope<T: Scalar>(x: &CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pa
     let (heads, width) = (x.shape()[1], x.shape()[2]);
     let half = cos.shape()[1];
     let (cos, sin) = (cos.elements(), sin.elements());
-    let mut out = x.clone().into_owned_elements();
-    out.par_chunks_mut((heads * width).max(1)).enumerate().for_each(|(n, token)| {
+    let from = x.elements();
+    let mut out = T::allocate(from.len());
+    let token = (heads * width).max(1);
+    out.par_chunks_mut(token).zip(from.par_chunks(token)).with_min_len((1 << 14) / token + 1).enumerate().for_each(|(n, (to, from))| {
         let (cos, sin) = (&cos[n * half..][..half], &sin[n * half..][..half]);
-        for head in token.chunks_exact_mut(width) {
-            match pairing {
-                Pairing::RotateHalf => rotate_halves(head, cos, sin),
-                Pairing::Adjacent => rotate_adjacent(head, cos, sin),
-            }
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(width)) {
+                    to[2 * half..].copy_from_slice(&from[2 * half..]);
+                    match pairing {
+                        Pairing::RotateHalf => rotate_halves(&mut to[..2 * half], from, cos, sin),
+                        Pairing::Adjacent => rotate_adjacent(&mut to[..2 * half], from, cos, sin),
+                    }
+                }
+            },
+        )
     });
     CpuArray::from_vec(out, x.shape())
 }
 
-fn rotate_halves<T: Scalar>(head: &mut [T], cos: &[T], sin: &[T]) {
-    let (low, high) = head.split_at_mut(cos.len());
-    for (((a, b), &c), &s) in low.iter_mut().zip(high).zip(cos).zip(sin) {
-        (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
+#[inline(always)]
+fn rotate_halves<T: Scalar>(to: &mut [T], from: &[T], cos: &[T], sin: &[T]) {
+    let half = cos.len();
+    let ((low, high), (a, b)) = (to.split_at_mut(half), (&from[..half], &from[half..2 * half]));
+    for i in 0..half {
+        low[i] = a[i] * cos[i] - b[i] * sin[i];
+        high[i] = b[i] * cos[i] + a[i] * sin[i];
     }
 }
 
-fn rotate_adjacent<T: Scalar>(head: &mut [T], cos: &[T], sin: &[T]) {
-    for ((pair, &c), &s) in head.chunks_exact_mut(2).zip(cos).zip(sin) {
-        (pair[0], pair[1]) = (pair[0] * c - pair[1] * s, pair[1] * c + pair[0] * s);
+#[inline(always)]
+fn rotate_adjacent<T: Scalar>(to: &mut [T], from: &[T], cos: &[T], sin: &[T]) {
+    for (((to, from), &c), &s) in to.chunks_exact_mut(2).zip(from.chunks_exact(2)).zip(cos).zip(sin) {
+        (to[0], to[1]) = (from[0] * c - from[1] * s, from[1] * c + from[0] * s);
     }
 }

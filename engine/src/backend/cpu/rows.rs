@@ -157,3 +157,66 @@ pub fn layer_norm_vjp<T: Scalar>(y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &C
     });
     super::elementwise::combine([&unscaled, s], y.shape(), |[x, s]| x * s)
 }
+
+/// (x·s∘gain, s) with s = 1/√(mean x² + ε), each row in one visit.
+pub fn scaled_rms_norm<T: Scalar>(x: &CpuArray<T>, gain: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+    let (count, n) = rows(x.shape());
+    let (x_elements, gain) = (x.elements(), gain.elements());
+    let (mut y, mut s) = (T::allocate(count * n), T::allocate(count));
+    let size = (TASK / n.max(1)).max(1);
+    let tasks = y.par_chunks_mut((size * n).max(1)).zip(s.par_chunks_mut(size)).zip(x_elements.par_chunks((size * n).max(1)));
+    tasks.for_each(|((y, s), x)| {
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((y, s), x) in y.chunks_exact_mut(n).zip(s).zip(x.chunks_exact(n)) {
+                    *s = T::one() / (row_dot(x, x) / T::from_f64(n as f64) + T::from_f64(epsilon)).sqrt();
+                    y.iter_mut().zip(x.iter().zip(&*gain)).for_each(|(y, (&x, &gain))| *y = x * *s * gain);
+                }
+            },
+        )
+    });
+    (CpuArray::from_vec(y, x.shape()), CpuArray::from_vec(s, &with_axis(x.shape(), x.shape().len() - 1, 1)))
+}
+
+/// (s·(ȳ∘gain − x̂·mean(ȳ∘gain∘x̂)), Σ ȳ∘x̂ over the rows), x̂ = x·s. Each task adds its rows up; the tasks' sums are added in their order.
+pub fn scaled_rms_norm_vjp<T: Scalar>(
+    x: &CpuArray<T>,
+    gain: &CpuArray<T>,
+    s: &CpuArray<T>,
+    cotangent: &CpuArray<T>,
+) -> (CpuArray<T>, CpuArray<T>) {
+    let (count, n) = rows(x.shape());
+    let (x_elements, gains, s, g) = (x.elements(), gain.elements(), s.elements(), cotangent.elements());
+    let mut x_bar = T::allocate(count * n);
+    let size = (TASK / n.max(1)).max(1);
+    let mut sums = T::allocate(count.div_ceil(size) * n);
+    sums.fill(T::zero());
+    let inputs = x_elements.par_chunks((size * n).max(1)).zip(g.par_chunks((size * n).max(1))).zip(s.par_chunks(size));
+    let tasks = x_bar.par_chunks_mut((size * n).max(1)).zip(sums.par_chunks_mut(n.max(1))).zip(inputs);
+    tasks.for_each(|((x_bar, sum), ((x, g), s))| {
+        vectorised(
+            #[inline(always)]
+            || {
+                for (((x_bar, x), g), &s) in x_bar.chunks_exact_mut(n).zip(x.chunks_exact(n)).zip(g.chunks_exact(n)).zip(s) {
+                    scaled_rms_norm_row(x_bar, x, g, &gains, s, sum);
+                }
+            },
+        )
+    });
+    let sums = CpuArray::from_vec(sums, &[count.div_ceil(size), n]);
+    (CpuArray::from_vec(x_bar, x.shape()), super::reduce::sum(&sums, 0).reshape(&[n]))
+}
+
+/// One row of [`scaled_rms_norm_vjp`]; adds ȳ∘x̂ to `sum`.
+#[inline(always)]
+fn scaled_rms_norm_row<T: Scalar>(x_bar: &mut [T], x: &[T], g: &[T], gain: &[T], s: T, sum: &mut [T]) {
+    for i in 0..x_bar.len() {
+        x_bar[i] = g[i] * gain[i];
+        sum[i] += g[i] * (x[i] * s);
+    }
+    let projection = row_dot(x_bar, x) * s / T::from_f64(x.len() as f64);
+    for (x_bar, &x) in x_bar.iter_mut().zip(x) {
+        *x_bar = (*x_bar - x * s * projection) * s;
+    }
+}

@@ -7,6 +7,7 @@ use super::rows::row_max_and_log_sum;
 use super::simd::vectorised;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// About this many logits are held at a time.
 const CHUNK_LOGITS: usize = 1 << 21;
@@ -47,6 +48,31 @@ fn logits<T: Scalar>(hidden: &[T], weight: &[T], width: usize, z: &mut [T]) {
     unsafe { product((rows, width, vocabulary), Matrix::row_major(hidden, width), Matrix::row_major(weight, width).t(), T::zero(), z) };
 }
 
+/// (hidden̄, weight̄) of −Σ log-probabilities with the loss itself, in one sweep: each chunk's logits become their cotangents in place.
+pub fn cross_entropy<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &[u32]) -> (CpuArray<T>, [CpuArray<T>; 2]) {
+    let n = hidden.shape()[0];
+    let mut losses = T::allocate(n);
+    let gradients = sweep(hidden, weight, |range, z| {
+        let vocabulary = weight.shape()[0];
+        let rows = z.par_chunks_exact_mut(vocabulary).zip(&mut losses[range.clone()]).zip(&targets[range]);
+        rows.for_each(|((z, loss), &target)| {
+            let chosen = z[target as usize];
+            let (m, log_sum) = vectorised(
+                #[inline(always)]
+                || {
+                    let (m, log_sum) = row_max_and_log_sum(z);
+                    z.iter_mut().for_each(|z| *z = ((*z - m) - log_sum).exp());
+                    (m, log_sum)
+                },
+            );
+            z[target as usize] = z[target as usize] - T::one();
+            *loss = log_sum - (chosen - m);
+        });
+    });
+    let total = super::reduce::sum(&CpuArray::from_vec(losses, &[n]), 0);
+    (total.reshape(&[]), gradients)
+}
+
 /// (hidden̄, weight̄).
 pub fn vjp<T: Scalar>(
     hidden: &CpuArray<T>,
@@ -55,17 +81,9 @@ pub fn vjp<T: Scalar>(
     totals: &CpuArray<T>,
     cotangent: &CpuArray<T>,
 ) -> (CpuArray<T>, CpuArray<T>) {
-    let (n, width, vocabulary) = (hidden.shape()[0], hidden.shape()[1], weight.shape()[0]);
-    let (h, w, totals, g) = (hidden.elements(), weight.elements(), totals.elements(), cotangent.elements());
-    let (mut h_bar, mut w_bar) = (T::allocate(n * width), T::allocate(vocabulary * width));
-    w_bar.fill(T::zero());
-    let chunk = rows_a_chunk(vocabulary);
-    let mut z = T::allocate(chunk.min(n) * vocabulary);
-    for start in (0..n).step_by(chunk) {
-        let rows = chunk.min(n - start);
-        let (z, range) = (&mut z[..rows * vocabulary], start..start + rows);
-        let h = &h[start * width..(start + rows) * width];
-        logits(h, &w, width, z);
+    let vocabulary = weight.shape()[0];
+    let (totals, g) = (totals.elements(), cotangent.elements());
+    let [hidden, weight] = sweep(hidden, weight, |range, z| {
         let inputs = totals[range.clone()].par_iter().zip(&g[range.clone()]).zip(&targets[range]);
         z.par_chunks_exact_mut(vocabulary).zip(inputs).for_each(|(z, ((&total, &g), &target))| {
             vectorised(
@@ -74,14 +92,36 @@ pub fn vjp<T: Scalar>(
             );
             z[target as usize] += g;
         });
+    });
+    (hidden, weight)
+}
+
+/// z̄·weight and z̄ᵀ·hidden, where `cotangents` turns the logits z of a chunk of rows into z̄ in place.
+fn sweep<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, mut cotangents: impl FnMut(Range<usize>, &mut [T])) -> [CpuArray<T>; 2] {
+    let (n, width, vocabulary) = (hidden.shape()[0], hidden.shape()[1], weight.shape()[0]);
+    let (h, w) = (hidden.elements(), weight.elements());
+    let (mut h_bar, mut w_bar) = (T::allocate(n * width), T::allocate(vocabulary * width));
+    if n == 0 {
+        w_bar.fill(T::zero());
+    }
+    let chunk = rows_a_chunk(vocabulary);
+    let mut z = T::allocate(chunk.min(n) * vocabulary);
+    for start in (0..n).step_by(chunk) {
+        let range = start..(start + chunk).min(n);
+        let rows = range.len();
+        let z = &mut z[..rows * vocabulary];
+        let h = &h[start * width..(start + rows) * width];
+        logits(h, &w, width, z);
+        cotangents(range, z);
         let z_bar = Matrix::row_major(z, vocabulary);
         let h_bar = &mut h_bar[start * width..(start + rows) * width];
+        let beta = if start == 0 { T::zero() } else { T::one() };
         // SAFETY: the matrices are whole slices with the extents given.
         unsafe {
             product((rows, vocabulary, width), z_bar, Matrix::row_major(&w, width), T::zero(), h_bar);
-            product((vocabulary, rows, width), z_bar.t(), Matrix::row_major(h, width), T::one(), &mut w_bar);
+            product((vocabulary, rows, width), z_bar.t(), Matrix::row_major(h, width), beta, &mut w_bar);
         }
     }
     T::recycle(z);
-    (CpuArray::from_vec(h_bar, &[n, width]), CpuArray::from_vec(w_bar, &[vocabulary, width]))
+    [CpuArray::from_vec(h_bar, &[n, width]), CpuArray::from_vec(w_bar, &[vocabulary, width])]
 }

@@ -10,6 +10,14 @@ pub(crate) fn matmul() -> Example {
     example!(|a: [1.0, 2.0, 3.0, 4.0] => [2, 2]; b: [0.5, -1.0, 2.0, 0.0] => [2, 2]| a.matmul(b))
 }
 
+pub(crate) fn linear() -> Example {
+    example!(
+        |x: [1.0, 2.0, 3.0, 4.0] => [2, 2]; w: [0.5, -1.0, 2.0, 0.0, 1.0, 1.0] => [3, 2]; b: [0.1, 0.2, 0.3] => [3]| x.linear(w, Some(b)),
+        twin x.matmul(&w.t()).add(b)
+    )
+    .given("two tokens with two features each, three output features")
+}
+
 pub(crate) fn rope() -> Example {
     example!(|x: [1.0, 0.0, 2.0, 1.0, 1.0, 0.0, 2.0, 1.0] => [2, 1, 4]| {
         let table = RotaryTable::new(x.backend(), &[0, 2], &[1.0, 0.01], Pairing::Adjacent);
@@ -35,6 +43,14 @@ pub(crate) fn linear_log_prob() -> Example {
     example!(
         |h: [1.0, 0.5, -1.0, 2.0] => [2, 2]; w: [1.0, 0.0, 0.0, 1.0, 0.5, -0.5] => [3, 2]| h.linear_log_prob(w, &[0, 1].into()),
         twin h.matmul(&w.t()).cross_entropy(&[0, 1].into()).neg()
+    )
+    .given("two tokens, two features, a vocabulary of three; the targets are 0 and 1")
+}
+
+pub(crate) fn linear_cross_entropy() -> Example {
+    example!(
+        |h: [1.0, 0.5, -1.0, 2.0] => [2, 2]; w: [1.0, 0.0, 0.0, 1.0, 0.5, -0.5] => [3, 2]| h.linear_cross_entropy(w, &[0, 1].into()),
+        twin h.matmul(&w.t()).cross_entropy(&[0, 1].into()).sum_all()
     )
     .given("two tokens, two features, a vocabulary of three; the targets are 0 and 1")
 }

@@ -1,0 +1,64 @@
+//! What `slpo bench` takes.
+
+use super::values;
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+
+/// Measure this machine and this program on it.
+#[derive(Debug, Clone, Args)]
+pub struct Bench {
+    /// What to measure.
+    #[command(subcommand)]
+    pub what: Measurement,
+}
+
+/// What to measure.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Measurement {
+    /// The median time and the peak memory of an optimiser step: forward, backward, clipping to 1.0, AdamW
+    Step(BenchStep),
+    /// What the processor can do: a loop of multiply-adds, and the matrix products that steps are made of
+    Peak(BenchPeak),
+}
+
+/// What `slpo bench step` takes.
+#[derive(Debug, Clone, Args)]
+pub struct BenchStep {
+    /// The model and its batch: nano, micro, stories15m or gpt2s
+    #[arg(long, value_name = "PRESET", value_parser = values::preset())]
+    pub preset: String,
+    /// Language modelling, or DPO on that many pairs with the reference's forward pass in the step
+    #[arg(long, value_enum, default_value_t = Task::Lm)]
+    pub task: Task,
+    /// Steps to time, after two that are not, 1 to 1000000
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = values::integer::<u64>(1..=1_000_000))]
+    pub steps: u64,
+    /// Sequences (or pairs) of a batch [default: the preset's]
+    #[arg(long, value_name = "N", value_parser = values::integer::<usize>(1..=1_000_000))]
+    pub rows: Option<usize>,
+    /// Tokens of a sequence [default: the preset's]
+    #[arg(long, value_name = "N", value_parser = values::integer::<usize>(1..=1_000_000))]
+    pub tokens: Option<usize>,
+    /// Form each block's activations again in the backward pass instead of keeping them
+    #[arg(long)]
+    pub checkpoint_activations: bool,
+    /// Print where the time and the bytes of one more step go, by op, on standard error
+    #[arg(long)]
+    pub profile: bool,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    Lm,
+    Dpo,
+}
+
+/// What `slpo bench peak` takes.
+#[derive(Debug, Clone, Args)]
+pub struct BenchPeak {
+    /// Extent of the square products, 64 to 8192
+    #[arg(long, value_name = "N", default_value_t = 1536, value_parser = values::integer::<usize>(64..=8192))]
+    pub extent: usize,
+}

@@ -1,0 +1,82 @@
+//! What this machine can do: the fastest loop of fused multiply-adds, against which kernels are measured.
+
+use crate::scalar::Scalar;
+use rayon::prelude::*;
+use std::time::Instant;
+
+/// Independent sums, enough to hide the latency of a fused multiply-add.
+const CHAINS: usize = 16;
+
+/// GFLOP/s of f32 of a loop of multiply-adds in registers on every thread of the pool, over about `seconds`.
+pub fn multiply_adds(seconds: f64) -> f64 {
+    let threads = rayon::current_num_threads();
+    let (mut rounds, mut best) = (1usize << 16, 0.0f64);
+    let begin = Instant::now();
+    while begin.elapsed().as_secs_f64() < seconds {
+        let start = Instant::now();
+        let flops: f64 = (0..threads).into_par_iter().with_max_len(1).map(|_| chains(rounds)).sum();
+        let elapsed = start.elapsed().as_secs_f64();
+        best = best.max(flops / elapsed / 1e9);
+        if elapsed < 0.05 {
+            rounds *= 2;
+        }
+    }
+    best
+}
+
+/// Runs the loop and returns its floating-point operations.
+fn chains(rounds: usize) -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the feature is there.
+            return unsafe { chains_avx512(rounds) };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the features are there.
+            return unsafe { chains_avx2(rounds) };
+        }
+    }
+    chains_of::<4>(rounds, |x, y, z| std::array::from_fn(|i| x[i] * y[i] + z[i]))
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn chains_avx512(rounds: usize) -> f64 {
+    chains_of::<16>(rounds, |x, y, z| std::array::from_fn(|i| x[i].mul_add(y[i], z[i])))
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn chains_avx2(rounds: usize) -> f64 {
+    chains_of::<8>(rounds, |x, y, z| std::array::from_fn(|i| x[i].mul_add(y[i], z[i])))
+}
+
+#[inline(always)]
+fn chains_of<const LANES: usize>(rounds: usize, fma: impl Fn([f32; LANES], [f32; LANES], [f32; LANES]) -> [f32; LANES]) -> f64 {
+    let (x, z) = (std::hint::black_box([0.999_f32; LANES]), std::hint::black_box([1e-3_f32; LANES]));
+    let mut y = [[1.0; LANES]; CHAINS];
+    for _ in 0..rounds {
+        for chain in &mut y {
+            *chain = fma(x, *chain, z);
+        }
+    }
+    std::hint::black_box(y);
+    2.0 * (rounds * CHAINS * LANES) as f64
+}
+
+/// GFLOP/s of square f32 products of this extent on the pool: the best of `repeats`.
+pub fn products(extent: usize, repeats: usize) -> f64 {
+    let (a, b) = (vec![1.0f32; extent * extent], vec![0.5f32; extent * extent]);
+    let mut c = vec![0.0f32; extent * extent];
+    let one = |c: &mut [f32]| {
+        let start = Instant::now();
+        let (a, b) = (super::matmul::Matrix::row_major(&a, extent), super::matmul::Matrix::row_major(&b, extent));
+        // SAFETY: the matrices are whole slices.
+        unsafe { f32::parallel_gemm((extent, extent, extent), a, b, 0.0, c) };
+        start.elapsed().as_secs_f64()
+    };
+    let fastest = (0..repeats).map(|_| one(&mut c)).fold(f64::INFINITY, f64::min);
+    std::hint::black_box(&c);
+    2.0 * (extent as f64).powi(3) / fastest / 1e9
+}
