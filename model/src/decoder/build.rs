@@ -147,13 +147,15 @@ fn hash(name: &str) -> u64 {
 fn frequencies(config: &Config) -> Vec<f64> {
     let PositionKind::Rope { theta, rotary_dim, scaling } = config.position else { return Vec::new() };
     let plain = (0..rotary_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / rotary_dim as f64));
-    plain.map(|f| scaling.map_or(f, |scaling| scaled(f, scaling))).collect()
+    plain.map(|f| scaling.map_or(f, |scaling| scaling.scale(f))).collect()
 }
 
-/// Llama 3.1's change of one frequency; see [`Llama3Scaling`].
-fn scaled(f: f64, scaling: Llama3Scaling) -> f64 {
-    let turns = scaling.original_max_positions as f64 * f / TAU;
-    let (low, high) = (scaling.low_freq_factor, scaling.high_freq_factor);
-    let s = ((turns - low) / (high - low)).clamp(0.0, 1.0);
-    (1.0 - s) * f / scaling.factor + s * f
+impl Llama3Scaling {
+    /// What becomes of a frequency `f` in radians a position; the formula is in the description of [`Llama3Scaling`].
+    pub fn scale(&self, f: f64) -> f64 {
+        let turns = self.original_max_positions as f64 * f / TAU;
+        let (low, high) = (self.low_freq_factor, self.high_freq_factor);
+        let s = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+        (1.0 - s) * f / self.factor + s * f
+    }
 }

@@ -22,8 +22,13 @@ pub fn take(tensors: &mut NamedTensors, name: &str, shape: &[usize]) -> Result<N
     Ok(tensor)
 }
 
+/// Whether the tensor of a file is a buffer that holds no weights.
+pub(crate) fn is_buffer(name: &str) -> bool {
+    NO_WEIGHTS.iter().any(|suffix| name.ends_with(suffix))
+}
+
 /// Refuses weights that the configuration has no place for.
-pub(super) fn nothing_left(tensors: &NamedTensors) -> Result<()> {
+pub(crate) fn nothing_left(tensors: &NamedTensors) -> Result<()> {
     match tensors.keys().next() {
         Some(name) => {
             Err(Error::bad_config(format!("the weights hold {name} (and {} more) which config.json has no place for", tensors.len() - 1)))
@@ -99,7 +104,7 @@ pub fn from_file(config: &Config, tensors: &NamedTensors) -> Result<NamedTensors
     let mut out = NamedTensors::new();
     let family = family(config);
     for (name, tensor) in tensors {
-        let ignored = NO_WEIGHTS.iter().any(|suffix| name.ends_with(suffix)) || (config.tied_head && is_head(name));
+        let ignored = is_buffer(name) || (config.tied_head && is_head(name));
         if ignored {
             continue;
         }
