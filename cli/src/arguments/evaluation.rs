@@ -32,6 +32,9 @@ pub struct Generate {
     /// The model's folder
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
+    /// A LoRA adapter for the model: the PEFT folder of one
+    #[arg(long, value_name = "ADAPTER")]
+    pub adapter: Option<PathBuf>,
     /// The text to go on from; BOS is put before it where the tokenizer has one
     #[arg(
         long,
@@ -72,6 +75,9 @@ pub struct Score {
     /// The model's folder
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
+    /// A LoRA adapter for the model: the PEFT folder of one
+    #[arg(long, value_name = "ADAPTER")]
+    pub adapter: Option<PathBuf>,
     /// The text to score; BOS is put before it where the tokenizer has one
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, required_unless_present = "tokens", conflicts_with = "tokens")]
     pub text: Option<String>,
@@ -90,6 +96,9 @@ pub struct Eval {
     /// The model's folder
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
+    /// A LoRA adapter for the model: the PEFT folder of one
+    #[arg(long, value_name = "ADAPTER")]
+    pub adapter: Option<PathBuf>,
     /// Text, completions (.jsonl) or preferences (.jsonl)
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,

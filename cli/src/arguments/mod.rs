@@ -2,6 +2,7 @@
 //!
 //! Settings of the training commands may also come from a TOML file: a flag wins over the file, the file over the default.
 
+mod adapter;
 mod config_file;
 mod evaluation;
 mod loss;
@@ -12,6 +13,7 @@ mod training;
 mod values;
 mod verify;
 
+pub use adapter::{Lora, Merge};
 pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
 pub use loss::LossSettings;
 pub use training::{Align, Demo, FineTuning, Sft, Train};
@@ -90,6 +92,8 @@ pub enum Command {
     Eval(Eval),
     /// Convert a model in another format into a Hugging Face folder
     Convert(Convert),
+    /// Put a LoRA adapter's change into its model's weights
+    Merge(Merge),
     /// Check every gradient against finite differences, forward mode and its slow twins
     Gradcheck(Gradcheck),
     /// Check a loss and its gradients that another program computed

@@ -215,6 +215,20 @@ fn split_fused(config: &Config, name: &str, tensor: &NamedTensor) -> Result<[Nam
     }))
 }
 
+/// The rows of a fused tensor one kind after another (q, k, v), from the file's order.
+pub(super) fn fused_rows_from_file(config: &Config, name: &str, tensor: &NamedTensor) -> Result<NamedTensor> {
+    let parts = split_fused(config, name, tensor)?;
+    Ok(NamedTensor::new(tensor.shape.clone(), parts.into_iter().flat_map(|part| part.data).collect()))
+}
+
+/// The inverse of [`fused_rows_from_file`].
+pub(super) fn fused_rows_to_file(config: &Config, tensor: &NamedTensor) -> NamedTensor {
+    let third = tensor.data.len() / 3;
+    let shape: Vec<usize> = std::iter::once(tensor.shape[0] / 3).chain(tensor.shape[1..].iter().copied()).collect();
+    let parts: Vec<NamedTensor> = tensor.data.chunks_exact(third).map(|part| NamedTensor::new(shape.clone(), part.to_vec())).collect();
+    join_fused(config, &parts)
+}
+
 /// The inverse of [`split_fused`].
 fn join_fused(config: &Config, parts: &[NamedTensor]) -> NamedTensor {
     let size = config.query_size();
