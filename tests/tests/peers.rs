@@ -172,7 +172,8 @@ fn adapted(name: &str, folder: &Path) -> Option<()> {
 #[test]
 fn peft_loads_an_adapter_and_gives_the_same_logits_and_what_peft_writes_is_loaded() {
     let out = tempfile::tempdir().unwrap();
-    let names = ["tiny-random/gpt2", "tiny-random/gptneox-parallel-partial-rotary", "tiny-random/llama-gqa-untied", "tiny-random/qwen3-qk-norm"];
+    let names =
+        ["tiny-random/gpt2", "tiny-random/gptneox-parallel-partial-rotary", "tiny-random/llama-gqa-untied", "tiny-random/qwen3-qk-norm"];
     let folders: Vec<PathBuf> = names.iter().map(|name| out.path().join(name.replace('/', "-"))).collect();
     for (name, folder) in names.iter().zip(&folders) {
         let Some(()) = adapted(name, folder) else { return };

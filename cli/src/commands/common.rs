@@ -1,8 +1,8 @@
 //! What the commands that fine-tune share.
 
 use crate::arguments::FineTuning;
-use crate::training::Plan;
 use crate::failure::Failure;
+use crate::training::Plan;
 use engine::{Cpu, Generator};
 use model::decoder::{Decoder, ForwardOptions, LoraSettings, usual_targets};
 use model::optimizer::{Rule, Schedule};

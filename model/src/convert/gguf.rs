@@ -53,7 +53,8 @@ impl<'a> Keys<'a> {
         let name = file.get("general.architecture").and_then(Value::text);
         let name = name.ok_or_else(|| Error::bad_config("general.architecture is missing"))?;
         let known = ARCHITECTURES.iter().find(|(known, _)| *known == name);
-        let (_, architecture) = known.ok_or_else(|| unsupported(format!("the architecture {name:?}"), "llama, qwen2, qwen3, gpt2, gptneox"))?;
+        let (_, architecture) =
+            known.ok_or_else(|| unsupported(format!("the architecture {name:?}"), "llama, qwen2, qwen3, gpt2, gptneox"))?;
         Ok(Self { file, name, architecture: *architecture })
     }
 

@@ -39,13 +39,11 @@ pub struct ConvertReport {
 }
 
 /// A format that is recognised by how a file starts, and what to say where it is not read.
-const KNOWN_STARTS: [(&[u8], &str); 3] = [
-    (b"PK\x03\x04", "a PyTorch or NumPy archive"),
-    (b"24ka", "a llama2.c file of version 1 or 2"),
-    (b"\x80", "a Python pickle"),
-];
+const KNOWN_STARTS: [(&[u8], &str); 3] =
+    [(b"PK\x03\x04", "a PyTorch or NumPy archive"), (b"24ka", "a llama2.c file of version 1 or 2"), (b"\x80", "a Python pickle")];
 
-const SUPPORTED: &str = "GGUF, llama2.c files of version 0, folders with config.json and model.safetensors (Hugging Face's names or Meta's)";
+const SUPPORTED: &str =
+    "GGUF, llama2.c files of version 0, folders with config.json and model.safetensors (Hugging Face's names or Meta's)";
 
 /// Converts the model at `source` into the folder `out`. `tokenizer` is llama2.c's `tokenizer.bin`, a `tokenizer.json` or a
 /// folder with one; without it the new folder has the source's own, where that has one (a folder, a GGUF file).

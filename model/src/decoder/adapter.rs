@@ -42,7 +42,10 @@ impl LoraSettings {
     pub fn validate(&self, config: &Config) -> Result<()> {
         let largest = config.hidden_size.max(config.intermediate_size);
         if self.rank == 0 || self.rank > largest {
-            return Err(Error::bad_config(format!("the rank of an adapter must be from 1 to the model's width {largest}, not {}", self.rank)));
+            return Err(Error::bad_config(format!(
+                "the rank of an adapter must be from 1 to the model's width {largest}, not {}",
+                self.rank
+            )));
         }
         if !(self.alpha.is_finite() && self.alpha > 0.0) {
             return Err(Error::bad_config(format!("alpha of an adapter must be above 0, not {}", self.alpha)));
@@ -113,9 +116,7 @@ fn modules(config: &Config) -> Vec<Module> {
     };
     match config.architecture {
         Architecture::Gpt2 => fused("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"),
-        Architecture::GptNeoX => {
-            fused("attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h")
-        }
+        Architecture::GptNeoX => fused("attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
         _ => {
             let mut all = vec![
                 module(Site::Q, "self_attn.q_proj", [queries, hidden]),
@@ -207,7 +208,8 @@ impl<B: Backend> Decoder<B> {
         let (backend, wanted) = (self.backend().clone(), modules(&self.config));
         self.with_adapter(settings, &mut |name, shape| {
             let path = name.trim_end_matches(".lora_A.weight").trim_end_matches(".lora_B.weight");
-            let module = wanted.iter().find(|module| path.ends_with(module.path) && settings.targets.iter().any(|target| module.is(target)));
+            let module =
+                wanted.iter().find(|module| path.ends_with(module.path) && settings.targets.iter().any(|target| module.is(target)));
             let count = shape.iter().product();
             let mut generator = Generator::new(seed).stream(hash(name));
             let bound = 1.0 / (shape[1] as f64).sqrt();
@@ -260,9 +262,8 @@ impl<B: Backend> Decoder<B> {
     /// The adapter's parameters by name, in the file's order of rows; empty where there is none.
     pub fn adapter_tensors(&self) -> NamedTensors {
         let loras = self.blocks.iter().flat_map(|block| &block.adapters);
-        let value = |p: &Parameter<B>| {
-            NamedTensor::new(p.tensor.shape().to_vec(), p.tensor.to_f64().into_iter().map(|x| x as f32).collect())
-        };
+        let value =
+            |p: &Parameter<B>| NamedTensor::new(p.tensor.shape().to_vec(), p.tensor.to_f64().into_iter().map(|x| x as f32).collect());
         let pairs = loras.flat_map(|lora| {
             let b = match lora.site {
                 Site::Fused => super::layout::fused_rows_to_file(&self.config, &value(&lora.b)),

@@ -118,7 +118,9 @@ fn header(cursor: &mut Cursor) -> Result<(u64, u64), Damage> {
     match cursor.u32()? {
         2 | 3 => {}
         1 => return Err(Damage("is GGUF of version 1; versions 2 and 3 are read: convert it again with a newer llama.cpp".to_owned())),
-        version if version.swap_bytes() <= 3 => return Err(Damage("is a big-endian GGUF file; only little-endian ones are read".to_owned())),
+        version if version.swap_bytes() <= 3 => {
+            return Err(Damage("is a big-endian GGUF file; only little-endian ones are read".to_owned()));
+        }
         version => return Err(Damage(format!("is GGUF of version {version}; versions 2 and 3 are read"))),
     }
     Ok((cursor.u64()?, cursor.u64()?))

@@ -54,7 +54,8 @@ fn no_part_of_a_file_is_a_file() {
 /// A file by hand: keys as (name, type, bytes), tensors as (name, extents innermost first, type, offset), then so many bytes of data.
 fn file(keys: &[(&str, u32, Vec<u8>)], tensors: &[(&str, &[u64], u32, u64)], data: usize) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
-    let mut bytes = [MAGIC.as_slice(), &3u32.to_le_bytes(), &(tensors.len() as u64).to_le_bytes(), &(keys.len() as u64).to_le_bytes()].concat();
+    let mut bytes =
+        [MAGIC.as_slice(), &3u32.to_le_bytes(), &(tensors.len() as u64).to_le_bytes(), &(keys.len() as u64).to_le_bytes()].concat();
     for (key, kind, value) in keys {
         bytes.extend([text(key), kind.to_le_bytes().to_vec(), value.clone()].concat());
     }
