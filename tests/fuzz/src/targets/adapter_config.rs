@@ -10,5 +10,8 @@ pub fn fuzz(data: &[u8]) {
 
 /// Settings as peft writes them.
 pub fn seeds() -> Vec<Vec<u8>> {
-    vec![br#"{"peft_type":"LORA","r":8,"lora_alpha":16,"target_modules":["q_proj"],"bias":"none","use_rslora":false,"rank_pattern":{}}"#.to_vec()]
+    vec![
+        br#"{"peft_type":"LORA","r":8,"lora_alpha":16,"target_modules":["q_proj"],"bias":"none","use_rslora":false,"rank_pattern":{}}"#
+            .to_vec(),
+    ]
 }

@@ -52,11 +52,13 @@ fn tiny(architecture: &str, tokenizer: &str) -> Vec<u8> {
         key("tokenizer.ggml.merges", 9, &array(8, 1, &text("a b"))),
         key("tokenizer.ggml.bos_token_id", 4, &0u32.to_le_bytes()),
     ];
-    let matrices = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"].map(|name| (format!("blk.0.{name}.weight"), vec![2, 2]));
+    let matrices = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
+        .map(|name| (format!("blk.0.{name}.weight"), vec![2, 2]));
     let norms = ["attn_norm", "ffn_norm"].map(|name| (format!("blk.0.{name}.weight"), vec![2]));
     let outer = [("token_embd.weight".to_owned(), vec![2, 3]), ("output_norm.weight".to_owned(), vec![2])];
     let tensors: Vec<(String, Vec<u64>)> = matrices.into_iter().chain(norms).chain(outer).collect();
-    let mut bytes = [b"GGUF".as_slice(), &3u32.to_le_bytes(), &(tensors.len() as u64).to_le_bytes(), &(keys.len() as u64).to_le_bytes()].concat();
+    let mut bytes =
+        [b"GGUF".as_slice(), &3u32.to_le_bytes(), &(tensors.len() as u64).to_le_bytes(), &(keys.len() as u64).to_le_bytes()].concat();
     bytes.extend(keys.concat());
     for (place, (name, extents)) in tensors.iter().enumerate() {
         bytes.extend([text(name), (extents.len() as u32).to_le_bytes().to_vec()].concat());

@@ -13,5 +13,8 @@ pub fn fuzz(data: &[u8]) {
 
 /// Two shards.
 pub fn seeds() -> Vec<Vec<u8>> {
-    vec![br#"{"metadata":{"total_size":8},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}"#.to_vec()]
+    vec![
+        br#"{"metadata":{"total_size":8},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}"#
+            .to_vec(),
+    ]
 }
