@@ -8,7 +8,9 @@ use crate::progress::Progress;
 use crate::report::Report;
 use crate::run_folder::{Metrics, Record, RunFolder, read_metrics};
 use engine::Cpu;
+use model::adapter;
 use model::checkpoint;
+use model::decoder::Decoder;
 use model::model_folder::ModelFolder;
 use model::tokenizer::Tokenizer;
 use model::train::{StepOutcome, Trainer};
@@ -131,7 +133,7 @@ fn finish(
     seconds: f64,
     out: Output,
 ) -> Result<(), Failure> {
-    ModelFolder::save(folder.path(), trainer.decoder.config(), &trainer.decoder.to_tensors(), tokenizer)?;
+    save_trained(folder.path(), &trainer.decoder, tokenizer)?;
     let records = read_metrics(&folder.file("metrics.jsonl"))?;
     let last = last_values(&records);
     let summary = json!({ "model": folder.path(), "steps": plan.steps, "seconds": seconds, "last": last });
@@ -140,6 +142,17 @@ fn finish(
     out.result(&summary, |text| {
         writeln!(text, "{} steps in {seconds:.0} s: the model, its metrics and report.html are in {}", plan.steps, show(folder.path()))
     })
+}
+
+/// Leaves what was trained in a run's folder: the model, or its adapter with the tokenizer.
+fn save_trained(folder: &Path, decoder: &Decoder<Cpu<f32>>, tokenizer: &Tokenizer) -> Result<(), Failure> {
+    if decoder.adapter().is_some() {
+        tokenizer.save(folder)?;
+        adapter::save(folder, decoder)?;
+        return Ok(());
+    }
+    ModelFolder::save(folder, decoder.config(), &decoder.to_tensors(), tokenizer)?;
+    Ok(())
 }
 
 fn show(path: &Path) -> String {

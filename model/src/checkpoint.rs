@@ -43,6 +43,19 @@ fn values<B: Backend>(tensor: &Tensor<B>) -> NamedTensor {
     NamedTensor::new(tensor.shape().to_vec(), tensor.to_f64().into_iter().map(|x| x as f32).collect())
 }
 
+/// What a decoder's training changes, in its file's names.
+fn trained<B: Backend>(decoder: &Decoder<B>) -> NamedTensors {
+    if decoder.adapter().is_some() { decoder.adapter_tensors() } else { decoder.to_tensors() }
+}
+
+/// The decoder with other values of what its training changes.
+fn with_trained<B: Backend>(decoder: &Decoder<B>, weights: NamedTensors) -> Result<Decoder<B>> {
+    match decoder.adapter() {
+        Some(settings) => decoder.with_adapter_tensors(settings, weights),
+        None => Decoder::from_tensors(decoder.backend(), decoder.config(), &weights),
+    }
+}
+
 /// Writes a checkpoint of the last step into a run's folder and drops the oldest.
 ///
 /// # Errors
@@ -54,7 +67,7 @@ pub fn save<B: Backend>(run: &Path, trainer: &Trainer<B>) -> Result<()> {
         fs::remove_dir_all(&partial).map_err(Error::io(&partial))?;
     }
     make_folder(&partial)?;
-    safetensors_file::write(&partial.join(WEIGHTS), &trainer.decoder.to_tensors())?;
+    safetensors_file::write(&partial.join(WEIGHTS), &trained(&trainer.decoder))?;
     let moments = trainer.optimizer.state(trainer.decoder.backend());
     safetensors_file::write(&partial.join(MOMENTS), &moments.iter().map(|(name, tensor)| (name.clone(), values(tensor))).collect())?;
     let state = serde_json::to_vec(&State { step }).map_err(Error::json(partial.join(STATE)))?;
@@ -82,8 +95,7 @@ pub fn restore<B: Backend>(run: &Path, trainer: &mut Trainer<B>) -> Result<u64> 
     let path = newest.join(STATE);
     let state: State = serde_json::from_slice(&fs::read(&path).map_err(Error::io(&path))?).map_err(Error::json(&path))?;
     let weights = safetensors_file::read(&newest.join(WEIGHTS))?;
-    let config = trainer.decoder.config().clone();
-    trainer.decoder = Decoder::from_tensors(trainer.decoder.backend(), &config, &weights)?;
+    trainer.decoder = with_trained(&trainer.decoder, weights)?;
     let mut moments: NamedTensors = safetensors_file::read(&newest.join(MOMENTS))?;
     trainer.optimizer.restore(&trainer.decoder, state.step, |name, shape| {
         Ok(layout::take(&mut moments, name, shape)?.data.into_iter().map(f64::from).collect())

@@ -8,7 +8,7 @@
 use crate::batch::Batch;
 use crate::boundary::Sequence;
 use crate::config::{Architecture, Config, MlpKind, PositionKind};
-use crate::decoder::{Decoder, ForwardOptions};
+use crate::decoder::{Decoder, ForwardOptions, LoraSettings};
 use engine::gradcheck::{Draw, Entry, Input, Sample};
 use engine::{Backend, Cpu, Tensor, function};
 
@@ -22,6 +22,8 @@ pub fn registry() -> Vec<Entry> {
         Entry::new("decoder-llama", |draw| sample(draw, llama())),
         Entry::new("decoder-qwen3", |draw| sample(draw, qwen3())),
         Entry::new("decoder-gpt2", |draw| sample(draw, gpt2())),
+        Entry::new("decoder-lora", |draw| lora_sample(draw, llama(), &["q_proj", "v_proj", "o_proj", "gate_proj", "down_proj"])),
+        Entry::new("decoder-lora-fused", |draw| lora_sample(draw, gptneox(), &["query_key_value", "dense"])),
         Entry::new("decoder-gptneox", |draw| sample(draw, gptneox())),
     ]
 }
@@ -95,6 +97,59 @@ fn sample(draw: &mut Draw, config: Config) -> Sample {
     Sample::new(function!(|x; config: Config, batch: Batch| log_probs(x, config, batch, false)), inputs)
         .with_inner_magnitude(1.0)
         .with_twin(function!(|x; twin_config: Config, twin_batch: Batch| log_probs(x, twin_config, twin_batch, true)))
+}
+
+/// The same decoders, frozen, with an adapter of rank 2: the inputs are its A and B. A is 0.05 and B 1 times its input, so that
+/// the product has the size of a change of the weights.
+fn lora_sample(draw: &mut Draw, config: Config, targets: &[&str]) -> Sample {
+    let base = frozen(draw, &config);
+    let targets = targets.iter().map(|target| (*target).to_owned()).collect();
+    let settings = LoraSettings { rank: 2, alpha: 2.0, rank_stabilised: false, targets, base: String::new() };
+    let new = base.with_new_adapter(&settings, 1).unwrap_or_else(|error| panic!("an adapter to check: {error}"));
+    let names: Vec<(String, Vec<usize>)> = new.parameters().into_iter().map(|p| (p.name.clone(), p.tensor.shape().to_vec())).collect();
+    let inputs: Vec<Input> = names.iter().map(|(_, shape)| draw.normal(shape)).collect();
+    let batch = Batch::of_sequences(&[sequence(draw, &config, 1), sequence(draw, &config, 3)]);
+    let (twin_base, twin_settings, twin_names, twin_batch) = (base.clone(), settings.clone(), names.clone(), batch.clone());
+    Sample::new(
+        function!(|x; base: Decoder<Cpu<f64>>, settings: LoraSettings, names: Vec<(String, Vec<usize>)>, batch: Batch| {
+            adapted_log_probs(x, base, settings, names, batch, false)
+        }),
+        inputs,
+    )
+    .with_inner_magnitude(1.0)
+    .with_twin(function!(
+        |x; twin_base: Decoder<Cpu<f64>>, twin_settings: LoraSettings, twin_names: Vec<(String, Vec<usize>)>, twin_batch: Batch| {
+            adapted_log_probs(x, twin_base, twin_settings, twin_names, twin_batch, true)
+        }
+    ))
+}
+
+/// A decoder with the weights of [`sample`].
+fn frozen(draw: &mut Draw, config: &Config) -> Decoder<Cpu<f64>> {
+    let cpu = Cpu::new();
+    let built = Decoder::build(config, &mut |name, shape| {
+        let gain = if shape.len() == 1 && name.ends_with(".weight") { 1.0 } else { 0.0 };
+        let data: Vec<f64> = weights(draw, shape).data.iter().map(|x| UNIT * x + gain).collect();
+        Ok(Tensor::parameter(&cpu, &data, shape))
+    });
+    built.unwrap_or_else(|error| panic!("a decoder to check: {error}"))
+}
+
+fn adapted_log_probs<B: Backend>(
+    inputs: &[Tensor<B>],
+    base: &Decoder<Cpu<f64>>,
+    settings: &LoraSettings,
+    names: &[(String, Vec<usize>)],
+    batch: &Batch,
+    checkpoint: bool,
+) -> Tensor<B> {
+    let base = base.to_backend(inputs[0].backend());
+    let adapted = base.with_adapter(settings, &mut |name, _| {
+        let found = names.iter().position(|(known, _)| known == name);
+        Ok(found.map(|i| if name.ends_with("lora_A.weight") { inputs[i].scale(UNIT) } else { inputs[i].clone() }))
+    });
+    let adapted = adapted.unwrap_or_else(|error| panic!("an adapter to check: {error}"));
+    batch.token_log_probs(&adapted, &ForwardOptions { checkpoint, ..ForwardOptions::default() })
 }
 
 fn log_probs<B: Backend>(inputs: &[Tensor<B>], config: &Config, batch: &Batch, checkpoint: bool) -> Tensor<B> {

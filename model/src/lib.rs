@@ -13,9 +13,12 @@
 //! | [`gradcheck`] | the whole decoder as something whose gradient can be checked |
 //! | [`language`] | a small generated language whose distribution and reward are known in closed form |
 //! | [`model_folder`], [`safetensors_file`], [`convert`] | a folder as Hugging Face lays it out; other formats into such a folder |
+//! | [`adapter`] | LoRA adapters as peft keeps them |
+//! | [`gguf`], [`half_precision`] | GGUF files; the 16-bit types of weight files |
 //! | [`atomic`] | files that are either wholly written or not there |
 #![forbid(unsafe_code)]
 
+pub mod adapter;
 pub mod atomic;
 pub mod batch;
 pub mod boundary;
@@ -27,7 +30,9 @@ pub mod decoder;
 pub mod error;
 pub mod evaluate;
 pub mod generate;
+pub mod gguf;
 pub mod gradcheck;
+pub mod half_precision;
 pub mod language;
 pub mod model_folder;
 pub mod optimizer;

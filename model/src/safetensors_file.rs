@@ -1,16 +1,17 @@
 //! Tensors in and out of `.safetensors` files, one or several with an index.
 //!
-//! The header is checked before anything is allocated: lengths against the file's size, offsets against each other (by
-//! the `safetensors` crate), shapes against lengths. Then each tensor is read by itself, so a file is never held twice.
+//! A file is mapped into memory. Its header is checked before anything is allocated: lengths against the file's size, offsets
+//! against each other (by the `safetensors` crate), shapes against lengths. Then each tensor is widened straight from the map.
 
 use crate::atomic::atomic_write_with;
 use crate::error::{Error, Result};
+use crate::half_precision::{bf16_to_f32, f16_to_f32};
+use engine::MappedFile;
 use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The file of a model whose tensors fit in one.
@@ -62,24 +63,12 @@ pub struct RawTensor {
 impl RawTensor {
     /// The elements as f64, exactly. `None` unless the type is F64, F32, F16 or BF16.
     pub fn to_f64(&self) -> Option<Vec<f64>> {
-        match self.dtype {
-            Dtype::F64 => Some(elements(&self.bytes, f64::from_le_bytes)),
-            Dtype::F32 => Some(elements(&self.bytes, |b| f64::from(f32::from_le_bytes(b)))),
-            Dtype::F16 => Some(elements(&self.bytes, |b| f64::from(f16_to_f32(u16::from_le_bytes(b))))),
-            Dtype::BF16 => Some(elements(&self.bytes, |b| f64::from(bf16_to_f32(u16::from_le_bytes(b))))),
-            _ => None,
-        }
+        View { shape: &self.shape, dtype: self.dtype, bytes: &self.bytes }.to_f64()
     }
 
     /// The elements as f32; only F64 is rounded. `None` unless the type is F64, F32, F16 or BF16.
     pub fn to_f32(&self) -> Option<Vec<f32>> {
-        match self.dtype {
-            Dtype::F64 => Some(elements(&self.bytes, |b| f64::from_le_bytes(b) as f32)),
-            Dtype::F32 => Some(elements(&self.bytes, f32::from_le_bytes)),
-            Dtype::F16 => Some(elements(&self.bytes, |b| f16_to_f32(u16::from_le_bytes(b)))),
-            Dtype::BF16 => Some(elements(&self.bytes, |b| bf16_to_f32(u16::from_le_bytes(b)))),
-            _ => None,
-        }
+        View { shape: &self.shape, dtype: self.dtype, bytes: &self.bytes }.to_f32()
     }
 
     /// The elements as i64. `None` unless the type is a signed integer or an unsigned one of up to 32 bits.
@@ -97,27 +86,35 @@ impl RawTensor {
     }
 }
 
-fn elements<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> Vec<T> {
-    let (chunks, _) = bytes.as_chunks::<N>();
-    chunks.iter().map(|&chunk| convert(chunk)).collect()
+/// One tensor where it lies in a file.
+struct View<'a> {
+    shape: &'a [usize],
+    dtype: Dtype,
+    bytes: &'a [u8],
 }
 
-/// IEEE 754 binary16 to binary32; every half is exact in f32.
-fn f16_to_f32(bits: u16) -> f32 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let exponent = i32::from(bits >> 10 & 0x1f);
-    let fraction = f32::from(bits & 0x3ff);
-    match exponent {
-        0 => sign * fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => sign * f32::INFINITY,
-        31 => f32::NAN,
-        _ => sign * (1024.0 + fraction) * 2f32.powi(exponent - 25),
+impl View<'_> {
+    fn to_f64(&self) -> Option<Vec<f64>> {
+        match self.dtype {
+            Dtype::F64 => Some(elements(self.bytes, f64::from_le_bytes)),
+            _ => self.to_f32().map(|data| data.into_iter().map(f64::from).collect()),
+        }
+    }
+
+    fn to_f32(&self) -> Option<Vec<f32>> {
+        match self.dtype {
+            Dtype::F64 => Some(elements(self.bytes, |b| f64::from_le_bytes(b) as f32)),
+            Dtype::F32 => Some(elements(self.bytes, f32::from_le_bytes)),
+            Dtype::F16 => Some(elements(self.bytes, |b| f16_to_f32(u16::from_le_bytes(b)))),
+            Dtype::BF16 => Some(elements(self.bytes, |b| bf16_to_f32(u16::from_le_bytes(b)))),
+            _ => None,
+        }
     }
 }
 
-/// A bfloat16 is the upper half of an f32.
-fn bf16_to_f32(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
+fn elements<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (chunks, _) = bytes.as_chunks::<N>();
+    chunks.iter().map(|&chunk| convert(chunk)).collect()
 }
 
 /// Reads the weights of one file: every tensor of type F64, F32, F16 or BF16, in the file's order. Tensors of other types
@@ -126,12 +123,20 @@ fn bf16_to_f32(bits: u16) -> f32 {
 /// # Errors
 /// [`Error::Io`], [`Error::BadFile`] where the header is inconsistent or the file truncated, [`Error::NonFinite`].
 pub fn read(path: &Path) -> Result<NamedTensors> {
+    let map = MappedFile::open(path).map_err(Error::io(path))?;
+    read_bytes(path, &map)
+}
+
+/// Reads the weights from the contents of a file; `path` is the name for messages.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<NamedTensors> {
     let mut tensors = NamedTensors::new();
-    visit(path, |name, raw| {
-        if let Some(data) = raw.to_f32() {
-            check_finite(path, &name, &raw, &data)?;
-            let (shape, dtype) = (raw.shape, raw.dtype);
-            tensors.insert(name, NamedTensor { shape, data, dtype });
+    visit(path, bytes, |name, view| {
+        if let Some(data) = view.to_f32() {
+            check_finite(path, &name, &view, &data)?;
+            tensors.insert(name, NamedTensor { shape: view.shape.to_vec(), data, dtype: view.dtype });
         }
         Ok(())
     })?;
@@ -143,9 +148,10 @@ pub fn read(path: &Path) -> Result<NamedTensors> {
 /// # Errors
 /// [`Error::Io`], [`Error::BadFile`] where the header is inconsistent or the file truncated.
 pub fn read_raw(path: &Path) -> Result<IndexMap<String, RawTensor>> {
+    let map = MappedFile::open(path).map_err(Error::io(path))?;
     let mut tensors = IndexMap::new();
-    visit(path, |name, raw| {
-        tensors.insert(name, raw);
+    visit(path, &map, |name, View { shape, dtype, bytes }| {
+        tensors.insert(name, RawTensor { shape: shape.to_vec(), dtype, bytes: bytes.to_vec() });
         Ok(())
     })?;
     Ok(tensors)
@@ -154,7 +160,8 @@ pub fn read_raw(path: &Path) -> Result<IndexMap<String, RawTensor>> {
 /// Reads the weights of a model's folder: `model.safetensors`, or all the files that `model.safetensors.index.json` names.
 ///
 /// # Errors
-/// As [`read`]; [`Error::BadFile`] where an index names a file outside the folder or a tensor that is not where it says.
+/// As [`read`]; [`Error::BadFile`] where an index names a file outside the folder or a tensor that is not where it says, and
+/// where two files hold a tensor of the same name.
 pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
     let index = folder.join(INDEX_FILE);
     if folder.join(SINGLE_FILE).exists() || !index.exists() {
@@ -167,7 +174,11 @@ pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
             let reason = format!("tensor {missing} is said to be in {shard}, but is not");
             return Err(Error::bad_file(index, reason));
         }
-        tensors.extend(part);
+        for (name, tensor) in part {
+            if tensors.insert(name.clone(), tensor).is_some() {
+                return Err(Error::bad_file(index, format!("tensor {name} is in {shard} and in a file before it")));
+            }
+        }
     }
     Ok(tensors)
 }
@@ -179,11 +190,21 @@ struct ShardIndex {
 
 /// The names of the tensors in each file of a sharded model, files in the order of their names.
 fn shards(index: &Path) -> Result<BTreeMap<String, Vec<String>>> {
-    let text = std::fs::read_to_string(index).map_err(Error::io(index))?;
-    let parsed: ShardIndex = serde_json::from_str(&text).map_err(Error::json(index))?;
+    let text = std::fs::read(index).map_err(Error::io(index))?;
+    parse_index(index, &text)
+}
+
+/// The names of the tensors in each file that the contents of a `model.safetensors.index.json` name, files in the order of their
+/// names; `index` is its name for messages.
+///
+/// # Errors
+/// [`Error::Json`]; [`Error::BadFile`] where it names a file outside its own folder.
+pub fn parse_index(index: &Path, text: &[u8]) -> Result<BTreeMap<String, Vec<String>>> {
+    let parsed: ShardIndex = serde_json::from_slice(text).map_err(Error::json(index))?;
     let mut shards = BTreeMap::<String, Vec<String>>::new();
     for (tensor, shard) in parsed.weight_map {
-        if Path::new(&shard).file_name() != Some(shard.as_ref()) {
+        let plain = Path::new(&shard).file_name() == Some(shard.as_ref()) && !shard.contains(['/', '\\', '\0']);
+        if !plain {
             let reason = format!("{shard:?} must be the name of a file in the same folder");
             return Err(Error::bad_file(index, reason));
         }
@@ -192,56 +213,52 @@ fn shards(index: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     Ok(shards)
 }
 
-fn check_finite(path: &Path, name: &str, raw: &RawTensor, data: &[f32]) -> Result<()> {
+fn check_finite(path: &Path, name: &str, view: &View, data: &[f32]) -> Result<()> {
     let Some(index) = data.iter().position(|value| !value.is_finite()) else {
         return Ok(());
     };
-    let value = raw.to_f64().map_or(f64::NAN, |exact| exact[index]);
+    let value = view.to_f64().map_or(f64::NAN, |exact| exact[index]);
     Err(Error::NonFinite { path: path.to_owned(), tensor: name.to_owned(), index, value })
 }
 
 /// Calls `found` with each tensor in turn, in the order of the file.
-fn visit(path: &Path, mut found: impl FnMut(String, RawTensor) -> Result<()>) -> Result<()> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    let (data_start, metadata) = read_header(path, &mut file)?;
+fn visit(path: &Path, file: &[u8], mut found: impl FnMut(String, View) -> Result<()>) -> Result<()> {
+    let (metadata, data) = read_header(path, file)?;
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else {
             continue;
         };
         let (start, end) = info.data_offsets;
-        let mut bytes = vec![0; end - start];
-        file.seek(SeekFrom::Start(data_start + start as u64)).and_then(|_| file.read_exact(&mut bytes)).map_err(Error::io(path))?;
-        let (shape, dtype) = (info.shape.clone(), info.dtype);
-        found(name, RawTensor { shape, dtype, bytes })?;
+        let Some(bytes) = data.get(start..end) else {
+            return Err(Error::bad_file(path, format!("tensor {name} lies outside the file: truncated or damaged")));
+        };
+        found(name, View { shape: &info.shape, dtype: info.dtype, bytes })?;
     }
     Ok(())
 }
 
-/// Where the data starts, and a header whose offsets, shapes and lengths agree with each other and with the file's size.
-fn read_header(path: &Path, file: &mut File) -> Result<(u64, Metadata)> {
-    let file_bytes = file.metadata().map_err(Error::io(path))?.len();
-    let mut length = [0; 8];
-    if file_bytes < 8 {
+/// A header whose offsets, shapes and lengths agree with each other and with the file's size, and the data after it.
+fn read_header<'a>(path: &Path, file: &'a [u8]) -> Result<(Metadata, &'a [u8])> {
+    let file_bytes = file.len();
+    let Some((length, rest)) = file.split_first_chunk::<8>() else {
         let reason = format!("{file_bytes} bytes are too few for a safetensors file");
         return Err(Error::bad_file(path, reason));
-    }
-    file.read_exact(&mut length).map_err(Error::io(path))?;
-    let header_bytes = u64::from_le_bytes(length);
-    if header_bytes > MAX_HEADER_BYTES || header_bytes > file_bytes - 8 {
+    };
+    let header_bytes = u64::from_le_bytes(*length);
+    let split = usize::try_from(header_bytes).ok().filter(|_| header_bytes <= MAX_HEADER_BYTES);
+    let Some((header, data)) = split.and_then(|length| rest.split_at_checked(length)) else {
         let reason =
             format!("not a safetensors file, or truncated: it announces a header of {header_bytes} bytes, the file has {file_bytes}");
         return Err(Error::bad_file(path, reason));
-    }
-    let mut header = vec![0; header_bytes as usize];
-    file.read_exact(&mut header).map_err(Error::io(path))?;
+    };
     let metadata: Metadata =
-        serde_json::from_slice(&header).map_err(|error| Error::bad_file(path, format!("bad safetensors header: {error}")))?;
+        serde_json::from_slice(header).map_err(|error| Error::bad_file(path, format!("bad safetensors header: {error}")))?;
     let expected = (metadata.data_len() as u64).saturating_add(8 + header_bytes);
-    if expected != file_bytes {
+    if expected != file_bytes as u64 {
         let reason = format!("the header describes a file of {expected} bytes, this one has {file_bytes}: truncated or damaged");
         return Err(Error::bad_file(path, reason));
     }
-    Ok((8 + header_bytes, metadata))
+    Ok((metadata, data))
 }
 
 /// Writes `tensors` in f32, sorted by name, in one step, with the metadata that `transformers` asks for.

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 /// Arguments of `slpo convert`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  slpo convert stories260K.bin --tokenizer tok512.bin --out stories260k\n  \
-                        slpo convert downloaded-model --out copy")]
+                        slpo convert model-f16.gguf --out model\n  slpo convert llama-as-meta-published-it --out model")]
 pub struct Convert {
-    /// A llama2.c `.bin` file (version 0), or a Hugging Face folder
+    /// A GGUF file (F32, F16, BF16, Q8_0, Q4_0, Q4_1), a llama2.c `.bin` file (version 0), or a folder with safetensors under Hugging
+    /// Face's names or Meta's
     #[arg(value_name = "SOURCE")]
     pub source: PathBuf,
     /// The folder to write: config.json, model.safetensors and, with a tokenizer, tokenizer.json
@@ -31,6 +32,9 @@ pub struct Generate {
     /// The model's folder
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
+    /// A LoRA adapter for the model: the PEFT folder of one
+    #[arg(long, value_name = "ADAPTER")]
+    pub adapter: Option<PathBuf>,
     /// The text to go on from; BOS is put before it where the tokenizer has one
     #[arg(
         long,
@@ -71,6 +75,9 @@ pub struct Score {
     /// The model's folder
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
+    /// A LoRA adapter for the model: the PEFT folder of one
+    #[arg(long, value_name = "ADAPTER")]
+    pub adapter: Option<PathBuf>,
     /// The text to score; BOS is put before it where the tokenizer has one
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, required_unless_present = "tokens", conflicts_with = "tokens")]
     pub text: Option<String>,
@@ -89,6 +96,9 @@ pub struct Eval {
     /// The model's folder
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
+    /// A LoRA adapter for the model: the PEFT folder of one
+    #[arg(long, value_name = "ADAPTER")]
+    pub adapter: Option<PathBuf>,
     /// Text, completions (.jsonl) or preferences (.jsonl)
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,

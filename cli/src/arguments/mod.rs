@@ -3,6 +3,7 @@
 //! Settings of the training commands may also come from a TOML file: a flag wins over the file, the file over the default.
 
 mod bench;
+mod adapter;
 mod config_file;
 mod evaluation;
 mod explain;
@@ -15,6 +16,7 @@ mod values;
 mod verify;
 
 pub use bench::{Bench, BenchPeak, BenchStep, Measurement, Task};
+pub use adapter::{Lora, Merge};
 pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
 pub use explain::Explain;
 pub use loss::LossSettings;
@@ -94,6 +96,8 @@ pub enum Command {
     Eval(Eval),
     /// Convert a model in another format into a Hugging Face folder
     Convert(Convert),
+    /// Put a LoRA adapter's change into its model's weights
+    Merge(Merge),
     /// Check every gradient against finite differences, forward mode and its slow twins
     Gradcheck(Gradcheck),
     /// Check a loss and its gradients that another program computed

@@ -1,5 +1,6 @@
 //! What the training commands take. Each is also the record of a run's settings, as `config.toml` keeps it.
 
+use super::Lora;
 use super::LossSettings;
 use super::values;
 use clap::Args;
@@ -115,6 +116,10 @@ pub struct FineTuning {
     /// Times to go through the data, above 0, where --steps is not given
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = values::positive)]
     pub epochs: f64,
+    /// An adapter instead of the whole model.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub lora: Lora,
     /// Rows (or pairs) of a batch, from 1
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = values::count::<usize>())]
     pub batch: usize,

@@ -1,7 +1,7 @@
 //! `slpo align`: optimising a model on preference pairs.
 
 use crate::arguments::{Align, Shared};
-use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps};
+use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps, to_train};
 use crate::commands::{Loaded, longest_sequence};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -31,9 +31,11 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let (loss, hyper) = arguments.settings.of(&arguments.loss)?;
     let objective = LossObjective { loss, hyper };
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
+    let decoder = to_train(decoder, settings, shared.seed)?;
     let reference = match &arguments.reference {
         Some(path) => Loaded::open(path)?.decoder,
-        None => decoder.clone(),
+        // With an adapter: the same weights, and the adapter off.
+        None => decoder.without_adapter(),
     };
     check_reference(&decoder, &reference)?;
     let limits = Limits::new(longest_sequence(decoder.config(), settings.max_tokens));

@@ -1,9 +1,10 @@
 //! What the commands that fine-tune share.
 
 use crate::arguments::FineTuning;
+use crate::failure::Failure;
 use crate::training::Plan;
-use engine::Generator;
-use model::decoder::ForwardOptions;
+use engine::{Cpu, Generator};
+use model::decoder::{Decoder, ForwardOptions, LoraSettings, usual_targets};
 use model::optimizer::{Rule, Schedule};
 
 /// Rows that are evaluated at once.
@@ -19,6 +20,23 @@ pub fn schedule_and_rule(tuning: &FineTuning, steps: u64) -> (Schedule, Rule) {
     let schedule = Schedule { learning_rate: tuning.learning_rate, warmup: tuning.warmup.min(steps), steps, final_fraction: 0.1 };
     let rule = Rule::adamw(tuning.weight_decay);
     (schedule, rule)
+}
+
+/// The decoder as it is trained: whole, or frozen with a new LoRA adapter.
+///
+/// # Errors
+/// [`Failure::Usage`] for settings that the model cannot have.
+pub fn to_train(decoder: Decoder<Cpu<f32>>, tuning: &FineTuning, seed: u64) -> Result<Decoder<Cpu<f32>>, Failure> {
+    let Some(rank) = tuning.lora.lora_rank else { return Ok(decoder) };
+    let named = |names: &String| names.split(',').map(|name| name.trim().to_owned()).collect();
+    let settings = LoraSettings {
+        rank,
+        alpha: tuning.lora.lora_alpha.unwrap_or(2.0 * rank as f64),
+        rank_stabilised: false,
+        targets: tuning.lora.lora_targets.as_ref().map_or_else(|| usual_targets(decoder.config()), named),
+        base: tuning.model.display().to_string(),
+    };
+    decoder.with_new_adapter(&settings, seed).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 /// When a fine-tuning run stops, looks and saves.

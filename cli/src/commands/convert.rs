@@ -15,6 +15,8 @@ struct Converted<'a> {
     hidden_size: usize,
     vocab_size: usize,
     tokenizer: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
 }
 
 /// Converts a model and reports what it was.
@@ -33,6 +35,7 @@ pub fn run(arguments: &Convert, shared: &Shared) -> Result<(), Failure> {
         hidden_size: report.config.hidden_size,
         vocab_size: report.config.vocab_size,
         tokenizer: report.has_tokenizer,
+        note: report.note.as_deref(),
     };
     Output::new(shared.json).result(&converted, |to| {
         let Converted { format, parameters, tensors, layers, hidden_size, vocab_size, .. } = &converted;
@@ -41,6 +44,7 @@ pub fn run(arguments: &Convert, shared: &Shared) -> Result<(), Failure> {
             "{format}: {parameters} parameters in {tensors} tensors; {layers} layers of width {hidden_size}, {vocab_size} tokens"
         )?;
         let tokenizer = if report.has_tokenizer { "with its tokenizer" } else { "without a tokenizer (--tokenizer gives one)" };
-        writeln!(to, "written to {out}, {tokenizer}")
+        writeln!(to, "written to {out}, {tokenizer}")?;
+        report.note.as_deref().map_or(Ok(()), |note| writeln!(to, "{note}"))
     })
 }

@@ -24,7 +24,7 @@ pub fn run(arguments: &Eval, shared: &Shared) -> Result<(), Failure> {
         let reason = format!("--reference is for preferences, and {} holds none", arguments.data.display());
         return Err(Failure::Usage(reason));
     }
-    let loaded = Loaded::open(&arguments.model)?;
+    let loaded = Loaded::open_with(&arguments.model, arguments.adapter.as_deref())?;
     let output = Output::new(shared.json);
     match kind {
         Kind::Text => text_cost(arguments, &loaded, output),

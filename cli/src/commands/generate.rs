@@ -19,7 +19,7 @@ struct Generated {
 /// # Errors
 /// Those of the model's files, of the prompt and of standard output.
 pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
-    let loaded = Loaded::open(&arguments.model)?;
+    let loaded = Loaded::open_with(&arguments.model, arguments.adapter.as_deref())?;
     let prompt = prompt(arguments, &loaded.tokenizer)?;
     let sampling = Sampling { temperature: arguments.temperature, top_k: arguments.top_k, top_p: arguments.top_p };
     let ends = ends(arguments, &loaded);

@@ -34,6 +34,18 @@ impl Loaded {
         Ok(Self { decoder, tokenizer })
     }
 
+    /// Opens a model's folder, with a LoRA adapter on it where one is given.
+    ///
+    /// # Errors
+    /// As [`Loaded::open`], and those of [`model::adapter::load`].
+    pub fn open_with(path: &Path, adapter: Option<&Path>) -> Result<Self, Failure> {
+        let mut loaded = Self::open(path)?;
+        if let Some(adapter) = adapter {
+            loaded.decoder = model::adapter::load(adapter, &loaded.decoder)?;
+        }
+        Ok(loaded)
+    }
+
     /// What the decoder computes.
     pub fn config(&self) -> &Config {
         self.decoder.config()

@@ -11,6 +11,7 @@ mod explain;
 mod generate;
 mod gradcheck;
 mod load;
+mod merge;
 mod score;
 mod sft;
 mod train;
@@ -37,6 +38,7 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
         Command::Score(arguments) => score::run(arguments, shared),
         Command::Eval(arguments) => eval::run(arguments, shared),
         Command::Convert(arguments) => convert::run(arguments, shared),
+        Command::Merge(arguments) => merge::run(arguments, shared),
         Command::Gradcheck(arguments) => gradcheck::run(arguments, shared),
         Command::Verify(arguments) => verify::run(arguments, shared),
         Command::Audit(arguments) => audit::run(arguments, shared),

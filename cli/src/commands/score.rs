@@ -21,7 +21,7 @@ struct Scored<'a> {
 /// # Errors
 /// Those of the model's files, of the tokens and of standard output.
 pub fn run(arguments: &Score, shared: &Shared) -> Result<(), Failure> {
-    let loaded = Loaded::open(&arguments.model)?;
+    let loaded = Loaded::open_with(&arguments.model, arguments.adapter.as_deref())?;
     let tokens = match &arguments.tokens {
         Some(tokens) => tokens.0.clone(),
         None => encode_with_bos(&loaded.tokenizer, arguments.text.as_deref().unwrap_or_default())?,

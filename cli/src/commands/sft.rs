@@ -1,7 +1,7 @@
 //! `slpo sft`: fine-tuning on prompts with completions.
 
 use crate::arguments::{Sft, Shared};
-use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps};
+use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps, to_train};
 use crate::commands::{Loaded, longest_sequence};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -24,6 +24,7 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
     let settings = &arguments.training;
     interrupt::listen()?;
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
+    let decoder = to_train(decoder, settings, shared.seed)?;
     let limits = Limits::new(longest_sequence(decoder.config(), settings.max_tokens));
     let load = |path: &std::path::Path| CompletionSet::load(path, &tokenizer, &ChatTemplate::default(), &limits);
     let set = load(&settings.data)?;

@@ -5,11 +5,11 @@
 //! wo, MLP norms, w1 (gate), w2 (down), w3 (up), final norm, two RoPE tables that nothing reads, and the output projection.
 //! Matrices are `[out, in]`. RMSNorm ε is 1e-5 and RoPE's θ 1e4 by definition (llama2.c, `run.c`).
 
+use super::rotary_pairs::rotate_half_rows;
 use crate::config::{Architecture, Config, MlpKind, PositionKind};
 use crate::error::{Error, Result};
 use crate::safetensors_file::{NamedTensor, NamedTensors};
-use std::fs::File;
-use std::io::{BufReader, Read};
+use engine::MappedFile;
 use std::path::Path;
 
 const HEADER_NUMBERS: usize = 7;
@@ -21,23 +21,31 @@ const HEADER_NUMBERS: usize = 7;
 /// [`Error::Io`]; [`Error::BadFile`] where the header makes no model or the file's size is not what it announces;
 /// [`Error::NonFinite`].
 pub fn read(path: &Path) -> Result<(Config, NamedTensors)> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    let file_bytes = file.metadata().map_err(Error::io(path))?.len();
-    let mut reader = Reader { path, file: BufReader::with_capacity(1 << 20, file) };
-    if file_bytes < 4 * HEADER_NUMBERS as u64 {
-        let reason = format!("{file_bytes} bytes are too few for a llama2.c model");
-        return Err(Error::bad_file(path, reason));
-    }
-    let config = config(reader.header()?).map_err(|error| {
+    let map = MappedFile::open(path).map_err(Error::io(path))?;
+    read_bytes(path, &map)
+}
+
+/// Reads the contents of a model file; `path` is its name for messages.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<(Config, NamedTensors)> {
+    let (header, rest) = bytes.as_chunks::<4>().0.split_at_checked(HEADER_NUMBERS).ok_or_else(|| {
+        let reason = format!("{} bytes are too few for a llama2.c model", bytes.len());
+        Error::bad_file(path, reason)
+    })?;
+    let header = std::array::from_fn(|i| i32::from_le_bytes(header[i]));
+    let config = config(header).map_err(|error| {
         let reason = format!("not a llama2.c model of version 0: its header has {error}");
         Error::bad_file(path, reason)
     })?;
     let expected = expected_bytes(&config);
-    if file_bytes != expected {
-        let reason = format!("truncated or damaged: the header describes a file of {expected} bytes, this one has {file_bytes}");
+    if bytes.len() as u64 != expected {
+        let found = bytes.len();
+        let reason = format!("truncated or damaged: the header describes a file of {expected} bytes, this one has {found}");
         return Err(Error::bad_file(path, reason));
     }
-    let tensors = tensors(&mut reader, &config)?;
+    let tensors = tensors(&mut Reader { path, rest }, &config)?;
     Ok((config, tensors))
 }
 
@@ -116,63 +124,33 @@ fn tensors(reader: &mut Reader, config: &Config) -> Result<NamedTensors> {
     reader.tensor(&mut tensors, "model.norm.weight", vec![hidden])?;
     if !config.tied_head {
         for _ in 0..2 {
-            reader.skip(rope_table_size(config))?;
+            reader.take(rope_table_size(config));
         }
         reader.tensor(&mut tensors, "lm_head.weight", embedding)?;
     }
     Ok(tensors)
 }
 
-/// Reorders the rows of each head from pairs (2i, 2i + 1) to pairs (i, i + half): new row i is old row 2i, new row half + i is
-/// old row 2i + 1.
-fn rotate_half_rows(rows: &[f32], heads: usize, columns: usize) -> Vec<f32> {
-    let head_dim = rows.len() / (heads * columns);
-    let half = head_dim / 2;
-    let mut reordered = Vec::with_capacity(rows.len());
-    for head in rows.chunks_exact(head_dim * columns) {
-        for row in 0..head_dim {
-            let old = if row < half { 2 * row } else { 2 * (row - half) + 1 };
-            reordered.extend_from_slice(&head[old * columns..][..columns]);
-        }
-    }
-    reordered
-}
-
 struct Reader<'a> {
     path: &'a Path,
-    file: BufReader<File>,
+    rest: &'a [[u8; 4]],
 }
 
 impl Reader<'_> {
-    fn header(&mut self) -> Result<[i32; HEADER_NUMBERS]> {
-        let mut numbers = [0; HEADER_NUMBERS];
-        for number in &mut numbers {
-            let mut bytes = [0; 4];
-            self.file.read_exact(&mut bytes).map_err(Error::io(self.path))?;
-            *number = i32::from_le_bytes(bytes);
-        }
-        Ok(numbers)
-    }
-
     /// Reads the next tensor; the file's size was checked, so its elements are there.
     fn tensor(&mut self, tensors: &mut NamedTensors, name: &str, shape: Vec<usize>) -> Result<()> {
-        let elements: usize = shape.iter().product();
-        let mut data = Vec::with_capacity(elements);
-        let mut bytes = [0; 4];
-        for index in 0..elements {
-            self.file.read_exact(&mut bytes).map_err(Error::io(self.path))?;
-            let value = f32::from_le_bytes(bytes);
-            if !value.is_finite() {
-                return Err(Error::NonFinite { path: self.path.to_owned(), tensor: name.to_owned(), index, value: f64::from(value) });
-            }
-            data.push(value);
+        let data: Vec<f32> = self.take(shape.iter().product()).iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        if let Some(index) = data.iter().position(|value| !value.is_finite()) {
+            let (path, tensor, value) = (self.path.to_owned(), name.to_owned(), f64::from(data[index]));
+            return Err(Error::NonFinite { path, tensor, index, value });
         }
         tensors.insert(name.to_owned(), NamedTensor::new(shape, data));
         Ok(())
     }
 
-    fn skip(&mut self, numbers: usize) -> Result<()> {
-        let bytes = i64::try_from(4 * numbers).unwrap_or(i64::MAX);
-        self.file.seek_relative(bytes).map_err(Error::io(self.path))
+    fn take(&mut self, numbers: usize) -> &[[u8; 4]] {
+        let (taken, rest) = self.rest.split_at(numbers);
+        self.rest = rest;
+        taken
     }
 }

@@ -2,18 +2,13 @@
 //!
 //! Little-endian: i32, the length of the longest token, then for each token an f32 score, an i32 length and that many bytes.
 //! It is a SentencePiece vocabulary: 0 to 2 are `<unk>`, BOS and EOS, then come the 256 bytes as `<0x00>`…, then pieces whose spaces
-//! stand for SentencePiece's ▁. Encoding merges, over and over, the neighbours whose union has the highest score; in
-//! `tokenizer.json` that order is a list of merges, so it is rebuilt: every split of a piece into two pieces is a merge,
-//! ranked by the score of the piece.
+//! stand for SentencePiece's ▁; see [`super::sentencepiece`].
 
+use super::sentencepiece::{self, Piece, PieceKind, SPACE, Settings};
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
-use crate::tokenizer::file_parts::{added_token, leading_token_template};
-use serde_json::{Map, Value, json};
-use std::collections::HashMap;
 use std::path::Path;
 
-const SPACE: &str = "\u{2581}";
 const SPECIAL: [&str; 3] = ["<unk>", "<s>", "</s>"];
 /// The special tokens and the bytes.
 const FIRST_PIECE: usize = 3 + 256;
@@ -29,8 +24,15 @@ struct Token {
 /// [`Error::Io`]; [`Error::Tokenizer`] where the file is truncated, has another number of tokens or is none of llama2.c's.
 pub fn read(path: &Path, vocab_size: usize) -> Result<Tokenizer> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let tokens = tokens(&bytes, vocab_size).map_err(|error| error.at(path))?;
-    tokenizer(&tokens).map_err(|error| error.at(path))
+    read_bytes(&bytes, vocab_size).map_err(|error| error.at(path))
+}
+
+/// Reads the contents of a tokenizer file for a model with `vocab_size` tokens.
+///
+/// # Errors
+/// [`Error::Tokenizer`] as [`read`], with no file.
+pub fn read_bytes(bytes: &[u8], vocab_size: usize) -> Result<Tokenizer> {
+    tokenizer(&tokens(bytes, vocab_size)?)
 }
 
 fn tokens(bytes: &[u8], vocab_size: usize) -> Result<Vec<Token>> {
@@ -71,38 +73,14 @@ fn truncated(id: usize) -> Error {
 
 fn tokenizer(tokens: &[Token]) -> Result<Tokenizer> {
     let names = names(tokens)?;
-    let mut ids = HashMap::new();
-    for (id, name) in names.iter().enumerate() {
-        if let Some(other) = ids.insert(name.as_str(), id) {
-            return Err(Error::tokenizer(format!("tokens {other} and {id} are both {name:?}")));
-        }
-    }
-    let vocab: Map<String, Value> = names.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
-    let added: Vec<Value> = (0..).zip(SPECIAL).map(|(id, name)| added_token(name, id)).collect();
-    let file = json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": added,
-        "normalizer": {"type": "Sequence", "normalizers": [
-            {"type": "Prepend", "prepend": SPACE},
-            {"type": "Replace", "pattern": {"String": " "}, "content": SPACE},
-        ]},
-        "pre_tokenizer": null,
-        "post_processor": leading_token_template(SPECIAL[1], 1),
-        "decoder": {"type": "Sequence", "decoders": [
-            {"type": "Replace", "pattern": {"String": SPACE}, "content": " "},
-            {"type": "ByteFallback"},
-            {"type": "Fuse"},
-            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
-        ]},
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": SPECIAL[0], "continuing_subword_prefix": null,
-            "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true,
-            "vocab": vocab, "merges": merges(tokens, &names, &ids),
-        },
-    });
-    Tokenizer::from_json(file.to_string())
+    let kind = |id| match id {
+        0..3 => PieceKind::Control,
+        3..FIRST_PIECE => PieceKind::Byte,
+        _ => PieceKind::Normal,
+    };
+    let pieces = (names.into_iter().zip(tokens).enumerate()).map(|(id, (name, token))| Piece { name, score: token.score, kind: kind(id) });
+    let settings = Settings { unknown: Some(0), bos: Some(1), add_space: true };
+    Tokenizer::from_json(sentencepiece::tokenizer_json(&pieces.collect::<Vec<_>>(), &settings)?)
 }
 
 /// The tokens as SentencePiece names them.
@@ -125,20 +103,4 @@ fn names(tokens: &[Token]) -> Result<Vec<String>> {
         Err(Error::tokenizer(reason))
     };
     tokens.iter().enumerate().map(name).collect()
-}
-
-/// Every split of a piece into two pieces, by falling score of the piece; splits of one piece by the ids of their parts.
-fn merges<'a>(tokens: &[Token], names: &'a [String], ids: &HashMap<&str, usize>) -> Vec<[&'a str; 2]> {
-    let piece = |name: &str| ids.get(name).copied().filter(|&id| id >= FIRST_PIECE);
-    let mut merges = Vec::new();
-    for (name, token) in names.iter().zip(tokens).skip(FIRST_PIECE) {
-        for (at, _) in name.char_indices().skip(1) {
-            let (left, right) = name.split_at(at);
-            if let (Some(left_id), Some(right_id)) = (piece(left), piece(right)) {
-                merges.push((token.score, [left_id, right_id], [left, right]));
-            }
-        }
-    }
-    merges.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    merges.into_iter().map(|(.., parts)| parts).collect()
 }

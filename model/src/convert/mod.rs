@@ -1,13 +1,22 @@
 //! Models in other formats into a Hugging Face folder. The format is told by the file's content, not by its name.
 
+pub mod gguf;
+pub mod gguf_tokenizer;
 pub mod llama2c;
 pub mod llama2c_tokenizer;
+pub mod meta;
+mod rotary_pairs;
+mod sentencepiece;
 
+use crate::atomic::atomic_write;
 use crate::config::Config;
+use crate::decoder::{Decoder, layout};
 use crate::error::{Error, Result};
+use crate::gguf::Gguf;
 use crate::model_folder::ModelFolder;
 use crate::safetensors_file::NamedTensors;
 use crate::tokenizer::Tokenizer;
+use engine::{Cpu, MappedFile, Tensor};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -25,30 +34,41 @@ pub struct ConvertReport {
     pub parameters: u64,
     /// Whether a tokenizer was written.
     pub has_tokenizer: bool,
+    /// Why the source's own tokenizer was not written, where it has one that cannot be written exactly.
+    pub note: Option<String>,
 }
 
 /// A format that is recognised by how a file starts, and what to say where it is not read.
-const KNOWN_STARTS: [(&[u8], &str); 4] = [
-    (b"GGUF", "a GGUF file"),
-    (b"PK\x03\x04", "a PyTorch or NumPy archive"),
-    (b"24ka", "a llama2.c file of version 1 or 2"),
-    (b"\x80", "a Python pickle"),
-];
+const KNOWN_STARTS: [(&[u8], &str); 3] =
+    [(b"PK\x03\x04", "a PyTorch or NumPy archive"), (b"24ka", "a llama2.c file of version 1 or 2"), (b"\x80", "a Python pickle")];
 
-const SUPPORTED: &str = "llama2.c files of version 0, folders with config.json and model.safetensors";
+const SUPPORTED: &str =
+    "GGUF, llama2.c files of version 0, folders with config.json and model.safetensors (Hugging Face's names or Meta's)";
 
 /// Converts the model at `source` into the folder `out`. `tokenizer` is llama2.c's `tokenizer.bin`, a `tokenizer.json` or a
-/// folder with one; without it the new folder has none (a source that is a folder brings its own).
+/// folder with one; without it the new folder has the source's own, where that has one (a folder, a GGUF file).
 ///
 /// # Errors
 /// [`Error::Unsupported`] for formats that are not read, [`Error::BadFile`] for damaged files, [`Error::Io`].
 pub fn convert(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<ConvertReport> {
+    let given = |config: &Config| tokenizer.map(|path| read_tokenizer(path, config.vocab_size)).transpose();
     if source.is_dir() {
-        return convert_folder(source, tokenizer, out);
+        return match meta::params_file(source) {
+            Some(params) => {
+                let (config, tensors) = meta::read(source, &params)?;
+                let tokenizer = given(&config)?;
+                save("safetensors under Meta's names", config, tensors, tokenizer.as_ref(), out)
+            }
+            None => convert_folder(source, tokenizer, out),
+        };
     }
-    refuse_known_starts(source)?;
+    let start = first_bytes(source)?;
+    if start.starts_with(crate::gguf::MAGIC) {
+        return convert_gguf(source, tokenizer, out);
+    }
+    refuse_known_starts(source, &start)?;
     let (config, tensors) = llama2c::read(source)?;
-    let tokenizer = tokenizer.map(|path| read_tokenizer(path, config.vocab_size)).transpose()?;
+    let tokenizer = given(&config)?;
     save("llama2.c version 0", config, tensors, tokenizer.as_ref(), out)
 }
 
@@ -62,6 +82,47 @@ fn convert_folder(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result
     save(format, model.config, model.tensors, tokenizer.as_ref(), out)
 }
 
+fn convert_gguf(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<ConvertReport> {
+    let map = MappedFile::open(source).map_err(Error::io(source))?;
+    let file = Gguf::parse(source, &map)?;
+    let (config, tensors) = gguf::read(source, &file)?;
+    let found = match tokenizer {
+        Some(path) => Ok(read_tokenizer(path, config.vocab_size)?),
+        None => gguf_tokenizer::read(&file).map_err(|error| error.at(source))?,
+    };
+    let (found, note) = match found {
+        Ok(tokenizer) if tokenizer.vocab_size() > config.vocab_size => {
+            let reason = format!("its tokenizer has {} tokens, the model only {}", tokenizer.vocab_size(), config.vocab_size);
+            return Err(Error::bad_file(source, reason));
+        }
+        Ok(tokenizer) => (Some(tokenizer), None),
+        Err(reason) => (None, Some(format!("the tokenizer was left out: {reason}"))),
+    };
+    let report = save("GGUF", config, tensors, found.as_ref(), out)?;
+    if let Some(template) = file.get("tokenizer.chat_template").and_then(crate::gguf::Value::text) {
+        atomic_write(&out.join(CHAT_TEMPLATE), template.as_bytes())?;
+    }
+    Ok(ConvertReport { note, ..report })
+}
+
+/// Where a folder keeps its chat template.
+const CHAT_TEMPLATE: &str = "chat_template.jinja";
+
+/// The tensors that the decoder of `config` asks for, under its own names, and none besides (but for buffers that hold no weights).
+///
+/// # Errors
+/// [`Error::MissingTensor`], [`Error::ShapeMismatch`], [`Error::BadConfig`] for a tensor that there is no place for.
+fn checked_parameters(config: &Config, tensors: &mut NamedTensors) -> Result<NamedTensors> {
+    let mut parameters = NamedTensors::new();
+    Decoder::build(config, &mut |name, shape| {
+        parameters.insert(name.to_owned(), layout::take(tensors, name, shape)?);
+        Ok(Tensor::full(&Cpu::<f32>::new(), 0.0, &[]))
+    })?;
+    tensors.retain(|name, _| !layout::is_buffer(name) && !(config.tied_head && name == "lm_head.weight"));
+    layout::nothing_left(tensors)?;
+    Ok(parameters)
+}
+
 fn save(format: &'static str, config: Config, tensors: NamedTensors, tokenizer: Option<&Tokenizer>, out: &Path) -> Result<ConvertReport> {
     match tokenizer {
         Some(tokenizer) => ModelFolder::save(out, &config, &tensors, tokenizer)?,
@@ -72,6 +133,7 @@ fn save(format: &'static str, config: Config, tensors: NamedTensors, tokenizer: 
         tensors: tensors.len(),
         parameters: tensors.values().map(|tensor| tensor.data.len() as u64).sum(),
         has_tokenizer: tokenizer.is_some(),
+        note: None,
         config,
     })
 }
@@ -91,8 +153,7 @@ fn read_tokenizer(path: &Path, vocab_size: usize) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-fn refuse_known_starts(path: &Path) -> Result<()> {
-    let start = first_bytes(path)?;
+fn refuse_known_starts(path: &Path, start: &[u8]) -> Result<()> {
     let known = KNOWN_STARTS.iter().find(|(magic, _)| start.starts_with(magic));
     let what = match known {
         Some((_, what)) => *what,

@@ -1,5 +1,7 @@
 //! stories260K, as its author published it, against the same model in Hugging Face's layout, and damaged copies of it.
 
+mod other_formats;
+
 use super::*;
 use crate::config::huggingface;
 use crate::safetensors_file::{self, SINGLE_FILE};
@@ -127,7 +129,7 @@ fn a_damaged_model_is_reported_not_believed() {
     let mut nan = whole.clone();
     nan[28..32].copy_from_slice(&f32::NAN.to_le_bytes());
     assert!(message(&nan).contains("model.embed_tokens.weight has NaN at element 0"));
-    assert!(message(b"GGUF 3 and so on").contains("a GGUF file is not supported"));
+    assert!(message(b"GGUF 3 and so on").contains("is GGUF of version"));
     assert!(!folder.path().join("out").exists());
 }
 

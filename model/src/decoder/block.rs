@@ -1,6 +1,7 @@
 //! One block of the decoder: norms, attention and the feed-forward part.
 
 use super::Parameter;
+use super::adapter::{Lora, Site};
 use crate::config::{Config, MlpKind};
 use engine::{Backend, Generator, RotaryTable, Segments, Tensor, checkpoint};
 
@@ -32,7 +33,7 @@ pub(super) struct Linear<B: Backend> {
 }
 
 impl<B: Backend> Linear<B> {
-    fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
+    pub fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
         x.linear(&self.weight.tensor, self.bias.as_ref().map(|bias| &bias.tensor))
     }
     fn parameters(&self) -> impl Iterator<Item = &Parameter<B>> {
@@ -81,6 +82,8 @@ pub(super) struct Block<B: Backend> {
     pub gate: Option<Linear<B>>,
     pub up: Linear<B>,
     pub down: Linear<B>,
+    /// What a LoRA adapter adds; empty without one.
+    pub adapters: Vec<Lora<B>>,
     pub shape: BlockShape,
 }
 
@@ -148,22 +151,23 @@ impl<B: Backend> Block<B> {
             let x = norm.as_ref().map_or_else(|| x.clone(), |norm| norm.forward(&x));
             rotary.map_or_else(|| x.clone(), |table| x.rope(table))
         };
-        let q = turned(self.q.forward(x).reshape(&[n, heads, head_dim]), &self.q_norm);
-        let k = turned(self.k.forward(x).reshape(&[n, kv_heads, head_dim]), &self.k_norm);
-        let v = self.v.forward(x).reshape(&[n, kv_heads, head_dim]);
+        let [q, k, v] = self.projections(x);
+        let q = turned(q.reshape(&[n, heads, head_dim]), &self.q_norm);
+        let k = turned(k.reshape(&[n, kv_heads, head_dim]), &self.k_norm);
+        let v = v.reshape(&[n, kv_heads, head_dim]);
         let (k, v) = cached(k, v);
         let scale = 1.0 / (head_dim as f64).sqrt();
-        self.o.forward(&q.attention(&k, &v, segments, scale).reshape(&[n, heads * head_dim]))
+        self.adapted(Site::O, &self.o, &q.attention(&k, &v, segments, scale).reshape(&[n, heads * head_dim]))
     }
 
     fn mlp(&self, x: &Tensor<B>) -> Tensor<B> {
-        let up = self.up.forward(x);
+        let up = self.adapted(Site::Up, &self.up, x);
         let inner = match (self.shape.mlp, &self.gate) {
-            (MlpKind::SwiGlu, Some(gate)) => gate.forward(x).swiglu(&up),
+            (MlpKind::SwiGlu, Some(gate)) => self.adapted(Site::Gate, gate, x).swiglu(&up),
             (MlpKind::Gelu { tanh: true }, _) => up.gelu_tanh(),
             _ => up.gelu_erf(),
         };
-        self.down.forward(&inner)
+        self.adapted(Site::Down, &self.down, &inner)
     }
 
     pub fn parameters(&self) -> Vec<&Parameter<B>> {

@@ -3,7 +3,7 @@
 use super::block::{Block, BlockShape, Linear, Norm};
 use super::{Decoder, Parameter, layout};
 use crate::config::{Config, Llama3Scaling, NormKind, PositionKind};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::safetensors_file::{NamedTensor, NamedTensors};
 use engine::{Backend, Generator, Tensor};
 use std::f64::consts::TAU;
@@ -59,6 +59,7 @@ impl<B: Backend> Builder<'_, B> {
             gate: if gated { Some(self.linear(&part("mlp.gate_proj"), [inner, hidden], config.mlp_bias)?) } else { None },
             up: self.linear(&part("mlp.up_proj"), [inner, hidden], config.mlp_bias)?,
             down: self.linear(&part("mlp.down_proj"), [hidden, inner], config.mlp_bias)?,
+            adapters: Vec::new(),
             shape: BlockShape::from(config),
         })
     }
@@ -73,7 +74,7 @@ impl<B: Backend> Builder<'_, B> {
         let blocks = (0..config.layers).map(|index| self.block(index)).collect::<Result<_>>()?;
         let norm = self.norm("model.norm", hidden, config.norm() == NormKind::Layer)?;
         let head = if config.tied_head { None } else { Some(self.parameter("lm_head.weight".into(), &[vocabulary, hidden])?) };
-        Ok(Decoder { config: config.clone(), embedding, positions, blocks, norm, head, frequencies: frequencies(config) })
+        Ok(Decoder { config: config.clone(), embedding, positions, blocks, norm, head, frequencies: frequencies(config), adapter: None })
     }
 }
 
@@ -122,24 +123,30 @@ impl<B: Backend> Decoder<B> {
         Ok(decoder)
     }
 
-    /// The weights in the names and layout of the architecture's files.
+    /// The weights in the names and layout of the architecture's files, without an adapter's ([`Decoder::merged`] has those in them).
     pub fn to_tensors(&self) -> NamedTensors {
         let value =
             |p: &Parameter<B>| NamedTensor::new(p.tensor.shape().to_vec(), p.tensor.to_f64().into_iter().map(|x| x as f32).collect());
-        layout::to_file(self.config(), self.parameters().into_iter().map(|p| (p.name.clone(), value(p))).collect())
+        layout::to_file(self.config(), self.base_parameters().into_iter().map(|p| (p.name.clone(), value(p))).collect())
     }
 
     /// The same decoder on another backend, in f64 from element to element.
     pub fn to_backend<C: Backend>(&self, backend: &C) -> Decoder<C> {
         let by_name: std::collections::HashMap<&str, Vec<f64>> =
-            self.parameters().into_iter().map(|p| (p.name.as_str(), p.tensor.to_f64())).collect();
-        let built = Decoder::build(&self.config, &mut |name, shape| Ok(Tensor::parameter(backend, &by_name[name], shape)));
+            self.base_parameters().into_iter().chain(self.parameters()).map(|p| (p.name.as_str(), p.tensor.to_f64())).collect();
+        let value = |name: &str, shape: &[usize]| by_name.get(name).map(|data| Tensor::parameter(backend, data, shape));
+        let missing = |name: &str| Error::MissingTensor { name: name.to_owned() };
+        let built = Decoder::build(&self.config, &mut |name, shape| value(name, shape).ok_or_else(|| missing(name)));
+        let built = built.and_then(|base| match &self.adapter {
+            Some(settings) => base.with_adapter(settings, &mut |name, shape| Ok(value(name, shape))),
+            None => Ok(base),
+        });
         built.expect("a decoder that exists can be built again")
     }
 }
 
 /// FNV-1a: a name as a number.
-fn hash(name: &str) -> u64 {
+pub(super) fn hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ byte as u64).wrapping_mul(0x100_0000_01b3))
 }
 
@@ -147,13 +154,15 @@ fn hash(name: &str) -> u64 {
 fn frequencies(config: &Config) -> Vec<f64> {
     let PositionKind::Rope { theta, rotary_dim, scaling } = config.position else { return Vec::new() };
     let plain = (0..rotary_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / rotary_dim as f64));
-    plain.map(|f| scaling.map_or(f, |scaling| scaled(f, scaling))).collect()
+    plain.map(|f| scaling.map_or(f, |scaling| scaling.scale(f))).collect()
 }
 
-/// Llama 3.1's change of one frequency; see [`Llama3Scaling`].
-fn scaled(f: f64, scaling: Llama3Scaling) -> f64 {
-    let turns = scaling.original_max_positions as f64 * f / TAU;
-    let (low, high) = (scaling.low_freq_factor, scaling.high_freq_factor);
-    let s = ((turns - low) / (high - low)).clamp(0.0, 1.0);
-    (1.0 - s) * f / scaling.factor + s * f
+impl Llama3Scaling {
+    /// What becomes of a frequency `f` in radians a position; the formula is in the description of [`Llama3Scaling`].
+    pub fn scale(&self, f: f64) -> f64 {
+        let turns = self.original_max_positions as f64 * f / TAU;
+        let (low, high) = (self.low_freq_factor, self.high_freq_factor);
+        let s = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+        (1.0 - s) * f / self.factor + s * f
+    }
 }

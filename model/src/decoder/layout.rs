@@ -22,8 +22,13 @@ pub fn take(tensors: &mut NamedTensors, name: &str, shape: &[usize]) -> Result<N
     Ok(tensor)
 }
 
+/// Whether the tensor of a file is a buffer that holds no weights.
+pub(crate) fn is_buffer(name: &str) -> bool {
+    NO_WEIGHTS.iter().any(|suffix| name.ends_with(suffix))
+}
+
 /// Refuses weights that the configuration has no place for.
-pub(super) fn nothing_left(tensors: &NamedTensors) -> Result<()> {
+pub(crate) fn nothing_left(tensors: &NamedTensors) -> Result<()> {
     match tensors.keys().next() {
         Some(name) => {
             Err(Error::bad_config(format!("the weights hold {name} (and {} more) which config.json has no place for", tensors.len() - 1)))
@@ -99,7 +104,7 @@ pub fn from_file(config: &Config, tensors: &NamedTensors) -> Result<NamedTensors
     let mut out = NamedTensors::new();
     let family = family(config);
     for (name, tensor) in tensors {
-        let ignored = NO_WEIGHTS.iter().any(|suffix| name.ends_with(suffix)) || (config.tied_head && is_head(name));
+        let ignored = is_buffer(name) || (config.tied_head && is_head(name));
         if ignored {
             continue;
         }
@@ -208,6 +213,20 @@ fn split_fused(config: &Config, name: &str, tensor: &NamedTensor) -> Result<[Nam
         let shape = std::iter::once(size).chain(tensor.shape[1..].iter().copied()).collect();
         NamedTensor::new(shape, rows.copied().collect())
     }))
+}
+
+/// The rows of a fused tensor one kind after another (q, k, v), from the file's order.
+pub(super) fn fused_rows_from_file(config: &Config, name: &str, tensor: &NamedTensor) -> Result<NamedTensor> {
+    let parts = split_fused(config, name, tensor)?;
+    Ok(NamedTensor::new(tensor.shape.clone(), parts.into_iter().flat_map(|part| part.data).collect()))
+}
+
+/// The inverse of [`fused_rows_from_file`].
+pub(super) fn fused_rows_to_file(config: &Config, tensor: &NamedTensor) -> NamedTensor {
+    let third = tensor.data.len() / 3;
+    let shape: Vec<usize> = std::iter::once(tensor.shape[0] / 3).chain(tensor.shape[1..].iter().copied()).collect();
+    let parts: Vec<NamedTensor> = tensor.data.chunks_exact(third).map(|part| NamedTensor::new(shape.clone(), part.to_vec())).collect();
+    join_fused(config, &parts)
 }
 
 /// The inverse of [`split_fused`].

@@ -10,6 +10,7 @@
 //!
 //! Sequences are packed, not padded: a batch is one list of tokens with [`Segments`] for its boundaries.
 
+mod adapter;
 mod block;
 mod build;
 mod cache;
@@ -18,6 +19,7 @@ mod packed;
 pub mod packed_checks;
 mod parameter;
 
+pub use adapter::{LoraSettings, usual_targets};
 pub use block::ForwardOptions;
 pub use cache::Cache;
 pub use packed::Packed;
@@ -38,6 +40,8 @@ pub struct Decoder<B: Backend> {
     head: Option<Parameter<B>>,
     /// Radians a position for each rotated pair; empty for learned positions.
     frequencies: Vec<f64>,
+    /// The settings of the blocks' adapters, where they have any.
+    adapter: Option<LoraSettings>,
 }
 
 impl<B: Backend> Decoder<B> {
@@ -122,15 +126,30 @@ impl<B: Backend> Decoder<B> {
         rotary.then(|| RotaryTable::new(self.backend(), batch.positions(), &self.frequencies, Pairing::RotateHalf))
     }
 
-    /// Every parameter, in the order of the computation.
+    /// Every parameter that is trained, in the order of the computation: the adapter's, or all where there is none.
     pub fn parameters(&self) -> Vec<&Parameter<B>> {
+        if self.adapter.is_none() {
+            return self.base_parameters();
+        }
+        self.blocks.iter().flat_map(|block| &block.adapters).flat_map(|lora| [&lora.a, &lora.b]).collect()
+    }
+
+    /// Every parameter that is trained, in the same order, for an optimiser to replace.
+    pub fn parameters_mut(&mut self) -> Vec<&mut Parameter<B>> {
+        if self.adapter.is_none() {
+            return self.base_parameters_mut();
+        }
+        self.blocks.iter_mut().flat_map(|block| &mut block.adapters).flat_map(|lora| [&mut lora.a, &mut lora.b]).collect()
+    }
+
+    /// Every parameter but those of an adapter, in the order of the computation.
+    pub fn base_parameters(&self) -> Vec<&Parameter<B>> {
         let blocks = self.blocks.iter().flat_map(Block::parameters);
         let first = std::iter::once(&self.embedding).chain(&self.positions);
         first.chain(blocks).chain(self.norm.parameters()).chain(&self.head).collect()
     }
 
-    /// Every parameter, in the same order, for an optimiser to replace.
-    pub fn parameters_mut(&mut self) -> Vec<&mut Parameter<B>> {
+    fn base_parameters_mut(&mut self) -> Vec<&mut Parameter<B>> {
         let blocks = self.blocks.iter_mut().flat_map(Block::parameters_mut);
         let first = std::iter::once(&mut self.embedding).chain(&mut self.positions);
         first.chain(blocks).chain(self.norm.parameters_mut()).chain(&mut self.head).collect()

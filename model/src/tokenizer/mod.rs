@@ -138,6 +138,13 @@ impl Tokenizer {
         self.eos
     }
 
+    /// The same tokenizer whose texts end with `eos`.
+    #[must_use]
+    pub fn with_eos(mut self, eos: u32) -> Self {
+        self.eos = Some(eos);
+        self
+    }
+
     /// Whether this is the byte tokenizer.
     pub fn is_bytes(&self) -> bool {
         matches!(self.kind, Kind::Bytes)

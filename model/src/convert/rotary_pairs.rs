@@ -1,0 +1,20 @@
+//! The two ways to pair a head's components for RoPE, and the way from one to the other.
+
+/// Reorders the rows of each head from pairs (2i, 2i + 1), as Meta's code, llama2.c and llama.cpp turn them, to pairs (i, i + half), as
+/// Hugging Face's do: new row i is old row 2i, new row half + i is old row 2i + 1. `columns` is the width of a row, 1 for a bias.
+///
+/// # Panics
+/// If the rows do not make `heads` heads of the same even height.
+pub fn rotate_half_rows(rows: &[f32], heads: usize, columns: usize) -> Vec<f32> {
+    let head_dim = rows.len() / (heads * columns);
+    let half = head_dim / 2;
+    assert_eq!(2 * half * heads * columns, rows.len(), "rotate_half_rows: {} elements in {heads} heads of {columns} columns", rows.len());
+    let mut reordered = Vec::with_capacity(rows.len());
+    for head in rows.chunks_exact(head_dim * columns) {
+        for row in 0..head_dim {
+            let old = if row < half { 2 * row } else { 2 * (row - half) + 1 };
+            reordered.extend_from_slice(&head[old * columns..][..columns]);
+        }
+    }
+    reordered
+}

@@ -1,0 +1,194 @@
+//! GGUF files, versions 2 and 3, little-endian: metadata, and tensors of the types that can be widened exactly as ggml does it.
+//!
+//! ```text
+//! "GGUF"  version u32  tensors u64  keys u64
+//! keys:     name string, type u32, value               (string: length u64, UTF-8 bytes; array: type u32, length u64, values)
+//! tensors:  name string, axes u32, extents u64 …, type u32, offset u64       (extents innermost first)
+//! padding to general.alignment (32), then the tensors' data, each at its offset from here
+//! ```
+//!
+//! The layout is that of ggml's own description, docs/gguf.md. Nothing is allocated that the file is not large enough to hold: counts
+//! and lengths are compared with the bytes that are left before they are believed, and arrays stay where they are.
+
+mod cursor;
+mod metadata;
+mod tensor_type;
+
+pub use metadata::{Array, Value};
+pub use tensor_type::TensorType;
+
+use crate::error::{Error, Result};
+use cursor::{Cursor, Damage};
+use indexmap::IndexMap;
+use std::path::Path;
+
+/// How a file starts.
+pub const MAGIC: &[u8; 4] = b"GGUF";
+const DEFAULT_ALIGNMENT: u64 = 32;
+/// ggml's own limit on axes.
+const MOST_AXES: u32 = 4;
+
+/// A tensor as the file describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// The extent of each axis, outermost first, as everywhere else in this program.
+    pub shape: Vec<usize>,
+    /// The type of the elements.
+    pub kind: TensorType,
+    /// The first byte within the file.
+    start: usize,
+    /// Bytes in the file.
+    length: usize,
+}
+
+/// A file whose header has been read and checked.
+#[derive(Debug)]
+pub struct Gguf<'a> {
+    path: &'a Path,
+    bytes: &'a [u8],
+    metadata: IndexMap<&'a str, Value<'a>>,
+    tensors: IndexMap<&'a str, TensorInfo>,
+}
+
+impl<'a> Gguf<'a> {
+    /// Reads the header of a file's contents; `path` is its name for messages.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] where the file is truncated, its counts, lengths or offsets do not fit it, tensors overlap, a name is there
+    /// twice or a type is not known.
+    pub fn parse(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
+        let read = || -> Result<_, Damage> {
+            let mut cursor = Cursor::new(bytes);
+            let (tensor_count, key_count) = header(&mut cursor)?;
+            let metadata = metadata::read(&mut cursor, key_count)?;
+            let tensors = tensors(&mut cursor, tensor_count, alignment(&metadata)?)?;
+            Ok((metadata, tensors))
+        };
+        let (metadata, tensors) = read().map_err(|Damage(reason)| Error::bad_file(path, reason))?;
+        Ok(Self { path, bytes, metadata, tensors })
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&Value<'a>> {
+        self.metadata.get(key)
+    }
+
+    /// Every tensor by name, in the order of the file.
+    pub fn tensors(&self) -> impl Iterator<Item = (&'a str, &TensorInfo)> {
+        self.tensors.iter().map(|(name, info)| (*name, info))
+    }
+
+    /// The tensor called `name`.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensors.get(name)
+    }
+
+    /// The bytes of a tensor as the file holds them.
+    pub fn tensor_bytes(&self, info: &TensorInfo) -> &'a [u8] {
+        &self.bytes[info.start..info.start + info.length]
+    }
+
+    /// The elements of a tensor in row-major order, widened to f32 as ggml's reference code does it.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] naming the tensor and its type, where the type is none of F32, F16, BF16, Q8_0, Q4_0 and Q4_1;
+    /// [`Error::NonFinite`].
+    pub fn widen(&self, name: &str, info: &TensorInfo) -> Result<Vec<f32>> {
+        let Some(data) = info.kind.widen(self.tensor_bytes(info)) else {
+            return Err(Error::Unsupported {
+                path: Some(self.path.to_owned()),
+                what: format!("the type {} of tensor {name}", info.kind.name()),
+                supported: TensorType::SUPPORTED.to_owned(),
+            });
+        };
+        match data.iter().position(|value| !value.is_finite()) {
+            Some(index) => {
+                let (path, tensor, value) = (self.path.to_owned(), name.to_owned(), f64::from(data[index]));
+                Err(Error::NonFinite { path, tensor, index, value })
+            }
+            None => Ok(data),
+        }
+    }
+}
+
+fn header(cursor: &mut Cursor) -> Result<(u64, u64), Damage> {
+    if cursor.take(4)? != MAGIC {
+        return Err(Damage("does not start with GGUF".to_owned()));
+    }
+    match cursor.u32()? {
+        2 | 3 => {}
+        1 => return Err(Damage("is GGUF of version 1; versions 2 and 3 are read: convert it again with a newer llama.cpp".to_owned())),
+        version if version.swap_bytes() <= 3 => {
+            return Err(Damage("is a big-endian GGUF file; only little-endian ones are read".to_owned()));
+        }
+        version => return Err(Damage(format!("is GGUF of version {version}; versions 2 and 3 are read"))),
+    }
+    Ok((cursor.u64()?, cursor.u64()?))
+}
+
+fn alignment(metadata: &IndexMap<&str, Value>) -> Result<u64, Damage> {
+    let Some(value) = metadata.get("general.alignment") else { return Ok(DEFAULT_ALIGNMENT) };
+    let found = value.unsigned().filter(|a| a.is_power_of_two() && (1..=1 << 20).contains(a));
+    found.ok_or_else(|| Damage("general.alignment is no power of two up to 1048576".to_owned()))
+}
+
+fn tensors<'a>(cursor: &mut Cursor<'a>, count: u64, alignment: u64) -> Result<IndexMap<&'a str, TensorInfo>, Damage> {
+    // A name's length, one axis, the type and the offset.
+    cursor.check_count("tensors", count, 8 + 4 + 8 + 4 + 8)?;
+    let mut infos = Vec::new();
+    for _ in 0..count {
+        infos.push(tensor_info(cursor)?);
+    }
+    let data = (cursor.position() as u64).next_multiple_of(alignment);
+    let mut tensors = IndexMap::new();
+    for (name, shape, kind, offset) in infos {
+        let end = cursor.length() as u64;
+        let elements = shape.iter().try_fold(1u64, |all, &extent| all.checked_mul(extent as u64));
+        let length = elements.and_then(|elements| kind.bytes_of(elements, shape.last().map_or(1, |&extent| extent as u64)));
+        let Some(length) = length else {
+            return Err(Damage(format!("tensor {name}: {shape:?} is no shape of type {}", kind.name())));
+        };
+        let place = data.checked_add(offset).and_then(|start| Some((start, start.checked_add(length)?)));
+        let Some((start, _)) = place.filter(|&(_, stop)| stop <= end) else {
+            return Err(Damage(format!("tensor {name} of {length} bytes lies outside the file of {end}: truncated or damaged")));
+        };
+        if !offset.is_multiple_of(alignment) {
+            return Err(Damage(format!("tensor {name} is at {offset}, which is no multiple of the alignment {alignment}")));
+        }
+        let info = TensorInfo { shape, kind, start: start as usize, length: length as usize };
+        if tensors.insert(name, info).is_some() {
+            return Err(Damage(format!("tensor {name} is there twice")));
+        }
+    }
+    refuse_overlaps(&tensors)?;
+    Ok(tensors)
+}
+
+fn tensor_info<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a str, Vec<usize>, TensorType, u64), Damage> {
+    let name = cursor.string()?;
+    let axes = cursor.u32()?;
+    if axes == 0 || axes > MOST_AXES {
+        return Err(Damage(format!("tensor {name} has {axes} axes, not 1 to {MOST_AXES}")));
+    }
+    let mut shape = Vec::new();
+    for _ in 0..axes {
+        let extent = usize::try_from(cursor.u64()?).ok().filter(|&extent| extent > 0);
+        shape.push(extent.ok_or_else(|| Damage(format!("tensor {name} has an extent of zero, or one too large")))?);
+    }
+    shape.reverse();
+    let number = cursor.u32()?;
+    let kind = TensorType::of_number(number).ok_or_else(|| Damage(format!("tensor {name} has the unknown type {number}")))?;
+    Ok((name, shape, kind, cursor.u64()?))
+}
+
+fn refuse_overlaps(tensors: &IndexMap<&str, TensorInfo>) -> Result<(), Damage> {
+    let mut places: Vec<_> = tensors.iter().map(|(name, info)| (info.start, info.start + info.length, *name)).collect();
+    places.sort_unstable();
+    match places.windows(2).find(|pair| pair[1].0 < pair[0].1) {
+        Some(pair) => Err(Damage(format!("tensors {} and {} overlap", pair[0].2, pair[1].2))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+//! One function for each reader of files: it takes any bytes and must return, never panic, and never allocate far more than it was given.
+//!
+//! The functions are run by cargo-fuzz (`fuzz_targets/`, nightly) and by `mutate` (stable): see README.md. A target is one file in
+//! `targets/` with `fuzz` and `seeds`, a line in [`TARGETS`], and a line in `fuzz_targets/`.
+
+pub mod targets;
+
+/// A reader under test.
+pub struct Target {
+    /// The name on the command line.
+    pub name: &'static str,
+    /// Gives the reader some bytes.
+    pub fuzz: fn(&[u8]),
+    /// Well-formed files to start from.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+macro_rules! targets {
+    ($($name:ident),* $(,)?) => {
+        /// Every reader.
+        pub const TARGETS: &[Target] =
+            &[$(Target { name: stringify!($name), fuzz: targets::$name::fuzz, seeds: targets::$name::seeds }),*];
+    };
+}
+
+targets![safetensors, gguf, llama2c, llama2c_tokenizer, config_json, tokenizer_json, index_json, adapter_config];
