@@ -11,6 +11,7 @@ mod panic_message;
 mod progress;
 mod report;
 mod run_folder;
+mod streaming;
 mod training;
 
 use arguments::Request;

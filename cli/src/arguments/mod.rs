@@ -3,6 +3,7 @@
 //! Settings of the training commands may also come from a TOML file: a flag wins over the file, the file over the default.
 
 mod config_file;
+mod conversation;
 mod evaluation;
 mod loss;
 mod one_line;
@@ -12,6 +13,7 @@ mod training;
 mod values;
 mod verify;
 
+pub use conversation::{Chat, Data};
 pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
 pub use loss::LossSettings;
 pub use training::{Align, Demo, FineTuning, Sft, Train};
@@ -84,6 +86,10 @@ pub enum Command {
     Align(Align),
     /// Write text with a model
     Generate(Generate),
+    /// Hold a conversation with a model that has a chat template
+    Chat(Chat),
+    /// Look at a dataset before training: lengths, what is cut and dropped, what is learned
+    Data(Data),
     /// The log-probability of each token of a text, and the logits after it
     Score(Score),
     /// How well a model predicts text, completions or preferences

@@ -2,8 +2,10 @@
 
 mod align;
 mod audit;
+mod chat;
 mod common;
 mod convert;
+mod data;
 mod demo;
 mod eval;
 mod generate;
@@ -32,6 +34,8 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
         Command::Sft(arguments) => sft::run(arguments, shared),
         Command::Align(arguments) => align::run(arguments, shared),
         Command::Generate(arguments) => generate::run(arguments, shared),
+        Command::Chat(arguments) => chat::run(arguments, shared),
+        Command::Data(arguments) => data::run(arguments, shared),
         Command::Score(arguments) => score::run(arguments, shared),
         Command::Eval(arguments) => eval::run(arguments, shared),
         Command::Convert(arguments) => convert::run(arguments, shared),

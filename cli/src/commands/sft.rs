@@ -25,7 +25,8 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
     interrupt::listen()?;
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
     let limits = Limits::new(longest_sequence(decoder.config(), settings.max_tokens));
-    let load = |path: &std::path::Path| CompletionSet::load(path, &tokenizer, &ChatTemplate::default(), &limits);
+    let chat = ChatTemplate::of(&tokenizer)?;
+    let load = |path: &std::path::Path| CompletionSet::load(path, &tokenizer, &chat, &limits);
     let set = load(&settings.data)?;
     Progress::new(0, !shared.json).line(&set.report.to_string());
     let train = set.sequences;
