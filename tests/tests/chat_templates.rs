@@ -104,7 +104,9 @@ fn a_folder_s_template_is_found_wherever_it_lies() {
 
 #[test]
 fn a_saved_model_keeps_its_template() {
-    for (settings, file) in [(Some(json!({"chat_template": "[{{ messages[0].content }}]"})), None), (None, Some("[{{ messages[0].content }}]"))] {
+    for (settings, file) in
+        [(Some(json!({"chat_template": "[{{ messages[0].content }}]"})), None), (None, Some("[{{ messages[0].content }}]"))]
+    {
         let (source, copy) = (folder(settings, file), tempfile::tempdir().unwrap());
         Tokenizer::from_folder(source.path()).unwrap().save(copy.path()).unwrap();
         assert_eq!(rendered(copy.path()).as_deref(), Some("[hi]"));

@@ -83,10 +83,8 @@ fn inspect_preferences(
     }
     let set = super::PreferenceSet::from_rows(&rows, report, tokenizer, limits)?;
     let first = set.pairs.iter().take(examples);
-    let examples = first.map(|pair| Example {
-        line: pair.line,
-        sequences: vec![("chosen", pair.chosen.clone()), ("rejected", pair.rejected.clone())],
-    });
+    let examples = first
+        .map(|pair| Example { line: pair.line, sequences: vec![("chosen", pair.chosen.clone()), ("rejected", pair.rejected.clone())] });
     Ok(tally.finish(Form::Preferences, &["prompt", "chosen", "rejected", "row"], set.report, examples.collect()))
 }
 
@@ -209,9 +207,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.jsonl");
         let rows = [("p", "a", "b"), ("a long prompt", "yes", "no"), ("p", "", "b"), ("q", "c", "cd")];
-        let text = rows.map(|(prompt, chosen, rejected)| {
-            serde_json::json!({"prompt": prompt, "chosen": chosen, "rejected": rejected}).to_string()
-        });
+        let text = rows
+            .map(|(prompt, chosen, rejected)| serde_json::json!({"prompt": prompt, "chosen": chosen, "rejected": rejected}).to_string());
         std::fs::write(&path, text.join("\n")).unwrap();
         let seen = inspect(&path, &Tokenizer::bytes(), &ChatTemplate::default(), &Limits::new(8), 1).unwrap();
         assert_eq!((seen.form, seen.report.kept, seen.truncated_lines.as_slice()), (Form::Preferences, 3, &[2][..]));

@@ -43,7 +43,10 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
     for (index, row) in reader.get_row_iter(None).map_err(bad)?.enumerate() {
         let keys = object(row.map_err(bad)?.into_columns(), &mut left, 0);
         let Some(keys) = keys else {
-            return Err(Error::bad_file(path, format!("row {} of the Parquet file stands for far more data than the file holds", index + 1)));
+            return Err(Error::bad_file(
+                path,
+                format!("row {} of the Parquet file stands for far more data than the file holds", index + 1),
+            ));
         };
         rows.push(Row { path: path.to_owned(), line: index + 1, keys });
     }

@@ -1,8 +1,8 @@
 //! The tokenizer's files in a model's folder, as Hugging Face lays them out.
 
 use super::{Tokenizer, gpt2_files, read_text};
-use crate::chat_template::Source;
 use crate::atomic::{atomic_write, make_folder};
+use crate::chat_template::Source;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::path::Path;

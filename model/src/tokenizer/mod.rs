@@ -3,8 +3,8 @@
 //! Both kinds are saved as a `tokenizer.json` that Hugging Face reads to the same ids.
 
 mod bytes;
-pub(crate) mod file_parts;
 mod chat;
+pub(crate) mod file_parts;
 mod folder;
 pub mod gpt2_files;
 mod stream;
