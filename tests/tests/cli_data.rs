@@ -1,8 +1,9 @@
 //! `slpo data`: the report before any training, for a person and for a program.
 
 mod command;
+mod shared;
 
-use command::{Workplace, binary, failure, object, text};
+use command::{Workplace, binary, failure, object, slpo, text};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -86,6 +87,34 @@ fn conversations_go_through_the_model_s_own_template() {
     workplace.write("model/chat_template.jinja", "{{ raise_exception('no conversations here') }}");
     let line = failure(&workplace.run("data {}/chats.jsonl --model {}/model --json"), 1);
     assert!(line.contains("chats.jsonl:1: the chat template refuses the conversation: no conversations here"), "{line}");
+}
+
+/// A real tokenizer with `<s>` and `</s>`, and a template that writes both: none is there twice.
+#[test]
+fn bos_and_eos_are_there_once_though_the_template_writes_them_too() {
+    let Some(source) = shared::shared("data/stories260k") else { return };
+    let workplace = Workplace::new();
+    let stories = workplace.path("stories");
+    let paths = [("source", source.as_path()), ("out", stories.as_path())];
+    object(&slpo("convert {source}/stories260K.bin --tokenizer {source}/tok512.bin --out {out} --json", &paths));
+    let template = "{{ bos_token }}{% for m in messages %}{{ '\n' + m.role + ': ' + m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}\
+                    {% endfor %}{% if add_generation_prompt %}{{ '\nassistant:' }}{% endif %}";
+    let row = json!({"prompt": [{"role": "user", "content": "hi"}], "chosen": [{"role": "assistant", "content": "yes"}], "rejected": [{"role": "assistant", "content": "no"}]});
+    workplace.write("chats.jsonl", &format!("{row}\n"));
+    workplace.write("texts.jsonl", "{\"prompt\": \"once\", \"chosen\": \" upon\", \"rejected\": \" more\"}\n");
+    for (file, with_template) in [("texts", false), ("chats", false), ("chats", true)] {
+        if with_template {
+            workplace.write("stories/chat_template.jinja", template);
+        }
+        let report = object(&workplace.run(&format!("data {{}}/{file}.jsonl --model {{}}/stories --json")));
+        assert_eq!(report["chat_template"].as_bool(), Some(with_template));
+        for example in report["examples"].as_array().unwrap() {
+            let [prompt, completion] = ["prompt", "completion"].map(|key| example[key].as_str().unwrap());
+            assert!(prompt.starts_with("<s>") && prompt.matches("<s>").count() == 1, "{example}");
+            assert!(completion.ends_with("</s>") && completion.matches("</s>").count() == 1, "{example}");
+            assert!(!prompt.contains("</s>") && !completion.contains("<s>"), "{example}");
+        }
+    }
 }
 
 #[test]
