@@ -9,6 +9,9 @@ use model::data::{ChatTemplate, prompts};
 use model::generate::{Limits, Sampling, generate};
 use serde::Serialize;
 
+/// Prompts that run at once; the next batch draws with the next seed.
+const BATCH: usize = 64;
+
 #[derive(Serialize)]
 struct Generated {
     tokens: Vec<u32>,
@@ -31,7 +34,12 @@ pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
     let output = Output::new(shared.json);
     // The one text of a single prompt is shown as it comes; several cannot be read at once.
     let single = arguments.prompts.is_none() && prompts.len() == 1;
-    let generated = answer(arguments, shared, &loaded, &prompts, if single { output } else { Output::new(true) })?;
+    let shown_at_once = if single { output } else { Output::new(true) };
+    let mut generated = Vec::with_capacity(prompts.len());
+    for (batch, prompts) in (0..).zip(prompts.chunks(BATCH)) {
+        let random = engine::Generator::new(shared.seed.wrapping_add(batch));
+        generated.extend(answer(arguments, &random, &loaded, prompts, shown_at_once)?);
+    }
     match (single, generated.as_slice()) {
         (true, [(one, rest)]) => output.result(one, |to| write!(to, "{rest}{}", newline(&one.text))),
         _ => {
@@ -50,7 +58,7 @@ pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
 /// What follows each prompt, with the end of its text that was not shown yet.
 fn answer(
     arguments: &Generate,
-    shared: &Shared,
+    random: &engine::Generator,
     loaded: &Loaded,
     prompts: &[Prompt],
     output: Output,
@@ -64,8 +72,7 @@ fn answer(
     }
     let mut failure = None;
     let contexts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
-    let random = engine::Generator::new(shared.seed);
-    let tokens = generate(&loaded.decoder, &contexts, &sampling, limits, &random, |sequence, token| {
+    let tokens = generate(&loaded.decoder, &contexts, &sampling, limits, random, |sequence, token| {
         if failure.is_some() || ends.contains(&token) {
             return false;
         }
