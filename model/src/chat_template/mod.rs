@@ -13,7 +13,9 @@ pub(crate) use source::Source;
 
 use crate::data::{Message, Role};
 use crate::error::{Error, Result};
-use minijinja::{Environment, Value};
+use minijinja::Environment;
+use minijinja::value::Serde;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -54,30 +56,27 @@ impl JinjaTemplate {
                 Role::User => "user",
                 Role::Assistant => "assistant",
             };
-            Value::from_iter([("role", role), ("content", message.content.as_str())])
+            json!({"role": role, "content": message.content})
         };
         let turns: Vec<Value> = messages.iter().map(turn).collect();
-        self.render_values(turns, add_generation_prompt)
+        self.render_json(&turns, add_generation_prompt)
     }
 
     /// As [`JinjaTemplate::render`] for messages of any form that JSON can write, as tool calls need.
     ///
     /// # Errors
     /// As [`JinjaTemplate::render`].
-    pub fn render_json(&self, messages: &[serde_json::Value], add_generation_prompt: bool) -> Result<String> {
-        let turns = messages.iter().map(|message| Value::from(minijinja::value::Serde(message))).collect();
-        self.render_values(turns, add_generation_prompt)
-    }
-
-    fn render_values(&self, messages: Vec<Value>, add_generation_prompt: bool) -> Result<String> {
-        let mut context: BTreeMap<&str, Value> =
-            self.special_tokens.iter().map(|(name, text)| (name.as_str(), Value::from(text.as_str()))).collect();
-        context.insert("messages", Value::from(messages));
-        context.insert("add_generation_prompt", Value::from(add_generation_prompt));
-        context.insert("tools", Value::from(()));
-        context.insert("documents", Value::from(()));
+    pub fn render_json(&self, messages: &[Value], add_generation_prompt: bool) -> Result<String> {
+        let mut context: Map<String, Value> = self.special_tokens.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
+        let given = [
+            ("messages", json!(messages)),
+            ("add_generation_prompt", json!(add_generation_prompt)),
+            ("tools", Value::Null),
+            ("documents", Value::Null),
+        ];
+        context.extend(given.map(|(name, value)| (name.to_owned(), value)));
         let template = self.environment.get_template(NAME).map_err(|error| refused(&self.path, &error))?;
-        template.render(Value::from_iter(context)).map_err(|error| refused(&self.path, &error))
+        template.render(Serde(context)).map_err(|error| refused(&self.path, &error))
     }
 
     /// The text of the token that ends a turn and a text, where the model names one.
