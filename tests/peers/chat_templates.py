@@ -85,7 +85,7 @@ PYTHON = """{%- macro tag(name, text) -%}<{{ name }}>{{ text }}</{{ name }}>{%- 
     {%- endgeneration %}
     {% else %}
     {{- message.content.startswith('H') }}{{ message.content.endswith(('?', '!')) }}{{ '\\n' in message.content }}
-    {{ (message.content | upper)[:7] }}{{ message.content[::-1][:3] }}{{ message.content.title() }} {{ message.get('name', 'nobody') }}
+    {{ (message.content | upper)[:7] }}{{ message.content[::-1][:3] }}{{ message.get('name', 'nobody') }}
     {{ message.content is string }}{{ message is mapping }}{{ missing is defined }}{{ words[-1] }}{{ words | join('+') }}
     {%- endif %}
     {%- if loop.index > 3 %}{% break %}{% endif %}

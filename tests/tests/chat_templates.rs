@@ -53,8 +53,8 @@ fn a_turn_splits_the_template_s_text_where_the_model_begins_to_speak() {
     let (prompt, completions) = split("chatml");
     assert_eq!(prompt, "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
     assert_eq!(completions, ["yes<|im_end|>", "no<|im_end|>"], "what follows EOS is nobody's to say");
-    let (prompt, completions) = split("mistral");
-    assert_eq!((prompt.as_str(), completions), ("<s>[INST] S\n\nhi[/INST]", [" yes</s>", " no</s>"].map(str::to_owned)));
+    let (prompt, completions) = ChatTemplate::Jinja(template(&fixture, "mistral")).turn(&before[1..], ["yes", "no"]).unwrap();
+    assert_eq!((prompt.as_str(), completions), ("<s>[INST] hi[/INST]", [" yes</s>", " no</s>"].map(str::to_owned)));
     let (prompt, completions) = split("zephyr");
     assert!(prompt.ends_with("<|assistant|>\n") || completions[0].starts_with('\n'), "{prompt:?} {completions:?}");
     for (answer, completion) in ["yes", "no"].iter().zip(&completions) {
