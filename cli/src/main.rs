@@ -13,6 +13,7 @@ mod profile_table;
 mod progress;
 mod report;
 mod run_folder;
+mod streaming;
 mod training;
 
 use arguments::Request;

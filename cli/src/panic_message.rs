@@ -3,10 +3,14 @@
 use std::io::Write;
 use std::panic::{self, PanicHookInfo};
 
-/// Replaces the default message of a panic in any thread, and ends the program after it.
+/// Replaces the default message of a panic in any thread of ours, and ends the program after it.
 pub fn install() {
     let default = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
+        // A damaged file, which the reader that waits for this thread reports.
+        if std::thread::current().name() == Some(model::data::parquet::THREAD) {
+            return;
+        }
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
             default(info);
         }

@@ -87,6 +87,14 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// A chat template is no Jinja, or refuses a conversation.
+    #[error("{}: {reason}", path.display())]
+    ChatTemplate {
+        /// The file that holds the template.
+        path: PathBuf,
+        /// What is wrong, in the template's own words where it has some.
+        reason: String,
+    },
     /// A token id is not in the vocabulary.
     #[error("token {token} is out of range: the vocabulary has {vocab_size} tokens, 0 to {}", vocab_size.saturating_sub(1))]
     TokenOutOfRange {

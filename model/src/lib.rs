@@ -5,6 +5,8 @@
 //! | [`config`] | one description of every supported architecture; Hugging Face `config.json` in and out; presets |
 //! | [`decoder`] | the transformer, written once for every backend; key-value cache; layouts of the families' files |
 //! | [`generate`] | greedy, temperature, top-k and top-p sampling of several sequences at once |
+//! | [`session`], [`generation_config`] | a conversation that keeps its cache; what a folder says about sampling and stopping |
+//! | [`chat_template`] | a conversation as the text its model was trained on |
 //! | [`batch`], [`preference`] | what a step runs on: packed sequences, and pairs of them |
 //! | [`optimizer`], [`train`], [`checkpoint`] | AdamW, SGD, schedule, clipping; the step; stopping and going on |
 //! | [`tokenizer`], [`boundary`] | byte-level or `tokenizer.json`; exact tokenisation of a prompt and its completion |
@@ -22,6 +24,7 @@ pub mod adapter;
 pub mod atomic;
 pub mod batch;
 pub mod boundary;
+pub mod chat_template;
 pub mod checkpoint;
 pub mod config;
 pub mod convert;
@@ -31,6 +34,7 @@ pub mod error;
 pub mod evaluate;
 pub mod generate;
 pub mod gguf;
+pub mod generation_config;
 pub mod gradcheck;
 pub mod half_precision;
 pub mod language;
@@ -39,6 +43,7 @@ pub mod optimizer;
 pub mod order;
 pub mod preference;
 pub mod safetensors_file;
+pub mod session;
 pub mod tokenizer;
 pub mod train;
 

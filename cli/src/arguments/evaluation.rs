@@ -35,15 +35,19 @@ pub struct Generate {
     /// A LoRA adapter for the model: the PEFT folder of one
     #[arg(long, value_name = "ADAPTER")]
     pub adapter: Option<PathBuf>,
-    /// The text to go on from; BOS is put before it where the tokenizer has one
+    /// The text to go on from; BOS is put before it where the tokenizer has one. May be repeated: the prompts run in one batch, and
+    /// the JSON is a list
     #[arg(
         long,
         value_name = "TEXT",
         allow_hyphen_values = true,
-        required_unless_present = "prompt_tokens",
+        required_unless_present_any = ["prompt_tokens", "prompts"],
         conflicts_with = "prompt_tokens"
     )]
-    pub prompt: Option<String>,
+    pub prompt: Vec<String>,
+    /// Rows with a `prompt` (text or chat messages), run in one batch; the JSON is a list
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt_tokens")]
+    pub prompts: Option<PathBuf>,
     /// The token ids to go on from, as they are: no BOS is added (an empty list is BOS alone)
     #[arg(long, value_name = "1,2,3")]
     pub prompt_tokens: Option<TokenList>,
@@ -62,9 +66,9 @@ pub struct Generate {
     /// Go on after the end-of-text token
     #[arg(long)]
     pub ignore_eos: bool,
-    /// Stop where the new text contains this (it is left out); \n is a line break
+    /// Stop where the new text contains this (it is left out); \n is a line break. May be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = values::escaped)]
-    pub stop: Option<String>,
+    pub stop: Vec<String>,
 }
 
 /// Arguments of `slpo score`.

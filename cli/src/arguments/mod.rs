@@ -5,6 +5,7 @@
 mod bench;
 mod adapter;
 mod config_file;
+mod conversation;
 mod evaluation;
 mod explain;
 mod loss;
@@ -17,6 +18,7 @@ mod verify;
 
 pub use bench::{Bench, BenchPeak, BenchStep, Measurement, Task};
 pub use adapter::{Lora, Merge};
+pub use conversation::{Chat, Data};
 pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
 pub use explain::Explain;
 pub use loss::LossSettings;
@@ -90,6 +92,10 @@ pub enum Command {
     Align(Align),
     /// Write text with a model
     Generate(Generate),
+    /// Hold a conversation with a model that has a chat template
+    Chat(Chat),
+    /// Look at a dataset before training: lengths, what is cut and dropped, what is learned
+    Data(Data),
     /// The log-probability of each token of a text, and the logits after it
     Score(Score),
     /// How well a model predicts text, completions or preferences

@@ -39,7 +39,8 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     };
     check_reference(&decoder, &reference)?;
     let limits = Limits::new(longest_sequence(decoder.config(), settings.max_tokens));
-    let load = |path: &Path| PreferenceSet::load(path, &tokenizer, &ChatTemplate::default(), &limits);
+    let chat = ChatTemplate::of(&tokenizer)?;
+    let load = |path: &Path| PreferenceSet::load(path, &tokenizer, &chat, &limits);
     let set = load(&settings.data)?;
     Progress::new(0, !shared.json).line(&set.report.to_string());
     let train = set.pairs;

@@ -45,7 +45,7 @@ impl Kind {
     /// The form of the first row; what is no .json or .jsonl file is text.
     fn of(path: &Path) -> Result<Self, Failure> {
         let extension = path.extension().and_then(|extension| extension.to_str());
-        if !matches!(extension, Some("json" | "jsonl")) {
+        if !matches!(extension, Some("json" | "jsonl" | "parquet")) {
             return Ok(Self::Text);
         }
         let rows = jsonl::read(path)?;
@@ -147,7 +147,7 @@ fn limits(arguments: &Eval, loaded: &Loaded) -> Limits {
 
 fn completions(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Failure> {
     let limits = limits(arguments, loaded);
-    let set = CompletionSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::default(), &limits)?;
+    let set = CompletionSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::of(&loaded.tokenizer)?, &limits)?;
     let score = evaluate::completions(&loaded.decoder, &set.sequences, BATCH)?;
     let result = CompletionResult {
         kind: "completions",
@@ -183,7 +183,7 @@ fn preferences(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), 
     if let Some(reference) = &reference {
         limits.max_tokens = limits.max_tokens.min(longest_sequence(reference.config(), arguments.max_tokens));
     }
-    let set = PreferenceSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::default(), &limits)?;
+    let set = PreferenceSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::of(&loaded.tokenizer)?, &limits)?;
     let reference = reference.as_ref().map(|reference| &reference.decoder);
     let score = evaluate::pairs(&loaded.decoder, reference, &set.pairs, BATCH)?;
     let result = PreferenceResult {

@@ -5,6 +5,7 @@ use engine::Cpu;
 use model::Error;
 use model::config::{Config, PositionKind};
 use model::decoder::Decoder;
+use model::generation_config::GenerationConfig;
 use model::model_folder::ModelFolder;
 use model::tokenizer::Tokenizer;
 use std::path::Path;
@@ -64,6 +65,19 @@ pub fn encode_with_bos(tokenizer: &Tokenizer, text: &str) -> model::Result<Vec<u
         tokens.insert(0, bos);
     }
     Ok(tokens)
+}
+
+/// The tokens that end a text: those of the folder's `generation_config.json`, else those of the configuration; and the tokenizer's own.
+///
+/// # Errors
+/// Those of reading `generation_config.json`.
+pub fn ends(folder: &Path, loaded: &Loaded) -> model::Result<Vec<u32>> {
+    let mut ends = GenerationConfig::read(folder)?.eos;
+    if ends.is_empty() {
+        ends.clone_from(&loaded.config().eos);
+    }
+    ends.extend(loaded.tokenizer.eos());
+    Ok(ends)
 }
 
 /// The tokens of a sequence at most: what was asked for, or what the configuration allows up to 1024. Learned positions bound both.

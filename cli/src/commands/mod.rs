@@ -3,8 +3,10 @@
 mod align;
 mod audit;
 mod bench;
+mod chat;
 mod common;
 mod convert;
+mod data;
 mod demo;
 mod eval;
 mod explain;
@@ -35,6 +37,8 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
         Command::Sft(arguments) => sft::run(arguments, shared),
         Command::Align(arguments) => align::run(arguments, shared),
         Command::Generate(arguments) => generate::run(arguments, shared),
+        Command::Chat(arguments) => chat::run(arguments, shared),
+        Command::Data(arguments) => data::run(arguments, shared),
         Command::Score(arguments) => score::run(arguments, shared),
         Command::Eval(arguments) => eval::run(arguments, shared),
         Command::Convert(arguments) => convert::run(arguments, shared),

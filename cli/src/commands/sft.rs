@@ -26,7 +26,8 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
     let decoder = to_train(decoder, settings, shared.seed)?;
     let limits = Limits::new(longest_sequence(decoder.config(), settings.max_tokens));
-    let load = |path: &std::path::Path| CompletionSet::load(path, &tokenizer, &ChatTemplate::default(), &limits);
+    let chat = ChatTemplate::of(&tokenizer)?;
+    let load = |path: &std::path::Path| CompletionSet::load(path, &tokenizer, &chat, &limits);
     let set = load(&settings.data)?;
     Progress::new(0, !shared.json).line(&set.report.to_string());
     let train = set.sequences;

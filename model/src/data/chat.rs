@@ -1,7 +1,11 @@
 //! Conversations as text.
 
 use super::jsonl::{Row, kind};
+use crate::chat_template::JinjaTemplate;
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
+use crate::tokenizer::Tokenizer;
 use serde_json::Value;
 
 /// Who speaks.
@@ -24,50 +28,94 @@ pub struct Message {
     pub content: String,
 }
 
-/// How turns are written: each is its role's header, then its content after `lead`, then `end`.
-///
-/// The default is the transcript form of Anthropic's HH data (Bai et al. 2022): `"\n\nHuman: …"` and `"\n\nAssistant: …"`,
-/// a system message bare at the start. A prompt ends with the assistant's header, `"\n\nAssistant:"`, and its completion begins
-/// with the lead, a space, which most tokenizers join to the first word.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChatTemplate {
-    /// Before a system message.
-    pub system: String,
-    /// Before the user's turn.
-    pub user: String,
-    /// Before the model's turn.
-    pub assistant: String,
-    /// Between a user's or model's header and the content; part of the completion.
-    pub lead: String,
-    /// After every turn; part of the completion.
-    pub end: String,
+/// How conversations become text: the model's own chat template, or the transcript form for models that have none.
+#[derive(Debug, Clone)]
+pub enum ChatTemplate {
+    /// The template of the model's folder.
+    Jinja(JinjaTemplate),
+    /// `"\n\nHuman: …\n\nAssistant: …"`, a system message bare at the start: Anthropic's HH data (Bai et al. 2022). A prompt ends
+    /// with `"\n\nAssistant:"` and its completion begins with a space, which most tokenizers join to the first word.
+    Transcript,
 }
 
+/// The transcript form.
 impl Default for ChatTemplate {
     fn default() -> Self {
-        let [system, user, assistant, lead, end] = ["", "\n\nHuman:", "\n\nAssistant:", " ", ""].map(str::to_owned);
-        Self { system, user, assistant, lead, end }
+        Self::Transcript
     }
 }
 
 impl ChatTemplate {
-    /// The conversation so far, up to where the model's next turn begins.
-    pub fn prompt(&self, messages: &[Message]) -> String {
-        let turns = messages.iter().map(|message| {
-            let (header, lead) = match message.role {
-                Role::System => (&self.system, ""),
-                Role::User => (&self.user, self.lead.as_str()),
-                Role::Assistant => (&self.assistant, self.lead.as_str()),
-            };
-            [header, lead, &message.content, &self.end].concat()
-        });
-        turns.chain([self.assistant.clone()]).collect()
+    /// The template that came with `tokenizer`, or else the transcript form.
+    ///
+    /// # Errors
+    /// [`Error::ChatTemplate`] where the template cannot be compiled.
+    pub fn of(tokenizer: &Tokenizer) -> Result<Self> {
+        Ok(tokenizer.chat_template()?.map_or(Self::Transcript, Self::Jinja))
     }
 
-    /// The model's turn after its header.
-    pub fn completion(&self, content: &str) -> String {
-        [&self.lead, content, &self.end].concat()
+    /// The conversation so far, up to where the model's next turn begins.
+    ///
+    /// # Errors
+    /// [`Error::ChatTemplate`] where the template refuses the conversation.
+    pub fn prompt(&self, messages: &[Message]) -> Result<String> {
+        match self {
+            Self::Jinja(template) => template.render(messages, true),
+            Self::Transcript => Ok(messages.iter().map(transcript_turn).collect::<String>() + ASSISTANT),
+        }
     }
+
+    /// The prompt before a turn, and the turn in `N` versions.
+    ///
+    /// A template is run on the whole conversation with each answer. The prompt is what those texts and the conversation
+    /// before the turn share from the start (so a template that writes earlier turns otherwise once an answer follows moves
+    /// text into the completion, as TRL has it); a completion ends with the EOS token, and what the template writes after it,
+    /// which nobody will generate, is left out. An empty answer is an empty completion, whatever the template writes around it.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::prompt`].
+    pub fn turn<const N: usize>(&self, before: &[Message], answers: [&str; N]) -> Result<(String, [String; N])> {
+        let mut prompt = self.prompt(before)?;
+        let Self::Jinja(template) = self else {
+            return Ok((prompt, answers.map(|answer| if answer.trim().is_empty() { String::new() } else { format!(" {answer}") })));
+        };
+        let mut wholes = [const { String::new() }; N];
+        for (whole, answer) in wholes.iter_mut().zip(answers) {
+            if answer.trim().is_empty() {
+                continue;
+            }
+            let last = Message { role: Role::Assistant, content: answer.to_owned() };
+            *whole = template.render(&[before, &[last]].concat(), false)?;
+            prompt.truncate(common_start(&prompt, whole));
+        }
+        let completions = wholes.map(|whole| match whole.get(prompt.len()..) {
+            Some(completion) => up_to_eos(completion, template.eos_token()).to_owned(),
+            None => String::new(),
+        });
+        Ok((prompt, completions))
+    }
+}
+
+const ASSISTANT: &str = "\n\nAssistant:";
+
+fn transcript_turn(message: &Message) -> String {
+    match message.role {
+        Role::System => message.content.clone(),
+        Role::User => format!("\n\nHuman: {}", message.content),
+        Role::Assistant => format!("{ASSISTANT} {}", message.content),
+    }
+}
+
+/// Bytes of the longest common start that ends between characters.
+pub(super) fn common_start(text: &str, other: &str) -> usize {
+    let same = text.chars().zip(other.chars()).take_while(|(a, b)| a == b);
+    same.map(|(character, _)| character.len_utf8()).sum()
+}
+
+/// The text without the white space after an EOS token at its end.
+fn up_to_eos<'a>(text: &'a str, eos: Option<&str>) -> &'a str {
+    let trimmed = text.trim_end();
+    if eos.is_some_and(|eos| trimmed.ends_with(eos.trim_end())) { trimmed } else { text }
 }
 
 /// Reads a list of `{"role", "content"}` (or ShareGPT's `{"from", "value"}`), or one such object.
@@ -79,12 +127,9 @@ pub(super) fn messages(row: &Row, key: &str, value: &Value) -> Result<Vec<Messag
 }
 
 fn message(row: &Row, key: &str, turn: &Value) -> Result<Message> {
-    let field = |name: &str, alias: &str| {
-        let value = turn.get(name).or_else(|| turn.get(alias));
-        let text = value.and_then(Value::as_str);
-        text.ok_or_else(|| row.error(format!("{key:?} must hold messages with strings \"role\" and \"content\", not {}", kind(turn))))
-    };
-    let role = match field("role", "from")? {
+    let field = |name: &str, alias: &str| turn.get(name).or_else(|| turn.get(alias));
+    let bad = || row.error(format!("{key:?} must hold messages with strings \"role\" and \"content\", not {}", kind(turn)));
+    let role = match field("role", "from").and_then(Value::as_str).ok_or_else(bad)? {
         "system" => Role::System,
         "user" | "human" => Role::User,
         "assistant" | "gpt" => Role::Assistant,
@@ -93,8 +138,17 @@ fn message(row: &Row, key: &str, turn: &Value) -> Result<Message> {
             return Err(row.error(reason));
         }
     };
-    let content = field("content", "value")?.to_owned();
+    let content = field("content", "value").and_then(content_text).ok_or_else(bad)?;
     Ok(Message { role, content })
+}
+
+/// A text, or parts `[{"type": "text", "text": …}]` that are all texts.
+fn content_text(content: &Value) -> Option<String> {
+    match content {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(parts) => parts.iter().map(|part| part.get("text")?.as_str()).collect(),
+        _ => None,
+    }
 }
 
 /// Splits a conversation into what came before the last turn, which must be the model's, and what it said.

@@ -37,7 +37,14 @@ pub struct CompletionSet {
 /// # Errors
 /// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms; [`crate::Error::NoData`] where no row is left.
 pub fn read(path: &Path, chat: &ChatTemplate) -> Result<(Vec<CompletionRow>, DataReport)> {
-    let rows = jsonl::read(path)?;
+    read_rows(path, jsonl::read(path)?, chat)
+}
+
+/// As [`read`], of rows that were read before from the file at `path`.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_rows(path: &Path, rows: Vec<jsonl::Row>, chat: &ChatTemplate) -> Result<(Vec<CompletionRow>, DataReport)> {
     let mut report = DataReport::new(path, rows.len());
     let mut kept = Vec::new();
     for row in rows {

@@ -1,5 +1,6 @@
-//! Rows of JSON: one object a line, or one array of objects. Every row knows its line.
+//! Rows of a file: JSON, one object a line or one array of objects, or Parquet. Every row knows its line.
 
+use super::parquet;
 use crate::error::{Error, Result};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -10,18 +11,28 @@ use std::path::{Path, PathBuf};
 pub struct Row {
     /// The file.
     pub path: PathBuf,
-    /// The line on which the row begins, counted from 1.
+    /// The line on which the row begins, counted from 1; in a Parquet file, the row.
     pub line: usize,
     /// The row's keys.
     pub keys: Map<String, Value>,
 }
 
-/// Reads a file of rows; blank lines are skipped.
+/// Reads a file of rows; blank lines are skipped. What begins as a Parquet file does is read as one.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::BadRow`] for a line that is no UTF-8, no JSON or no object.
+/// [`Error::Io`]; [`Error::BadRow`] for a line that is no UTF-8, no JSON or no object; [`Error::BadFile`] for a damaged Parquet file.
 pub fn read(path: &Path) -> Result<Vec<Row>> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    from_bytes(path, std::fs::read(path).map_err(Error::io(path))?)
+}
+
+/// As [`read`], of a file's contents; `path` names them in messages.
+///
+/// # Errors
+/// As [`read`].
+pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
+    if parquet::is_parquet(&bytes) {
+        return parquet::read(path, bytes);
+    }
     let text = utf8(path, &bytes)?;
     if text.trim_start().starts_with('[') {
         return read_array(path, text);

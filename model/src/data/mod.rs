@@ -7,8 +7,11 @@
 pub mod chat;
 pub mod completions;
 mod formats;
+pub mod inspect;
 pub mod jsonl;
+pub mod parquet;
 pub mod preferences;
+pub mod prompts;
 pub mod text;
 
 pub use chat::{ChatTemplate, Message, Role};
@@ -150,6 +153,9 @@ impl fmt::Display for DataReport {
         }
         if self.truncated > 0 {
             write!(f, ", {} cut to length", self.truncated)?;
+        }
+        if self.merged_boundaries > 0 {
+            write!(f, ", {} completions begin inside a token of their prompt", self.merged_boundaries)?;
         }
         Ok(())
     }

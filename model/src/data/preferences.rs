@@ -41,16 +41,24 @@ pub struct PreferenceSet {
 
 /// Reads pairs as text. A row is one of
 /// - `prompt`, `chosen`, `rejected`: texts, or conversations `[{role, content}]`;
-/// - `chosen`, `rejected` alone: two conversations or two HH transcripts that share all but the last turn;
+/// - `chosen`, `rejected` alone: two conversations or two HH transcripts that share all but the last turn, or two texts of which
+///   the prompt is what they share;
 /// - `instruction`, perhaps `input`, `chosen`, `rejected` (Alpaca): the prompt is both, a line each;
 /// - `conversations`, `chosen`, `rejected` (ShareGPT).
 ///
-/// Rows with an empty completion, equal completions or different prompts are dropped and counted.
+/// Files are JSON lines, one JSON array, or Parquet. Rows with an empty completion, equal completions or different prompts are dropped and counted.
 ///
 /// # Errors
 /// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms; [`crate::Error::NoData`] where no row is left.
 pub fn read(path: &Path, chat: &ChatTemplate) -> Result<(Vec<PreferenceRow>, DataReport)> {
-    let rows = jsonl::read(path)?;
+    read_rows(path, jsonl::read(path)?, chat)
+}
+
+/// As [`read`], of rows that were read before from the file at `path`.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_rows(path: &Path, rows: Vec<jsonl::Row>, chat: &ChatTemplate) -> Result<(Vec<PreferenceRow>, DataReport)> {
     let mut report = DataReport::new(path, rows.len());
     let mut kept = Vec::new();
     for row in rows {

@@ -88,7 +88,10 @@ fn a_row_that_cannot_be_read_stops_with_its_line() {
             "rows.jsonl:2: a row needs \"prompt\", \"chosen\" and \"rejected\"; this one has \"prompt\", \"chosen\"",
         ),
         (r#"{"prompt":"p","chosen":3,"rejected":"b"}"#, "rows.jsonl:2: \"chosen\" must be a string, not a number"),
-        (r#"{"chosen":"a","rejected":"b"}"#, "rows.jsonl:2: a row without \"prompt\" needs transcripts"),
+        (
+            r#"{"chosen":"x\n\nAssistant: a","rejected":"b"}"#,
+            "rows.jsonl:2: one of the two texts is a transcript, and \"rejected\" has no turn that begins with",
+        ),
         (r#"{"prompt":[{"role":"tool","content":""}],"chosen":"a","rejected":"b"}"#, "message by \"tool\""),
         (r#"{"prompt":[{"role":"user"}],"chosen":"a","rejected":"b"}"#, "\"prompt\" must hold messages"),
         (r#"{"prompt":"p","chosen":[],"rejected":[]}"#, "must be the assistant's"),

@@ -31,6 +31,21 @@ impl<B: Backend> Cache<B> {
         self.lengths = rows.iter().map(|&row| self.lengths[row]).collect();
     }
 
+    /// Forgets all but the first `length` tokens of the sequence at `row`; nothing where it has no more.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn truncate(&mut self, row: usize, length: usize) {
+        if length >= self.lengths[row] {
+            return;
+        }
+        for layer in &mut self.layers {
+            let cut = |(keys, values): KeysAndValues<B>| (keys.slice(0, 0, length), values.slice(0, 0, length));
+            layer[row] = layer[row].take().filter(|_| length > 0).map(cut);
+        }
+        self.lengths[row] = length;
+    }
+
     /// Adds the packed keys and values of new tokens, `lengths` of each sequence; returns all of them, packed.
     pub(super) fn extend(&mut self, layer: usize, lengths: &[usize], keys: Tensor<B>, values: Tensor<B>) -> (Tensor<B>, Tensor<B>) {
         let segments = Segments::of_lengths(lengths);

@@ -2,6 +2,7 @@
 
 use super::{Tokenizer, gpt2_files, read_text};
 use crate::atomic::{atomic_write, make_folder};
+use crate::chat_template::Source;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -47,7 +48,7 @@ impl Tokenizer {
         }
         match gpt2_files::in_folder(folder) {
             Some((vocab, merges)) => gpt2_files::read(&vocab, &merges)?.with_settings(folder),
-            None => Ok(Self::bytes()),
+            None => Self::bytes().with_settings(folder),
         }
     }
 
@@ -60,7 +61,8 @@ impl Tokenizer {
         atomic_write(&folder.join(FILE), self.json().as_bytes())?;
         let settings = self.settings.clone().unwrap_or_else(|| self.own_settings());
         let text = format!("{:#}\n", Value::Object(settings));
-        atomic_write(&folder.join(SETTINGS_FILE), text.as_bytes())
+        atomic_write(&folder.join(SETTINGS_FILE), text.as_bytes())?;
+        self.save_chat_template(folder)
     }
 
     fn own_settings(&self) -> Map<String, Value> {
@@ -75,10 +77,12 @@ impl Tokenizer {
     }
 
     fn with_settings(mut self, folder: &Path) -> Result<Self> {
+        let settings = read_object(&folder.join(SETTINGS_FILE))?;
+        self.chat = Source::read(folder, settings.as_ref())?;
         if self.is_bytes() {
             return Ok(self);
         }
-        self.settings = read_object(&folder.join(SETTINGS_FILE))?;
+        self.settings = settings;
         let named = read_object(&folder.join("special_tokens_map.json"))?;
         let sources = [self.settings.clone(), named];
         let token = |key: &str| {
@@ -101,7 +105,7 @@ impl Tokenizer {
 }
 
 /// A token is written as its name, or as an object with its name in `content`.
-fn token_name(value: &Value) -> Option<&str> {
+pub(super) fn token_name(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
 }
 

@@ -3,6 +3,7 @@
 //! Both kinds are saved as a `tokenizer.json` that Hugging Face reads to the same ids.
 
 mod bytes;
+mod chat;
 pub(crate) mod file_parts;
 mod folder;
 pub mod gpt2_files;
@@ -12,6 +13,7 @@ pub use bytes::{BYTE_BOS, BYTE_EOS};
 pub use folder::{FILE, SETTINGS_FILE};
 pub use stream::StreamDecoder;
 
+use crate::chat_template::Source;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -24,6 +26,8 @@ pub struct Tokenizer {
     eos: Option<u32>,
     /// The `tokenizer_config.json` that came with it, kept for [`Tokenizer::save`].
     settings: Option<Map<String, Value>>,
+    /// The folder's chat template.
+    chat: Option<Source>,
 }
 
 #[derive(Debug, Clone)]
@@ -40,7 +44,7 @@ enum Kind {
 impl Tokenizer {
     /// The byte tokenizer: byte b is token b, [`BYTE_BOS`] starts a text and [`BYTE_EOS`] ends it; 258 tokens.
     pub fn bytes() -> Self {
-        Self { kind: Kind::Bytes, bos: Some(BYTE_BOS), eos: Some(BYTE_EOS), settings: None }
+        Self { kind: Kind::Bytes, bos: Some(BYTE_BOS), eos: Some(BYTE_EOS), settings: None, chat: None }
     }
 
     /// Makes the tokenizer that the text of a `tokenizer.json` describes. Its BOS is the token that its own post-processor
@@ -65,6 +69,7 @@ impl Tokenizer {
             eos: None,
             kind: Kind::File { inner: Box::new(inner), json, vocab_size: largest as usize + 1 },
             settings: None,
+            chat: None,
         };
         tokenizer.eos = folder::USUAL_EOS.iter().find_map(|name| tokenizer.id(name));
         Ok(tokenizer)
@@ -167,8 +172,26 @@ impl Tokenizer {
         self
     }
 
+    /// As [`Tokenizer::decode`], with special tokens written by their names.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn decode_with_special(&self, tokens: &[u32]) -> Result<String> {
+        let Kind::File { inner, .. } = &self.kind else {
+            let mut text = String::new();
+            for run in tokens.chunk_by(|&a, &b| a < BYTE_BOS && b < BYTE_BOS) {
+                match bytes::special_name(run[0]) {
+                    Some(name) => text.push_str(name),
+                    None => text.push_str(&self.decode(run)?),
+                }
+            }
+            return Ok(text);
+        };
+        inner.decode(tokens, false).map_err(|error| Error::tokenizer(format!("cannot decode: {error}")))
+    }
+
     /// The token's name in the vocabulary.
-    fn name(&self, id: u32) -> Option<String> {
+    pub fn name(&self, id: u32) -> Option<String> {
         match &self.kind {
             Kind::Bytes => bytes::special_name(id).map(str::to_owned),
             Kind::File { inner, .. } => inner.id_to_token(id),

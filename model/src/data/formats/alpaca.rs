@@ -20,7 +20,8 @@ pub fn completion(row: &Row, _: &ChatTemplate) -> Result<CompletionRow> {
     Ok(CompletionRow { line: row.line, prompt: prompt(row)?, completion: row.text("output")?.to_owned() })
 }
 
-fn prompt(row: &Row) -> Result<String> {
+/// The instruction and its input, a line each.
+pub fn prompt(row: &Row) -> Result<String> {
     let instruction = row.text("instruction")?;
     let input = if row.has("input") { row.text("input")? } else { "" };
     Ok(match input {

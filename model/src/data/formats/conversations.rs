@@ -4,7 +4,7 @@ use super::Pair;
 use crate::data::chat::{Message, Role, last_answer, messages};
 use crate::data::jsonl::Row;
 use crate::data::{ChatTemplate, CompletionRow, DropReason, PreferenceRow};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use serde_json::Value;
 
 /// Whether the prompt or an answer is a list of messages.
@@ -70,23 +70,25 @@ fn compare(row: &Row, chat: &ChatTemplate, chosen: Vec<Message>, rejected: Vec<M
     if before != before_rejected {
         return Ok(Err(DropReason::PromptsDiffer));
     }
-    Ok(Ok(PreferenceRow {
-        line: row.line,
-        prompt: chat.prompt(&before),
-        chosen: rendered(chat, &chosen),
-        rejected: rendered(chat, &rejected),
-    }))
+    let (prompt, [chosen, rejected]) = chat.turn(&before, [&chosen, &rejected]).map_err(|error| in_row(row, error))?;
+    Ok(Ok(PreferenceRow { line: row.line, prompt, chosen, rejected }))
 }
 
 fn learn_last(row: &Row, chat: &ChatTemplate, conversation: Vec<Message>) -> Result<CompletionRow> {
     let (before, answer) = last_answer(row, conversation)?;
-    Ok(CompletionRow { line: row.line, prompt: chat.prompt(&before), completion: rendered(chat, &answer) })
+    let (prompt, [completion]) = chat.turn(&before, [&answer]).map_err(|error| in_row(row, error))?;
+    Ok(CompletionRow { line: row.line, prompt, completion })
 }
 
-/// An empty answer stays empty, whatever the template writes around it: such a row is dropped.
-fn rendered(chat: &ChatTemplate, answer: &str) -> String {
-    if answer.trim().is_empty() {
-        return String::new();
+/// A row's `prompt` as the text before the model's turn.
+pub fn prompt(row: &Row, chat: &ChatTemplate) -> Result<String> {
+    chat.prompt(&turns(row, "prompt", Role::User)?).map_err(|error| in_row(row, error))
+}
+
+/// What a template refuses is a row of the data: its line says which.
+fn in_row(row: &Row, error: Error) -> Error {
+    match error {
+        Error::ChatTemplate { reason, .. } => row.error(reason),
+        other => other,
     }
-    chat.completion(answer)
 }

@@ -1,6 +1,10 @@
-//! Anthropic's HH form: two whole transcripts, of which the last `"\n\nAssistant:"` turn was compared (Bai et al. 2022).
+//! Pairs without a `prompt`: two whole texts that share their start.
+//!
+//! Anthropic's HH form is two transcripts, of which the last `"\n\nAssistant:"` turn was compared (Bai et al. 2022). Of texts without
+//! such turns (TRL's implicit prompt) the prompt is what both share, without a space at its end, which belongs to the next word.
 
 use super::Pair;
+use crate::data::chat::common_start;
 use crate::data::jsonl::Row;
 use crate::data::{ChatTemplate, DropReason, PreferenceRow};
 use crate::error::Result;
@@ -8,6 +12,10 @@ use crate::error::Result;
 const TURN: &str = "\n\nAssistant:";
 
 pub fn pair(row: &Row, _: &ChatTemplate) -> Result<Pair> {
+    let [whole_chosen, whole_rejected] = [row.text("chosen")?, row.text("rejected")?];
+    if !whole_chosen.contains(TURN) && !whole_rejected.contains(TURN) {
+        return Ok(Ok(implicit(row.line, whole_chosen, whole_rejected)));
+    }
     let (prompt, chosen) = last_turn(row, "chosen")?;
     let (other_prompt, rejected) = last_turn(row, "rejected")?;
     if prompt != other_prompt {
@@ -16,11 +24,19 @@ pub fn pair(row: &Row, _: &ChatTemplate) -> Result<Pair> {
     Ok(Ok(PreferenceRow { line: row.line, prompt: prompt.to_owned(), chosen: chosen.to_owned(), rejected: rejected.to_owned() }))
 }
 
+fn implicit(line: usize, chosen: &str, rejected: &str) -> PreferenceRow {
+    let shared = &chosen[..common_start(chosen, rejected)];
+    let differ = shared.len() < chosen.len() && shared.len() < rejected.len();
+    let prompt = if differ { shared.strip_suffix(' ').unwrap_or(shared) } else { shared };
+    let [chosen, rejected] = [chosen, rejected].map(|text| text[prompt.len()..].to_owned());
+    PreferenceRow { line, prompt: prompt.to_owned(), chosen, rejected }
+}
+
 /// The transcript up to and with the last `"\n\nAssistant:"`, and the rest.
 fn last_turn<'a>(row: &'a Row, key: &str) -> Result<(&'a str, &'a str)> {
     let text = row.text(key)?;
     match text.rfind(TURN) {
         Some(at) => Ok(text.split_at(at + TURN.len())),
-        None => Err(row.error(format!("a row without \"prompt\" needs transcripts, and {key:?} has no turn that begins with {TURN:?}"))),
+        None => Err(row.error(format!("one of the two texts is a transcript, and {key:?} has no turn that begins with {TURN:?}"))),
     }
 }

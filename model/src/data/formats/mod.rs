@@ -53,6 +53,16 @@ pub fn completion(row: &Row, chat: &ChatTemplate) -> Result<CompletionRow> {
     }
 }
 
+/// Reads the prompt of a row, whatever else the row has.
+pub fn prompt(row: &Row, chat: &ChatTemplate) -> Result<String> {
+    match row.keys.get("prompt") {
+        Some(serde_json::Value::Array(_)) => conversations::prompt(row, chat),
+        _ if row.has("instruction") => alpaca::prompt(row),
+        Some(serde_json::Value::String(text)) => Ok(text.clone()),
+        _ => Err(unknown(row, "\"prompt\" or \"instruction\"")),
+    }
+}
+
 fn unknown(row: &Row, expected: &str) -> crate::Error {
     let found: Vec<_> = row.keys.keys().map(|key| format!("{key:?}")).collect();
     row.error(format!("a row needs {expected}; this one has {}", found.join(", ")))

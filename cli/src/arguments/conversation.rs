@@ -1,0 +1,63 @@
+//! What the commands take that look at a dataset or hold a conversation.
+
+use super::values;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Arguments of `slpo chat`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  slpo chat --model aligned\n  \
+                        slpo chat --model aligned --system \"You are brief.\" --temperature 0\n  \
+                        printf 'Hello\\nAnd now?\\n' | slpo chat --model aligned --json\n\n\
+                        A line is what you say. /reset starts anew, /exit or the end of the input ends; ctrl-C stops an answer."
+)]
+pub struct Chat {
+    /// The model's folder, with a chat template in tokenizer_config.json or chat_template.jinja
+    #[arg(long, value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Instructions before the conversation
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub system: Option<String>,
+    /// A Jinja chat template [default: the model's own]
+    #[arg(long, value_name = "FILE")]
+    pub chat_template: Option<PathBuf>,
+    /// New tokens of an answer at most, from 1
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = values::count::<usize>())]
+    pub max_tokens: usize,
+    /// What logits are divided by, at least 0: 0 takes the most likely token [default: what generation_config.json says, or 0.7]
+    #[arg(long, value_name = "T", value_parser = values::non_negative)]
+    pub temperature: Option<f64>,
+    /// Choose among the K most likely tokens only; 0 for all [default: what generation_config.json says, or all]
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Choose among the most likely tokens that together reach this probability, above 0 and at most 1 [default: what
+    /// generation_config.json says, or 1]
+    #[arg(long, value_name = "P", value_parser = values::share)]
+    pub top_p: Option<f64>,
+    /// End an answer where it contains this (it is left out); \n is a line break. May be repeated
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = values::escaped)]
+    pub stop: Vec<String>,
+}
+
+/// Arguments of `slpo data`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  slpo data preferences.jsonl --model base\n  \
+                        slpo data chats.parquet --model base --max-length 512 --json\n\n\
+                        Rows are read as `slpo align` (with `chosen` and `rejected`) or `slpo sft` would read them.")]
+pub struct Data {
+    /// Preferences or completions: JSON lines, a JSON array, or Parquet
+    #[arg(value_name = "FILE")]
+    pub data: PathBuf,
+    /// The folder of the model whose tokenizer and chat template count
+    #[arg(long, value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Tokens of a sequence at most, from 2; longer ones are cut at the start of the prompt [default: what the model's configuration
+    /// allows, up to 1024]
+    #[arg(long, alias = "max-tokens", value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
+    pub max_length: Option<usize>,
+    /// Rows to show with what is learned of them marked
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub examples: usize,
+}

@@ -1,0 +1,146 @@
+//! Chat templates: the Jinja program of a model's folder that turns a conversation into the text its model was trained on.
+//!
+//! Rendered as transformers' `apply_chat_template` renders it: the same whitespace rules (`trim_blocks`, `lstrip_blocks`), the
+//! same functions (`raise_exception`, `strftime_now`, `tojson`), Python's string methods, and the special tokens by name. A
+//! template is somebody else's program, so it runs with bounded work and can reach nothing but the conversation.
+
+mod environment;
+mod python;
+mod source;
+
+pub use source::FILE;
+pub(crate) use source::Source;
+
+use crate::data::{Message, Role};
+use crate::error::{Error, Result};
+use minijinja::Environment;
+use minijinja::value::Serde;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The one template of an environment.
+const NAME: &str = "chat_template";
+
+/// A chat template that is ready to run.
+#[derive(Clone)]
+pub struct JinjaTemplate {
+    environment: Arc<Environment<'static>>,
+    special_tokens: BTreeMap<String, String>,
+    path: PathBuf,
+}
+
+impl JinjaTemplate {
+    /// Compiles `text`, which came from the file at `path`. `special_tokens` are the texts of `bos_token`, `eos_token` and
+    /// others that the template may write.
+    ///
+    /// # Errors
+    /// [`Error::ChatTemplate`] with the line of the template that is no Jinja.
+    pub fn new(text: &str, special_tokens: BTreeMap<String, String>, path: &Path) -> Result<Self> {
+        let mut environment = environment::new().map_err(|error| refused(path, &error))?;
+        let text = environment::with_plain_generation_blocks(text);
+        environment.add_template_owned(NAME, text).map_err(|error| refused(path, &error))?;
+        Ok(Self { environment: Arc::new(environment), special_tokens, path: path.to_owned() })
+    }
+
+    /// The text of a conversation; with `add_generation_prompt`, up to where the model's next turn begins.
+    ///
+    /// # Errors
+    /// [`Error::ChatTemplate`] where the template refuses the conversation (`raise_exception`) or cannot be run.
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        let turn = |message: &Message| {
+            let role = match message.role {
+                Role::System => "system",
+                Role::User => "user",
+                Role::Assistant => "assistant",
+            };
+            json!({"role": role, "content": message.content})
+        };
+        let turns: Vec<Value> = messages.iter().map(turn).collect();
+        self.render_json(&turns, add_generation_prompt)
+    }
+
+    /// As [`JinjaTemplate::render`] for messages of any form that JSON can write, as tool calls need.
+    ///
+    /// # Errors
+    /// As [`JinjaTemplate::render`].
+    pub fn render_json(&self, messages: &[Value], add_generation_prompt: bool) -> Result<String> {
+        let mut context: Map<String, Value> = self.special_tokens.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
+        let given = [
+            ("messages", json!(messages)),
+            ("add_generation_prompt", json!(add_generation_prompt)),
+            ("tools", Value::Null),
+            ("documents", Value::Null),
+        ];
+        context.extend(given.map(|(name, value)| (name.to_owned(), value)));
+        let template = self.environment.get_template(NAME).map_err(|error| refused(&self.path, &error))?;
+        template.render(Serde(context)).map_err(|error| refused(&self.path, &error))
+    }
+
+    /// The text of the token that ends a turn and a text, where the model names one.
+    pub fn eos_token(&self) -> Option<&str> {
+        self.special_tokens.get("eos_token").map(String::as_str).filter(|text| !text.is_empty())
+    }
+}
+
+impl fmt::Debug for JinjaTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JinjaTemplate").field("path", &self.path).field("special_tokens", &self.special_tokens).finish_non_exhaustive()
+    }
+}
+
+/// What the template engine said, in one line; of `raise_exception`, the template's own words.
+fn refused(path: &Path, error: &minijinja::Error) -> Error {
+    let words = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    let reason = match (environment::is_raised(error), error.line()) {
+        (true, _) => format!("the chat template refuses the conversation: {words}"),
+        (false, Some(line)) => format!("the chat template cannot be run: {words} (line {line} of the template)"),
+        (false, None) => format!("the chat template cannot be run: {words}"),
+    };
+    Error::ChatTemplate { path: path.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(text: &str) -> Result<String> {
+        let messages = [Message { role: Role::User, content: "hi".to_owned() }];
+        let special = BTreeMap::from([("bos_token".to_owned(), "<s>".to_owned())]);
+        JinjaTemplate::new(text, special, Path::new("m/tokenizer_config.json"))?.render(&messages, true)
+    }
+
+    #[test]
+    fn a_template_sees_the_conversation_and_the_special_tokens() {
+        let text = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m['content'].upper() }}{% endfor %}{{ eos_token }}";
+        assert_eq!(render(text).unwrap(), "<s>[user]HI", "a token that is not named is empty");
+    }
+
+    #[test]
+    fn the_template_s_own_words_say_why_it_refuses() {
+        let message = render("{{ raise_exception('roles must alternate') }}").unwrap_err().to_string();
+        assert_eq!(message, "m/tokenizer_config.json: the chat template refuses the conversation: roles must alternate");
+    }
+
+    #[test]
+    fn what_is_no_template_is_named_with_its_line() {
+        let message = render("a\n{% for %}").unwrap_err().to_string();
+        assert!(message.contains("line 2 of the template"), "{message}");
+    }
+
+    #[test]
+    fn a_template_that_never_ends_is_stopped() {
+        let loops = "{% for i in range(9000) %}{% for j in range(9000) %}{{ i * j }}{% endfor %}{% endfor %}";
+        let message = render(loops).unwrap_err().to_string();
+        assert!(message.contains("cannot be run") && message.contains("fuel"), "{message}");
+    }
+
+    #[test]
+    fn the_date_is_today_s_and_a_bad_format_an_error() {
+        let year = render("{{ strftime_now('%Y') }}").unwrap();
+        assert!(year.len() == 4 && year.starts_with("20"), "{year}");
+        assert!(render("{{ strftime_now('%Q!') }}").unwrap_err().to_string().contains("strftime_now"));
+    }
+}

@@ -1,0 +1,220 @@
+//! A look at a dataset before any training: how long its rows are, what is cut, merged and dropped, and what is learned.
+
+use super::{ChatTemplate, DataReport, completions, jsonl, preferences};
+use crate::boundary::{Limits, Sequence, tokenize};
+use crate::error::Result;
+use crate::tokenizer::Tokenizer;
+use serde::Serialize;
+use std::path::Path;
+
+/// What a file's rows are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// A prompt with a chosen and a rejected completion.
+    Preferences,
+    /// A prompt with one completion, or a text.
+    Completions,
+}
+
+/// What would be trained on, and how it came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspection {
+    /// What the rows are.
+    pub form: Form,
+    /// Rows kept, dropped, cut and merged: exactly those of a training run with the same limits.
+    pub report: DataReport,
+    /// The most tokens of a sequence.
+    pub max_tokens: usize,
+    /// Lengths in tokens before anything is cut, of every row that has tokens: first the prompt's, then each completion's (EOS included),
+    /// then the longest whole sequence of a row.
+    pub lengths: Vec<Lengths>,
+    /// Lines of the rows that were cut, ascending.
+    pub truncated_lines: Vec<usize>,
+    /// Lines of the rows in which a completion begins inside a token of the prompt, ascending.
+    pub merged_lines: Vec<usize>,
+    /// The first rows that are kept.
+    pub examples: Vec<Example>,
+}
+
+/// The distribution of one length, in tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lengths {
+    /// Of what.
+    pub name: &'static str,
+    /// Ascending; not empty.
+    sorted: Vec<usize>,
+}
+
+/// A row as it is learned from: after cutting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// Its line.
+    pub line: usize,
+    /// The name and the tokens of each sequence.
+    pub sequences: Vec<(&'static str, Sequence)>,
+}
+
+/// Reads a file as training would and looks at every row. The first row says whether these are preferences.
+///
+/// # Errors
+/// Those of reading such a file: see [`preferences::read`] and [`completions::read`].
+pub fn inspect(path: &Path, tokenizer: &Tokenizer, chat: &ChatTemplate, limits: &Limits, examples: usize) -> Result<Inspection> {
+    let rows = jsonl::read(path)?;
+    if rows.first().is_some_and(|row| row.has("chosen") || row.has("rejected")) {
+        inspect_preferences(path, rows, tokenizer, chat, limits, examples)
+    } else {
+        inspect_completions(path, rows, tokenizer, chat, limits, examples)
+    }
+}
+
+fn inspect_preferences(
+    path: &Path,
+    rows: Vec<jsonl::Row>,
+    tokenizer: &Tokenizer,
+    chat: &ChatTemplate,
+    limits: &Limits,
+    examples: usize,
+) -> Result<Inspection> {
+    let (rows, report) = preferences::read_rows(path, rows, chat)?;
+    let mut tally = Tally::new(limits);
+    for row in &rows {
+        tally.add(row.line, tokenizer, &row.prompt, [&row.chosen, &row.rejected])?;
+    }
+    let set = super::PreferenceSet::from_rows(&rows, report, tokenizer, limits)?;
+    let first = set.pairs.iter().take(examples);
+    let examples = first
+        .map(|pair| Example { line: pair.line, sequences: vec![("chosen", pair.chosen.clone()), ("rejected", pair.rejected.clone())] });
+    Ok(tally.finish(Form::Preferences, &["prompt", "chosen", "rejected", "row"], set.report, examples.collect()))
+}
+
+fn inspect_completions(
+    path: &Path,
+    rows: Vec<jsonl::Row>,
+    tokenizer: &Tokenizer,
+    chat: &ChatTemplate,
+    limits: &Limits,
+    examples: usize,
+) -> Result<Inspection> {
+    let (rows, report) = completions::read_rows(path, rows, chat)?;
+    let mut tally = Tally::new(limits);
+    for row in &rows {
+        tally.add(row.line, tokenizer, &row.prompt, [&row.completion])?;
+    }
+    let set = super::CompletionSet::from_rows(&rows, report, tokenizer, limits)?;
+    let dropped = |line: usize| set.report.dropped.binary_search_by_key(&line, |row| row.line).is_ok();
+    let lines = rows.iter().map(|row| row.line).filter(|&line| !dropped(line));
+    let first = lines.zip(&set.sequences).take(examples);
+    let examples = first.map(|(line, sequence)| Example { line, sequences: vec![("completion", sequence.clone())] });
+    Ok(tally.finish(Form::Completions, &["prompt", "completion", "row"], set.report.clone(), examples.collect()))
+}
+
+/// Lengths and lines, as rows come.
+struct Tally {
+    limits: Limits,
+    /// A list for each length.
+    lengths: Vec<Vec<usize>>,
+    truncated: Vec<usize>,
+    merged: Vec<usize>,
+}
+
+impl Tally {
+    fn new(limits: &Limits) -> Self {
+        Self { limits: *limits, lengths: Vec::new(), truncated: Vec::new(), merged: Vec::new() }
+    }
+
+    fn add<const N: usize>(&mut self, line: usize, tokenizer: &Tokenizer, prompt: &str, completions: [&str; N]) -> Result<()> {
+        let whole = Limits { max_tokens: usize::MAX, ..self.limits };
+        let Ok(row) = tokenize(tokenizer, prompt, completions, &whole)? else { return Ok(()) };
+        let prompt = row.sequences.iter().map(|sequence| sequence.prompt().len()).max().unwrap_or(0);
+        let longest = row.sequences.iter().map(|sequence| sequence.tokens.len()).max().unwrap_or(0);
+        let completions = row.sequences.iter().map(|sequence| sequence.completion().len());
+        let lengths: Vec<usize> = [prompt].into_iter().chain(completions).chain([longest]).collect();
+        self.lengths.resize(lengths.len(), Vec::new());
+        self.lengths.iter_mut().zip(lengths).for_each(|(list, length)| list.push(length));
+        if longest > self.limits.max_tokens {
+            self.truncated.push(line);
+        }
+        if row.merged > 0 {
+            self.merged.push(line);
+        }
+        Ok(())
+    }
+
+    /// Rows that were dropped count in no list of lines.
+    fn finish(mut self, form: Form, names: &[&'static str], report: DataReport, examples: Vec<Example>) -> Inspection {
+        let kept = |line: &usize| report.dropped.binary_search_by_key(line, |row| row.line).is_err();
+        self.truncated.retain(kept);
+        self.merged.retain(kept);
+        let lengths = names.iter().zip(self.lengths).map(|(name, mut sorted)| {
+            sorted.sort_unstable();
+            Lengths { name, sorted }
+        });
+        Inspection {
+            form,
+            max_tokens: self.limits.max_tokens,
+            lengths: lengths.collect(),
+            truncated_lines: self.truncated,
+            merged_lines: self.merged,
+            report,
+            examples,
+        }
+    }
+}
+
+impl Lengths {
+    /// The smallest length that a fraction `q` of the rows, 0 ≤ `q` ≤ 1, does not exceed.
+    pub fn quantile(&self, q: f64) -> usize {
+        let rank = (q.clamp(0.0, 1.0) * self.sorted.len() as f64).ceil() as usize;
+        self.sorted.get(rank.max(1) - 1).copied().unwrap_or(0)
+    }
+
+    /// The mean length.
+    pub fn mean(&self) -> f64 {
+        self.sorted.iter().sum::<usize>() as f64 / self.sorted.len().max(1) as f64
+    }
+
+    /// Rows in each of up to `bins` equally wide ranges of whole lengths: (first length, last length, rows).
+    pub fn histogram(&self, bins: usize) -> Vec<(usize, usize, usize)> {
+        let (Some(&low), Some(&high)) = (self.sorted.first(), self.sorted.last()) else { return Vec::new() };
+        let width = (high - low + 1).div_ceil(bins.max(1));
+        let starts = (low..=high).step_by(width);
+        let rows_below = |length: usize| self.sorted.partition_point(|&other| other < length);
+        starts.map(|start| (start, start + width - 1, rows_below(start + width) - rows_below(start))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_lengths_that_occur() {
+        let lengths = Lengths { name: "row", sorted: vec![1, 2, 3, 10] };
+        assert_eq!([0.0, 0.25, 0.5, 0.51, 1.0].map(|q| lengths.quantile(q)), [1, 1, 2, 3, 10]);
+        assert_eq!(lengths.mean(), 4.0);
+    }
+
+    #[test]
+    fn a_histogram_has_every_row_once() {
+        let lengths = Lengths { name: "row", sorted: vec![1, 1, 2, 7, 10] };
+        assert_eq!(lengths.histogram(5), [(1, 2, 3), (3, 4, 0), (5, 6, 0), (7, 8, 1), (9, 10, 1)]);
+        assert_eq!(Lengths { name: "row", sorted: vec![4, 4] }.histogram(9), [(4, 4, 2)]);
+    }
+
+    #[test]
+    fn lines_are_told_for_what_was_cut_and_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let rows = [("p", "a", "b"), ("a long prompt", "yes", "no"), ("p", "", "b"), ("q", "c", "cd")];
+        let text = rows
+            .map(|(prompt, chosen, rejected)| serde_json::json!({"prompt": prompt, "chosen": chosen, "rejected": rejected}).to_string());
+        std::fs::write(&path, text.join("\n")).unwrap();
+        let seen = inspect(&path, &Tokenizer::bytes(), &ChatTemplate::default(), &Limits::new(8), 1).unwrap();
+        assert_eq!((seen.form, seen.report.kept, seen.truncated_lines.as_slice()), (Form::Preferences, 3, &[2][..]));
+        assert_eq!(seen.report.dropped.iter().map(|row| row.line).collect::<Vec<_>>(), [3]);
+        let names: Vec<_> = seen.lengths.iter().map(|lengths| (lengths.name, lengths.quantile(1.0))).collect();
+        assert_eq!(names, [("prompt", 14), ("chosen", 4), ("rejected", 3), ("row", 18)]);
+        assert_eq!((seen.examples.len(), seen.examples[0].sequences[0].1.completion()), (1, &[97, 257][..]));
+    }
+}

@@ -1,0 +1,53 @@
+//! The chat template that came with a tokenizer.
+
+use super::Tokenizer;
+use super::folder::token_name;
+use crate::atomic::atomic_write;
+use crate::chat_template::{FILE, JinjaTemplate, Source};
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+impl Tokenizer {
+    /// The chat template of the tokenizer's folder, where it has one.
+    ///
+    /// # Errors
+    /// [`Error::ChatTemplate`] where it cannot be compiled.
+    pub fn chat_template(&self) -> Result<Option<JinjaTemplate>> {
+        let compile = |source: &Source| JinjaTemplate::new(&source.text, self.special_tokens(), &source.path);
+        self.chat.as_ref().map(compile).transpose()
+    }
+
+    /// The same tokenizer with the template in the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn with_chat_template(mut self, path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        self.chat = Some(Source { text, path: path.to_owned() });
+        Ok(self)
+    }
+
+    /// What templates know the special tokens by: `bos_token`, `eos_token` and whatever else `tokenizer_config.json` names. The
+    /// byte tokenizer has no text for its own, which are put around a text in any case.
+    fn special_tokens(&self) -> BTreeMap<String, String> {
+        if self.is_bytes() {
+            return BTreeMap::new();
+        }
+        let own = [("bos_token", self.bos), ("eos_token", self.eos)];
+        let own = own.into_iter().filter_map(|(key, id)| Some((key.to_owned(), self.name(id?)?)));
+        let named = self.settings.iter().flatten().filter(|(key, _)| key.ends_with("_token"));
+        let named = named.filter_map(|(key, value)| Some((key.clone(), token_name(value)?.to_owned())));
+        own.chain(named).collect()
+    }
+
+    /// Writes the template's own file, unless `tokenizer_config.json` keeps the same text.
+    pub(super) fn save_chat_template(&self, folder: &Path) -> Result<()> {
+        let Some(source) = &self.chat else { return Ok(()) };
+        let kept = self.settings.as_ref().and_then(|settings| settings.get("chat_template")?.as_str());
+        if kept == Some(source.text.as_str()) {
+            return Ok(());
+        }
+        atomic_write(&folder.join(FILE), source.text.as_bytes())
+    }
+}
