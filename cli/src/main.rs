@@ -5,13 +5,17 @@ mod arguments;
 mod commands;
 mod failure;
 mod interrupt;
+mod memory;
 mod objective;
 mod output;
 mod panic_message;
 mod progress;
+mod reference_cache;
 mod report;
 mod run_folder;
+mod start;
 mod training;
+mod watch;
 
 use arguments::Request;
 use failure::Failure;

@@ -5,6 +5,7 @@ use crate::training::Plan;
 use engine::Generator;
 use model::decoder::ForwardOptions;
 use model::optimizer::{Rule, Schedule};
+use model::train::OnNonFinite;
 
 /// Rows that are evaluated at once.
 pub const EVALUATED_AT_ONCE: usize = 32;
@@ -21,10 +22,16 @@ pub fn schedule_and_rule(tuning: &FineTuning, steps: u64) -> (Schedule, Rule) {
     (schedule, rule)
 }
 
+/// What `--on-nonfinite` says.
+pub fn on_non_finite(name: &str) -> OnNonFinite {
+    if name == "skip" { OnNonFinite::Skip } else { OnNonFinite::Stop }
+}
+
 /// When a fine-tuning run stops, looks and saves.
 pub fn plan(tuning: &FineTuning, steps: u64) -> Plan {
-    let FineTuning { ref out, eval_every, checkpoint_every, resume, .. } = *tuning;
-    Plan { out: out.clone(), steps, eval_every, checkpoint_every, resume }
+    let FineTuning { ref out, eval_every, checkpoint_every, resume, keep, .. } = *tuning;
+    let on_non_finite = on_non_finite(&tuning.on_nonfinite);
+    Plan { out: out.clone(), steps, eval_every, checkpoint_every, keep, on_non_finite, resume }
 }
 
 /// Steps of a run over `rows` rows: as many as were asked for, or what the epochs come to, at least one.
