@@ -15,6 +15,8 @@ mod report;
 mod run_folder;
 mod start;
 mod training;
+#[cfg(test)]
+mod untrusted;
 mod watch;
 
 use arguments::Request;
