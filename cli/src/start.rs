@@ -80,7 +80,9 @@ pub fn remark(objective: &LossObjective, found: f64, expected: f64, cached: Opti
         return None;
     }
     let cause = match cached {
-        Some(path) => format!("likely cause: {path} holds log-probabilities that are not this reference's; delete it, or --reference-cache off"),
+        Some(path) => {
+            format!("likely cause: {path} holds log-probabilities that are not this reference's; delete it, or --reference-cache off")
+        }
         None => "likely cause: the pairs' log-probabilities are at the edge of f32 (very long completions); \
                  otherwise a defect in this program, please report it"
             .to_owned(),

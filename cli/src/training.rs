@@ -238,8 +238,7 @@ fn resumed(restored: Option<&Restored>) -> Vec<String> {
 
 /// The name of a metric as the watches ask for it; they ask for no others.
 fn known_name(name: &str) -> &'static str {
-    const WATCHED: [&str; 8] =
-        ["loss", "margin", "chosen_log_ratio", "kl", "held_out_kl", "weights_changed", "gradient_rms", "log_mass"];
+    const WATCHED: [&str; 8] = ["loss", "margin", "chosen_log_ratio", "kl", "held_out_kl", "weights_changed", "gradient_rms", "log_mass"];
     WATCHED.into_iter().find(|known| *known == name).unwrap_or("another")
 }
 

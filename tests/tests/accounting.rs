@@ -48,7 +48,9 @@ fn pairs() -> &'static [PreferencePair] {
     PAIRS.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pairs.jsonl");
-        let line = |[prompt, chosen, rejected]: &[String; 3]| json!({ "prompt": prompt, "chosen": chosen, "rejected": rejected }).to_string() + "\n";
+        let line = |[prompt, chosen, rejected]: &[String; 3]| {
+            json!({ "prompt": prompt, "chosen": chosen, "rejected": rejected }).to_string() + "\n"
+        };
         std::fs::write(&path, rows().iter().map(line).collect::<String>()).unwrap();
         PreferenceSet::load(&path, &Tokenizer::bytes(), &ChatTemplate::default(), &Limits::new(64)).unwrap().pairs
     })
@@ -153,10 +155,8 @@ fn metrics_do_not_change_with_the_split() {
 fn padded(padding: impl Fn(usize) -> u32) -> Batch {
     let sequences: Vec<&Sequence> = pairs().iter().map(|pair| &pair.chosen).collect();
     let length = sequences.iter().map(|s| s.tokens.len()).max().unwrap();
-    let inputs: Vec<Vec<u32>> = sequences
-        .iter()
-        .map(|s| s.tokens.iter().copied().chain((s.tokens.len()..).map(&padding)).take(length).collect())
-        .collect();
+    let inputs: Vec<Vec<u32>> =
+        sequences.iter().map(|s| s.tokens.iter().copied().chain((s.tokens.len()..).map(&padding)).take(length).collect()).collect();
     let (mut rows, mut targets, mut groups) = (Vec::new(), Vec::new(), Vec::new());
     for (group, sequence) in sequences.iter().enumerate() {
         for position in sequence.completion_start..sequence.tokens.len() {

@@ -113,7 +113,8 @@ fn a_data_file_that_is_gone_at_resume_is_named_and_the_run_can_go_on_when_it_is_
 #[cfg(target_os = "linux")]
 fn a_run_past_the_memory_is_refused_before_it_starts() {
     let workplace = Workplace::new();
-    let output = limited(&workplace, "ulimit -v 1500000", "train --data {}/text.txt --preset gpt2s --batch-tokens 64 --steps 1 --out {}/run");
+    let output =
+        limited(&workplace, "ulimit -v 1500000", "train --data {}/text.txt --preset gpt2s --batch-tokens 64 --steps 1 --out {}/run");
     let line = failure(&output, 1);
     assert!(line.contains("not enough memory: this run needs at least 1.9 GiB") && line.contains("1.4 GiB can be had"), "{line}");
     assert!(!workplace.path("run").exists());
@@ -188,7 +189,7 @@ fn an_interrupt_finishes_the_step_saves_and_says_how_to_go_on() {
 fn a_second_interrupt_stops_at_once() {
     let workplace = Workplace::new();
     // A step of this takes seconds: the second signal comes within the step that the first one lets finish.
-    let long = "train --data {}/text.txt --preset micro --batch-rows 256 --batch-tokens 128 --steps 50 --checkpoint-every 0 --out {}/run";
+    let long = "train --data {}/text.txt --preset micro --batch-rows 128 --batch-tokens 128 --steps 50 --checkpoint-every 0 --out {}/run";
     let child = start(&workplace, long);
     wait_for(&workplace.path("run/metrics.jsonl"));
     std::thread::sleep(Duration::from_millis(300));

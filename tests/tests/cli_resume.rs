@@ -62,7 +62,8 @@ fn a_run_killed_twenty_times_ends_with_the_bits_of_one_that_was_never_stopped() 
     text(&workplace.run(&format!("{train} --out {{}}/whole")));
     run_with_kills(&workplace, train, "killed", 20, 0.4);
     assert_same(&workplace.path("killed"), &workplace.path("whole"), "train");
-    let sample = |model: &str| text(&workplace.run(&format!("generate --model {{}}/{model} --prompt The --max-tokens 40 --temperature 1 --seed 3")));
+    let sample =
+        |model: &str| text(&workplace.run(&format!("generate --model {{}}/{model} --prompt The --max-tokens 40 --temperature 1 --seed 3")));
     assert_eq!(sample("killed"), sample("whole"));
 }
 
@@ -100,13 +101,18 @@ fn the_number_of_threads_changes_no_bit_of_any_checkpoint_of_any_loss() {
     ];
     let losses = ["dpo", "cdpo", "ipo", "hinge", "robust", "slpo", "slpo-token", "slpo-literal", "slpo-exact", "slpo-gkl"];
     runs.extend(losses.map(|loss| {
-        let align = format!("align --model {{}}/model --data {{}}/preferences.jsonl --loss {loss} --steps 3 --batch 10 --learning-rate 1e-3");
+        let align =
+            format!("align --model {{}}/model --data {{}}/preferences.jsonl --loss {loss} --steps 3 --batch 10 --learning-rate 1e-3");
         (loss.to_owned(), align)
     }));
     for (name, arguments) in runs {
         for threads in [1, 2, 3, 7] {
             text(&workplace.run(&format!("{arguments} --out {{}}/{name}-{threads} --threads {threads}")));
-            assert_same(&workplace.path(&format!("{name}-{threads}")), &workplace.path(&format!("{name}-1")), &format!("{name}, {threads} threads"));
+            assert_same(
+                &workplace.path(&format!("{name}-{threads}")),
+                &workplace.path(&format!("{name}-1")),
+                &format!("{name}, {threads} threads"),
+            );
         }
     }
 }

@@ -46,7 +46,10 @@ fn a_value_that_overflows_stops_the_run_and_the_op_and_its_tensor_are_named() {
         }
     });
     let line = stopped(&workplace.run("sft --model {}/huge --data {}/completions.jsonl --steps 3 --out {}/run"));
-    assert!(line.starts_with("error: step 1: the loss is NaN; micro-batch 1: the first value that is not finite is"), "{line}");
+    assert!(
+        line.starts_with("error: step 1: the loss is ") && line.contains("; micro-batch 1: the first value that is not finite is"),
+        "{line}"
+    );
     assert!(line.contains("the result of op `matmul`") || line.contains("the result of op `linear`"), "{line}");
     assert!(line.contains(&format!("computed from {gate}")), "{line}");
 }
@@ -69,11 +72,11 @@ fn a_gradient_that_overflows_is_named_with_the_parameter_on_its_way() {
 fn a_run_that_stops_on_a_bad_step_keeps_its_last_checkpoint_and_one_that_skips_goes_on() {
     let workplace = Workplace::new();
     let train = "train --data {}/text.txt --batch-rows 2 --batch-tokens 16 --warmup 0 --checkpoint-every 1 --steps 6 --clip 1e30";
-    let line = stopped(&workplace.run(&format!("{train} --learning-rate 1e30 --out {{}}/stop")));
+    let line = stopped(&workplace.run(&format!("{train} --learning-rate 1e18 --out {{}}/stop")));
     assert!(line.contains("training stopped before the step was made"), "{line}");
     let checkpoints = std::fs::read_dir(workplace.path("stop/checkpoints")).unwrap().count();
     assert!(checkpoints >= 1);
-    let skipping = workplace.run(&format!("{train} --learning-rate 1e30 --out {{}}/skip --on-nonfinite skip --json"));
+    let skipping = workplace.run(&format!("{train} --learning-rate 1e18 --out {{}}/skip --on-nonfinite skip --json"));
     let summary = object(&skipping);
     let skipped = summary["skipped"].as_u64().unwrap();
     assert!(skipped >= 1, "{summary}");
@@ -81,7 +84,7 @@ fn a_run_that_stops_on_a_bad_step_keeps_its_last_checkpoint_and_one_that_skips_g
     assert_eq!(said.lines().filter(|line| line.starts_with("warning: step ") && line.contains(" is skipped: ")).count() as u64, skipped);
     let marked = records(&workplace.path("skip")).iter().filter(|record| record.get("skipped").is_some()).count() as u64;
     assert_eq!(marked, skipped);
-    text(&workplace.run(&format!("{train} --learning-rate 1e30 --out {{}}/skip --on-nonfinite skip --resume")));
+    text(&workplace.run(&format!("{train} --learning-rate 1e18 --out {{}}/skip --on-nonfinite skip --resume")));
 }
 
 fn align(workplace: &Workplace, rest: &str) -> (Vec<String>, Value) {

@@ -269,9 +269,10 @@ impl Job for Alignment {
     }
 
     fn watch(&mut self, step: u64, values: &Values) -> Vec<String> {
-        let more = values.iter().find(|(name, _)| *name == "gradient_norm").map(|(_, norm)| {
-            [("gradient_rms", norm / (self.parameters as f64).sqrt()), ("log_mass", self.log_mass)]
-        });
+        let more = values
+            .iter()
+            .find(|(name, _)| *name == "gradient_norm")
+            .map(|(_, norm)| [("gradient_rms", norm / (self.parameters as f64).sqrt()), ("log_mass", self.log_mass)]);
         let values = values.iter().copied().chain(more.into_iter().flatten()).collect();
         self.watch.see(step, &values)
     }

@@ -149,7 +149,9 @@ pub fn restore<B: Backend>(run: &Path, trainer: &mut Trainer<B>, state: &RunStat
     }
     let folder = run.join(FOLDER);
     match damaged.first() {
-        None => Err(Error::NoData { path: folder, reason: "there is no checkpoint to resume from; start the run without --resume".to_owned() }),
+        None => {
+            Err(Error::NoData { path: folder, reason: "there is no checkpoint to resume from; start the run without --resume".to_owned() })
+        }
         Some(newest) => Err(Error::bad_file(folder, format!("no checkpoint can be used; the newest: {newest}"))),
     }
 }
