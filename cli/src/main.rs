@@ -6,15 +6,21 @@ mod commands;
 mod explain;
 mod failure;
 mod interrupt;
+mod memory;
 mod objective;
 mod output;
 mod panic_message;
 mod profile_table;
 mod progress;
+mod reference_cache;
 mod report;
 mod run_folder;
+mod start;
 mod streaming;
 mod training;
+#[cfg(test)]
+mod untrusted;
+mod watch;
 
 use arguments::Request;
 use failure::Failure;

@@ -73,6 +73,15 @@ impl Progress {
         }
     }
 
+    /// Shows a warning, whatever else is shown.
+    pub fn warn(&self, text: &str) {
+        let line = format!("warning: {}", text.split_whitespace().collect::<Vec<_>>().join(" "));
+        match &self.view {
+            View::Bar(bar) => bar.println(line),
+            View::Lines { .. } | View::Nothing => eprint_line(&line),
+        }
+    }
+
     /// Ends the bar; its last state stays in sight.
     pub fn finish(&self) {
         if let View::Bar(bar) = &self.view {

@@ -9,11 +9,12 @@ use crate::report::Report;
 use crate::run_folder::{Metrics, Record, RunFolder, read_metrics};
 use engine::Cpu;
 use model::adapter;
-use model::checkpoint;
+use model::boundary::Sequence;
+use model::checkpoint::{self, Restored, RunState};
 use model::decoder::Decoder;
 use model::model_folder::ModelFolder;
 use model::tokenizer::Tokenizer;
-use model::train::{StepOutcome, Trainer};
+use model::train::{OnNonFinite, StepOutcome, Trainer};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -24,8 +25,18 @@ pub type Values = Vec<(&'static str, f64)>;
 
 /// What training does that the loop does not know.
 pub trait Job {
+    /// What fixes the run's data and random numbers besides the step.
+    fn state(&self) -> RunState;
+    /// What is to be done before the first step of a new run, in its folder; warnings.
+    fn prepare(&mut self, _trainer: &Trainer<Cpu<f32>>, _folder: &Path, _new: bool) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
     /// One step; what it did, the values to log beside loss, norm and learning rate, and the tokens that went through the decoder.
     fn step(&mut self, trainer: &mut Trainer<Cpu<f32>>, step: u64) -> Result<(StepOutcome, Values, usize), Failure>;
+    /// Warnings that follow from what was logged, each once in a run.
+    fn watch(&mut self, _step: u64, _values: &Values) -> Vec<String> {
+        Vec::new()
+    }
     /// Values on data that is not trained on.
     fn evaluate(&self, trainer: &Trainer<Cpu<f32>>) -> Result<Values, Failure>;
     /// The report page, from everything that was logged.
@@ -54,6 +65,10 @@ pub struct Plan {
     pub eval_every: u64,
     /// Save a checkpoint after every so many steps and after the last; 0 for the last only.
     pub checkpoint_every: u64,
+    /// Checkpoints that are kept, from 1.
+    pub keep: usize,
+    /// What to do where a loss or gradient is not finite.
+    pub on_non_finite: OnNonFinite,
     /// Go on from the newest checkpoint.
     pub resume: bool,
 }
@@ -68,80 +83,177 @@ pub fn run(
     shared: &Shared,
 ) -> Result<(), Failure> {
     let started = Instant::now();
-    let out = Output::new(shared.json);
-    let (folder, mut metrics, first) = open(trainer, plan, settings)?;
-    let mut bar = Progress::new(plan.steps, !shared.json);
-    if first == 0 {
-        log_evaluation(job, trainer, &mut metrics, 0, &mut bar)?;
+    trainer.on_non_finite = plan.on_non_finite;
+    let mut run = Run::open(job, trainer, plan, settings, shared)?;
+    if run.first == 0 {
+        run.log_evaluation(job, trainer, 0)?;
     }
-    for step in first + 1..=plan.steps {
+    for step in run.first + 1..=plan.steps {
+        run.step(job, trainer, step)?;
+        let last = step == plan.steps;
+        let due = |every: u64| last || (every > 0 && step.is_multiple_of(every));
+        if due(plan.eval_every) {
+            run.log_evaluation(job, trainer, step)?;
+        }
+        let stop = interrupt::requested() && !last;
+        if due(plan.checkpoint_every) || stop {
+            run.save(trainer)?;
+        }
+        if stop {
+            run.bar.finish();
+            return Err(run.interrupted(step));
+        }
+    }
+    run.bar.finish();
+    run.finish(job, trainer, tokenizer, started.elapsed().as_secs_f64())
+}
+
+/// A run that is going on.
+struct Run<'a> {
+    plan: &'a Plan,
+    folder: RunFolder,
+    metrics: Metrics,
+    /// The step it goes on from; 0 for a new run.
+    first: u64,
+    state: RunState,
+    bar: Progress,
+    out: Output,
+    /// What was warned of.
+    warnings: Vec<String>,
+}
+
+impl<'a> Run<'a> {
+    /// The run's folder, its metrics, and the step to go on from.
+    fn open(
+        job: &mut dyn Job,
+        trainer: &mut Trainer<Cpu<f32>>,
+        plan: &'a Plan,
+        settings: &impl Serialize,
+        shared: &Shared,
+    ) -> Result<Self, Failure> {
+        let (state, bar) = (job.state(), Progress::new(plan.steps, !shared.json));
+        let (mut first, mut warnings) = (0, Vec::new());
+        let (folder, metrics) = if plan.resume {
+            let folder = RunFolder::resume(&plan.out)?;
+            let restored = match checkpoint::exists(folder.path()) {
+                true => Some(checkpoint::restore(folder.path(), trainer, &state)?),
+                false => None,
+            };
+            let metrics = folder.resume_metrics(restored.as_ref().map(|r| r.step))?;
+            warnings.extend(resumed(restored.as_ref()));
+            first = restored.map_or(0, |r| r.step);
+            (folder, metrics)
+        } else {
+            let folder = RunFolder::create(&plan.out)?;
+            folder.write_config(settings)?;
+            let metrics = folder.metrics()?;
+            (folder, metrics)
+        };
+        let mut run = Self { plan, folder, metrics, first, state, bar, out: Output::new(shared.json), warnings: Vec::new() };
+        if first > 0 {
+            run.recall(job)?;
+        }
+        warnings.extend(job.prepare(trainer, run.folder.path(), first == 0)?);
+        run.warn(warnings);
+        Ok(run)
+    }
+
+    /// Shows the job what was logged before the run was stopped; what it says to that was said then.
+    fn recall(&self, job: &mut dyn Job) -> Result<(), Failure> {
+        for record in read_metrics(&self.folder.file("metrics.jsonl"))? {
+            let values: Values = record.values.iter().map(|(name, value)| (known_name(name), *value)).collect();
+            job.watch(record.step, &values);
+        }
+        Ok(())
+    }
+
+    fn warn(&mut self, warnings: Vec<String>) {
+        warnings.iter().for_each(|warning| self.bar.warn(warning));
+        self.warnings.extend(warnings);
+    }
+
+    fn step(&mut self, job: &mut dyn Job, trainer: &mut Trainer<Cpu<f32>>, step: u64) -> Result<(), Failure> {
         let (outcome, values, tokens) = job.step(trainer, step)?;
         let own = [("loss", outcome.loss), ("gradient_norm", outcome.gradient_norm), ("learning_rate", outcome.learning_rate)];
-        let all: Values = own.into_iter().chain(values).collect();
-        metrics.log(step, &all)?;
-        bar.step(step, &[("loss", outcome.loss)], tokens);
-        if step == plan.steps || (plan.eval_every > 0 && step.is_multiple_of(plan.eval_every)) {
-            log_evaluation(job, trainer, &mut metrics, step, &mut bar)?;
+        let mut all: Values = own.into_iter().chain(values).collect();
+        if let Some(why) = &outcome.skipped {
+            all.push(("skipped", 1.0));
+            self.warn(vec![format!("step {step} is skipped: {why}")]);
         }
-        if step == plan.steps || (plan.checkpoint_every > 0 && step.is_multiple_of(plan.checkpoint_every)) {
-            checkpoint::save(folder.path(), trainer)?;
-        }
-        if interrupt::requested() && step < plan.steps {
-            bar.finish();
-            checkpoint::save(folder.path(), trainer)?;
-            let folder = show(folder.path());
-            return Err(Failure::Interrupted(format!(
-                "step {step} is saved in {folder}; the same command with --resume goes on from there"
-            )));
-        }
+        self.log(job, step, all)?;
+        self.bar.step(step, &[("loss", outcome.loss)], tokens);
+        Ok(())
     }
-    bar.finish();
-    finish(job, trainer, tokenizer, &folder, plan, started.elapsed().as_secs_f64(), out)
+
+    fn log(&mut self, job: &mut dyn Job, step: u64, values: Values) -> Result<(), Failure> {
+        self.metrics.log(step, &values)?;
+        let warnings = job.watch(step, &values).into_iter().map(|warning| format!("step {step}: {warning}")).collect();
+        self.warn(warnings);
+        Ok(())
+    }
+
+    fn log_evaluation(&mut self, job: &mut dyn Job, trainer: &Trainer<Cpu<f32>>, step: u64) -> Result<(), Failure> {
+        let values = job.evaluate(trainer)?;
+        if values.is_empty() {
+            return Ok(());
+        }
+        let shown: Vec<String> = values.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+        self.bar.line(&format!("step {step}: {}", shown.join(", ")));
+        self.log(job, step, values)
+    }
+
+    fn save(&self, trainer: &Trainer<Cpu<f32>>) -> Result<(), Failure> {
+        self.metrics.sync()?;
+        Ok(checkpoint::save(self.folder.path(), trainer, &self.state, self.plan.keep)?)
+    }
+
+    fn interrupted(&self, step: u64) -> Failure {
+        let folder = show(self.folder.path());
+        Failure::Interrupted(format!("step {step} is saved in {folder}; the same command with --resume goes on from there"))
+    }
+
+    fn finish(self, job: &dyn Job, trainer: &Trainer<Cpu<f32>>, tokenizer: &Tokenizer, seconds: f64) -> Result<(), Failure> {
+        let Self { plan, folder, out, warnings, .. } = self;
+        save_trained(folder.path(), &trainer.decoder, tokenizer)?;
+        let records = read_metrics(&folder.file("metrics.jsonl"))?;
+        let last = last_values(&records);
+        let summary = json!({
+            "model": folder.path(), "steps": plan.steps, "skipped": trainer.skipped, "seconds": seconds, "last": last, "warnings": warnings
+        });
+        let report = folder.file("report.html");
+        job.report(&records, &summary).write(&report)?;
+        out.result(&summary, |text| {
+            writeln!(text, "{} steps in {seconds:.0} s: the model, its metrics and report.html are in {}", plan.steps, show(folder.path()))
+        })
+    }
 }
 
-/// The run's folder, its metrics, and the step to go on from.
-fn open(trainer: &mut Trainer<Cpu<f32>>, plan: &Plan, settings: &impl Serialize) -> Result<(RunFolder, Metrics, u64), Failure> {
-    if plan.resume {
-        let folder = RunFolder::resume(&plan.out)?;
-        let step = checkpoint::restore(folder.path(), trainer)?;
-        let metrics = folder.resume_metrics(step)?;
-        return Ok((folder, metrics, step));
-    }
-    let folder = RunFolder::create(&plan.out)?;
-    folder.write_config(settings)?;
-    let metrics = folder.metrics()?;
-    Ok((folder, metrics, 0))
+/// What is to be said about where a resumed run goes on.
+fn resumed(restored: Option<&Restored>) -> Vec<String> {
+    let Some(Restored { step, damaged, changed }) = restored else {
+        return vec!["the run was stopped before its first checkpoint: it begins again at step 0".to_owned()];
+    };
+    let damaged = damaged.iter().map(|reason| format!("{reason}; going on from the checkpoint before it, of step {step}"));
+    let changed = changed.iter().map(|change| format!("{change}: the run goes on, but not to the result that it would have had"));
+    damaged.chain(changed).collect()
 }
 
-fn log_evaluation(job: &dyn Job, trainer: &Trainer<Cpu<f32>>, metrics: &mut Metrics, step: u64, bar: &mut Progress) -> Result<(), Failure> {
-    let values = job.evaluate(trainer)?;
-    if values.is_empty() {
-        return Ok(());
-    }
-    metrics.log(step, &values)?;
-    let shown: Vec<String> = values.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-    bar.line(&format!("step {step}: {}", shown.join(", ")));
-    Ok(())
+/// The name of a metric as the watches ask for it; they ask for no others.
+fn known_name(name: &str) -> &'static str {
+    const WATCHED: [&str; 8] = ["loss", "margin", "chosen_log_ratio", "kl", "held_out_kl", "weights_changed", "gradient_rms", "log_mass"];
+    WATCHED.into_iter().find(|known| *known == name).unwrap_or("another")
 }
 
-fn finish(
-    job: &dyn Job,
-    trainer: &Trainer<Cpu<f32>>,
-    tokenizer: &Tokenizer,
-    folder: &RunFolder,
-    plan: &Plan,
-    seconds: f64,
-    out: Output,
-) -> Result<(), Failure> {
-    save_trained(folder.path(), &trainer.decoder, tokenizer)?;
-    let records = read_metrics(&folder.file("metrics.jsonl"))?;
-    let last = last_values(&records);
-    let summary = json!({ "model": folder.path(), "steps": plan.steps, "seconds": seconds, "last": last });
-    let report = folder.file("report.html");
-    job.report(&records, &summary).write(&report)?;
-    out.result(&summary, |text| {
-        writeln!(text, "{} steps in {seconds:.0} s: the model, its metrics and report.html are in {}", plan.steps, show(folder.path()))
-    })
+/// A fingerprint of data: FNV-1a over its words, with their number.
+pub fn fingerprint(words: impl IntoIterator<Item = u32>) -> String {
+    let step = |(hash, count): (u64, u64), word: u32| ((hash ^ u64::from(word)).wrapping_mul(0x100_0000_01b3).rotate_left(29), count + 1);
+    let (hash, count) = words.into_iter().fold((0xcbf2_9ce4_8422_2325, 0), step);
+    format!("{hash:016x}-{count}")
+}
+
+/// A sequence as words for a fingerprint: its length, where its completion begins, its tokens.
+pub fn sequence_words(sequence: &Sequence) -> impl Iterator<Item = u32> {
+    [sequence.tokens.len() as u32, sequence.completion_start as u32].into_iter().chain(sequence.tokens.iter().copied())
 }
 
 /// Leaves what was trained in a run's folder: the model, or its adapter with the tokenizer.
@@ -170,10 +282,10 @@ fn last_values(records: &[Record]) -> Value {
     Value::Object(last)
 }
 
-/// (step, value) of one metric, for a chart.
+/// (step, value) of one metric where it is finite, for a chart.
 pub fn series(records: &[Record], name: &str) -> Vec<(f64, f64)> {
     let value = |record: &Record| record.values.iter().find(|(key, _)| *key == name).map(|(_, value)| (record.step as f64, *value));
-    records.iter().filter_map(value).collect()
+    records.iter().filter_map(value).filter(|(_, value)| value.is_finite()).collect()
 }
 
 /// A report's window for smoothing a curve of so many points.

@@ -34,6 +34,7 @@ pub mod scalar;
 pub mod shape;
 pub mod tape;
 pub mod tensor;
+pub mod watch;
 
 pub use backend::cpu::Cpu;
 pub use backend::reference::Reference;

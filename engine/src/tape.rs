@@ -8,6 +8,7 @@ use crate::backend::Backend;
 use crate::profile::{self, Pass};
 use crate::shape::count;
 use crate::tensor::Tensor;
+use crate::watch;
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -175,6 +176,9 @@ pub(crate) fn walk<B: Backend>(backend: &B, root: Arc<Node<B>>, seed: B::Array, 
         for (parent, array) in node.parents.iter().zip(parent_cotangents) {
             let (Some(parent), Some(array)) = (parent, array) else { continue };
             assert_eq!(backend.shape(&array), &*parent.shape, "{}: the cotangent of {} has another shape", node.name(), parent.name());
+            if watch::is_watching() {
+                watch::backward(backend, &array, node.name(), parent);
+            }
             add_to(backend, &mut cotangents, parent.id, array);
             frontier.entry(parent.id).or_insert_with(|| parent.clone());
         }

@@ -7,6 +7,7 @@ use crate::profile::{self, Pass};
 use crate::scalar::Scalar;
 use crate::shape;
 use crate::tape::{Node, Operation, is_recording};
+use crate::watch;
 use std::fmt;
 use std::sync::Arc;
 
@@ -117,9 +118,14 @@ impl<B: Backend> Tensor<B> {
     /// `operation` is only built in that case.
     pub fn record<O: Operation<B>>(backend: &B, value: B::Array, parents: &[&Tensor<B>], operation: impl FnOnce() -> O) -> Self {
         let wanted = Self::records(parents);
-        let node = wanted.then(|| {
+        let watched = watch::is_watching();
+        let operation = (wanted || watched).then(operation);
+        if let Some(operation) = operation.as_ref().filter(|_| watched) {
+            watch::forward(backend, &value, parents, Operation::<B>::name(operation));
+        }
+        let node = operation.filter(|_| wanted).map(|operation| {
             let parents = parents.iter().map(|p| p.node.clone()).collect();
-            Node::new(backend, &value, Arc::new(operation()), parents)
+            Node::new(backend, &value, Arc::new(operation), parents)
         });
         let bytes = || (size_of::<B::Scalar>() * shape::count(backend.shape(&value))) as u64;
         profile::mark(Pass::Forward, node.as_ref().map_or("unrecorded", |node| node.name()), bytes);

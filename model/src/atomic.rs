@@ -41,7 +41,7 @@ pub fn make_folder(path: &Path) -> Result<()> {
 }
 
 fn write_and_sync(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
-    let mut writer = BufWriter::with_capacity(1 << 20, File::create_new(path)?);
+    let mut writer = BufWriter::with_capacity(1 << 20, File::create(path)?);
     fill(&mut writer)?;
     writer.flush()?;
     writer.get_ref().sync_all()
@@ -62,7 +62,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Forces a folder's entries to the disk. Only Unix lets a program open a folder for that; elsewhere it does nothing.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         File::open(folder)?.sync_all()?;
     }

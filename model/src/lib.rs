@@ -9,6 +9,7 @@
 //! | [`chat_template`] | a conversation as the text its model was trained on |
 //! | [`batch`], [`preference`] | what a step runs on: packed sequences, and pairs of them |
 //! | [`optimizer`], [`train`], [`checkpoint`] | AdamW, SGD, schedule, clipping; the step; stopping and going on |
+//! | [`diagnosis`] | which op made a step not finite |
 //! | [`tokenizer`], [`boundary`] | byte-level or `tokenizer.json`; exact tokenisation of a prompt and its completion |
 //! | [`data`] | text, completions and preference pairs, each with a report of what was kept and what was dropped |
 //! | [`evaluate`] | how well a decoder predicts text, completions and preference pairs |
@@ -30,6 +31,7 @@ pub mod config;
 pub mod convert;
 pub mod data;
 pub mod decoder;
+pub mod diagnosis;
 pub mod error;
 pub mod evaluate;
 pub mod generate;

@@ -113,6 +113,11 @@ impl<B: Backend> Optimizer<B> {
         Self { rule, step: 0, moments: BTreeMap::new() }
     }
 
+    /// Which rule it follows.
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+
     /// How many steps it has made.
     pub fn steps(&self) -> u64 {
         self.step
@@ -148,7 +153,7 @@ impl<B: Backend> Optimizer<B> {
     /// Takes the moments of [`Optimizer::state`] and the number of steps back from a checkpoint. `find` gives a named tensor of a shape.
     ///
     /// # Errors
-    /// Those of `find`.
+    /// Those of `find`; the optimiser is then as before.
     pub fn restore(
         &mut self,
         decoder: &Decoder<B>,
@@ -156,14 +161,15 @@ impl<B: Backend> Optimizer<B> {
         mut find: impl FnMut(&str, &[usize]) -> Result<Vec<f64>, Error>,
     ) -> Result<()> {
         let backend = decoder.backend();
+        let mut found = BTreeMap::new();
         for parameter in decoder.parameters() {
             let mut part = |prefix: &str| -> Result<B::Array> {
                 let data = find(&format!("{prefix}.{}", parameter.name), parameter.tensor.shape())?;
                 Ok(Tensor::constant(backend, &data, parameter.tensor.shape()).into_array())
             };
-            self.moments.insert(parameter.name.clone(), Moments([part("m")?, part("v")?]));
+            found.insert(parameter.name.clone(), Moments([part("m")?, part("v")?]));
         }
-        self.step = step;
+        (self.moments, self.step) = (found, step);
         Ok(())
     }
 }

@@ -59,31 +59,54 @@ impl PairBatch {
 pub struct Scored<'a, B: Backend> {
     /// The pairs.
     pub batch: &'a PairBatch,
-    hidden: Tensor<B>,
+    decoder: &'a Decoder<B>,
+    /// Formed when something asks for it.
+    hidden: OnceLock<Tensor<B>>,
     head: Tensor<B>,
     token_log_probs: OnceLock<Tensor<B>>,
+    /// Sequence log-probabilities that were computed before.
+    known: Option<(Tensor<B>, Tensor<B>)>,
 }
 
 impl<'a, B: Backend> Scored<'a, B> {
     /// Runs the decoder over the pairs, recording for gradients.
-    pub fn policy(batch: &'a PairBatch, decoder: &Decoder<B>, options: &ForwardOptions) -> Self {
-        let hidden = batch.batch.hidden(decoder, options);
-        Self { batch, hidden, head: decoder.head_weight().clone(), token_log_probs: OnceLock::new() }
+    pub fn policy(batch: &'a PairBatch, decoder: &'a Decoder<B>, options: &ForwardOptions) -> Self {
+        let hidden = OnceLock::from(batch.batch.hidden(decoder, options));
+        Self { batch, decoder, hidden, head: decoder.head_weight().clone(), token_log_probs: OnceLock::new(), known: None }
     }
 
-    /// Runs a decoder that stays as it is: no gradient, no dropout.
-    pub fn reference(batch: &'a PairBatch, decoder: &Decoder<B>) -> Self {
-        let scored = no_grad(|| Self::policy(batch, decoder, &ForwardOptions::default()));
-        Self { head: scored.head.detach(), ..scored }
+    /// A decoder that stays as it is: no gradient, no dropout. It is run when something is asked that needs it.
+    pub fn reference(batch: &'a PairBatch, decoder: &'a Decoder<B>) -> Self {
+        let head = decoder.head_weight().detach();
+        Self { batch, decoder, hidden: OnceLock::new(), head, token_log_probs: OnceLock::new(), known: None }
+    }
+
+    /// As [`Scored::reference`], with the log-probabilities of each pair's chosen and rejected completion known already, in nats.
+    ///
+    /// # Panics
+    /// If there are not as many as pairs.
+    #[track_caller]
+    pub fn known_reference(batch: &'a PairBatch, decoder: &'a Decoder<B>, log_probs: &[(f64, f64)]) -> Self {
+        assert_eq!(log_probs.len(), batch.pairs(), "known_reference: one entry for each pair");
+        let (chosen, rejected): (Vec<f64>, Vec<f64>) = log_probs.iter().copied().unzip();
+        let column = |values: &[f64]| Tensor::constant(decoder.backend(), values, &[values.len()]);
+        Self { known: Some((column(&chosen), column(&rejected))), ..Self::reference(batch, decoder) }
+    }
+
+    fn hidden(&self) -> &Tensor<B> {
+        self.hidden.get_or_init(|| no_grad(|| self.batch.batch.hidden(self.decoder, &ForwardOptions::default())))
     }
 
     /// The log-probability of every completion token, \[M\], in the order of [`PairBatch::targets`].
     pub fn token_log_probs(&self) -> &Tensor<B> {
-        self.token_log_probs.get_or_init(|| self.hidden.linear_log_prob(&self.head, &self.batch.batch.targets))
+        self.token_log_probs.get_or_init(|| self.hidden().linear_log_prob(&self.head, &self.batch.batch.targets))
     }
 
     /// ln π(y|x) of the chosen and of the rejected completions, each \[pairs\]: sums over completion tokens only.
     pub fn sequence_log_probs(&self) -> (Tensor<B>, Tensor<B>) {
+        if let Some(known) = &self.known {
+            return known.clone();
+        }
         let pairs = self.batch.pairs();
         let all = self.token_log_probs().group_sum(&self.batch.batch.groups, 2 * pairs);
         (all.slice(0, 0, pairs), all.slice(0, pairs, 2 * pairs))
@@ -91,12 +114,12 @@ impl<'a, B: Backend> Scored<'a, B> {
 
     /// Logits at the given rows (completion positions), [rows, V].
     pub fn logits(&self, rows: &Indices) -> Tensor<B> {
-        self.hidden.embedding(rows).linear(&self.head, None)
+        self.hidden().embedding(rows).linear(&self.head, None)
     }
 
     /// Logits at every completion position, [M, V].
     pub fn all_logits(&self) -> Tensor<B> {
-        self.hidden.linear(&self.head, None)
+        self.hidden().linear(&self.head, None)
     }
 }
 

@@ -1,10 +1,21 @@
 //! The optimiser step that every training command shares: gradients of micro-batches added up, averaged, clipped and applied.
 
 use crate::decoder::Decoder;
+use crate::diagnosis;
 use crate::error::{Error, Result};
 use crate::optimizer::{Optimizer, Rule, Schedule, clip_factor, gradient_norm};
 use engine::profile::{self, Pass};
 use engine::{Backend, Gradients, Tensor};
+
+/// What to do about a step whose loss or gradient is not finite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnNonFinite {
+    /// End the run before the step is made.
+    #[default]
+    Stop,
+    /// Leave the weights and moments as they are and go on with the next step's rows.
+    Skip,
+}
 
 /// A decoder in training.
 pub struct Trainer<B: Backend> {
@@ -16,10 +27,16 @@ pub struct Trainer<B: Backend> {
     pub schedule: Schedule,
     /// The largest global norm of a gradient; longer ones are shortened to it.
     pub clip: f64,
+    /// What to do where a loss or a gradient is not finite.
+    pub on_non_finite: OnNonFinite,
+    /// Steps that were skipped so far.
+    pub skipped: u64,
+    /// Whether the next step counts the weights that it changes; costs a copy of the weights.
+    pub count_changes: bool,
 }
 
 /// What a step did.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StepOutcome {
     /// Which step, from 1.
     pub step: u64,
@@ -29,32 +46,81 @@ pub struct StepOutcome {
     pub gradient_norm: f64,
     /// η of the step.
     pub learning_rate: f64,
+    /// Why the step was not made, where it was skipped.
+    pub skipped: Option<String>,
+    /// The fraction of the weights that the step changed, where it was asked for; in [0, 1].
+    pub changed: Option<f64>,
+}
+
+/// The mean loss of a batch with the sum of its gradients.
+struct Mean<B: Backend> {
+    loss: f64,
+    weight: f64,
+    gradients: Gradients<B>,
+    norm: f64,
 }
 
 impl<B: Backend> Trainer<B> {
-    /// A trainer that has made no step.
+    /// A trainer that has made no step, and stops where one is not finite.
     pub fn new(decoder: Decoder<B>, rule: Rule, schedule: Schedule, clip: f64) -> Self {
-        Self { decoder, optimizer: Optimizer::new(rule), schedule, clip }
+        let on_non_finite = OnNonFinite::Stop;
+        Self { decoder, optimizer: Optimizer::new(rule), schedule, clip, on_non_finite, skipped: 0, count_changes: false }
+    }
+
+    /// How many steps it has made or skipped.
+    pub fn steps(&self) -> u64 {
+        self.optimizer.steps() + self.skipped
     }
 
     /// One step on `micro_batches` micro-batches. `loss` gives the sum of a micro-batch's losses and their number (of tokens, sequences or
-    /// pairs); the step is along the gradient of the mean over the whole batch, so it does not depend on how the batch is split.
+    /// pairs); the step is along the gradient of the mean over the whole batch, so it does not depend on how the batch is split. `loss` is a
+    /// function of its arguments: where the step is not finite, it is called again to find the op that made it so.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] for a loss or a gradient that is NaN or infinite (the parameters are then as before); those of `loss`.
+    /// [`Error::NotFinite`] for a loss or a gradient that is NaN or infinite, unless such steps are skipped (the parameters are as before in
+    /// either case); those of `loss`.
     pub fn step(
         &mut self,
         micro_batches: usize,
         mut loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>,
     ) -> Result<StepOutcome> {
-        let step = self.optimizer.steps() + 1;
+        let step = self.steps() + 1;
+        let learning_rate = self.schedule.at(step);
+        let mean = match self.mean(micro_batches, &mut loss)? {
+            Ok(mean) => mean,
+            Err((value, what)) => {
+                let what = format!("{what}; {}", diagnosis::explain(&self.decoder, micro_batches, loss)?);
+                if self.on_non_finite == OnNonFinite::Stop {
+                    return Err(Error::NotFinite { step, what });
+                }
+                self.skipped += 1;
+                let (gradient_norm, skipped) = (f64::NAN, Some(what));
+                return Ok(StepOutcome { step, loss: value, gradient_norm, learning_rate, skipped, changed: None });
+            }
+        };
+        let before: Option<Vec<Tensor<B>>> =
+            self.count_changes.then(|| self.decoder.parameters().into_iter().map(|p| p.tensor.clone()).collect());
+        let scale = clip_factor(mean.norm, self.clip) / mean.weight;
+        self.optimizer.step(&mut self.decoder, mean.gradients, scale, learning_rate);
+        profile::mark(Pass::Update, "optimizer", || 0);
+        let changed = before.map(|before| changed(&before, &self.decoder));
+        Ok(StepOutcome { step, loss: mean.loss, gradient_norm: mean.norm, learning_rate, skipped: None, changed })
+    }
+
+    /// The mean loss and its gradient; the inner error is the loss with what is not finite.
+    #[allow(clippy::type_complexity)]
+    fn mean(
+        &self,
+        micro_batches: usize,
+        mut loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>,
+    ) -> Result<std::result::Result<Mean<B>, (f64, String)>> {
         let (mut total, mut weight, mut gradients): (f64, f64, Option<Gradients<B>>) = (0.0, 0.0, None);
         for micro_batch in 0..micro_batches {
             let (sum, count) = loss(&self.decoder, micro_batch)?;
             total += sum.item();
             weight += count;
             if !total.is_finite() {
-                return Err(Error::NotFinite { step, what: format!("the loss is {}", total / weight) });
+                return Ok(Err((total, format!("the loss is {total}"))));
             }
             let new = sum.backward();
             match &mut gradients {
@@ -62,17 +128,23 @@ impl<B: Backend> Trainer<B> {
                 None => gradients = Some(new),
             }
         }
-        let loss = total / weight;
         let gradients = gradients.ok_or_else(|| Error::bad_config("a step needs at least one micro-batch"))?;
-        let norm = gradient_norm(&self.decoder, &gradients, 1.0 / weight);
-        if let Some(name) = norm.not_finite {
-            return Err(Error::NotFinite { step, what: format!("the loss is {loss}, but the gradient of {name} is not finite") });
-        }
+        let (loss, norm) = (total / weight, gradient_norm(&self.decoder, &gradients, 1.0 / weight));
         profile::mark(Pass::Update, "gradient norm", || 0);
-        let learning_rate = self.schedule.at(step);
-        let scale = clip_factor(norm.norm, self.clip) / weight;
-        self.optimizer.step(&mut self.decoder, gradients, scale, learning_rate);
-        profile::mark(Pass::Update, "optimizer", || 0);
-        Ok(StepOutcome { step, loss, gradient_norm: norm.norm, learning_rate })
+        Ok(match norm.not_finite {
+            Some(name) => Err((loss, format!("the loss is {loss}, but the gradient of {name} is not finite"))),
+            None => Ok(Mean { loss, weight, gradients, norm: norm.norm }),
+        })
     }
+}
+
+/// The fraction of the weights that are not what they were.
+fn changed<B: Backend>(before: &[Tensor<B>], decoder: &Decoder<B>) -> f64 {
+    let (mut changed, mut all) = (0, 0);
+    for (old, new) in before.iter().zip(decoder.parameters()) {
+        let (old, new) = (old.to_f64(), new.tensor.to_f64());
+        all += new.len();
+        changed += old.iter().zip(&new).filter(|(old, new)| old != new).count();
+    }
+    changed as f64 / all as f64
 }

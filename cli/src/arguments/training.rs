@@ -82,6 +82,12 @@ pub struct Train {
     /// Steps between checkpoints, which --resume goes on from; 0 for the end only
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub checkpoint_every: u64,
+    /// Checkpoints that are kept, from 1; a damaged newest one falls back to the one before it
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = values::count::<usize>())]
+    pub keep: usize,
+    /// What to do where a loss or gradient is not finite: stop the run, or skip the step
+    #[arg(long, value_name = "WHAT", default_value = "stop", value_parser = ["stop", "skip"])]
+    pub on_nonfinite: String,
     /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time
     #[arg(long)]
     pub checkpoint_activations: bool,
@@ -151,6 +157,12 @@ pub struct FineTuning {
     /// Steps between checkpoints, which --resume goes on from; 0 for the end only
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub checkpoint_every: u64,
+    /// Checkpoints that are kept, from 1; a damaged newest one falls back to the one before it
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = values::count::<usize>())]
+    pub keep: usize,
+    /// What to do where a loss or gradient is not finite: stop the run, or skip the step
+    #[arg(long, value_name = "WHAT", default_value = "stop", value_parser = ["stop", "skip"])]
+    pub on_nonfinite: String,
     /// Go on from the last checkpoint in --out
     #[arg(long)]
     #[serde(skip)]
@@ -202,4 +214,8 @@ pub struct Align {
     /// The folder of the reference model [default: the model as it starts]
     #[arg(long, value_name = "MODEL")]
     pub reference: Option<PathBuf>,
+    /// The file that keeps the reference's log-probabilities between runs, or off; token forms and slpo-exact need more than it holds
+    /// [default: reference-log-probs.json in --out]
+    #[arg(long, value_name = "FILE")]
+    pub reference_cache: Option<PathBuf>,
 }

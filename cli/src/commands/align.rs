@@ -5,14 +5,19 @@ use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rul
 use crate::commands::{Loaded, longest_sequence};
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::memory;
 use crate::objective::LossObjective;
 use crate::progress::Progress;
+use crate::reference_cache::{self, ReferenceCache};
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Settings, Values, series, smoothing};
+use crate::start;
+use crate::training::{self, Job, Settings, Values, fingerprint, sequence_words, series, smoothing};
+use crate::watch::Watch;
 use engine::{Cpu, Generator, Tensor};
 use model::boundary::Limits;
+use model::checkpoint::RunState;
 use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
 use model::decoder::Decoder;
 use model::evaluate;
@@ -20,7 +25,8 @@ use model::order::Order;
 use model::preference::{Objective, PairBatch, Scored};
 use model::train::{StepOutcome, Trainer};
 use serde_json::Value;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 type Backend = Cpu<f32>;
 
@@ -38,6 +44,7 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         None => decoder.without_adapter(),
     };
     check_reference(&decoder, &reference)?;
+    memory::check(decoder.config(), 0, true, true)?;
     let limits = Limits::new(longest_sequence(decoder.config(), settings.max_tokens));
     let chat = ChatTemplate::of(&tokenizer)?;
     let load = |path: &Path| PreferenceSet::load(path, &tokenizer, &chat, &limits);
@@ -50,6 +57,7 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     };
     let steps = steps(settings, train.len());
     let (schedule, rule) = schedule_and_rule(settings, steps);
+    let decoder_size = decoder.parameter_count();
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
     let mut job = Alignment {
         objective,
@@ -61,6 +69,14 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         steps,
         eval_every: settings.eval_every,
         dropout: settings.dropout,
+        rows_per_step: settings.batch * settings.accumulate,
+        seed: shared.seed,
+        same_reference: arguments.reference.is_none(),
+        cache: Cache::of(arguments),
+        watch: Watch::new(loss, schedule.warmup),
+        warmup: schedule.warmup,
+        parameters: decoder_size,
+        log_mass: f64::NEG_INFINITY,
         generator: Generator::new(shared.seed),
         description: format!("{} on {} with {}", settings.model.display(), settings.data.display(), arguments.loss),
     };
@@ -87,8 +103,41 @@ struct Alignment {
     steps: u64,
     eval_every: u64,
     dropout: f64,
+    rows_per_step: usize,
+    seed: u64,
+    /// Does the model start as its own reference?
+    same_reference: bool,
+    cache: Cache,
+    watch: Watch,
+    warmup: u64,
+    /// Numbers that are trained.
+    parameters: usize,
+    /// The largest ln m = ln(π_w + π_l) of the pairs of the last step.
+    log_mass: f64,
     generator: Generator,
     description: String,
+}
+
+/// Where the reference's log-probabilities come from.
+enum Cache {
+    /// Computed at every step.
+    Live,
+    /// To be opened at this path, or in the run's folder.
+    Path(Option<PathBuf>),
+    /// At hand.
+    Open(PathBuf, ReferenceCache),
+}
+
+impl Cache {
+    /// What the command line asks for, where the loss needs no more than sequence log-probabilities.
+    fn of(arguments: &Align) -> Self {
+        let needs_logits = ["slpo-token", "slpo-literal", "slpo-exact"].contains(&arguments.loss.as_str());
+        match &arguments.reference_cache {
+            _ if needs_logits => Self::Live,
+            Some(path) if path.as_os_str() == "off" => Self::Live,
+            path => Self::Path(path.clone()),
+        }
+    }
 }
 
 /// Sums over pairs of what a step logs.
@@ -97,14 +146,21 @@ struct Sums {
     pairs: f64,
     chosen: f64,
     rejected: f64,
+    chosen_log_ratio: f64,
     margin: f64,
     correct: f64,
+    /// The largest ln m of a pair.
+    log_mass: Option<f64>,
 }
 
 impl Sums {
     fn add(&mut self, policy: &Scored<'_, Backend>, reference: &Scored<'_, Backend>) {
         let values = |x: &Tensor<Backend>| x.to_f64();
         let ((chosen, rejected), (reference_chosen, reference_rejected)) = (policy.sequence_log_probs(), reference.sequence_log_probs());
+        let (reference_w, reference_l) = (values(&reference_chosen), values(&reference_rejected));
+        let masses = reference_w.iter().zip(&reference_l).map(|(&w, &l)| w.max(l) + (-(w - l).abs()).exp().ln_1p());
+        self.log_mass = self.log_mass.into_iter().chain(masses).reduce(f64::max);
+        self.chosen_log_ratio += values(&chosen).iter().zip(&reference_w).map(|(policy, reference)| policy - reference).sum::<f64>();
         let margins = values(&chosen.sub(&reference_chosen).sub(&rejected.sub(&reference_rejected)));
         self.pairs += margins.len() as f64;
         self.chosen += values(&chosen).iter().sum::<f64>();
@@ -117,6 +173,7 @@ impl Sums {
         vec![
             ("chosen_log_prob", self.chosen / self.pairs),
             ("rejected_log_prob", self.rejected / self.pairs),
+            ("chosen_log_ratio", self.chosen_log_ratio / self.pairs),
             ("margin", self.margin / self.pairs),
             ("accuracy", self.correct / self.pairs),
         ]
@@ -124,6 +181,48 @@ impl Sums {
 }
 
 impl Alignment {
+    /// The reference as it sees some of the pairs to train on.
+    fn reference<'a>(&'a self, batch: &'a PairBatch, pairs: &[&PreferencePair]) -> Scored<'a, Backend> {
+        let known: Option<Vec<(f64, f64)>> = match &self.cache {
+            Cache::Open(_, cache) => pairs.iter().map(|pair| cache.get(pair)).collect(),
+            _ => None,
+        };
+        match known {
+            Some(known) => Scored::known_reference(batch, &self.reference, &known),
+            None => Scored::reference(batch, &self.reference),
+        }
+    }
+
+    /// Opens the cache and computes what the run will need of it.
+    fn fill_cache(&mut self, folder: &Path) -> Result<Option<String>, Failure> {
+        let Cache::Path(path) = &self.cache else { return Ok(None) };
+        let path = path.clone().unwrap_or_else(|| folder.join(reference_cache::FILE));
+        let (mut cache, remark) = ReferenceCache::open(&path, &self.reference);
+        let rows: BTreeSet<usize> = (1..=self.steps).flat_map(|step| self.order.rows_of(step)).collect();
+        cache.fill(rows.into_iter().map(|row| &self.train[row]), &self.reference, self.batch)?;
+        self.cache = Cache::Open(path, cache);
+        Ok(remark)
+    }
+
+    /// Compares the loss before the first step, without dropout, with the theory.
+    fn check_start(&mut self, decoder: &Decoder<Backend>) -> Result<Option<String>, Failure> {
+        let rows: Vec<&PreferencePair> = self.order.rows_of(1).into_iter().take(self.batch).map(|row| &self.train[row]).collect();
+        let batch = PairBatch::new(rows.iter().copied());
+        let policy = Scored::reference(&batch, decoder);
+        let (sum, count) = self.objective.total(&policy, &self.reference(&batch, &rows))?;
+        let cached = match &self.cache {
+            Cache::Open(path, _) => Some(path.display().to_string()),
+            _ => None,
+        };
+        let expected = start::expected(&self.objective, &batch, &self.reference)?;
+        Ok(start::remark(&self.objective, sum.item() / count, expected, cached.as_deref()))
+    }
+
+    /// Whether a step counts the weights that it changes: the first, the first at the full learning rate, and now and then.
+    fn counts_changes(&self, step: u64) -> bool {
+        step == 1 || step == self.warmup + 1 || step.is_multiple_of(100)
+    }
+
     /// KL(π‖π_ref) of the next token on a step's pairs before the step, where the step is one that is measured.
     fn divergence(&self, rows: &[&PreferencePair], decoder: &Decoder<Backend>, step: u64) -> Result<Option<(&'static str, f64)>, Failure> {
         let due = step == 1 || step == self.steps || (self.eval_every > 0 && step.is_multiple_of(self.eval_every));
@@ -137,21 +236,48 @@ impl Alignment {
 }
 
 impl Job for Alignment {
+    fn state(&self) -> RunState {
+        let data = fingerprint(self.train.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).flat_map(sequence_words));
+        RunState { seed: self.seed, data, rows_per_step: self.rows_per_step as u64, rows_at_once: self.batch as u64 }
+    }
+
+    fn prepare(&mut self, trainer: &Trainer<Backend>, folder: &Path, new: bool) -> Result<Vec<String>, Failure> {
+        let made_anew = self.fill_cache(folder)?;
+        let start = if new && self.same_reference { self.check_start(&trainer.decoder)? } else { None };
+        Ok(made_anew.into_iter().chain(start).collect())
+    }
+
     fn step(&mut self, trainer: &mut Trainer<Backend>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let rows: Vec<&PreferencePair> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
-        let micro_batches: Vec<PairBatch> = rows.chunks(self.batch).map(|rows| PairBatch::new(rows.iter().copied())).collect();
+        let parts: Vec<(&[&PreferencePair], PairBatch)> =
+            rows.chunks(self.batch).map(|rows| (rows, PairBatch::new(rows.iter().copied()))).collect();
         let kl = self.divergence(&rows, &trainer.decoder, step)?;
         let dropout = self.generator.stream(step);
         let mut sums = Sums::default();
-        let outcome = trainer.step(micro_batches.len(), |decoder, index| {
-            let batch = &micro_batches[index];
-            let reference = Scored::reference(batch, &self.reference);
+        trainer.count_changes = self.counts_changes(step);
+        let outcome = trainer.step(parts.len(), |decoder, index| {
+            let (pairs, batch) = &parts[index];
+            let reference = self.reference(batch, pairs);
             let policy = Scored::policy(batch, decoder, &options(self.dropout, false, dropout.stream(index as u64)));
             sums.add(&policy, &reference);
             self.objective.total(&policy, &reference)
         })?;
-        let values = sums.values().into_iter().chain(kl).collect();
-        Ok((outcome, values, micro_batches.iter().map(PairBatch::token_count).sum()))
+        let tokens = parts.iter().map(|(_, batch)| batch.token_count()).sum();
+        if outcome.skipped.is_some() {
+            return Ok((outcome, Vec::new(), tokens));
+        }
+        self.log_mass = sums.log_mass.unwrap_or(f64::NEG_INFINITY);
+        let changed = outcome.changed.map(|changed| ("weights_changed", changed));
+        Ok((outcome, sums.values().into_iter().chain(kl).chain(changed).collect(), tokens))
+    }
+
+    fn watch(&mut self, step: u64, values: &Values) -> Vec<String> {
+        let more = values
+            .iter()
+            .find(|(name, _)| *name == "gradient_norm")
+            .map(|(_, norm)| [("gradient_rms", norm / (self.parameters as f64).sqrt()), ("log_mass", self.log_mass)]);
+        let values = values.iter().copied().chain(more.into_iter().flatten()).collect();
+        self.watch.see(step, &values)
     }
 
     fn evaluate(&self, trainer: &Trainer<Backend>) -> Result<Values, Failure> {

@@ -6,6 +6,7 @@ use crate::training::Plan;
 use engine::{Cpu, Generator};
 use model::decoder::{Decoder, ForwardOptions, LoraSettings, usual_targets};
 use model::optimizer::{Rule, Schedule};
+use model::train::OnNonFinite;
 
 /// Rows that are evaluated at once.
 pub const EVALUATED_AT_ONCE: usize = 32;
@@ -39,10 +40,16 @@ pub fn to_train(decoder: Decoder<Cpu<f32>>, tuning: &FineTuning, seed: u64) -> R
     decoder.with_new_adapter(&settings, seed).map_err(|error| Failure::Usage(error.to_string()))
 }
 
+/// What `--on-nonfinite` says.
+pub fn on_non_finite(name: &str) -> OnNonFinite {
+    if name == "skip" { OnNonFinite::Skip } else { OnNonFinite::Stop }
+}
+
 /// When a fine-tuning run stops, looks and saves.
 pub fn plan(tuning: &FineTuning, steps: u64) -> Plan {
-    let FineTuning { ref out, eval_every, checkpoint_every, resume, .. } = *tuning;
-    Plan { out: out.clone(), steps, eval_every, checkpoint_every, resume }
+    let FineTuning { ref out, eval_every, checkpoint_every, resume, keep, .. } = *tuning;
+    let on_non_finite = on_non_finite(&tuning.on_nonfinite);
+    Plan { out: out.clone(), steps, eval_every, checkpoint_every, keep, on_non_finite, resume }
 }
 
 /// Steps of a run over `rows` rows: as many as were asked for, or what the epochs come to, at least one.

@@ -5,14 +5,16 @@ use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rul
 use crate::commands::{Loaded, longest_sequence};
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::memory;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Settings, Values, series, smoothing};
+use crate::training::{self, Job, Settings, Values, fingerprint, sequence_words, series, smoothing};
 use engine::{Cpu, Generator};
 use model::batch::Batch;
 use model::boundary::{Limits, Sequence};
+use model::checkpoint::RunState;
 use model::data::{ChatTemplate, CompletionSet};
 use model::evaluate;
 use model::order::Order;
@@ -25,6 +27,7 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
     interrupt::listen()?;
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
     let decoder = to_train(decoder, settings, shared.seed)?;
+    memory::check(decoder.config(), 0, true, false)?;
     let limits = Limits::new(longest_sequence(decoder.config(), settings.max_tokens));
     let chat = ChatTemplate::of(&tokenizer)?;
     let load = |path: &std::path::Path| CompletionSet::load(path, &tokenizer, &chat, &limits);
@@ -44,6 +47,8 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
         held_out,
         batch: settings.batch,
         dropout: settings.dropout,
+        rows_per_step: settings.batch * settings.accumulate,
+        seed: shared.seed,
         generator: Generator::new(shared.seed),
         description: format!("{} on {}", settings.model.display(), settings.data.display()),
     };
@@ -57,11 +62,18 @@ struct FineTuning {
     order: Order,
     batch: usize,
     dropout: f64,
+    rows_per_step: usize,
+    seed: u64,
     generator: Generator,
     description: String,
 }
 
 impl Job for FineTuning {
+    fn state(&self) -> RunState {
+        let data = fingerprint(self.train.iter().flat_map(sequence_words));
+        RunState { seed: self.seed, data, rows_per_step: self.rows_per_step as u64, rows_at_once: self.batch as u64 }
+    }
+
     fn step(&mut self, trainer: &mut Trainer<Cpu<f32>>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let rows: Vec<&Sequence> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
         let micro_batches: Vec<Batch> = rows.chunks(self.batch).map(|rows| Batch::of_sequences(rows.iter().copied())).collect();

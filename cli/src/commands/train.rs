@@ -1,15 +1,17 @@
 //! `slpo train`: a language model from text.
 
 use crate::arguments::{Shared, Train};
-use crate::commands::common::options;
+use crate::commands::common::{on_non_finite, options};
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::memory;
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Plan, Settings, Values, series, smoothing};
+use crate::training::{self, Job, Plan, Settings, Values, fingerprint, series, smoothing};
 use engine::{Cpu, Generator};
 use model::batch::Batch;
+use model::checkpoint::RunState;
 use model::config::Preset;
 use model::data::TextData;
 use model::decoder::Decoder;
@@ -33,6 +35,7 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
     let text = TextData::load(&settings.data, &tokenizer, settings.held_out)?;
     let (rows, tokens) = (settings.batch_rows.unwrap_or(preset.batch.rows), settings.batch_tokens.unwrap_or(preset.batch.tokens));
     text.window(0, tokens)?;
+    memory::check(&config, rows * tokens, settings.checkpoint_activations, false)?;
     let decoder = Decoder::random(&Cpu::<f32>::new(), &config, shared.seed)?;
     let schedule = Schedule {
         learning_rate: settings.learning_rate,
@@ -47,6 +50,8 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
         steps: settings.steps,
         eval_every: settings.eval_every,
         checkpoint_every: settings.checkpoint_every,
+        keep: settings.keep,
+        on_non_finite: on_non_finite(&settings.on_nonfinite),
         resume: settings.resume,
     };
     let mut job = Pretraining {
@@ -56,6 +61,7 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
         accumulate: settings.accumulate,
         dropout: settings.dropout,
         checkpoint: settings.checkpoint_activations,
+        seed: shared.seed,
         generator: Generator::new(shared.seed),
         description: format!("{} ({} parameters) on {}", preset.name, trainer.decoder.parameter_count(), settings.data.display()),
     };
@@ -70,6 +76,7 @@ struct Pretraining {
     accumulate: usize,
     dropout: f64,
     checkpoint: bool,
+    seed: u64,
     generator: Generator,
     description: String,
 }
@@ -79,6 +86,11 @@ const WINDOWS: u64 = 1;
 const DROPOUT: u64 = 2;
 
 impl Job for Pretraining {
+    fn state(&self) -> RunState {
+        let data = fingerprint(self.text.train().iter().copied());
+        RunState { seed: self.seed, data, rows_per_step: (self.rows * self.accumulate) as u64, rows_at_once: self.rows as u64 }
+    }
+
     fn step(&mut self, trainer: &mut Trainer<Cpu<f32>>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let mut draw = self.generator.stream(WINDOWS).stream(step);
         let count = self.rows * self.accumulate;

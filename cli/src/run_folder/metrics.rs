@@ -41,13 +41,23 @@ impl Metrics {
         Ok(Self { path, file, events: EventWriter::create(folder.path(), None)? })
     }
 
-    pub(super) fn resume(folder: &RunFolder, step: u64) -> Result<Self, RunFolderError> {
+    pub(super) fn resume(folder: &RunFolder, step: Option<u64>) -> Result<Self, RunFolderError> {
         let path = folder.file(FILE);
-        let text = fs::read_to_string(&path).map_err(reading(&path))?;
-        let kept = records_until(&path, &text, step)?;
+        let kept = match step {
+            Some(step) => records_until(&path, &fs::read_to_string(&path).map_err(reading(&path))?, step)?,
+            None => String::new(),
+        };
         write_atomically(&path, kept.as_bytes()).map_err(writing(&path))?;
         let file = OpenOptions::new().append(true).open(&path).map_err(writing(&path))?;
-        Ok(Self { path, file, events: EventWriter::create(folder.path(), Some(step + 1))? })
+        Ok(Self { path, file, events: EventWriter::create(folder.path(), Some(step.map_or(0, |step| step + 1)))? })
+    }
+
+    /// Forces what was logged to the disk, so that a checkpoint written afterwards is never ahead of it.
+    ///
+    /// # Errors
+    /// [`RunFolderError::Write`].
+    pub fn sync(&self) -> Result<(), RunFolderError> {
+        self.file.sync_all().map_err(writing(&self.path))
     }
 
     /// Writes one record.

@@ -5,20 +5,25 @@
 //! run that was never stopped.
 
 mod atomic;
+mod lock;
 mod metrics;
 mod tensorboard;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use atomic::write_atomically;
 pub use metrics::{Metrics, Record, read_metrics};
 
+/// The name of the settings file in the run's folder.
+const CONFIG: &str = "config.toml";
+
 /// Files by which a folder is known to hold a run or a model.
-const MARKS: [&str; 4] = ["metrics.jsonl", "config.toml", "model.safetensors", "config.json"];
+const MARKS: [&str; 4] = [metrics::FILE, CONFIG, "model.safetensors", "config.json"];
 
 /// Why a run's folder could not be made, written or read.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +35,14 @@ pub enum RunFolderError {
         folder: PathBuf,
         /// The file that gives the run away.
         file: &'static str,
+    },
+    /// Another process trains there.
+    #[error("{}: another run is going on there (process {process}): wait for it, end it, or choose another --out", .folder.display())]
+    Busy {
+        /// The folder.
+        folder: PathBuf,
+        /// The number of the process, as it wrote it.
+        process: String,
     },
     /// Resuming where there is no run.
     #[error("{} holds no run to resume: it has no metrics.jsonl", .folder.display())]
@@ -83,13 +96,16 @@ pub enum RunFolderError {
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Held for as long as the run goes on.
+    _lock: Arc<File>,
 }
 
 impl RunFolder {
     /// Makes the folder, with its parents, for a new run. Other files may already be in it.
     ///
     /// # Errors
-    /// [`RunFolderError::Occupied`] where it holds a run or a model, [`RunFolderError::NotAFolder`], [`RunFolderError::Write`].
+    /// [`RunFolderError::Occupied`] where it holds a run or a model, [`RunFolderError::NotAFolder`],
+    /// [`RunFolderError::Busy`], [`RunFolderError::Write`].
     pub fn create(path: impl Into<PathBuf>) -> Result<Self, RunFolderError> {
         let path = path.into();
         if path.exists() && !path.is_dir() {
@@ -99,19 +115,26 @@ impl RunFolder {
             return Err(RunFolderError::Occupied { folder: path, file });
         }
         fs::create_dir_all(&path).map_err(writing(&path))?;
-        Ok(Self { path })
+        let lock = Arc::new(lock::take(&path)?);
+        // Another process may have begun, and ended, a run there since.
+        match MARKS.into_iter().find(|mark| path.join(mark).exists()) {
+            Some(file) => Err(RunFolderError::Occupied { folder: path, file }),
+            None => Ok(Self { path, _lock: lock }),
+        }
     }
 
-    /// Opens the folder of a run that was stopped.
+    /// Opens the folder of a run that was stopped, at whatever moment.
     ///
     /// # Errors
-    /// [`RunFolderError::NothingToResume`] where there is no `metrics.jsonl`.
+    /// [`RunFolderError::NothingToResume`] where there is neither `metrics.jsonl` nor `config.toml`; [`RunFolderError::Busy`].
     pub fn resume(path: impl Into<PathBuf>) -> Result<Self, RunFolderError> {
         let path = path.into();
-        match path.join(metrics::FILE).is_file() {
-            true => Ok(Self { path }),
-            false => Err(RunFolderError::NothingToResume { folder: path }),
+        if !path.join(metrics::FILE).is_file() && !path.join(CONFIG).is_file() {
+            return Err(RunFolderError::NothingToResume { folder: path });
         }
+        let lock = Arc::new(lock::take(&path)?);
+        remove_litter(&path);
+        Ok(Self { path, _lock: lock })
     }
 
     /// The folder's path.
@@ -129,7 +152,7 @@ impl RunFolder {
     /// # Errors
     /// [`RunFolderError::Config`] where `config` has no TOML form (it is not a table), [`RunFolderError::Write`].
     pub fn write_config(&self, config: &impl serde::Serialize) -> Result<(), RunFolderError> {
-        let path = self.file("config.toml");
+        let path = self.file(CONFIG);
         let text = toml::to_string_pretty(config).map_err(|source| RunFolderError::Config { path: path.clone(), source })?;
         write_atomically(&path, text.as_bytes()).map_err(writing(&path))
     }
@@ -142,13 +165,23 @@ impl RunFolder {
         Metrics::create(self)
     }
 
-    /// Goes on with the metrics of a run whose last checkpoint was written after `step`; later records are dropped, and so is
+    /// Goes on with the metrics of a run whose last checkpoint was written after `step`, or that has none (`None`); later records are dropped, and so is
     /// a last line that was cut off while it was written.
     ///
     /// # Errors
     /// [`RunFolderError::Read`], [`RunFolderError::Malformed`] (a bad line that is not the last), [`RunFolderError::Write`].
-    pub fn resume_metrics(&self, step: u64) -> Result<Metrics, RunFolderError> {
+    pub fn resume_metrics(&self, step: Option<u64>) -> Result<Metrics, RunFolderError> {
         Metrics::resume(self, step)
+    }
+}
+
+/// Removes files that a write left unfinished when the process was ended: `.NAME.PROCESS.COUNT.tmp`.
+fn remove_litter(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let unfinished = |name: &str| name.starts_with('.') && name.ends_with(".tmp");
+    for entry in entries.filter(|entry| entry.file_name().to_str().is_some_and(unfinished)) {
+        // One that cannot be removed is in nobody's way.
+        let _ = fs::remove_file(entry.path());
     }
 }
 

@@ -36,6 +36,9 @@ fn a_folder_holds_one_run() {
     let nothing = RunFolder::resume(folder.path()).unwrap_err().to_string();
     assert!(nothing.ends_with("holds no run to resume: it has no metrics.jsonl"), "{nothing}");
     run.metrics().unwrap().log(1, &[("loss", 1.0)]).unwrap();
+    let busy = RunFolder::resume(folder.path()).unwrap_err().to_string();
+    assert!(busy.contains("another run is going on there (process "), "{busy}");
+    drop(run);
     let occupied = RunFolder::create(folder.path()).unwrap_err().to_string();
     let expected = "already holds a run (metrics.jsonl is there): choose another folder, or resume that run";
     assert_eq!(occupied, format!("{} {expected}", folder.path().display()));
@@ -80,8 +83,10 @@ fn a_resumed_run_writes_the_same_metrics_as_one_that_was_never_stopped() {
     let mut text = fs::read_to_string(&path).unwrap();
     text.push_str("{\"step\":8,\"lo");
     fs::write(&path, text).unwrap();
-    let resumed = RunFolder::resume(stopped.path()).unwrap();
-    log(&mut resumed.resume_metrics(5).unwrap(), 6..=9);
+    let stopped_at = stopped.path().to_owned();
+    drop(stopped);
+    let resumed = RunFolder::resume(stopped_at).unwrap();
+    log(&mut resumed.resume_metrics(Some(5)).unwrap(), 6..=9);
     assert_eq!(fs::read(&path).unwrap(), fs::read(whole.file("metrics.jsonl")).unwrap());
 }
 
@@ -98,7 +103,7 @@ fn a_bad_line_is_named() {
         fs::write(&path, format!("{{\"step\":0}}\n{line}\n")).unwrap();
         let message = read_metrics(&path).unwrap_err().to_string();
         assert!(message.starts_with(&format!("{}, line 2: {reason}", path.display())), "{message}");
-        let resumed = RunFolder::resume(folder.path()).unwrap().resume_metrics(5).unwrap_err();
+        let resumed = RunFolder::resume(folder.path()).unwrap().resume_metrics(Some(5)).unwrap_err();
         assert!(resumed.to_string().contains(", line 2: "), "{resumed}");
     }
     let missing = read_metrics(&folder.path().join("none.jsonl")).unwrap_err().to_string();
@@ -133,7 +138,8 @@ fn tensorboard_reads_the_events_and_forgets_what_a_resumed_run_logs_again() {
     for (step, loss) in [(1, 2.5), (2, f64::NAN), (3, 0.0), (4, 99.0)] {
         metrics.log(step, &[("train/loss", loss), ("größe", step as f64)]).unwrap();
     }
-    let mut resumed = RunFolder::resume(folder.path()).unwrap().resume_metrics(3).unwrap();
+    drop(run);
+    let mut resumed = RunFolder::resume(folder.path()).unwrap().resume_metrics(Some(3)).unwrap();
     resumed.log(4, &[("train/loss", f64::INFINITY), ("größe", -1e-3)]).unwrap();
     let script = "import sys; from tensorboard.backend.event_processing.event_accumulator import EventAccumulator as E
 e = E(sys.argv[1]); e.Reload()

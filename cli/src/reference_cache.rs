@@ -1,0 +1,125 @@
+//! The reference's log-probabilities on disk, so that a second epoch or a second run need not compute them again.
+//!
+//! The file is JSON: `{"version": 1, "reference": …, "log_probs": {…}}`. A fingerprint of the reference's weights says whose they are; each
+//! pair's key is a fingerprint of its tokens and of where its completions begin, so other data, another tokenizer, another cut or another
+//! reference never meet a value that is not theirs. The values are f32 written exactly: cached and live ones have the same bits.
+
+use crate::failure::Failure;
+use crate::run_folder::{RunFolderError, write_atomically};
+use crate::training::{fingerprint, sequence_words};
+use engine::Cpu;
+use model::data::PreferencePair;
+use model::decoder::Decoder;
+use model::preference::{PairBatch, Scored};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The file's name in a run's folder.
+pub const FILE: &str = "reference-log-probs.json";
+const VERSION: u64 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contents {
+    version: u64,
+    reference: String,
+    log_probs: BTreeMap<String, (f64, f64)>,
+}
+
+/// ln π_ref of the chosen and of the rejected completion of pairs that were asked for.
+pub struct ReferenceCache {
+    path: PathBuf,
+    contents: Contents,
+}
+
+impl ReferenceCache {
+    /// Opens the file of this reference; empty where there is none, or where it is of another reference or not a cache, which the second
+    /// value says.
+    pub fn open(path: &Path, reference: &Decoder<Cpu<f32>>) -> (Self, Option<String>) {
+        let words = reference.parameters().into_iter().flat_map(|p| p.tensor.to_vec()).map(f32::to_bits);
+        let reference = fingerprint(words);
+        let (log_probs, remark) = match std::fs::read(path) {
+            Err(_) => (BTreeMap::new(), None),
+            Ok(bytes) => match serde_json::from_slice::<Contents>(&bytes) {
+                Ok(found) if found.version == VERSION && found.reference == reference => (found.log_probs, None),
+                Ok(_) => (BTreeMap::new(), Some("it is of another reference")),
+                Err(_) => (BTreeMap::new(), Some("it is not a cache that this version wrote")),
+            },
+        };
+        let remark = remark.map(|why| format!("{} is made anew: {why}", path.display()));
+        (Self { path: path.to_owned(), contents: Contents { version: VERSION, reference, log_probs } }, remark)
+    }
+
+    /// Computes what is missing of these pairs, `batch` at once, and writes the file if there was anything.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn fill<'a>(
+        &mut self,
+        pairs: impl Iterator<Item = &'a PreferencePair>,
+        decoder: &Decoder<Cpu<f32>>,
+        batch: usize,
+    ) -> Result<(), Failure> {
+        let missing: Vec<&PreferencePair> = pairs.filter(|pair| self.get(pair).is_none()).collect();
+        for pairs in missing.chunks(batch) {
+            let packed = PairBatch::new(pairs.iter().copied());
+            let (chosen, rejected) = Scored::reference(&packed, decoder).sequence_log_probs();
+            let values = chosen.to_f64().into_iter().zip(rejected.to_f64());
+            self.contents.log_probs.extend(pairs.iter().map(|pair| key(pair)).zip(values));
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let failed = |source| RunFolderError::Write { path: self.path.clone(), source };
+        let text = serde_json::to_vec(&self.contents).map_err(|error| failed(error.into()))?;
+        Ok(write_atomically(&self.path, &text).map_err(failed)?)
+    }
+
+    /// A pair's values, in nats.
+    pub fn get(&self, pair: &PreferencePair) -> Option<(f64, f64)> {
+        self.contents.log_probs.get(&key(pair)).copied()
+    }
+}
+
+fn key(pair: &PreferencePair) -> String {
+    fingerprint([&pair.chosen, &pair.rejected].into_iter().flat_map(sequence_words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::boundary::Sequence;
+    use model::config::Config;
+
+    fn pair(first: u32, second: u32) -> PreferencePair {
+        let sequence = |token: u32| Sequence { tokens: vec![1, 2, token, 4], completion_start: 2 };
+        PreferencePair { line: 1, chosen: sequence(first), rejected: sequence(second) }
+    }
+
+    #[test]
+    fn values_are_kept_bit_for_bit_and_another_reference_or_a_broken_file_starts_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache.json");
+        let config = Config { vocab_size: 16, layers: 1, ..Config::preset("nano").unwrap() };
+        let decoder = |seed| Decoder::random(&Cpu::<f32>::new(), &config, seed).unwrap();
+        let pairs = [pair(3, 5), pair(6, 7)];
+        let (mut cache, remark) = ReferenceCache::open(&path, &decoder(1));
+        assert_eq!(remark, None);
+        cache.fill(pairs.iter(), &decoder(1), 2).unwrap();
+        let (again, remark) = ReferenceCache::open(&path, &decoder(1));
+        assert_eq!(remark, None);
+        let packed = PairBatch::new(&pairs);
+        let decoder_1 = decoder(1);
+        let (chosen, rejected) = Scored::reference(&packed, &decoder_1).sequence_log_probs();
+        for (index, pair) in pairs.iter().enumerate() {
+            assert_eq!(again.get(pair), Some((chosen.to_f64()[index], rejected.to_f64()[index])));
+        }
+        assert_eq!(again.get(&pair(3, 8)), None, "another pair has no value");
+        let (other, remark) = ReferenceCache::open(&path, &decoder(2));
+        assert!(other.get(&pairs[0]).is_none() && remark.unwrap().ends_with("it is of another reference"));
+        std::fs::write(&path, b"{}").unwrap();
+        let remark = ReferenceCache::open(&path, &decoder(1)).1.unwrap();
+        assert!(remark.ends_with("it is not a cache that this version wrote"), "{remark}");
+    }
+}

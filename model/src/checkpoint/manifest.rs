@@ -1,0 +1,94 @@
+//! The manifest of a checkpoint: which files it has, how long each is and its CRC-32C, so that damage is noticed before anything is used.
+
+use crate::atomic::atomic_write;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// The manifest's name; it is written last.
+pub const FILE: &str = "manifest.json";
+/// What this program writes, and all it reads.
+const VERSION: u64 = 1;
+/// A manifest has one line for each of a handful of files; a longer one is none.
+const LONGEST: u64 = 1 << 16;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    version: u64,
+    files: BTreeMap<String, Entry>,
+}
+
+/// What a file must be.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    bytes: u64,
+    crc32c: u32,
+}
+
+/// Writes the manifest of `names`, files of `folder` that are there in full.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write(folder: &Path, names: &[&str]) -> Result<()> {
+    let entry = |name: &&str| Ok(((*name).to_owned(), measure(&folder.join(name))?));
+    let manifest = Manifest { version: VERSION, files: names.iter().map(entry).collect::<Result<_>>()? };
+    let path = folder.join(FILE);
+    let text = serde_json::to_vec_pretty(&manifest).map_err(Error::json(&path))?;
+    atomic_write(&path, &text)
+}
+
+/// Checks every file of a folder against its manifest, which must name at least `names`.
+///
+/// # Errors
+/// [`Error::BadFile`] naming the first file that is missing, cut or changed; [`Error::Io`].
+pub fn check(folder: &Path, names: &[&str]) -> Result<()> {
+    let path = folder.join(FILE);
+    let manifest = read(&path)?;
+    if let Some(missing) = names.iter().find(|name| !manifest.files.contains_key(**name)) {
+        return Err(Error::bad_file(path, format!("it does not list {missing}")));
+    }
+    for (name, expected) in &manifest.files {
+        if Path::new(name).file_name() != Some(name.as_ref()) {
+            return Err(Error::bad_file(path, format!("{name:?} must be the name of a file in the same folder")));
+        }
+        let found = measure(&folder.join(name))?;
+        if found != *expected {
+            let reason = match found.bytes == expected.bytes {
+                true => "its checksum is not the one it was written with: damaged".to_owned(),
+                false => format!("it has {} bytes and was written with {}: damaged", found.bytes, expected.bytes),
+            };
+            return Err(Error::bad_file(folder.join(name), reason));
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Manifest> {
+    let length = std::fs::metadata(path).map_err(Error::io(path))?.len();
+    if length > LONGEST {
+        return Err(Error::bad_file(path, format!("{length} bytes are too many for a manifest")));
+    }
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(Error::json(path))?;
+    if manifest.version != VERSION {
+        let reason = format!("a checkpoint of version {}, and this slpo reads version {VERSION}", manifest.version);
+        return Err(Error::bad_file(path, reason));
+    }
+    Ok(manifest)
+}
+
+fn measure(path: &Path) -> Result<Entry> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let (mut buffer, mut entry) = (vec![0; 1 << 16], Entry { bytes: 0, crc32c: 0 });
+    loop {
+        let count = file.read(&mut buffer).map_err(Error::io(path))?;
+        if count == 0 {
+            return Ok(entry);
+        }
+        entry.bytes += count as u64;
+        entry.crc32c = crc32c::crc32c_append(entry.crc32c, &buffer[..count]);
+    }
+}

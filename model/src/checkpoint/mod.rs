@@ -1,0 +1,220 @@
+//! Checkpoints: what a run needs to go on as if it had never stopped.
+//!
+//! `checkpoints/step-N` holds the weights (`weights.safetensors`), the optimiser's moments (`optimizer.safetensors`), everything else
+//! (`state.json`) and the manifest that the three are checked against. The order of the data and every random number are functions of the
+//! seed and the step ([`crate::order::Order`], [`engine::Generator`]), so the seed, the step and a fingerprint of the data are their whole
+//! state; gradients are accumulated within one step, and checkpoints are taken between steps, so none are pending.
+//!
+//! A checkpoint is written into `checkpoints/partial`, each file forced to the disk, then the folder renamed, then its parent forced: a
+//! stop between any two writes leaves the checkpoints that were there, whole. One that was damaged afterwards is found by its checksums, and
+//! the one before it is taken.
+
+mod manifest;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use crate::atomic::{atomic_write, make_folder, sync_folder};
+use crate::decoder::Decoder;
+use crate::error::{Error, Result};
+use crate::optimizer::{Rule, Schedule};
+use crate::safetensors_file::RawTensor;
+use crate::train::Trainer;
+use engine::{Backend, Tensor};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FOLDER: &str = "checkpoints";
+const WEIGHTS: &str = "weights.safetensors";
+const MOMENTS: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+const FILES: [&str; 3] = [WEIGHTS, MOMENTS, STATE];
+/// A state is a few hundred bytes; a longer file is none.
+const LONGEST_STATE: u64 = 1 << 16;
+
+/// What fixes a run's random numbers and its data, together with the step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunState {
+    /// The seed.
+    pub seed: u64,
+    /// A fingerprint of the training data, as it goes into the model.
+    pub data: String,
+    /// Rows of an optimiser step, over all its micro-batches.
+    pub rows_per_step: u64,
+    /// Rows of a micro-batch.
+    pub rows_at_once: u64,
+}
+
+/// What is neither weight nor moment.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    /// Steps that were made or skipped.
+    step: u64,
+    /// Steps that were skipped because their gradient was not finite.
+    skipped: u64,
+    precision: String,
+    rule: Rule,
+    schedule: Schedule,
+    clip: f64,
+    run: RunState,
+}
+
+/// What a trainer was brought back to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restored {
+    /// The step the checkpoint was taken after.
+    pub step: u64,
+    /// Newer checkpoints that could not be used, each with the reason.
+    pub damaged: Vec<String>,
+    /// Settings that are no longer what they were: from here on the run is not the one that was stopped.
+    pub changed: Vec<String>,
+}
+
+/// The step of a checkpoint folder's name.
+fn step_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
+}
+
+/// The checkpoints of a run, oldest first.
+fn all(run: &Path) -> Vec<(u64, PathBuf)> {
+    let entries = fs::read_dir(run.join(FOLDER)).into_iter().flatten().flatten();
+    let mut found: Vec<(u64, PathBuf)> = entries.filter_map(|e| Some((step_of(&e.path())?, e.path()))).collect();
+    found.sort();
+    found
+}
+
+/// Has the run's folder a checkpoint, damaged or not?
+pub fn exists(run: &Path) -> bool {
+    !all(run).is_empty()
+}
+
+/// Writes a checkpoint of the last step into a run's folder, then drops all but the newest `keep` (at least 1). Checkpoints of later steps
+/// are dropped too: they were damaged, or the run would have gone on from them.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::NonFinite`]; the checkpoints that were there stay, and nothing half-written does.
+pub fn save<B: Backend>(run: &Path, trainer: &Trainer<B>, state: &RunState, keep: usize) -> Result<()> {
+    let step = trainer.steps();
+    let folder = run.join(FOLDER);
+    let (partial, whole) = (folder.join("partial"), folder.join(format!("step-{step}")));
+    remove(&partial)?;
+    make_folder(&partial)?;
+    if let Err(error) = write(&partial, trainer, state) {
+        // The first failure is the one to report.
+        let _ = fs::remove_dir_all(&partial);
+        return Err(error);
+    }
+    remove(&whole)?;
+    fs::rename(&partial, &whole).map_err(Error::io(&whole))?;
+    sync_folder(&folder).and_then(|()| sync_folder(run)).map_err(Error::io(&folder))?;
+    let (kept, later): (Vec<_>, Vec<_>) = all(run).into_iter().partition(|(other, _)| *other <= step);
+    let old = &kept[..kept.len().saturating_sub(keep.max(1))];
+    old.iter().chain(&later).try_for_each(|(_, path)| remove(path))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    if path.exists() { fs::remove_dir_all(path).map_err(Error::io(path)) } else { Ok(()) }
+}
+
+fn write<B: Backend>(folder: &Path, trainer: &Trainer<B>, run: &RunState) -> Result<()> {
+    let weights: Vec<(String, Tensor<B>)> = trainer.decoder.parameters().into_iter().map(|p| (p.name.clone(), p.tensor.clone())).collect();
+    values::write(&folder.join(WEIGHTS), &weights)?;
+    values::write(&folder.join(MOMENTS), &trainer.optimizer.state(trainer.decoder.backend()))?;
+    let state = State {
+        step: trainer.steps(),
+        skipped: trainer.skipped,
+        precision: values::precision::<B>().to_owned(),
+        rule: trainer.optimizer.rule(),
+        schedule: trainer.schedule,
+        clip: trainer.clip,
+        run: run.clone(),
+    };
+    let path = folder.join(STATE);
+    atomic_write(&path, &serde_json::to_vec_pretty(&state).map_err(Error::json(&path))?)?;
+    manifest::write(folder, &FILES)
+}
+
+/// Brings a trainer to the newest checkpoint of a run's folder that is whole.
+///
+/// # Errors
+/// [`Error::NoData`] where there is no checkpoint; [`Error::BadFile`] where none of them can be used, with the newest one's reason.
+pub fn restore<B: Backend>(run: &Path, trainer: &mut Trainer<B>, state: &RunState) -> Result<Restored> {
+    let mut damaged = Vec::new();
+    for (step, path) in all(run).into_iter().rev() {
+        match read(&path, step, trainer) {
+            Ok(found) => return Ok(Restored { step, damaged, changed: changes(trainer, &found, state) }),
+            Err(error) => damaged.push(error.to_string()),
+        }
+    }
+    let folder = run.join(FOLDER);
+    match damaged.first() {
+        None => {
+            Err(Error::NoData { path: folder, reason: "there is no checkpoint to resume from; start the run without --resume".to_owned() })
+        }
+        Some(newest) => Err(Error::bad_file(folder, format!("no checkpoint can be used; the newest: {newest}"))),
+    }
+}
+
+/// Reads one checkpoint into the trainer, which is as before where that fails.
+fn read<B: Backend>(folder: &Path, step: u64, trainer: &mut Trainer<B>) -> Result<State> {
+    if !folder.join(manifest::FILE).exists() && folder.join("model.safetensors").exists() {
+        let reason = "a checkpoint of slpo before its checkpoints had a manifest: finish that run with the version that began it, \
+                      or start it again";
+        return Err(Error::bad_file(folder, reason));
+    }
+    manifest::check(folder, &FILES)?;
+    let found = read_state(&folder.join(STATE))?;
+    if found.precision != values::precision::<B>() || found.step != step || found.skipped > step {
+        let reason = format!("it is of step {} in {}, not of step {step} in {}", found.step, found.precision, values::precision::<B>());
+        return Err(Error::bad_file(folder.join(STATE), reason));
+    }
+    let decoder = with_trained(&trainer.decoder, values::read::<B>(&folder.join(WEIGHTS))?)?;
+    let mut moments = values::read::<B>(&folder.join(MOMENTS))?;
+    let made = step - found.skipped;
+    trainer.optimizer.restore(&decoder, made, |name, shape| match moments.contains_key(name) {
+        true => values::take(&mut moments, name, shape),
+        // A parameter that no step has moved has no moments yet.
+        false => Ok(vec![0.0; shape.iter().product()]),
+    })?;
+    (trainer.decoder, trainer.skipped) = (decoder, found.skipped);
+    Ok(found)
+}
+
+/// The decoder with other values of what its training changes: all of it, or its adapter.
+fn with_trained<B: Backend>(decoder: &Decoder<B>, mut weights: IndexMap<String, RawTensor>) -> Result<Decoder<B>> {
+    let backend = decoder.backend().clone();
+    let mut take = |name: &str, shape: &[usize]| Ok(Tensor::parameter(&backend, &values::take(&mut weights, name, shape)?, shape));
+    let Some(settings) = decoder.adapter() else { return Decoder::build(decoder.config(), &mut take) };
+    let adapted: Vec<String> = decoder.parameters().into_iter().map(|parameter| parameter.name.clone()).collect();
+    decoder.with_adapter(settings, &mut |name, shape| if adapted.iter().any(|known| known == name) { take(name, shape).map(Some) } else { Ok(None) })
+}
+
+fn read_state(path: &Path) -> Result<State> {
+    let length = fs::metadata(path).map_err(Error::io(path))?.len();
+    if length > LONGEST_STATE {
+        return Err(Error::bad_file(path, format!("{length} bytes are too many for a state")));
+    }
+    serde_json::from_slice(&fs::read(path).map_err(Error::io(path))?).map_err(Error::json(path))
+}
+
+/// What is set otherwise than when the checkpoint was written.
+fn changes<B: Backend>(trainer: &Trainer<B>, found: &State, run: &RunState) -> Vec<String> {
+    let mut changes = Vec::new();
+    let mut compare = |what: &str, old: String, new: String| {
+        if old != new {
+            changes.push(format!("{what} was {old} and is now {new}"));
+        }
+    };
+    let (old, new) = (&found.run, run);
+    compare("the seed", old.seed.to_string(), new.seed.to_string());
+    compare("the training data (by its fingerprint)", old.data.clone(), new.data.clone());
+    compare("the rows of a step", old.rows_per_step.to_string(), new.rows_per_step.to_string());
+    compare("the rows of a micro-batch", old.rows_at_once.to_string(), new.rows_at_once.to_string());
+    compare("the optimiser", format!("{:?}", found.rule), format!("{:?}", trainer.optimizer.rule()));
+    compare("the schedule", format!("{:?}", found.schedule), format!("{:?}", trainer.schedule));
+    compare("the clipping norm", found.clip.to_string(), trainer.clip.to_string());
+    changes
+}

@@ -1,0 +1,202 @@
+//! Faults on the real binary: one clear message, the right exit code, and the last checkpoint intact.
+
+mod command;
+
+use command::{Workplace, binary, failure, text};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const TRAIN: &str = "train --data {}/text.txt --batch-rows 2 --batch-tokens 16 --out {}/run";
+
+fn filled(workplace: &Workplace, arguments: &str) -> String {
+    arguments.replace("{}", workplace.path("").to_str().unwrap().trim_end_matches('/'))
+}
+
+/// Runs the binary under the limits that shell commands set.
+fn limited(workplace: &Workplace, limits: &str, arguments: &str) -> Output {
+    let script = format!("{limits}; exec {} {}", binary().display(), filled(workplace, arguments));
+    Command::new("sh").args(["-c", &script]).output().unwrap()
+}
+
+fn start(workplace: &Workplace, arguments: &str) -> Child {
+    let words = filled(workplace, arguments);
+    Command::new(binary()).args(words.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn wait_for(path: &Path) {
+    let begun = Instant::now();
+    while !path.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} did not come", path.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// The last line on standard error, which is the only one that is an error.
+#[track_caller]
+fn last_line(output: &Output, code: i32) -> String {
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    let errors = said.lines().filter(|line| line.starts_with("error: ") || line.starts_with("stopped: ")).count();
+    assert_eq!(errors, 1, "one message: {said}");
+    said.lines().last().unwrap().to_owned()
+}
+
+#[test]
+#[cfg(unix)]
+fn a_full_disk_ends_the_run_with_the_file_named_and_the_last_checkpoint_intact() {
+    let workplace = Workplace::new();
+    text(&workplace.run(&format!("{TRAIN} --steps 5 --checkpoint-every 5")));
+    // A file may have at most 512 KiB here: the weights fit, the moments do not.
+    let output = limited(&workplace, "trap '' XFSZ; ulimit -f 1024", &format!("{TRAIN} --steps 9 --checkpoint-every 2 --resume"));
+    let line = last_line(&output, 1);
+    assert!(line.contains("optimizer.safetensors") || line.contains("weights.safetensors"), "{line}");
+    assert!(line.contains("File too large"), "{line}");
+    assert!(!workplace.path("run/checkpoints/partial").exists(), "nothing half-written stays");
+    let resumed = workplace.run(&format!("{TRAIN} --steps 9 --resume"));
+    text(&resumed);
+    assert!(!String::from_utf8(resumed.stderr).unwrap().contains("damaged"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_real_full_disk_says_so() {
+    let workplace = Workplace::new();
+    let disk = workplace.path("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=600k none {} || exit 77; exec {} {}",
+        disk.display(),
+        binary().display(),
+        filled(&workplace, "train --data {}/text.txt --batch-rows 2 --batch-tokens 16 --steps 2 --out {}/disk/run")
+    );
+    let Ok(output) = Command::new("unshare").args(["-rm", "sh", "-c", &script]).output() else {
+        return println!("skipped: no unshare(1) on this machine");
+    };
+    if output.status.code() != Some(1) {
+        return println!("skipped: this machine lets no test mount a file system: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let line = last_line(&output, 1);
+    assert!(line.contains("No space left on device") && line.contains("/disk/run/"), "{line}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let workplace = Workplace::new();
+    workplace.write("file", "");
+    let line = failure(&workplace.run("train --data {}/text.txt --steps 1 --out {}/file"), 1);
+    assert!(line.contains("file is a file: a run needs a folder"), "{line}");
+    let line = failure(&workplace.run("train --data {}/text.txt --steps 1 --out {}/file/run"), 1);
+    assert!(line.contains("cannot write") && line.contains("file/run"), "{line}");
+    if cfg!(target_os = "linux") {
+        let line = failure(&workplace.run("train --data {}/text.txt --steps 1 --out /proc/slpo-run"), 1);
+        assert!(line.contains("cannot write /proc/slpo-run"), "{line}");
+    }
+}
+
+#[test]
+fn a_data_file_that_is_gone_at_resume_is_named_and_the_run_can_go_on_when_it_is_back() {
+    let workplace = Workplace::new();
+    text(&workplace.run(&format!("{TRAIN} --steps 4 --checkpoint-every 2")));
+    std::fs::rename(workplace.path("text.txt"), workplace.path("elsewhere")).unwrap();
+    let line = failure(&workplace.run(&format!("{TRAIN} --steps 6 --resume")), 1);
+    assert!(line.contains("text.txt"), "{line}");
+    std::fs::rename(workplace.path("elsewhere"), workplace.path("text.txt")).unwrap();
+    text(&workplace.run(&format!("{TRAIN} --steps 6 --resume")));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_past_the_memory_is_refused_before_it_starts() {
+    let workplace = Workplace::new();
+    let output =
+        limited(&workplace, "ulimit -v 1500000", "train --data {}/text.txt --preset gpt2s --batch-tokens 64 --steps 1 --out {}/run");
+    let line = failure(&output, 1);
+    assert!(line.contains("not enough memory: this run needs at least 1.9 GiB") && line.contains("1.4 GiB can be had"), "{line}");
+    assert!(!workplace.path("run").exists());
+}
+
+#[test]
+fn a_corrupt_line_in_the_middle_is_named_with_its_number() {
+    let workplace = Workplace::new();
+    let row = "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n";
+    workplace.write("bad.jsonl", &[row, row, "{\"prompt\": \"a\", \"cho", "\n", row].concat());
+    let line = failure(&workplace.run("align --model {}/model --data {}/bad.jsonl --out {}/run"), 1);
+    assert!(line.contains("bad.jsonl:3"), "{line}");
+    assert!(!workplace.path("run").exists());
+    text(&workplace.run(&format!("{TRAIN} --steps 4 --checkpoint-every 2")));
+    let metrics = workplace.path("run/metrics.jsonl");
+    let whole = std::fs::read_to_string(&metrics).unwrap();
+    std::fs::write(&metrics, whole.replacen("\"step\":1", "\"step\":\u{1}", 1)).unwrap();
+    let line = failure(&workplace.run(&format!("{TRAIN} --steps 6 --resume")), 1);
+    assert!(line.contains("metrics.jsonl, line 2: not JSON"), "{line}");
+    std::fs::write(&metrics, whole).unwrap();
+    text(&workplace.run(&format!("{TRAIN} --steps 6 --resume")));
+}
+
+#[test]
+fn settings_and_checkpoints_of_another_version_are_refused_in_words() {
+    let workplace = Workplace::new();
+    workplace.write("old.toml", "steps = 3\nlearning_rate_decay = 0.5\n");
+    let line = failure(&workplace.run("train --data {}/text.txt --out {}/run --config {}/old.toml"), 2);
+    assert!(line.contains("old.toml: there is no setting \"learning_rate_decay\"; the settings are "), "{line}");
+    text(&workplace.run(&format!("{TRAIN} --steps 4 --checkpoint-every 2 --keep 1")));
+    let folder = workplace.path("run/checkpoints/step-4");
+    let manifest = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
+    std::fs::write(folder.join("manifest.json"), manifest.replace("\"version\": 1", "\"version\": 7")).unwrap();
+    let line = failure(&workplace.run(&format!("{TRAIN} --steps 6 --resume")), 1);
+    assert!(line.contains("a checkpoint of version 7, and this slpo reads version 1"), "{line}");
+    std::fs::remove_file(folder.join("manifest.json")).unwrap();
+    std::fs::rename(folder.join("weights.safetensors"), folder.join("model.safetensors")).unwrap();
+    let line = failure(&workplace.run(&format!("{TRAIN} --steps 6 --resume")), 1);
+    assert!(line.contains("before its checkpoints had a manifest"), "{line}");
+}
+
+#[test]
+#[cfg(unix)]
+fn two_runs_in_one_folder_are_one_too_many() {
+    let workplace = Workplace::new();
+    let mut first = start(&workplace, &format!("{TRAIN} --steps 100000 --checkpoint-every 3"));
+    wait_for(&workplace.path("run/checkpoints/step-3"));
+    let line = failure(&workplace.run(&format!("{TRAIN} --steps 100000 --resume")), 1);
+    assert!(line.contains(&format!("another run is going on there (process {})", first.id())), "{line}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    text(&workplace.run(&format!("{TRAIN} --steps 4 --resume --json")));
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_finishes_the_step_saves_and_says_how_to_go_on() {
+    let workplace = Workplace::new();
+    let child = start(&workplace, &format!("{TRAIN} --steps 100000 --checkpoint-every 0"));
+    wait_for(&workplace.path("run/metrics.jsonl"));
+    std::thread::sleep(Duration::from_millis(200));
+    signal(&child, "-INT");
+    let line = last_line(&child.wait_with_output().unwrap(), 130);
+    assert!(line.ends_with("the same command with --resume goes on from there"), "{line}");
+    let step: u64 = line.strip_prefix("stopped: step ").unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(workplace.path(&format!("run/checkpoints/step-{step}/manifest.json")).exists(), "{line}");
+    text(&workplace.run(&format!("{TRAIN} --steps {} --resume", step + 2)));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_second_interrupt_stops_at_once() {
+    let workplace = Workplace::new();
+    // A step of this takes seconds: the second signal comes within the step that the first one lets finish.
+    let long = "train --data {}/text.txt --preset micro --batch-rows 128 --batch-tokens 128 --steps 50 --checkpoint-every 0 --out {}/run";
+    let child = start(&workplace, long);
+    wait_for(&workplace.path("run/metrics.jsonl"));
+    std::thread::sleep(Duration::from_millis(300));
+    signal(&child, "-INT");
+    std::thread::sleep(Duration::from_millis(100));
+    signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(!workplace.path("run/checkpoints").exists(), "it did not wait to save");
+}

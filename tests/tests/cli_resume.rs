@@ -1,0 +1,162 @@
+//! Going on after a stop, whatever the stop: the bits are those of a run that was never stopped, and those of any number of threads.
+
+mod command;
+
+use command::{Workplace, binary, text};
+use engine::Generator;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Every file of the newest checkpoint with the weights, the metrics and, where there are any, the reference's log-probabilities.
+fn outcome(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files: Vec<PathBuf> =
+        ["model.safetensors", "metrics.jsonl", "reference-log-probs.json"].map(|name| run.join(name)).into_iter().collect();
+    let mut checkpoints: Vec<PathBuf> = std::fs::read_dir(run.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    checkpoints.sort();
+    for checkpoint in checkpoints {
+        files.extend(std::fs::read_dir(checkpoint).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    let read = |path: PathBuf| Some((path.strip_prefix(run).unwrap().display().to_string(), std::fs::read(&path).ok()?));
+    files.into_iter().filter_map(read).collect()
+}
+
+#[track_caller]
+fn assert_same(run: &Path, whole: &Path, what: &str) {
+    let (run, whole) = (outcome(run), outcome(whole));
+    assert_eq!(run.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>(), "{what}: the files differ");
+    for (name, bytes) in &whole {
+        assert!(run[name] == *bytes, "{what}: {name} differs");
+    }
+}
+
+/// Starts the command and kills it (SIGKILL) after a while, `kills` times, going on with --resume each time; then lets it end.
+fn run_with_kills(workplace: &Workplace, arguments: &str, out: &str, kills: usize, longest: f64) {
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    println!("seed of the moments: {seed}");
+    let mut moments = Generator::new(seed);
+    let folder = workplace.path(out);
+    let words = |resume: bool| {
+        let filled = format!("{arguments} --out {{}}/{out}").replace("{}", workplace.path("").to_str().unwrap().trim_end_matches('/'));
+        let mut words: Vec<String> = filled.split(' ').map(str::to_owned).collect();
+        words.extend(resume.then(|| "--resume".to_owned()));
+        words
+    };
+    for kill in 0..kills {
+        let words = words(folder.join("config.toml").exists());
+        let mut child = Command::new(binary()).args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs_f64(0.005 + longest * moments.uniform()));
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        assert!(status.code().is_none_or(|code| code == 0), "start {kill} ended by itself with {status}");
+    }
+    text(&Command::new(binary()).args(words(folder.join("config.toml").exists())).output().unwrap());
+}
+
+#[test]
+fn a_run_killed_twenty_times_ends_with_the_bits_of_one_that_was_never_stopped() {
+    let workplace = Workplace::new();
+    let train = "train --data {}/text.txt --steps 300 --batch-rows 2 --batch-tokens 16 --accumulate 2 --dropout 0.1 --eval-every 50 \
+                 --checkpoint-every 7 --keep 3 --seed 4";
+    text(&workplace.run(&format!("{train} --out {{}}/whole")));
+    run_with_kills(&workplace, train, "killed", 20, 0.4);
+    assert_same(&workplace.path("killed"), &workplace.path("whole"), "train");
+    let sample =
+        |model: &str| text(&workplace.run(&format!("generate --model {{}}/{model} --prompt The --max-tokens 40 --temperature 1 --seed 3")));
+    assert_eq!(sample("killed"), sample("whole"));
+}
+
+#[test]
+fn an_alignment_that_is_killed_ends_with_the_bits_of_one_that_was_never_stopped() {
+    let workplace = Workplace::new();
+    let align = "align --model {}/model --data {}/preferences.jsonl --eval-data {}/preferences.jsonl --loss dpo --steps 60 --batch 2 \
+                 --accumulate 2 --dropout 0.1 --eval-every 15 --checkpoint-every 4";
+    text(&workplace.run(&format!("{align} --out {{}}/whole")));
+    run_with_kills(&workplace, align, "killed", 8, 0.5);
+    assert_same(&workplace.path("killed"), &workplace.path("whole"), "align");
+}
+
+#[test]
+fn fine_tuning_that_stopped_between_checkpoints_goes_on_to_the_same_bits() {
+    let workplace = Workplace::new();
+    let tune = "sft --model {}/model --data {}/completions.jsonl --steps 12 --batch 3 --dropout 0.1 --checkpoint-every 5 --eval-every 4";
+    for out in ["whole", "stopped"] {
+        text(&workplace.run(&format!("{tune} --out {{}}/{out}")));
+    }
+    std::fs::remove_dir_all(workplace.path("stopped/checkpoints/step-12")).unwrap();
+    text(&workplace.run(&format!("{tune} --out {{}}/stopped --resume")));
+    for file in ["model.safetensors", "metrics.jsonl", "checkpoints/step-12/optimizer.safetensors", "checkpoints/step-12/state.json"] {
+        let bytes = |out: &str| std::fs::read(workplace.path(out).join(file)).unwrap();
+        assert!(bytes("stopped") == bytes("whole"), "{file}");
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit_of_any_checkpoint_of_any_loss() {
+    let workplace = Workplace::new();
+    let mut runs = vec![
+        ("train".to_owned(), "train --data {}/text.txt --steps 4 --batch-rows 8 --batch-tokens 64 --dropout 0.1".to_owned()),
+        ("sft".to_owned(), "sft --model {}/model --data {}/completions.jsonl --steps 3 --batch 10".to_owned()),
+    ];
+    let losses = ["dpo", "cdpo", "ipo", "hinge", "robust", "slpo", "slpo-token", "slpo-literal", "slpo-exact", "slpo-gkl"];
+    runs.extend(losses.map(|loss| {
+        let align =
+            format!("align --model {{}}/model --data {{}}/preferences.jsonl --loss {loss} --steps 3 --batch 10 --learning-rate 1e-3");
+        (loss.to_owned(), align)
+    }));
+    for (name, arguments) in runs {
+        for threads in [1, 2, 3, 7] {
+            text(&workplace.run(&format!("{arguments} --out {{}}/{name}-{threads} --threads {threads}")));
+            assert_same(
+                &workplace.path(&format!("{name}-{threads}")),
+                &workplace.path(&format!("{name}-1")),
+                &format!("{name}, {threads} threads"),
+            );
+        }
+    }
+}
+
+#[test]
+fn a_damaged_newest_checkpoint_gives_way_to_the_one_before_with_a_message() {
+    let workplace = Workplace::new();
+    let train = "train --data {}/text.txt --steps 12 --batch-rows 2 --batch-tokens 16 --checkpoint-every 5 --out {}/run";
+    text(&workplace.run(train));
+    let whole = outcome(&workplace.path("run"));
+    let weights = workplace.path("run/checkpoints/step-12/weights.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&weights, bytes).unwrap();
+    let resumed = workplace.run(&format!("{train} --resume"));
+    text(&resumed);
+    let said = String::from_utf8(resumed.stderr).unwrap();
+    let expected = "step-12/weights.safetensors: its checksum is not the one it was written with: damaged; going on from the checkpoint \
+                    before it, of step 10";
+    assert!(said.lines().any(|line| line.starts_with("warning: ") && line.contains(expected)), "{said}");
+    assert!(outcome(&workplace.path("run")) == whole, "it is made again, to the same bits");
+}
+
+#[test]
+fn keep_says_how_many_checkpoints_stay() {
+    let workplace = Workplace::new();
+    let train = "train --data {}/text.txt --steps 12 --batch-rows 2 --batch-tokens 16 --checkpoint-every 2";
+    for (keep, left) in [(1, vec!["step-12"]), (3, vec!["step-10", "step-12", "step-8"])] {
+        text(&workplace.run(&format!("{train} --keep {keep} --out {{}}/keep-{keep}")));
+        let entries = std::fs::read_dir(workplace.path(&format!("keep-{keep}/checkpoints"))).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, left);
+    }
+}
+
+#[test]
+fn a_setting_that_changed_since_the_checkpoint_is_said() {
+    let workplace = Workplace::new();
+    let train = "train --data {}/text.txt --batch-rows 2 --batch-tokens 16 --out {}/run";
+    text(&workplace.run(&format!("{train} --steps 3")));
+    let resumed = workplace.run(&format!("{train} --steps 3 --seed 8 --resume"));
+    text(&resumed);
+    let said = String::from_utf8(resumed.stderr).unwrap();
+    assert!(said.contains("warning: the seed was 0 and is now 8: the run goes on, but not to the result that it would have had"), "{said}");
+}

@@ -1,0 +1,173 @@
+//! What the binary says when training goes wrong: which op and tensor, which sign, and what to do.
+
+mod command;
+
+use command::{Workplace, failure, object, text};
+use model::decoder::Decoder;
+use model::model_folder::ModelFolder;
+use serde_json::Value;
+use std::path::Path;
+use std::process::Output;
+
+/// Writes a copy of the model in which a parameter's values are changed.
+fn altered(workplace: &Workplace, name: &str, change: impl Fn(&str, &mut f32)) {
+    let ModelFolder { config, tensors, tokenizer } = ModelFolder::open(&workplace.path("model")).unwrap();
+    let mut tensors = tensors;
+    for (tensor, values) in &mut tensors {
+        values.data.iter_mut().for_each(|value| change(tensor, value));
+    }
+    Decoder::from_tensors(&engine::Cpu::<f32>::new(), &config, &tensors).unwrap();
+    ModelFolder::save(&workplace.path(name), &config, &tensors, &tokenizer).unwrap();
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[track_caller]
+fn stopped(output: &Output) -> String {
+    let said = errors(output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said.lines().last().unwrap().to_owned()
+}
+
+fn records(folder: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_value_that_overflows_stops_the_run_and_the_op_and_its_tensor_are_named() {
+    let workplace = Workplace::new();
+    let gate = "model.layers.1.mlp.gate_proj.weight";
+    altered(&workplace, "huge", |name, value| {
+        if name == gate {
+            *value = 3e38;
+        }
+    });
+    let line = stopped(&workplace.run("sft --model {}/huge --data {}/completions.jsonl --steps 3 --out {}/run"));
+    assert!(
+        line.starts_with("error: step 1: the loss is ") && line.contains("; micro-batch 1: the first value that is not finite is"),
+        "{line}"
+    );
+    assert!(line.contains("the result of op `matmul`") || line.contains("the result of op `linear`"), "{line}");
+    assert!(line.contains(&format!("computed from {gate}")), "{line}");
+}
+
+#[test]
+fn a_gradient_that_overflows_is_named_with_the_parameter_on_its_way() {
+    let workplace = Workplace::new();
+    // Hidden states of 1e38 times an embedding of 1e-38: the logits are of order 1, the embedding's gradient is a sum past 3.4e38.
+    altered(&workplace, "steep", |name, value| match name {
+        "model.norm.weight" => *value = 2e38,
+        "model.embed_tokens.weight" => *value *= 1e-37,
+        _ => {}
+    });
+    let line = stopped(&workplace.run("sft --model {}/steep --data {}/completions.jsonl --steps 3 --out {}/run"));
+    assert!(line.contains("but the gradient of model.embed_tokens.weight is not finite"), "{line}");
+    assert!(line.contains("a gradient from op `linear_log_prob`") && line.contains("on its way to model.embed_tokens.weight"), "{line}");
+}
+
+#[test]
+fn a_run_that_stops_on_a_bad_step_keeps_its_last_checkpoint_and_one_that_skips_goes_on() {
+    let workplace = Workplace::new();
+    let train = "train --data {}/text.txt --batch-rows 2 --batch-tokens 16 --warmup 0 --checkpoint-every 1 --steps 6 --clip 1e30";
+    let line = stopped(&workplace.run(&format!("{train} --learning-rate 1e18 --out {{}}/stop")));
+    assert!(line.contains("training stopped before the step was made"), "{line}");
+    let checkpoints = std::fs::read_dir(workplace.path("stop/checkpoints")).unwrap().count();
+    assert!(checkpoints >= 1);
+    let skipping = workplace.run(&format!("{train} --learning-rate 1e18 --out {{}}/skip --on-nonfinite skip --json"));
+    let summary = object(&skipping);
+    let skipped = summary["skipped"].as_u64().unwrap();
+    assert!(skipped >= 1, "{summary}");
+    let said = errors(&skipping);
+    assert_eq!(said.lines().filter(|line| line.starts_with("warning: step ") && line.contains(" is skipped: ")).count() as u64, skipped);
+    let marked = records(&workplace.path("skip")).iter().filter(|record| record.get("skipped").is_some()).count() as u64;
+    assert_eq!(marked, skipped);
+    text(&workplace.run(&format!("{train} --learning-rate 1e18 --out {{}}/skip --on-nonfinite skip --resume")));
+}
+
+fn align(workplace: &Workplace, rest: &str) -> (Vec<String>, Value) {
+    let output = workplace.run(&format!("align --model {{}}/model --data {{}}/preferences.jsonl --batch 5 --json {rest}"));
+    let summary = object(&output);
+    (errors(&output).lines().map(str::to_owned).collect(), summary)
+}
+
+#[track_caller]
+fn warned(lines: &[String], of: &str) {
+    let count = lines.iter().filter(|line| line.starts_with("warning: ") && line.contains(of)).count();
+    assert_eq!(count, 1, "{of}: said once: {lines:?}");
+}
+
+#[test]
+fn chosen_completions_that_fall_with_the_rejected_ones_are_warned_of_once() {
+    let workplace = Workplace::new();
+    // Both completions begin alike: pushing the rejected one down pushes the chosen one down.
+    let row = |i: usize| format!("{{\"prompt\": \"{i}\", \"chosen\": \"aaaaaaaaab\", \"rejected\": \"aaaaaaaaaaaaaaaaaaaaaaac\"}}\n");
+    workplace.write("preferences.jsonl", &(0..10).map(row).collect::<String>());
+    let (lines, summary) = align(&workplace, "--loss dpo --beta 1 --learning-rate 3e-3 --warmup 0 --steps 30 --out {}/run");
+    warned(&lines, "likelihood displacement: over the last 10 steps the chosen completions fell together with the rejected ones");
+    warned(&lines, "KL running away: KL(π‖π_ref) is ");
+    assert_eq!(summary["warnings"].as_array().unwrap().len(), lines.len(), "they are in the summary too");
+}
+
+#[test]
+fn a_healthy_alignment_is_not_warned_of() {
+    let workplace = Workplace::new();
+    let (lines, summary) = align(&workplace, "--loss dpo --learning-rate 1e-4 --warmup 2 --steps 25 --out {}/run");
+    assert_eq!(lines, Vec::<String>::new());
+    assert_eq!(summary["warnings"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn slpo_on_long_sequences_does_nothing_in_f32_and_the_number_says_why() {
+    let workplace = Workplace::new();
+    let (lines, _) = align(&workplace, "--loss slpo --learning-rate 1e-3 --warmup 0 --steps 12 --out {}/run");
+    warned(&lines, "the learning rate does next to nothing in f32: the step changed ");
+    warned(&lines, "the SLPO sequence form weights a pair by its mass m = π_w + π_l, here at most e^-");
+    warned(&lines, "the loss has stayed at its start value, ");
+    let (lines, _) = align(&workplace, "--loss slpo-gkl --learning-rate 1e-3 --warmup 0 --steps 12 --out {}/gkl");
+    assert!(!lines.iter().any(|line| line.contains("does next to nothing")), "{lines:?}");
+}
+
+#[test]
+fn a_learning_rate_below_f32_is_said() {
+    let workplace = Workplace::new();
+    let (lines, _) = align(&workplace, "--loss dpo --learning-rate 1e-12 --warmup 0 --steps 12 --out {}/run");
+    warned(&lines, "raise --learning-rate");
+    warned(&lines, "the loss has stayed at its start value, 0.69314");
+}
+
+#[test]
+fn cached_reference_log_probs_give_the_bits_of_live_ones_and_stale_ones_are_found_at_the_start() {
+    let workplace = Workplace::new();
+    let run = "--loss dpo --steps 12 --out";
+    let (lines, _) = align(&workplace, &format!("{run} {{}}/live --reference-cache off"));
+    assert!(lines.is_empty(), "{lines:?}");
+    align(&workplace, &format!("{run} {{}}/cached --reference-cache {{}}/cache.json"));
+    align(&workplace, &format!("{run} {{}}/again --reference-cache {{}}/cache.json"));
+    let weights = |name: &str| std::fs::read(workplace.path(name).join("model.safetensors")).unwrap();
+    assert!(weights("cached") == weights("live"), "cached and live reference log-probs differ");
+    assert!(weights("again") == weights("live"));
+    let mut cache: Value = serde_json::from_slice(&std::fs::read(workplace.path("cache.json")).unwrap()).unwrap();
+    for pair in cache["log_probs"].as_object_mut().unwrap().values_mut() {
+        pair[0] = Value::from(pair[0].as_f64().unwrap() - 5.0);
+    }
+    std::fs::write(workplace.path("cache.json"), cache.to_string()).unwrap();
+    for (loss, start) in [("dpo", "0.693147"), ("hinge", "1.000000"), ("ipo", "25.000000"), ("cdpo", "0.693147"), ("robust", "0.693147")] {
+        let (lines, _) = align(&workplace, &format!("--loss {loss} --steps 1 --out {{}}/stale-{loss} --reference-cache {{}}/cache.json"));
+        warned(&lines, &format!("with the policy equal to its reference it must be {start}: likely cause: "));
+        warned(&lines, "cache.json holds log-probabilities that are not this reference's; delete it");
+    }
+}
+
+#[test]
+fn every_loss_starts_where_its_theory_says_with_dropout_too() {
+    let workplace = Workplace::new();
+    for loss in ["dpo", "cdpo", "ipo", "hinge", "robust", "slpo", "slpo-token", "slpo-literal", "slpo-exact", "slpo-gkl"] {
+        let (lines, _) = align(&workplace, &format!("--loss {loss} --steps 1 --dropout 0.3 --alpha 0.7 --out {{}}/{loss}"));
+        assert!(!lines.iter().any(|line| line.contains("before the first step")), "{loss}: {lines:?}");
+    }
+    let line = failure(&workplace.run("align --model {}/model --data {}/preferences.jsonl --out {}/x --on-nonfinite perhaps"), 2);
+    assert!(line.contains("on-nonfinite"), "{line}");
+}
