@@ -6,6 +6,7 @@
 use crate::backend::Backend;
 use crate::tape::{Node, Operation};
 use crate::tensor::Tensor;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -47,9 +48,9 @@ fn below<B: Backend>(root: Arc<Node<B>>) -> BTreeMap<u64, Arc<Node<B>>> {
     let mut found = BTreeMap::new();
     let mut pending = vec![root];
     while let Some(node) = pending.pop() {
-        if !found.contains_key(&node.id) {
+        if let Entry::Vacant(place) = found.entry(node.id) {
             pending.extend(node.parents.iter().flatten().cloned());
-            found.insert(node.id, node);
+            place.insert(node);
         }
     }
     found

@@ -25,7 +25,8 @@ fn named<'a>(claims: &'a [Value], id: &str) -> &'a Value {
 fn page(folder: &Path, seed: u64) -> String {
     let file = folder.join(format!("new/folder/audit-{seed}.html"));
     text(&slpo(&format!("audit --seed {seed} --html {{file}}"), &[("file", &file)]));
-    std::fs::read_to_string(file).unwrap()
+    // The template engine escapes slashes.
+    std::fs::read_to_string(file).unwrap().replace("&#x2f;", "/")
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn extrapolate(steps: &[f64], difference: impl Fn(usize) -> f64) -> Estimate {
     best
 }
 
-const REASON: &str = "Σ_k |v_k|·(s_k/h + |J_kj|) + Σ_l |H_jl||x_l| + max_k |v_k f_k|, plus Ridders' error estimate over γ";
+const REASON: &str = "Σ_k |v_k|·(s_k/h + |J_kj|) + Σ_l |H_jl||x_l| + max_k |v_k|(|f_k| + m), plus Ridders' error estimate over γ";
 
 pub(super) fn check(problem: &Problem<'_>, analysis: &Analysis) -> Check {
     let mut tally = Tally::new(problem, Arithmetic::DOUBLE);

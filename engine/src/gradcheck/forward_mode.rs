@@ -6,7 +6,7 @@ use super::problem::{Problem, dot};
 use super::report::{Arithmetic, Check, Tally};
 use super::scales::{Analysis, terms};
 
-const REASON: &str = "Σ_k |v_k||J_kj| + Σ_l |H_jl||x_l| + max_k |v_k f_k|";
+const REASON: &str = "Σ_k |v_k||J_kj| + Σ_l |H_jl||x_l| + max_k |v_k|(|f_k| + m)";
 
 pub(super) fn check(problem: &Problem<'_>, analysis: &Analysis) -> Check {
     let mut tally = Tally::new(problem, Arithmetic::DOUBLE);

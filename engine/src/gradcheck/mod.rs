@@ -75,7 +75,7 @@
 //! ```text
 //! x_tanh by forward_mode: FAILED: error 4.200e-1, relative to scale 2.002e-1, allowed 4.640e-15
 //!   derivative of input 0 at [1]: expected -1.1815…e0, got -7.6159…e-1; the input there is -1.0
-//!   inputs of shapes [[3]]; scale: Σ_k |v_k||J_kj| + Σ_l |H_jl||x_l| + max_k |v_k f_k|
+//!   inputs of shapes [[3]]; scale: Σ_k |v_k||J_kj| + Σ_l |H_jl||x_l| + max_k |v_k|(|f_k| + m)
 //! ```
 //!
 //! # Tolerances

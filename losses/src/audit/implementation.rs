@@ -102,6 +102,7 @@ fn i3(generator: &mut Generator) -> Claim {
     let all = enumerate(&short, |_, _| true);
     let checks = vec![
         Check::new("the listing's term", term(&long), complement, round_off(complement)),
+        // ln(1 − m) = −m to within m².
         Check::new("ln π_o", others, -(pi_w + pi_l), (pi_w + pi_l).powi(2) + round_off(1.0) * (pi_w + pi_l)),
         Check::new("the term of a short one, against enumeration", term(&short), avoiding.ln(), round_off(5.0)),
         Check::new("the total by enumeration", all, 1.0, round_off(1.0)),
@@ -240,6 +241,7 @@ fn i8(generator: &mut Generator) -> Claim {
     let checks = vec![
         Check::new("ln π_w where the listing is at rest", reached, product.ln(), round_off(10.0)),
         Check::new("the listing's slope there", distance(&slope, &vec![0.0; slope.len()]), 0.0, round_off(1.0)),
+        // The exponential of a number of size 40 rounded: 512 times its rounding.
         Check::new("the ratio to Eq 6's target for p = q", equal, 512.0, round_off(512.0 * 40.0)),
     ];
     let holds = (reached - target).abs() <= round_off(10.0);

@@ -71,6 +71,7 @@ fn s2(generator: &mut Generator) -> Claim {
     };
     let pi_l = near.1.exp();
     let beta = Hyperparameters::default().beta;
+    // Exact in closed form. In f64, −m + π_w cancels down to π_l: roundings of m/π_l ≤ 1 + e^6, some 1e-13, far below this.
     let relative = 1e-9 * pi_l;
     let checks = vec![
         Check::new("∂L/∂l_l", slpo[1], pi_l, relative),

@@ -174,7 +174,7 @@ fn k3a(generator: &mut Generator) -> Claim {
         "T = {T} inputs about {centre:.4}: the gap is {equal:.1e} where they are equal; with standard deviation 1e-3 it is {gap:.4e}, predicted \
          {predicted:.4e} up to {remainder:.0e}. At this T and deviation it cannot pass {ceiling:.2e} for any mean, so AUDIT.md's 1.605e-3 \
          (1.608e-3 predicted) is not of this softmax. It fits the softmax of (Σα, −Σα), winner and loser in sync, at ᾱ = 0.01: {:.3e}, \
-         predicted {:.4e}; 1.608e-3 is a sample deviation of {needed:.5}, well within the 7% of 100 draws.",
+         predicted {:.4e}; 1.608e-3 is a sample deviation of {needed:.6}, well within the 7% of 100 draws.",
         both.abs(),
         both_predicted.abs(),
     );
@@ -253,6 +253,7 @@ fn k4b(generator: &mut Generator) -> Claim {
     let h = (l_w - reference.0) - (l_l - reference.1);
     let (loss, bound) = (at(l_w), -reference.0);
     let highest = evaluate(&[60.0, 0.0, 0.0], |z| z.log_softmax().slice(0, 0, 1).sub(&number(z, reference.0)));
+    // ln(1 + x) = x to within x², relatively x = e^{−βh}; and −βh itself carries its own rounding.
     let size = round_off(beta * h.abs());
     let checks = vec![
         Check::new("ln L", loss.ln(), -beta * h, size + (-beta * h).exp()),

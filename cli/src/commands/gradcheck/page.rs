@@ -81,7 +81,8 @@ const MAPS: &str = "One sample of each, every element in the colour of its error
 
 const TOLERANCES: &str = "An error may be γ·s. γ = (32 + 4√N)·u counts roundings: 32 along the longest path, 4√N for sums of the N elements of \
     inputs and output, with u the unit round-off of f64 (of f32 where f32 is compared). s is what one rounding can do there, from the \
-    function's own first and second derivatives by dual numbers. No tolerance is tuned.";
+    function's own first and second derivatives by dual numbers. m is what cancels inside the function, \
+    1 for log-probabilities say, mostly 0. No tolerance is tuned.";
 
 fn lead(checks: &[&Check]) -> String {
     let failed = checks.iter().filter(|check| !check.passed).count();
