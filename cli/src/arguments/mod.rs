@@ -2,8 +2,8 @@
 //!
 //! Settings of the training commands may also come from a TOML file: a flag wins over the file, the file over the default.
 
-mod bench;
 mod adapter;
+mod bench;
 mod config_file;
 mod conversation;
 mod evaluation;
@@ -16,8 +16,8 @@ mod training;
 mod values;
 mod verify;
 
-pub use bench::{Bench, BenchPeak, BenchStep, Measurement, Task};
 pub use adapter::{Lora, Merge};
+pub use bench::{Bench, BenchPeak, BenchStep, Measurement, Task};
 pub use conversation::{Chat, Data};
 pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
 pub use explain::Explain;

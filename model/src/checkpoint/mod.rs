@@ -189,7 +189,9 @@ fn with_trained<B: Backend>(decoder: &Decoder<B>, mut weights: IndexMap<String, 
     let mut take = |name: &str, shape: &[usize]| Ok(Tensor::parameter(&backend, &values::take(&mut weights, name, shape)?, shape));
     let Some(settings) = decoder.adapter() else { return Decoder::build(decoder.config(), &mut take) };
     let adapted: Vec<String> = decoder.parameters().into_iter().map(|parameter| parameter.name.clone()).collect();
-    decoder.with_adapter(settings, &mut |name, shape| if adapted.iter().any(|known| known == name) { take(name, shape).map(Some) } else { Ok(None) })
+    decoder.with_adapter(settings, &mut |name, shape| {
+        if adapted.iter().any(|known| known == name) { take(name, shape).map(Some) } else { Ok(None) }
+    })
 }
 
 fn read_state(path: &Path) -> Result<State> {

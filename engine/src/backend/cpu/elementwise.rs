@@ -147,6 +147,16 @@ fn apply<T: Scalar, const K: usize>(inputs: &[&[T]; K], out: &mut [T], f: impl F
     }
 }
 
+/// As [`apply`], with two outputs.
+#[inline(always)]
+fn apply_two<T: Scalar, const K: usize>(inputs: &[&[T]; K], first: &mut [T], second: &mut [T], f: impl Fn([T; K]) -> (T, T) + Copy) {
+    let inputs: [&[T]; K] = std::array::from_fn(|k| &inputs[k][..first.len()]);
+    let second = &mut second[..first.len()];
+    for i in 0..first.len() {
+        (first[i], second[i]) = f(std::array::from_fn(|k| inputs[k][i]));
+    }
+}
+
 /// A new array of `shape` with f of the inputs, which broadcast to it.
 pub fn combine<T: Scalar, const K: usize>(
     inputs: [&CpuArray<T>; K],
@@ -183,11 +193,7 @@ pub fn combine_two<T: Scalar, const K: usize>(
         let inputs: [&[T]; K] = std::array::from_fn(|k| &elements[k][task * TASK..][..first.len()]);
         vectorised(
             #[inline(always)]
-            || {
-                for (i, (first, second)) in first.iter_mut().zip(second).enumerate() {
-                    (*first, *second) = f(std::array::from_fn(|k| inputs[k][i]));
-                }
-            },
+            || apply_two(&inputs, first, second, f),
         )
     });
     (CpuArray::from_vec(first, shape), CpuArray::from_vec(second, shape))

@@ -37,33 +37,34 @@ fn chains(rounds: usize) -> f64 {
             return unsafe { chains_avx2(rounds) };
         }
     }
-    chains_of::<4>(rounds, |x, y, z| std::array::from_fn(|i| x[i] * y[i] + z[i]))
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-unsafe fn chains_avx512(rounds: usize) -> f64 {
-    chains_of::<16>(rounds, |x, y, z| std::array::from_fn(|i| x[i].mul_add(y[i], z[i])))
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn chains_avx2(rounds: usize) -> f64 {
-    chains_of::<8>(rounds, |x, y, z| std::array::from_fn(|i| x[i].mul_add(y[i], z[i])))
-}
-
-#[inline(always)]
-fn chains_of<const LANES: usize>(rounds: usize, fma: impl Fn([f32; LANES], [f32; LANES], [f32; LANES]) -> [f32; LANES]) -> f64 {
-    let (x, z) = (std::hint::black_box([0.999_f32; LANES]), std::hint::black_box([1e-3_f32; LANES]));
-    let mut y = [[1.0; LANES]; CHAINS];
+    let mut y = [[1.0f32; 4]; CHAINS];
     for _ in 0..rounds {
-        for chain in &mut y {
-            *chain = fma(x, *chain, z);
-        }
+        y.iter_mut().flatten().for_each(|y| *y = 0.999 * *y + 1e-3);
     }
     std::hint::black_box(y);
-    2.0 * (rounds * CHAINS * LANES) as f64
+    2.0 * (rounds * CHAINS * 4) as f64
 }
+
+macro_rules! chains {
+    ($name:ident, $features:literal, $lanes:literal, $set:ident, $fma:ident) => {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $features)]
+        fn $name(rounds: usize) -> f64 {
+            use std::arch::x86_64::*;
+            let (x, z) = ($set(std::hint::black_box(0.999)), $set(std::hint::black_box(1e-3)));
+            let mut y = [$set(1.0); CHAINS];
+            for _ in 0..rounds {
+                for chain in &mut y {
+                    *chain = $fma(x, *chain, z);
+                }
+            }
+            std::hint::black_box(y);
+            2.0 * (rounds * CHAINS * $lanes) as f64
+        }
+    };
+}
+chains!(chains_avx512, "avx512f", 16, _mm512_set1_ps, _mm512_fmadd_ps);
+chains!(chains_avx2, "avx2,fma", 8, _mm256_set1_ps, _mm256_fmadd_ps);
 
 /// GFLOP/s of square f32 products of this extent on the pool: the best of `repeats`.
 pub fn products(extent: usize, repeats: usize) -> f64 {
