@@ -5,8 +5,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 /// Names of the losses that can be verified.
-const VERIFIABLE: [&str; 10] =
-    ["dpo", "cdpo", "ipo", "hinge", "robust", "slpo", "slpo-token", "slpo-literal", "slpo-exact", "slpo-gkl"];
+const VERIFIABLE: [&str; 10] = ["dpo", "cdpo", "ipo", "hinge", "robust", "slpo", "slpo-token", "slpo-literal", "slpo-exact", "slpo-gkl"];
 
 /// Arguments of `slpo verify`.
 #[derive(Debug, Clone, Args)]

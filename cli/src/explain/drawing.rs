@@ -36,7 +36,11 @@ pub fn svg(graph: &Graph) -> String {
     }
     for node in &nodes {
         let class = if node.is_input { "input" } else { "op" };
-        let _ = write!(out, "<rect class=\"{class}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{HEIGHT}\" rx=\"8\"/>", node.x, node.y, node.width);
+        let _ = write!(
+            out,
+            "<rect class=\"{class}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{HEIGHT}\" rx=\"8\"/>",
+            node.x, node.y, node.width
+        );
         for (i, (line, class)) in node.lines.iter().zip(["name", "value", "gradient"]).enumerate() {
             let (x, y) = (node.x + PADDING, node.y + 20 + 17 * i);
             let _ = write!(out, "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>", escaped(line));

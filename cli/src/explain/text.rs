@@ -89,7 +89,11 @@ fn example(worked: &Worked) -> String {
 }
 
 fn gradient(worked: &Worked) -> String {
-    let what = if worked.cotangent.len() == 1 { "L = y".to_owned() } else { format!("L = ⟨v, y⟩, v = {}", super::numbers::list(&worked.cotangent, 16)) };
+    let what = if worked.cotangent.len() == 1 {
+        "L = y".to_owned()
+    } else {
+        format!("L = ⟨v, y⟩, v = {}", super::numbers::list(&worked.cotangent, 16))
+    };
     let mut out = format!("\nGRADIENT of {what}\n\n");
     let composed = worked.elements.iter().any(|element| element.composed.is_some());
     let width = worked.elements.iter().map(|element| place(worked, element).chars().count()).max().unwrap_or(0);

@@ -8,25 +8,93 @@ use std::str::Chars;
 
 /// Commands that stand for a character or a word.
 const SYMBOLS: &[(&str, &str)] = &[
-    ("alpha", "α"), ("beta", "β"), ("delta", "δ"), ("varepsilon", "ε"), ("theta", "θ"), ("mu", "μ"), ("pi", "π"), ("sigma", "σ"),
-    ("varphi", "φ"), ("omega", "ω"), ("ell", "ℓ"), ("Phi", "Φ"), ("partial", "∂"), ("infty", "∞"), ("sum", "Σ"), ("cdot", "·"),
-    ("times", "×"), ("odot", "∘"), ("pm", "±"), ("mp", "∓"), ("le", "≤"), ("ge", "≥"), ("ne", "≠"), ("approx", "≈"), ("to", "→"),
-    ("in", "∈"), ("notin", "∉"), ("succ", "≻"), ("top", "⊤"), ("mid", "|"), ("dots", "…"), ("{", "{"), ("}", "}"), ("|", "‖"),
-    (",", ""), (";", " "), ("quad", "\u{2003}"), ("qquad", "\u{2003}"), ("left", ""), ("right", ""), ("bigl", ""), ("bigr", ""),
-    ("Bigl", ""), ("Bigr", ""),
+    ("alpha", "α"),
+    ("beta", "β"),
+    ("delta", "δ"),
+    ("varepsilon", "ε"),
+    ("theta", "θ"),
+    ("mu", "μ"),
+    ("pi", "π"),
+    ("sigma", "σ"),
+    ("varphi", "φ"),
+    ("omega", "ω"),
+    ("ell", "ℓ"),
+    ("Phi", "Φ"),
+    ("partial", "∂"),
+    ("infty", "∞"),
+    ("sum", "Σ"),
+    ("cdot", "·"),
+    ("times", "×"),
+    ("odot", "∘"),
+    ("pm", "±"),
+    ("mp", "∓"),
+    ("le", "≤"),
+    ("ge", "≥"),
+    ("ne", "≠"),
+    ("approx", "≈"),
+    ("to", "→"),
+    ("in", "∈"),
+    ("notin", "∉"),
+    ("succ", "≻"),
+    ("top", "⊤"),
+    ("mid", "|"),
+    ("dots", "…"),
+    ("{", "{"),
+    ("}", "}"),
+    ("|", "‖"),
+    (",", ""),
+    (";", " "),
+    ("quad", "\u{2003}"),
+    ("qquad", "\u{2003}"),
+    ("left", ""),
+    ("right", ""),
+    ("bigl", ""),
+    ("bigr", ""),
+    ("Bigl", ""),
+    ("Bigr", ""),
 ];
 
 /// Functions, which want a space before a letter.
 const FUNCTIONS: &[&str] = &["ln", "max", "min", "cos", "sin", "tanh", "exp"];
 
 const SUPERSCRIPTS: &[(char, char)] = &[
-    ('0', '⁰'), ('1', '¹'), ('2', '²'), ('3', '³'), ('4', '⁴'), ('5', '⁵'), ('6', '⁶'), ('7', '⁷'), ('8', '⁸'), ('9', '⁹'), ('+', '⁺'),
-    ('−', '⁻'), ('⊤', 'ᵀ'), ('*', '*'), ('x', 'ˣ'), ('p', 'ᵖ'), ('u', 'ᵘ'), ('v', 'ᵛ'), ('s', 'ˢ'), ('m', 'ᵐ'),
+    ('0', '⁰'),
+    ('1', '¹'),
+    ('2', '²'),
+    ('3', '³'),
+    ('4', '⁴'),
+    ('5', '⁵'),
+    ('6', '⁶'),
+    ('7', '⁷'),
+    ('8', '⁸'),
+    ('9', '⁹'),
+    ('+', '⁺'),
+    ('−', '⁻'),
+    ('⊤', 'ᵀ'),
+    ('*', '*'),
+    ('x', 'ˣ'),
+    ('p', 'ᵖ'),
+    ('u', 'ᵘ'),
+    ('v', 'ᵛ'),
+    ('s', 'ˢ'),
+    ('m', 'ᵐ'),
 ];
 
 const SUBSCRIPTS: &[(char, char)] = &[
-    ('0', '₀'), ('1', '₁'), ('2', '₂'), ('3', '₃'), ('4', '₄'), ('5', '₅'), ('6', '₆'), ('7', '₇'), ('8', '₈'), ('9', '₉'), ('i', 'ᵢ'),
-    ('j', 'ⱼ'), ('k', 'ₖ'), ('n', 'ₙ'),
+    ('0', '₀'),
+    ('1', '₁'),
+    ('2', '₂'),
+    ('3', '₃'),
+    ('4', '₄'),
+    ('5', '₅'),
+    ('6', '₆'),
+    ('7', '₇'),
+    ('8', '₈'),
+    ('9', '₉'),
+    ('i', 'ᵢ'),
+    ('j', 'ⱼ'),
+    ('k', 'ₖ'),
+    ('n', 'ₙ'),
 ];
 
 /// Stands for a space that is not collapsed.
@@ -246,7 +314,11 @@ mod tests {
             });
             for latex in explanation.formulas().into_iter().chain(steps) {
                 let text = unicode(latex);
-                assert!(!text.contains(['\\', '{']) || latex.contains(r"\{") || latex.contains("cases"), "{}: {latex}: {text}", explanation.name);
+                assert!(
+                    !text.contains(['\\', '{']) || latex.contains(r"\{") || latex.contains("cases"),
+                    "{}: {latex}: {text}",
+                    explanation.name
+                );
                 assert!(!text.contains('\\'), "{}: {latex}: {text}", explanation.name);
             }
         }

@@ -74,14 +74,16 @@ pub(super) fn pieces(mut text: &str) -> Vec<Piece<'_>> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "## Formula\n\n```math\ny = x\n```\n\n## Derivation\n\n1. As $`x`$ is,\n\n   ```math\n   a\n   ```\n\n   so it is.\n2. Done.\n";
+    const TEXT: &str =
+        "## Formula\n\n```math\ny = x\n```\n\n## Derivation\n\n1. As $`x`$ is,\n\n   ```math\n   a\n   ```\n\n   so it is.\n2. Done.\n";
 
     #[test]
     fn sections_steps_and_formulas_are_found() {
         assert_eq!(pieces(section(TEXT, "Formula")), [Piece::Display("y = x")]);
         let steps: Vec<Vec<Piece<'_>>> = steps(section(TEXT, "Derivation")).into_iter().map(pieces).collect();
         assert_eq!(steps.len(), 2);
-        let expected = [Piece::Text("As "), Piece::Inline("x"), Piece::Text(" is,\n\n   "), Piece::Display("a"), Piece::Text("\n\n   so it is.")];
+        let expected =
+            [Piece::Text("As "), Piece::Inline("x"), Piece::Text(" is,\n\n   "), Piece::Display("a"), Piece::Text("\n\n   so it is.")];
         assert_eq!(steps[0], expected);
         assert_eq!(steps[1], [Piece::Text("Done.")]);
     }

@@ -69,13 +69,7 @@ pub(super) fn slpo_gkl() -> Example {
 
 /// Two positions of four tokens; at the second, both completions have the same token.
 fn tokens() -> (Plain, Input) {
-    let plain = Plain {
-        chosen: [0, 2].into(),
-        rejected: [1, 2].into(),
-        w_w: vec![0.5, 0.25],
-        w_l: vec![0.125, 0.125],
-        keep: None,
-    };
+    let plain = Plain { chosen: [0, 2].into(), rejected: [1, 2].into(), w_w: vec![0.5, 0.25], w_l: vec![0.125, 0.125], keep: None };
     (plain, Input::new(vec![1.0, 2.0, 0.5, -1.0, 0.0, 1.0, -0.5, 0.5], &[1, 2, 4]))
 }
 

@@ -134,7 +134,10 @@ impl ExactProblem {
                 let (p, q) = (log_p[v].exp(), log_q[v].exp());
                 let of_target = sensitivity[n].1 * (q + log_ref[v].exp() * (2.0 - weight));
                 let error = if weight > 0.0 { weight * sensitivity[n].0 * p + of_target } else { 0.0 };
-                gradients.push(Estimate { value: gradient[v], tolerance: granted * error + precision.granted() * gradient[v].abs() + precision.underflow() });
+                gradients.push(Estimate {
+                    value: gradient[v],
+                    tolerance: granted * error + precision.granted() * gradient[v].abs() + precision.underflow(),
+                });
                 if weight > 0.0 {
                     let logs = log_q[v].abs().min(ZERO_LOG) + log_p[v].abs() + 1.0;
                     tolerance += granted * (weight * q * sensitivity[n].0 + of_target * logs);
@@ -184,9 +187,8 @@ pub(super) fn mistakes(problem: &ExactProblem, precision: Precision) -> Vec<Mist
         let evaluate = move || Ok(problem.evaluate_form(right, precision)?.scaled(loss, gradient));
         Mistake { words: words.to_owned(), evaluate: Box::new(evaluate) }
     };
-    let form = |words: &str, form: Form| {
-        Mistake { words: words.to_owned(), evaluate: Box::new(move || problem.evaluate_form(form, precision)) }
-    };
+    let form =
+        |words: &str, form: Form| Mistake { words: words.to_owned(), evaluate: Box::new(move || problem.evaluate_form(form, precision)) };
     let changed = |words: &str, change: fn(&mut ExactProblem)| {
         let evaluate = move || {
             let mut other = problem.clone();
@@ -203,8 +205,14 @@ pub(super) fn mistakes(problem: &ExactProblem, precision: Precision) -> Vec<Mist
         scaled("the loss is a mean over the tokens of both completions instead of a sum for each pair", per_token, per_token),
         scaled("the sign is wrong: loss and gradient are negated (the loss is maximised)", -1.0, -1.0),
         scaled("the gradient has the wrong sign", 1.0, -1.0),
-        form("the target's entropy is not taken off: this is the cross-entropy, whose minimum is not 0 (claim P1)", Form { entropy: true, ..right }),
-        form("the rows after the fork on the rejected side are not weighted with the mass that their prefix keeps", Form { rows: Rows::Unweighted, ..right }),
+        form(
+            "the target's entropy is not taken off: this is the cross-entropy, whose minimum is not 0 (claim P1)",
+            Form { entropy: true, ..right },
+        ),
+        form(
+            "the rows after the fork on the rejected side are not weighted with the mass that their prefix keeps",
+            Form { rows: Rows::Unweighted, ..right },
+        ),
         form("the positions that both completions share are counted twice", Form { rows: Rows::SharedTwice, ..right }),
         form("no mass is moved: the target is the reference itself", Form { moved: 0.0, ..right }),
         changed("chosen and rejected are swapped", swap_sides),
