@@ -105,7 +105,7 @@ const OVERLINE: char = '\u{304}';
 /// One line for a terminal. What is not known is left as it is, with its backslash.
 pub fn unicode(latex: &str) -> String {
     let text = Reader { rest: latex.chars().peekable() }.until(None);
-    text.split_whitespace_keeping_wide().replace(WIDE, "   ")
+    text.split_whitespace_keeping_wide().replace(WIDE, "   ").replace("∂ ", "∂")
 }
 
 trait Collapse {
@@ -257,10 +257,14 @@ impl Reader<'_> {
     }
 }
 
-/// In parentheses, unless it is one word.
+/// In parentheses, unless no operator or space stands outside of its own.
 fn grouped(text: &str) -> String {
-    let one = !text.contains([' ', '−', '+', '/', '·', WIDE]) || whole(text);
-    if one { text.to_owned() } else { format!("({text})") }
+    let mut depth = 0;
+    let split = |c: char| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth == 0 && [' ', '−', '+', '/', '·', WIDE].contains(&c)
+    };
+    if !text.chars().any(split) { text.to_owned() } else { format!("({text})") }
 }
 
 /// Does the first parenthesis close at the end?
