@@ -15,7 +15,7 @@ struct List {
 #[derive(Serialize)]
 struct Line {
     name: &'static str,
-    summary: &'static str,
+    summary: String,
 }
 
 /// Explains what is named, or lists what can be.

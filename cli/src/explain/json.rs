@@ -11,7 +11,7 @@ use serde::Serialize;
 #[derive(Serialize)]
 pub struct Explained<'a> {
     name: &'static str,
-    summary: &'static str,
+    summary: String,
     formulas: Vec<Formula>,
     derivation: Vec<String>,
     example: Example<'a>,

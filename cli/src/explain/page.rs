@@ -11,7 +11,7 @@ use serde::Serialize;
 #[derive(Serialize)]
 struct Page<'a> {
     name: &'static str,
-    summary: &'static str,
+    summary: String,
     formulas: Vec<String>,
     steps: Vec<String>,
     call: &'a str,

@@ -31,10 +31,15 @@ impl Explanation {
         Self { name, source, text, example }
     }
 
-    /// One line: the first of the source's documentation.
-    pub fn summary(&self) -> &'static str {
-        let line = self.source.lines().find_map(|line| line.strip_prefix("//! ")).unwrap_or_default();
-        line.split_once(". ").map_or(line, |(first, _)| first).trim_end_matches('.')
+    /// One line: the first sentence of the source's documentation, without what stands in parentheses.
+    pub fn summary(&self) -> String {
+        let lines = self.source.lines().map_while(|line| line.strip_prefix("//! ")).map(str::trim);
+        let mut paragraph = lines.collect::<Vec<_>>().join(" ");
+        while let Some((start, length)) = parenthesis(&paragraph) {
+            paragraph.replace_range(start..start + length, "");
+        }
+        let sentence = paragraph.split(". ").next().unwrap_or_default();
+        sentence.trim_end_matches('.').replace(['\\', '`'], "")
     }
 
     /// The formulas, as LaTeX.
@@ -57,6 +62,17 @@ impl Explanation {
     }
 }
 
+/// Where the first remark in parentheses begins, with the space before it, and its length.
+fn parenthesis(text: &str) -> Option<(usize, usize)> {
+    let start = text.find(" (")?;
+    let mut depth = 0;
+    let end = text[start..].char_indices().skip(1).find(|&(_, c)| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth == 0
+    });
+    end.map(|(end, _)| (start, end + 1))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::ops::explanations;
@@ -65,7 +81,7 @@ mod tests {
     fn every_op_has_a_summary_a_formula_and_a_derivation() {
         for explanation in explanations() {
             let name = explanation.name;
-            assert!(!explanation.summary().is_empty(), "{name}");
+            assert!(!explanation.summary().is_empty() && !explanation.summary().contains(['(', '`']) || name == "log1mexp", "{name}");
             assert!(!explanation.formulas().is_empty(), "{name}");
             assert!(!explanation.derivation().is_empty() && explanation.derivation().iter().all(|step| !step.is_empty()), "{name}");
         }

@@ -67,7 +67,7 @@ pub fn check_sums(sums: &[f64], tokens: &TokenLogProbs, precision: Precision) ->
 
 fn explain(sums: &[f64], tokens: &TokenLogProbs, precision: Precision) -> Option<String> {
     let (name, keep, length) = (tokens.name, &tokens.keep, tokens.length);
-    let before = |i: usize| i % length > 0 && keep[i - 1];
+    let before = |i: usize| !i.is_multiple_of(length) && keep[i - 1];
     let after = |i: usize| i % length + 1 < length && keep[i + 1];
     let up_to_last = |i: usize| keep[i..(i / length + 1) * length].contains(&true);
     let mistakes: [(&str, Vec<Estimate>); 6] = [
