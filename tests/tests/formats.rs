@@ -129,7 +129,7 @@ fn fuzz(data: &[u8]) {
 /// `original` with some bytes replaced, and perhaps cut off.
 fn damaged(original: &[u8], edits: &[(usize, u8)], keep: usize) -> Vec<u8> {
     let mut bytes = original[..keep % (original.len() + 1)].to_vec();
-    if keep % 3 == 0 {
+    if keep.is_multiple_of(3) {
         bytes = original.to_vec();
     }
     for &(at, byte) in edits {
@@ -166,15 +166,14 @@ fn row() -> impl Strategy<Value = String> {
         Just("\"assistant\"".to_owned()),
         "\"[ aé]{0,3}\""
     ];
-    let value = leaf.prop_recursive(3, 24, 4, move |inner| {
+    leaf.prop_recursive(3, 24, 4, move |inner| {
         let entries = prop::collection::vec((key.clone(), inner.clone()), 0..5);
         let object = entries.prop_map(|entries| {
             let entries: Vec<String> = entries.into_iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
             format!("{{{}}}", entries.join(","))
         });
         prop_oneof![object, prop::collection::vec(inner, 0..4).prop_map(|items| format!("[{}]", items.join(",")))]
-    });
-    value
+    })
 }
 
 proptest! {

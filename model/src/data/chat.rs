@@ -29,20 +29,14 @@ pub struct Message {
 }
 
 /// How conversations become text: the model's own chat template, or the transcript form for models that have none.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub enum ChatTemplate {
     /// The template of the model's folder.
     Jinja(JinjaTemplate),
     /// `"\n\nHuman: …\n\nAssistant: …"`, a system message bare at the start: Anthropic's HH data (Bai et al. 2022). A prompt ends
     /// with `"\n\nAssistant:"` and its completion begins with a space, which most tokenizers join to the first word.
+    #[default]
     Transcript,
-}
-
-/// The transcript form.
-impl Default for ChatTemplate {
-    fn default() -> Self {
-        Self::Transcript
-    }
 }
 
 impl ChatTemplate {
