@@ -108,8 +108,16 @@ fn chosen_completions_that_fall_with_the_rejected_ones_are_warned_of_once() {
     let (lines, summary) =
         align(&workplace, "--loss dpo --beta 0.1 --learning-rate 1e-2 --warmup 0 --steps 30 --eval-every 10 --out {}/run");
     warned(&lines, "likelihood displacement: over the last 10 steps the chosen completions fell together with the rejected ones");
-    warned(&lines, "KL running away: KL(π‖π_ref) is ");
     assert_eq!(summary["warnings"].as_array().unwrap().len(), lines.len(), "they are in the summary too");
+}
+
+#[test]
+fn a_policy_that_leaves_its_reference_is_warned_of_once() {
+    let workplace = Workplace::new();
+    let row = |i: usize| format!("{{\"prompt\": \"{i}\", \"chosen\": \"bbbbbbbbb\", \"rejected\": \"cccccccc\"}}\n");
+    workplace.write("preferences.jsonl", &(0..10).map(row).collect::<String>());
+    let (lines, _) = align(&workplace, "--loss dpo --beta 0.01 --learning-rate 1e-2 --warmup 0 --steps 30 --eval-every 10 --out {}/run");
+    warned(&lines, "KL running away: KL(π‖π_ref) is ");
 }
 
 #[test]
