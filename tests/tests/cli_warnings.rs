@@ -51,7 +51,7 @@ fn a_value_that_overflows_stops_the_run_and_the_op_and_its_tensor_are_named() {
         "{line}"
     );
     assert!(line.contains("the result of op `matmul`") || line.contains("the result of op `linear`"), "{line}");
-    assert!(line.contains(&format!("computed from {gate}")), "{line}");
+    assert!(line.contains("computed from ") && line.contains(gate), "{line}");
 }
 
 #[test]
@@ -105,10 +105,19 @@ fn chosen_completions_that_fall_with_the_rejected_ones_are_warned_of_once() {
     // Both completions begin alike: pushing the rejected one down pushes the chosen one down.
     let row = |i: usize| format!("{{\"prompt\": \"{i}\", \"chosen\": \"aaaaaaaaab\", \"rejected\": \"aaaaaaaaaaaaaaaaaaaaaaac\"}}\n");
     workplace.write("preferences.jsonl", &(0..10).map(row).collect::<String>());
-    let (lines, summary) = align(&workplace, "--loss dpo --beta 1 --learning-rate 3e-3 --warmup 0 --steps 30 --out {}/run");
+    let (lines, summary) =
+        align(&workplace, "--loss dpo --beta 0.1 --learning-rate 1e-2 --warmup 0 --steps 30 --eval-every 10 --out {}/run");
     warned(&lines, "likelihood displacement: over the last 10 steps the chosen completions fell together with the rejected ones");
-    warned(&lines, "KL running away: KL(π‖π_ref) is ");
     assert_eq!(summary["warnings"].as_array().unwrap().len(), lines.len(), "they are in the summary too");
+}
+
+#[test]
+fn a_policy_that_leaves_its_reference_is_warned_of_once() {
+    let workplace = Workplace::new();
+    let row = |i: usize| format!("{{\"prompt\": \"{i}\", \"chosen\": \"bbbbbbbbb\", \"rejected\": \"cccccccc\"}}\n");
+    workplace.write("preferences.jsonl", &(0..10).map(row).collect::<String>());
+    let (lines, _) = align(&workplace, "--loss dpo --beta 0.01 --learning-rate 1e-2 --warmup 0 --steps 30 --eval-every 10 --out {}/run");
+    warned(&lines, "KL running away: KL(π‖π_ref) is ");
 }
 
 #[test]
@@ -165,7 +174,7 @@ fn cached_reference_log_probs_give_the_bits_of_live_ones_and_stale_ones_are_foun
 fn every_loss_starts_where_its_theory_says_with_dropout_too() {
     let workplace = Workplace::new();
     for loss in ["dpo", "cdpo", "ipo", "hinge", "robust", "slpo", "slpo-token", "slpo-literal", "slpo-exact", "slpo-gkl"] {
-        let (lines, _) = align(&workplace, &format!("--loss {loss} --steps 1 --dropout 0.3 --alpha 0.7 --out {{}}/{loss}"));
+        let (lines, _) = align(&workplace, &format!("--loss {loss} --steps 1 --dropout 0.3 --out {{}}/{loss}"));
         assert!(!lines.iter().any(|line| line.contains("before the first step")), "{loss}: {lines:?}");
     }
     let line = failure(&workplace.run("align --model {}/model --data {}/preferences.jsonl --out {}/x --on-nonfinite perhaps"), 2);
