@@ -45,8 +45,8 @@ fn products() {
     complains(|| ones(&[2, 3]).matmul(&ones(&[4, 5])), &["matmul: [2, 3] × [4, 5]: inner dimensions 3 and 4 differ"]);
     complains(|| ones(&[3]).matmul(&ones(&[3, 5])), &["matmul", "[3]", "[3, 5]", "two axes"]);
     complains(|| ones(&[2, 4, 3]).matmul(&ones(&[3, 3, 5])), &["matmul", "[2]", "[3]", "broadcast"]);
-    complains(|| ones(&[2, 3]).linear(&ones(&[5, 4]), None), &["matmul", "[2, 3]", "[4, 5]"]);
-    complains(|| ones(&[2, 3]).linear(&ones(&[5, 3]), Some(&ones(&[4]))), &["add", "[2, 5]", "[4]"]);
+    complains(|| ones(&[2, 3]).linear(&ones(&[5, 4]), None), &["linear", "[2, 3]", "weight [5, 4]"]);
+    complains(|| ones(&[2, 3]).linear(&ones(&[5, 3]), Some(&ones(&[4]))), &["linear", "[2, 3]", "weight [5, 3]", "[4]"]);
 }
 
 #[test]

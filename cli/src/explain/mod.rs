@@ -10,6 +10,7 @@ mod tree;
 mod unicode;
 
 pub use json::Explained;
+pub use mathml::MathMl;
 pub use page::page;
 pub use text::text;
 

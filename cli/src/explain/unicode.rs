@@ -101,6 +101,8 @@ const SUBSCRIPTS: &[(char, char)] = &[
 const WIDE: char = '\u{2003}';
 /// A line over the letter before it.
 const OVERLINE: char = '\u{304}';
+/// Combines with the letter before it to a hat.
+const CIRCUMFLEX: char = '\u{302}';
 
 /// One line for a terminal. What is not known is left as it is, with its backslash.
 pub fn unicode(latex: &str) -> String {
@@ -189,10 +191,10 @@ impl Reader<'_> {
                 let root = self.argument();
                 out.push_str(&format!("√{}", grouped(&root)));
             }
-            "bar" => {
+            "bar" | "hat" => {
                 let letter = self.argument();
                 out.push_str(&letter);
-                out.push(OVERLINE);
+                out.push(if name == "bar" { OVERLINE } else { CIRCUMFLEX });
             }
             "text" | "mathrm" => out.push_str(&self.verbatim()),
             "mathbb" => out.push_str(&self.verbatim().replace('E', "𝔼")),

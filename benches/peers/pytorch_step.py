@@ -1,0 +1,122 @@
+"""One optimiser step of slpo's presets in PyTorch: forward, backward, clip to 1.0, AdamW. Prints one JSON object.
+
+    python pytorch_step.py --preset nano [--task lm|dpo] [--steps 20] [--compile]
+"""
+import argparse
+import json
+import resource
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+PRESETS = {  # dim, layers, heads, hidden, vocabulary, rows, tokens
+    "nano": (64, 4, 4, 192, 512, 16, 64),
+    "micro": (128, 4, 4, 384, 512, 16, 128),
+    "stories15m": (288, 6, 6, 768, 32000, 4, 256),
+    "gpt2s": (768, 12, 12, 2048, 50304, 1, 512),
+}
+
+
+def rotate(x, cos, sin):
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+
+
+class Block(nn.Module):
+    def __init__(self, dim, heads, hidden):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.RMSNorm(dim, eps=1e-5), nn.RMSNorm(dim, eps=1e-5)
+        self.qkv, self.o = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim, bias=False)
+        self.gate_up, self.down = nn.Linear(dim, 2 * hidden, bias=False), nn.Linear(hidden, dim, bias=False)
+
+    def forward(self, x, cos, sin):
+        rows, tokens, dim = x.shape
+        q, k, v = (y.view(rows, tokens, self.heads, -1).transpose(1, 2) for y in self.qkv(self.norm1(x)).chunk(3, dim=-1))
+        y = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v, is_causal=True)
+        x = x + self.o(y.transpose(1, 2).reshape(rows, tokens, dim))
+        gate, up = self.gate_up(self.norm2(x)).chunk(2, dim=-1)
+        return x + self.down(F.silu(gate) * up)
+
+
+class Decoder(nn.Module):
+    def __init__(self, dim, layers, heads, hidden, vocabulary, tokens):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, dim)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.blocks = nn.ModuleList(Block(dim, heads, hidden) for _ in range(layers))
+        self.norm = nn.RMSNorm(dim, eps=1e-5)
+        width = dim // heads
+        angles = torch.outer(torch.arange(tokens).float(), 1e4 ** (-torch.arange(0, width, 2).float() / width))
+        self.register_buffer("cos", angles.cos())
+        self.register_buffer("sin", angles.sin())
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        for block in self.blocks:
+            x = block(x, self.cos, self.sin)
+        return F.linear(self.norm(x), self.embedding.weight)
+
+
+def sequence_log_probs(model, tokens):
+    logits = model(tokens[:, :-1])
+    return -F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none").view(tokens.shape[0], -1).sum(1)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--preset", choices=PRESETS, required=True)
+    parser.add_argument("--task", choices=["lm", "dpo"], default="lm")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--compile", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    dim, layers, heads, hidden, vocabulary, rows, tokens = PRESETS[arguments.preset]
+    model = Decoder(dim, layers, heads, hidden, vocabulary, tokens)
+    reference = None
+    if arguments.task == "dpo":
+        reference = Decoder(dim, layers, heads, hidden, vocabulary, tokens)
+        reference.load_state_dict(model.state_dict())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    run, frozen = model, reference
+    if arguments.compile:
+        run = torch.compile(model)
+        frozen = torch.compile(reference) if reference else None
+    sequences = 2 * rows if reference else rows
+    batch = torch.randint(vocabulary, (sequences, tokens + 1))
+
+    def loss():
+        if reference is None:
+            return F.cross_entropy(run(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
+        with torch.no_grad():
+            before = sequence_log_probs(frozen, batch)
+        gain = sequence_log_probs(run, batch) - before
+        return -F.logsigmoid(0.1 * (gain[:rows] - gain[rows:])).mean()
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    times = []
+    for _ in range(arguments.steps):
+        start = time.perf_counter()
+        step()
+        times.append(1e3 * (time.perf_counter() - start))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    ms = statistics.median(times)
+    print(json.dumps({"preset": arguments.preset, "task": arguments.task, "ms": ms, "tok_s": 1e3 * sequences * tokens / ms, "peak_mib": peak,
+                      "params": sum(p.numel() for p in model.parameters()), "torch": torch.__version__}))
+
+
+if __name__ == "__main__":
+    main()
