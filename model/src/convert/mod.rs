@@ -118,7 +118,7 @@ fn checked_parameters(config: &Config, tensors: &mut NamedTensors) -> Result<Nam
         parameters.insert(name.to_owned(), layout::take(tensors, name, shape)?);
         Ok(Tensor::full(&Cpu::<f32>::new(), 0.0, &[]))
     })?;
-    tensors.retain(|name, _| !layout::is_buffer(name) && !(config.tied_head && name == "lm_head.weight"));
+    tensors.retain(|name, _| !(layout::is_buffer(name) || config.tied_head && name == "lm_head.weight"));
     layout::nothing_left(tensors)?;
     Ok(parameters)
 }

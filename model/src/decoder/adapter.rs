@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::safetensors_file::{NamedTensor, NamedTensors};
 use engine::{Backend, Generator, Tensor};
 
+/// Gives the value of a parameter by its name and shape.
+type Source<'a, T> = &'a mut dyn FnMut(&str, &[usize]) -> Result<T>;
+
 /// How an adapter is made and scaled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraSettings {
@@ -177,11 +180,7 @@ impl<B: Backend> Decoder<B> {
     ///
     /// # Errors
     /// Those of [`LoraSettings::validate`] and of the source; [`Error::MissingTensor`] where it gives A and not B.
-    pub fn with_adapter(
-        &self,
-        settings: &LoraSettings,
-        source: &mut dyn FnMut(&str, &[usize]) -> Result<Option<Tensor<B>>>,
-    ) -> Result<Self> {
+    pub fn with_adapter(&self, settings: &LoraSettings, source: Source<'_, Option<Tensor<B>>>) -> Result<Self> {
         settings.validate(&self.config)?;
         let mut decoder = self.without_adapter();
         decoder.freeze();
@@ -250,7 +249,7 @@ impl<B: Backend> Decoder<B> {
     ///
     /// # Errors
     /// Those of the source.
-    pub fn with_trained(&self, source: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor<B>>) -> Result<Self> {
+    pub fn with_trained(&self, source: Source<'_, Tensor<B>>) -> Result<Self> {
         let mut decoder = self.clone();
         for parameter in decoder.parameters_mut() {
             let shape = parameter.tensor.shape().to_vec();

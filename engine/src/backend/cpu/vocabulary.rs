@@ -65,7 +65,7 @@ pub fn cross_entropy<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, targ
                     (m, log_sum)
                 },
             );
-            z[target as usize] = z[target as usize] - T::one();
+            z[target as usize] -= T::one();
             *loss = log_sum - (chosen - m);
         });
     });
