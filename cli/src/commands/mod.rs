@@ -31,6 +31,13 @@ use crate::failure::Failure;
 pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
     check_device(shared.device)?;
     start_threads(shared.threads)?;
+    let mut result = Ok(());
+    rayon::scope(|_| result = dispatch(command, shared));
+    result
+}
+
+/// Runs the command on a thread of the pool: a parallel loop then starts without waking another thread to start it.
+fn dispatch(command: &Command, shared: &Shared) -> Result<(), Failure> {
     match command {
         Command::Demo(arguments) => demo::run(arguments, shared),
         Command::Train(arguments) => train::run(arguments, shared),
@@ -58,8 +65,11 @@ fn check_device(device: Device) -> Result<(), Failure> {
     }
 }
 
+/// The stack of each thread, the size of a main thread's.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Starts the pool: as many threads as asked for, or one for each processor.
 fn start_threads(threads: Option<usize>) -> Result<(), Failure> {
-    let Some(threads) = threads else { return Ok(()) };
-    let started = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    started.map_err(|error| Failure::Failed(format!("cannot start {threads} threads: {error}")))
+    let started = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).stack_size(STACK_BYTES).build_global();
+    started.map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))
 }

@@ -160,22 +160,36 @@ unsafe fn forward_head<T: Scalar>(
     T::recycle(scores);
 }
 
-/// Turns scores into e^{scale·s − m} with m the running maximum, zero where masked; returns the factor for what was summed before.
-fn online_softmax_row<T: Scalar>(row: &mut [T], (from, to): (usize, usize), scale: T, maximum: &mut T, total: &mut T) -> T {
+/// The part of a row around what is visible that is whole vectors, so that no loop over it has a remainder: what is masked is computed too, and
+/// cleared afterwards.
+const LANES: usize = 16;
+
+fn whole_vectors((from, to): (usize, usize), len: usize) -> std::ops::Range<usize> {
+    from / LANES * LANES..to.next_multiple_of(LANES).min(len)
+}
+
+/// Zero where masked.
+fn clear_masked<T: Scalar>(row: &mut [T], (from, to): (usize, usize)) {
     row[..from].fill(T::zero());
     row[to..].fill(T::zero());
-    let visible = &mut row[from..to];
-    if visible.is_empty() {
+}
+
+/// Turns scores into e^{scale·s − m} with m the running maximum, zero where masked; returns the factor for what was summed before.
+fn online_softmax_row<T: Scalar>(row: &mut [T], visible: (usize, usize), scale: T, maximum: &mut T, total: &mut T) -> T {
+    if visible.0 == visible.1 {
+        clear_masked(row, visible);
         return T::one();
     }
     vectorised(
         #[inline(always)]
         || {
-            visible.iter_mut().for_each(|s| *s *= scale);
-            let m = maximum.maximum(row_max(visible));
-            visible.iter_mut().for_each(|s| *s = (*s - m).exp());
+            let whole = whole_vectors(visible, row.len());
+            row[whole.clone()].iter_mut().for_each(|s| *s *= scale);
+            let m = maximum.maximum(row_max(&row[visible.0..visible.1]));
+            row[whole.clone()].iter_mut().for_each(|s| *s = (*s - m).exp());
+            clear_masked(row, visible);
             let correction = (*maximum - m).exp();
-            *total = *total * correction + row_sum(visible);
+            *total = *total * correction + row_sum(&row[whole]);
             *maximum = m;
             correction
         },
@@ -327,19 +341,17 @@ impl<T: Scalar> Inputs<'_, T> {
 }
 
 /// Turns raw scores into p = e^{scale·s − lse} and p̄ into s̄ = scale·p∘(p̄ − δ); both zero where masked.
-fn score_cotangents<T: Scalar>((p, p_bar): (&mut [T], &mut [T]), (from, to): (usize, usize), scale: T, lse: T, delta: T) {
-    for masked in [&mut *p, &mut *p_bar] {
-        masked[..from].fill(T::zero());
-        masked[to..].fill(T::zero());
-    }
-    let (p, p_bar) = (&mut p[from..to], &mut p_bar[from..to]);
+fn score_cotangents<T: Scalar>((p, p_bar): (&mut [T], &mut [T]), visible: (usize, usize), scale: T, lse: T, delta: T) {
+    let whole = whole_vectors(visible, p.len());
     vectorised(
         #[inline(always)]
         || {
-            for (p, p_bar) in p.iter_mut().zip(p_bar) {
+            for (p, p_bar) in p[whole.clone()].iter_mut().zip(&mut p_bar[whole]) {
                 *p = (*p * scale - lse).exp();
                 *p_bar = *p * (*p_bar - delta) * scale;
             }
         },
     );
+    clear_masked(p, visible);
+    clear_masked(p_bar, visible);
 }

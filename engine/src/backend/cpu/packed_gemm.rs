@@ -88,19 +88,38 @@ pub unsafe fn serial((m, k, n): (usize, usize, usize), a: Matrix<f32>, b: Matrix
     }
 }
 
-/// C ← A·B + βC in parallel, C in row-major order.
+/// C ← A·B + βC in parallel, C in row-major order: part by part of k, so that a useful number of columns of B is packed at a time.
 ///
 /// # Safety
 /// As [`serial`].
 pub unsafe fn parallel((m, k, n): (usize, usize, usize), a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
+    let (_, depth) = depth_blocks(k);
+    let most = PACKED / n.clamp(COLUMNS, PACKED / depth.max(1)).next_multiple_of(COLUMNS);
+    let part = (most / depth.max(1)).max(1) * depth.max(1);
+    for from in (0..k.max(1)).step_by(part) {
+        let beta = if from == 0 { beta } else { 1.0 };
+        // SAFETY: the caller's promise, for columns of A and rows of B from `from` on.
+        unsafe {
+            let a = Matrix { start: a.start.offset(from as isize * a.strides.1), ..a };
+            let b = Matrix { start: b.start.offset(from as isize * b.strides.0), ..b };
+            parallel_part((m, part.min(k - from), n), depth, a, b, beta, c);
+        }
+    }
+}
+
+/// [`parallel`] for a part of k that is a whole number of blocks of `depth` (but for the last).
+///
+/// # Safety
+/// As [`serial`].
+unsafe fn parallel_part((m, k, n): (usize, usize, usize), depth: usize, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
     let output = Output { start: c.as_mut_ptr(), stride: n };
-    let (blocks, depth) = depth_blocks(k);
-    let columns = (PACKED / k).next_multiple_of(COLUMNS);
+    let columns = (PACKED / k.max(1)).next_multiple_of(COLUMNS);
     let mut buffer = f32::allocate(k * columns.min(n.next_multiple_of(COLUMNS)));
     for column in (0..n).step_by(columns) {
         let range = column..(column + columns).min(n);
-        let packed = &mut buffer[..k * range.len().next_multiple_of(COLUMNS)];
-        pack_all(b, k, range.clone(), packed);
+        let whole = range.len().next_multiple_of(COLUMNS);
+        let packed = &mut buffer[..k * whole];
+        pack_all(b, (k, depth), range.clone(), packed);
         let packed = &*packed;
         let row_tasks = m.div_ceil(TASK_ROWS);
         let panels = range.len().div_ceil(COLUMNS);
@@ -112,10 +131,9 @@ pub unsafe fn parallel((m, k, n): (usize, usize, usize), a: Matrix<f32>, b: Matr
             let rows = row..(row + TASK_ROWS).min(m);
             let first = range.start + panel * COLUMNS;
             let columns = first..(first + panels_a_task * COLUMNS).min(range.end);
-            for number in 0..blocks {
-                let part = number * depth..((number + 1) * depth).min(k);
-                let beta = if number == 0 { beta } else { 1.0 };
-                let whole = range.len().next_multiple_of(COLUMNS);
+            for from in (0..k).step_by(depth) {
+                let part = from..(from + depth).min(k);
+                let beta = if from == 0 { beta } else { 1.0 };
                 let start = part.start * whole + panel * COLUMNS * part.len();
                 let packed = &packed[start..start + part.len() * columns.len().next_multiple_of(COLUMNS)];
                 // SAFETY: the caller's promise; tasks write disjoint blocks of C.
@@ -127,11 +145,10 @@ pub unsafe fn parallel((m, k, n): (usize, usize, usize), a: Matrix<f32>, b: Matr
 }
 
 /// Packs these columns of B: block by block of k, in each block panel by panel.
-fn pack_all(b: Matrix<f32>, k: usize, columns: Range<usize>, packed: &mut [f32]) {
-    let (blocks, depth) = depth_blocks(k);
+fn pack_all(b: Matrix<f32>, (k, depth): (usize, usize), columns: Range<usize>, packed: &mut [f32]) {
     let whole = columns.len().next_multiple_of(COLUMNS);
-    for number in 0..blocks {
-        let part = number * depth..((number + 1) * depth).min(k);
+    for from in (0..k).step_by(depth) {
+        let part = from..(from + depth).min(k);
         let packed = &mut packed[part.start * whole..part.end * whole];
         let panels_a_task = (1 << 15) / (part.len() * COLUMNS) + 1;
         packed.par_chunks_exact_mut(part.len() * COLUMNS).with_min_len(panels_a_task).enumerate().for_each(|(panel, packed)| {
@@ -155,9 +172,13 @@ unsafe fn pack_b(b: Matrix<f32>, part: Range<usize>, columns: Range<usize>, pack
             packed.fill(0.0);
         }
         if column_stride == 1 {
-            for (p, row) in packed.chunks_exact_mut(COLUMNS).enumerate() {
-                let from = std::slice::from_raw_parts(start.offset(p as isize * row_stride), columns.len());
-                row[..columns.len()].copy_from_slice(from);
+            for (p, row) in packed.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
+                let from = start.offset(p as isize * row_stride);
+                if columns.len() == COLUMNS {
+                    *row = *from.cast::<[f32; COLUMNS]>();
+                } else {
+                    row[..columns.len()].copy_from_slice(std::slice::from_raw_parts(from, columns.len()));
+                }
             }
             return;
         }
@@ -211,18 +232,26 @@ unsafe fn block(a: Matrix<f32>, rows: Range<usize>, part: Range<usize>, packed: 
 /// # Safety
 /// The elements must be valid.
 unsafe fn pack_a(a: Matrix<f32>, rows: Range<usize>, part: Range<usize>, packed: &mut [f32]) {
+    /// Columns that are read for all groups before the next: lines of the cache that two groups share are read once.
+    const BAND: usize = 16;
     let depth = part.len();
-    for (number, group) in packed.chunks_mut(ROWS * depth).enumerate() {
-        let count = group.len() / depth;
-        let first = (rows.start + number * ROWS) as isize * a.strides.0;
-        for (p, values) in group.chunks_exact_mut(count).enumerate() {
+    let (row_stride, column_stride) = a.strides;
+    for band in (0..depth).step_by(BAND) {
+        for (number, group) in packed.chunks_mut(ROWS * depth).enumerate() {
+            let count = group.len() / depth;
+            let group = &mut group[band * count..(band + BAND).min(depth) * count];
             // SAFETY: the caller's promise.
             unsafe {
-                let start = a.start.offset(first + (part.start + p) as isize * a.strides.1);
-                if a.strides.0 == 1 && count == ROWS {
-                    values.copy_from_slice(std::slice::from_raw_parts(start, ROWS));
+                let first = (rows.start + number * ROWS) as isize * row_stride + (part.start + band) as isize * column_stride;
+                let start = a.start.offset(first);
+                if row_stride == 1 && count == ROWS {
+                    let columns = group.as_chunks_mut::<ROWS>().0.iter_mut().enumerate();
+                    columns.for_each(|(p, to)| *to = *start.offset(p as isize * column_stride).cast::<[f32; ROWS]>());
                 } else {
-                    values.iter_mut().enumerate().for_each(|(i, x)| *x = *start.offset(i as isize * a.strides.0));
+                    for (p, to) in group.chunks_exact_mut(count).enumerate() {
+                        let from = start.offset(p as isize * column_stride);
+                        to.iter_mut().enumerate().for_each(|(i, x)| *x = *from.offset(i as isize * row_stride));
+                    }
                 }
             }
         }
@@ -252,7 +281,12 @@ unsafe fn sums(count: usize, tile: Tile) {
         ($($rows:literal)*) => {
             // SAFETY: the caller's promise.
             unsafe { match count {
-                $($rows if tile.strides.0 == 1 => kernel::<$rows, true>(tile), $rows => kernel::<$rows, false>(tile),)*
+                $($rows => match (tile.strides.0 == 1, tile.width <= 16) {
+                    (true, true) => kernel::<$rows, 1, true>(tile),
+                    (true, false) => kernel::<$rows, 2, true>(tile),
+                    (false, true) => kernel::<$rows, 1, false>(tile),
+                    (false, false) => kernel::<$rows, 2, false>(tile),
+                },)*
                 _ => unreachable!("a group has 1 to 12 rows"),
             } }
         };
@@ -260,30 +294,31 @@ unsafe fn sums(count: usize, tile: Tile) {
     choose!(1 2 3 4 5 6 7 8 9 10 11 12)
 }
 
-/// C ← Σ_p A[·, p]·B[p, ·] + βC for R rows and up to 32 columns. Where A is packed, its column p lies at `a + p·R`.
+/// C ← Σ_p A[·, p]·B[p, ·] + βC for R rows and up to 16·H columns. Where A is packed, its column p lies at `a + p·R`.
 ///
 /// # Safety
 /// AVX-512 must be there and all elements valid.
 #[target_feature(enable = "avx512f")]
-unsafe fn kernel<const R: usize, const PACKED_A: bool>(tile: Tile) {
+unsafe fn kernel<const R: usize, const H: usize, const PACKED_A: bool>(tile: Tile) {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut total = [[_mm512_setzero_ps(); 2]; R];
+        let mut total = [[_mm512_setzero_ps(); H]; R];
         let rows: [*const f32; R] = std::array::from_fn(|i| tile.a.offset(i as isize * tile.strides.0));
         for p in 0..tile.depth {
             let b = tile.b.add(p * COLUMNS);
-            let b = [_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16))];
+            let b: [__m512; H] = std::array::from_fn(|half| _mm512_loadu_ps(b.add(16 * half)));
             for i in 0..R {
                 let a = if PACKED_A { *tile.a.add(p * R + i) } else { *rows[i].add(p) };
                 let a = _mm512_set1_ps(a);
-                total[i][0] = _mm512_fmadd_ps(a, b[0], total[i][0]);
-                total[i][1] = _mm512_fmadd_ps(a, b[1], total[i][1]);
+                for half in 0..H {
+                    total[i][half] = _mm512_fmadd_ps(a, b[half], total[i][half]);
+                }
             }
         }
         let masks = [lanes(tile.width), lanes(tile.width.saturating_sub(16))];
         for (i, total) in total.iter().enumerate() {
             let c = tile.c.add(i * tile.c_stride);
-            for (half, mask) in masks.into_iter().enumerate().filter(|&(_, mask)| mask != 0) {
+            for (half, mask) in masks.into_iter().enumerate().take(H) {
                 let c = c.add(16 * half);
                 let sum = match tile.beta {
                     0.0 => total[half],
@@ -313,8 +348,18 @@ mod tests {
             return println!("skipped: no AVX-512");
         }
         let mut generator = Generator::new(7);
-        for (m, k, n) in [(1, 1, 1), (12, 5, 32), (13, 400, 33), (64, 64, 64), (97, 800, 95), (200, 3, 17), (5, 1030, 300), (96, 1024, 48)]
-        {
+        for (m, k, n) in [
+            (1, 1, 1),
+            (12, 5, 32),
+            (13, 400, 33),
+            (64, 64, 64),
+            (97, 800, 95),
+            (200, 3, 17),
+            (5, 1030, 300),
+            (96, 1024, 48),
+            (40, 9000, 160),
+            (64, 64, 16),
+        ] {
             for (a_transposed, b_transposed, beta) in [(false, false, 0.0), (false, true, 1.0), (true, false, 1.0), (true, true, 0.0)] {
                 let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
                 let (a, b, c) = (draw(m * k), draw(k * n), draw(m * n));

@@ -32,11 +32,28 @@ pub fn rope<T: Scalar>(x: &CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pa
     CpuArray::from_vec(out, x.shape())
 }
 
+/// Pairs that are rotated at a time: a vector of f32.
+const LANES: usize = 8;
+
 #[inline(always)]
 fn rotate_halves<T: Scalar>(to: &mut [T], from: &[T], cos: &[T], sin: &[T]) {
     let half = cos.len();
     let ((low, high), (a, b)) = (to.split_at_mut(half), (&from[..half], &from[half..2 * half]));
-    for i in 0..half {
+    let whole = half / LANES * LANES;
+    for start in (0..whole).step_by(LANES) {
+        rotate_lanes::<T, LANES>(&mut low[start..], &mut high[start..], [&a[start..], &b[start..], &cos[start..], &sin[start..]]);
+    }
+    for i in whole..half {
+        rotate_lanes::<T, 1>(&mut low[i..], &mut high[i..], [&a[i..], &b[i..], &cos[i..], &sin[i..]]);
+    }
+}
+
+/// (low, high) ← (a·cos − b·sin, b·cos + a·sin) for the first N pairs.
+#[inline(always)]
+fn rotate_lanes<T: Scalar, const N: usize>(low: &mut [T], high: &mut [T], [a, b, cos, sin]: [&[T]; 4]) {
+    let (low, high) = (&mut low[..N], &mut high[..N]);
+    let (a, b, cos, sin) = (&a[..N], &b[..N], &cos[..N], &sin[..N]);
+    for i in 0..N {
         low[i] = a[i] * cos[i] - b[i] * sin[i];
         high[i] = b[i] * cos[i] + a[i] * sin[i];
     }

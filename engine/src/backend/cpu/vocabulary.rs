@@ -9,11 +9,13 @@ use crate::scalar::Scalar;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// About this many logits are held at a time.
-const CHUNK_LOGITS: usize = 1 << 21;
+/// About this many logits are held at a time: enough rows that reading the weights for each chunk costs little beside the product.
+const CHUNK_LOGITS: usize = 1 << 23;
 
-fn rows_a_chunk(vocabulary: usize) -> usize {
-    (CHUNK_LOGITS / vocabulary.max(1)).clamp(16, 1024)
+/// The rows of each of the equal chunks that n rows are cut into.
+fn rows_a_chunk(n: usize, vocabulary: usize) -> usize {
+    let most = (CHUNK_LOGITS / vocabulary.max(1)).clamp(16, 1024);
+    n.div_ceil(n.div_ceil(most).max(1)).max(1)
 }
 
 /// (log-probability of each target, logsumexp of each row's logits), each [N].
@@ -21,7 +23,7 @@ pub fn forward<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &
     let (n, width, vocabulary) = (hidden.shape()[0], hidden.shape()[1], weight.shape()[0]);
     let (h, w) = (hidden.elements(), weight.elements());
     let (mut log_probs, mut totals) = (T::allocate(n), T::allocate(n));
-    let chunk = rows_a_chunk(vocabulary);
+    let chunk = rows_a_chunk(n, vocabulary);
     let mut z = T::allocate(chunk.min(n) * vocabulary);
     for start in (0..n).step_by(chunk) {
         let rows = chunk.min(n - start);
@@ -104,7 +106,7 @@ fn sweep<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, mut cotangents: 
     if n == 0 {
         w_bar.fill(T::zero());
     }
-    let chunk = rows_a_chunk(vocabulary);
+    let chunk = rows_a_chunk(n, vocabulary);
     let mut z = T::allocate(chunk.min(n) * vocabulary);
     for start in (0..n).step_by(chunk) {
         let range = start..(start + chunk).min(n);
