@@ -3,9 +3,10 @@
 #   tests/soak.sh SLPO TEXT [SECONDS] [PRESET…]
 # SLPO is the release binary, TEXT a text file of at least a few hundred kilobytes; an hour in all and nano and micro unless told otherwise.
 # SOAK_PREFIX goes before the binary ("taskset -c 1"), SOAK_OPTIONS after its own ("--threads 1"); SOAK_SAMPLES is a folder that keeps
-# the samples: seconds since the start, step, nanoseconds a step since the sample before, resident KiB. Reads /proc, so it needs Linux.
+# the samples: seconds since the start, step, nanoseconds a step since the sample before, resident KiB, processor ticks. Of the two times
+# of a step the second is the processor's alone, which other programs do not disturb. Reads /proc, so it needs Linux.
 set -eu
-[ $# -ge 2 ] || { sed -n '2,7s/^# *//p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,8s/^# *//p' "$0" >&2; exit 2; }
 slpo=$1 text=$2 seconds=${3:-3600}
 if [ $# -gt 3 ]; then shift 3; else set -- nano micro; fi
 share=$((seconds / $#))
@@ -33,7 +34,8 @@ stop() {
     [ "$code" -eq 130 ] || { echo "soak: the run ended with exit code $code after ctrl-C" >&2; exit 1; }
 }
 
-printf '%-8s %-8s %9s %12s %12s %12s\n' preset quarter steps 'ms/step' 'RSS MiB' 'peak MiB'
+ticks=$(getconf CLK_TCK)
+printf '%-8s %-8s %9s %12s %12s %12s %12s\n' preset quarter steps 'ms/step' 'CPU ms/step' 'RSS MiB' 'peak MiB'
 for preset in "$@"; do
     run=$folder/$preset samples=$kept/$preset.samples
     : >"$samples"
@@ -48,15 +50,17 @@ for preset in "$@"; do
         now=$(date +%s%N)
         step=$(last_step "$run")
         rss=$(awk '/^VmRSS/ { print $2 }' "/proc/$process/status")
-        [ "$step" -gt "$before" ] && echo "$(($(date +%s) - begun)) $step $(((now - last) / (step - before))) $rss" >>"$samples"
+        spent=$(awk '{ print $14 + $15 }' "/proc/$process/stat")
+        [ "$step" -gt "$before" ] && echo "$(($(date +%s) - begun)) $step $(((now - last) / (step - before))) $rss $spent" >>"$samples"
         before=$step last=$now
     done
     peak=$(awk '/^VmHWM/ { print int($2 / 1024) }' "/proc/$process/status")
     stop "$process"
     for quarter in 1 2 3 4; do
         awk -v share="$share" -v quarter="$quarter" '$1 > share * (quarter - 1) / 4 && $1 <= share * quarter / 4' "$samples" >"$folder/part"
-        printf '%-8s %-8s %9s %12s %12s %12s\n' "$preset" "$quarter" "$(tail -n 1 "$folder/part" | awk '{ print $2 }')" \
+        printf '%-8s %-8s %9s %12s %12s %12s %12s\n' "$preset" "$quarter" "$(tail -n 1 "$folder/part" | awk '{ print $2 }')" \
             "$(awk '{ print $3 }' "$folder/part" | median | awk '{ printf "%.3f", $1 / 1e6 }')" \
+            "$(awk -v ticks="$ticks" 'NR == 1 { s = $2; t = $5 } END { if ($2 > s) printf "%.3f", 1000 * ($5 - t) / ticks / ($2 - s) }' "$folder/part")" \
             "$(awk '{ print $4 }' "$folder/part" | median | awk '{ printf "%.1f", $1 / 1024 }')" "$peak"
     done
 done

@@ -8,3 +8,8 @@ pub mod llama2c;
 pub mod llama2c_tokenizer;
 pub mod safetensors;
 pub mod tokenizer_json;
+pub mod checkpoint;
+pub mod settings;
+pub mod metrics;
+pub mod preferences;
+pub mod reference_cache;
