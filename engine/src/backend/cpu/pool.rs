@@ -14,6 +14,19 @@ const MOST_BYTES: usize = 4 << 30;
 /// This many bytes may be kept, however little was in use.
 const FEWEST_BYTES: usize = 16 << 20;
 
+/// How the message of a panic begins that says that there is no memory left.
+pub const OUT_OF_MEMORY: &str = "out of memory";
+
+/// A new buffer. The allocator's own way of failing would end the process without a word of what to do.
+fn allocate<T: Copy + Default>(len: usize) -> Vec<T> {
+    let mut buffer = Vec::new();
+    if buffer.try_reserve_exact(len).is_err() {
+        panic!("{OUT_OF_MEMORY}: {:.1} MiB more cannot be had", (len * size_of::<T>()) as f64 / f64::from(1 << 20));
+    }
+    buffer.resize(len, T::default());
+    buffer
+}
+
 /// Free buffers by length.
 pub struct Pool<T> {
     shelves: Mutex<Shelves<T>>,
@@ -44,9 +57,12 @@ impl<T: Copy + Default> Pool<T> {
     }
 
     /// A buffer of `len` elements with unspecified contents.
+    ///
+    /// # Panics
+    /// With [`OUT_OF_MEMORY`] at the start of the message where the system has no memory for it.
     pub fn take(&self, len: usize) -> Vec<T> {
         let found = if len >= SMALLEST { self.lock().take(len) } else { None };
-        found.unwrap_or_else(|| vec![T::default(); len])
+        found.unwrap_or_else(|| allocate(len))
     }
 
     /// Gives a buffer back.
