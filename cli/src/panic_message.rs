@@ -8,8 +8,8 @@ use std::panic::{self, PanicHookInfo};
 pub fn install() {
     let default = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        // A damaged file, which the reader that waits for this thread reports.
-        if std::thread::current().name() == Some(model::data::parquet::THREAD) {
+        // A damaged file, which its reader reports.
+        if std::thread::current().name() == Some(model::data::parquet::THREAD) || model::foreign::is_contained() {
             return;
         }
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {

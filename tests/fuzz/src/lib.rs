@@ -34,4 +34,23 @@ macro_rules! targets {
     };
 }
 
-targets![safetensors, gguf, llama2c, llama2c_tokenizer, config_json, tokenizer_json, index_json, adapter_config, checkpoint, settings, metrics, preferences, reference_cache];
+targets![
+    safetensors,
+    gguf,
+    llama2c,
+    llama2c_tokenizer,
+    config_json,
+    generation_config,
+    tokenizer_json,
+    tokenizer_config,
+    chat_template,
+    index_json,
+    adapter_config,
+    data_rows,
+    parquet,
+    checkpoint,
+    settings,
+    metrics,
+    preferences,
+    reference_cache,
+];
