@@ -23,7 +23,9 @@ pub fn install() {
 fn line(info: &PanicHookInfo<'_>) -> String {
     let what = info.payload_as_str().unwrap_or("unknown reason").split_whitespace().collect::<Vec<_>>().join(" ");
     if what.starts_with(engine::OUT_OF_MEMORY) {
-        return format!("error: {what}: take a smaller model or batch (with --accumulate for the same step); what was saved before is whole");
+        return format!(
+            "error: {what}: take a smaller model or batch (with --accumulate for the same step); what was saved before is whole"
+        );
     }
     let place = info.location().map_or(String::new(), |place| format!(" ({}:{})", place.file(), place.line()));
     let version = env!("CARGO_PKG_VERSION");

@@ -79,12 +79,6 @@ agrees!(vocabulary, &[&[5, 4], &[9, 4]], |_b, x| {
     let targets: Indices = vec![0, 8, 3, 3, 1].into();
     x[0].linear_log_prob(&x[1], &targets).add(&x[0].linear_cross_entropy(&x[1], &targets))
 });
-agrees!(indexing, &[&[4, 3]], |_b, x| {
-    let (rows, columns): (Indices, Indices) = (vec![3, 0, 3].into(), vec![2, 0, 1].into());
-    let taken = x[0].embedding(&rows).gather(&columns);
-    taken.scatter_add(&columns, 3).group_sum(&vec![1, 0, 1].into(), 2)
-});
-
 /// A product past the size at which it is cut into tiles for several threads.
 #[test]
 fn a_product_in_tiles_equals_plain_loops() {
