@@ -1,6 +1,7 @@
 //! Stopping on request: the first ctrl-C (or SIGTERM) asks a training loop to save and end, the second ends the program at once.
 
 use crate::failure::Failure;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a shell reports for a program that SIGINT ended: 128 + 2.
@@ -30,7 +31,7 @@ pub fn requested() -> bool {
 static ANSWERING: AtomicBool = AtomicBool::new(false);
 static STOP_ANSWER: AtomicBool = AtomicBool::new(false);
 
-/// Catches ctrl-C from here on, for a conversation: while a [`Turn`] runs it stops that turn (a second time, the program); between
+/// Catches ctrl-C from here on, for a model that writes: while a [`Turn`] runs it stops that turn (a second time, the program); between
 /// turns it ends the program.
 ///
 /// # Errors
@@ -38,6 +39,10 @@ static STOP_ANSWER: AtomicBool = AtomicBool::new(false);
 pub fn listen_in_turns() -> Result<(), Failure> {
     ctrlc::set_handler(|| {
         if !ANSWERING.load(Ordering::SeqCst) || STOP_ANSWER.swap(true, Ordering::SeqCst) {
+            // What is typed next begins on a line of its own.
+            if std::io::stderr().is_terminal() {
+                let _ = std::io::stderr().write_all(b"\n");
+            }
             std::process::exit(EXIT_CODE);
         }
     })

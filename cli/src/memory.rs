@@ -3,39 +3,52 @@
 use crate::failure::Failure;
 use model::config::{Config, MlpKind};
 use std::fs;
+use std::path::Path;
 
 /// Bytes of a number in training.
 const FLOAT: f64 = 4.0;
 
 /// Refuses a run that needs more memory than there is. `tokens` go through the decoder at once; their activations are kept for the backward
-/// pass unless they are `recomputed`; a `reference` is a second set of weights. What is counted is what no run can do without, so a run that
+/// pass unless they are `recomputed`. What is counted is what no run can do without, so a run that
 /// is let through can still be too large, but none that fits is refused.
 ///
 /// # Errors
 /// [`Failure::Failed`] with both numbers and what makes the run smaller.
-pub fn check(config: &Config, tokens: usize, recomputed: bool, reference: bool) -> Result<(), Failure> {
-    let (needed, Some(available)) = (least(config, tokens, recomputed, reference), available()) else { return Ok(()) };
-    if needed <= available {
-        return Ok(());
-    }
-    Err(Failure::Failed(format!(
-        "not enough memory: this run needs at least {} (weights, gradients, two moments{}{}) and {} can be had; \
-         take a smaller model or batch (with --accumulate for the same step), or --checkpoint-activations where there is that flag",
-        size(needed),
-        if reference { ", the reference" } else { "" },
-        if recomputed || tokens == 0 { "" } else { ", activations" },
-        size(available)
-    )))
+pub fn check(config: &Config, tokens: usize, recomputed: bool) -> Result<(), Failure> {
+    let activations = if recomputed { "" } else { ", activations" };
+    let advice = "take a smaller model or batch (with --accumulate for the same step), or --checkpoint-activations";
+    compare(least(config, 4, tokens, recomputed), &format!("weights, gradients, two moments{activations}"), advice)
 }
 
-/// Bytes that a run needs at the least.
-fn least(config: &Config, tokens: usize, recomputed: bool, reference: bool) -> f64 {
-    let copies = if reference { 5.0 } else { 4.0 };
+/// Refuses the fine-tuning of the model in a folder where it needs more memory than there is: the weights, a `reference` that is another
+/// copy of them, and, unless only an `adapter` is trained, gradients and two moments. A folder that cannot be read is for its reader to
+/// refuse. Asked before the model is read, as what is read no longer counts as free.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_fine_tuning(model: &Path, adapter: bool, reference: bool) -> Result<(), Failure> {
+    let Ok(config) = Config::read(&model.join("config.json")) else { return Ok(()) };
+    let (trained, copies, advice) = match adapter {
+        true => ("weights", 1, "take a smaller model"),
+        false => ("weights, gradients, two moments", 4, "take a smaller model, or train an adapter (--lora-rank)"),
+    };
+    let (also, copies) = if reference { (", the reference", copies + 1) } else { ("", copies) };
+    compare(least(&config, copies, 0, true), &format!("{trained}{also}"), advice)
+}
+
+fn compare(needed: f64, of_what: &str, advice: &str) -> Result<(), Failure> {
+    let Some(available) = available().filter(|available| needed > *available) else { return Ok(()) };
+    let (needed, available) = (size(needed), size(available));
+    Err(Failure::Failed(format!("not enough memory: this run needs at least {needed} ({of_what}) and {available} can be had; {advice}")))
+}
+
+/// Bytes that a run with so many copies of the weights needs at the least.
+fn least(config: &Config, copies: u32, tokens: usize, recomputed: bool) -> f64 {
     let Config { hidden_size, intermediate_size, layers, .. } = *config;
     // What each block saves for a token: its two inputs, the two normalised ones, queries, keys, values, and the feed-forward part.
     let block = 4 * hidden_size + config.query_size() + 2 * config.kv_size() + 2 * intermediate_size;
     let kept = if recomputed { hidden_size } else { block };
-    FLOAT * (copies * parameters(config) + (tokens * layers * kept) as f64)
+    FLOAT * (f64::from(copies) * parameters(config) + (tokens * layers * kept) as f64)
 }
 
 /// The numbers in a decoder's matrices; vectors do not count against them.
@@ -83,9 +96,25 @@ mod tests {
         let nano = Config::preset("nano").unwrap();
         // nano's parameters, counted by hand: 4·(4·64² + 3·64·192) + 512·64 in matrices.
         assert_eq!(parameters(&nano), (4 * (4 * 64 * 64 + 3 * 64 * 192) + 512 * 64) as f64);
-        check(&nano, 1024, false, true).unwrap();
+        check(&nano, 1024, false).unwrap();
         let huge = Config { layers: 1_000_000, ..nano };
-        let message = check(&huge, 1 << 20, false, false).unwrap_err().to_string();
+        let message = check(&huge, 1 << 20, false).unwrap_err().to_string();
         assert!(message.starts_with("not enough memory: this run needs at least "), "{message}");
+    }
+
+    #[test]
+    fn an_adapter_needs_the_weights_and_no_gradient_of_them() {
+        let available = available().expect("the system says how much memory there is");
+        let nano = Config::preset("nano").unwrap();
+        // Weights that fit about once and a half.
+        let layers = (available / 1.5 / FLOAT / parameters(&Config { layers: 1, ..nano.clone() })) as usize;
+        let folder = tempfile::tempdir().unwrap();
+        let large = Config { layers, ..nano };
+        large.write(&folder.path().join("config.json")).unwrap();
+        check_fine_tuning(folder.path(), true, false).unwrap();
+        for (adapter, reference) in [(false, false), (true, true)] {
+            let message = check_fine_tuning(folder.path(), adapter, reference).unwrap_err().to_string();
+            assert_eq!((message.contains("--lora-rank"), message.contains("the reference")), (!adapter, reference), "{message}");
+        }
     }
 }

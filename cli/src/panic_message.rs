@@ -1,4 +1,5 @@
-//! What a user sees of a defect in this program: one line and exit code 1, with a backtrace only where RUST_BACKTRACE asks for one.
+//! What a user sees of a defect in this program, or of memory that ran out: one line and exit code 1, with a backtrace only where
+//! RUST_BACKTRACE asks for one.
 
 use std::io::Write;
 use std::panic::{self, PanicHookInfo};
@@ -7,8 +8,8 @@ use std::panic::{self, PanicHookInfo};
 pub fn install() {
     let default = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        // A damaged file, which the reader that waits for this thread reports.
-        if std::thread::current().name() == Some(model::data::parquet::THREAD) {
+        // A damaged file, which its reader reports.
+        if std::thread::current().name() == Some(model::data::parquet::THREAD) || model::foreign::is_contained() {
             return;
         }
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
@@ -21,6 +22,11 @@ pub fn install() {
 
 fn line(info: &PanicHookInfo<'_>) -> String {
     let what = info.payload_as_str().unwrap_or("unknown reason").split_whitespace().collect::<Vec<_>>().join(" ");
+    if what.starts_with(engine::OUT_OF_MEMORY) {
+        return format!(
+            "error: {what}: take a smaller model or batch (with --accumulate for the same step); what was saved before is whole"
+        );
+    }
     let place = info.location().map_or(String::new(), |place| format!(" ({}:{})", place.file(), place.line()));
     let version = env!("CARGO_PKG_VERSION");
     format!("error: internal error: {what}{place}; please report it with the command line and slpo's version, {version}")

@@ -4,29 +4,21 @@
 //! pair's key is a fingerprint of its tokens and of where its completions begin, so other data, another tokenizer, another cut or another
 //! reference never meet a value that is not theirs. The values are f32 written exactly: cached and live ones have the same bits.
 
+mod contents;
+
 use crate::failure::Failure;
 use crate::run_folder::{RunFolderError, write_atomically};
 use crate::training::{fingerprint, sequence_words};
+use contents::{Contents, VERSION};
 use engine::Cpu;
 use model::data::PreferencePair;
 use model::decoder::Decoder;
 use model::preference::{PairBatch, Scored};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The file's name in a run's folder.
 pub const FILE: &str = "reference-log-probs.json";
-const VERSION: u64 = 1;
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Contents {
-    version: u64,
-    reference: String,
-    log_probs: BTreeMap<String, (f64, f64)>,
-}
-
 /// ln π_ref of the chosen and of the rejected completion of pairs that were asked for.
 pub struct ReferenceCache {
     path: PathBuf,
@@ -41,10 +33,9 @@ impl ReferenceCache {
         let reference = fingerprint(words);
         let (log_probs, remark) = match std::fs::read(path) {
             Err(_) => (BTreeMap::new(), None),
-            Ok(bytes) => match serde_json::from_slice::<Contents>(&bytes) {
-                Ok(found) if found.version == VERSION && found.reference == reference => (found.log_probs, None),
-                Ok(_) => (BTreeMap::new(), Some("it is of another reference")),
-                Err(_) => (BTreeMap::new(), Some("it is not a cache that this version wrote")),
+            Ok(bytes) => match contents::parse(&bytes, &reference) {
+                Ok(log_probs) => (log_probs, None),
+                Err(why) => (BTreeMap::new(), Some(why)),
             },
         };
         let remark = remark.map(|why| format!("{} is made anew: {why}", path.display()));

@@ -12,7 +12,7 @@ use model::adapter;
 use model::boundary::Sequence;
 use model::checkpoint::{self, Restored, RunState};
 use model::decoder::Decoder;
-use model::model_folder::ModelFolder;
+use model::model_folder::{self, ModelFolder};
 use model::tokenizer::Tokenizer;
 use model::train::{OnNonFinite, StepOutcome, Trainer};
 use serde::Serialize;
@@ -71,6 +71,8 @@ pub struct Plan {
     pub on_non_finite: OnNonFinite,
     /// Go on from the newest checkpoint.
     pub resume: bool,
+    /// The folder of the model that training starts from, where it starts from one.
+    pub base: Option<PathBuf>,
 }
 
 /// Runs a job to its end, or to the step at which it is interrupted.
@@ -214,7 +216,7 @@ impl<'a> Run<'a> {
 
     fn finish(self, job: &dyn Job, trainer: &Trainer<Cpu<f32>>, tokenizer: &Tokenizer, seconds: f64) -> Result<(), Failure> {
         let Self { plan, folder, out, warnings, .. } = self;
-        save_trained(folder.path(), &trainer.decoder, tokenizer)?;
+        save_trained(folder.path(), &trainer.decoder, tokenizer, plan.base.as_deref())?;
         let records = read_metrics(&folder.file("metrics.jsonl"))?;
         let last = last_values(&records);
         let summary = json!({
@@ -256,13 +258,17 @@ pub fn sequence_words(sequence: &Sequence) -> impl Iterator<Item = u32> {
     [sequence.tokens.len() as u32, sequence.completion_start as u32].into_iter().chain(sequence.tokens.iter().copied())
 }
 
-/// Leaves what was trained in a run's folder: the model, or its adapter with the tokenizer.
-fn save_trained(folder: &Path, decoder: &Decoder<Cpu<f32>>, tokenizer: &Tokenizer) -> Result<(), Failure> {
+/// Leaves what was trained in a run's folder: the model, or its adapter with the tokenizer; and what its base's folder has besides.
+fn save_trained(folder: &Path, decoder: &Decoder<Cpu<f32>>, tokenizer: &Tokenizer, base: Option<&Path>) -> Result<(), Failure> {
+    let (of_tokenizer, of_model) = (model_folder::TOKENIZER_COMPANIONS, model_folder::MODEL_COMPANIONS);
+    let carry = |names: &[&str]| base.map_or(Ok(()), |base| model_folder::carry(names, base, folder));
+    carry(&of_tokenizer)?;
     if decoder.adapter().is_some() {
         tokenizer.save(folder)?;
         adapter::save(folder, decoder)?;
         return Ok(());
     }
+    carry(&of_model)?;
     ModelFolder::save(folder, decoder.config(), &decoder.to_tensors(), tokenizer)?;
     Ok(())
 }

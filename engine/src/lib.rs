@@ -37,6 +37,7 @@ pub mod tensor;
 pub mod watch;
 
 pub use backend::cpu::Cpu;
+pub use backend::cpu::pool::OUT_OF_MEMORY;
 pub use backend::reference::Reference;
 pub use backend::{AdamwStep, Backend};
 pub use dual::Dual;

@@ -18,6 +18,7 @@
 //! | [`model_folder`], [`safetensors_file`], [`convert`] | a folder as Hugging Face lays it out; other formats into such a folder |
 //! | [`adapter`] | LoRA adapters as peft keeps them |
 //! | [`gguf`], [`half_precision`] | GGUF files; the 16-bit types of weight files |
+//! | [`foreign`] | other projects' decoders, whose panics are errors |
 //! | [`atomic`] | files that are either wholly written or not there |
 #![forbid(unsafe_code)]
 
@@ -34,6 +35,7 @@ pub mod decoder;
 pub mod diagnosis;
 pub mod error;
 pub mod evaluate;
+pub mod foreign;
 pub mod generate;
 pub mod generation_config;
 pub mod gguf;

@@ -1,6 +1,6 @@
 //! A model as Hugging Face lays it out: `config.json`, `model.safetensors` and, where it has one, `tokenizer.json`.
 
-use crate::atomic::make_folder;
+use crate::atomic::{atomic_write, make_folder};
 use crate::config::{Config, huggingface};
 use crate::error::{Error, Result};
 use crate::safetensors_file::{self, NamedTensors, SINGLE_FILE};
@@ -54,6 +54,24 @@ impl ModelFolder {
         config.write(&path.join(huggingface::FILE))?;
         safetensors_file::write(&path.join(SINGLE_FILE), tensors)
     }
+}
+
+/// Files beside a tokenizer that say more of it. Its own, `tokenizer.json` and `tokenizer_config.json`, are written with it.
+pub const TOKENIZER_COMPANIONS: [&str; 3] = ["special_tokens_map.json", "added_tokens.json", crate::chat_template::FILE];
+/// Files beside a model's weights that say how it is used.
+pub const MODEL_COMPANIONS: [&str; 1] = [crate::generation_config::FILE];
+
+/// Copies those of the files `names` that the folder `from` has into the folder `to`, which is made where it is missing.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn carry(names: &[&str], from: &Path, to: &Path) -> Result<()> {
+    make_folder(to)?;
+    for path in names.iter().map(|name| from.join(name)).filter(|path| path.is_file()) {
+        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+        atomic_write(&to.join(path.file_name().unwrap_or_default()), &bytes)?;
+    }
+    Ok(())
 }
 
 impl Config {

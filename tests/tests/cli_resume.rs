@@ -137,6 +137,38 @@ fn a_damaged_newest_checkpoint_gives_way_to_the_one_before_with_a_message() {
     assert!(outcome(&workplace.path("run")) == whole, "it is made again, to the same bits");
 }
 
+/// What a power cut can leave: a checkpoint that is written in part, each file whole, cut or not there; a metrics line that is cut; a file
+/// under its temporary name.
+#[test]
+fn a_power_cut_between_any_two_writes_of_a_checkpoint_changes_nothing() {
+    let workplace = Workplace::new();
+    let train = "train --data {}/text.txt --steps 8 --batch-rows 2 --batch-tokens 16 --checkpoint-every 4 --keep 2";
+    text(&workplace.run(&format!("{train} --out {{}}/whole")));
+    let written = ["weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"];
+    for count in 0..=2 * written.len() {
+        let out = format!("cut-{count}");
+        let run = workplace.path(&out);
+        text(&workplace.run(&format!("{train} --out {{}}/{out}")));
+        std::fs::remove_file(run.join("model.safetensors")).unwrap();
+        let (last, partial) = (run.join("checkpoints/step-8"), run.join("checkpoints/partial"));
+        std::fs::rename(&last, &partial).unwrap();
+        for (place, name) in written.iter().enumerate() {
+            let (path, bytes) = (partial.join(name), std::fs::read(partial.join(name)).unwrap());
+            match count {
+                _ if place < count / 2 => {}
+                _ if place == count / 2 && count % 2 == 1 => std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap(),
+                _ => std::fs::remove_file(&path).unwrap(),
+            }
+        }
+        let metrics = std::fs::read(run.join("metrics.jsonl")).unwrap();
+        std::fs::write(run.join("metrics.jsonl"), &metrics[..metrics.len() - 30]).unwrap();
+        std::fs::write(run.join(".model.safetensors.1.2.tmp"), b"half").unwrap();
+        text(&workplace.run(&format!("{train} --out {{}}/{out} --resume")));
+        assert_same(&run, &workplace.path("whole"), &format!("{count} half files written"));
+        assert!(!partial.exists() && !run.join(".model.safetensors.1.2.tmp").exists(), "nothing half-written stays");
+    }
+}
+
 #[test]
 fn keep_says_how_many_checkpoints_stay() {
     let workplace = Workplace::new();

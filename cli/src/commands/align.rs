@@ -36,6 +36,9 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     interrupt::listen()?;
     let (loss, hyper) = arguments.settings.of(&arguments.loss)?;
     let objective = LossObjective { loss, hyper };
+    // An adapter's base is its own reference, without a copy.
+    let adapter = settings.lora.lora_rank.is_some();
+    memory::check_fine_tuning(&settings.model, adapter, !adapter || arguments.reference.is_some())?;
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
     let decoder = to_train(decoder, settings, shared.seed)?;
     let reference = match &arguments.reference {
@@ -44,7 +47,6 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         None => decoder.without_adapter(),
     };
     check_reference(&decoder, &reference)?;
-    memory::check(decoder.config(), 0, true, true)?;
     let limits = Limits::new(longest_sequence(decoder.config(), settings.max_tokens));
     let chat = ChatTemplate::of(&tokenizer)?;
     let load = |path: &Path| PreferenceSet::load(path, &tokenizer, &chat, &limits);

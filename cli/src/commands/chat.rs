@@ -104,7 +104,7 @@ impl Conversation<'_> {
         if terminal {
             note("");
         }
-        let messages = self.messages.iter().map(|m| json!({"role": role_name(m.role), "content": m.content}));
+        let messages = self.messages.iter().map(|m| json!({"role": m.role.name(), "content": m.content}));
         let messages: Vec<_> = messages.collect();
         self.output.result(&json!({"messages": messages, "cached_tokens": self.session.cached()}), |_| Ok(()))
     }
@@ -157,14 +157,6 @@ impl Conversation<'_> {
         show(&rest)?;
         output.stream("\n")?;
         Ok(whole.trim().to_owned())
-    }
-}
-
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::System => "system",
-        Role::User => "user",
-        Role::Assistant => "assistant",
     }
 }
 

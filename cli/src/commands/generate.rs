@@ -3,6 +3,7 @@
 use super::load::{Loaded, encode_with_bos, ends};
 use crate::arguments::{Generate, Shared};
 use crate::failure::Failure;
+use crate::interrupt::{self, Turn};
 use crate::output::Output;
 use crate::streaming::TextSoFar;
 use model::data::{ChatTemplate, prompts};
@@ -36,9 +37,14 @@ pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
     let single = arguments.prompts.is_none() && prompts.len() == 1;
     let shown_at_once = if single { output } else { Output::new(true) };
     let mut generated = Vec::with_capacity(prompts.len());
+    interrupt::listen_in_turns()?;
+    let running = Turn::begin();
     for (batch, prompts) in (0..).zip(prompts.chunks(BATCH)) {
         let random = engine::Generator::new(shared.seed.wrapping_add(batch));
-        generated.extend(answer(arguments, &random, &loaded, prompts, shown_at_once)?);
+        generated.extend(answer(arguments, &random, &loaded, prompts, shown_at_once, &running)?);
+        if running.interrupted() {
+            return Err(stopped(&generated, shown_at_once));
+        }
     }
     match (single, generated.as_slice()) {
         (true, [(one, rest)]) => output.result(one, |to| write!(to, "{rest}{}", newline(&one.text))),
@@ -62,6 +68,7 @@ fn answer(
     loaded: &Loaded,
     prompts: &[Prompt],
     output: Output,
+    running: &Turn,
 ) -> Result<Vec<(Generated, String)>, Failure> {
     let sampling = Sampling { temperature: arguments.temperature, top_k: arguments.top_k, top_p: arguments.top_p };
     let ends = if arguments.ignore_eos { Vec::new() } else { ends(&arguments.model, loaded)? };
@@ -73,7 +80,7 @@ fn answer(
     let mut failure = None;
     let contexts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
     let tokens = generate(&loaded.decoder, &contexts, &sampling, limits, random, |sequence, token| {
-        if failure.is_some() || ends.contains(&token) {
+        if failure.is_some() || ends.contains(&token) || running.interrupted() {
             return false;
         }
         let text = &mut texts[sequence];
@@ -90,6 +97,16 @@ fn answer(
         (Generated { tokens, text }, rest)
     });
     failure.map_or_else(|| Ok(finished.collect()), Err)
+}
+
+/// Ends the text of an interrupted command on a line of its own.
+fn stopped(generated: &[(Generated, String)], output: Output) -> Failure {
+    let tokens: usize = generated.iter().map(|(one, _)| one.tokens.len()).sum();
+    let (rest, text) = generated.first().map_or(("", ""), |(one, rest)| (rest.as_str(), one.text.as_str()));
+    match output.stream(&format!("{rest}{}", newline(text))) {
+        Ok(()) => Failure::Interrupted(format!("{tokens} tokens were written")),
+        Err(failure) => failure,
+    }
 }
 
 fn newline(text: &str) -> &'static str {

@@ -4,7 +4,7 @@ use super::load::Loaded;
 use crate::arguments::{Merge, Shared};
 use crate::failure::Failure;
 use crate::output::Output;
-use model::model_folder::ModelFolder;
+use model::model_folder::{self, ModelFolder};
 use serde_json::json;
 
 /// Merges an adapter into its model.
@@ -15,6 +15,9 @@ pub fn run(arguments: &Merge, shared: &Shared) -> Result<(), Failure> {
     let Loaded { decoder, tokenizer } = Loaded::open_with(&arguments.model, Some(&arguments.adapter))?;
     let trained = decoder.parameter_count();
     let merged = decoder.merged();
+    for names in [model_folder::TOKENIZER_COMPANIONS.as_slice(), &model_folder::MODEL_COMPANIONS] {
+        model_folder::carry(names, &arguments.model, &arguments.out)?;
+    }
     ModelFolder::save(&arguments.out, merged.config(), &merged.to_tensors(), &tokenizer)?;
     let out = arguments.out.display().to_string();
     let result = json!({ "out": out, "adapter_parameters": trained, "parameters": merged.parameter_count() });

@@ -25,9 +25,9 @@ use serde_json::Value;
 pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
     let settings = &arguments.training;
     interrupt::listen()?;
+    memory::check_fine_tuning(&settings.model, settings.lora.lora_rank.is_some(), false)?;
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
     let decoder = to_train(decoder, settings, shared.seed)?;
-    memory::check(decoder.config(), 0, true, false)?;
     let limits = Limits::new(longest_sequence(decoder.config(), settings.max_tokens));
     let chat = ChatTemplate::of(&tokenizer)?;
     let load = |path: &std::path::Path| CompletionSet::load(path, &tokenizer, &chat, &limits);

@@ -35,7 +35,7 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
     let text = TextData::load(&settings.data, &tokenizer, settings.held_out)?;
     let (rows, tokens) = (settings.batch_rows.unwrap_or(preset.batch.rows), settings.batch_tokens.unwrap_or(preset.batch.tokens));
     text.window(0, tokens)?;
-    memory::check(&config, rows * tokens, settings.checkpoint_activations, false)?;
+    memory::check(&config, rows * tokens, settings.checkpoint_activations)?;
     let decoder = Decoder::random(&Cpu::<f32>::new(), &config, shared.seed)?;
     let schedule = Schedule {
         learning_rate: settings.learning_rate,
@@ -53,6 +53,7 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
         keep: settings.keep,
         on_non_finite: on_non_finite(&settings.on_nonfinite),
         resume: settings.resume,
+        base: None,
     };
     let mut job = Pretraining {
         text,

@@ -9,22 +9,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::Value;
 
+use super::record::{self, Record};
 use super::tensorboard::EventWriter;
 use super::{RunFolder, RunFolderError, reading, write_atomically, writing};
 
 /// The name of the metrics file in the run's folder.
 pub(super) const FILE: &str = "metrics.jsonl";
-
-/// The values of one step.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Record {
-    /// The step, from 0 or 1 as the logger counts.
-    pub step: u64,
-    /// Names and values; read back from a file they are in the order of the names.
-    pub values: Vec<(String, f64)>,
-}
 
 /// Appends records to a run's metrics. Nothing is buffered: each is with the operating system when [`log`](Self::log) returns.
 #[derive(Debug)]
@@ -87,8 +78,7 @@ impl Metrics {
 /// [`RunFolderError::Read`], [`RunFolderError::Malformed`] with the line.
 pub fn read_metrics(path: &Path) -> Result<Vec<Record>, RunFolderError> {
     let text = fs::read_to_string(path).map_err(reading(path))?;
-    let parsed = |(index, line)| parse(line).map_err(|reason| RunFolderError::Malformed { path: path.to_owned(), line: index + 1, reason });
-    text.lines().enumerate().map(parsed).collect()
+    record::parse_all(&text).map_err(|(line, reason)| RunFolderError::Malformed { path: path.to_owned(), line, reason })
 }
 
 /// The lines of `text` whose step is at most `step`. A last line without its line break was cut off and does not count.
@@ -96,7 +86,8 @@ fn records_until(path: &Path, text: &str, step: u64) -> Result<String, RunFolder
     let mut kept = String::new();
     for (index, line) in text.split_inclusive('\n').enumerate() {
         let Some(record) = line.strip_suffix('\n') else { break };
-        let record = parse(record).map_err(|reason| RunFolderError::Malformed { path: path.to_owned(), line: index + 1, reason })?;
+        let record =
+            record::parse(record).map_err(|reason| RunFolderError::Malformed { path: path.to_owned(), line: index + 1, reason })?;
         if record.step <= step {
             kept.push_str(line);
         }
@@ -123,26 +114,5 @@ impl Serialize for Line<'_> {
             }
         }
         map.end()
-    }
-}
-
-/// Reads one line; the error says what is wrong with it.
-fn parse(line: &str) -> Result<Record, String> {
-    let value: Value = serde_json::from_str(line).map_err(|error| format!("not JSON ({error})"))?;
-    let Value::Object(mut object) = value else { return Err("not a JSON object".to_owned()) };
-    let step = object.remove("step").and_then(|step| step.as_u64()).ok_or("no whole number `step`")?;
-    let number = |(name, value): (String, Value)| match parse_number(&value) {
-        Some(number) => Ok((name, number)),
-        None => Err(format!("`{name}` is not a number")),
-    };
-    Ok(Record { step, values: object.into_iter().map(number).collect::<Result<_, _>>()? })
-}
-
-fn parse_number(value: &Value) -> Option<f64> {
-    match value.as_str() {
-        Some("NaN") => Some(f64::NAN),
-        Some("Infinity") => Some(f64::INFINITY),
-        Some("-Infinity") => Some(f64::NEG_INFINITY),
-        _ => value.as_f64(),
     }
 }

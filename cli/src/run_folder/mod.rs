@@ -7,6 +7,7 @@
 mod atomic;
 mod lock;
 mod metrics;
+mod record;
 mod tensorboard;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use atomic::write_atomically;
-pub use metrics::{Metrics, Record, read_metrics};
+pub use metrics::{Metrics, read_metrics};
+pub use record::Record;
 
 /// The name of the settings file in the run's folder.
 const CONFIG: &str = "config.toml";

@@ -11,7 +11,7 @@ mod source;
 pub use source::FILE;
 pub(crate) use source::Source;
 
-use crate::data::{Message, Role};
+use crate::data::Message;
 use crate::error::{Error, Result};
 use minijinja::Environment;
 use minijinja::value::Serde;
@@ -50,14 +50,7 @@ impl JinjaTemplate {
     /// # Errors
     /// [`Error::ChatTemplate`] where the template refuses the conversation (`raise_exception`) or cannot be run.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-        let turn = |message: &Message| {
-            let role = match message.role {
-                Role::System => "system",
-                Role::User => "user",
-                Role::Assistant => "assistant",
-            };
-            json!({"role": role, "content": message.content})
-        };
+        let turn = |message: &Message| json!({"role": message.role.name(), "content": message.content});
         let turns: Vec<Value> = messages.iter().map(turn).collect();
         self.render_json(&turns, add_generation_prompt)
     }
@@ -105,6 +98,7 @@ fn refused(path: &Path, error: &minijinja::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Role;
 
     fn render(text: &str) -> Result<String> {
         let messages = [Message { role: Role::User, content: "hi".to_owned() }];

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::decoder::{Decoder, layout};
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
-use crate::model_folder::ModelFolder;
+use crate::model_folder::{self, MODEL_COMPANIONS, ModelFolder, TOKENIZER_COMPANIONS};
 use crate::safetensors_file::NamedTensors;
 use crate::tokenizer::Tokenizer;
 use engine::{Cpu, MappedFile, Tensor};
@@ -57,6 +57,7 @@ pub fn convert(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<Co
             Some(params) => {
                 let (config, tensors) = meta::read(source, &params)?;
                 let tokenizer = given(&config)?;
+                model_folder::carry(&MODEL_COMPANIONS, source, out)?;
                 save("safetensors under Meta's names", config, tensors, tokenizer.as_ref(), out)
             }
             None => convert_folder(source, tokenizer, out),
@@ -74,9 +75,15 @@ pub fn convert(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<Co
 
 fn convert_folder(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<ConvertReport> {
     let model = ModelFolder::open(source)?;
+    model_folder::carry(&MODEL_COMPANIONS, source, out)?;
+    let tokenizer_folder = tokenizer.map_or(Some(source), |path| Some(path).filter(|path| path.is_dir()));
+    if let Some(folder) = tokenizer_folder {
+        model_folder::carry(&TOKENIZER_COMPANIONS, folder, out)?;
+    }
+    let own_file = source.join(crate::tokenizer::FILE).exists();
     let tokenizer = match tokenizer {
         Some(path) => Some(read_tokenizer(path, model.config.vocab_size)?),
-        None => Some(model.tokenizer).filter(|tokenizer| !tokenizer.is_bytes()),
+        None => Some(model.tokenizer).filter(|tokenizer| own_file || !tokenizer.is_bytes()),
     };
     let format = "Hugging Face folder";
     save(format, model.config, model.tensors, tokenizer.as_ref(), out)

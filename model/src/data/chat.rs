@@ -2,14 +2,13 @@
 
 use super::jsonl::{Row, kind};
 use crate::chat_template::JinjaTemplate;
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// Who speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Instructions before the conversation.
     System,
@@ -17,6 +16,20 @@ pub enum Role {
     User,
     /// The model; also called "gpt".
     Assistant,
+    /// Somebody else, such as "tool". Chat templates decide what becomes of such a message; transcripts have no place for it.
+    Other(String),
+}
+
+impl Role {
+    /// The role's name as chat templates know it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Other(name) => name,
+        }
+    }
 }
 
 /// One turn of a conversation.
@@ -51,11 +64,11 @@ impl ChatTemplate {
     /// The conversation so far, up to where the model's next turn begins.
     ///
     /// # Errors
-    /// [`Error::ChatTemplate`] where the template refuses the conversation.
+    /// [`Error::ChatTemplate`] where the template refuses the conversation, or a transcript has no place for a role.
     pub fn prompt(&self, messages: &[Message]) -> Result<String> {
         match self {
             Self::Jinja(template) => template.render(messages, true),
-            Self::Transcript => Ok(messages.iter().map(transcript_turn).collect::<String>() + ASSISTANT),
+            Self::Transcript => Ok(messages.iter().map(transcript_turn).collect::<Result<String>>()? + ASSISTANT),
         }
     }
 
@@ -92,11 +105,15 @@ impl ChatTemplate {
 
 const ASSISTANT: &str = "\n\nAssistant:";
 
-fn transcript_turn(message: &Message) -> String {
-    match message.role {
-        Role::System => message.content.clone(),
-        Role::User => format!("\n\nHuman: {}", message.content),
-        Role::Assistant => format!("{ASSISTANT} {}", message.content),
+fn transcript_turn(message: &Message) -> Result<String> {
+    match &message.role {
+        Role::System => Ok(message.content.clone()),
+        Role::User => Ok(format!("\n\nHuman: {}", message.content)),
+        Role::Assistant => Ok(format!("{ASSISTANT} {}", message.content)),
+        Role::Other(name) => {
+            let reason = format!("a message by {name:?}: for a model without a chat template a role is system, user or assistant");
+            Err(Error::ChatTemplate { path: PathBuf::from("transcript"), reason })
+        }
     }
 }
 
@@ -127,10 +144,8 @@ fn message(row: &Row, key: &str, turn: &Value) -> Result<Message> {
         "system" => Role::System,
         "user" | "human" => Role::User,
         "assistant" | "gpt" => Role::Assistant,
-        other => {
-            let reason = format!("{key:?} has a message by {other:?}: a role is system, user or assistant");
-            return Err(row.error(reason));
-        }
+        "" => return Err(row.error(format!("{key:?} has a message by nobody: its role is empty"))),
+        other => Role::Other(other.to_owned()),
     };
     let content = field("content", "value").and_then(content_text).ok_or_else(bad)?;
     Ok(Message { role, content })

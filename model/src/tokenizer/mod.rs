@@ -15,6 +15,7 @@ pub use stream::StreamDecoder;
 
 use crate::chat_template::Source;
 use crate::error::{Error, Result};
+use crate::foreign::contained;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -56,10 +57,8 @@ impl Tokenizer {
         if bytes::is_own_file(&json) {
             return Ok(Self::bytes());
         }
-        let refused = |error| Error::tokenizer(format!("not a usable tokenizer.json: {error}"));
-        let mut inner = tokenizers::Tokenizer::from_bytes(&json).map_err(refused)?;
-        inner.with_truncation(None).map_err(refused)?;
-        inner.with_padding(None);
+        let damaged = || Error::tokenizer("not a usable tokenizer.json: its reader gave up on it");
+        let inner = contained(|| plain(&json)).ok_or_else(damaged)??;
         let largest = inner.get_vocab(true).into_values().max();
         let Some(largest) = largest else {
             return Err(Error::tokenizer("its vocabulary is empty"));
@@ -99,7 +98,7 @@ impl Tokenizer {
                 let bytes: Vec<u8> = tokens.iter().filter_map(|&id| id.try_into().ok()).collect();
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
-            Kind::File { inner, .. } => inner.decode(tokens, true).map_err(|error| Error::tokenizer(format!("cannot decode: {error}"))),
+            Kind::File { inner, .. } => text(inner, tokens, true),
         }
     }
 
@@ -187,7 +186,7 @@ impl Tokenizer {
             }
             return Ok(text);
         };
-        inner.decode(tokens, false).map_err(|error| Error::tokenizer(format!("cannot decode: {error}")))
+        text(inner, tokens, false)
     }
 
     /// The token's name in the vocabulary.
@@ -207,9 +206,29 @@ impl Tokenizer {
     }
 }
 
+/// The tokenizer that a `tokenizer.json` describes, without its truncation and padding.
+fn plain(json: &str) -> Result<tokenizers::Tokenizer> {
+    let refused = |error| Error::tokenizer(format!("not a usable tokenizer.json: {error}"));
+    let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(refused)?;
+    inner.with_truncation(None).map_err(refused)?;
+    inner.with_padding(None);
+    Ok(inner)
+}
+
 fn ids(inner: &tokenizers::Tokenizer, text: &str, add_special: bool) -> Result<Vec<u32>> {
-    let encoding = inner.encode_fast(text, add_special).map_err(|error| Error::tokenizer(format!("cannot encode: {error}")))?;
+    let encoded = contained(|| inner.encode_fast(text, add_special));
+    let encoding = encoded.ok_or_else(defect)?.map_err(|error| Error::tokenizer(format!("cannot encode: {error}")))?;
     Ok(encoding.get_ids().to_vec())
+}
+
+fn text(inner: &tokenizers::Tokenizer, tokens: &[u32], skip_special: bool) -> Result<String> {
+    let decoded = contained(|| inner.decode(tokens, skip_special));
+    decoded.ok_or_else(defect)?.map_err(|error| Error::tokenizer(format!("cannot decode: {error}")))
+}
+
+/// Of a file that could be read, and that says something impossible all the same.
+fn defect() -> Error {
+    Error::tokenizer("its tokenizer.json is inconsistent: no text can be encoded or decoded with it")
 }
 
 /// The one token that the post-processor puts before a text.

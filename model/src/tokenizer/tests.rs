@@ -119,3 +119,13 @@ fn a_file_that_is_no_tokenizer_is_named() {
         assert!(message.contains("tokenizer.json: not a usable tokenizer.json"), "{message}");
     }
 }
+
+/// Found by fuzzing: the reader of the tokenizers crate panics on these.
+#[test]
+fn a_tokenizer_file_that_stops_within_its_decoder_is_refused() {
+    for decoder in [r#"{"type":"ByteLevel","add_prefix_space":"#, r#"{"type":"ByteLevel"x"#, r#"{"type":"Fuse",7:1}"#] {
+        let json = format!(r#"{{"version":"1.0","added_tokens":[],"decoder":{decoder}"#);
+        let message = Tokenizer::from_json(json).unwrap_err().to_string();
+        assert!(message.contains("not a usable tokenizer.json"), "{message}");
+    }
+}

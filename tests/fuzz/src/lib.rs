@@ -5,6 +5,17 @@
 
 pub mod targets;
 
+// Readers of the command line, which is no library: their own sources.
+#[path = "../../../cli/src/arguments/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod arguments;
+#[path = "../../../cli/src/reference_cache/contents.rs"]
+#[allow(dead_code)]
+mod contents;
+mod failure;
+#[path = "../../../cli/src/run_folder/record.rs"]
+mod record;
+
 /// A reader under test.
 pub struct Target {
     /// The name on the command line.
@@ -23,4 +34,23 @@ macro_rules! targets {
     };
 }
 
-targets![safetensors, gguf, llama2c, llama2c_tokenizer, config_json, tokenizer_json, index_json, adapter_config];
+targets![
+    safetensors,
+    gguf,
+    llama2c,
+    llama2c_tokenizer,
+    config_json,
+    generation_config,
+    tokenizer_json,
+    tokenizer_config,
+    chat_template,
+    index_json,
+    adapter_config,
+    data_rows,
+    parquet,
+    checkpoint,
+    settings,
+    metrics,
+    preferences,
+    reference_cache,
+];

@@ -29,7 +29,7 @@ fn key(name: &str, kind: u32, value: &[u8]) -> Vec<u8> {
 }
 
 fn array(kind: u32, length: u64, values: &[u8]) -> Vec<u8> {
-    [&kind.to_le_bytes(), &length.to_le_bytes(), values].concat()
+    [kind.to_le_bytes().as_slice(), &length.to_le_bytes(), values].concat()
 }
 
 /// One layer of width 2, three tokens.

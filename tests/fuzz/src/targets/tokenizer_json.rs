@@ -4,6 +4,7 @@ use model::tokenizer::Tokenizer;
 
 /// Makes the tokenizer, encodes with it and decodes.
 pub fn fuzz(data: &[u8]) {
+    super::quiet();
     let Ok(json) = String::from_utf8(data.to_vec()) else { return };
     let Ok(tokenizer) = Tokenizer::from_json(json) else { return };
     if let Ok(tokens) = tokenizer.encode("ab \u{e9}\n") {

@@ -1,0 +1,32 @@
+//! The cache's file, and what is taken from one that anyone may have written.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What this program writes, and all it reads.
+pub const VERSION: u64 = 1;
+
+/// The file as it is.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contents {
+    /// [`VERSION`].
+    pub version: u64,
+    /// A fingerprint of the reference's weights.
+    pub reference: String,
+    /// ln π_ref of the chosen and of the rejected completion, in nats, by a fingerprint of the pair.
+    pub log_probs: BTreeMap<String, (f64, f64)>,
+}
+
+/// The log-probabilities in a file of this `reference`; the error says why there are none.
+pub fn parse(bytes: &[u8], reference: &str) -> Result<BTreeMap<String, (f64, f64)>, &'static str> {
+    let found: Contents = serde_json::from_slice(bytes).map_err(|_| "it is not a cache that this version wrote")?;
+    let is_log_prob = |value: &f64| (f64::from(f32::MIN)..=0.0).contains(value);
+    if found.version != VERSION || found.reference != reference {
+        return Err("it is of another reference");
+    }
+    if !found.log_probs.values().all(|(chosen, rejected)| is_log_prob(chosen) && is_log_prob(rejected)) {
+        return Err("it holds numbers that are no log-probabilities");
+    }
+    Ok(found.log_probs)
+}
