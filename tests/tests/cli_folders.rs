@@ -126,7 +126,7 @@ fn both_spellings_of_a_configuration_are_the_same_model() {
     for key in ["rope_theta", "rope_scaling", "rope_parameters", "torch_dtype", "dtype"] {
         keys.remove(key);
     }
-    let mut score = |more: Value| {
+    let score = |more: Value| {
         let keys: Map<String, Value> = keys.clone().into_iter().chain(more.as_object().unwrap().clone()).collect();
         std::fs::write(&path, Value::Object(keys).to_string()).unwrap();
         object(&workplace.run(&format!("{SCORE}/model")))

@@ -105,14 +105,25 @@ fn a_damaged_tokenizer_is_no_defect_of_this_program() {
     }
 }
 
-/// A GGUF file with one tensor of 256 elements of a type, and nothing else.
+/// The start of a llama in GGUF whose one tensor, an embedding of two tokens, is of a type.
 fn gguf(kind: u32) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
-    let architecture = [text("general.architecture"), 8u32.to_le_bytes().to_vec(), text("llama")].concat();
-    let tensor = [text("token_embd.weight"), 1u32.to_le_bytes().to_vec(), 256u64.to_le_bytes().to_vec(), kind.to_le_bytes().to_vec()];
-    let mut bytes = [b"GGUF".as_slice(), &3u32.to_le_bytes(), &1u64.to_le_bytes(), &1u64.to_le_bytes(), &architecture].concat();
+    let key = |name: &str, kind: u32, value: &[u8]| [text(name), kind.to_le_bytes().to_vec(), value.to_vec()].concat();
+    let size = |name: &str, value: u32| key(&format!("llama.{name}"), 4, &value.to_le_bytes());
+    let keys = [
+        key("general.architecture", 8, &text("llama")),
+        size("context_length", 8),
+        size("embedding_length", 256),
+        size("block_count", 1),
+        size("feed_forward_length", 256),
+        size("attention.head_count", 4),
+        key("llama.attention.layer_norm_rms_epsilon", 6, &1e-5f32.to_le_bytes()),
+    ];
+    let extents = [2u32.to_le_bytes().to_vec(), 256u64.to_le_bytes().to_vec(), 2u64.to_le_bytes().to_vec()].concat();
+    let tensor = [text("token_embd.weight"), extents, kind.to_le_bytes().to_vec(), 0u64.to_le_bytes().to_vec()];
+    let mut bytes = [b"GGUF".as_slice(), &3u32.to_le_bytes(), &1u64.to_le_bytes(), &(keys.len() as u64).to_le_bytes()].concat();
+    bytes.extend(keys.concat());
     bytes.extend(tensor.concat());
-    bytes.extend(0u64.to_le_bytes());
     bytes.resize(bytes.len().next_multiple_of(32) + 512, 0);
     bytes
 }
