@@ -76,7 +76,8 @@ fn weights_and_a_configuration_that_do_not_belong_together() {
     for (key, value, expected) in [
         ("vocab_size", 300, "has shape [258, 64], the configuration asks for [300, 64]"),
         ("num_hidden_layers", 3, "is missing"),
-        ("intermediate_size", 1_000_000_000, "the configuration asks for [1000000000, 64]"),
+        ("intermediate_size", 1_000_000_000, "intermediate_size must be from 1 to 16777216, not 1000000000"),
+        ("intermediate_size", 16_000_000, "the configuration asks for [16000000, 64]"),
         ("num_hidden_layers", 1, "model.layers.1"),
         ("hidden_size", -1, "hidden_size"),
         ("num_key_value_heads", 3, "num_key_value_heads"),
