@@ -3,9 +3,11 @@
 mod command;
 mod shared;
 
-use command::{Workplace, failure, object};
+use command::{Workplace, binary, failure, object, text};
 use serde_json::Value;
 use shared::numbers;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// A workplace with an adapter in `tuned/`, trained by `sft`.
 fn tuned() -> Workplace {
@@ -65,6 +67,58 @@ fn alignment_starts_at_its_reference_which_is_the_base_with_the_adapter_off() {
     let losses: Vec<f64> = metrics.lines().filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["loss"].as_f64()).collect();
     assert!((losses[0] - std::f64::consts::LN_2).abs() < 1e-6, "{losses:?}");
     assert!(losses[3] < losses[0], "{losses:?}");
+}
+
+#[test]
+fn a_reference_that_is_named_counts_and_the_base_itself_is_what_is_taken_without() {
+    let workplace = Workplace::new();
+    let losses = |out: &str, reference: &str| {
+        let line = format!(
+            "align --model {{}}/model --data {{}}/preferences.jsonl --out {{}}/{out} --steps 4 --learning-rate 0.05 --warmup 0 --loss dpo \
+             --lora-rank 2 --json{reference}"
+        );
+        object(&workplace.run(&line));
+        let metrics = std::fs::read_to_string(workplace.path(out).join("metrics.jsonl")).unwrap();
+        let loss = |line: &str| serde_json::from_str::<Value>(line).unwrap()["loss"].as_f64();
+        metrics.lines().filter_map(loss).collect::<Vec<_>>()
+    };
+    let without = losses("without", "");
+    assert_eq!(losses("itself", " --reference {}/model"), without);
+    object(
+        &workplace.run("sft --model {}/model --data {}/completions.jsonl --out {}/other --steps 5 --warmup 0 --learning-rate 0.05 --json"),
+    );
+    let other = losses("against-other", " --reference {}/other");
+    assert!((other[0] - std::f64::consts::LN_2).abs() > 1e-3, "{other:?}");
+}
+
+#[test]
+fn an_adapter_s_run_that_is_killed_goes_on_to_the_bits_of_one_that_was_not() {
+    let workplace = Workplace::new();
+    let line = |out: &str| {
+        format!(
+            "align --model {{}}/model --data {{}}/preferences.jsonl --out {{}}/{out} --loss dpo --steps 120 --batch 2 --dropout 0.1 \
+             --lora-rank 2 --lora-targets q_proj,down_proj --checkpoint-every 2 --eval-every 10"
+        )
+    };
+    text(&workplace.run(&line("whole")));
+    let folder = workplace.path("").display().to_string();
+    let words = line("killed").replace("{}", folder.trim_end_matches('/'));
+    let mut child = Command::new(binary()).args(words.split_whitespace()).stderr(Stdio::null()).spawn().unwrap();
+    let begun = || {
+        let checkpoints = std::fs::read_dir(workplace.path("killed/checkpoints")).into_iter().flatten().flatten();
+        checkpoints.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("step-"))).count() > 0
+    };
+    while !begun() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!workplace.path("killed/adapter_model.safetensors").exists(), "it was killed before its end");
+    text(&workplace.run(&format!("{} --resume", line("killed"))));
+    for file in ["adapter_model.safetensors", "metrics.jsonl", "checkpoints/step-120/optimizer.safetensors"] {
+        let bytes = |out: &str| std::fs::read(workplace.path(out).join(file)).unwrap();
+        assert!(bytes("killed") == bytes("whole"), "{file}");
+    }
 }
 
 #[test]
