@@ -31,6 +31,13 @@ impl Device {
             Self::Cuda(_) => "cuda",
         }
     }
+
+    /// Waits until everything that was started has been computed.
+    pub fn wait(&self) {
+        if let Self::Cuda(cuda) = self {
+            cuda.wait();
+        }
+    }
 }
 
 /// An array on a [`Device`].

@@ -193,6 +193,11 @@ impl Runtime for Driver {
             call("cuStreamSynchronize", driver::stream::synchronize(self.stream))
         }
     }
+    fn wait(&self) -> Result<(), CudaError> {
+        self.enter()?;
+        // SAFETY: the stream is live.
+        call("cuStreamSynchronize", unsafe { driver::stream::synchronize(self.stream) })
+    }
     fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError> {
         self.enter()?;
         let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -103,6 +103,9 @@ impl Runtime for Emulator {
         unsafe { std::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
     }
+    fn wait(&self) -> Result<(), CudaError> {
+        Ok(())
+    }
     fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError> {
         let mut loaded = locked(&self.loaded);
         let source = hash(unit.text.as_bytes());

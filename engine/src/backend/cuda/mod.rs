@@ -119,6 +119,11 @@ impl Cuda {
         self.0.runtime.name()
     }
 
+    /// Waits until everything that was launched has run.
+    pub fn wait(&self) {
+        self.0.runtime.wait().unwrap_or_else(|error| error.raise());
+    }
+
     /// The most bytes of the device's memory that arrays took at once.
     pub fn peak_bytes(&self) -> usize {
         self.0.cache().peak()

@@ -90,6 +90,8 @@ pub trait Runtime: Send + Sync {
     fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError>;
     /// Waits for what was launched, and copies from the device.
     fn download(&self, address: u64, bytes: &mut [u8]) -> Result<(), CudaError>;
+    /// Waits for what was launched.
+    fn wait(&self) -> Result<(), CudaError>;
     /// A kernel of a source, compiled where this is its first use.
     fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError>;
     /// Launches a kernel. Each argument points to a value of the parameter's type.
