@@ -93,8 +93,8 @@ pub struct GradientNorm {
 pub fn gradient_norm<B: Backend>(decoder: &Decoder<B>, gradients: &Gradients<B>, scale: f64) -> GradientNorm {
     let (mut total, mut not_finite) = (0.0, None);
     let parameters = decoder.parameters();
-    let (used, arrays): (Vec<_>, Vec<_>) =
-        parameters.iter().filter_map(|parameter| Some((parameter, gradients.array(&parameter.tensor)?))).unzip();
+    let (used, arrays): (Vec<&Parameter<B>>, Vec<&B::Array>) =
+        parameters.into_iter().filter_map(|parameter| Some((parameter, gradients.array(&parameter.tensor)?))).unzip();
     for (parameter, squares) in used.into_iter().zip(decoder.backend().sums_of_squares(&arrays)) {
         if !squares.is_finite() && not_finite.is_none() {
             not_finite = Some(parameter.name.clone());

@@ -2,7 +2,7 @@
 // Blocks have at most 256 threads, a multiple of 32. Arrays are row-major unless a kernel says otherwise.
 
 #ifndef KERNEL
-#define KERNEL extern "C" __global__ void __launch_bounds__(256)
+#define KERNEL extern "C" __global__ void __launch_bounds__(256, 1)
 #endif
 
 #ifndef DYNAMIC_SHARED
