@@ -144,15 +144,7 @@ fn steps<B: Backend>(backend: &B) -> [Vec<f64>; 4] {
     let (mut theta, mut m, mut v) = (array(1), backend.full(0.0, &[7, 5]), backend.full(0.0, &[7, 5]));
     let kept = theta.clone();
     for step in 1..=3 {
-        let rates = AdamwStep {
-            learning_rate: 1e-2,
-            beta1: 0.9,
-            beta2: 0.95,
-            epsilon: 1e-8,
-            weight_decay: 0.1,
-            step,
-            gradient_scale: 0.5,
-        };
+        let rates = AdamwStep { learning_rate: 1e-2, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, step, gradient_scale: 0.5 };
         backend.adamw(&mut theta, &mut m, &mut v, &array(step + 10), &rates);
     }
     [theta, m, v, kept].map(|x| Tensor::from_array(backend, x).to_f64())

@@ -256,7 +256,13 @@ impl Backend for Device {
     fn scaled_rms_norm(&self, x: &DeviceArray, gain: &DeviceArray, epsilon: f64) -> (DeviceArray, DeviceArray) {
         on!(self.scaled_rms_norm([x, gain], epsilon))
     }
-    fn scaled_rms_norm_vjp(&self, x: &DeviceArray, gain: &DeviceArray, s: &DeviceArray, cotangent: &DeviceArray) -> (DeviceArray, DeviceArray) {
+    fn scaled_rms_norm_vjp(
+        &self,
+        x: &DeviceArray,
+        gain: &DeviceArray,
+        s: &DeviceArray,
+        cotangent: &DeviceArray,
+    ) -> (DeviceArray, DeviceArray) {
         on!(self.scaled_rms_norm_vjp([x, gain, s, cotangent]))
     }
     fn rope(&self, x: &DeviceArray, cos: &DeviceArray, sin: &DeviceArray, pairing: Pairing) -> DeviceArray {

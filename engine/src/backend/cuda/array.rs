@@ -101,6 +101,13 @@ impl CudaArray {
         assert_eq!(count(shape), self.len(), "reshape: {:?} does not have as many elements as {shape:?}", self.shape);
         Self { buffer: self.buffer.clone(), offset: self.offset, shape: shape.to_vec(), strides: row_major(shape) }
     }
+    /// A view without the axes before the last `count`, which must have extent 1.
+    pub(super) fn last_axes(&self, count: usize) -> Self {
+        let dropped = self.shape.len() - count;
+        assert!(self.shape[..dropped].iter().all(|&extent| extent == 1), "{:?} has more than its last {count} axes", self.shape);
+        let (shape, strides) = (self.shape[dropped..].to_vec(), self.strides[dropped..].to_vec());
+        Self { buffer: self.buffer.clone(), offset: self.offset, shape, strides }
+    }
     /// A view whose axis i is axis `axes[i]`.
     pub(super) fn permute(&self, axes: &[usize]) -> Self {
         let pick = |values: &[usize]| axes.iter().map(|&axis| values[axis]).collect();

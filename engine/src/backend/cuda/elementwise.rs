@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 /// The source of y = f(x).
 pub fn map_source<F: Unary>(f: F) -> String {
     let value = expression::of(["x"], |[x]| f.value(x));
-    format!("KERNEL map(float* out, const float* in, Long n) {{\n    FOR_EACH(i, n) {{\n        float x = in[i];\n        out[i] = {value};\n    }}\n}}\n")
+    format!(
+        "KERNEL map(float* out, const float* in, Long n) {{\n    FOR_EACH(i, n) {{\n        float x = in[i];\n        out[i] = {value};\n    }}\n}}\n"
+    )
 }
 
 /// The source of x̄ = f′(saved)·ȳ.

@@ -27,7 +27,9 @@ pub enum CudaError {
         capability: (i32, i32),
     },
     /// The GPU's memory does not hold what is computed.
-    #[error("CUDA: out of GPU memory: {wanted_mib} MiB more were wanted, {used_mib} MiB are in use by this program, {free_mib} of {total_mib} MiB are free; use a smaller batch or --checkpoint")]
+    #[error(
+        "CUDA: out of GPU memory: {wanted_mib} MiB more were wanted, {used_mib} MiB are in use by this program, {free_mib} of {total_mib} MiB are free; use a smaller batch or --checkpoint"
+    )]
     OutOfMemory {
         /// The size of the allocation that failed.
         wanted_mib: u64,

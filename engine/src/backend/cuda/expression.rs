@@ -180,7 +180,7 @@ impl Scalar for Symbol {
         self
     }
     fn is_finite(self) -> bool {
-        decide(format!("isfinite({})", self.text()))
+        decide(format!("(fabsf({}) < infinity())", self.text()))
     }
     fn exp(self) -> Self {
         self.call("expf")

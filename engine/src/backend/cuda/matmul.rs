@@ -58,7 +58,7 @@ impl Cuda {
         let c = self.empty(&shape);
         if count(&b.shape()[..b_lead]) == 1 && a.is_contiguous() {
             let a = a.with_shape(&[count(&lead) * m, k]);
-            let b = b.broadcast_to(b.shape());
+            let b = b.last_axes(2);
             self.products(&Matrices::of(self, &a), &Matrices::of(self, &b), &[], (count(&lead) * m, k, n), &c);
         } else {
             self.products(&Matrices::of(self, a), &Matrices::of(self, b), &lead, (m, k, n), &c);
