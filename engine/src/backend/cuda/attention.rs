@@ -82,7 +82,7 @@ impl Cuda {
         let (output, logsumexp) = (self.empty(q.shape()), self.empty(&q.shape()[..2]));
         let tiles = tiles(segments, call.variant.forward, false);
         let table = self.table(&tiles);
-        let mut arguments = arguments![&output, &logsumexp, &q, &k, &v, Argument::Address(table.address())].to_vec();
+        let mut arguments = Vec::from(arguments![&output, &logsumexp, &q, &k, &v, Argument::Address(table.address())]);
         arguments.extend(call.tail());
         let shared = call.variant.shared(call.variant.forward, 3, 1);
         self.launch_tiles(&format!("attention_{}", call.variant.width), (&tiles, call.heads), shared, &mut arguments);
@@ -109,7 +109,7 @@ impl Cuda {
             let table = self.table(&tiles);
             let written = if over_keys { &bars[1..] } else { &bars[..1] };
             let mut arguments: Vec<Argument> = written.iter().map(Argument::from).collect();
-            arguments.extend(arguments![&q, &k, &v, &logsumexp, &delta, &g, Argument::Address(table.address())].iter());
+            arguments.extend(Vec::from(arguments![&q, &k, &v, &logsumexp, &delta, &g, Argument::Address(table.address())]));
             arguments.extend(call.tail());
             let (name, heads, scores) = if over_keys { ("keys", call.kv_heads, 2) } else { ("queries", call.heads, 1) };
             let kernel = format!("attention_{name}_{}", call.variant.width);

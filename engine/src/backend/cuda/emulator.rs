@@ -6,6 +6,7 @@ use super::error::CudaError;
 use super::runtime::{Function, Grid, Operand, Product, Runtime, Unit};
 use libloading::Library;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -109,12 +110,12 @@ impl Runtime for Emulator {
     fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError> {
         let mut loaded = locked(&self.loaded);
         let source = hash(unit.text.as_bytes());
-        if !loaded.contains_key(&source) {
-            let library = self.build(unit)?;
-            loaded.insert(source, library);
-        }
+        let library = match loaded.entry(source) {
+            Entry::Occupied(built) => built.into_mut(),
+            Entry::Vacant(place) => place.insert(self.build(unit)?),
+        };
         // SAFETY: the symbol has this type by the header's REGISTER.
-        let symbol = unsafe { loaded[&source].get::<Launch>(format!("launch_{kernel}")) };
+        let symbol = unsafe { library.get::<Launch>(format!("launch_{kernel}")) };
         let symbol = symbol.map_err(|error| CudaError::Call { call: "dlsym", error: error.to_string() })?;
         Ok(Function(*symbol as usize))
     }

@@ -47,11 +47,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 #[derive(Clone)]
 pub struct Cuda(Arc<Inner>);
 
+/// Integers, and where they lie on the device.
+type Table = (Box<[u32]>, Arc<Buffer>);
+
 /// A device, its memory's books, and the tables that were uploaded lately.
 struct Inner {
     runtime: Box<dyn Runtime>,
     cache: Mutex<Cache>,
-    tables: Mutex<VecDeque<(Box<[u32]>, Arc<Buffer>)>>,
+    tables: Mutex<VecDeque<Table>>,
 }
 
 impl fmt::Debug for Cuda {

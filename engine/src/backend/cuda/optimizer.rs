@@ -35,7 +35,7 @@ impl Cuda {
             1.0 - step.learning_rate * step.weight_decay,
             step.epsilon,
         ];
-        let mut arguments = arguments![&*new[0], &*new[1], &*new[2], &old[0].0, &old[1].0, &old[2].0, &gradient].to_vec();
+        let mut arguments = Vec::from(arguments![&*new[0], &*new[1], &*new[2], &old[0].0, &old[1].0, &old[2].0, &gradient]);
         arguments.extend(numbers.map(|x| Argument::Float(x as f32)));
         arguments.push(n.into());
         self.launch_elements("optimizer", "adamw", n, &mut arguments);
