@@ -260,7 +260,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         self.zip(Mul, &self.zip(Sub, cotangent, &self.zip(Mul, y, &projection)), s)
     }
 
-    /// Root-mean-square normalisation with its gain [D]: (x·s∘gain, s), with s [.., 1] as in [`Backend::rms_norm`].
+    /// Root-mean-square normalisation with its gain \[D\]: (x·s∘gain, s), with s [.., 1] as in [`Backend::rms_norm`].
     fn scaled_rms_norm(&self, x: &Self::Array, gain: &Self::Array, epsilon: f64) -> (Self::Array, Self::Array) {
         let (y, s) = self.rms_norm(x, epsilon);
         (self.zip(Mul, &y, gain), s)

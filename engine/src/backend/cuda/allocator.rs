@@ -73,7 +73,7 @@ mod tests {
     fn a_size_class_wastes_at_most_an_eighth_beyond_the_smallest_blocks() {
         for bytes in (1..200_000).step_by(37).chain([1 << 20, (1 << 20) + 1, 3_000_000_000]) {
             let class = size_class(bytes);
-            assert!(class >= bytes && class % SMALLEST == 0 && size_class(class) == class, "{bytes}: {class}");
+            assert!(class >= bytes && class.is_multiple_of(SMALLEST) && size_class(class) == class, "{bytes}: {class}");
             assert!(bytes < 8 * SMALLEST || class - bytes <= bytes / 8, "{bytes}: {class}");
         }
     }

@@ -1,5 +1,5 @@
-//! What the kernels need of a device: memory, copies, launches and matrix products. [`Driver`](super::driver::Driver) is a GPU;
-//! [`Emulator`](super::emulator::Emulator) runs the same kernels on a processor, for tests.
+//! What the kernels need of a device: memory, copies, launches and matrix products. `Driver` is a GPU;
+//! `Emulator` runs the same kernels on a processor, for tests.
 
 use super::error::CudaError;
 use std::ffi::c_void;
