@@ -10,14 +10,17 @@ const FLOAT: f64 = 4.0;
 
 /// Refuses a run that needs more memory than there is. `tokens` go through the decoder at once; their activations are kept for the backward
 /// pass unless they are `recomputed`. What is counted is what no run can do without, so a run that
-/// is let through can still be too large, but none that fits is refused.
+/// is let through can still be too large, but none that fits is refused. A GPU says so itself.
 ///
 /// # Errors
 /// [`Failure::Failed`] with both numbers and what makes the run smaller.
 pub fn check(config: &Config, tokens: usize, recomputed: bool) -> Result<(), Failure> {
     let activations = if recomputed { "" } else { ", activations" };
-    let advice = "take a smaller model or batch (with --accumulate for the same step), or --checkpoint-activations";
-    compare(least(config, 4, tokens, recomputed), &format!("weights, gradients, two moments{activations}"), advice)
+    refuse_too_large(&Need {
+        bytes: least(config, 4, tokens, recomputed),
+        of_what: format!("weights, gradients, two moments{activations}"),
+        advice: "take a smaller model or batch (with --accumulate for the same step), or --checkpoint-activations",
+    })
 }
 
 /// Refuses the fine-tuning of the model in a folder where it needs more memory than there is: the weights, a `reference` that is another
@@ -28,18 +31,39 @@ pub fn check(config: &Config, tokens: usize, recomputed: bool) -> Result<(), Fai
 /// As [`check`].
 pub fn check_fine_tuning(model: &Path, adapter: bool, reference: bool) -> Result<(), Failure> {
     let Ok(config) = Config::read(&model.join("config.json")) else { return Ok(()) };
+    refuse_too_large(&fine_tuning(&config, adapter, reference))
+}
+
+/// What a run needs at the least, and what makes it smaller.
+struct Need {
+    bytes: f64,
+    of_what: String,
+    advice: &'static str,
+}
+
+fn fine_tuning(config: &Config, adapter: bool, reference: bool) -> Need {
     let (trained, copies, advice) = match adapter {
         true => ("weights", 1, "take a smaller model"),
         false => ("weights, gradients, two moments", 4, "take a smaller model, or train an adapter (--lora-rank)"),
     };
     let (also, copies) = if reference { (", the reference", copies + 1) } else { ("", copies) };
-    compare(least(&config, copies, 0, true), &format!("{trained}{also}"), advice)
+    Need { bytes: least(config, copies, 0, true), of_what: format!("{trained}{also}"), advice }
 }
 
-fn compare(needed: f64, of_what: &str, advice: &str) -> Result<(), Failure> {
-    let Some(available) = available().filter(|available| needed > *available) else { return Ok(()) };
-    let (needed, available) = (size(needed), size(available));
-    Err(Failure::Failed(format!("not enough memory: this run needs at least {needed} ({of_what}) and {available} can be had; {advice}")))
+fn refuse_too_large(need: &Need) -> Result<(), Failure> {
+    if crate::device::current().kind() == "cuda" {
+        return Ok(());
+    }
+    match available() {
+        Some(available) if need.bytes > available => Err(refusal(need, available)),
+        _ => Ok(()),
+    }
+}
+
+fn refusal(need: &Need, available: f64) -> Failure {
+    let Need { bytes, of_what, advice } = need;
+    let (needed, available) = (size(*bytes), size(available));
+    Failure::Failed(format!("not enough memory: this run needs at least {needed} ({of_what}) and {available} can be had; {advice}"))
 }
 
 /// Bytes that a run with so many copies of the weights needs at the least.
@@ -104,17 +128,23 @@ mod tests {
 
     #[test]
     fn an_adapter_needs_the_weights_and_no_gradient_of_them() {
-        let available = available().expect("the system says how much memory there is");
         let nano = Config::preset("nano").unwrap();
-        // Weights that fit about once and a half.
-        let layers = (available / 1.5 / FLOAT / parameters(&Config { layers: 1, ..nano.clone() })) as usize;
-        let folder = tempfile::tempdir().unwrap();
-        let large = Config { layers, ..nano };
-        large.write(&folder.path().join("config.json")).unwrap();
-        check_fine_tuning(folder.path(), true, false).unwrap();
-        for (adapter, reference) in [(false, false), (true, true)] {
-            let message = check_fine_tuning(folder.path(), adapter, reference).unwrap_err().to_string();
+        let weights = FLOAT * parameters(&nano);
+        for (adapter, reference, copies) in [(true, false, 1.0), (true, true, 2.0), (false, false, 4.0), (false, true, 5.0)] {
+            let need = fine_tuning(&nano, adapter, reference);
+            assert_eq!(need.bytes, copies * weights);
+            let message = refusal(&need, weights).to_string();
             assert_eq!((message.contains("--lora-rank"), message.contains("the reference")), (!adapter, reference), "{message}");
         }
+    }
+
+    #[test]
+    fn fine_tuning_past_all_memory_is_refused_by_the_configuration_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        check_fine_tuning(folder.path(), false, false).unwrap();
+        let huge = Config { layers: 1_000_000_000, ..Config::preset("nano").unwrap() };
+        huge.write(&folder.path().join("config.json")).unwrap();
+        let message = check_fine_tuning(folder.path(), true, false).unwrap_err().to_string();
+        assert!(message.starts_with("not enough memory: this run needs at least "), "{message}");
     }
 }

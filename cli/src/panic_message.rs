@@ -12,6 +12,11 @@ pub fn install() {
         if std::thread::current().name() == Some(model::data::parquet::THREAD) || model::foreign::is_contained() {
             return;
         }
+        // What a GPU cannot do, such as holding more than its memory, is no defect.
+        if let Some(error) = info.payload().downcast_ref::<engine::CudaError>() {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            std::process::exit(1);
+        }
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
             default(info);
         }

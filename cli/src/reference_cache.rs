@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::run_folder::{RunFolderError, write_atomically};
 use crate::training::{fingerprint, sequence_words};
 use contents::{Contents, VERSION};
-use engine::Cpu;
+use engine::Device;
 use model::data::PreferencePair;
 use model::decoder::Decoder;
 use model::preference::{PairBatch, Scored};
@@ -28,7 +28,7 @@ pub struct ReferenceCache {
 impl ReferenceCache {
     /// Opens the file of this reference; empty where there is none, or where it is of another reference or not a cache, which the second
     /// value says.
-    pub fn open(path: &Path, reference: &Decoder<Cpu<f32>>) -> (Self, Option<String>) {
+    pub fn open(path: &Path, reference: &Decoder<Device>) -> (Self, Option<String>) {
         let words = reference.parameters().into_iter().flat_map(|p| p.tensor.to_vec()).map(f32::to_bits);
         let reference = fingerprint(words);
         let (log_probs, remark) = match std::fs::read(path) {
@@ -49,7 +49,7 @@ impl ReferenceCache {
     pub fn fill<'a>(
         &mut self,
         pairs: impl Iterator<Item = &'a PreferencePair>,
-        decoder: &Decoder<Cpu<f32>>,
+        decoder: &Decoder<Device>,
         batch: usize,
     ) -> Result<(), Failure> {
         let missing: Vec<&PreferencePair> = pairs.filter(|pair| self.get(pair).is_none()).collect();
@@ -93,7 +93,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache.json");
         let config = Config { vocab_size: 16, layers: 1, ..Config::preset("nano").unwrap() };
-        let decoder = |seed| Decoder::random(&Cpu::<f32>::new(), &config, seed).unwrap();
+        let decoder = |seed| Decoder::random(&Device::default(), &config, seed).unwrap();
         let pairs = [pair(3, 5), pair(6, 7)];
         let (mut cache, remark) = ReferenceCache::open(&path, &decoder(1));
         assert_eq!(remark, None);

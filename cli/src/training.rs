@@ -7,7 +7,7 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::run_folder::{Metrics, Record, RunFolder, read_metrics};
-use engine::Cpu;
+use engine::Device;
 use model::adapter;
 use model::boundary::Sequence;
 use model::checkpoint::{self, Restored, RunState};
@@ -28,17 +28,17 @@ pub trait Job {
     /// What fixes the run's data and random numbers besides the step.
     fn state(&self) -> RunState;
     /// What is to be done before the first step of a new run, in its folder; warnings.
-    fn prepare(&mut self, _trainer: &Trainer<Cpu<f32>>, _folder: &Path, _new: bool) -> Result<Vec<String>, Failure> {
+    fn prepare(&mut self, _trainer: &Trainer<Device>, _folder: &Path, _new: bool) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())
     }
     /// One step; what it did, the values to log beside loss, norm and learning rate, and the tokens that went through the decoder.
-    fn step(&mut self, trainer: &mut Trainer<Cpu<f32>>, step: u64) -> Result<(StepOutcome, Values, usize), Failure>;
+    fn step(&mut self, trainer: &mut Trainer<Device>, step: u64) -> Result<(StepOutcome, Values, usize), Failure>;
     /// Warnings that follow from what was logged, each once in a run.
     fn watch(&mut self, _step: u64, _values: &Values) -> Vec<String> {
         Vec::new()
     }
     /// Values on data that is not trained on.
-    fn evaluate(&self, trainer: &Trainer<Cpu<f32>>) -> Result<Values, Failure>;
+    fn evaluate(&self, trainer: &Trainer<Device>) -> Result<Values, Failure>;
     /// The report page, from everything that was logged.
     fn report(&self, records: &[Record], summary: &Value) -> Report;
 }
@@ -78,7 +78,7 @@ pub struct Plan {
 /// Runs a job to its end, or to the step at which it is interrupted.
 pub fn run(
     job: &mut dyn Job,
-    trainer: &mut Trainer<Cpu<f32>>,
+    trainer: &mut Trainer<Device>,
     tokenizer: &Tokenizer,
     plan: &Plan,
     settings: &impl Serialize,
@@ -128,7 +128,7 @@ impl<'a> Run<'a> {
     /// The run's folder, its metrics, and the step to go on from.
     fn open(
         job: &mut dyn Job,
-        trainer: &mut Trainer<Cpu<f32>>,
+        trainer: &mut Trainer<Device>,
         plan: &'a Plan,
         settings: &impl Serialize,
         shared: &Shared,
@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
         self.warnings.extend(warnings);
     }
 
-    fn step(&mut self, job: &mut dyn Job, trainer: &mut Trainer<Cpu<f32>>, step: u64) -> Result<(), Failure> {
+    fn step(&mut self, job: &mut dyn Job, trainer: &mut Trainer<Device>, step: u64) -> Result<(), Failure> {
         let (outcome, values, tokens) = job.step(trainer, step)?;
         let own = [("loss", outcome.loss), ("gradient_norm", outcome.gradient_norm), ("learning_rate", outcome.learning_rate)];
         let mut all: Values = own.into_iter().chain(values).collect();
@@ -194,7 +194,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn log_evaluation(&mut self, job: &mut dyn Job, trainer: &Trainer<Cpu<f32>>, step: u64) -> Result<(), Failure> {
+    fn log_evaluation(&mut self, job: &mut dyn Job, trainer: &Trainer<Device>, step: u64) -> Result<(), Failure> {
         let values = job.evaluate(trainer)?;
         if values.is_empty() {
             return Ok(());
@@ -204,7 +204,7 @@ impl<'a> Run<'a> {
         self.log(job, step, values)
     }
 
-    fn save(&self, trainer: &Trainer<Cpu<f32>>) -> Result<(), Failure> {
+    fn save(&self, trainer: &Trainer<Device>) -> Result<(), Failure> {
         self.metrics.sync()?;
         Ok(checkpoint::save(self.folder.path(), trainer, &self.state, self.plan.keep)?)
     }
@@ -214,7 +214,7 @@ impl<'a> Run<'a> {
         Failure::Interrupted(format!("step {step} is saved in {folder}; the same command with --resume goes on from there"))
     }
 
-    fn finish(self, job: &dyn Job, trainer: &Trainer<Cpu<f32>>, tokenizer: &Tokenizer, seconds: f64) -> Result<(), Failure> {
+    fn finish(self, job: &dyn Job, trainer: &Trainer<Device>, tokenizer: &Tokenizer, seconds: f64) -> Result<(), Failure> {
         let Self { plan, folder, out, warnings, .. } = self;
         save_trained(folder.path(), &trainer.decoder, tokenizer, plan.base.as_deref())?;
         let records = read_metrics(&folder.file("metrics.jsonl"))?;
@@ -259,7 +259,7 @@ pub fn sequence_words(sequence: &Sequence) -> impl Iterator<Item = u32> {
 }
 
 /// Leaves what was trained in a run's folder: the model, or its adapter with the tokenizer; and what its base's folder has besides.
-fn save_trained(folder: &Path, decoder: &Decoder<Cpu<f32>>, tokenizer: &Tokenizer, base: Option<&Path>) -> Result<(), Failure> {
+fn save_trained(folder: &Path, decoder: &Decoder<Device>, tokenizer: &Tokenizer, base: Option<&Path>) -> Result<(), Failure> {
     let (of_tokenizer, of_model) = (model_folder::TOKENIZER_COMPANIONS, model_folder::MODEL_COMPANIONS);
     let carry = |names: &[&str]| base.map_or(Ok(()), |base| model_folder::carry(names, base, folder));
     carry(&of_tokenizer)?;

@@ -7,6 +7,7 @@
 //! | [`Cpu<f32>`](Cpu) | training: SIMD, rayon, matrixmultiply |
 //! | [`Cpu<f64>`](Cpu) | oracles and finite differences |
 //! | [`Cpu<Dual<f64>>`](Dual) | exact forward mode; run under the reverse pass it gives Hessian-vector products |
+//! | [`Cuda`] | training on an NVIDIA GPU, loaded at run time |
 //! | [`Reference<T>`](Reference) | the readable twin: every kernel as its formula, no fast path at all |
 //!
 //! ```
@@ -38,6 +39,8 @@ pub mod watch;
 
 pub use backend::cpu::Cpu;
 pub use backend::cpu::pool::OUT_OF_MEMORY;
+pub use backend::cuda::{Cuda, CudaError};
+pub use backend::device::Device;
 pub use backend::reference::Reference;
 pub use backend::{AdamwStep, Backend};
 pub use dual::Dual;

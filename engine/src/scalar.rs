@@ -130,6 +130,11 @@ pub trait Scalar:
     fn is_exactly_one(self) -> bool {
         false
     }
+    /// The real part, with tangent zero.
+    #[inline(always)]
+    fn real_part(self) -> Self {
+        Self::from_f64(self.to_f64())
+    }
     /// Is the real part neither infinite nor NaN?
     #[inline(always)]
     fn is_finite(self) -> bool {

@@ -25,7 +25,7 @@ pub(crate) fn times_log<T: Scalar>(w: T, x: T) -> T {
 /// above 1 is rounding. The slope is kept, so that the gradient still pushes back from there.
 #[inline]
 pub(crate) fn below_one<T: Scalar>(s: T) -> T {
-    if s.to_f64() > -T::UNIT_ROUNDOFF { (s - T::from_f64(s.to_f64())) - T::from_f64(T::UNIT_ROUNDOFF) } else { s }
+    if s > T::from_f64(-T::UNIT_ROUNDOFF) { (s - s.real_part()) - T::from_f64(T::UNIT_ROUNDOFF) } else { s }
 }
 
 /// ln(1 − e^x), with x brought down to −u: the op that compositions use for ln π_o. Its slope −e^x/(1 − e^x) is formed from logarithms, which

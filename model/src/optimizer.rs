@@ -92,8 +92,10 @@ pub struct GradientNorm {
 /// The global norm of scale·gradients.
 pub fn gradient_norm<B: Backend>(decoder: &Decoder<B>, gradients: &Gradients<B>, scale: f64) -> GradientNorm {
     let (mut total, mut not_finite) = (0.0, None);
-    for parameter in decoder.parameters() {
-        let squares = gradients.array(&parameter.tensor).map_or(0.0, |g| decoder.backend().sum_of_squares(g));
+    let parameters = decoder.parameters();
+    let (used, arrays): (Vec<&Parameter<B>>, Vec<&B::Array>) =
+        parameters.into_iter().filter_map(|parameter| Some((parameter, gradients.array(&parameter.tensor)?))).unzip();
+    for (parameter, squares) in used.into_iter().zip(decoder.backend().sums_of_squares(&arrays)) {
         if !squares.is_finite() && not_finite.is_none() {
             not_finite = Some(parameter.name.clone());
         }

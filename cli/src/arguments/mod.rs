@@ -114,6 +114,9 @@ pub enum Command {
     Explain(Explain),
     /// Measure a training step, or what the processor can do
     Bench(Bench),
+    /// What there is to compute on, and why CUDA can or cannot be used
+    #[command(after_help = "Examples:\n  slpo devices\n  slpo devices --json")]
+    Devices,
 }
 
 impl Command {

@@ -15,7 +15,7 @@ use crate::run_folder::Record;
 use crate::start;
 use crate::training::{self, Job, Settings, Values, fingerprint, sequence_words, series, smoothing};
 use crate::watch::Watch;
-use engine::{Cpu, Generator, Tensor};
+use engine::{Device, Generator, Tensor};
 use model::boundary::Limits;
 use model::checkpoint::RunState;
 use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
@@ -28,7 +28,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-type Backend = Cpu<f32>;
+type Backend = Device;
 
 /// Aligns a model with one of the losses.
 pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {

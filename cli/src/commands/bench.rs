@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::objective::LossObjective;
 use crate::output::Output;
 use engine::backend::cpu::peak;
-use engine::{Cpu, Generator};
+use engine::{Device, Generator};
 use losses::{Hyperparameters, Loss};
 use model::batch::Batch;
 use model::boundary::Sequence;
@@ -42,7 +42,7 @@ struct StepResult {
     fastest_ms: f64,
     /// Tokens through the policy a second, at the median.
     tok_s: f64,
-    /// The process' largest resident memory, null where the system does not say.
+    /// The process' largest resident memory, or the GPU's; null where the system does not say.
     peak_mib: Option<f64>,
     params: usize,
     threads: usize,
@@ -54,11 +54,11 @@ struct StepResult {
 /// What a step runs on.
 enum Work {
     Lm(Batch),
-    Dpo(PairBatch, Box<Decoder<Cpu<f32>>>),
+    Dpo(PairBatch, Box<Decoder<Device>>),
 }
 
 impl Work {
-    fn new(task: Task, decoder: &Decoder<Cpu<f32>>, batch: PresetBatch, seed: u64) -> Self {
+    fn new(task: Task, decoder: &Decoder<Device>, batch: PresetBatch, seed: u64) -> Self {
         let mut generator = Generator::new(seed);
         let mut window = |length: usize| -> Vec<u32> { (0..length).map(|_| generator.below(decoder.config().vocab_size) as u32).collect() };
         match task {
@@ -82,7 +82,7 @@ impl Work {
         }
     }
 
-    fn step(&self, trainer: &mut Trainer<Cpu<f32>>, options: &ForwardOptions) -> Result<(), Failure> {
+    fn step(&self, trainer: &mut Trainer<Device>, options: &ForwardOptions) -> Result<(), Failure> {
         match self {
             Self::Lm(batch) => trainer.step(1, |decoder, _| Ok((batch.loss(decoder, options), batch.target_count() as f64)))?,
             Self::Dpo(batch, reference) => {
@@ -101,7 +101,8 @@ fn bench_step(arguments: &BenchStep, shared: &Shared) -> Result<(), Failure> {
     let preset = Preset::named(&arguments.preset)?;
     let config = preset.config();
     let batch = PresetBatch { rows: arguments.rows.unwrap_or(preset.batch.rows), tokens: arguments.tokens.unwrap_or(preset.batch.tokens) };
-    let decoder = Decoder::random(&Cpu::<f32>::new(), &config, shared.seed)?;
+    let device = crate::device::current();
+    let decoder = Decoder::random(&device, &config, shared.seed)?;
     let (params, work) = (decoder.parameter_count(), Work::new(arguments.task, &decoder, batch, shared.seed));
     let schedule = Schedule { learning_rate: 1e-4, warmup: 0, steps: WARM_UP + arguments.steps, final_fraction: 1.0 };
     let mut trainer = Trainer::new(decoder, Rule::default(), schedule, 1.0);
@@ -109,10 +110,12 @@ fn bench_step(arguments: &BenchStep, shared: &Shared) -> Result<(), Failure> {
     for _ in 0..WARM_UP {
         work.step(&mut trainer, &options)?;
     }
+    device.wait();
     let mut times = Vec::new();
     for _ in 0..arguments.steps {
         let start = Instant::now();
         work.step(&mut trainer, &options)?;
+        device.wait();
         times.push(1e3 * start.elapsed().as_secs_f64());
     }
     if arguments.profile {
@@ -130,11 +133,11 @@ fn bench_step(arguments: &BenchStep, shared: &Shared) -> Result<(), Failure> {
     let result = StepResult {
         preset: preset.name,
         task: arguments.task,
-        device: "cpu",
+        device: device.kind(),
         ms,
         fastest_ms: times[0],
         tok_s: 1e3 * work.tokens() as f64 / ms,
-        peak_mib: peak_memory(),
+        peak_mib: peak_memory(&device),
         params,
         threads: rayon::current_num_threads(),
         steps: arguments.steps,
@@ -155,8 +158,11 @@ fn median(sorted: &[f64]) -> f64 {
     (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
 }
 
-/// The largest resident memory of this process so far, in MiB, where the system tells.
-fn peak_memory() -> Option<f64> {
+/// The most memory of the device that was in use at once, in MiB: of the GPU by arrays, else of this process where the system tells.
+fn peak_memory(device: &Device) -> Option<f64> {
+    if let Device::Cuda(cuda) = device {
+        return Some(cuda.peak_bytes() as f64 / (1 << 20) as f64);
+    }
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kib| kib / 1024.0)

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::interrupt::{self, Turn};
 use crate::output::Output;
 use crate::streaming::TextSoFar;
-use engine::{Cpu, Generator};
+use engine::{Device, Generator};
 use model::chat_template::JinjaTemplate;
 use model::data::{Message, Role};
 use model::generate::{Limits, Sampling};
@@ -67,7 +67,7 @@ fn message(role: Role, content: &str) -> Message {
 
 /// What was said so far, and what goes on from it.
 struct Conversation<'a> {
-    session: Session<'a, Cpu<f32>>,
+    session: Session<'a, Device>,
     tokenizer: &'a Tokenizer,
     template: JinjaTemplate,
     ends: Vec<u32>,

@@ -3,7 +3,7 @@
 use crate::arguments::FineTuning;
 use crate::failure::Failure;
 use crate::training::Plan;
-use engine::{Cpu, Generator};
+use engine::{Device, Generator};
 use model::decoder::{Decoder, ForwardOptions, LoraSettings, usual_targets};
 use model::optimizer::{Rule, Schedule};
 use model::train::OnNonFinite;
@@ -27,7 +27,7 @@ pub fn schedule_and_rule(tuning: &FineTuning, steps: u64) -> (Schedule, Rule) {
 ///
 /// # Errors
 /// [`Failure::Usage`] for settings that the model cannot have.
-pub fn to_train(decoder: Decoder<Cpu<f32>>, tuning: &FineTuning, seed: u64) -> Result<Decoder<Cpu<f32>>, Failure> {
+pub fn to_train(decoder: Decoder<Device>, tuning: &FineTuning, seed: u64) -> Result<Decoder<Device>, Failure> {
     let Some(rank) = tuning.lora.lora_rank else { return Ok(decoder) };
     let named = |names: &String| names.split(',').map(|name| name.trim().to_owned()).collect();
     let settings = LoraSettings {

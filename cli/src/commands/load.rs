@@ -1,7 +1,7 @@
 //! Loading a model to run it, and making tokens for it.
 
 use crate::failure::Failure;
-use engine::Cpu;
+use engine::Device;
 use model::Error;
 use model::config::{Config, PositionKind};
 use model::decoder::Decoder;
@@ -16,7 +16,7 @@ const USUAL_LONGEST: usize = 1024;
 /// A model in single precision on the processor.
 pub struct Loaded {
     /// The decoder with its weights.
-    pub decoder: Decoder<Cpu<f32>>,
+    pub decoder: Decoder<Device>,
     /// The folder's tokenizer, or the byte tokenizer.
     pub tokenizer: Tokenizer,
 }
@@ -28,7 +28,7 @@ impl Loaded {
     /// [`Failure::Model`] and [`Failure::Failed`], naming the file.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let ModelFolder { config, tensors, tokenizer } = ModelFolder::open(path)?;
-        let decoder = Decoder::from_tensors(&Cpu::new(), &config, &tensors).map_err(|error| match error {
+        let decoder = Decoder::from_tensors(&crate::device::current(), &config, &tensors).map_err(|error| match error {
             Error::MissingTensor { .. } | Error::ShapeMismatch { .. } => Failure::Failed(format!("{}: {error}", path.display())),
             other => Failure::Model(other.at(path)),
         })?;

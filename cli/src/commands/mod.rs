@@ -8,6 +8,7 @@ mod common;
 mod convert;
 mod data;
 mod demo;
+mod devices;
 mod eval;
 mod explain;
 mod generate;
@@ -21,7 +22,7 @@ mod verify;
 
 pub use load::{Loaded, longest_sequence};
 
-use crate::arguments::{Command, Device, Shared};
+use crate::arguments::{Command, Shared};
 use crate::failure::Failure;
 
 /// Runs a command.
@@ -29,7 +30,7 @@ use crate::failure::Failure;
 /// # Errors
 /// Whatever keeps the command from doing what it was asked.
 pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
-    check_device(shared.device)?;
+    crate::device::choose(shared.device)?;
     start_threads(shared.threads)?;
     let mut result = Ok(());
     rayon::scope(|_| result = dispatch(command, shared));
@@ -55,13 +56,7 @@ fn dispatch(command: &Command, shared: &Shared) -> Result<(), Failure> {
         Command::Audit(arguments) => audit::run(arguments, shared),
         Command::Explain(arguments) => explain::run(arguments, shared),
         Command::Bench(arguments) => bench::run(arguments, shared),
-    }
-}
-
-fn check_device(device: Device) -> Result<(), Failure> {
-    match device {
-        Device::Auto | Device::Cpu => Ok(()),
-        Device::Cuda => Err(Failure::Failed("this build has no CUDA backend yet: use --device cpu".to_owned())),
+        Command::Devices => devices::run(shared),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
 use crate::training::{self, Job, Settings, Values, fingerprint, sequence_words, series, smoothing};
-use engine::{Cpu, Generator};
+use engine::{Device, Generator};
 use model::batch::Batch;
 use model::boundary::{Limits, Sequence};
 use model::checkpoint::RunState;
@@ -74,7 +74,7 @@ impl Job for FineTuning {
         RunState { seed: self.seed, data, rows_per_step: self.rows_per_step as u64, rows_at_once: self.batch as u64 }
     }
 
-    fn step(&mut self, trainer: &mut Trainer<Cpu<f32>>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
+    fn step(&mut self, trainer: &mut Trainer<Device>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let rows: Vec<&Sequence> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
         let micro_batches: Vec<Batch> = rows.chunks(self.batch).map(|rows| Batch::of_sequences(rows.iter().copied())).collect();
         let dropout = self.generator.stream(step);
@@ -86,7 +86,7 @@ impl Job for FineTuning {
         Ok((outcome, Vec::new(), micro_batches.iter().map(|b| b.inputs.tokens().len()).sum()))
     }
 
-    fn evaluate(&self, trainer: &Trainer<Cpu<f32>>) -> Result<Values, Failure> {
+    fn evaluate(&self, trainer: &Trainer<Device>) -> Result<Values, Failure> {
         if self.held_out.is_empty() {
             return Ok(Vec::new());
         }

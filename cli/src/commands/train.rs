@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
 use crate::training::{self, Job, Plan, Settings, Values, fingerprint, series, smoothing};
-use engine::{Cpu, Generator};
+use engine::{Device, Generator};
 use model::batch::Batch;
 use model::checkpoint::RunState;
 use model::config::Preset;
@@ -36,7 +36,7 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
     let (rows, tokens) = (settings.batch_rows.unwrap_or(preset.batch.rows), settings.batch_tokens.unwrap_or(preset.batch.tokens));
     text.window(0, tokens)?;
     memory::check(&config, rows * tokens, settings.checkpoint_activations)?;
-    let decoder = Decoder::random(&Cpu::<f32>::new(), &config, shared.seed)?;
+    let decoder = Decoder::random(&crate::device::current(), &config, shared.seed)?;
     let schedule = Schedule {
         learning_rate: settings.learning_rate,
         warmup: settings.warmup.min(settings.steps),
@@ -92,7 +92,7 @@ impl Job for Pretraining {
         RunState { seed: self.seed, data, rows_per_step: (self.rows * self.accumulate) as u64, rows_at_once: self.rows as u64 }
     }
 
-    fn step(&mut self, trainer: &mut Trainer<Cpu<f32>>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
+    fn step(&mut self, trainer: &mut Trainer<Device>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let mut draw = self.generator.stream(WINDOWS).stream(step);
         let count = self.rows * self.accumulate;
         let windows: Vec<&[u32]> = (0..count).map(|_| self.text.window(draw.bits(), self.tokens)).collect::<Result<_, _>>()?;
@@ -106,7 +106,7 @@ impl Job for Pretraining {
         Ok((outcome, Vec::new(), count * self.tokens))
     }
 
-    fn evaluate(&self, trainer: &Trainer<Cpu<f32>>) -> Result<Values, Failure> {
+    fn evaluate(&self, trainer: &Trainer<Device>) -> Result<Values, Failure> {
         let windows: Vec<&[u32]> = self.text.held_out_windows(self.tokens).collect();
         if windows.is_empty() {
             return Ok(Vec::new());

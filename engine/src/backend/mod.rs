@@ -7,6 +7,8 @@
 //! [`Reference`]: reference::Reference
 
 pub mod cpu;
+pub mod cuda;
+pub mod device;
 pub mod reference;
 
 use crate::ops::attention::{self, Segments};
@@ -258,7 +260,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         self.zip(Mul, &self.zip(Sub, cotangent, &self.zip(Mul, y, &projection)), s)
     }
 
-    /// Root-mean-square normalisation with its gain [D]: (x·s∘gain, s), with s [.., 1] as in [`Backend::rms_norm`].
+    /// Root-mean-square normalisation with its gain \[D\]: (x·s∘gain, s), with s [.., 1] as in [`Backend::rms_norm`].
     fn scaled_rms_norm(&self, x: &Self::Array, gain: &Self::Array, epsilon: f64) -> (Self::Array, Self::Array) {
         let (y, s) = self.rms_norm(x, epsilon);
         (self.zip(Mul, &y, gain), s)
@@ -350,6 +352,11 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// Σ x², as a host number in f64 arithmetic: for gradient norms.
     fn sum_of_squares(&self, x: &Self::Array) -> f64 {
         self.to_vec(x).iter().map(|v| v.to_f64() * v.to_f64()).sum()
+    }
+
+    /// Σ x² of each array: one answer from the device for all of a gradient.
+    fn sums_of_squares(&self, arrays: &[&Self::Array]) -> Vec<f64> {
+        arrays.iter().map(|x| self.sum_of_squares(x)).collect()
     }
 
     /// One AdamW step in place (Loshchilov and Hutter 2019, algorithm 2): with g scaled,

@@ -101,6 +101,7 @@
 //! one scale serves a whole tensor. Where results underflow, an error of the smallest normal number is allowed besides.
 
 mod adjoint;
+mod device;
 mod finite_difference;
 mod forward_mode;
 mod precision;
@@ -112,6 +113,7 @@ mod scales;
 mod second_order;
 mod twin;
 
+pub use device::{check_entry_on, check_on};
 pub use finite_difference::{Estimate, ridders};
 pub use report::{Check, Comparison, Report, Worst};
 pub(crate) use sample::Worlds;

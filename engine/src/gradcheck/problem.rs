@@ -56,7 +56,7 @@ impl<'a> Problem<'a> {
     pub fn new(name: &'a str, seed: Option<u64>, sample: &'a Sample, settings: &Settings) -> Self {
         let shapes: Vec<Vec<usize>> = sample.inputs.iter().map(|input| input.shape.clone()).collect();
         let x: Vec<f64> = sample.inputs.iter().flat_map(|input| input.data.iter().copied()).collect();
-        let output = Cpu::<f64>::call(&*sample.function, &tensors(&x, &shapes, false));
+        let output = Cpu::<f64>::call(&*sample.function, &tensors(&Cpu::new(), &x, &shapes, false));
         let mut generator = Generator::new(0x636F_7461_6E67);
         let mut element = |_| if output.len() == 1 { 1.0 } else { generator.normal() as f32 as f64 };
         let mut problem = Self {
@@ -81,15 +81,20 @@ impl<'a> Problem<'a> {
 
     /// f at another point, nothing recorded.
     pub fn evaluate(&self, x: &[f64]) -> Vec<f64> {
-        Cpu::<f64>::call(self.function, &tensors(x, &self.shapes, false)).to_f64()
+        Cpu::<f64>::call(self.function, &tensors(&Cpu::new(), x, &self.shapes, false)).to_f64()
     }
 
     /// The value and the gradient of ⟨v, f(x)⟩ in a world.
     pub fn differentiate<B: World>(&self, function: &dyn Worlds, x: &[B::Scalar]) -> (Vec<B::Scalar>, Vec<B::Scalar>) {
-        let inputs = tensors::<B>(x, &self.shapes, true);
+        self.differentiate_on(&B::default(), function, x)
+    }
+
+    /// As [`Problem::differentiate`], on one of a world's backends.
+    pub fn differentiate_on<B: World>(&self, backend: &B, function: &dyn Worlds, x: &[B::Scalar]) -> (Vec<B::Scalar>, Vec<B::Scalar>) {
+        let inputs = tensors(backend, x, &self.shapes, true);
         let output = B::call(function, &inputs);
         let value = output.to_vec();
-        let cotangent = Tensor::constant(&B::default(), &self.cotangent, output.shape());
+        let cotangent = Tensor::constant(backend, &self.cotangent, output.shape());
         let gradients = output.backward_with(&cotangent);
         (value, inputs.iter().flat_map(|x| gradients.of(x).to_vec()).collect())
     }
@@ -130,12 +135,12 @@ impl<'a> Problem<'a> {
     }
 }
 
-fn tensors<B: World>(x: &[B::Scalar], shapes: &[Vec<usize>], parameters: bool) -> Vec<Tensor<B>> {
+fn tensors<B: World>(backend: &B, x: &[B::Scalar], shapes: &[Vec<usize>], parameters: bool) -> Vec<Tensor<B>> {
     let mut rest = x;
     let mut tensors = Vec::with_capacity(shapes.len());
     for shape in shapes {
         let (own, others) = rest.split_at(count(shape));
-        let tensor = Tensor::from_vec(&B::default(), own.to_vec(), shape);
+        let tensor = Tensor::from_vec(backend, own.to_vec(), shape);
         tensors.push(if parameters { tensor.to_parameter() } else { tensor });
         rest = others;
     }

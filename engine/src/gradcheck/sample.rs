@@ -1,5 +1,6 @@
 //! What a check runs on: a function of tensors written once for every backend, and inputs drawn at random.
 
+use crate::backend::device::Device;
 use crate::backend::{Backend, Indices};
 use crate::dual::Dual;
 use crate::random::Generator;
@@ -67,6 +68,7 @@ pub(crate) trait Worlds: Send + Sync {
     fn in_f32(&self, inputs: &[Tensor<Cpu<f32>>]) -> Tensor<Cpu<f32>>;
     fn in_dual(&self, inputs: &[Tensor<Cpu<Dual<f64>>>]) -> Tensor<Cpu<Dual<f64>>>;
     fn in_reference(&self, inputs: &[Tensor<Reference<f64>>]) -> Tensor<Reference<f64>>;
+    fn on_device(&self, inputs: &[Tensor<Device>]) -> Tensor<Device>;
 }
 
 impl<F: Function> Worlds for F {
@@ -80,6 +82,9 @@ impl<F: Function> Worlds for F {
         self.call(inputs)
     }
     fn in_reference(&self, inputs: &[Tensor<Reference<f64>>]) -> Tensor<Reference<f64>> {
+        self.call(inputs)
+    }
+    fn on_device(&self, inputs: &[Tensor<Device>]) -> Tensor<Device> {
         self.call(inputs)
     }
 }
@@ -139,6 +144,9 @@ impl<R: Rewrite> Worlds for Rewritten<R> {
     }
     fn in_reference(&self, inputs: &[Tensor<Reference<f64>>]) -> Tensor<Reference<f64>> {
         self.function.in_reference(inputs).rewritten(&self.rewrite)
+    }
+    fn on_device(&self, inputs: &[Tensor<Device>]) -> Tensor<Device> {
+        self.function.on_device(inputs).rewritten(&self.rewrite)
     }
 }
 

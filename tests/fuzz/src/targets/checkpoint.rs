@@ -22,7 +22,7 @@ struct Run {
 impl Run {
     fn new() -> Self {
         let nano = Config::preset("nano").expect("a preset");
-        let small = Config { vocab_size: 8, hidden_size: 8, intermediate_size: 8, layers: 1, heads: 2, kv_heads: 2, head_dim: 4, ..nano };
+        let small = Config { vocab_size: 8, hidden_size: 16, intermediate_size: 8, layers: 1, heads: 1, kv_heads: 1, ..nano };
         let schedule = Schedule { learning_rate: 1e-3, warmup: 0, steps: 9, final_fraction: 0.1 };
         let decoder = Decoder::random(&Cpu::new(), &small, 3).expect("a valid configuration");
         let mut trainer = Trainer::new(decoder, Rule::default(), schedule, 1.0);

@@ -1,0 +1,103 @@
+//! The caching allocator's books: which blocks of a device's memory are free, by size class.
+//!
+//! A freed block is handed out again at once. That is safe because all work of a device goes through one stream: whatever still reads the
+//! block was put into the stream before whatever will write it.
+
+use std::collections::BTreeMap;
+
+/// The smallest block, and what every block's size is a multiple of.
+const SMALLEST: usize = 512;
+
+/// Free blocks and the sum of what is held.
+#[derive(Debug, Default)]
+pub struct Cache {
+    free: BTreeMap<usize, Vec<u64>>,
+    held: usize,
+    used: usize,
+    peak: usize,
+}
+
+/// The size of the block that serves `bytes`: up to an eighth more, so that few sizes serve all.
+pub fn size_class(bytes: usize) -> usize {
+    let bytes = bytes.max(SMALLEST);
+    let step = (bytes.next_power_of_two() / 16).max(SMALLEST);
+    bytes.div_ceil(step) * step
+}
+
+impl Cache {
+    /// A free block of a size class.
+    pub fn take(&mut self, size: usize) -> Option<u64> {
+        let block = self.free.get_mut(&size)?.pop()?;
+        self.count_use(size);
+        Some(block)
+    }
+    /// A block that was newly got from the device.
+    pub fn add(&mut self, size: usize) {
+        self.held += size;
+        self.count_use(size);
+    }
+    /// A block that is not used any more.
+    pub fn give(&mut self, size: usize, block: u64) {
+        self.used -= size;
+        self.free.entry(size).or_default().push(block);
+    }
+    /// Every free block, to be given back to the device.
+    pub fn drain(&mut self) -> Vec<u64> {
+        let free = std::mem::take(&mut self.free);
+        self.held -= free.iter().map(|(size, blocks)| size * blocks.len()).sum::<usize>();
+        free.into_values().flatten().collect()
+    }
+    /// The bytes in use.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+    /// The bytes got from the device, in use or free.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+    /// The most bytes that were ever in use at once.
+    pub fn peak(&self) -> usize {
+        self.peak
+    }
+    fn count_use(&mut self, size: usize) {
+        self.used += size;
+        self.peak = self.peak.max(self.used);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_class_wastes_at_most_an_eighth_beyond_the_smallest_blocks() {
+        for bytes in (1..200_000).step_by(37).chain([1 << 20, (1 << 20) + 1, 3_000_000_000]) {
+            let class = size_class(bytes);
+            assert!(class >= bytes && class.is_multiple_of(SMALLEST) && size_class(class) == class, "{bytes}: {class}");
+            assert!(bytes < 8 * SMALLEST || class - bytes <= bytes / 8, "{bytes}: {class}");
+        }
+    }
+
+    #[test]
+    fn a_freed_block_serves_the_next_of_its_class_only() {
+        let mut cache = Cache::default();
+        assert_eq!(cache.take(1024), None);
+        cache.add(1024);
+        cache.give(1024, 7);
+        assert_eq!((cache.used(), cache.held()), (0, 1024));
+        assert_eq!(cache.take(2048), None);
+        assert_eq!(cache.take(1024), Some(7));
+        assert_eq!(cache.take(1024), None);
+        assert_eq!((cache.used(), cache.peak()), (1024, 1024));
+    }
+
+    #[test]
+    fn drained_blocks_are_not_held_any_more() {
+        let mut cache = Cache::default();
+        cache.add(512);
+        cache.add(1024);
+        cache.give(512, 1);
+        assert_eq!(cache.drain(), [1]);
+        assert_eq!((cache.held(), cache.used()), (1024, 1024));
+    }
+}

@@ -1,0 +1,167 @@
+//! Arrays in a device's memory: a shared block with a shape and strides.
+
+use super::Inner;
+use super::allocator::size_class;
+use crate::shape::count;
+use std::sync::{Arc, Weak};
+
+/// A block of a device's memory, which goes back to the cache when its last owner lets go.
+pub(super) struct Buffer {
+    address: u64,
+    size: usize,
+    owner: Weak<Inner>,
+}
+
+impl Buffer {
+    /// A block of at least `bytes`, with unspecified contents.
+    pub fn new(owner: &Arc<Inner>, bytes: usize) -> Self {
+        let size = size_class(bytes);
+        Self { address: owner.allocate(size), size, owner: Arc::downgrade(owner) }
+    }
+    /// Where it lies.
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(owner) = self.owner.upgrade() {
+            owner.release(self.size, self.address);
+        }
+    }
+}
+
+/// A shared, strided n-dimensional array of f32 on a device.
+#[derive(Clone)]
+pub struct CudaArray {
+    buffer: Arc<Buffer>,
+    offset: usize,
+    shape: Vec<usize>,
+    strides: Vec<usize>,
+}
+
+/// The strides of a row-major array.
+fn row_major(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis].max(1);
+    }
+    strides
+}
+
+impl CudaArray {
+    /// A new row-major array with unspecified contents.
+    pub(super) fn new(owner: &Arc<Inner>, shape: &[usize]) -> Self {
+        let buffer = Arc::new(Buffer::new(owner, count(shape) * size_of::<f32>()));
+        Self { buffer, offset: 0, shape: shape.to_vec(), strides: row_major(shape) }
+    }
+
+    /// The extents of the axes.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    /// The strides of the axes, in elements; 0 along repeated axes.
+    pub fn strides(&self) -> &[usize] {
+        &self.strides
+    }
+    /// The number of elements.
+    pub(super) fn len(&self) -> usize {
+        count(&self.shape)
+    }
+    /// The number of rows of the last axis, and its extent.
+    pub(super) fn rows(&self) -> (usize, usize) {
+        crate::shape::rows(&self.shape)
+    }
+    /// The address of the first element.
+    pub(super) fn address(&self) -> u64 {
+        self.buffer.address() + (self.offset * size_of::<f32>()) as u64
+    }
+    /// Do the elements lie in row-major order without gaps?
+    pub(super) fn is_contiguous(&self) -> bool {
+        let mut expected = 1;
+        self.shape.iter().zip(&self.strides).rev().all(|(&extent, &stride)| {
+            let fits = extent == 1 || stride == expected;
+            expected *= extent;
+            fits
+        }) || self.len() == 0
+    }
+    /// May its elements be overwritten: is it the whole of a block that nobody else has?
+    pub(super) fn is_sole_owner(&mut self) -> bool {
+        self.is_contiguous() && Arc::get_mut(&mut self.buffer).is_some()
+    }
+
+    /// Do this many arrays share its block?
+    pub(super) fn has_owners(&self, count: usize) -> bool {
+        Arc::strong_count(&self.buffer) == count
+    }
+
+    /// The same elements under another shape; the array must be contiguous.
+    pub(super) fn with_shape(&self, shape: &[usize]) -> Self {
+        assert_eq!(count(shape), self.len(), "reshape: {:?} does not have as many elements as {shape:?}", self.shape);
+        Self { buffer: self.buffer.clone(), offset: self.offset, shape: shape.to_vec(), strides: row_major(shape) }
+    }
+    /// A view without the axes before the last `count`, which must have extent 1.
+    pub(super) fn last_axes(&self, count: usize) -> Self {
+        let dropped = self.shape.len() - count;
+        assert!(self.shape[..dropped].iter().all(|&extent| extent == 1), "{:?} has more than its last {count} axes", self.shape);
+        let (shape, strides) = (self.shape[dropped..].to_vec(), self.strides[dropped..].to_vec());
+        Self { buffer: self.buffer.clone(), offset: self.offset, shape, strides }
+    }
+    /// A view whose axis i is axis `axes[i]`.
+    pub(super) fn permute(&self, axes: &[usize]) -> Self {
+        let pick = |values: &[usize]| axes.iter().map(|&axis| values[axis]).collect();
+        Self { buffer: self.buffer.clone(), offset: self.offset, shape: pick(&self.shape), strides: pick(&self.strides) }
+    }
+    /// A view of part of an axis.
+    pub(super) fn slice(&self, axis: usize, start: usize, end: usize) -> Self {
+        let mut view = self.clone();
+        view.shape[axis] = end - start;
+        if end > start {
+            view.offset += start * self.strides[axis];
+        }
+        view
+    }
+    /// A view repeated along axes of extent 1 and new leading axes.
+    pub(super) fn broadcast_to(&self, shape: &[usize]) -> Self {
+        let lead = shape.len().checked_sub(self.shape.len());
+        let lead = lead.unwrap_or_else(|| panic!("{:?} does not broadcast to {shape:?}", self.shape));
+        let mut strides = vec![0; shape.len()];
+        for (axis, (&extent, &stride)) in self.shape.iter().zip(&self.strides).enumerate() {
+            let wanted = shape[lead + axis];
+            assert!(extent == wanted || extent == 1, "{:?} does not broadcast to {shape:?}", self.shape);
+            strides[lead + axis] = if extent == wanted { stride } else { 0 };
+        }
+        Self { buffer: self.buffer.clone(), offset: self.offset, shape: shape.to_vec(), strides }
+    }
+}
+
+/// Axes without those of extent 1, and with neighbours merged that every array walks through in one step: (extents, strides of each array).
+pub(super) fn merged<const N: usize>(shape: &[usize], strides: [&[usize]; N]) -> (Vec<usize>, [Vec<usize>; N]) {
+    let mut extents: Vec<usize> = Vec::new();
+    let mut steps: [Vec<usize>; N] = std::array::from_fn(|_| Vec::new());
+    for axis in (0..shape.len()).filter(|&axis| shape[axis] != 1) {
+        let joins = extents.last().is_some() && (0..N).all(|i| steps[i].last() == Some(&(strides[i][axis] * shape[axis])));
+        if joins {
+            *extents.last_mut().expect("an axis before") *= shape[axis];
+            (0..N).for_each(|i| *steps[i].last_mut().expect("an axis before") = strides[i][axis]);
+        } else {
+            extents.push(shape[axis]);
+            (0..N).for_each(|i| steps[i].push(strides[i][axis]));
+        }
+    }
+    (extents, steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_that_are_walked_in_one_step_merge() {
+        assert_eq!(merged(&[2, 3, 4], [&[12, 4, 1]]), (vec![24], [vec![1]]));
+        assert_eq!(merged(&[2, 1, 4], [&[4, 9, 1], &[0, 9, 1]]), (vec![2, 4], [vec![4, 1], vec![0, 1]]));
+        assert_eq!(merged(&[3, 2], [&[1, 3]]), (vec![3, 2], [vec![1, 3]]));
+        assert_eq!(merged(&[1, 1], [&[5, 7]]), (vec![], [vec![]]));
+    }
+}

@@ -1,0 +1,145 @@
+//! Attention's launches: the tiles of the packed segments, and the kernel for the heads' width.
+
+use super::array::CudaArray;
+use super::launch::{Argument, arguments, int};
+use super::runtime::Grid;
+use super::{Cuda, compile};
+use crate::ops::attention::Segments;
+
+/// The widest head that the kernels take.
+pub(super) const WIDEST: usize = 256;
+
+/// Which kernels serve heads of a width.
+struct Variant {
+    width: usize,
+    /// Rows of a tile, forward and backward.
+    forward: usize,
+    backward: usize,
+}
+
+impl Variant {
+    fn of(width: usize) -> Self {
+        match width {
+            0..=64 => Self { width: 64, forward: 64, backward: 32 },
+            65..=128 => Self { width: 128, forward: 32, backward: 32 },
+            _ => Self { width: 256, forward: 16, backward: 16 },
+        }
+    }
+    /// Bytes of shared memory for tiles of features and tiles of scores.
+    fn shared(&self, rows: usize, features: usize, scores: usize) -> u32 {
+        ((features * rows * (self.width + 1) + scores * rows * (rows + 1)) * size_of::<f32>()) as u32
+    }
+}
+
+/// The extents of one call.
+struct Call {
+    variant: Variant,
+    heads: usize,
+    kv_heads: usize,
+    width: usize,
+    window: i32,
+    scale: f32,
+}
+
+impl Call {
+    fn new(q: &CudaArray, k: &CudaArray, segments: &Segments, scale: f64) -> Self {
+        let (heads, kv_heads, width) = (q.shape()[1], k.shape()[1], q.shape()[2]);
+        let window = segments.window().map_or(i32::MAX, |window| i32::try_from(window).unwrap_or(i32::MAX));
+        Self { variant: Variant::of(width), heads, kv_heads, width, window, scale: scale as f32 }
+    }
+    /// The arguments that every kernel ends with.
+    fn tail(&self) -> [Argument; 5] {
+        [int(self.heads).into(), int(self.kv_heads).into(), int(self.width).into(), self.window.into(), self.scale.into()]
+    }
+}
+
+/// The tiles of `rows` rows of every segment, as the kernels' `Tile`: over its queries, or over its keys.
+fn tiles(segments: &Segments, rows: usize, over_keys: bool) -> Vec<u32> {
+    let mut tiles = Vec::new();
+    for segment in 0..segments.len() {
+        let (q, k) = (segments.queries(segment), segments.keys(segment));
+        let extent = if over_keys { k.len() } else { q.len() };
+        for first in (0..extent).step_by(rows) {
+            tiles.extend([q.start, q.len(), k.start, k.len(), first].map(|x| int(x) as u32));
+        }
+    }
+    tiles
+}
+
+/// The numbers of a tile.
+const TILE: usize = 5;
+
+impl Cuda {
+    fn launch_tiles(&self, kernel: &str, (tiles, heads): (&[u32], usize), shared: u32, arguments: &mut [Argument]) {
+        let grid = Grid { x: (tiles.len() / TILE) as u32, y: int(heads) as u32, threads: 256, shared };
+        self.launch(&compile::unit("attention"), kernel, grid, arguments);
+    }
+
+    /// The output [N, H, D] and the logsumexp of the scores [N, H].
+    pub(super) fn attended(&self, qkv: [&CudaArray; 3], segments: &Segments, scale: f64) -> (CudaArray, CudaArray) {
+        let call = Call::new(qkv[0], qkv[1], segments, scale);
+        let [q, k, v] = qkv.map(|x| self.contiguous(x));
+        let (output, logsumexp) = (self.empty(q.shape()), self.empty(&q.shape()[..2]));
+        let tiles = tiles(segments, call.variant.forward, false);
+        let table = self.table(&tiles);
+        let mut arguments = Vec::from(arguments![&output, &logsumexp, &q, &k, &v, Argument::Address(table.address())]);
+        arguments.extend(call.tail());
+        let shared = call.variant.shared(call.variant.forward, 3, 1);
+        self.launch_tiles(&format!("attention_{}", call.variant.width), (&tiles, call.heads), shared, &mut arguments);
+        (output, logsumexp)
+    }
+
+    /// (q̄, k̄, v̄).
+    pub(super) fn attended_vjp(
+        &self,
+        qkv: [&CudaArray; 3],
+        [output, logsumexp, cotangent]: [&CudaArray; 3],
+        segments: &Segments,
+        scale: f64,
+    ) -> (CudaArray, CudaArray, CudaArray) {
+        let call = Call::new(qkv[0], qkv[1], segments, scale);
+        let [q, k, v] = qkv.map(|x| self.contiguous(x));
+        let [output, logsumexp, g] = [output, logsumexp, cotangent].map(|x| self.contiguous(x));
+        let delta = self.empty(logsumexp.shape());
+        self.launch_rows("rows", "row_dot", (delta.len(), call.width), arguments![&delta, &output, &g, int(call.width)]);
+        let bars @ [q_bar, k_bar, v_bar] = &[&q, &k, &v].map(|x| self.empty(x.shape()));
+        let rows = call.variant.backward;
+        for over_keys in [false, true] {
+            let tiles = tiles(segments, rows, over_keys);
+            let table = self.table(&tiles);
+            let written = if over_keys { &bars[1..] } else { &bars[..1] };
+            let mut arguments: Vec<Argument> = written.iter().map(Argument::from).collect();
+            arguments.extend(Vec::from(arguments![&q, &k, &v, &logsumexp, &delta, &g, Argument::Address(table.address())]));
+            arguments.extend(call.tail());
+            let (name, heads, scores) = if over_keys { ("keys", call.kv_heads, 2) } else { ("queries", call.heads, 1) };
+            let kernel = format!("attention_{name}_{}", call.variant.width);
+            self.launch_tiles(&kernel, (&tiles, heads), call.variant.shared(rows, 4, scores), &mut arguments);
+        }
+        (q_bar.clone(), k_bar.clone(), v_bar.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the oldest GPU that is served lets a block have.
+    const MOST_SHARED: u32 = 99 * 1024;
+
+    #[test]
+    fn every_variant_fits_into_shared_memory() {
+        for width in [1, 64, 65, 128, 129, WIDEST] {
+            let variant = Variant::of(width);
+            assert!(variant.width >= width);
+            assert!(variant.shared(variant.forward, 3, 1) <= MOST_SHARED);
+            assert!(variant.shared(variant.backward, 4, 2) <= MOST_SHARED);
+        }
+    }
+
+    #[test]
+    fn tiles_cover_each_segment() {
+        let segments = Segments::of_queries_and_keys(&[1, 33], &[3, 33]);
+        assert_eq!(tiles(&segments, 32, false), [0, 1, 0, 3, 0, 1, 33, 3, 33, 0, 1, 33, 3, 33, 32]);
+        assert_eq!(tiles(&segments, 64, true), [0, 1, 0, 3, 0, 1, 33, 3, 33, 0]);
+    }
+}

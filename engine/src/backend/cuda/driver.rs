@@ -1,0 +1,280 @@
+//! A GPU through the CUDA driver, cuBLAS and NVRTC, each loaded at run time.
+
+use super::compile::{self, Key, Target};
+use super::error::{CudaError, call};
+use super::runtime::{Function, Grid, Operand, Precision, Product, Runtime, Unit};
+use cudarc::cublas::{result as cublas, sys as cublas_sys};
+use cudarc::driver::{result as driver, sys};
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+/// The oldest compute capability that the kernels are made for.
+const OLDEST: (i32, i32) = (8, 0);
+/// Shared memory that a block may have without being asked for.
+const USUAL_SHARED: u32 = 48 * 1024;
+
+/// What the driver says of one GPU.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceReport {
+    /// Its number, from 0.
+    pub ordinal: usize,
+    /// Its name.
+    pub name: String,
+    /// Its compute capability.
+    pub capability: (i32, i32),
+    /// Its memory in bytes.
+    pub memory: u64,
+}
+
+/// The driver's version and its GPUs, of which there may be none.
+///
+/// # Errors
+/// [`CudaError::NoDriver`] and [`CudaError::DriverFails`].
+pub fn devices() -> Result<((i32, i32), Vec<DeviceReport>), CudaError> {
+    // SAFETY: only looks for the library.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(CudaError::NoDriver);
+    }
+    match driver::init() {
+        Err(error) if error.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE => return Err(CudaError::NoDevice),
+        started => started.map_err(|error| CudaError::DriverFails(error.to_string()))?,
+    }
+    let mut version = 0;
+    // SAFETY: the library is there, and the pointer is to a live number.
+    unsafe { call("cuDriverGetVersion", sys::cuDriverGetVersion(&mut version).result())? };
+    let count = call("cuDeviceGetCount", driver::device::get_count())?;
+    let reports = (0..count).map(report).collect::<Result<_, _>>()?;
+    Ok(((version / 1000, version % 1000 / 10), reports))
+}
+
+fn report(ordinal: i32) -> Result<DeviceReport, CudaError> {
+    use sys::CUdevice_attribute::{CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR};
+    let device = call("cuDeviceGet", driver::device::get(ordinal))?;
+    let name = call("cuDeviceGetName", driver::device::get_name(device))?;
+    // SAFETY: the device comes from the driver.
+    unsafe {
+        let attribute = |which| call("cuDeviceGetAttribute", driver::device::get_attribute(device, which));
+        let capability =
+            (attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?, attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?);
+        let memory = call("cuDeviceTotalMem", driver::device::total_mem(device))? as u64;
+        Ok(DeviceReport { ordinal: ordinal as usize, name, capability, memory })
+    }
+}
+
+/// Is everything there that a GPU needs besides the driver?
+///
+/// # Errors
+/// [`CudaError::TooOld`], [`CudaError::NoCompiler`], [`CudaError::NoCublas`].
+pub fn usable(device: &DeviceReport) -> Result<(), CudaError> {
+    if device.capability < OLDEST {
+        return Err(CudaError::TooOld { name: device.name.clone(), capability: device.capability });
+    }
+    compile::compiler()?;
+    // SAFETY: only looks for the library.
+    if unsafe { cublas_sys::is_culib_present() } { Ok(()) } else { Err(CudaError::NoCublas) }
+}
+
+/// One GPU with its stream.
+pub struct Driver {
+    name: String,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    cublas: cublas_sys::cublasHandle_t,
+    precision: Precision,
+    target: Target,
+    compiler: (i32, i32),
+    folder: Option<PathBuf>,
+    blocks: u32,
+    loaded: Mutex<Loaded>,
+}
+
+#[derive(Default)]
+struct Loaded {
+    modules: HashMap<u64, usize>,
+    functions: HashMap<(u64, String), Function>,
+    most_shared: HashMap<usize, u32>,
+}
+
+// SAFETY: the handles may be used from any thread once its context is current, which every method sees to; cuBLAS is used under `loaded`'s lock.
+unsafe impl Send for Driver {}
+// SAFETY: as above.
+unsafe impl Sync for Driver {}
+
+impl Driver {
+    /// Opens a GPU.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn open(ordinal: usize, precision: Precision) -> Result<Self, CudaError> {
+        let (_, devices) = devices()?;
+        let report = devices.get(ordinal).ok_or(CudaError::NoDevice)?;
+        usable(report)?;
+        let (compiler, known) = compile::compiler()?;
+        let device = call("cuDeviceGet", driver::device::get(ordinal as i32))?;
+        // SAFETY: the device comes from the driver, the context and the handles from it are live as long as the process.
+        unsafe {
+            let context = call("cuDevicePrimaryCtxRetain", driver::primary_ctx::retain(device))?;
+            call("cuCtxSetCurrent", driver::ctx::set_current(context))?;
+            let stream = call("cuStreamCreate", driver::stream::create(driver::stream::StreamKind::NonBlocking))?;
+            let cublas = call("cublasCreate", cublas::create_handle())?;
+            call("cublasSetStream", cublas::set_stream(cublas, stream.cast()))?;
+            let processors = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+            let processors = call("cuDeviceGetAttribute", driver::device::get_attribute(device, processors))?;
+            Ok(Self {
+                name: report.name.clone(),
+                context,
+                stream,
+                cublas,
+                precision,
+                target: Target::choose(report.capability.0 * 10 + report.capability.1, &known),
+                compiler,
+                folder: compile::folder(),
+                blocks: processors as u32 * 16,
+                loaded: Mutex::default(),
+            })
+        }
+    }
+
+    /// Makes the context current in this thread.
+    fn enter(&self) -> Result<(), CudaError> {
+        // SAFETY: the context is live as long as the process.
+        call("cuCtxSetCurrent", unsafe { driver::ctx::set_current(self.context) })
+    }
+
+    fn load(&self, unit: &Unit<'_>) -> Result<usize, CudaError> {
+        let source = compile::whole(unit);
+        let key = Key::new(unit.name, &source, self.target, self.compiler);
+        let mut code = compile::cached(self.folder.as_deref(), &key, || Ok(compile::compile(unit, self.target)?.0))?;
+        code.push(0);
+        // SAFETY: the code is a whole image, ended by a zero as text must be.
+        let module = unsafe { call("cuModuleLoadData", driver::module::load_data(code.as_ptr().cast()))? };
+        Ok(module as usize)
+    }
+}
+
+impl Runtime for Driver {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn most_blocks(&self) -> u32 {
+        self.blocks
+    }
+    fn allocate(&self, bytes: usize) -> Result<u64, CudaError> {
+        self.enter()?;
+        // SAFETY: the memory is only read where kernels have written.
+        call("cuMemAlloc", unsafe { driver::malloc_sync(bytes) })
+    }
+    fn free(&self, addresses: &[u64]) {
+        let _ = self.enter();
+        // SAFETY: the stream is live, the addresses come from `allocate` and nobody uses them any more.
+        unsafe {
+            let _ = driver::stream::synchronize(self.stream);
+            for &address in addresses {
+                let _ = driver::free_sync(address);
+            }
+        }
+    }
+    fn memory(&self) -> (usize, usize) {
+        let _ = self.enter();
+        driver::mem_get_info().unwrap_or_default()
+    }
+    fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
+        self.enter()?;
+        // SAFETY: the block is as large; from pageable memory the driver has read `bytes` when it returns.
+        call("cuMemcpyHtoDAsync", unsafe { driver::memcpy_htod_async(address, bytes, self.stream) })
+    }
+    fn download(&self, address: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
+        self.enter()?;
+        // SAFETY: the block is as large, and the copy has ended when the stream has.
+        unsafe {
+            call("cuMemcpyDtoHAsync", driver::memcpy_dtoh_async(bytes, address, self.stream))?;
+            call("cuStreamSynchronize", driver::stream::synchronize(self.stream))
+        }
+    }
+    fn wait(&self) -> Result<(), CudaError> {
+        self.enter()?;
+        // SAFETY: the stream is live.
+        call("cuStreamSynchronize", unsafe { driver::stream::synchronize(self.stream) })
+    }
+    fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError> {
+        self.enter()?;
+        let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let source = compile::hash(unit.text.as_bytes());
+        if let Some(function) = loaded.functions.get(&(source, kernel.to_owned())) {
+            return Ok(*function);
+        }
+        let module = match loaded.modules.get(&source) {
+            Some(module) => *module,
+            None => *loaded.modules.entry(source).or_insert(self.load(unit)?),
+        };
+        let name = CString::new(kernel).map_err(|error| CudaError::Call { call: "cuModuleGetFunction", error: error.to_string() })?;
+        // SAFETY: the module stays loaded as long as the process.
+        let function = unsafe { call("cuModuleGetFunction", driver::module::get_function(module as sys::CUmodule, name))? };
+        loaded.functions.insert((source, kernel.to_owned()), Function(function as usize));
+        Ok(Function(function as usize))
+    }
+    unsafe fn launch(&self, function: Function, grid: Grid, arguments: &mut [*mut c_void]) -> Result<(), CudaError> {
+        self.enter()?;
+        let handle = function.0 as sys::CUfunction;
+        let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let most = loaded.most_shared.entry(function.0).or_insert(USUAL_SHARED);
+        // SAFETY: the function is loaded; the arguments are the caller's promise.
+        unsafe {
+            if grid.shared > *most {
+                let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                call("cuFuncSetAttribute", driver::function::set_function_attribute(handle, attribute, grid.shared as i32))?;
+                *most = grid.shared;
+            }
+            let (blocks, threads) = ((grid.x, grid.y, 1), (grid.threads, 1, 1));
+            call("cuLaunchKernel", driver::launch_kernel(handle, blocks, threads, grid.shared, self.stream, arguments))
+        }
+    }
+    unsafe fn product(&self, product: &Product) -> Result<(), CudaError> {
+        use cublas_sys::cublasComputeType_t::{CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_16BF, CUBLAS_COMPUTE_32F_FAST_TF32};
+        use cublas_sys::cublasOperation_t::{CUBLAS_OP_N, CUBLAS_OP_T};
+        const F32: cublas_sys::cudaDataType = cublas_sys::cudaDataType::CUDA_R_32F;
+        self.enter()?;
+        let (m, k, n) = product.extents;
+        let compute = match self.precision {
+            Precision::F32 => CUBLAS_COMPUTE_32F,
+            Precision::Tf32 => CUBLAS_COMPUTE_32F_FAST_TF32,
+            Precision::Bf16 => CUBLAS_COMPUTE_32F_FAST_16BF,
+        };
+        let operation = |x: &Operand| if x.transposed { CUBLAS_OP_T } else { CUBLAS_OP_N };
+        let alpha = 1.0f32;
+        let (a, b, beta) = (&product.a, &product.b, product.beta);
+        let _guard = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // cuBLAS is column-major: what it sees of our matrices are their transposes, and Cᵀ = Bᵀ·Aᵀ.
+        // SAFETY: the operands are the caller's promise, the handle is live.
+        let done = unsafe {
+            cublas::gemm_strided_batched_ex(
+                self.cublas,
+                operation(b),
+                operation(a),
+                n as i32,
+                m as i32,
+                k as i32,
+                (&raw const alpha).cast(),
+                b.address as *const c_void,
+                F32,
+                b.ld as i32,
+                b.stride as i64,
+                a.address as *const c_void,
+                F32,
+                a.ld as i32,
+                a.stride as i64,
+                (&raw const beta).cast(),
+                product.c as *mut c_void,
+                F32,
+                n as i32,
+                (m * n) as i64,
+                product.batch as i32,
+                compute,
+                cublas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            )
+        };
+        done.map_err(|error| CudaError::Call { call: "cublasGemmStridedBatchedEx", error: format!("{error:?}") })
+    }
+}

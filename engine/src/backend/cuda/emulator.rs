@@ -1,0 +1,146 @@
+//! The same kernels on a processor: compiled by the system's C++ compiler with a header that plays blocks, barriers and shuffles. For tests
+//! of kernels and of what launches them on machines without a GPU; it says nothing about speed, the driver or cuBLAS.
+
+use super::compile::{COMMON, hash, kernel_names};
+use super::error::CudaError;
+use super::runtime::{Function, Grid, Operand, Product, Runtime, Unit};
+use libloading::Library;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ffi::c_void;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard};
+
+const HOST: &str = include_str!("kernels/host.h");
+
+type Launch = unsafe extern "C" fn(u32, u32, u32, *mut *mut c_void);
+
+/// Kernels compiled for the processor.
+pub struct Emulator {
+    compiler: String,
+    folder: PathBuf,
+    loaded: Mutex<HashMap<u64, Library>>,
+    allocations: Mutex<HashMap<u64, Vec<u64>>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Emulator {
+    /// With libraries kept in `folder`.
+    ///
+    /// # Errors
+    /// A sentence where there is no C++ compiler (`$CXX`, else `c++`), or the processor is not an x86-64.
+    pub fn new(folder: &Path) -> Result<Self, String> {
+        if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+            return Err("kernels are emulated on x86-64 Linux only".to_owned());
+        }
+        let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+        let answer = Command::new(&compiler).arg("--version").output();
+        if !answer.is_ok_and(|output| output.status.success()) {
+            return Err(format!("there is no C++ compiler ({compiler})"));
+        }
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Self { compiler, folder: folder.to_owned(), loaded: Mutex::default(), allocations: Mutex::default() })
+    }
+
+    fn build(&self, unit: &Unit<'_>) -> Result<Library, CudaError> {
+        let failed = |log: String| CudaError::Compile { unit: unit.name.to_owned(), log };
+        let registered: String = kernel_names(unit.text).iter().map(|name| format!("REGISTER({name})\n")).collect();
+        let source = format!("{HOST}\n{COMMON}\n{}\n{registered}", unit.text);
+        let stem = self.folder.join(format!("{}-{:016x}", unit.name, hash(source.as_bytes())));
+        let library = stem.with_extension("so");
+        if !library.exists() {
+            let partial = stem.with_extension(format!("{}.so", std::process::id()));
+            let text = stem.with_extension(format!("{}.cpp", std::process::id()));
+            std::fs::write(&text, source).map_err(|error| failed(error.to_string()))?;
+            let options = ["-std=c++17", "-O2", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-o"];
+            let output = Command::new(&self.compiler).args(options).arg(&partial).arg(&text).output();
+            let output = output.map_err(|error| failed(error.to_string()))?;
+            if !output.status.success() {
+                return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+            }
+            std::fs::rename(&partial, &library).map_err(|error| failed(error.to_string()))?;
+        }
+        // SAFETY: the library is ours and does nothing when loaded.
+        unsafe { Library::new(&library) }.map_err(|error| failed(error.to_string()))
+    }
+}
+
+impl Runtime for Emulator {
+    fn name(&self) -> &str {
+        "emulator"
+    }
+    fn most_blocks(&self) -> u32 {
+        3
+    }
+    fn allocate(&self, bytes: usize) -> Result<u64, CudaError> {
+        let block = vec![u64::MAX; bytes.div_ceil(8)];
+        let address = block.as_ptr() as u64;
+        locked(&self.allocations).insert(address, block);
+        Ok(address)
+    }
+    fn free(&self, addresses: &[u64]) {
+        let mut allocations = locked(&self.allocations);
+        addresses.iter().for_each(|address| drop(allocations.remove(address)));
+    }
+    fn memory(&self) -> (usize, usize) {
+        (0, 0)
+    }
+    /// NaN everywhere, so that what is read before it is written shows.
+    fn reused(&self, address: u64, bytes: usize) {
+        // SAFETY: the block was allocated with that size, and nobody uses it.
+        unsafe { std::ptr::write_bytes(address as *mut u8, 0xff, bytes) };
+    }
+    fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
+        // SAFETY: the block is as large.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) };
+        Ok(())
+    }
+    fn download(&self, address: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
+        // SAFETY: the block is as large.
+        unsafe { std::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+    fn wait(&self) -> Result<(), CudaError> {
+        Ok(())
+    }
+    fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError> {
+        let mut loaded = locked(&self.loaded);
+        let source = hash(unit.text.as_bytes());
+        let library = match loaded.entry(source) {
+            Entry::Occupied(built) => built.into_mut(),
+            Entry::Vacant(place) => place.insert(self.build(unit)?),
+        };
+        // SAFETY: the symbol has this type by the header's REGISTER.
+        let symbol = unsafe { library.get::<Launch>(format!("launch_{kernel}")) };
+        let symbol = symbol.map_err(|error| CudaError::Call { call: "dlsym", error: error.to_string() })?;
+        Ok(Function(*symbol as usize))
+    }
+    unsafe fn launch(&self, function: Function, grid: Grid, arguments: &mut [*mut c_void]) -> Result<(), CudaError> {
+        // One block at a time: the header's state is static.
+        let _running = locked(&self.loaded);
+        // SAFETY: the function comes from `function`; the arguments are the caller's promise.
+        unsafe {
+            let launch = std::mem::transmute::<usize, Launch>(function.0);
+            launch(grid.x, grid.y, grid.threads, arguments.as_mut_ptr());
+        }
+        Ok(())
+    }
+    unsafe fn product(&self, product: &Product) -> Result<(), CudaError> {
+        let (m, k, n) = product.extents;
+        let strides = |x: &Operand| if x.transposed { (1, x.ld as isize) } else { (x.ld as isize, 1) };
+        let ((rsa, csa), (rsb, csb)) = (strides(&product.a), strides(&product.b));
+        for i in 0..product.batch {
+            let at = |x: &Operand| (x.address as *const f32).wrapping_add(i * x.stride);
+            let c = (product.c as *mut f32).wrapping_add(i * m * n);
+            // SAFETY: the operands are the caller's promise.
+            unsafe {
+                matrixmultiply::sgemm(m, k, n, 1.0, at(&product.a), rsa, csa, at(&product.b), rsb, csb, product.beta, c, n as isize, 1);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! Why CUDA cannot be used, or stopped working.
+
+/// Why CUDA cannot be used, or stopped working.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CudaError {
+    /// The driver's library is not there.
+    #[error("CUDA: no NVIDIA driver is installed (libcuda is not found)")]
+    NoDriver,
+    /// The driver is there and does not work.
+    #[error("CUDA: the NVIDIA driver does not start: {0}")]
+    DriverFails(String),
+    /// The driver sees no GPU.
+    #[error("CUDA: the NVIDIA driver sees no GPU (is CUDA_VISIBLE_DEVICES set to hide it?)")]
+    NoDevice,
+    /// The run-time compiler is not there.
+    #[error("CUDA: the run-time compiler NVRTC is not found: install CUDA 12 or 13's libnvrtc, or name its folder in LD_LIBRARY_PATH")]
+    NoCompiler,
+    /// cuBLAS is not there.
+    #[error("CUDA: cuBLAS is not found: install CUDA 12 or 13's libcublas, or name its folder in LD_LIBRARY_PATH")]
+    NoCublas,
+    /// The GPU is older than the kernels are made for.
+    #[error("CUDA: {name} has compute capability {}.{}; 8.0 (Ampere) or newer is needed", capability.0, capability.1)]
+    TooOld {
+        /// The GPU's name.
+        name: String,
+        /// Its compute capability.
+        capability: (i32, i32),
+    },
+    /// The GPU's memory does not hold what is computed.
+    #[error(
+        "CUDA: out of GPU memory: {wanted_mib} MiB more were wanted, {used_mib} MiB are in use by this program, {free_mib} of {total_mib} MiB are free; use a smaller batch or --checkpoint"
+    )]
+    OutOfMemory {
+        /// The size of the allocation that failed.
+        wanted_mib: u64,
+        /// What this program holds.
+        used_mib: u64,
+        /// What the GPU has left.
+        free_mib: u64,
+        /// What the GPU has.
+        total_mib: u64,
+    },
+    /// A kernel does not compile: a defect of this program, or a compiler it was not tested with.
+    #[error("CUDA: the kernels of {unit} do not compile: {log}")]
+    Compile {
+        /// The source's name.
+        unit: String,
+        /// What the compiler says.
+        log: String,
+    },
+    /// A call of the driver or a library failed.
+    #[error("CUDA: {call} failed: {error}")]
+    Call {
+        /// What was called.
+        call: &'static str,
+        /// What it answered.
+        error: String,
+    },
+}
+
+impl CudaError {
+    /// Ends the computation: the kernels of a [`Backend`](crate::Backend) give no `Result`. The panic's payload is this error.
+    pub(crate) fn raise(self) -> ! {
+        std::panic::panic_any(self)
+    }
+}
+
+/// What a failed call of a CUDA library becomes.
+pub(crate) fn call<T, E: std::fmt::Display>(call: &'static str, result: Result<T, E>) -> Result<T, CudaError> {
+    result.map_err(|error| CudaError::Call { call, error: error.to_string() })
+}

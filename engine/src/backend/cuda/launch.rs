@@ -1,0 +1,134 @@
+//! Launching: a kernel's arguments, and how many blocks it takes.
+
+use super::CudaArray;
+use super::array::merged;
+use super::runtime::{Grid, Unit};
+use super::{Cuda, compile};
+use std::ffi::c_void;
+
+/// The threads of a block in loops over elements.
+pub(super) const THREADS: u32 = 256;
+/// The axes that a strided kernel goes through.
+const MOST_AXES: usize = 8;
+
+/// The kernels' description of a view: extents, steps in elements, number of axes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strided {
+    shape: [i64; MOST_AXES],
+    strides: [i64; MOST_AXES],
+    rank: i32,
+}
+
+/// The views of one shape, with their axes merged.
+pub(super) fn strided<const N: usize>(shape: &[usize], strides: [&[usize]; N]) -> [Strided; N] {
+    let (extents, steps) = merged(shape, strides);
+    assert!(extents.len() <= MOST_AXES, "an array of shape {shape:?} has more axes than the kernels go through");
+    steps.map(|steps| {
+        let mut view = Strided { shape: [1; MOST_AXES], strides: [0; MOST_AXES], rank: extents.len() as i32 };
+        for axis in 0..extents.len() {
+            (view.shape[axis], view.strides[axis]) = (extents[axis] as i64, steps[axis] as i64);
+        }
+        view
+    })
+}
+
+/// An argument of a kernel, of the type that the kernel declares.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Argument {
+    /// A pointer.
+    Address(u64),
+    /// `Long`.
+    Long(i64),
+    /// `int`.
+    Int(i32),
+    /// `float`.
+    Float(f32),
+    /// `Strided`.
+    View(Strided),
+}
+
+impl Argument {
+    fn pointer(&mut self) -> *mut c_void {
+        match self {
+            Self::Address(x) => (x as *mut u64).cast(),
+            Self::Long(x) => (x as *mut i64).cast(),
+            Self::Int(x) => (x as *mut i32).cast(),
+            Self::Float(x) => (x as *mut f32).cast(),
+            Self::View(x) => (x as *mut Strided).cast(),
+        }
+    }
+}
+
+impl From<&CudaArray> for Argument {
+    fn from(array: &CudaArray) -> Self {
+        Self::Address(array.address())
+    }
+}
+impl From<usize> for Argument {
+    fn from(x: usize) -> Self {
+        Self::Long(x as i64)
+    }
+}
+impl From<i32> for Argument {
+    fn from(x: i32) -> Self {
+        Self::Int(x)
+    }
+}
+impl From<f32> for Argument {
+    fn from(x: f32) -> Self {
+        Self::Float(x)
+    }
+}
+impl From<Strided> for Argument {
+    fn from(x: Strided) -> Self {
+        Self::View(x)
+    }
+}
+
+/// A length as a kernel's `int`.
+pub(super) fn int(x: usize) -> i32 {
+    i32::try_from(x).unwrap_or_else(|_| panic!("an extent of {x} is more than the kernels count to"))
+}
+
+/// The arguments of a launch, each converted to what the kernel declares.
+macro_rules! arguments {
+    ($($x:expr),* $(,)?) => {
+        &mut [$($crate::backend::cuda::launch::Argument::from($x)),*]
+    };
+}
+pub(super) use arguments;
+
+impl Cuda {
+    /// Launches a kernel of a source on a grid.
+    pub(super) fn launch(&self, unit: &Unit<'_>, kernel: &str, grid: Grid, arguments: &mut [Argument]) {
+        if grid.x == 0 || grid.y == 0 {
+            return;
+        }
+        let runtime = &self.0.runtime;
+        let launched = runtime.function(unit, kernel).and_then(|function| {
+            let mut pointers: Vec<*mut c_void> = arguments.iter_mut().map(Argument::pointer).collect();
+            // SAFETY: the callers in this module pass the kernel's arguments in its order, of its types, and the arrays' blocks live until the
+            // launch is in the stream.
+            unsafe { runtime.launch(function, grid, &mut pointers) }
+        });
+        launched.unwrap_or_else(|error| error.raise());
+    }
+
+    /// Launches a loop over `count` elements.
+    pub(super) fn launch_elements(&self, unit: &str, kernel: &str, count: usize, arguments: &mut [Argument]) {
+        self.launch(&compile::unit(unit), kernel, self.elements(count), arguments);
+    }
+
+    /// The grid of a loop over `count` elements.
+    pub(super) fn elements(&self, count: usize) -> Grid {
+        let blocks = count.div_ceil(THREADS as usize).min(self.0.runtime.most_blocks() as usize);
+        Grid { x: blocks as u32, y: 1, threads: THREADS, shared: 0 }
+    }
+
+    /// Launches one block for each of `rows` rows of n elements.
+    pub(super) fn launch_rows(&self, unit: &str, kernel: &str, (rows, n): (usize, usize), arguments: &mut [Argument]) {
+        let threads = (n.div_ceil(32) * 32).clamp(32, THREADS as usize) as u32;
+        self.launch(&compile::unit(unit), kernel, Grid { x: int(rows) as u32, y: 1, threads, shared: 0 }, arguments);
+    }
+}

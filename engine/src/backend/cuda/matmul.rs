@@ -1,0 +1,117 @@
+//! Matrix products: which views cuBLAS takes as they are, and how many products one call does.
+
+use super::Cuda;
+use super::array::{CudaArray, merged};
+use super::runtime::{Operand, Product};
+use crate::shape::{broadcast_or_panic, count};
+
+/// How the last two axes lie: (transposed, elements between stored rows); `None` where they need a copy.
+fn layout(shape: &[usize], strides: &[usize]) -> Option<(bool, usize)> {
+    let [rows, columns, row, column] = [shape[0], shape[1], strides[0], strides[1]];
+    if (column == 1 || columns == 1) && (row >= columns || rows == 1) {
+        return Some((false, if rows == 1 { columns } else { row }.max(1)));
+    }
+    if (row == 1 || rows == 1) && (column >= rows || columns == 1) {
+        return Some((true, if columns == 1 { rows } else { column }.max(1)));
+    }
+    None
+}
+
+/// An operand whose matrices can be handed over as they lie, and its layout.
+struct Matrices {
+    array: CudaArray,
+    transposed: bool,
+    ld: usize,
+}
+
+impl Matrices {
+    fn of(cuda: &Cuda, x: &CudaArray) -> Self {
+        let lead = x.shape().len() - 2;
+        if let Some((transposed, ld)) = layout(&x.shape()[lead..], &x.strides()[lead..]) {
+            return Self { array: x.clone(), transposed, ld };
+        }
+        let array = cuda.contiguous(x);
+        let ld = array.shape()[lead + 1].max(1);
+        Self { array, transposed: false, ld }
+    }
+    /// The strides of the leading axes when they are broadcast to `lead`.
+    fn lead_strides(&self, lead: &[usize]) -> Vec<usize> {
+        let tail = &self.array.shape()[self.array.shape().len() - 2..];
+        let shape: Vec<usize> = lead.iter().chain(tail).copied().collect();
+        self.array.broadcast_to(&shape).strides()[..lead.len()].to_vec()
+    }
+    fn operand(&self, offset: usize, stride: usize) -> Operand {
+        let address = self.array.address() + (offset * size_of::<f32>()) as u64;
+        Operand { address, transposed: self.transposed, ld: self.ld, stride }
+    }
+}
+
+impl Cuda {
+    pub(super) fn matrix_product(&self, a: &CudaArray, b: &CudaArray) -> CudaArray {
+        let (a_lead, b_lead) = (a.shape().len() - 2, b.shape().len() - 2);
+        let (m, k, n) = (a.shape()[a_lead], a.shape()[a_lead + 1], b.shape()[b_lead + 1]);
+        let lead = broadcast_or_panic("matmul", &a.shape()[..a_lead], &b.shape()[..b_lead]);
+        let shape: Vec<usize> = lead.iter().copied().chain([m, n]).collect();
+        if count(&shape) == 0 || k == 0 {
+            return self.filled(0.0, &shape);
+        }
+        let c = self.empty(&shape);
+        if count(&b.shape()[..b_lead]) == 1 && a.is_contiguous() {
+            let a = a.with_shape(&[count(&lead) * m, k]);
+            let b = b.last_axes(2);
+            self.products(&Matrices::of(self, &a), &Matrices::of(self, &b), &[], (count(&lead) * m, k, n), &c);
+        } else {
+            self.products(&Matrices::of(self, a), &Matrices::of(self, b), &lead, (m, k, n), &c);
+        }
+        c
+    }
+
+    /// One call for each combination of the leading axes but the last that does not merge with it.
+    fn products(&self, a: &Matrices, b: &Matrices, lead: &[usize], extents: (usize, usize, usize), c: &CudaArray) {
+        let strides = [a.lead_strides(lead), b.lead_strides(lead)];
+        let (axes, [a_steps, b_steps]) = merged(lead, [&strides[0], &strides[1]]);
+        let (batch, outer) = axes.split_last().map_or((1, &[][..]), |(&last, outer)| (last, outer));
+        let last = |steps: &[usize]| steps.last().copied().unwrap_or(0);
+        for call in 0..count(outer) {
+            let (mut rest, mut a_offset, mut b_offset) = (call, 0, 0);
+            for axis in (0..outer.len()).rev() {
+                let index = rest % outer[axis];
+                rest /= outer[axis];
+                a_offset += index * a_steps[axis];
+                b_offset += index * b_steps[axis];
+            }
+            let c_offset = call * batch * extents.0 * extents.2;
+            self.product(&Product {
+                extents,
+                batch,
+                a: a.operand(a_offset, last(&a_steps)),
+                b: b.operand(b_offset, last(&b_steps)),
+                beta: 0.0,
+                c: c.address() + (c_offset * size_of::<f32>()) as u64,
+            });
+        }
+    }
+
+    /// Launches a product of matrices that are not empty.
+    pub(super) fn product(&self, product: &Product) {
+        // SAFETY: the callers' arrays are as large as the extents say, and live until the product is in the stream.
+        unsafe { self.0.runtime.product(product) }.unwrap_or_else(|error| error.raise());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::layout;
+
+    #[test]
+    fn rows_and_columns_with_gaps_are_taken_as_they_lie() {
+        assert_eq!(layout(&[3, 4], &[4, 1]), Some((false, 4)));
+        assert_eq!(layout(&[3, 4], &[9, 1]), Some((false, 9)));
+        assert_eq!(layout(&[4, 3], &[1, 4]), Some((true, 4)));
+        assert_eq!(layout(&[1, 4], &[0, 1]), Some((false, 4)));
+        assert_eq!(layout(&[1, 4], &[1, 7]), Some((true, 7)));
+        assert_eq!(layout(&[4, 1], &[3, 9]), Some((false, 3)));
+        assert_eq!(layout(&[3, 4], &[8, 2]), None, "every second column");
+        assert_eq!(layout(&[3, 4], &[0, 1]), None, "a repeated row");
+    }
+}

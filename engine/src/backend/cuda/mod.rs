@@ -1,0 +1,325 @@
+//! NVIDIA GPUs, through libraries that are loaded at run time: nothing of CUDA is needed to build, and a machine without it only lacks the device.
+//!
+//! The kernels are the `.cu` files in `kernels/`, compiled by NVRTC at their first use for the GPU that is there and kept on disk; elementwise
+//! functions become kernels from their formulas. Everything is launched into one stream, in order; the host waits only where it reads.
+//! Reductions run in a fixed order without atomics, so a run gives the same bits each time on the same GPU.
+//!
+//! A method that fails on the device (no memory left, say) panics with a [`CudaError`] as its payload: the kernels of a [`Backend`] give no `Result`.
+
+mod allocator;
+mod array;
+mod attention;
+pub mod compile;
+mod driver;
+mod elementwise;
+mod emulator;
+mod error;
+pub mod expression;
+mod indexing;
+mod launch;
+mod matmul;
+mod optimizer;
+mod reduce;
+mod rows;
+pub mod runtime;
+mod views;
+mod vocabulary;
+
+pub use array::CudaArray;
+pub use driver::{DeviceReport, devices, usable};
+pub use elementwise::{map_source, map_vjp_source, zip_source};
+pub use error::CudaError;
+pub use runtime::Precision;
+
+use super::{AdamwStep, Backend, Binary, Indices, Unary};
+use crate::ops::attention::Segments;
+use crate::ops::rope::Pairing;
+use allocator::Cache;
+use array::Buffer;
+use launch::{arguments, int};
+use runtime::Runtime;
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// An NVIDIA GPU. Cloning shares it.
+#[derive(Clone)]
+pub struct Cuda(Arc<Inner>);
+
+/// Integers, and where they lie on the device.
+type Table = (Box<[u32]>, Arc<Buffer>);
+
+/// A device, its memory's books, and the tables that were uploaded lately.
+struct Inner {
+    runtime: Box<dyn Runtime>,
+    cache: Mutex<Cache>,
+    tables: Mutex<VecDeque<Table>>,
+}
+
+impl fmt::Debug for Cuda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cuda({})", self.0.runtime.name())
+    }
+}
+
+impl Inner {
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A block of a size class: a free one, or a new one; where there is no memory for that, a new one once all free ones are given back.
+    fn allocate(&self, size: usize) -> u64 {
+        if let Some(address) = self.cache().take(size) {
+            self.runtime.reused(address, size);
+            return address;
+        }
+        let address = self.runtime.allocate(size).or_else(|_| {
+            let free = self.cache().drain();
+            self.runtime.free(&free);
+            self.runtime.allocate(size)
+        });
+        let address = address.unwrap_or_else(|_| self.out_of_memory(size).raise());
+        self.cache().add(size);
+        address
+    }
+
+    fn release(&self, size: usize, address: u64) {
+        self.cache().give(size, address);
+    }
+
+    fn out_of_memory(&self, wanted: usize) -> CudaError {
+        let mib = |bytes: usize| (bytes as u64).div_ceil(1 << 20);
+        let (free, total) = self.runtime.memory();
+        let used = self.cache().used();
+        CudaError::OutOfMemory { wanted_mib: mib(wanted), used_mib: mib(used), free_mib: mib(free), total_mib: mib(total) }
+    }
+}
+
+impl Cuda {
+    /// Opens GPU number `ordinal`; its matrix products round their operands as `precision` says.
+    ///
+    /// # Errors
+    /// Why it cannot be used: one sentence that says what is missing.
+    pub fn open(ordinal: usize, precision: Precision) -> Result<Self, CudaError> {
+        Ok(Self::on(Box::new(driver::Driver::open(ordinal, precision)?)))
+    }
+
+    /// The same kernels compiled for the processor, with the libraries in `folder`: for tests on machines without a GPU.
+    ///
+    /// # Errors
+    /// A sentence where there is no C++ compiler, or the processor is not an x86-64.
+    pub fn emulated(folder: &Path) -> Result<Self, String> {
+        Ok(Self::on(Box::new(emulator::Emulator::new(folder)?)))
+    }
+
+    fn on(runtime: Box<dyn Runtime>) -> Self {
+        Self(Arc::new(Inner { runtime, cache: Mutex::default(), tables: Mutex::default() }))
+    }
+
+    /// The device's name.
+    pub fn name(&self) -> &str {
+        self.0.runtime.name()
+    }
+
+    /// Waits until everything that was launched has run.
+    pub fn wait(&self) {
+        self.0.runtime.wait().unwrap_or_else(|error| error.raise());
+    }
+
+    /// The most bytes of the device's memory that arrays took at once.
+    pub fn peak_bytes(&self) -> usize {
+        self.0.cache().peak()
+    }
+
+    /// The bytes of the device's memory that this program holds, in use or ready to be used again.
+    pub fn held_bytes(&self) -> usize {
+        self.0.cache().held()
+    }
+
+    /// Elementwise in row-major order with the kernel's arrays all of one shape: contiguous copies, a result, the element count.
+    fn same_shape<const N: usize>(&self, arrays: [&CudaArray; N]) -> ([CudaArray; N], CudaArray, usize) {
+        let y = self.empty(arrays[0].shape());
+        let n = y.len();
+        (arrays.map(|x| self.contiguous(x)), y, n)
+    }
+}
+
+impl Backend for Cuda {
+    type Scalar = f32;
+    type Array = CudaArray;
+
+    fn from_vec(&self, data: Vec<f32>, shape: &[usize]) -> CudaArray {
+        self.upload(&data, shape)
+    }
+    fn to_vec(&self, x: &CudaArray) -> Vec<f32> {
+        self.download(x)
+    }
+    fn shape<'a>(&self, x: &'a CudaArray) -> &'a [usize] {
+        x.shape()
+    }
+    fn full(&self, value: f64, shape: &[usize]) -> CudaArray {
+        self.filled(value as f32, shape)
+    }
+    fn reshape(&self, x: &CudaArray, shape: &[usize]) -> CudaArray {
+        self.contiguous(x).with_shape(shape)
+    }
+    fn permute(&self, x: &CudaArray, axes: &[usize]) -> CudaArray {
+        x.permute(axes)
+    }
+    fn slice(&self, x: &CudaArray, axis: usize, start: usize, end: usize) -> CudaArray {
+        x.slice(axis, start, end)
+    }
+    fn broadcast_to(&self, x: &CudaArray, shape: &[usize]) -> CudaArray {
+        x.broadcast_to(shape)
+    }
+    fn concat(&self, parts: &[&CudaArray], axis: usize) -> CudaArray {
+        self.concatenated(parts, axis)
+    }
+    fn map<F: Unary>(&self, f: F, x: &CudaArray) -> CudaArray {
+        self.map_with(f, x)
+    }
+    fn zip<F: Binary>(&self, f: F, a: &CudaArray, b: &CudaArray) -> CudaArray {
+        self.zip_with(f, a, b)
+    }
+    fn sum(&self, x: &CudaArray, axis: usize) -> CudaArray {
+        self.summed(x, axis)
+    }
+    fn max(&self, x: &CudaArray, axis: usize) -> CudaArray {
+        self.largest(x, axis)
+    }
+    fn matmul(&self, a: &CudaArray, b: &CudaArray) -> CudaArray {
+        self.matrix_product(a, b)
+    }
+    fn gather_rows(&self, table: &CudaArray, rows: &Indices) -> CudaArray {
+        self.rows_of(table, rows)
+    }
+    fn scatter_add_rows(&self, x: &CudaArray, rows: &Indices, row_count: usize) -> CudaArray {
+        self.rows_added(x, rows, row_count)
+    }
+    fn gather_last(&self, x: &CudaArray, index: &Indices, k: usize) -> CudaArray {
+        self.entries_of(x, index, k)
+    }
+    fn scatter_add_last(&self, x: &CudaArray, index: &Indices, n: usize) -> CudaArray {
+        self.entries_added(x, index, n)
+    }
+
+    fn map_vjp<F: Unary>(&self, f: F, saved: &CudaArray, cotangent: &CudaArray) -> CudaArray {
+        self.map_vjp_with(f, saved, cotangent)
+    }
+    fn accumulate(&self, mut x: CudaArray, y: &CudaArray) -> CudaArray {
+        let out = if x.is_sole_owner() { x.clone() } else { self.empty(x.shape()) };
+        let (x, y, n) = (self.contiguous(&x), self.contiguous(&y.broadcast_to(x.shape())), out.len());
+        self.launch_elements("arrays", "accumulate", n, arguments![&out, &x, &y, n]);
+        out
+    }
+    fn scale_by(&self, x: &CudaArray, c: &CudaArray) -> CudaArray {
+        let ([x], y, n) = self.same_shape([x]);
+        self.launch_elements("arrays", "scale_by", n, arguments![&y, &x, c, n]);
+        y
+    }
+    fn scale(&self, x: &CudaArray, c: f64) -> CudaArray {
+        let ([x], y, n) = self.same_shape([x]);
+        self.launch_elements("arrays", "scale", n, arguments![&y, &x, c as f32, n]);
+        y
+    }
+    fn softmax(&self, x: &CudaArray) -> CudaArray {
+        self.row_map("softmax", x)
+    }
+    fn softmax_vjp(&self, y: &CudaArray, cotangent: &CudaArray) -> CudaArray {
+        self.row_vjp("softmax_vjp", y, cotangent)
+    }
+    fn log_softmax(&self, x: &CudaArray) -> CudaArray {
+        self.row_map("log_softmax", x)
+    }
+    fn log_softmax_vjp(&self, y: &CudaArray, cotangent: &CudaArray) -> CudaArray {
+        self.row_vjp("log_softmax_vjp", y, cotangent)
+    }
+    fn logsumexp(&self, x: &CudaArray) -> CudaArray {
+        self.row_logsumexp(x)
+    }
+    fn layer_norm(&self, x: &CudaArray, epsilon: f64) -> (CudaArray, CudaArray) {
+        self.normalised(x, epsilon, true)
+    }
+    fn layer_norm_vjp(&self, y: &CudaArray, s: &CudaArray, cotangent: &CudaArray) -> CudaArray {
+        self.normalised_vjp(y, s, cotangent, true)
+    }
+    fn rms_norm(&self, x: &CudaArray, epsilon: f64) -> (CudaArray, CudaArray) {
+        self.normalised(x, epsilon, false)
+    }
+    fn rms_norm_vjp(&self, y: &CudaArray, s: &CudaArray, cotangent: &CudaArray) -> CudaArray {
+        self.normalised_vjp(y, s, cotangent, false)
+    }
+    fn scaled_rms_norm(&self, x: &CudaArray, gain: &CudaArray, epsilon: f64) -> (CudaArray, CudaArray) {
+        self.scaled_normalised(x, gain, epsilon)
+    }
+    fn scaled_rms_norm_vjp(&self, x: &CudaArray, gain: &CudaArray, s: &CudaArray, cotangent: &CudaArray) -> (CudaArray, CudaArray) {
+        self.scaled_normalised_vjp(x, gain, s, cotangent)
+    }
+    fn rope(&self, x: &CudaArray, cos: &CudaArray, sin: &CudaArray, pairing: Pairing) -> CudaArray {
+        let ([x], y, n) = self.same_shape([x]);
+        let (cos, sin) = (self.contiguous(cos), self.contiguous(sin));
+        let [heads, width, pairs] = [x.shape()[1], x.shape()[2], cos.shape()[1]].map(int);
+        let adjacent = i32::from(pairing == Pairing::Adjacent);
+        self.launch_elements("arrays", "rope", n, arguments![&y, &x, &cos, &sin, heads, width, pairs, adjacent, n]);
+        y
+    }
+    fn attention(&self, q: &CudaArray, k: &CudaArray, v: &CudaArray, segments: &Segments, scale: f64) -> (CudaArray, CudaArray) {
+        if q.shape()[2] > attention::WIDEST {
+            return crate::ops::attention::reference_forward(self, q, k, v, segments, scale);
+        }
+        self.attended([q, k, v], segments, scale)
+    }
+    fn attention_vjp(
+        &self,
+        q: &CudaArray,
+        k: &CudaArray,
+        v: &CudaArray,
+        output: &CudaArray,
+        logsumexp: &CudaArray,
+        cotangent: &CudaArray,
+        segments: &Segments,
+        scale: f64,
+    ) -> (CudaArray, CudaArray, CudaArray) {
+        if q.shape()[2] > attention::WIDEST {
+            return crate::ops::attention::reference_vjp(self, q, k, v, output, logsumexp, cotangent, segments, scale);
+        }
+        self.attended_vjp([q, k, v], [output, logsumexp, cotangent], segments, scale)
+    }
+    fn swiglu(&self, gate: &CudaArray, up: &CudaArray) -> CudaArray {
+        let ([gate, up], y, n) = self.same_shape([gate, up]);
+        self.launch_elements("arrays", "swiglu", n, arguments![&y, &gate, &up, n]);
+        y
+    }
+    fn swiglu_vjp(&self, gate: &CudaArray, up: &CudaArray, cotangent: &CudaArray) -> (CudaArray, CudaArray) {
+        let ([gate, up, g], gate_bar, n) = self.same_shape([gate, up, cotangent]);
+        let up_bar = self.empty(gate.shape());
+        self.launch_elements("arrays", "swiglu_vjp", n, arguments![&gate_bar, &up_bar, &gate, &up, &g, n]);
+        (gate_bar, up_bar)
+    }
+    fn linear_log_prob(&self, hidden: &CudaArray, weight: &CudaArray, targets: &Indices) -> (CudaArray, CudaArray) {
+        self.target_log_probs(hidden, weight, targets)
+    }
+    fn linear_log_prob_vjp(
+        &self,
+        hidden: &CudaArray,
+        weight: &CudaArray,
+        targets: &Indices,
+        logsumexp: &CudaArray,
+        cotangent: &CudaArray,
+    ) -> (CudaArray, CudaArray) {
+        self.target_log_probs_vjp([hidden, weight], targets, logsumexp, cotangent)
+    }
+    fn linear_cross_entropy(&self, hidden: &CudaArray, weight: &CudaArray, targets: &Indices) -> (CudaArray, [CudaArray; 2]) {
+        self.summed_cross_entropy(hidden, weight, targets)
+    }
+    fn sum_of_squares(&self, x: &CudaArray) -> f64 {
+        self.squares(&[x])[0]
+    }
+    fn sums_of_squares(&self, arrays: &[&CudaArray]) -> Vec<f64> {
+        self.squares(arrays)
+    }
+    fn adamw(&self, theta: &mut CudaArray, m: &mut CudaArray, v: &mut CudaArray, gradient: &CudaArray, step: &AdamwStep) {
+        self.adamw_step([theta, m, v], gradient, step);
+    }
+}

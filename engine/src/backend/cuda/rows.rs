@@ -1,0 +1,67 @@
+//! Kernels over the last axis: softmax and its relatives, normalisation.
+
+use super::Cuda;
+use super::array::CudaArray;
+use super::launch::{arguments, int};
+use crate::shape::with_axis;
+
+/// Rows whose contributions to a gain's cotangent one thread adds up.
+const GAIN_CHUNK: usize = 64;
+
+impl Cuda {
+    /// y of x's shape, row by row.
+    pub(super) fn row_map(&self, kernel: &str, x: &CudaArray) -> CudaArray {
+        let (x, y, (rows, n)) = (self.contiguous(x), self.empty(x.shape()), x.rows());
+        self.launch_rows("rows", kernel, (rows, n), arguments![&y, &x, int(n)]);
+        y
+    }
+
+    /// x̄ of y's shape from y and ȳ, row by row.
+    pub(super) fn row_vjp(&self, kernel: &str, y: &CudaArray, cotangent: &CudaArray) -> CudaArray {
+        let (y, g, (rows, n)) = (self.contiguous(y), self.contiguous(cotangent), y.rows());
+        let x_bar = self.empty(y.shape());
+        self.launch_rows("rows", kernel, (rows, n), arguments![&x_bar, &y, &g, int(n)]);
+        x_bar
+    }
+
+    pub(super) fn row_logsumexp(&self, x: &CudaArray) -> CudaArray {
+        let (x, (rows, n)) = (self.contiguous(x), x.rows());
+        let y = self.empty(&with_axis(x.shape(), x.shape().len() - 1, 1));
+        self.launch_rows("rows", "logsumexp", (rows, n), arguments![&y, &x, int(n)]);
+        y
+    }
+
+    /// The normalised rows and their scales, [.., 1]; about their means where `centre`.
+    pub(super) fn normalised(&self, x: &CudaArray, epsilon: f64, centre: bool) -> (CudaArray, CudaArray) {
+        let (x, (rows, n)) = (self.contiguous(x), x.rows());
+        let (y, s) = (self.empty(x.shape()), self.empty(&with_axis(x.shape(), x.shape().len() - 1, 1)));
+        self.launch_rows("rows", "normalise", (rows, n), arguments![&y, &s, &x, epsilon as f32, i32::from(centre), int(n)]);
+        (y, s)
+    }
+
+    pub(super) fn normalised_vjp(&self, y: &CudaArray, s: &CudaArray, cotangent: &CudaArray, centre: bool) -> CudaArray {
+        let (y, s, g, (rows, n)) = (self.contiguous(y), self.contiguous(s), self.contiguous(cotangent), y.rows());
+        let x_bar = self.empty(y.shape());
+        self.launch_rows("rows", "normalise_vjp", (rows, n), arguments![&x_bar, &y, &s, &g, i32::from(centre), int(n)]);
+        x_bar
+    }
+
+    pub(super) fn scaled_normalised(&self, x: &CudaArray, gain: &CudaArray, epsilon: f64) -> (CudaArray, CudaArray) {
+        let (x, gain, (rows, n)) = (self.contiguous(x), self.contiguous(gain), x.rows());
+        let (y, s) = (self.empty(x.shape()), self.empty(&with_axis(x.shape(), x.shape().len() - 1, 1)));
+        self.launch_rows("rows", "scaled_rms_norm", (rows, n), arguments![&y, &s, &x, &gain, epsilon as f32, int(n)]);
+        (y, s)
+    }
+
+    pub(super) fn scaled_normalised_vjp(&self, x: &CudaArray, gain: &CudaArray, s: &CudaArray, g: &CudaArray) -> (CudaArray, CudaArray) {
+        let (rows, n) = x.rows();
+        let [x, weights, s, g] = [x, gain, s, g].map(|array| self.contiguous(array));
+        let x_bar = self.empty(x.shape());
+        self.launch_rows("rows", "scaled_rms_norm_vjp", (rows, n), arguments![&x_bar, &x, &weights, &s, &g, int(n)]);
+        let sums = self.empty(&[rows.div_ceil(GAIN_CHUNK), n]);
+        let count = sums.len();
+        let arguments = arguments![&sums, &x, &s, &g, rows, GAIN_CHUNK, int(n), count];
+        self.launch_elements("rows", "scaled_rms_norm_gain", count, arguments);
+        (x_bar, self.summed(&sums, 0).with_shape(gain.shape()))
+    }
+}

@@ -1,0 +1,107 @@
+//! What the kernels need of a device: memory, copies, launches and matrix products. `Driver` is a GPU;
+//! `Emulator` runs the same kernels on a processor, for tests.
+
+use super::error::CudaError;
+use std::ffi::c_void;
+
+/// A kernel that can be launched.
+#[derive(Clone, Copy, Debug)]
+pub struct Function(pub usize);
+
+/// How many blocks of how many threads run, with how many bytes of dynamic shared memory each.
+#[derive(Clone, Copy, Debug)]
+pub struct Grid {
+    /// The blocks along x.
+    pub x: u32,
+    /// The blocks along y.
+    pub y: u32,
+    /// The threads of a block: a multiple of 32, at most 256.
+    pub threads: u32,
+    /// Bytes of dynamic shared memory.
+    pub shared: u32,
+}
+
+/// One operand of a matrix product, row-major: element (i, j) is at i·ld + j, or where `transposed` at j·ld + i.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Operand {
+    /// The first element's address.
+    pub address: u64,
+    /// Is it stored with its axes exchanged?
+    pub transposed: bool,
+    /// Elements between rows as stored.
+    pub ld: usize,
+    /// Elements between the matrices of a batch.
+    pub stride: usize,
+}
+
+/// C ← A·B + βC for each matrix of a batch, A (m × k), B (k × n), C (m × n) row-major and dense.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    /// (m, k, n).
+    pub extents: (usize, usize, usize),
+    /// The number of matrices.
+    pub batch: usize,
+    /// A.
+    pub a: Operand,
+    /// B.
+    pub b: Operand,
+    /// β, 0 or 1.
+    pub beta: f32,
+    /// The address of C; its matrices lie one after another.
+    pub c: u64,
+}
+
+/// A source of kernels, without the common part.
+#[derive(Clone, Debug)]
+pub struct Unit<'a> {
+    /// Its name in messages and file names.
+    pub name: &'a str,
+    /// The text.
+    pub text: &'a str,
+}
+
+/// How matrix products round their operands; sums and everything else are in f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// f32 (24 bits).
+    #[default]
+    F32,
+    /// TF32 (11 bits), on tensor cores.
+    Tf32,
+    /// bfloat16 (8 bits), on tensor cores.
+    Bf16,
+}
+
+/// A device on which kernels run in the order in which they are launched.
+pub trait Runtime: Send + Sync {
+    /// What it is called.
+    fn name(&self) -> &str;
+    /// The most blocks that a loop over elements is spread over.
+    fn most_blocks(&self) -> u32;
+    /// New memory, with unspecified contents.
+    fn allocate(&self, bytes: usize) -> Result<u64, CudaError>;
+    /// Gives memory back, once everything launched so far has run.
+    fn free(&self, addresses: &[u64]);
+    /// (free, total) bytes of the device.
+    fn memory(&self) -> (usize, usize);
+    /// Told of memory that is handed out again.
+    fn reused(&self, _address: u64, _bytes: usize) {}
+    /// Copies to the device; `bytes` may change once this has returned.
+    fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError>;
+    /// Waits for what was launched, and copies from the device.
+    fn download(&self, address: u64, bytes: &mut [u8]) -> Result<(), CudaError>;
+    /// Waits for what was launched.
+    fn wait(&self) -> Result<(), CudaError>;
+    /// A kernel of a source, compiled where this is its first use.
+    fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError>;
+    /// Launches a kernel. Each argument points to a value of the parameter's type.
+    ///
+    /// # Safety
+    /// The arguments must be those of the kernel, and the memory they point to must be theirs to read and write.
+    unsafe fn launch(&self, function: Function, grid: Grid, arguments: &mut [*mut c_void]) -> Result<(), CudaError>;
+    /// Launches a matrix product.
+    ///
+    /// # Safety
+    /// The operands' memory must be valid.
+    unsafe fn product(&self, product: &Product) -> Result<(), CudaError>;
+}

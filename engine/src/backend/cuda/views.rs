@@ -1,0 +1,101 @@
+//! Storage: copies to and from the device, fills, contiguous copies, concatenation.
+
+use super::Cuda;
+use super::array::{Buffer, CudaArray};
+use super::launch::{arguments, strided};
+use crate::shape::{around, with_axis};
+use std::sync::Arc;
+
+/// Numbers as the bytes that a device holds.
+pub(super) trait Plain: Copy {}
+impl Plain for f32 {}
+impl Plain for f64 {}
+impl Plain for u32 {}
+
+/// The bytes of a slice of plain numbers.
+pub(super) fn bytes_of<T: Plain>(numbers: &[T]) -> &[u8] {
+    // SAFETY: plain numbers have no padding, and bytes no alignment.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
+}
+
+/// The bytes of a slice of plain numbers, to be written.
+pub(super) fn bytes_of_mut<T: Plain>(numbers: &mut [T]) -> &mut [u8] {
+    // SAFETY: as above, and every pattern of bits is a number.
+    unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast(), size_of_val(numbers)) }
+}
+
+/// Tables that were uploaded lately are kept: token ids and segments are used by many kernels of a step.
+const KEPT_TABLES: usize = 24;
+
+impl Cuda {
+    /// A new row-major array with unspecified contents.
+    pub(super) fn empty(&self, shape: &[usize]) -> CudaArray {
+        CudaArray::new(&self.0, shape)
+    }
+
+    pub(super) fn filled(&self, value: f32, shape: &[usize]) -> CudaArray {
+        let y = self.empty(shape);
+        self.launch_elements("arrays", "fill", y.len(), arguments![&y, value, y.len()]);
+        y
+    }
+
+    pub(super) fn upload(&self, data: &[f32], shape: &[usize]) -> CudaArray {
+        let y = self.empty(shape);
+        assert_eq!(data.len(), y.len(), "an array of shape {shape:?} from another number of elements");
+        if !data.is_empty() {
+            self.0.runtime.upload(y.address(), bytes_of(data)).unwrap_or_else(|error| error.raise());
+        }
+        y
+    }
+
+    pub(super) fn download(&self, x: &CudaArray) -> Vec<f32> {
+        let x = self.contiguous(x);
+        let mut data = vec![0.0; x.len()];
+        if !data.is_empty() {
+            self.0.runtime.download(x.address(), bytes_of_mut(&mut data)).unwrap_or_else(|error| error.raise());
+        }
+        data
+    }
+
+    /// The integers on the device; what was uploaded lately is not uploaded again.
+    pub(super) fn table(&self, numbers: &[u32]) -> Arc<Buffer> {
+        let mut tables = self.0.tables.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(at) = tables.iter().position(|(kept, _)| **kept == *numbers) {
+            let entry = tables.remove(at).expect("an entry at its position");
+            tables.push_front(entry);
+        } else {
+            let buffer = Arc::new(Buffer::new(&self.0, size_of_val(numbers)));
+            if !numbers.is_empty() {
+                self.0.runtime.upload(buffer.address(), bytes_of(numbers)).unwrap_or_else(|error| error.raise());
+            }
+            tables.push_front((numbers.into(), buffer));
+            tables.truncate(KEPT_TABLES);
+        }
+        tables[0].1.clone()
+    }
+
+    /// The same elements in row-major order without gaps, copied only where they do not lie so.
+    pub(super) fn contiguous(&self, x: &CudaArray) -> CudaArray {
+        if x.is_contiguous() {
+            return x.with_shape(x.shape());
+        }
+        let y = self.empty(x.shape());
+        let [view] = strided(x.shape(), [x.strides()]);
+        self.launch_elements("arrays", "copy_strided", y.len(), arguments![&y, x, view, y.len()]);
+        y
+    }
+
+    pub(super) fn concatenated(&self, parts: &[&CudaArray], axis: usize) -> CudaArray {
+        let extent = parts.iter().map(|part| part.shape()[axis]).sum();
+        let y = self.empty(&with_axis(parts[0].shape(), axis, extent));
+        let inner = around(y.shape(), axis).2;
+        let mut first = 0;
+        for part in parts {
+            let width = part.shape()[axis] * inner;
+            let part = self.contiguous(part);
+            self.launch_elements("arrays", "copy_part", part.len(), arguments![&y, &part, width, extent * inner, first, part.len()]);
+            first += width;
+        }
+        y
+    }
+}

@@ -1,0 +1,330 @@
+//! A device chosen at run time: the processor in f32, or a GPU. What trains on one trains on the other, and a program is compiled for this once.
+
+use super::cpu::Cpu;
+use super::cpu::array::CpuArray;
+use super::cuda::{Cuda, CudaArray};
+use super::{AdamwStep, Backend, Binary, Indices, Unary};
+use crate::ops::attention::Segments;
+use crate::ops::rope::Pairing;
+
+/// The processor or a GPU.
+#[derive(Clone, Debug)]
+pub enum Device {
+    /// The processor.
+    Cpu(Cpu<f32>),
+    /// An NVIDIA GPU.
+    Cuda(Cuda),
+}
+
+impl Default for Device {
+    /// The processor.
+    fn default() -> Self {
+        Self::Cpu(Cpu::new())
+    }
+}
+
+impl Device {
+    /// Its name in reports: `cpu` or `cuda`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Cpu(_) => "cpu",
+            Self::Cuda(_) => "cuda",
+        }
+    }
+
+    /// Waits until everything that was started has been computed.
+    pub fn wait(&self) {
+        if let Self::Cuda(cuda) = self {
+            cuda.wait();
+        }
+    }
+}
+
+/// An array on a [`Device`].
+#[derive(Clone)]
+pub enum DeviceArray {
+    /// In the processor's memory.
+    Cpu(CpuArray<f32>),
+    /// In a GPU's memory.
+    Cuda(CudaArray),
+}
+
+impl From<CpuArray<f32>> for DeviceArray {
+    fn from(x: CpuArray<f32>) -> Self {
+        Self::Cpu(x)
+    }
+}
+impl From<CudaArray> for DeviceArray {
+    fn from(x: CudaArray) -> Self {
+        Self::Cuda(x)
+    }
+}
+
+impl DeviceArray {
+    fn cpu(&self) -> &CpuArray<f32> {
+        match self {
+            Self::Cpu(x) => x,
+            Self::Cuda(_) => panic!("an array of the GPU is used on the processor"),
+        }
+    }
+    fn cuda(&self) -> &CudaArray {
+        match self {
+            Self::Cuda(x) => x,
+            Self::Cpu(_) => panic!("an array of the processor is used on the GPU"),
+        }
+    }
+    fn cpu_mut(&mut self) -> &mut CpuArray<f32> {
+        match self {
+            Self::Cpu(x) => x,
+            Self::Cuda(_) => panic!("an array of the GPU is used on the processor"),
+        }
+    }
+    fn cuda_mut(&mut self) -> &mut CudaArray {
+        match self {
+            Self::Cuda(x) => x,
+            Self::Cpu(_) => panic!("an array of the processor is used on the GPU"),
+        }
+    }
+}
+
+/// One backend's results as a device's.
+trait Lift {
+    type Lifted;
+    fn lift(self) -> Self::Lifted;
+}
+impl Lift for CpuArray<f32> {
+    type Lifted = DeviceArray;
+    fn lift(self) -> DeviceArray {
+        self.into()
+    }
+}
+impl Lift for CudaArray {
+    type Lifted = DeviceArray;
+    fn lift(self) -> DeviceArray {
+        self.into()
+    }
+}
+impl<A: Lift, B: Lift> Lift for (A, B) {
+    type Lifted = (A::Lifted, B::Lifted);
+    fn lift(self) -> Self::Lifted {
+        (self.0.lift(), self.1.lift())
+    }
+}
+impl<A: Lift, B: Lift, C: Lift> Lift for (A, B, C) {
+    type Lifted = (A::Lifted, B::Lifted, C::Lifted);
+    fn lift(self) -> Self::Lifted {
+        (self.0.lift(), self.1.lift(), self.2.lift())
+    }
+}
+impl<A: Lift> Lift for [A; 2] {
+    type Lifted = [A::Lifted; 2];
+    fn lift(self) -> Self::Lifted {
+        self.map(A::lift)
+    }
+}
+
+/// A method with its arrays (in brackets) handed to the backend that is there.
+macro_rules! on {
+    ($self:ident . $method:ident ([$($array:ident),*] $(, $other:expr)* $(,)?)) => {
+        match $self {
+            Self::Cpu(backend) => backend.$method($($array.cpu(),)* $($other),*).lift(),
+            Self::Cuda(backend) => backend.$method($($array.cuda(),)* $($other),*).lift(),
+        }
+    };
+    ($self:ident . $method:ident ($function:ident; [$($array:ident),*])) => {
+        match $self {
+            Self::Cpu(backend) => backend.$method($function, $($array.cpu()),*).lift(),
+            Self::Cuda(backend) => backend.$method($function, $($array.cuda()),*).lift(),
+        }
+    };
+}
+
+impl Backend for Device {
+    type Scalar = f32;
+    type Array = DeviceArray;
+
+    fn from_vec(&self, data: Vec<f32>, shape: &[usize]) -> DeviceArray {
+        on!(self.from_vec([], data, shape))
+    }
+    fn to_vec(&self, x: &DeviceArray) -> Vec<f32> {
+        match self {
+            Self::Cpu(backend) => backend.to_vec(x.cpu()),
+            Self::Cuda(backend) => backend.to_vec(x.cuda()),
+        }
+    }
+    fn shape<'a>(&self, x: &'a DeviceArray) -> &'a [usize] {
+        match x {
+            DeviceArray::Cpu(x) => x.shape(),
+            DeviceArray::Cuda(x) => x.shape(),
+        }
+    }
+    fn full(&self, value: f64, shape: &[usize]) -> DeviceArray {
+        on!(self.full([], value, shape))
+    }
+    fn reshape(&self, x: &DeviceArray, shape: &[usize]) -> DeviceArray {
+        on!(self.reshape([x], shape))
+    }
+    fn permute(&self, x: &DeviceArray, axes: &[usize]) -> DeviceArray {
+        on!(self.permute([x], axes))
+    }
+    fn slice(&self, x: &DeviceArray, axis: usize, start: usize, end: usize) -> DeviceArray {
+        on!(self.slice([x], axis, start, end))
+    }
+    fn broadcast_to(&self, x: &DeviceArray, shape: &[usize]) -> DeviceArray {
+        on!(self.broadcast_to([x], shape))
+    }
+    fn concat(&self, parts: &[&DeviceArray], axis: usize) -> DeviceArray {
+        match self {
+            Self::Cpu(backend) => backend.concat(&parts.iter().map(|x| x.cpu()).collect::<Vec<_>>(), axis).lift(),
+            Self::Cuda(backend) => backend.concat(&parts.iter().map(|x| x.cuda()).collect::<Vec<_>>(), axis).lift(),
+        }
+    }
+    fn map<F: Unary>(&self, f: F, x: &DeviceArray) -> DeviceArray {
+        on!(self.map(f; [x]))
+    }
+    fn zip<F: Binary>(&self, f: F, a: &DeviceArray, b: &DeviceArray) -> DeviceArray {
+        on!(self.zip(f; [a, b]))
+    }
+    fn sum(&self, x: &DeviceArray, axis: usize) -> DeviceArray {
+        on!(self.sum([x], axis))
+    }
+    fn max(&self, x: &DeviceArray, axis: usize) -> DeviceArray {
+        on!(self.max([x], axis))
+    }
+    fn matmul(&self, a: &DeviceArray, b: &DeviceArray) -> DeviceArray {
+        on!(self.matmul([a, b]))
+    }
+    fn gather_rows(&self, table: &DeviceArray, rows: &Indices) -> DeviceArray {
+        on!(self.gather_rows([table], rows))
+    }
+    fn scatter_add_rows(&self, x: &DeviceArray, rows: &Indices, row_count: usize) -> DeviceArray {
+        on!(self.scatter_add_rows([x], rows, row_count))
+    }
+    fn gather_last(&self, x: &DeviceArray, index: &Indices, k: usize) -> DeviceArray {
+        on!(self.gather_last([x], index, k))
+    }
+    fn scatter_add_last(&self, x: &DeviceArray, index: &Indices, n: usize) -> DeviceArray {
+        on!(self.scatter_add_last([x], index, n))
+    }
+
+    fn map_vjp<F: Unary>(&self, f: F, saved: &DeviceArray, cotangent: &DeviceArray) -> DeviceArray {
+        on!(self.map_vjp(f; [saved, cotangent]))
+    }
+    fn accumulate(&self, x: DeviceArray, y: &DeviceArray) -> DeviceArray {
+        match (self, x) {
+            (Self::Cpu(backend), DeviceArray::Cpu(x)) => backend.accumulate(x, y.cpu()).lift(),
+            (Self::Cuda(backend), DeviceArray::Cuda(x)) => backend.accumulate(x, y.cuda()).lift(),
+            _ => panic!("an array of another device"),
+        }
+    }
+    fn scale_by(&self, x: &DeviceArray, c: &DeviceArray) -> DeviceArray {
+        on!(self.scale_by([x, c]))
+    }
+    fn scale(&self, x: &DeviceArray, c: f64) -> DeviceArray {
+        on!(self.scale([x], c))
+    }
+    fn sum_to(&self, x: &DeviceArray, shape: &[usize]) -> DeviceArray {
+        on!(self.sum_to([x], shape))
+    }
+    fn softmax(&self, x: &DeviceArray) -> DeviceArray {
+        on!(self.softmax([x]))
+    }
+    fn softmax_vjp(&self, y: &DeviceArray, cotangent: &DeviceArray) -> DeviceArray {
+        on!(self.softmax_vjp([y, cotangent]))
+    }
+    fn log_softmax(&self, x: &DeviceArray) -> DeviceArray {
+        on!(self.log_softmax([x]))
+    }
+    fn log_softmax_vjp(&self, y: &DeviceArray, cotangent: &DeviceArray) -> DeviceArray {
+        on!(self.log_softmax_vjp([y, cotangent]))
+    }
+    fn logsumexp(&self, x: &DeviceArray) -> DeviceArray {
+        on!(self.logsumexp([x]))
+    }
+    fn layer_norm(&self, x: &DeviceArray, epsilon: f64) -> (DeviceArray, DeviceArray) {
+        on!(self.layer_norm([x], epsilon))
+    }
+    fn layer_norm_vjp(&self, y: &DeviceArray, s: &DeviceArray, cotangent: &DeviceArray) -> DeviceArray {
+        on!(self.layer_norm_vjp([y, s, cotangent]))
+    }
+    fn rms_norm(&self, x: &DeviceArray, epsilon: f64) -> (DeviceArray, DeviceArray) {
+        on!(self.rms_norm([x], epsilon))
+    }
+    fn rms_norm_vjp(&self, y: &DeviceArray, s: &DeviceArray, cotangent: &DeviceArray) -> DeviceArray {
+        on!(self.rms_norm_vjp([y, s, cotangent]))
+    }
+    fn scaled_rms_norm(&self, x: &DeviceArray, gain: &DeviceArray, epsilon: f64) -> (DeviceArray, DeviceArray) {
+        on!(self.scaled_rms_norm([x, gain], epsilon))
+    }
+    fn scaled_rms_norm_vjp(
+        &self,
+        x: &DeviceArray,
+        gain: &DeviceArray,
+        s: &DeviceArray,
+        cotangent: &DeviceArray,
+    ) -> (DeviceArray, DeviceArray) {
+        on!(self.scaled_rms_norm_vjp([x, gain, s, cotangent]))
+    }
+    fn rope(&self, x: &DeviceArray, cos: &DeviceArray, sin: &DeviceArray, pairing: Pairing) -> DeviceArray {
+        on!(self.rope([x, cos, sin], pairing))
+    }
+    fn attention(&self, q: &DeviceArray, k: &DeviceArray, v: &DeviceArray, segments: &Segments, scale: f64) -> (DeviceArray, DeviceArray) {
+        on!(self.attention([q, k, v], segments, scale))
+    }
+    fn attention_vjp(
+        &self,
+        q: &DeviceArray,
+        k: &DeviceArray,
+        v: &DeviceArray,
+        output: &DeviceArray,
+        logsumexp: &DeviceArray,
+        cotangent: &DeviceArray,
+        segments: &Segments,
+        scale: f64,
+    ) -> (DeviceArray, DeviceArray, DeviceArray) {
+        on!(self.attention_vjp([q, k, v, output, logsumexp, cotangent], segments, scale))
+    }
+    fn swiglu(&self, gate: &DeviceArray, up: &DeviceArray) -> DeviceArray {
+        on!(self.swiglu([gate, up]))
+    }
+    fn swiglu_vjp(&self, gate: &DeviceArray, up: &DeviceArray, cotangent: &DeviceArray) -> (DeviceArray, DeviceArray) {
+        on!(self.swiglu_vjp([gate, up, cotangent]))
+    }
+    fn linear_log_prob(&self, hidden: &DeviceArray, weight: &DeviceArray, targets: &Indices) -> (DeviceArray, DeviceArray) {
+        on!(self.linear_log_prob([hidden, weight], targets))
+    }
+    fn linear_log_prob_vjp(
+        &self,
+        hidden: &DeviceArray,
+        weight: &DeviceArray,
+        targets: &Indices,
+        logsumexp: &DeviceArray,
+        cotangent: &DeviceArray,
+    ) -> (DeviceArray, DeviceArray) {
+        match self {
+            Self::Cpu(b) => b.linear_log_prob_vjp(hidden.cpu(), weight.cpu(), targets, logsumexp.cpu(), cotangent.cpu()).lift(),
+            Self::Cuda(b) => b.linear_log_prob_vjp(hidden.cuda(), weight.cuda(), targets, logsumexp.cuda(), cotangent.cuda()).lift(),
+        }
+    }
+    fn linear_cross_entropy(&self, hidden: &DeviceArray, weight: &DeviceArray, targets: &Indices) -> (DeviceArray, [DeviceArray; 2]) {
+        on!(self.linear_cross_entropy([hidden, weight], targets))
+    }
+    fn sum_of_squares(&self, x: &DeviceArray) -> f64 {
+        match self {
+            Self::Cpu(backend) => backend.sum_of_squares(x.cpu()),
+            Self::Cuda(backend) => backend.sum_of_squares(x.cuda()),
+        }
+    }
+    fn sums_of_squares(&self, arrays: &[&DeviceArray]) -> Vec<f64> {
+        match self {
+            Self::Cpu(backend) => backend.sums_of_squares(&arrays.iter().map(|x| x.cpu()).collect::<Vec<_>>()),
+            Self::Cuda(backend) => backend.sums_of_squares(&arrays.iter().map(|x| x.cuda()).collect::<Vec<_>>()),
+        }
+    }
+    fn adamw(&self, theta: &mut DeviceArray, m: &mut DeviceArray, v: &mut DeviceArray, gradient: &DeviceArray, step: &AdamwStep) {
+        match self {
+            Self::Cpu(backend) => backend.adamw(theta.cpu_mut(), m.cpu_mut(), v.cpu_mut(), gradient.cpu(), step),
+            Self::Cuda(backend) => backend.adamw(theta.cuda_mut(), m.cuda_mut(), v.cuda_mut(), gradient.cuda(), step),
+        }
+    }
+}

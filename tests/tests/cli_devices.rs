@@ -1,0 +1,33 @@
+//! `slpo devices` and `--device`, as they answer on the machine that runs the tests.
+
+mod command;
+
+use command::{failure, object, slpo, text};
+
+/// Can CUDA be used here, by what the binary says of itself?
+fn usable() -> bool {
+    object(&slpo("devices --json", &[]))["cuda"]["usable"].as_bool().unwrap()
+}
+
+#[test]
+fn the_processor_is_listed_and_cuda_has_devices_or_a_reason() {
+    let found = object(&slpo("devices --json", &[]));
+    assert!(found["cpu"]["threads"].as_u64().unwrap() > 0 && found["cpu"]["simd"].is_string());
+    let cuda = &found["cuda"];
+    assert_eq!(cuda["usable"].as_bool().unwrap(), cuda["reason"].is_null());
+    assert!(!usable() || !cuda["devices"].as_array().unwrap().is_empty());
+    let lines = text(&slpo("devices", &[]));
+    assert!(lines.starts_with("cpu   ") && lines.contains("cuda  "), "{lines}");
+}
+
+#[test]
+fn without_cuda_asking_for_it_is_one_message_and_auto_takes_the_processor() {
+    if usable() {
+        println!("skipped: CUDA can be used here");
+        return;
+    }
+    let message = failure(&slpo("bench step --preset nano --steps 1 --device cuda", &[]), 1);
+    assert!(message.starts_with("error: CUDA: ") && message.trim_end().lines().count() == 1, "{message}");
+    let step = object(&slpo("bench step --preset nano --steps 1 --device auto --json", &[]));
+    assert_eq!(step["device"], "cpu");
+}
