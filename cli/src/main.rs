@@ -24,9 +24,13 @@ mod untrusted;
 mod watch;
 
 use arguments::Request;
+use engine::out_of_memory::SystemOrExit;
 use failure::Failure;
 use std::io::Write;
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: SystemOrExit = SystemOrExit { advice: panic_message::LESS_MEMORY };
 
 fn main() -> ExitCode {
     panic_message::install();

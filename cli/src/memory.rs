@@ -142,7 +142,8 @@ mod tests {
     fn fine_tuning_past_all_memory_is_refused_by_the_configuration_alone() {
         let folder = tempfile::tempdir().unwrap();
         check_fine_tuning(folder.path(), false, false).unwrap();
-        let huge = Config { layers: 1_000_000_000, ..Config::preset("nano").unwrap() };
+        let gpt2s = Config::preset("gpt2s").unwrap();
+        let huge = Config { layers: 300, intermediate_size: 1 << 24, ..gpt2s };
         huge.write(&folder.path().join("config.json")).unwrap();
         let message = check_fine_tuning(folder.path(), true, false).unwrap_err().to_string();
         assert!(message.starts_with("not enough memory: this run needs at least "), "{message}");

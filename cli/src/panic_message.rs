@@ -4,6 +4,9 @@
 use std::io::Write;
 use std::panic::{self, PanicHookInfo};
 
+/// What to do where memory ran out.
+pub const LESS_MEMORY: &str = "take a smaller model or batch (with --accumulate for the same step); what was saved before is whole";
+
 /// Replaces the default message of a panic in any thread of ours, and ends the program after it.
 pub fn install() {
     let default = panic::take_hook();
@@ -28,9 +31,7 @@ pub fn install() {
 fn line(info: &PanicHookInfo<'_>) -> String {
     let what = info.payload_as_str().unwrap_or("unknown reason").split_whitespace().collect::<Vec<_>>().join(" ");
     if what.starts_with(engine::OUT_OF_MEMORY) {
-        return format!(
-            "error: {what}: take a smaller model or batch (with --accumulate for the same step); what was saved before is whole"
-        );
+        return format!("error: {what}: {LESS_MEMORY}");
     }
     let place = info.location().map_or(String::new(), |place| format!(" ({}:{})", place.file(), place.line()));
     let version = env!("CARGO_PKG_VERSION");

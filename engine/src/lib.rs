@@ -28,6 +28,7 @@ pub mod gradcheck;
 pub mod graph;
 pub mod mapped_file;
 pub mod ops;
+pub mod out_of_memory;
 pub mod profile;
 pub mod random;
 pub mod rewrite;

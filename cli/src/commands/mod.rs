@@ -32,12 +32,20 @@ use crate::failure::Failure;
 pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
     crate::device::choose(shared.device)?;
     start_threads(shared.threads)?;
+    if let Command::Gradcheck(arguments) = command {
+        // It has threads of its own and waits for them: on a thread of the pool it would keep that thread from their work.
+        return gradcheck::run(arguments, shared);
+    }
+    on_the_pool(|| dispatch(command, shared))
+}
+
+/// Runs a command on a thread of the pool: a parallel loop then starts without waking another thread to start it.
+fn on_the_pool(command: impl FnOnce() -> Result<(), Failure> + Send) -> Result<(), Failure> {
     let mut result = Ok(());
-    rayon::scope(|_| result = dispatch(command, shared));
+    rayon::scope(|_| result = command());
     result
 }
 
-/// Runs the command on a thread of the pool: a parallel loop then starts without waking another thread to start it.
 fn dispatch(command: &Command, shared: &Shared) -> Result<(), Failure> {
     match command {
         Command::Demo(arguments) => demo::run(arguments, shared),

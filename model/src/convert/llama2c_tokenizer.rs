@@ -2,7 +2,7 @@
 //!
 //! Little-endian: i32, the length of the longest token, then for each token an f32 score, an i32 length and that many bytes.
 //! It is a SentencePiece vocabulary: 0 to 2 are `<unk>`, BOS and EOS, then come the 256 bytes as `<0x00>`…, then pieces whose spaces
-//! stand for SentencePiece's ▁; see [`super::sentencepiece`].
+//! stand for SentencePiece's ▁; see `super::sentencepiece`.
 
 use super::sentencepiece::{self, Piece, PieceKind, SPACE, Settings};
 use crate::error::{Error, Result};
