@@ -1,0 +1,66 @@
+//! A program's end where there is no memory left: one line that says so, in place of the standard library's abort.
+
+use crate::OUT_OF_MEMORY;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Write;
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The system's allocator for a program that should end with a message and exit code 1 where memory runs out. `advice` follows the message.
+///
+/// ```
+/// #[global_allocator]
+/// static ALLOCATOR: engine::out_of_memory::SystemOrExit = engine::out_of_memory::SystemOrExit { advice: "take a smaller batch" };
+/// let zeros = vec![0.0_f32; 1000];
+/// assert_eq!(zeros.len(), 1000);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct SystemOrExit {
+    /// What makes the program need less.
+    pub advice: &'static str,
+}
+
+impl SystemOrExit {
+    fn or_exit(&self, address: *mut u8, bytes: usize) -> *mut u8 {
+        if address.is_null() {
+            self.exit(bytes);
+        }
+        address
+    }
+
+    /// Says what happened from a buffer on the stack and ends the process; what is met on the way and needs memory aborts.
+    fn exit(&self, bytes: usize) -> ! {
+        static ENDING: AtomicBool = AtomicBool::new(false);
+        if ENDING.swap(true, Ordering::SeqCst) {
+            process::abort();
+        }
+        let mut line = [0_u8; 512];
+        let mut rest = line.as_mut_slice();
+        let mebibytes = bytes as f64 / f64::from(1 << 20);
+        let _ = writeln!(rest, "error: {OUT_OF_MEMORY}: {mebibytes:.1} MiB more cannot be had: {}", self.advice);
+        let unused = rest.len();
+        let used = line.len() - unused;
+        let _ = std::io::stderr().write_all(&line[..used]);
+        process::exit(1)
+    }
+}
+
+// SAFETY: every call goes to the system's allocator unchanged, and what it returns comes back unchanged unless it is null.
+unsafe impl GlobalAlloc for SystemOrExit {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are those that the system's allocator asks for.
+        self.or_exit(unsafe { System.alloc(layout) }, layout.size())
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        self.or_exit(unsafe { System.alloc_zeroed(layout) }, layout.size())
+    }
+    unsafe fn realloc(&self, address: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as above; `address` came from the system's allocator.
+        self.or_exit(unsafe { System.realloc(address, layout, size) }, size)
+    }
+    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(address, layout) }
+    }
+}
