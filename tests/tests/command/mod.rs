@@ -22,7 +22,9 @@ pub fn binary() -> &'static Path {
         };
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "slpo", "--profile", profile, "--target-dir"]).arg(folder.parent().unwrap());
+        build
+            .args(["build", "--quiet", "--workspace", "--bin", "slpo", "--profile", profile, "--target-dir"])
+            .arg(folder.parent().unwrap());
         build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
         assert!(build.status().unwrap().success(), "the binary does not build");
         folder.join(format!("slpo{}", std::env::consts::EXE_SUFFIX))
