@@ -1,13 +1,30 @@
-//! The hot kernels in f32, each in the sizes of the micro preset, beside ndarray's product, which is matrixmultiply's on one thread.
+//! The hot kernels in f32, each in the sizes of the micro preset, beside ndarray's product, which is matrixmultiply's on one thread. The machine's
+//! limits are printed first; an element of what criterion calls `elem/s` is one floating-point operation, so that its Gelem/s are GFLOP/s.
 //!
 //! `cargo bench -p slpo-benches --bench kernels`
 
 #![allow(missing_docs)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use engine::backend::cpu::peak;
 use engine::{Segments, Tensor, no_grad};
 use ndarray::Array2;
 use slpo_benches::{normal, parameter};
+
+/// What the machine could do, to read the figures against.
+fn limits(_: &mut Criterion) {
+    let cached = TOKENS * 512;
+    println!(
+        "limits: {:.0} GFLOP/s of multiply-adds, {:.0} of a product of extent 1536",
+        peak::multiply_adds(0.5),
+        peak::products(1536, 5)
+    );
+    println!(
+        "limits: {:.0} GB/s of copies in the size of the rows, {:.0} through memory\n",
+        peak::copies(cached, 200),
+        peak::copies(1 << 26, 10)
+    );
+}
 
 /// Tokens and width of the micro preset.
 const TOKENS: usize = 16 * 128;
@@ -44,8 +61,12 @@ fn attention(criterion: &mut Criterion) {
     let segments = Segments::of_lengths(&[128; 16]);
     let run = || q.attention(&k, &v, &segments, 0.17);
     let mut group = criterion.benchmark_group("attention 16 × 128, 4 heads of 32");
+    // Scores and mixtures of the lower triangle: two products forward, five backward, of 2 · 32 operations a pair of positions.
+    let product = 16 * 4 * (128 * 129 / 2) * 2 * 32;
+    group.throughput(Throughput::Elements(2 * product));
     group.bench_function("forward", |bencher| bencher.iter(|| no_grad(run)));
     let cotangent = normal(&shape, 8);
+    group.throughput(Throughput::Elements(7 * product));
     group.bench_function("forward and backward", |bencher| bencher.iter(|| run().backward_with(&cotangent)));
     group.finish();
 }
@@ -56,10 +77,13 @@ fn vocabulary(criterion: &mut Criterion) {
     let run = || hidden.linear_log_prob(&weight, &targets);
     let mut group = criterion.benchmark_group("vocabulary projection 512 × 288 × 32000");
     group.sample_size(10);
+    let product = 2 * 512 * 288 * 32_000;
+    group.throughput(Throughput::Elements(product));
     group.bench_function("forward", |bencher| bencher.iter(|| no_grad(run)));
+    group.throughput(Throughput::Elements(3 * product));
     group.bench_function("forward and backward", |bencher| bencher.iter(|| Tensor::sum_all(&run()).backward()));
     group.finish();
 }
 
-criterion_group!(benches, products, rows, attention, vocabulary);
+criterion_group!(benches, limits, products, rows, attention, vocabulary);
 criterion_main!(benches);

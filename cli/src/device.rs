@@ -1,4 +1,5 @@
-//! The device that a command computes on: what `--device` asks for, or the best that is there.
+//! The device that a command computes on: what `--device` asks for. `auto` is the processor: the CUDA path has not been run on a GPU yet,
+//! so it is taken only where it is asked for by name.
 
 use crate::arguments::Device as Asked;
 use crate::failure::Failure;
@@ -8,14 +9,13 @@ use std::sync::OnceLock;
 
 static CURRENT: OnceLock<Device> = OnceLock::new();
 
-/// Takes what is asked for. With `auto` the choice is made where a device is first needed.
+/// Takes what is asked for.
 ///
 /// # Errors
 /// [`Failure::Failed`] where CUDA is asked for and cannot be used, saying what is missing.
 pub fn choose(asked: Asked) -> Result<(), Failure> {
     let device = match asked {
-        Asked::Auto => return Ok(()),
-        Asked::Cpu => Device::default(),
+        Asked::Auto | Asked::Cpu => Device::default(),
         Asked::Cuda => Device::Cuda(Cuda::open(0, Precision::F32).map_err(|error| Failure::Failed(error.to_string()))?),
     };
     CURRENT.get_or_init(|| device);
@@ -24,5 +24,5 @@ pub fn choose(asked: Asked) -> Result<(), Failure> {
 
 /// The device of this command.
 pub fn current() -> Device {
-    CURRENT.get_or_init(|| Cuda::open(0, Precision::F32).map_or_else(|_| Device::default(), Device::Cuda)).clone()
+    CURRENT.get_or_init(Device::default).clone()
 }

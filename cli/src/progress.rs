@@ -82,6 +82,14 @@ impl Progress {
         }
     }
 
+    /// Shows lines that were asked for, whatever else is shown.
+    pub fn note(&self, text: &str) {
+        match &self.view {
+            View::Bar(bar) => bar.println(text),
+            View::Lines { .. } | View::Nothing => eprint_line(text),
+        }
+    }
+
     /// Ends the bar; its last state stays in sight.
     pub fn finish(&self) {
         if let View::Bar(bar) = &self.view {

@@ -4,6 +4,7 @@ use crate::arguments::Shared;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::Output;
+use crate::profile_table;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::run_folder::{Metrics, Record, RunFolder, read_metrics};
@@ -71,9 +72,14 @@ pub struct Plan {
     pub on_non_finite: OnNonFinite,
     /// Go on from the newest checkpoint.
     pub resume: bool,
+    /// Print where the time of one step goes.
+    pub profile: bool,
     /// The folder of the model that training starts from, where it starts from one.
     pub base: Option<PathBuf>,
 }
+
+/// The step of a run that is profiled: buffers are filled, the processor has sped up.
+const PROFILED: u64 = 3;
 
 /// Runs a job to its end, or to the step at which it is interrupted.
 pub fn run(
@@ -175,7 +181,8 @@ impl<'a> Run<'a> {
     }
 
     fn step(&mut self, job: &mut dyn Job, trainer: &mut Trainer<Device>, step: u64) -> Result<(), Failure> {
-        let (outcome, values, tokens) = job.step(trainer, step)?;
+        let profiled = self.plan.profile && step == (self.first + PROFILED).min(self.plan.steps);
+        let (outcome, values, tokens) = if profiled { self.profiled(job, trainer, step)? } else { job.step(trainer, step)? };
         let own = [("loss", outcome.loss), ("gradient_norm", outcome.gradient_norm), ("learning_rate", outcome.learning_rate)];
         let mut all: Values = own.into_iter().chain(values).collect();
         if let Some(why) = &outcome.skipped {
@@ -185,6 +192,13 @@ impl<'a> Run<'a> {
         self.log(job, step, all)?;
         self.bar.step(step, &[("loss", outcome.loss)], tokens);
         Ok(())
+    }
+
+    /// One step, and on standard error where its time went.
+    fn profiled(&self, job: &mut dyn Job, trainer: &mut Trainer<Device>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
+        let (done, lines) = engine::profile::profiled(|| job.step(trainer, step));
+        self.bar.note(&format!("step {step}, by op:\n{}", profile_table::table(&lines)));
+        done
     }
 
     fn log(&mut self, job: &mut dyn Job, step: u64, values: Values) -> Result<(), Failure> {

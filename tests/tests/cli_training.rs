@@ -48,6 +48,22 @@ fn a_run_learns_and_leaves_a_model_metrics_settings_and_a_report() {
 }
 
 #[test]
+fn a_profiled_run_tells_where_a_step_goes_and_trains_to_the_same_bits() {
+    let workplace = Workplace::new();
+    let train = |out: &str, rest: &str| workplace.run(&format!("train --data {{}}/text.txt --out {{}}/{out} {SMALL} --json {rest}"));
+    object(&train("plain", ""));
+    let output = train("profiled", "--profile");
+    assert_eq!(object(&output)["steps"], 12);
+    let table = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(table.starts_with("step 3, by op:\npass "), "{table}");
+    for (pass, op) in [("forward", "attention"), ("backward", "linear"), ("update", "optimizer")] {
+        assert!(table.lines().any(|line| line.starts_with(pass) && line.contains(op)), "no {op} {pass}:\n{table}");
+    }
+    let weights = |run: &str| bytes(&workplace.path(run).join("model.safetensors"));
+    assert!(weights("plain") == weights("profiled"));
+}
+
+#[test]
 fn a_run_that_was_stopped_goes_on_to_the_same_bits() {
     let workplace = Workplace::new();
     let train = |out: &str, rest: &str| {

@@ -59,7 +59,7 @@ pub struct Shared {
     #[arg(long, global = true)]
     #[serde(skip)]
     pub json: bool,
-    /// Where to compute; auto takes the best that is there
+    /// Where to compute; auto is the processor
     #[arg(long, global = true, value_enum, default_value_t = Device::Auto)]
     pub device: Device,
     /// Threads to use, 1 to 1024 [default: one a core]; the results do not depend on it

@@ -91,6 +91,10 @@ pub struct Train {
     /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time
     #[arg(long)]
     pub checkpoint_activations: bool,
+    /// Print where the time and bytes of one step go, by op: the third, when every buffer is there, or the last of fewer
+    #[arg(long)]
+    #[serde(skip)]
+    pub profile: bool,
     /// Go on from the last checkpoint in --out
     #[arg(long)]
     #[serde(skip)]
@@ -163,6 +167,10 @@ pub struct FineTuning {
     /// What to do where a loss or gradient is not finite: stop the run, or skip the step
     #[arg(long, value_name = "WHAT", default_value = "stop", value_parser = ["stop", "skip"])]
     pub on_nonfinite: String,
+    /// Print where the time and bytes of one step go, by op: the third, when every buffer is there, or the last of fewer
+    #[arg(long)]
+    #[serde(skip)]
+    pub profile: bool,
     /// Go on from the last checkpoint in --out
     #[arg(long)]
     #[serde(skip)]

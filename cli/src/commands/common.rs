@@ -47,9 +47,9 @@ pub fn on_non_finite(name: &str) -> OnNonFinite {
 
 /// When a fine-tuning run stops, looks and saves.
 pub fn plan(tuning: &FineTuning, steps: u64) -> Plan {
-    let FineTuning { ref out, eval_every, checkpoint_every, resume, keep, .. } = *tuning;
+    let FineTuning { ref out, eval_every, checkpoint_every, resume, keep, profile, .. } = *tuning;
     let on_non_finite = on_non_finite(&tuning.on_nonfinite);
-    Plan { out: out.clone(), steps, eval_every, checkpoint_every, keep, on_non_finite, resume, base: Some(tuning.model.clone()) }
+    Plan { out: out.clone(), steps, eval_every, checkpoint_every, keep, on_non_finite, resume, profile, base: Some(tuning.model.clone()) }
 }
 
 /// Steps of a run over `rows` rows: as many as were asked for, or what the epochs come to, at least one.

@@ -53,6 +53,7 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
         keep: settings.keep,
         on_non_finite: on_non_finite(&settings.on_nonfinite),
         resume: settings.resume,
+        profile: settings.profile,
         base: None,
     };
     let mut job = Pretraining {

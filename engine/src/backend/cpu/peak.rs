@@ -1,4 +1,4 @@
-//! What this machine can do: the fastest loop of fused multiply-adds, against which kernels are measured.
+//! What this machine can do, against which kernels are measured: the fastest loop of fused multiply-adds, and of copies through memory.
 
 use crate::scalar::Scalar;
 use rayon::prelude::*;
@@ -80,4 +80,20 @@ pub fn products(extent: usize, repeats: usize) -> f64 {
     let fastest = (0..repeats).map(|_| one(&mut c)).fold(f64::INFINITY, f64::min);
     std::hint::black_box(&c);
     2.0 * (extent as f64).powi(3) / fastest / 1e9
+}
+
+/// GB/s that a scaled copy of `elements` f32 reads and writes on the pool: the best of `repeats`.
+pub fn copies(elements: usize, repeats: usize) -> f64 {
+    const CHUNK: usize = 1 << 14;
+    let (from, mut to) = (vec![1.0f32; elements], vec![0.0f32; elements]);
+    let one = |to: &mut [f32]| {
+        let start = Instant::now();
+        to.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(|(to, from)| {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = 0.5 * *from);
+        });
+        start.elapsed().as_secs_f64()
+    };
+    let fastest = (0..repeats).map(|_| one(&mut to)).fold(f64::INFINITY, f64::min);
+    std::hint::black_box(&to);
+    8.0 * elements as f64 / fastest / 1e9
 }

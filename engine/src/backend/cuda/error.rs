@@ -28,7 +28,7 @@ pub enum CudaError {
     },
     /// The GPU's memory does not hold what is computed.
     #[error(
-        "CUDA: out of GPU memory: {wanted_mib} MiB more were wanted, {used_mib} MiB are in use by this program, {free_mib} of {total_mib} MiB are free; use a smaller batch or --checkpoint"
+        "CUDA: out of GPU memory: {wanted_mib} MiB more were wanted, {used_mib} MiB are in use by this program, {free_mib} of {total_mib} MiB are free; use a smaller batch or --checkpoint-activations"
     )]
     OutOfMemory {
         /// The size of the allocation that failed.
