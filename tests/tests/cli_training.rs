@@ -50,9 +50,9 @@ fn a_run_learns_and_leaves_a_model_metrics_settings_and_a_report() {
 #[test]
 fn a_profiled_run_tells_where_a_step_goes_and_trains_to_the_same_bits() {
     let workplace = Workplace::new();
-    let train = |out: &str, rest: &str| workplace.run(&format!("train --data {{}}/text.txt --out {{}}/{out} {SMALL} --json {rest}"));
+    let train = |out: &str, rest: &str| workplace.run(&format!("train --data {{}}/text.txt --out {{}}/{out} {SMALL} --json{rest}"));
     object(&train("plain", ""));
-    let output = train("profiled", "--profile");
+    let output = train("profiled", " --profile");
     assert_eq!(object(&output)["steps"], 12);
     let table = String::from_utf8(output.stderr.clone()).unwrap();
     assert!(table.starts_with("step 3, by op:\npass "), "{table}");
