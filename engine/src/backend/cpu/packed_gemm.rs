@@ -17,7 +17,7 @@ const ROWS: usize = 12;
 const COLUMNS: usize = 32;
 /// The inner extent is cut into equal blocks of at most this many, so that a panel of B stays in the first two levels of cache.
 const DEPTH: usize = 384;
-/// Rows of a task: their part of A stays in the second-level cache.
+/// Rows of a task at most: their part of A stays in the second-level cache.
 const TASK_ROWS: usize = 8 * ROWS;
 /// Elements of B that are packed at a time, which stay in the third-level cache.
 const PACKED: usize = 1 << 20;
@@ -121,14 +121,13 @@ unsafe fn parallel_part((m, k, n): (usize, usize, usize), depth: usize, a: Matri
         let packed = &mut buffer[..k * whole];
         pack_all(b, (k, depth), range.clone(), packed);
         let packed = &*packed;
-        let row_tasks = m.div_ceil(TASK_ROWS);
         let panels = range.len().div_ceil(COLUMNS);
-        let panels_a_task = if row_tasks >= 8 { panels } else { (panels * row_tasks).div_ceil(8) };
-        let column_tasks = panels.div_ceil(panels_a_task);
+        let (task_rows, panels_a_task) = cut(m, panels, m * k * range.len() / TASK_WORK);
+        let (row_tasks, column_tasks) = (m.div_ceil(task_rows), panels.div_ceil(panels_a_task));
         let work = m * k * range.len() / (row_tasks * column_tasks);
         (0..row_tasks * column_tasks).into_par_iter().with_min_len((TASK_WORK / work.max(1)).max(1)).for_each(|task| {
-            let (row, panel) = (task / column_tasks * TASK_ROWS, task % column_tasks * panels_a_task);
-            let rows = row..(row + TASK_ROWS).min(m);
+            let (row, panel) = (task / column_tasks * task_rows, task % column_tasks * panels_a_task);
+            let rows = row..(row + task_rows).min(m);
             let first = range.start + panel * COLUMNS;
             let columns = first..(first + panels_a_task * COLUMNS).min(range.end);
             for from in (0..k).step_by(depth) {
@@ -142,6 +141,16 @@ unsafe fn parallel_part((m, k, n): (usize, usize, usize), depth: usize, a: Matri
         });
     }
     f32::recycle(buffer);
+}
+
+/// How many rows and panels of C a task computes, with about `worthwhile` tasks at most: rows are cut first, because tasks that share
+/// rows of A pack them each for itself.
+fn cut(m: usize, panels: usize, worthwhile: usize) -> (usize, usize) {
+    let wanted = worthwhile.clamp(1, 4 * rayon::current_num_threads());
+    let groups = m.div_ceil(ROWS).max(1);
+    let rows = (groups.div_ceil(wanted) * ROWS).min(TASK_ROWS);
+    let column_tasks = wanted.div_ceil(m.div_ceil(rows).max(1)).min(panels.max(1));
+    (rows, panels.div_ceil(column_tasks).max(1))
 }
 
 /// Packs these columns of B: block by block of k, in each block panel by panel.
