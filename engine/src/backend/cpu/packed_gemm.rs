@@ -19,6 +19,8 @@ const COLUMNS: usize = 32;
 const DEPTH: usize = 384;
 /// Rows of a task at most: their part of A stays in the second-level cache.
 const TASK_ROWS: usize = 8 * ROWS;
+/// A transposed A is read where it lies if its columns are at most this many elements apart: more of them than fit would share a set of the cache.
+const IN_PLACE: isize = 768;
 /// Elements of B that are packed at a time, which stay in the third-level cache.
 const PACKED: usize = 1 << 20;
 /// A task has at least about this many multiply-adds.
@@ -191,13 +193,53 @@ unsafe fn pack_b(b: Matrix<f32>, part: Range<usize>, columns: Range<usize>, pack
             }
             return;
         }
-        for (number, rows) in packed.chunks_mut(16 * COLUMNS).enumerate() {
-            for j in 0..columns.len() {
-                let column = start.offset(j as isize * column_stride + (number * 16) as isize * row_stride);
+        for (number, rows) in packed.chunks_mut(LANES * COLUMNS).enumerate() {
+            let start = start.offset((number * LANES) as isize * row_stride);
+            let whole = if row_stride == 1 && rows.len() == LANES * COLUMNS { columns.len() / LANES * LANES } else { 0 };
+            for j in (0..whole).step_by(LANES) {
+                transpose(start.offset(j as isize * column_stride), column_stride, rows.as_mut_ptr().add(j), COLUMNS);
+            }
+            for j in whole..columns.len() {
+                let column = start.offset(j as isize * column_stride);
                 for (p, row) in rows.chunks_exact_mut(COLUMNS).enumerate() {
                     row[j] = *column.offset(p as isize * row_stride);
                 }
             }
+        }
+    }
+}
+
+/// Lanes of a vector.
+const LANES: usize = 16;
+
+/// to[p·to_stride + j] ← from[j·from_stride + p] for p and j below 16: a square of contiguous columns as contiguous rows. In four rounds
+/// vectors that are 1, 2, 4 and 8 apart exchange lanes; the first two rounds leave row p where the two lowest bits of p change places.
+///
+/// # Safety
+/// AVX-512 must be there and all elements valid.
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
+    macro_rules! exchange {
+        ($x:ident, $apart:literal, $low:expr, $high:expr) => {
+            for i in (0..LANES).filter(|i| i & $apart == 0) {
+                ($x[i], $x[i + $apart]) = ($low($x[i], $x[i + $apart]), $high($x[i], $x[i + $apart]));
+            }
+        };
+    }
+    let low_doubles = |a, b| _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+    let high_doubles = |a, b| _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+    let even_quarters = |a, b| _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+    let odd_quarters = |a, b| _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut x: [__m512; LANES] = std::array::from_fn(|j| _mm512_loadu_ps(from.offset(j as isize * from_stride)));
+        exchange!(x, 1, _mm512_unpacklo_ps, _mm512_unpackhi_ps);
+        exchange!(x, 2, low_doubles, high_doubles);
+        exchange!(x, 4, even_quarters, odd_quarters);
+        exchange!(x, 8, even_quarters, odd_quarters);
+        for (i, row) in x.into_iter().enumerate() {
+            let p = (i & !3) | ((i & 1) << 1) | ((i >> 1) & 1);
+            _mm512_storeu_ps(to.add(p * to_stride), row);
         }
     }
 }
@@ -208,7 +250,7 @@ unsafe fn pack_b(b: Matrix<f32>, part: Range<usize>, columns: Range<usize>, pack
 /// As [`serial`]; `packed` holds the panels of these columns.
 unsafe fn block(a: Matrix<f32>, rows: Range<usize>, part: Range<usize>, packed: &[f32], columns: Range<usize>, beta: f32, output: Output) {
     let depth = part.len();
-    let in_place = a.strides.1 == 1 && a.strides.0 % 1024 != 0;
+    let in_place = (a.strides.1 == 1 && a.strides.0 % 1024 != 0) || (a.strides.0 == 1 && a.strides.1 <= IN_PLACE);
     let len = if in_place { 0 } else { rows.len() * depth };
     with_scratch(0, len, |scratch| {
         if !in_place {
@@ -223,8 +265,8 @@ unsafe fn block(a: Matrix<f32>, rows: Range<usize>, part: Range<usize>, packed: 
                 // SAFETY: the caller's promise: the rows, the columns and the depth lie inside A, the panel and C.
                 unsafe {
                     let (a, strides) = if in_place {
-                        let start = (rows.start + row) as isize * a.strides.0 + part.start as isize;
-                        (a.start.offset(start), (a.strides.0, 1))
+                        let start = (rows.start + row) as isize * a.strides.0 + part.start as isize * a.strides.1;
+                        (a.start.offset(start), a.strides)
                     } else {
                         (scratch.as_ptr().add(row * depth), (1, count as isize))
                     };
@@ -303,12 +345,12 @@ unsafe fn sums(count: usize, tile: Tile) {
     choose!(1 2 3 4 5 6 7 8 9 10 11 12)
 }
 
-/// C ← Σ_p A[·, p]·B[p, ·] + βC for R rows and up to 16·H columns. Where A is packed, its column p lies at `a + p·R`.
+/// C ← Σ_p A[·, p]·B[p, ·] + βC for R rows and up to 16·H columns, of an A whose columns or (else) whose rows are contiguous.
 ///
 /// # Safety
 /// AVX-512 must be there and all elements valid.
 #[target_feature(enable = "avx512f")]
-unsafe fn kernel<const R: usize, const H: usize, const PACKED_A: bool>(tile: Tile) {
+unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(tile: Tile) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut total = [[_mm512_setzero_ps(); H]; R];
@@ -317,7 +359,7 @@ unsafe fn kernel<const R: usize, const H: usize, const PACKED_A: bool>(tile: Til
             let b = tile.b.add(p * COLUMNS);
             let b: [__m512; H] = std::array::from_fn(|half| _mm512_loadu_ps(b.add(16 * half)));
             for i in 0..R {
-                let a = if PACKED_A { *tile.a.add(p * R + i) } else { *rows[i].add(p) };
+                let a = if COLUMN_MAJOR { *tile.a.offset(p as isize * tile.strides.1 + i as isize) } else { *rows[i].add(p) };
                 let a = _mm512_set1_ps(a);
                 for half in 0..H {
                     total[i][half] = _mm512_fmadd_ps(a, b[half], total[i][half]);
@@ -367,6 +409,9 @@ mod tests {
             (5, 1030, 300),
             (96, 1024, 48),
             (40, 9000, 160),
+            (50, 700, 70),
+            (800, 40, 33),
+            (24, 32, 1),
             (64, 64, 16),
         ] {
             for (a_transposed, b_transposed, beta) in [(false, false, 0.0), (false, true, 1.0), (true, false, 1.0), (true, true, 0.0)] {
