@@ -81,7 +81,7 @@ impl Job for FineTuning {
         let outcome = trainer.step(micro_batches.len(), |decoder, index| {
             let options = options(self.dropout, false, dropout.stream(index as u64));
             let batch = &micro_batches[index];
-            Ok((batch.token_log_probs(decoder, &options).sum_all().neg(), batch.target_count() as f64))
+            Ok((batch.loss(decoder, &options), batch.target_count() as f64))
         })?;
         Ok((outcome, Vec::new(), micro_batches.iter().map(|b| b.inputs.tokens().len()).sum()))
     }

@@ -102,7 +102,7 @@ impl Job for Pretraining {
         let outcome = trainer.step(micro_batches.len(), |decoder, index| {
             let options = options(self.dropout, self.checkpoint, dropout.stream(index as u64));
             let batch = &micro_batches[index];
-            Ok((batch.token_log_probs(decoder, &options).sum_all().neg(), batch.target_count() as f64))
+            Ok((batch.loss(decoder, &options), batch.target_count() as f64))
         })?;
         Ok((outcome, Vec::new(), count * self.tokens))
     }
