@@ -65,7 +65,10 @@ fn a_gradient_that_overflows_is_named_with_the_parameter_on_its_way() {
     });
     let line = stopped(&workplace.run("sft --model {}/steep --data {}/completions.jsonl --steps 3 --out {}/run"));
     assert!(line.contains("but the gradient of model.embed_tokens.weight is not finite"), "{line}");
-    assert!(line.contains("a gradient from op `linear_cross_entropy`") && line.contains("on its way to model.embed_tokens.weight"), "{line}");
+    assert!(
+        line.contains("a gradient from op `linear_cross_entropy`") && line.contains("on its way to model.embed_tokens.weight"),
+        "{line}"
+    );
 }
 
 #[test]
