@@ -1,6 +1,8 @@
 """One optimiser step of slpo's presets in PyTorch: forward, backward, clip to 1.0, AdamW. Prints one JSON object.
 
-    python pytorch_step.py --preset nano [--task lm|dpo] [--steps 20] [--compile]
+    python pytorch_step.py --preset nano [--task lm|dpo] [--steps 20] [--compile] [--rows N] [--tokens N] [--device cuda] [--precision bf16]
+
+On a GPU, bf16 is autocast (weights, sums and the loss in f32) and tf32 is what products round to; the peak is what PyTorch allocated there.
 """
 import argparse
 import json
@@ -73,15 +75,21 @@ def main():
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--tokens", type=int)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     dim, layers, heads, hidden, vocabulary, rows, tokens = PRESETS[arguments.preset]
-    model = Decoder(dim, layers, heads, hidden, vocabulary, tokens)
+    rows, tokens, device = arguments.rows or rows, arguments.tokens or tokens, arguments.device
+    torch.backends.cuda.matmul.allow_tf32 = arguments.precision == "tf32"
+    model = Decoder(dim, layers, heads, hidden, vocabulary, tokens).to(device)
     reference = None
     if arguments.task == "dpo":
-        reference = Decoder(dim, layers, heads, hidden, vocabulary, tokens)
+        reference = Decoder(dim, layers, heads, hidden, vocabulary, tokens).to(device)
         reference.load_state_dict(model.state_dict())
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     run, frozen = model, reference
@@ -89,7 +97,7 @@ def main():
         run = torch.compile(model)
         frozen = torch.compile(reference) if reference else None
     sequences = 2 * rows if reference else rows
-    batch = torch.randint(vocabulary, (sequences, tokens + 1))
+    batch = torch.randint(vocabulary, (sequences, tokens + 1), device=device)
 
     def loss():
         if reference is None:
@@ -101,9 +109,13 @@ def main():
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        loss().backward()
+        with torch.autocast(device, torch.bfloat16, enabled=arguments.precision == "bf16"):
+            value = loss()
+        value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     for _ in range(3):
         step()
@@ -112,7 +124,7 @@ def main():
         start = time.perf_counter()
         step()
         times.append(1e3 * (time.perf_counter() - start))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     ms = statistics.median(times)
     print(json.dumps({"preset": arguments.preset, "task": arguments.task, "ms": ms, "tok_s": 1e3 * sequences * tokens / ms, "peak_mib": peak,
                       "params": sum(p.numel() for p in model.parameters()), "torch": torch.__version__}))

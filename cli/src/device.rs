@@ -1,7 +1,6 @@
-//! The device that a command computes on: what `--device` asks for. `auto` is the processor: the CUDA path has not been run on a GPU yet,
-//! so it is taken only where it is asked for by name.
+//! The device that a command computes on: what `--device` and `--precision` ask for.
 
-use crate::arguments::Device as Asked;
+use crate::arguments::{Device as Asked, Precision as Rounding};
 use crate::failure::Failure;
 use engine::backend::cuda::Precision;
 use engine::{Cuda, Device};
@@ -12,14 +11,26 @@ static CURRENT: OnceLock<Device> = OnceLock::new();
 /// Takes what is asked for.
 ///
 /// # Errors
-/// [`Failure::Failed`] where CUDA is asked for and cannot be used, saying what is missing.
-pub fn choose(asked: Asked) -> Result<(), Failure> {
+/// [`Failure::Failed`] where CUDA is asked for and cannot be used, saying what is missing; [`Failure::Usage`] for a precision that the
+/// processor does not have.
+pub fn choose(asked: Asked, rounding: Rounding) -> Result<(), Failure> {
     let device = match asked {
+        Asked::Auto | Asked::Cpu if rounding != Rounding::F32 => {
+            return Err(Failure::Usage("--precision tf32 and bf16 need --device cuda: the processor computes in f32".to_owned()));
+        }
         Asked::Auto | Asked::Cpu => Device::default(),
-        Asked::Cuda => Device::Cuda(Cuda::open(0, Precision::F32).map_err(|error| Failure::Failed(error.to_string()))?),
+        Asked::Cuda => Device::Cuda(Cuda::open(0, precision(rounding)).map_err(|error| Failure::Failed(error.to_string()))?),
     };
     CURRENT.get_or_init(|| device);
     Ok(())
+}
+
+fn precision(rounding: Rounding) -> Precision {
+    match rounding {
+        Rounding::F32 => Precision::F32,
+        Rounding::Tf32 => Precision::Tf32,
+        Rounding::Bf16 => Precision::Bf16,
+    }
 }
 
 /// The device of this command.

@@ -196,7 +196,7 @@ impl<'a> Run<'a> {
 
     /// One step, and on standard error where its time went.
     fn profiled(&self, job: &mut dyn Job, trainer: &mut Trainer<Device>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
-        let (done, lines) = engine::profile::profiled(|| job.step(trainer, step));
+        let (done, lines) = engine::profile::profiled(|| crate::device::current().wait(), || job.step(trainer, step));
         self.bar.note(&format!("step {step}, by op:\n{}", profile_table::table(&lines)));
         done
     }

@@ -33,6 +33,8 @@ pub struct Line {
 }
 
 struct Recorder {
+    /// Waits until what was started has been computed, so that its time is its own op's.
+    wait: Box<dyn Fn()>,
     last: Instant,
     lines: BTreeMap<(Pass, &'static str), (u64, f64, u64)>,
 }
@@ -41,9 +43,10 @@ thread_local! {
     static RECORDER: RefCell<Option<Recorder>> = const { RefCell::new(None) };
 }
 
-/// Runs `f` and tells where the time of this thread went, the costliest op first.
-pub fn profiled<R>(f: impl FnOnce() -> R) -> (R, Vec<Line>) {
-    RECORDER.with(|recorder| *recorder.borrow_mut() = Some(Recorder { last: Instant::now(), lines: BTreeMap::new() }));
+/// Runs `f` and tells where the time of this thread went, the costliest op first. `wait` waits for the device that `f` computes on.
+pub fn profiled<R>(wait: impl Fn() + 'static, f: impl FnOnce() -> R) -> (R, Vec<Line>) {
+    let new = Recorder { wait: Box::new(wait), last: Instant::now(), lines: BTreeMap::new() };
+    RECORDER.with(|recorder| *recorder.borrow_mut() = Some(new));
     let result = f();
     let recorder = RECORDER.with(|recorder| recorder.borrow_mut().take());
     let lines = recorder.into_iter().flat_map(|recorder| recorder.lines);
@@ -58,6 +61,7 @@ pub fn mark(pass: Pass, name: &'static str, bytes: impl FnOnce() -> u64) {
     RECORDER.with(|recorder| {
         let Ok(mut recorder) = recorder.try_borrow_mut() else { return };
         let Some(recorder) = recorder.as_mut() else { return };
+        (recorder.wait)();
         let now = Instant::now();
         let line = recorder.lines.entry((pass, name)).or_default();
         line.0 += 1;
@@ -75,7 +79,7 @@ mod tests {
     #[test]
     fn every_op_of_a_step_is_listed_with_its_calls_and_bytes() {
         let x = Tensor::parameter(&Cpu::<f32>::new(), &[1.0; 6], &[2, 3]);
-        let (_, lines) = profiled(|| x.exp().mul(&x).sum_all().backward());
+        let (_, lines) = profiled(|| (), || x.exp().mul(&x).sum_all().backward());
         let find = |pass, name| lines.iter().find(|line| line.pass == pass && line.name == name);
         let exp = find(Pass::Forward, "exp").expect("exp ran forward");
         assert_eq!((exp.calls, exp.bytes), (1, 24));

@@ -1,6 +1,7 @@
 //! The GPU's kernels against `Cpu<f64>`, values and gradients: on a GPU where there is one, and compiled for the processor everywhere else, where
 //! that shows wrong arithmetic, indices and barriers, and says nothing of the driver or cuBLAS.
 
+use engine::backend::cuda::Precision;
 use engine::gradcheck::{Function, Input, Sample, check_entry_on, check_on};
 use engine::{AdamwStep, Backend, Cpu, Cuda, Device, Segments, Tensor, function};
 use slpo_tests::{bits, normal, normal_parameter};
@@ -10,12 +11,14 @@ use std::sync::{Arc, OnceLock};
 /// What the kernels run on here; says what is left out and why.
 fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
-    DEVICES.get_or_init(|| {
-        let gpu = Cuda::open(0, Default::default()).map_err(|error| println!("skipped: no CUDA device: {error}"));
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-kernels");
-        let emulated = Cuda::emulated(&folder).map_err(|reason| println!("skipped: kernels on the processor: {reason}"));
-        gpu.into_iter().chain(emulated).map(Device::Cuda).collect()
-    })
+    DEVICES.get_or_init(|| [Precision::F32, Precision::Bf16].into_iter().flat_map(with_precision).collect())
+}
+
+fn with_precision(precision: Precision) -> impl Iterator<Item = Device> {
+    let gpu = Cuda::open(0, precision).map_err(|error| println!("skipped: no CUDA device: {error}"));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-kernels");
+    let emulated = Cuda::emulated(&folder, precision).map_err(|reason| println!("skipped: kernels on the processor: {reason}"));
+    gpu.into_iter().chain(emulated).map(Device::Cuda)
 }
 
 fn agrees(name: &str, f: impl Function, shapes: &[&[usize]]) {

@@ -4,7 +4,7 @@
 
 use engine::backend::cuda::compile::{Target, UNITS, compile, compiler};
 use engine::backend::cuda::runtime::Unit;
-use engine::backend::cuda::{map_source, map_vjp_source, zip_source};
+use engine::backend::cuda::{Storage, map_source, map_vjp_source, zip_source};
 use engine::backend::{Add, Div, Equal, Mul, Sub, Unary};
 use engine::ops::{exp, gelu, ln, log_sigmoid, log1mexp, logsumexp, neg, powf, relu, rms_norm, scale, sigmoid, silu, softplus, sqrt, tanh};
 
@@ -14,7 +14,7 @@ const ARCHITECTURES: [i32; 3] = [80, 90, 100];
 /// The kernels that are made from formulas.
 fn made_from_formulas() -> Vec<String> {
     fn both<F: Unary>(f: F) -> [String; 2] {
-        [map_source(f), map_vjp_source(f)]
+        [map_source(f, Storage::Bf16), map_vjp_source(f, [Storage::F32, Storage::Bf16])]
     }
     let mut sources = [
         both(exp::Exp),
@@ -36,7 +36,8 @@ fn made_from_formulas() -> Vec<String> {
         both(tanh::Tanh),
     ]
     .concat();
-    sources.extend([zip_source(Add), zip_source(Sub), zip_source(Mul), zip_source(Div), zip_source(Equal)]);
+    let [wide, mixed] = [[Storage::F32; 2], [Storage::F32, Storage::Bf16]];
+    sources.extend([zip_source(Add, mixed), zip_source(Sub, wide), zip_source(Mul, mixed), zip_source(Div, wide), zip_source(Equal, wide)]);
     sources
 }
 
@@ -52,7 +53,7 @@ fn every_kernel_compiles_without_a_spill() {
         Err(error) => return println!("skipped: {error}"),
     };
     let formulas = made_from_formulas();
-    let made = formulas.iter().map(|text| Unit { name: "formula", text });
+    let made = formulas.iter().map(|text| Unit::new("formula", text));
     let units: Vec<Unit<'_>> = UNITS.iter().cloned().chain(made).collect();
     for architecture in ARCHITECTURES {
         if !known.contains(&architecture) {

@@ -62,6 +62,10 @@ pub struct Shared {
     /// Where to compute; auto is the processor
     #[arg(long, global = true, value_enum, default_value_t = Device::Auto)]
     pub device: Device,
+    /// How a GPU rounds: f32 throughout; tf32, products of operands of 11 bits; bf16, products and activations of 8 bits, with weights,
+    /// sums and losses in f32. The processor computes in f32
+    #[arg(long, global = true, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
     /// Threads to use, 1 to 1024 [default: one a core]; the results do not depend on it
     #[arg(long, global = true, value_name = "N", value_parser = values::integer::<usize>(1..=1024))]
     pub threads: Option<usize>,
@@ -77,6 +81,15 @@ pub enum Device {
     Auto,
     Cpu,
     Cuda,
+}
+
+/// How a GPU rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    F32,
+    Tf32,
+    Bf16,
 }
 
 /// What to do.

@@ -119,7 +119,8 @@ fn bench_step(arguments: &BenchStep, shared: &Shared) -> Result<(), Failure> {
         times.push(1e3 * start.elapsed().as_secs_f64());
     }
     if arguments.profile {
-        let (outcome, lines) = engine::profile::profiled(|| work.step(&mut trainer, &options));
+        let waited_for = device.clone();
+        let (outcome, lines) = engine::profile::profiled(move || waited_for.wait(), || work.step(&mut trainer, &options));
         outcome?;
         eprint!("{}", crate::profile_table::table(&lines));
     }

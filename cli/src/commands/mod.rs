@@ -30,7 +30,7 @@ use crate::failure::Failure;
 /// # Errors
 /// Whatever keeps the command from doing what it was asked.
 pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
-    crate::device::choose(shared.device)?;
+    crate::device::choose(shared.device, shared.precision)?;
     start_threads(shared.threads)?;
     if let Command::Gradcheck(arguments) = command {
         // It has threads of its own and waits for them: on a thread of the pool it would keep that thread from their work.

@@ -194,6 +194,9 @@ impl Backend for Device {
     fn matmul(&self, a: &DeviceArray, b: &DeviceArray) -> DeviceArray {
         on!(self.matmul([a, b]))
     }
+    fn matmul_wide(&self, a: &DeviceArray, b: &DeviceArray) -> DeviceArray {
+        on!(self.matmul_wide([a, b]))
+    }
     fn gather_rows(&self, table: &DeviceArray, rows: &Indices) -> DeviceArray {
         on!(self.gather_rows([table], rows))
     }

@@ -179,6 +179,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         self.zip(Mul, x, c)
     }
 
+    /// As [`Backend::matmul`], for sums over many rows such as a weight's gradient: a device that stores activations in fewer bits than its
+    /// element type has stores this in full.
+    fn matmul_wide(&self, a: &Self::Array, b: &Self::Array) -> Self::Array {
+        self.matmul(a, b)
+    }
+
     /// c·x.
     fn scale(&self, x: &Self::Array, c: f64) -> Self::Array {
         self.map(crate::ops::scale::Scale(c), x)

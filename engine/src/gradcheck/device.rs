@@ -31,7 +31,7 @@ pub fn check_entry_on(device: &Device, entry: &Entry, seeds: impl IntoIterator<I
 
 fn check(device: &Device, problem: &Problem<'_>) -> Check {
     let analysis = Analysis::new(problem);
-    let mut tally = Tally::new(problem, Arithmetic::SINGLE);
+    let mut tally = Tally::new(problem, Arithmetic::of(device));
     let rounded: Vec<f32> = problem.x.iter().map(|&x| x as f32).collect();
     let exact: Vec<f64> = rounded.iter().map(|&x| x as f64).collect();
     let (value, gradient) = problem.differentiate::<Cpu<f64>>(problem.function, &exact);

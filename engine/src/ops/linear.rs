@@ -20,7 +20,7 @@ impl<B: Backend> Operation<B> for Linear<B> {
     }
     fn vjp(&self, backend: &B, y_bar: B::Array, needed: &[bool]) -> Vec<Option<B::Array>> {
         let x = needed[0].then(|| backend.matmul(&y_bar, &self.weight));
-        let weight = needed[1].then(|| backend.matmul(&backend.permute(&y_bar, &[1, 0]), &self.x));
+        let weight = needed[1].then(|| backend.matmul_wide(&backend.permute(&y_bar, &[1, 0]), &self.x));
         let mut gradients = vec![x, weight];
         if self.bias {
             let out = backend.shape(&y_bar)[1];

@@ -1,22 +1,40 @@
-//! Arrays in a device's memory: a shared block with a shape and strides.
+//! Arrays in a device's memory: a shared block with a shape and strides, of f32 or bfloat16.
 
 use super::Inner;
 use super::allocator::size_class;
+use super::runtime::Storage;
 use crate::shape::count;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 /// A block of a device's memory, which goes back to the cache when its last owner lets go.
 pub(super) struct Buffer {
     address: u64,
+    bytes: usize,
     size: usize,
     owner: Weak<Inner>,
+    /// The same numbers in bfloat16, once a product has needed them; whoever writes to the block forgets it.
+    rounded: Mutex<Option<Arc<Buffer>>>,
 }
 
 impl Buffer {
     /// A block of at least `bytes`, with unspecified contents.
     pub fn new(owner: &Arc<Inner>, bytes: usize) -> Self {
         let size = size_class(bytes);
-        Self { address: owner.allocate(size), size, owner: Arc::downgrade(owner) }
+        Self { address: owner.allocate(size), bytes, size, owner: Arc::downgrade(owner), rounded: Mutex::default() }
+    }
+    /// The block of the same numbers in bfloat16, made by `round` from (this block's address, a new block, the count of numbers).
+    fn rounded(&self, owner: &Arc<Inner>, round: impl FnOnce(u64, &Buffer, usize)) -> Arc<Buffer> {
+        let mut rounded = self.rounded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let make = || {
+            let count = self.bytes / Storage::F32.bytes();
+            let block = Buffer::new(owner, count * Storage::Bf16.bytes());
+            round(self.address, &block, count);
+            Arc::new(block)
+        };
+        rounded.get_or_insert_with(make).clone()
+    }
+    fn forget_rounded(&self) {
+        self.rounded.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
     }
     /// Where it lies.
     pub fn address(&self) -> u64 {
@@ -32,10 +50,11 @@ impl Drop for Buffer {
     }
 }
 
-/// A shared, strided n-dimensional array of f32 on a device.
+/// A shared, strided n-dimensional array on a device.
 #[derive(Clone)]
 pub struct CudaArray {
     buffer: Arc<Buffer>,
+    storage: Storage,
     offset: usize,
     shape: Vec<usize>,
     strides: Vec<usize>,
@@ -52,9 +71,27 @@ fn row_major(shape: &[usize]) -> Vec<usize> {
 
 impl CudaArray {
     /// A new row-major array with unspecified contents.
-    pub(super) fn new(owner: &Arc<Inner>, shape: &[usize]) -> Self {
-        let buffer = Arc::new(Buffer::new(owner, count(shape) * size_of::<f32>()));
-        Self { buffer, offset: 0, shape: shape.to_vec(), strides: row_major(shape) }
+    pub(super) fn new(owner: &Arc<Inner>, shape: &[usize], storage: Storage) -> Self {
+        let buffer = Arc::new(Buffer::new(owner, count(shape) * storage.bytes()));
+        Self { buffer, storage, offset: 0, shape: shape.to_vec(), strides: row_major(shape) }
+    }
+
+    /// How the elements are stored.
+    pub fn storage(&self) -> Storage {
+        self.storage
+    }
+
+    /// The same view of the numbers in bfloat16; see [`Buffer::rounded`].
+    pub(super) fn rounded(&self, owner: &Arc<Inner>, round: impl FnOnce(u64, &Buffer, usize)) -> Self {
+        match self.storage {
+            Storage::Bf16 => self.clone(),
+            Storage::F32 => Self { buffer: self.buffer.rounded(owner, round), storage: Storage::Bf16, ..self.clone() },
+        }
+    }
+
+    /// To be called before the elements are overwritten.
+    pub(super) fn forget_rounded(&self) {
+        self.buffer.forget_rounded();
     }
 
     /// The extents of the axes.
@@ -75,7 +112,11 @@ impl CudaArray {
     }
     /// The address of the first element.
     pub(super) fn address(&self) -> u64 {
-        self.buffer.address() + (self.offset * size_of::<f32>()) as u64
+        self.at(0)
+    }
+    /// The address of the element `steps` elements after the first one in memory.
+    pub(super) fn at(&self, steps: usize) -> u64 {
+        self.buffer.address() + ((self.offset + steps) * self.storage.bytes()) as u64
     }
     /// Do the elements lie in row-major order without gaps?
     pub(super) fn is_contiguous(&self) -> bool {
@@ -99,19 +140,19 @@ impl CudaArray {
     /// The same elements under another shape; the array must be contiguous.
     pub(super) fn with_shape(&self, shape: &[usize]) -> Self {
         assert_eq!(count(shape), self.len(), "reshape: {:?} does not have as many elements as {shape:?}", self.shape);
-        Self { buffer: self.buffer.clone(), offset: self.offset, shape: shape.to_vec(), strides: row_major(shape) }
+        Self { shape: shape.to_vec(), strides: row_major(shape), ..self.clone() }
     }
     /// A view without the axes before the last `count`, which must have extent 1.
     pub(super) fn last_axes(&self, count: usize) -> Self {
         let dropped = self.shape.len() - count;
         assert!(self.shape[..dropped].iter().all(|&extent| extent == 1), "{:?} has more than its last {count} axes", self.shape);
         let (shape, strides) = (self.shape[dropped..].to_vec(), self.strides[dropped..].to_vec());
-        Self { buffer: self.buffer.clone(), offset: self.offset, shape, strides }
+        Self { shape, strides, ..self.clone() }
     }
     /// A view whose axis i is axis `axes[i]`.
     pub(super) fn permute(&self, axes: &[usize]) -> Self {
         let pick = |values: &[usize]| axes.iter().map(|&axis| values[axis]).collect();
-        Self { buffer: self.buffer.clone(), offset: self.offset, shape: pick(&self.shape), strides: pick(&self.strides) }
+        Self { shape: pick(&self.shape), strides: pick(&self.strides), ..self.clone() }
     }
     /// A view of part of an axis.
     pub(super) fn slice(&self, axis: usize, start: usize, end: usize) -> Self {
@@ -132,7 +173,7 @@ impl CudaArray {
             assert!(extent == wanted || extent == 1, "{:?} does not broadcast to {shape:?}", self.shape);
             strides[lead + axis] = if extent == wanted { stride } else { 0 };
         }
-        Self { buffer: self.buffer.clone(), offset: self.offset, shape: shape.to_vec(), strides }
+        Self { shape: shape.to_vec(), strides, ..self.clone() }
     }
 }
 

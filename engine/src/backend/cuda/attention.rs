@@ -32,29 +32,28 @@ impl Variant {
 }
 
 /// The extents of one call.
-struct Call {
-    variant: Variant,
-    heads: usize,
-    kv_heads: usize,
-    width: usize,
+pub(super) struct Call {
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub width: usize,
     window: i32,
     scale: f32,
 }
 
 impl Call {
-    fn new(q: &CudaArray, k: &CudaArray, segments: &Segments, scale: f64) -> Self {
+    pub fn new(q: &CudaArray, k: &CudaArray, segments: &Segments, scale: f64) -> Self {
         let (heads, kv_heads, width) = (q.shape()[1], k.shape()[1], q.shape()[2]);
         let window = segments.window().map_or(i32::MAX, |window| i32::try_from(window).unwrap_or(i32::MAX));
-        Self { variant: Variant::of(width), heads, kv_heads, width, window, scale: scale as f32 }
+        Self { heads, kv_heads, width, window, scale: scale as f32 }
     }
     /// The arguments that every kernel ends with.
-    fn tail(&self) -> [Argument; 5] {
+    pub fn tail(&self) -> [Argument; 5] {
         [int(self.heads).into(), int(self.kv_heads).into(), int(self.width).into(), self.window.into(), self.scale.into()]
     }
 }
 
 /// The tiles of `rows` rows of every segment, as the kernels' `Tile`: over its queries, or over its keys.
-fn tiles(segments: &Segments, rows: usize, over_keys: bool) -> Vec<u32> {
+pub(super) fn tiles(segments: &Segments, rows: usize, over_keys: bool) -> Vec<u32> {
     let mut tiles = Vec::new();
     for segment in 0..segments.len() {
         let (q, k) = (segments.queries(segment), segments.keys(segment));
@@ -70,9 +69,16 @@ fn tiles(segments: &Segments, rows: usize, over_keys: bool) -> Vec<u32> {
 const TILE: usize = 5;
 
 impl Cuda {
-    fn launch_tiles(&self, kernel: &str, (tiles, heads): (&[u32], usize), shared: u32, arguments: &mut [Argument]) {
-        let grid = Grid { x: (tiles.len() / TILE) as u32, y: int(heads) as u32, threads: 256, shared };
-        self.launch(&compile::unit("attention"), kernel, grid, arguments);
+    /// Launches a kernel of `unit` with `threads` threads on each tile and head, with `shared` bytes of shared memory.
+    pub(super) fn launch_tiles(
+        &self,
+        (unit, kernel): (&str, &str),
+        (tiles, heads): (&[u32], usize),
+        (threads, shared): (u32, u32),
+        arguments: &mut [Argument],
+    ) {
+        let grid = Grid { x: (tiles.len() / TILE) as u32, y: int(heads) as u32, threads, shared };
+        self.launch(&compile::unit(unit), kernel, grid, arguments);
     }
 
     /// The output [N, H, D] and the logsumexp of the scores [N, H].
@@ -80,12 +86,14 @@ impl Cuda {
         let call = Call::new(qkv[0], qkv[1], segments, scale);
         let [q, k, v] = qkv.map(|x| self.contiguous(x));
         let (output, logsumexp) = (self.empty(q.shape()), self.empty(&q.shape()[..2]));
-        let tiles = tiles(segments, call.variant.forward, false);
+        let variant = Variant::of(call.width);
+        let tiles = tiles(segments, variant.forward, false);
         let table = self.table(&tiles);
         let mut arguments = Vec::from(arguments![&output, &logsumexp, &q, &k, &v, Argument::Address(table.address())]);
         arguments.extend(call.tail());
-        let shared = call.variant.shared(call.variant.forward, 3, 1);
-        self.launch_tiles(&format!("attention_{}", call.variant.width), (&tiles, call.heads), shared, &mut arguments);
+        let shared = variant.shared(variant.forward, 3, 1);
+        let kernel = format!("attention_{}", variant.width);
+        self.launch_tiles(("attention", &kernel), (&tiles, call.heads), (256, shared), &mut arguments);
         (output, logsumexp)
     }
 
@@ -101,9 +109,10 @@ impl Cuda {
         let [q, k, v] = qkv.map(|x| self.contiguous(x));
         let [output, logsumexp, g] = [output, logsumexp, cotangent].map(|x| self.contiguous(x));
         let delta = self.empty(logsumexp.shape());
-        self.launch_rows("rows", "row_dot", (delta.len(), call.width), arguments![&delta, &output, &g, int(call.width)]);
+        self.row_dot(&delta, &output, &g);
         let bars @ [q_bar, k_bar, v_bar] = &[&q, &k, &v].map(|x| self.empty(x.shape()));
-        let rows = call.variant.backward;
+        let variant = Variant::of(call.width);
+        let rows = variant.backward;
         for over_keys in [false, true] {
             let tiles = tiles(segments, rows, over_keys);
             let table = self.table(&tiles);
@@ -112,8 +121,8 @@ impl Cuda {
             arguments.extend(Vec::from(arguments![&q, &k, &v, &logsumexp, &delta, &g, Argument::Address(table.address())]));
             arguments.extend(call.tail());
             let (name, heads, scores) = if over_keys { ("keys", call.kv_heads, 2) } else { ("queries", call.heads, 1) };
-            let kernel = format!("attention_{name}_{}", call.variant.width);
-            self.launch_tiles(&kernel, (&tiles, heads), call.variant.shared(rows, 4, scores), &mut arguments);
+            let (kernel, shared) = (format!("attention_{name}_{}", variant.width), variant.shared(rows, 4, scores));
+            self.launch_tiles(("attention", &kernel), (&tiles, heads), (256, shared), &mut arguments);
         }
         (q_bar.clone(), k_bar.clone(), v_bar.clone())
     }

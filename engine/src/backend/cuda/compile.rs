@@ -4,7 +4,7 @@
 //! follows; a file whose line or checksum is another is compiled again.
 
 use super::error::{CudaError, call};
-use super::runtime::Unit;
+use super::runtime::{Unit, hash};
 use cudarc::nvrtc::{result as nvrtc, sys};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 pub const COMMON: &str = include_str!("kernels/common.cuh");
 
 /// Every source with kernels of fixed text.
-pub const UNITS: [Unit<'static>; 6] = [
-    Unit { name: "arrays", text: include_str!("kernels/arrays.cu") },
-    Unit { name: "reduce", text: include_str!("kernels/reduce.cu") },
-    Unit { name: "rows", text: include_str!("kernels/rows.cu") },
-    Unit { name: "indexing", text: include_str!("kernels/indexing.cu") },
-    Unit { name: "optimizer", text: include_str!("kernels/optimizer.cu") },
-    Unit { name: "attention", text: include_str!("kernels/attention.cu") },
+pub const UNITS: [Unit<'static>; 7] = [
+    Unit::new("arrays", include_str!("kernels/arrays.cu")),
+    Unit::new("reduce", include_str!("kernels/reduce.cu")),
+    Unit::new("rows", include_str!("kernels/rows.cu")),
+    Unit::new("indexing", include_str!("kernels/indexing.cu")),
+    Unit::new("optimizer", include_str!("kernels/optimizer.cu")),
+    Unit::new("attention", include_str!("kernels/attention.cu")),
+    Unit::new("flash", include_str!("kernels/flash.cu")),
 ];
 
 /// The source of that name.
@@ -27,13 +28,16 @@ pub fn unit(name: &str) -> Unit<'static> {
     UNITS.iter().find(|unit| unit.name == name).unwrap_or_else(|| panic!("no kernels are called {name}")).clone()
 }
 
-/// The names of a source's kernels.
+/// The names of a source's kernels: those declared by `KERNEL name(`, and those made from a template by `TEMPLATE(name, …)`.
 pub fn kernel_names(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     for line in text.lines() {
         let declared = line.strip_prefix("KERNEL ").and_then(|rest| rest.split_once('('));
-        let instance = ["FORWARD(", "BACKWARD_QUERIES(", "BACKWARD_KEYS("];
-        let instantiated = || instance.iter().find_map(|start| line.strip_prefix(start)?.split_once(','));
+        let instantiated = || {
+            let (template, rest) = line.split_once('(')?;
+            let is_template = !template.is_empty() && template.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+            rest.split_once(',').filter(|_| is_template)
+        };
         names.extend(declared.or_else(instantiated).map(|(name, _)| name.trim().to_owned()));
     }
     names
@@ -68,11 +72,6 @@ impl Target {
             Self::Ptx(architecture) => format!("compute_{architecture}"),
         }
     }
-}
-
-/// FNV-1a (Fowler, Noll, Vo), 64 bits.
-pub fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// What a compiled source depends on.
@@ -182,7 +181,9 @@ pub fn compile(unit: &Unit<'_>, target: Target) -> Result<(Vec<u8>, String), Cud
     let source = CString::new(whole(unit)).map_err(|error| failed(error.to_string()))?;
     let name = CString::new(format!("{}.cu", unit.name)).map_err(|error| failed(error.to_string()))?;
     let program = call("nvrtcCreateProgram", nvrtc::create_program(&source, Some(&name)))?;
-    let options = [target.option(), "--std=c++17".to_owned(), "--ptxas-options=-v".to_owned()];
+    // Lambdas carry no __device__: everything is for the device.
+    let fixed = ["--std=c++17", "--device-as-default-execution-space", "--ptxas-options=-v"].map(str::to_owned);
+    let options: Vec<String> = std::iter::once(target.option()).chain(fixed).collect();
     // SAFETY: the program is live until it is destroyed below, once.
     unsafe {
         let outcome = nvrtc::compile_program(program, &options);

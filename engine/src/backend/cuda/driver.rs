@@ -2,7 +2,7 @@
 
 use super::compile::{self, Key, Target};
 use super::error::{CudaError, call};
-use super::runtime::{Function, Grid, Operand, Precision, Product, Runtime, Unit};
+use super::runtime::{Function, Grid, Operand, Precision, Product, Runtime, Storage, Unit};
 use cudarc::cublas::{result as cublas, sys as cublas_sys};
 use cudarc::driver::{result as driver, sys};
 use std::collections::HashMap;
@@ -93,7 +93,7 @@ pub struct Driver {
 #[derive(Default)]
 struct Loaded {
     modules: HashMap<u64, usize>,
-    functions: HashMap<(u64, String), Function>,
+    functions: HashMap<u64, HashMap<String, Function>>,
     most_shared: HashMap<usize, u32>,
 }
 
@@ -201,8 +201,8 @@ impl Runtime for Driver {
     fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError> {
         self.enter()?;
         let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let source = compile::hash(unit.text.as_bytes());
-        if let Some(function) = loaded.functions.get(&(source, kernel.to_owned())) {
+        let source = unit.hash;
+        if let Some(function) = loaded.functions.get(&source).and_then(|of_unit| of_unit.get(kernel)) {
             return Ok(*function);
         }
         let module = match loaded.modules.get(&source) {
@@ -212,7 +212,7 @@ impl Runtime for Driver {
         let name = CString::new(kernel).map_err(|error| CudaError::Call { call: "cuModuleGetFunction", error: error.to_string() })?;
         // SAFETY: the module stays loaded as long as the process.
         let function = unsafe { call("cuModuleGetFunction", driver::module::get_function(module as sys::CUmodule, name))? };
-        loaded.functions.insert((source, kernel.to_owned()), Function(function as usize));
+        loaded.functions.entry(source).or_default().insert(kernel.to_owned(), Function(function as usize));
         Ok(Function(function as usize))
     }
     unsafe fn launch(&self, function: Function, grid: Grid, arguments: &mut [*mut c_void]) -> Result<(), CudaError> {
@@ -232,15 +232,15 @@ impl Runtime for Driver {
         }
     }
     unsafe fn product(&self, product: &Product) -> Result<(), CudaError> {
-        use cublas_sys::cublasComputeType_t::{CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_16BF, CUBLAS_COMPUTE_32F_FAST_TF32};
+        use cublas_sys::cublasComputeType_t::{CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32};
         use cublas_sys::cublasOperation_t::{CUBLAS_OP_N, CUBLAS_OP_T};
-        const F32: cublas_sys::cudaDataType = cublas_sys::cudaDataType::CUDA_R_32F;
         self.enter()?;
         let (m, k, n) = product.extents;
-        let compute = match self.precision {
-            Precision::F32 => CUBLAS_COMPUTE_32F,
-            Precision::Tf32 => CUBLAS_COMPUTE_32F_FAST_TF32,
-            Precision::Bf16 => CUBLAS_COMPUTE_32F_FAST_16BF,
+        let rounds = self.precision == Precision::Tf32 && product.a.storage == Storage::F32;
+        let compute = if rounds { CUBLAS_COMPUTE_32F_FAST_TF32 } else { CUBLAS_COMPUTE_32F };
+        let kind = |storage: Storage| match storage {
+            Storage::F32 => cublas_sys::cudaDataType::CUDA_R_32F,
+            Storage::Bf16 => cublas_sys::cudaDataType::CUDA_R_16BF,
         };
         let operation = |x: &Operand| if x.transposed { CUBLAS_OP_T } else { CUBLAS_OP_N };
         let alpha = 1.0f32;
@@ -258,16 +258,16 @@ impl Runtime for Driver {
                 k as i32,
                 (&raw const alpha).cast(),
                 b.address as *const c_void,
-                F32,
+                kind(b.storage),
                 b.ld as i32,
                 b.stride as i64,
                 a.address as *const c_void,
-                F32,
+                kind(a.storage),
                 a.ld as i32,
                 a.stride as i64,
                 (&raw const beta).cast(),
                 product.c as *mut c_void,
-                F32,
+                kind(product.c_storage),
                 n as i32,
                 (m * n) as i64,
                 product.batch as i32,

@@ -1,9 +1,9 @@
 //! The same kernels on a processor: compiled by the system's C++ compiler with a header that plays blocks, barriers and shuffles. For tests
 //! of kernels and of what launches them on machines without a GPU; it says nothing about speed, the driver or cuBLAS.
 
-use super::compile::{COMMON, hash, kernel_names};
+use super::compile::{COMMON, kernel_names};
 use super::error::CudaError;
-use super::runtime::{Function, Grid, Operand, Product, Runtime, Unit};
+use super::runtime::{Function, Grid, Operand, Product, Runtime, Storage, Unit, hash};
 use libloading::Library;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -109,7 +109,7 @@ impl Runtime for Emulator {
     }
     fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError> {
         let mut loaded = locked(&self.loaded);
-        let source = hash(unit.text.as_bytes());
+        let source = unit.hash;
         let library = match loaded.entry(source) {
             Entry::Occupied(built) => built.into_mut(),
             Entry::Vacant(place) => place.insert(self.build(unit)?),
@@ -120,8 +120,9 @@ impl Runtime for Emulator {
         Ok(Function(*symbol as usize))
     }
     unsafe fn launch(&self, function: Function, grid: Grid, arguments: &mut [*mut c_void]) -> Result<(), CudaError> {
-        // One block at a time: the header's state is static.
-        let _running = locked(&self.loaded);
+        // One block at a time, whichever emulator asks: the header's state is static.
+        static RUNNING: Mutex<()> = Mutex::new(());
+        let _running = locked(&RUNNING);
         // SAFETY: the function comes from `function`; the arguments are the caller's promise.
         unsafe {
             let launch = std::mem::transmute::<usize, Launch>(function.0);
@@ -134,13 +135,67 @@ impl Runtime for Emulator {
         let strides = |x: &Operand| if x.transposed { (1, x.ld as isize) } else { (x.ld as isize, 1) };
         let ((rsa, csa), (rsb, csb)) = (strides(&product.a), strides(&product.b));
         for i in 0..product.batch {
-            let at = |x: &Operand| (x.address as *const f32).wrapping_add(i * x.stride);
-            let c = (product.c as *mut f32).wrapping_add(i * m * n);
-            // SAFETY: the operands are the caller's promise.
+            // SAFETY: the operands are the caller's promise; C is dense.
             unsafe {
-                matrixmultiply::sgemm(m, k, n, 1.0, at(&product.a), rsa, csa, at(&product.b), rsb, csb, product.beta, c, n as isize, 1);
+                let (a, b) = (numbers(&product.a, i, (m, k)), numbers(&product.b, i, (k, n)));
+                let c_at = product.c + (i * m * n * product.c_storage.bytes()) as u64;
+                let mut c = stored(c_at, product.c_storage, m * n, product.beta == 0.0);
+                let (a, b, c_start) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+                matrixmultiply::sgemm(m, k, n, 1.0, a, rsa, csa, b, rsb, csb, product.beta, c_start, n as isize, 1);
+                store(&c, c_at, product.c_storage);
             }
         }
         Ok(())
     }
+}
+
+/// The numbers of one matrix of an operand (rows × columns as the product sees it), from its first element on.
+///
+/// # Safety
+/// The operand's memory must be valid.
+unsafe fn numbers(x: &Operand, matrix: usize, (rows, columns): (usize, usize)) -> Vec<f32> {
+    let (outer, inner) = if x.transposed { (columns, rows) } else { (rows, columns) };
+    let address = x.address + (matrix * x.stride * x.storage.bytes()) as u64;
+    // SAFETY: the caller's promise.
+    unsafe { stored(address, x.storage, (outer - 1) * x.ld + inner, false) }
+}
+
+/// Numbers as f32; zeros where they are not to be read.
+///
+/// # Safety
+/// The memory must be valid.
+unsafe fn stored(address: u64, storage: Storage, count: usize, unread: bool) -> Vec<f32> {
+    if unread {
+        return vec![0.0; count];
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        match storage {
+            Storage::F32 => std::slice::from_raw_parts(address as *const f32, count).to_vec(),
+            Storage::Bf16 => {
+                let halves = std::slice::from_raw_parts(address as *const u16, count);
+                halves.iter().map(|&half| f32::from_bits(u32::from(half) << 16)).collect()
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The memory must be valid.
+unsafe fn store(numbers: &[f32], address: u64, storage: Storage) {
+    for (i, &x) in numbers.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match storage {
+                Storage::F32 => *(address as *mut f32).add(i) = x,
+                Storage::Bf16 => *(address as *mut u16).add(i) = to_bf16(x),
+            }
+        }
+    }
+}
+
+/// x rounded to nearest, ties to even; a NaN stays one.
+fn to_bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    if x.is_nan() { 0x7fff } else { ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16 }
 }

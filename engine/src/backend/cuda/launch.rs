@@ -2,12 +2,14 @@
 
 use super::CudaArray;
 use super::array::merged;
-use super::runtime::{Grid, Unit};
+use super::runtime::{Grid, Storage, Unit};
 use super::{Cuda, compile};
 use std::ffi::c_void;
 
 /// The threads of a block in loops over elements.
 pub(super) const THREADS: u32 = 256;
+/// Rows of at most this many elements get a warp instead of a block, where a kernel leaves the choice.
+const SHORT_ROW: usize = 1024;
 /// The axes that a strided kernel goes through.
 const MOST_AXES: usize = 8;
 
@@ -99,6 +101,15 @@ macro_rules! arguments {
 }
 pub(super) use arguments;
 
+/// The name of a kernel of a template for arrays so stored; where all are f32, the template's own.
+pub(super) fn typed(template: &str, storages: &[Storage]) -> String {
+    if storages.iter().all(|&storage| storage == Storage::F32) {
+        return template.to_owned();
+    }
+    let suffix = |storage: &Storage| if *storage == Storage::F32 { "_float" } else { "_bf16" };
+    std::iter::once(template).chain(storages.iter().map(suffix)).collect()
+}
+
 impl Cuda {
     /// Launches a kernel of a source on a grid.
     pub(super) fn launch(&self, unit: &Unit<'_>, kernel: &str, grid: Grid, arguments: &mut [Argument]) {
@@ -124,6 +135,15 @@ impl Cuda {
     pub(super) fn elements(&self, count: usize) -> Grid {
         let blocks = count.div_ceil(THREADS as usize).min(self.0.runtime.most_blocks() as usize);
         Grid { x: blocks as u32, y: 1, threads: THREADS, shared: 0 }
+    }
+
+    /// Launches a kernel that takes (.., rows, wide) last: a warp for each of `rows` rows of n elements where they are short, else a block.
+    pub(super) fn launch_teams(&self, unit: &str, kernel: &str, (rows, n): (usize, usize), arguments: Vec<Argument>) {
+        let wide = n > SHORT_ROW;
+        let (blocks, threads) = if wide { (rows, THREADS) } else { (rows.div_ceil(THREADS as usize / 32), THREADS) };
+        let mut arguments = arguments;
+        arguments.extend([Argument::from(rows), Argument::from(i32::from(wide))]);
+        self.launch(&compile::unit(unit), kernel, Grid { x: int(blocks) as u32, y: 1, threads, shared: 0 }, &mut arguments);
     }
 
     /// Launches one block for each of `rows` rows of n elements.

@@ -2,7 +2,7 @@
 
 use super::Cuda;
 use super::array::{CudaArray, merged};
-use super::runtime::{Operand, Product};
+use super::runtime::{Operand, Precision, Product, Storage};
 use crate::shape::{broadcast_or_panic, count};
 
 /// How the last two axes lie: (transposed, elements between stored rows); `None` where they need a copy.
@@ -30,7 +30,7 @@ impl Matrices {
         if let Some((transposed, ld)) = layout(&x.shape()[lead..], &x.strides()[lead..]) {
             return Self { array: x.clone(), transposed, ld };
         }
-        let array = cuda.contiguous(x);
+        let array = cuda.packed(x);
         let ld = array.shape()[lead + 1].max(1);
         Self { array, transposed: false, ld }
     }
@@ -41,13 +41,23 @@ impl Matrices {
         self.array.broadcast_to(&shape).strides()[..lead.len()].to_vec()
     }
     fn operand(&self, offset: usize, stride: usize) -> Operand {
-        let address = self.array.address() + (offset * size_of::<f32>()) as u64;
-        Operand { address, transposed: self.transposed, ld: self.ld, stride }
+        let (address, storage) = (self.array.at(offset), self.array.storage());
+        Operand { address, storage, transposed: self.transposed, ld: self.ld, stride }
     }
 }
 
 impl Cuda {
-    pub(super) fn matrix_product(&self, a: &CudaArray, b: &CudaArray) -> CudaArray {
+    /// A product's operand: in bfloat16 where products are in bfloat16, else in f32.
+    pub(super) fn operand(&self, x: &CudaArray) -> CudaArray {
+        match self.0.precision {
+            Precision::Bf16 => self.rounded(x),
+            Precision::F32 | Precision::Tf32 => self.widened(x),
+        }
+    }
+
+    /// A·B, stored as told.
+    pub(super) fn matrix_product(&self, a: &CudaArray, b: &CudaArray, storage: Storage) -> CudaArray {
+        let (a, b) = (&self.operand(a), &self.operand(b));
         let (a_lead, b_lead) = (a.shape().len() - 2, b.shape().len() - 2);
         let (m, k, n) = (a.shape()[a_lead], a.shape()[a_lead + 1], b.shape()[b_lead + 1]);
         let lead = broadcast_or_panic("matmul", &a.shape()[..a_lead], &b.shape()[..b_lead]);
@@ -55,7 +65,7 @@ impl Cuda {
         if count(&shape) == 0 || k == 0 {
             return self.filled(0.0, &shape);
         }
-        let c = self.empty(&shape);
+        let c = self.empty_as(&shape, storage);
         if count(&b.shape()[..b_lead]) == 1 && a.is_contiguous() {
             let a = a.with_shape(&[count(&lead) * m, k]);
             let b = b.last_axes(2);
@@ -87,7 +97,8 @@ impl Cuda {
                 a: a.operand(a_offset, last(&a_steps)),
                 b: b.operand(b_offset, last(&b_steps)),
                 beta: 0.0,
-                c: c.address() + (c_offset * size_of::<f32>()) as u64,
+                c: c.at(c_offset),
+                c_storage: c.storage(),
             });
         }
     }

@@ -15,6 +15,7 @@ mod elementwise;
 mod emulator;
 mod error;
 pub mod expression;
+mod flash;
 mod indexing;
 mod launch;
 mod matmul;
@@ -29,7 +30,7 @@ pub use array::CudaArray;
 pub use driver::{DeviceReport, devices, usable};
 pub use elementwise::{map_source, map_vjp_source, zip_source};
 pub use error::CudaError;
-pub use runtime::Precision;
+pub use runtime::{Precision, Storage};
 
 use super::{AdamwStep, Backend, Binary, Indices, Unary};
 use crate::ops::attention::Segments;
@@ -53,6 +54,7 @@ type Table = (Box<[u32]>, Arc<Buffer>);
 /// A device, its memory's books, and the tables that were uploaded lately.
 struct Inner {
     runtime: Box<dyn Runtime>,
+    precision: Precision,
     cache: Mutex<Cache>,
     tables: Mutex<VecDeque<Table>>,
 }
@@ -102,19 +104,24 @@ impl Cuda {
     /// # Errors
     /// Why it cannot be used: one sentence that says what is missing.
     pub fn open(ordinal: usize, precision: Precision) -> Result<Self, CudaError> {
-        Ok(Self::on(Box::new(driver::Driver::open(ordinal, precision)?)))
+        Ok(Self::on(Box::new(driver::Driver::open(ordinal, precision)?), precision))
     }
 
     /// The same kernels compiled for the processor, with the libraries in `folder`: for tests on machines without a GPU.
     ///
     /// # Errors
     /// A sentence where there is no C++ compiler, or the processor is not an x86-64.
-    pub fn emulated(folder: &Path) -> Result<Self, String> {
-        Ok(Self::on(Box::new(emulator::Emulator::new(folder)?)))
+    pub fn emulated(folder: &Path, precision: Precision) -> Result<Self, String> {
+        Ok(Self::on(Box::new(emulator::Emulator::new(folder)?), precision))
     }
 
-    fn on(runtime: Box<dyn Runtime>) -> Self {
-        Self(Arc::new(Inner { runtime, cache: Mutex::default(), tables: Mutex::default() }))
+    fn on(runtime: Box<dyn Runtime>, precision: Precision) -> Self {
+        Self(Arc::new(Inner { runtime, precision, cache: Mutex::default(), tables: Mutex::default() }))
+    }
+
+    /// How activations are stored and products round.
+    pub fn precision(&self) -> Precision {
+        self.0.precision
     }
 
     /// The device's name.
@@ -135,6 +142,13 @@ impl Cuda {
     /// The bytes of the device's memory that this program holds, in use or ready to be used again.
     pub fn held_bytes(&self) -> usize {
         self.0.cache().held()
+    }
+
+    /// Contiguous arrays, all in bfloat16 or all in f32, as the widest of them; and which.
+    fn stored_alike<const N: usize>(&self, arrays: [&CudaArray; N]) -> ([CudaArray; N], Storage) {
+        let storage = arrays.iter().fold(Storage::Bf16, |storage, x| storage.wider(x.storage()));
+        let alike = |x: &CudaArray| if storage == Storage::Bf16 { self.packed(x) } else { self.contiguous(x) };
+        (arrays.map(alike), storage)
     }
 
     /// Elementwise in row-major order with the kernel's arrays all of one shape: contiguous copies, a result, the element count.
@@ -162,7 +176,7 @@ impl Backend for Cuda {
         self.filled(value as f32, shape)
     }
     fn reshape(&self, x: &CudaArray, shape: &[usize]) -> CudaArray {
-        self.contiguous(x).with_shape(shape)
+        self.packed(x).with_shape(shape)
     }
     fn permute(&self, x: &CudaArray, axes: &[usize]) -> CudaArray {
         x.permute(axes)
@@ -189,7 +203,10 @@ impl Backend for Cuda {
         self.largest(x, axis)
     }
     fn matmul(&self, a: &CudaArray, b: &CudaArray) -> CudaArray {
-        self.matrix_product(a, b)
+        self.matrix_product(a, b, self.activation())
+    }
+    fn matmul_wide(&self, a: &CudaArray, b: &CudaArray) -> CudaArray {
+        self.matrix_product(a, b, Storage::F32)
     }
     fn gather_rows(&self, table: &CudaArray, rows: &Indices) -> CudaArray {
         self.rows_of(table, rows)
@@ -207,11 +224,8 @@ impl Backend for Cuda {
     fn map_vjp<F: Unary>(&self, f: F, saved: &CudaArray, cotangent: &CudaArray) -> CudaArray {
         self.map_vjp_with(f, saved, cotangent)
     }
-    fn accumulate(&self, mut x: CudaArray, y: &CudaArray) -> CudaArray {
-        let out = if x.is_sole_owner() { x.clone() } else { self.empty(x.shape()) };
-        let (x, y, n) = (self.contiguous(&x), self.contiguous(&y.broadcast_to(x.shape())), out.len());
-        self.launch_elements("arrays", "accumulate", n, arguments![&out, &x, &y, n]);
-        out
+    fn accumulate(&self, x: CudaArray, y: &CudaArray) -> CudaArray {
+        self.accumulated(x, y)
     }
     fn scale_by(&self, x: &CudaArray, c: &CudaArray) -> CudaArray {
         let ([x], y, n) = self.same_shape([x]);
@@ -257,14 +271,19 @@ impl Backend for Cuda {
         self.scaled_normalised_vjp(x, gain, s, cotangent)
     }
     fn rope(&self, x: &CudaArray, cos: &CudaArray, sin: &CudaArray, pairing: Pairing) -> CudaArray {
-        let ([x], y, n) = self.same_shape([x]);
+        let x = self.packed(x);
+        let y = self.empty_as(x.shape(), x.storage());
         let (cos, sin) = (self.contiguous(cos), self.contiguous(sin));
         let [heads, width, pairs] = [x.shape()[1], x.shape()[2], cos.shape()[1]].map(int);
         let adjacent = i32::from(pairing == Pairing::Adjacent);
-        self.launch_elements("arrays", "rope", n, arguments![&y, &x, &cos, &sin, heads, width, pairs, adjacent, n]);
+        let (kernel, per_token) = (launch::typed("rope", &[x.storage()]), x.shape()[1] * x.shape()[2]);
+        self.launch_rows("arrays", &kernel, (x.shape()[0], per_token), arguments![&y, &x, &cos, &sin, heads, width, pairs, adjacent]);
         y
     }
     fn attention(&self, q: &CudaArray, k: &CudaArray, v: &CudaArray, segments: &Segments, scale: f64) -> (CudaArray, CudaArray) {
+        if self.is_flash(q.shape()[2]) {
+            return self.flash([q, k, v], segments, scale);
+        }
         if q.shape()[2] > attention::WIDEST {
             return crate::ops::attention::reference_forward(self, q, k, v, segments, scale);
         }
@@ -281,20 +300,25 @@ impl Backend for Cuda {
         segments: &Segments,
         scale: f64,
     ) -> (CudaArray, CudaArray, CudaArray) {
+        if self.is_flash(q.shape()[2]) {
+            return self.flash_vjp([q, k, v], [output, logsumexp, cotangent], segments, scale);
+        }
         if q.shape()[2] > attention::WIDEST {
             return crate::ops::attention::reference_vjp(self, q, k, v, output, logsumexp, cotangent, segments, scale);
         }
         self.attended_vjp([q, k, v], [output, logsumexp, cotangent], segments, scale)
     }
     fn swiglu(&self, gate: &CudaArray, up: &CudaArray) -> CudaArray {
-        let ([gate, up], y, n) = self.same_shape([gate, up]);
-        self.launch_elements("arrays", "swiglu", n, arguments![&y, &gate, &up, n]);
+        let ([gate, up], storage) = self.stored_alike([gate, up]);
+        let (y, n) = (self.empty_as(gate.shape(), storage), gate.len());
+        self.launch_elements("arrays", &launch::typed("swiglu", &[storage]), n, arguments![&y, &gate, &up, n]);
         y
     }
     fn swiglu_vjp(&self, gate: &CudaArray, up: &CudaArray, cotangent: &CudaArray) -> (CudaArray, CudaArray) {
-        let ([gate, up, g], gate_bar, n) = self.same_shape([gate, up, cotangent]);
-        let up_bar = self.empty(gate.shape());
-        self.launch_elements("arrays", "swiglu_vjp", n, arguments![&gate_bar, &up_bar, &gate, &up, &g, n]);
+        let ([gate, up, g], storage) = self.stored_alike([gate, up, cotangent]);
+        let [gate_bar, up_bar] = [gate.shape(); 2].map(|shape| self.empty_as(shape, storage));
+        let (kernel, n) = (launch::typed("swiglu_vjp", &[storage]), gate.len());
+        self.launch_elements("arrays", &kernel, n, arguments![&gate_bar, &up_bar, &gate, &up, &g, n]);
         (gate_bar, up_bar)
     }
     fn linear_log_prob(&self, hidden: &CudaArray, weight: &CudaArray, targets: &Indices) -> (CudaArray, CudaArray) {

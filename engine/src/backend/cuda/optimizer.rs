@@ -23,6 +23,7 @@ impl Cuda {
                 **array = self.empty(old.shape());
             }
         }
+        new.iter().for_each(|array| array.forget_rounded());
         let n = gradient.len();
         let numbers = [
             step.gradient_scale,

@@ -2,7 +2,8 @@
 
 use super::Cuda;
 use super::array::CudaArray;
-use super::launch::{arguments, int};
+use super::launch::{arguments, int, typed};
+use super::runtime::Storage;
 use crate::shape::with_axis;
 
 /// Rows whose contributions to a gain's cotangent one thread adds up.
@@ -22,6 +23,12 @@ impl Cuda {
         let x_bar = self.empty(y.shape());
         self.launch_rows("rows", kernel, (rows, n), arguments![&x_bar, &y, &g, int(n)]);
         x_bar
+    }
+
+    /// Σ a∘b of each row; both stored alike.
+    pub(super) fn row_dot(&self, y: &CudaArray, a: &CudaArray, b: &CudaArray) {
+        let (rows, n) = a.rows();
+        self.launch_teams("rows", &typed("row_dot", &[a.storage()]), (rows, n), arguments![y, a, b, int(n)].to_vec());
     }
 
     pub(super) fn row_logsumexp(&self, x: &CudaArray) -> CudaArray {
@@ -47,21 +54,26 @@ impl Cuda {
     }
 
     pub(super) fn scaled_normalised(&self, x: &CudaArray, gain: &CudaArray, epsilon: f64) -> (CudaArray, CudaArray) {
-        let (x, gain, (rows, n)) = (self.contiguous(x), self.contiguous(gain), x.rows());
-        let (y, s) = (self.empty(x.shape()), self.empty(&with_axis(x.shape(), x.shape().len() - 1, 1)));
-        self.launch_rows("rows", "scaled_rms_norm", (rows, n), arguments![&y, &s, &x, &gain, epsilon as f32, int(n)]);
+        let (x, gain, (rows, n)) = (self.packed(x), self.contiguous(gain), x.rows());
+        let y = self.empty_as(x.shape(), self.activation());
+        let s = self.empty(&with_axis(x.shape(), x.shape().len() - 1, 1));
+        let kernel = typed("scaled_rms_norm", &[x.storage(), y.storage()]);
+        self.launch_teams("rows", &kernel, (rows, n), arguments![&y, &s, &x, &gain, epsilon as f32, int(n)].to_vec());
         (y, s)
     }
 
     pub(super) fn scaled_normalised_vjp(&self, x: &CudaArray, gain: &CudaArray, s: &CudaArray, g: &CudaArray) -> (CudaArray, CudaArray) {
         let (rows, n) = x.rows();
-        let [x, weights, s, g] = [x, gain, s, g].map(|array| self.contiguous(array));
-        let x_bar = self.empty(x.shape());
-        self.launch_rows("rows", "scaled_rms_norm_vjp", (rows, n), arguments![&x_bar, &x, &weights, &s, &g, int(n)]);
+        let (weights, s, g) = (self.contiguous(gain), self.contiguous(s), self.packed(g));
+        // There is no kernel for x in bfloat16 with a cotangent in f32.
+        let x = if g.storage() == Storage::F32 { self.contiguous(x) } else { self.packed(x) };
+        let (x_bar, storages) = (self.empty_as(x.shape(), x.storage()), [x.storage(), g.storage()]);
+        let kernel = typed("scaled_rms_norm_vjp", &storages);
+        self.launch_teams("rows", &kernel, (rows, n), arguments![&x_bar, &x, &weights, &s, &g, int(n)].to_vec());
         let sums = self.empty(&[rows.div_ceil(GAIN_CHUNK), n]);
         let count = sums.len();
         let arguments = arguments![&sums, &x, &s, &g, rows, GAIN_CHUNK, int(n), count];
-        self.launch_elements("rows", "scaled_rms_norm_gain", count, arguments);
+        self.launch_elements("rows", &typed("scaled_rms_norm_gain", &storages), count, arguments);
         (x_bar, self.summed(&sums, 0).with_shape(gain.shape()))
     }
 }

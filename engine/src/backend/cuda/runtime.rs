@@ -21,11 +21,43 @@ pub struct Grid {
     pub shared: u32,
 }
 
+/// How an array's elements are stored. Kernels compute in f32 whatever they read and write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Storage {
+    /// f32.
+    F32,
+    /// bfloat16: the upper half of an f32, rounded to nearest.
+    Bf16,
+}
+
+impl Storage {
+    /// The bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+    /// The kernels' name of the type.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float",
+            Self::Bf16 => "Bf16",
+        }
+    }
+    /// f32 where either is.
+    pub fn wider(self, other: Self) -> Self {
+        if self == Self::Bf16 { other } else { self }
+    }
+}
+
 /// One operand of a matrix product, row-major: element (i, j) is at i·ld + j, or where `transposed` at j·ld + i.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Operand {
     /// The first element's address.
     pub address: u64,
+    /// How its elements are stored; the same in both operands of a product.
+    pub storage: Storage,
     /// Is it stored with its axes exchanged?
     pub transposed: bool,
     /// Elements between rows as stored.
@@ -49,6 +81,8 @@ pub struct Product {
     pub beta: f32,
     /// The address of C; its matrices lie one after another.
     pub c: u64,
+    /// How C is stored: as the operands are, or in f32.
+    pub c_storage: Storage,
 }
 
 /// A source of kernels, without the common part.
@@ -58,17 +92,38 @@ pub struct Unit<'a> {
     pub name: &'a str,
     /// The text.
     pub text: &'a str,
+    /// The text's hash.
+    pub hash: u64,
 }
 
-/// How matrix products round their operands; sums and everything else are in f32.
+impl<'a> Unit<'a> {
+    /// A source, with its hash.
+    pub const fn new(name: &'a str, text: &'a str) -> Self {
+        Self { name, text, hash: hash(text.as_bytes()) }
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo), 64 bits.
+pub const fn hash(bytes: &[u8]) -> u64 {
+    let (mut hash, mut i) = (0xcbf2_9ce4_8422_2325u64, 0);
+    while i < bytes.len() {
+        hash = (hash ^ bytes[i] as u64).wrapping_mul(0x100_0000_01b3);
+        i += 1;
+    }
+    hash
+}
+
+/// How activations are stored and how matrix products round their operands. Sums are in f32, and so are weights, gradients of weights,
+/// moments, the residual stream and everything of the losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// f32 (24 bits).
+    /// f32 (24 bits) throughout.
     #[default]
     F32,
-    /// TF32 (11 bits), on tensor cores.
+    /// Products of operands rounded to TF32 (11 bits), on tensor cores; everything is stored in f32.
     Tf32,
-    /// bfloat16 (8 bits), on tensor cores.
+    /// Products of operands rounded to bfloat16 (8 bits), on tensor cores; what products, norms, rotations, attention and the gated unit
+    /// give is stored in bfloat16.
     Bf16,
 }
 

@@ -2,7 +2,8 @@
 
 use super::Cuda;
 use super::array::{Buffer, CudaArray};
-use super::launch::{arguments, strided};
+use super::launch::{Argument, arguments, strided, typed};
+use super::runtime::{Precision, Storage};
 use crate::shape::{around, with_axis};
 use std::sync::Arc;
 
@@ -28,9 +29,32 @@ pub(super) fn bytes_of_mut<T: Plain>(numbers: &mut [T]) -> &mut [u8] {
 const KEPT_TABLES: usize = 24;
 
 impl Cuda {
-    /// A new row-major array with unspecified contents.
+    /// A new row-major array of f32 with unspecified contents.
     pub(super) fn empty(&self, shape: &[usize]) -> CudaArray {
-        CudaArray::new(&self.0, shape)
+        self.empty_as(shape, Storage::F32)
+    }
+
+    /// A new row-major array with unspecified contents.
+    pub(super) fn empty_as(&self, shape: &[usize], storage: Storage) -> CudaArray {
+        CudaArray::new(&self.0, shape, storage)
+    }
+
+    /// How activations are stored.
+    pub(super) fn activation(&self) -> Storage {
+        if self.0.precision == Precision::Bf16 { Storage::Bf16 } else { Storage::F32 }
+    }
+
+    /// The same view in bfloat16.
+    pub(super) fn rounded(&self, x: &CudaArray) -> CudaArray {
+        x.rounded(&self.0, |from, to, count| {
+            let (from, to) = (Argument::Address(from), Argument::Address(to.address()));
+            self.launch_elements("arrays", "to_bf16", count, arguments![to, from, count]);
+        })
+    }
+
+    /// The same elements in f32: the view itself, or a copy in row-major order.
+    pub(super) fn widened(&self, x: &CudaArray) -> CudaArray {
+        if x.storage() == Storage::F32 { x.clone() } else { self.contiguous(x) }
     }
 
     pub(super) fn filled(&self, value: f32, shape: &[usize]) -> CudaArray {
@@ -74,15 +98,41 @@ impl Cuda {
         tables[0].1.clone()
     }
 
-    /// The same elements in row-major order without gaps, copied only where they do not lie so.
+    /// The same elements in f32, in row-major order without gaps; copied only where they do not lie so.
     pub(super) fn contiguous(&self, x: &CudaArray) -> CudaArray {
-        if x.is_contiguous() {
+        self.packed_as(x, Storage::F32)
+    }
+
+    /// The same elements as they are stored, in row-major order without gaps; copied only where they do not lie so.
+    pub(super) fn packed(&self, x: &CudaArray) -> CudaArray {
+        self.packed_as(x, x.storage())
+    }
+
+    fn packed_as(&self, x: &CudaArray, storage: Storage) -> CudaArray {
+        if x.storage() == storage && x.is_contiguous() {
             return x.with_shape(x.shape());
         }
-        let y = self.empty(x.shape());
+        let y = self.empty_as(x.shape(), storage);
         let [view] = strided(x.shape(), [x.strides()]);
-        self.launch_elements("arrays", "copy_strided", y.len(), arguments![&y, x, view, y.len()]);
+        let kernel = match (x.storage(), storage) {
+            (Storage::F32, _) => "copy_strided",
+            (Storage::Bf16, Storage::F32) => "copy_strided_widened",
+            (Storage::Bf16, Storage::Bf16) => "copy_strided_bf16",
+        };
+        self.launch_elements("arrays", kernel, y.len(), arguments![&y, x, view, y.len()]);
         y
+    }
+
+    /// x + y, in x's block where nobody else has it.
+    pub(super) fn accumulated(&self, x: CudaArray, y: &CudaArray) -> CudaArray {
+        let y = self.packed(&y.broadcast_to(x.shape()));
+        let mut x = if x.storage() == Storage::Bf16 && y.storage() == Storage::F32 { self.contiguous(&x) } else { x };
+        let out = if x.is_sole_owner() { x.clone() } else { self.empty_as(x.shape(), x.storage()) };
+        out.forget_rounded();
+        let (x, n) = (self.packed(&x), out.len());
+        let kernel = typed("accumulate", &[x.storage(), y.storage()]);
+        self.launch_elements("arrays", &kernel, n, arguments![&out, &x, &y, n]);
+        out
     }
 
     pub(super) fn concatenated(&self, parts: &[&CudaArray], axis: usize) -> CudaArray {

@@ -3,7 +3,7 @@
 use super::Cuda;
 use super::array::CudaArray;
 use super::launch::{Argument, arguments, int};
-use super::runtime::{Operand, Product};
+use super::runtime::{Operand, Product, Storage};
 use std::ops::Range;
 
 /// About this many logits are held at a time (256 MiB).
@@ -18,65 +18,82 @@ struct Projection {
     vocabulary: usize,
 }
 
-fn matrix(address: u64, ld: usize, transposed: bool) -> Operand {
-    Operand { address, transposed, ld: ld.max(1), stride: 0 }
+/// Rows of a matrix from `first` on, as an operand.
+fn rows_of(x: &CudaArray, first: usize, transposed: bool) -> Operand {
+    let width = x.shape()[1];
+    Operand { address: x.at(first * width), storage: x.storage(), transposed, ld: width.max(1), stride: 0 }
 }
 
 impl Projection {
     fn new(cuda: &Cuda, hidden: &CudaArray, weight: &CudaArray) -> Self {
         let (rows, width, vocabulary) = (hidden.shape()[0], hidden.shape()[1], weight.shape()[0]);
-        Self { hidden: cuda.contiguous(hidden), weight: cuda.contiguous(weight), rows, width, vocabulary }
+        let [hidden, weight] = [hidden, weight].map(|x| cuda.packed(&cuda.operand(x)));
+        Self { hidden, weight, rows, width, vocabulary }
     }
     fn chunks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let (rows, chunk) = (self.rows, (CHUNK_LOGITS / self.vocabulary.max(1)).clamp(16, 16384));
         (0..rows).step_by(chunk).map(move |start| start..(start + chunk).min(rows))
     }
-    fn hidden_at(&self, row: usize) -> u64 {
-        self.hidden.address() + (row * self.width * size_of::<f32>()) as u64
-    }
-    /// z = hidden·weightᵀ for a chunk of rows.
+    /// z = hidden·weightᵀ for a chunk of rows, in f32.
     fn logits(&self, cuda: &Cuda, range: &Range<usize>) -> CudaArray {
         let z = cuda.empty(&[range.len(), self.vocabulary]);
         cuda.product(&Product {
             extents: (range.len(), self.width, self.vocabulary),
             batch: 1,
-            a: matrix(self.hidden_at(range.start), self.width, false),
-            b: matrix(self.weight.address(), self.width, true),
+            a: rows_of(&self.hidden, range.start, false),
+            b: rows_of(&self.weight, 0, true),
             beta: 0.0,
             c: z.address(),
+            c_storage: z.storage(),
         });
         z
     }
     /// z̄·weight into its rows of hidden̄, z̄ᵀ·hidden added to weight̄.
     fn add_gradients(&self, cuda: &Cuda, range: &Range<usize>, z_bar: &CudaArray, [hidden_bar, weight_bar]: &[CudaArray; 2]) {
-        let hidden_offset = (range.start * self.width * size_of::<f32>()) as u64;
         cuda.product(&Product {
             extents: (range.len(), self.vocabulary, self.width),
             batch: 1,
-            a: matrix(z_bar.address(), self.vocabulary, false),
-            b: matrix(self.weight.address(), self.width, false),
+            a: rows_of(z_bar, 0, false),
+            b: rows_of(&self.weight, 0, false),
             beta: 0.0,
-            c: hidden_bar.address() + hidden_offset,
+            c: hidden_bar.at(range.start * self.width),
+            c_storage: hidden_bar.storage(),
         });
         cuda.product(&Product {
             extents: (self.vocabulary, range.len(), self.width),
             batch: 1,
-            a: matrix(z_bar.address(), self.vocabulary, true),
-            b: matrix(self.hidden_at(range.start), self.width, false),
+            a: rows_of(z_bar, 0, true),
+            b: rows_of(&self.hidden, range.start, false),
             beta: if range.start == 0 { 0.0 } else { 1.0 },
             c: weight_bar.address(),
+            c_storage: weight_bar.storage(),
         });
+    }
+    /// Where the logits' cotangents go: over the logits, or as the operands of products are stored.
+    fn cotangents(&self, cuda: &Cuda, z: &CudaArray) -> CudaArray {
+        match self.hidden.storage() {
+            Storage::F32 => z.clone(),
+            Storage::Bf16 => cuda.empty_as(z.shape(), Storage::Bf16),
+        }
     }
     /// The gradients' arrays; weight̄ is zero where there are no rows to write it.
     fn gradients(&self, cuda: &Cuda) -> [CudaArray; 2] {
         let weight_bar = if self.rows == 0 { cuda.filled(0.0, self.weight.shape()) } else { cuda.empty(self.weight.shape()) };
-        [cuda.empty(self.hidden.shape()), weight_bar]
+        [cuda.empty_as(self.hidden.shape(), cuda.activation()), weight_bar]
     }
 }
 
 /// The address of element `row` of a vector.
 fn element(x: &CudaArray, row: usize) -> Argument {
-    Argument::Address(x.address() + (row * size_of::<f32>()) as u64)
+    Argument::Address(x.at(row))
+}
+
+/// A kernel that writes logits' cotangents, by how they are stored.
+fn cotangents_kernel(kernel: &str, storage: Storage) -> String {
+    match storage {
+        Storage::F32 => kernel.to_owned(),
+        Storage::Bf16 => format!("{kernel}_bf16"),
+    }
 }
 
 impl Cuda {
@@ -109,10 +126,10 @@ impl Cuda {
         for range in call.chunks() {
             let z = call.logits(self, &range);
             let target = Argument::Address(table.address() + (range.start * size_of::<u32>()) as u64);
-            let inputs = [element(&totals, range.start), element(&g, range.start)];
-            let arguments = arguments![&z, inputs[0], inputs[1], target, int(call.vocabulary)];
-            self.launch_rows("rows", "log_prob_vjp", (range.len(), call.vocabulary), arguments);
-            call.add_gradients(self, &range, &z, &gradients);
+            let (z_bar, inputs) = (call.cotangents(self, &z), [element(&totals, range.start), element(&g, range.start)]);
+            let arguments = arguments![&z_bar, &z, inputs[0], inputs[1], target, int(call.vocabulary)];
+            self.launch_rows("rows", &cotangents_kernel("log_prob_vjp", z_bar.storage()), (range.len(), call.vocabulary), arguments);
+            call.add_gradients(self, &range, &z_bar, &gradients);
         }
         let [hidden_bar, weight_bar] = gradients;
         (hidden_bar, weight_bar)
@@ -126,9 +143,10 @@ impl Cuda {
         for range in call.chunks() {
             let z = call.logits(self, &range);
             let target = Argument::Address(table.address() + (range.start * size_of::<u32>()) as u64);
-            let arguments = arguments![element(&losses, range.start), &z, target, int(call.vocabulary)];
-            self.launch_rows("rows", "cross_entropy", (range.len(), call.vocabulary), arguments);
-            call.add_gradients(self, &range, &z, &gradients);
+            let z_bar = call.cotangents(self, &z);
+            let arguments = arguments![element(&losses, range.start), &z_bar, &z, target, int(call.vocabulary)];
+            self.launch_rows("rows", &cotangents_kernel("cross_entropy", z_bar.storage()), (range.len(), call.vocabulary), arguments);
+            call.add_gradients(self, &range, &z_bar, &gradients);
         }
         (self.summed(&losses, 0).with_shape(&[]), gradients)
     }

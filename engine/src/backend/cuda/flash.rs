@@ -1,0 +1,112 @@
+//! Launches of attention on tensor cores: operands in bfloat16, for heads of up to 128 features in multiples of 8.
+
+use super::Cuda;
+use super::array::CudaArray;
+use super::attention::{Call, tiles};
+use super::launch::{Argument, arguments};
+use super::runtime::{Precision, Storage};
+use crate::ops::attention::Segments;
+
+/// Rows of a block's own tile, and its threads: `ROWS` and `THREADS` of the kernels.
+const ROWS: usize = 64;
+const THREADS: u32 = 128;
+/// The widest head that the kernels take.
+const WIDEST: usize = 128;
+
+/// Which kernels serve heads of a width.
+struct Variant {
+    width: usize,
+    /// Rows of the other side's tiles, forward and backward.
+    forward: usize,
+    backward: usize,
+}
+
+impl Variant {
+    fn of(width: usize) -> Self {
+        if width <= 64 { Self { width: 64, forward: 64, backward: 64 } } else { Self { width: 128, forward: 64, backward: 32 } }
+    }
+    /// Bytes of this many rows of features, padded against bank conflicts.
+    fn bytes(&self, rows: usize) -> usize {
+        rows * (self.width + 8) * Storage::Bf16.bytes()
+    }
+    /// Shared memory of the forward kernel: queries, and two stages of keys and values.
+    fn shared_forward(&self) -> u32 {
+        self.bytes(ROWS + 4 * self.forward) as u32
+    }
+    /// Shared memory of the backward kernels: two tiles of their own, two stages of two tiles of the other side, and with `keys` the
+    /// queries' logsumexps and δs.
+    fn shared_backward(&self, keys: bool) -> u32 {
+        let numbers = if keys { 4 * self.backward * size_of::<f32>() } else { 0 };
+        (self.bytes(2 * ROWS + 4 * self.backward) + numbers) as u32
+    }
+}
+
+impl Cuda {
+    /// Do tensor cores attend for heads of this width?
+    pub(super) fn is_flash(&self, width: usize) -> bool {
+        self.0.precision == Precision::Bf16 && width <= WIDEST && width.is_multiple_of(8) && width > 0
+    }
+
+    fn flash_operand(&self, x: &CudaArray) -> CudaArray {
+        self.packed(&self.rounded(x))
+    }
+
+    /// The output [N, H, D] in bfloat16 and the logsumexp of the scores [N, H] in f32.
+    pub(super) fn flash(&self, qkv: [&CudaArray; 3], segments: &Segments, scale: f64) -> (CudaArray, CudaArray) {
+        let (call, variant) = (Call::new(qkv[0], qkv[1], segments, scale), Variant::of(qkv[0].shape()[2]));
+        let [q, k, v] = qkv.map(|x| self.flash_operand(x));
+        let (output, logsumexp) = (self.empty_as(q.shape(), Storage::Bf16), self.empty(&q.shape()[..2]));
+        let tiles = tiles(segments, ROWS, false);
+        let table = self.table(&tiles);
+        let mut arguments = Vec::from(arguments![&output, &logsumexp, &q, &k, &v, Argument::Address(table.address())]);
+        arguments.extend(call.tail());
+        let (kernel, size) = (format!("flash_{}", variant.width), (THREADS, variant.shared_forward()));
+        self.launch_tiles(("flash", &kernel), (&tiles, call.heads), size, &mut arguments);
+        (output, logsumexp)
+    }
+
+    /// (q̄, k̄, v̄) in bfloat16.
+    pub(super) fn flash_vjp(
+        &self,
+        qkv: [&CudaArray; 3],
+        [output, logsumexp, cotangent]: [&CudaArray; 3],
+        segments: &Segments,
+        scale: f64,
+    ) -> (CudaArray, CudaArray, CudaArray) {
+        let (call, variant) = (Call::new(qkv[0], qkv[1], segments, scale), Variant::of(qkv[0].shape()[2]));
+        let [q, k, v] = qkv.map(|x| self.flash_operand(x));
+        let [output, g] = [output, cotangent].map(|x| self.flash_operand(x));
+        let logsumexp = self.contiguous(logsumexp);
+        let delta = self.empty(logsumexp.shape());
+        self.row_dot(&delta, &output, &g);
+        let bars @ [q_bar, k_bar, v_bar] = &[&q, &k, &v].map(|x| self.empty_as(x.shape(), Storage::Bf16));
+        for over_keys in [false, true] {
+            let tiles = tiles(segments, ROWS, over_keys);
+            let table = self.table(&tiles);
+            let written = if over_keys { &bars[1..] } else { &bars[..1] };
+            let mut arguments: Vec<Argument> = written.iter().map(Argument::from).collect();
+            arguments.extend(Vec::from(arguments![&q, &k, &v, &logsumexp, &delta, &g, Argument::Address(table.address())]));
+            arguments.extend(call.tail());
+            let (name, heads) = if over_keys { ("keys", call.kv_heads) } else { ("queries", call.heads) };
+            let (kernel, size) = (format!("flash_{name}_{}", variant.width), (THREADS, variant.shared_backward(over_keys)));
+            self.launch_tiles(("flash", &kernel), (&tiles, heads), size, &mut arguments);
+        }
+        (q_bar.clone(), k_bar.clone(), v_bar.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variant_fits_into_shared_memory() {
+        // What the smallest GPU of those that are served lets a block have.
+        let most = 99 * 1024;
+        for width in [8, 64, 72, WIDEST] {
+            let variant = Variant::of(width);
+            assert!(variant.width >= width);
+            assert!(variant.shared_forward() <= most && variant.shared_backward(false) <= most && variant.shared_backward(true) <= most);
+        }
+    }
+}
