@@ -1,35 +1,63 @@
-//! Matrix products of f32 with AVX-512: B is packed once into panels of 32 columns that every task shares, and a kernel keeps 12 × 32 sums in
-//! registers. The readable twin is the triple sum of `Reference`; processors without AVX-512 use matrixmultiply.
+//! Matrix products of f32 with AVX-512 or AVX2: B is packed once into panels of two vectors' columns that every task shares, and a kernel
+//! keeps a block of sums in registers: 12 × 32, or 6 × 16. The readable twin is the triple sum of `Reference`; other processors use
+//! matrixmultiply.
 //!
-//! Every element is Σ over blocks of [`DEPTH`] of fused multiply-adds in the order of k, wherever the tasks are cut: the same bits on any
-//! number of threads.
+//! Every element is Σ over blocks of [`DEPTH`] of fused multiply-adds in the order of k, wherever the tasks are cut and whichever
+//! instructions there are: the same bits on any number of threads.
+
+mod avx2;
+mod avx512;
 
 use super::matmul::Matrix;
 use crate::scalar::Scalar;
+use avx2::Avx2;
+use avx512::Avx512;
 use rayon::prelude::*;
-use std::arch::x86_64::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Rows of the kernel's block of sums.
-const ROWS: usize = 12;
-/// Columns of the kernel's block of sums: two vectors.
-const COLUMNS: usize = 32;
+/// What the products are made with: a set of vector instructions.
+trait Instructions {
+    /// Numbers of a vector.
+    const LANES: usize;
+    /// Rows of the kernel's block of sums.
+    const ROWS: usize;
+    /// Columns of the kernel's block of sums: two vectors.
+    const COLUMNS: usize = 2 * Self::LANES;
+
+    /// A transposed A is read where it lies if its columns are at most this many elements apart (more of them than fit would share a set
+    /// of the cache), else packed first.
+    const IN_PLACE: isize;
+
+    /// Are they there?
+    fn available() -> bool;
+
+    /// to[p·to_stride + j] ← from[j·from_stride + p] for p and j below [`Instructions::LANES`]: a square of contiguous columns as contiguous rows.
+    ///
+    /// # Safety
+    /// The instructions must be there and all elements valid.
+    unsafe fn transpose(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize);
+
+    /// C ← Σ_p A[·, p]·B[p, ·] + βC for `count` rows, 1 to [`Instructions::ROWS`].
+    ///
+    /// # Safety
+    /// The instructions must be there and all elements of the tile valid.
+    unsafe fn sums(count: usize, tile: Tile);
+}
+
 /// The inner extent is cut into equal blocks of at most this many, so that a panel of B stays in the first two levels of cache.
 const DEPTH: usize = 384;
 /// Rows of a task at most: their part of A stays in the second-level cache.
-const TASK_ROWS: usize = 8 * ROWS;
-/// A transposed A is read where it lies if its columns are at most this many elements apart: more of them than fit would share a set of the cache.
-const IN_PLACE: isize = 768;
+const TASK_ROWS: usize = 96;
 /// Elements of B that are packed at a time, which stay in the third-level cache.
 const PACKED: usize = 1 << 20;
 /// A task has at least about this many multiply-adds.
 const TASK_WORK: usize = 1 << 19;
 
-/// Is AVX-512 there?
+/// Is AVX-512 or AVX2 there?
 #[inline]
 pub fn available() -> bool {
-    is_x86_feature_detected!("avx512f")
+    Avx512::available() || Avx2::available()
 }
 
 /// A row-major output with rows `stride` apart.
@@ -64,39 +92,68 @@ fn depth_blocks(k: usize) -> (usize, usize) {
     (blocks, k.div_ceil(blocks))
 }
 
+/// (m, k, n): the rows of C, the inner extent, the columns of C.
+type Extents = (usize, usize, usize);
+
 /// C ← A·B + βC in this thread, C with rows `c_stride` apart.
 ///
 /// # Safety
-/// AVX-512 must be there; every element that is reached must be valid, and nothing else may touch those of C meanwhile.
-pub unsafe fn serial((m, k, n): (usize, usize, usize), a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: *mut f32, c_stride: usize) {
+/// [`available`] must have said so; every element that is reached must be valid, and nothing else may touch those of C meanwhile.
+pub unsafe fn serial(extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: *mut f32, c_stride: usize) {
     let output = Output { start: c, stride: c_stride };
+    // SAFETY: the caller's promise.
+    unsafe {
+        if Avx512::available() {
+            serial_with::<Avx512>(extents, a, b, beta, output)
+        } else {
+            serial_with::<Avx2>(extents, a, b, beta, output)
+        }
+    }
+}
+
+/// C ← A·B + βC in parallel, C in row-major order.
+///
+/// # Safety
+/// As [`serial`].
+pub unsafe fn parallel(extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if Avx512::available() { parallel_with::<Avx512>(extents, a, b, beta, c) } else { parallel_with::<Avx2>(extents, a, b, beta, c) }
+    }
+}
+
+/// [`serial`] with these instructions.
+///
+/// # Safety
+/// As [`serial`], and the instructions must be there.
+unsafe fn serial_with<I: Instructions>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, output: Output) {
     let (_, depth) = depth_blocks(k);
-    let columns = (PACKED / 8 / depth.max(1)).next_multiple_of(COLUMNS);
+    let columns = (PACKED / 8 / depth.max(1)).next_multiple_of(I::COLUMNS);
     for column in (0..n).step_by(columns) {
         let width = columns.min(n - column);
         for (number, from) in (0..k).step_by(depth.max(1)).enumerate() {
             let part = from..(from + depth).min(k);
-            with_scratch(1, part.len() * width.next_multiple_of(COLUMNS), |packed| {
-                for (panel, packed) in packed.chunks_exact_mut(part.len() * COLUMNS).enumerate() {
-                    let first = column + panel * COLUMNS;
+            with_scratch(1, part.len() * width.next_multiple_of(I::COLUMNS), |packed| {
+                for (panel, packed) in packed.chunks_exact_mut(part.len() * I::COLUMNS).enumerate() {
+                    let first = column + panel * I::COLUMNS;
                     // SAFETY: the panel lies inside B.
-                    unsafe { pack_b(b, part.clone(), first..(first + COLUMNS).min(n), packed) }
+                    unsafe { pack_b::<I>(b, part.clone(), first..(first + I::COLUMNS).min(n), packed) }
                 }
                 let beta = if number == 0 { beta } else { 1.0 };
                 // SAFETY: the caller's promise.
-                unsafe { block(a, 0..m, part.clone(), packed, column..column + width, beta, output) }
+                unsafe { block::<I>(a, 0..m, part.clone(), packed, column..column + width, beta, output) }
             });
         }
     }
 }
 
-/// C ← A·B + βC in parallel, C in row-major order: part by part of k, so that a useful number of columns of B is packed at a time.
+/// [`parallel`] with these instructions: part by part of k, so that a useful number of columns of B is packed at a time.
 ///
 /// # Safety
-/// As [`serial`].
-pub unsafe fn parallel((m, k, n): (usize, usize, usize), a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
+/// As [`serial_with`].
+unsafe fn parallel_with<I: Instructions>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
     let (_, depth) = depth_blocks(k);
-    let most = PACKED / n.clamp(COLUMNS, PACKED / depth.max(1)).next_multiple_of(COLUMNS);
+    let most = PACKED / n.clamp(I::COLUMNS, PACKED / depth.max(1)).next_multiple_of(I::COLUMNS);
     let part = (most / depth.max(1)).max(1) * depth.max(1);
     for from in (0..k.max(1)).step_by(part) {
         let beta = if from == 0 { beta } else { 1.0 };
@@ -104,41 +161,41 @@ pub unsafe fn parallel((m, k, n): (usize, usize, usize), a: Matrix<f32>, b: Matr
         unsafe {
             let a = Matrix { start: a.start.offset(from as isize * a.strides.1), ..a };
             let b = Matrix { start: b.start.offset(from as isize * b.strides.0), ..b };
-            parallel_part((m, part.min(k - from), n), depth, a, b, beta, c);
+            parallel_part::<I>((m, part.min(k - from), n), depth, a, b, beta, c);
         }
     }
 }
 
-/// [`parallel`] for a part of k that is a whole number of blocks of `depth` (but for the last).
+/// [`parallel_with`] for a part of k that is a whole number of blocks of `depth` (but for the last).
 ///
 /// # Safety
-/// As [`serial`].
-unsafe fn parallel_part((m, k, n): (usize, usize, usize), depth: usize, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
+/// As [`serial_with`].
+unsafe fn parallel_part<I: Instructions>((m, k, n): Extents, depth: usize, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
     let output = Output { start: c.as_mut_ptr(), stride: n };
-    let columns = (PACKED / k.max(1)).next_multiple_of(COLUMNS);
-    let mut buffer = f32::allocate(k * columns.min(n.next_multiple_of(COLUMNS)));
+    let columns = (PACKED / k.max(1)).next_multiple_of(I::COLUMNS);
+    let mut buffer = f32::allocate(k * columns.min(n.next_multiple_of(I::COLUMNS)));
     for column in (0..n).step_by(columns) {
         let range = column..(column + columns).min(n);
-        let whole = range.len().next_multiple_of(COLUMNS);
+        let whole = range.len().next_multiple_of(I::COLUMNS);
         let packed = &mut buffer[..k * whole];
-        pack_all(b, (k, depth), range.clone(), packed);
+        pack_all::<I>(b, (k, depth), range.clone(), packed);
         let packed = &*packed;
-        let panels = range.len().div_ceil(COLUMNS);
-        let (task_rows, panels_a_task) = cut(m, panels, m * k * range.len() / TASK_WORK);
+        let panels = range.len().div_ceil(I::COLUMNS);
+        let (task_rows, panels_a_task) = cut::<I>(m, panels, m * k * range.len() / TASK_WORK);
         let (row_tasks, column_tasks) = (m.div_ceil(task_rows), panels.div_ceil(panels_a_task));
         let work = m * k * range.len() / (row_tasks * column_tasks);
         (0..row_tasks * column_tasks).into_par_iter().with_min_len((TASK_WORK / work.max(1)).max(1)).for_each(|task| {
             let (row, panel) = (task / column_tasks * task_rows, task % column_tasks * panels_a_task);
             let rows = row..(row + task_rows).min(m);
-            let first = range.start + panel * COLUMNS;
-            let columns = first..(first + panels_a_task * COLUMNS).min(range.end);
+            let first = range.start + panel * I::COLUMNS;
+            let columns = first..(first + panels_a_task * I::COLUMNS).min(range.end);
             for from in (0..k).step_by(depth) {
                 let part = from..(from + depth).min(k);
                 let beta = if from == 0 { beta } else { 1.0 };
-                let start = part.start * whole + panel * COLUMNS * part.len();
-                let packed = &packed[start..start + part.len() * columns.len().next_multiple_of(COLUMNS)];
+                let start = part.start * whole + panel * I::COLUMNS * part.len();
+                let packed = &packed[start..start + part.len() * columns.len().next_multiple_of(I::COLUMNS)];
                 // SAFETY: the caller's promise; tasks write disjoint blocks of C.
-                unsafe { block(a, rows.clone(), part, packed, columns.clone(), beta, output) }
+                unsafe { block::<I>(a, rows.clone(), part, packed, columns.clone(), beta, output) }
             }
         });
     }
@@ -147,99 +204,64 @@ unsafe fn parallel_part((m, k, n): (usize, usize, usize), depth: usize, a: Matri
 
 /// How many rows and panels of C a task computes, with about `worthwhile` tasks at most: rows are cut first, because tasks that share
 /// rows of A pack them each for itself.
-fn cut(m: usize, panels: usize, worthwhile: usize) -> (usize, usize) {
+fn cut<I: Instructions>(m: usize, panels: usize, worthwhile: usize) -> (usize, usize) {
     let wanted = worthwhile.clamp(1, 4 * rayon::current_num_threads());
-    let groups = m.div_ceil(ROWS).max(1);
-    let rows = (groups.div_ceil(wanted) * ROWS).min(TASK_ROWS);
+    let groups = m.div_ceil(I::ROWS).max(1);
+    let rows = (groups.div_ceil(wanted) * I::ROWS).min(TASK_ROWS);
     let column_tasks = wanted.div_ceil(m.div_ceil(rows).max(1)).min(panels.max(1));
     (rows, panels.div_ceil(column_tasks).max(1))
 }
 
 /// Packs these columns of B: block by block of k, in each block panel by panel.
-fn pack_all(b: Matrix<f32>, (k, depth): (usize, usize), columns: Range<usize>, packed: &mut [f32]) {
-    let whole = columns.len().next_multiple_of(COLUMNS);
+fn pack_all<I: Instructions>(b: Matrix<f32>, (k, depth): (usize, usize), columns: Range<usize>, packed: &mut [f32]) {
+    let whole = columns.len().next_multiple_of(I::COLUMNS);
     for from in (0..k).step_by(depth) {
         let part = from..(from + depth).min(k);
         let packed = &mut packed[part.start * whole..part.end * whole];
-        let panels_a_task = (1 << 15) / (part.len() * COLUMNS) + 1;
-        packed.par_chunks_exact_mut(part.len() * COLUMNS).with_min_len(panels_a_task).enumerate().for_each(|(panel, packed)| {
-            let first = columns.start + panel * COLUMNS;
+        let panels_a_task = (1 << 15) / (part.len() * I::COLUMNS) + 1;
+        packed.par_chunks_exact_mut(part.len() * I::COLUMNS).with_min_len(panels_a_task).enumerate().for_each(|(panel, packed)| {
+            let first = columns.start + panel * I::COLUMNS;
             // SAFETY: the panel lies inside B, which the caller of `parallel` promises to be valid.
-            unsafe { pack_b(b, part.clone(), first..(first + COLUMNS).min(columns.end), packed) }
+            unsafe { pack_b::<I>(b, part.clone(), first..(first + I::COLUMNS).min(columns.end), packed) }
         });
     }
 }
 
-/// One panel of B in the order the kernel reads it, [depth, 32], with zeros past its last column.
+/// One panel of B in the order the kernel reads it, [depth, columns], with zeros past its last column.
 ///
 /// # Safety
 /// The elements must be valid.
-unsafe fn pack_b(b: Matrix<f32>, part: Range<usize>, columns: Range<usize>, packed: &mut [f32]) {
+unsafe fn pack_b<I: Instructions>(b: Matrix<f32>, part: Range<usize>, columns: Range<usize>, packed: &mut [f32]) {
     let (row_stride, column_stride) = b.strides;
     // SAFETY: the caller's promise.
     unsafe {
         let start = b.start.offset(part.start as isize * row_stride + columns.start as isize * column_stride);
-        if columns.len() < COLUMNS {
+        if columns.len() < I::COLUMNS {
             packed.fill(0.0);
         }
         if column_stride == 1 {
-            for (p, row) in packed.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
+            for (p, row) in packed.chunks_exact_mut(I::COLUMNS).enumerate() {
                 let from = start.offset(p as isize * row_stride);
-                if columns.len() == COLUMNS {
-                    *row = *from.cast::<[f32; COLUMNS]>();
+                if columns.len() == I::COLUMNS {
+                    std::ptr::copy_nonoverlapping(from, row.as_mut_ptr(), I::COLUMNS);
                 } else {
                     row[..columns.len()].copy_from_slice(std::slice::from_raw_parts(from, columns.len()));
                 }
             }
             return;
         }
-        for (number, rows) in packed.chunks_mut(LANES * COLUMNS).enumerate() {
-            let start = start.offset((number * LANES) as isize * row_stride);
-            let whole = if row_stride == 1 && rows.len() == LANES * COLUMNS { columns.len() / LANES * LANES } else { 0 };
-            for j in (0..whole).step_by(LANES) {
-                transpose(start.offset(j as isize * column_stride), column_stride, rows.as_mut_ptr().add(j), COLUMNS);
+        for (number, rows) in packed.chunks_mut(I::LANES * I::COLUMNS).enumerate() {
+            let start = start.offset((number * I::LANES) as isize * row_stride);
+            let whole = if row_stride == 1 && rows.len() == I::LANES * I::COLUMNS { columns.len() / I::LANES * I::LANES } else { 0 };
+            for j in (0..whole).step_by(I::LANES) {
+                I::transpose(start.offset(j as isize * column_stride), column_stride, rows.as_mut_ptr().add(j), I::COLUMNS);
             }
             for j in whole..columns.len() {
                 let column = start.offset(j as isize * column_stride);
-                for (p, row) in rows.chunks_exact_mut(COLUMNS).enumerate() {
+                for (p, row) in rows.chunks_exact_mut(I::COLUMNS).enumerate() {
                     row[j] = *column.offset(p as isize * row_stride);
                 }
             }
-        }
-    }
-}
-
-/// Lanes of a vector.
-const LANES: usize = 16;
-
-/// to[p·to_stride + j] ← from[j·from_stride + p] for p and j below 16: a square of contiguous columns as contiguous rows. In four rounds
-/// vectors that are 1, 2, 4 and 8 apart exchange lanes; the first two rounds leave row p where the two lowest bits of p change places.
-///
-/// # Safety
-/// AVX-512 must be there and all elements valid.
-#[target_feature(enable = "avx512f")]
-unsafe fn transpose(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
-    macro_rules! exchange {
-        ($x:ident, $apart:literal, $low:expr, $high:expr) => {
-            for i in (0..LANES).filter(|i| i & $apart == 0) {
-                ($x[i], $x[i + $apart]) = ($low($x[i], $x[i + $apart]), $high($x[i], $x[i + $apart]));
-            }
-        };
-    }
-    let low_doubles = |a, b| _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
-    let high_doubles = |a, b| _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
-    let even_quarters = |a, b| _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
-    let odd_quarters = |a, b| _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut x: [__m512; LANES] = std::array::from_fn(|j| _mm512_loadu_ps(from.offset(j as isize * from_stride)));
-        exchange!(x, 1, _mm512_unpacklo_ps, _mm512_unpackhi_ps);
-        exchange!(x, 2, low_doubles, high_doubles);
-        exchange!(x, 4, even_quarters, odd_quarters);
-        exchange!(x, 8, even_quarters, odd_quarters);
-        for (i, row) in x.into_iter().enumerate() {
-            let p = (i & !3) | ((i & 1) << 1) | ((i >> 1) & 1);
-            _mm512_storeu_ps(to.add(p * to_stride), row);
         }
     }
 }
@@ -248,20 +270,28 @@ unsafe fn transpose(from: *const f32, from_stride: isize, to: *mut f32, to_strid
 ///
 /// # Safety
 /// As [`serial`]; `packed` holds the panels of these columns.
-unsafe fn block(a: Matrix<f32>, rows: Range<usize>, part: Range<usize>, packed: &[f32], columns: Range<usize>, beta: f32, output: Output) {
+unsafe fn block<I: Instructions>(
+    a: Matrix<f32>,
+    rows: Range<usize>,
+    part: Range<usize>,
+    packed: &[f32],
+    columns: Range<usize>,
+    beta: f32,
+    output: Output,
+) {
     let depth = part.len();
-    let in_place = (a.strides.1 == 1 && a.strides.0 % 1024 != 0) || (a.strides.0 == 1 && a.strides.1 <= IN_PLACE);
+    let in_place = (a.strides.1 == 1 && a.strides.0 % 1024 != 0) || (a.strides.0 == 1 && a.strides.1 <= I::IN_PLACE);
     let len = if in_place { 0 } else { rows.len() * depth };
     with_scratch(0, len, |scratch| {
         if !in_place {
             // SAFETY: the caller's promise.
-            unsafe { pack_a(a, rows.clone(), part.clone(), scratch) };
+            unsafe { pack_a::<I>(a, rows.clone(), part.clone(), scratch) };
         }
-        for (number, panel) in packed.chunks_exact(depth * COLUMNS).enumerate() {
-            let first = columns.start + number * COLUMNS;
-            let width = COLUMNS.min(columns.end - first);
-            for row in (0..rows.len()).step_by(ROWS) {
-                let count = ROWS.min(rows.len() - row);
+        for (number, panel) in packed.chunks_exact(depth * I::COLUMNS).enumerate() {
+            let first = columns.start + number * I::COLUMNS;
+            let width = I::COLUMNS.min(columns.end - first);
+            for row in (0..rows.len()).step_by(I::ROWS) {
+                let count = I::ROWS.min(rows.len() - row);
                 // SAFETY: the caller's promise: the rows, the columns and the depth lie inside A, the panel and C.
                 unsafe {
                     let (a, strides) = if in_place {
@@ -271,33 +301,34 @@ unsafe fn block(a: Matrix<f32>, rows: Range<usize>, part: Range<usize>, packed: 
                         (scratch.as_ptr().add(row * depth), (1, count as isize))
                     };
                     let c = output.start.add((rows.start + row) * output.stride + first);
-                    sums(count, Tile { depth, a, strides, b: panel.as_ptr(), beta, c, c_stride: output.stride, width });
+                    I::sums(count, Tile { depth, a, strides, b: panel.as_ptr(), beta, c, c_stride: output.stride, width });
                 }
             }
         }
     });
 }
 
-/// Rows of A in the order the kernel reads them: groups of 12 rows (fewer at the end), each [depth, rows].
+/// Rows of A in the order the kernel reads them: groups of the kernel's rows (fewer at the end), each [depth, rows].
 ///
 /// # Safety
 /// The elements must be valid.
-unsafe fn pack_a(a: Matrix<f32>, rows: Range<usize>, part: Range<usize>, packed: &mut [f32]) {
+unsafe fn pack_a<I: Instructions>(a: Matrix<f32>, rows: Range<usize>, part: Range<usize>, packed: &mut [f32]) {
     /// Columns that are read for all groups before the next: lines of the cache that two groups share are read once.
     const BAND: usize = 16;
     let depth = part.len();
     let (row_stride, column_stride) = a.strides;
     for band in (0..depth).step_by(BAND) {
-        for (number, group) in packed.chunks_mut(ROWS * depth).enumerate() {
+        for (number, group) in packed.chunks_mut(I::ROWS * depth).enumerate() {
             let count = group.len() / depth;
             let group = &mut group[band * count..(band + BAND).min(depth) * count];
             // SAFETY: the caller's promise.
             unsafe {
-                let first = (rows.start + number * ROWS) as isize * row_stride + (part.start + band) as isize * column_stride;
+                let first = (rows.start + number * I::ROWS) as isize * row_stride + (part.start + band) as isize * column_stride;
                 let start = a.start.offset(first);
-                if row_stride == 1 && count == ROWS {
-                    let columns = group.as_chunks_mut::<ROWS>().0.iter_mut().enumerate();
-                    columns.for_each(|(p, to)| *to = *start.offset(p as isize * column_stride).cast::<[f32; ROWS]>());
+                if row_stride == 1 && count == I::ROWS {
+                    for (p, to) in group.chunks_exact_mut(I::ROWS).enumerate() {
+                        std::ptr::copy_nonoverlapping(start.offset(p as isize * column_stride), to.as_mut_ptr(), I::ROWS);
+                    }
                 } else {
                     for (p, to) in group.chunks_exact_mut(count).enumerate() {
                         let from = start.offset(p as isize * column_stride);
@@ -319,72 +350,8 @@ struct Tile {
     beta: f32,
     c: *mut f32,
     c_stride: usize,
-    /// Columns of C, at most 32.
+    /// Columns of C, at most two vectors.
     width: usize,
-}
-
-/// The kernel for `count` rows.
-///
-/// # Safety
-/// As [`kernel`].
-unsafe fn sums(count: usize, tile: Tile) {
-    macro_rules! choose {
-        ($($rows:literal)*) => {
-            // SAFETY: the caller's promise.
-            unsafe { match count {
-                $($rows => match (tile.strides.0 == 1, tile.width <= 16) {
-                    (true, true) => kernel::<$rows, 1, true>(tile),
-                    (true, false) => kernel::<$rows, 2, true>(tile),
-                    (false, true) => kernel::<$rows, 1, false>(tile),
-                    (false, false) => kernel::<$rows, 2, false>(tile),
-                },)*
-                _ => unreachable!("a group has 1 to 12 rows"),
-            } }
-        };
-    }
-    choose!(1 2 3 4 5 6 7 8 9 10 11 12)
-}
-
-/// C ← Σ_p A[·, p]·B[p, ·] + βC for R rows and up to 16·H columns, of an A whose columns or (else) whose rows are contiguous.
-///
-/// # Safety
-/// AVX-512 must be there and all elements valid.
-#[target_feature(enable = "avx512f")]
-unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(tile: Tile) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut total = [[_mm512_setzero_ps(); H]; R];
-        let rows: [*const f32; R] = std::array::from_fn(|i| tile.a.offset(i as isize * tile.strides.0));
-        for p in 0..tile.depth {
-            let b = tile.b.add(p * COLUMNS);
-            let b: [__m512; H] = std::array::from_fn(|half| _mm512_loadu_ps(b.add(16 * half)));
-            for i in 0..R {
-                let a = if COLUMN_MAJOR { *tile.a.offset(p as isize * tile.strides.1 + i as isize) } else { *rows[i].add(p) };
-                let a = _mm512_set1_ps(a);
-                for half in 0..H {
-                    total[i][half] = _mm512_fmadd_ps(a, b[half], total[i][half]);
-                }
-            }
-        }
-        let masks = [lanes(tile.width), lanes(tile.width.saturating_sub(16))];
-        for (i, total) in total.iter().enumerate() {
-            let c = tile.c.add(i * tile.c_stride);
-            for (half, mask) in masks.into_iter().enumerate().take(H) {
-                let c = c.add(16 * half);
-                let sum = match tile.beta {
-                    0.0 => total[half],
-                    1.0 => _mm512_add_ps(total[half], _mm512_maskz_loadu_ps(mask, c)),
-                    beta => _mm512_fmadd_ps(_mm512_set1_ps(beta), _mm512_maskz_loadu_ps(mask, c), total[half]),
-                };
-                _mm512_mask_storeu_ps(c, mask, sum);
-            }
-        }
-    }
-}
-
-/// A mask of the first `count` of 16 lanes.
-fn lanes(count: usize) -> __mmask16 {
-    if count >= 16 { __mmask16::MAX } else { (1 << count) - 1 }
 }
 
 #[cfg(test)]
@@ -395,8 +362,13 @@ mod tests {
     /// γ = (k + 1)·u bounds the error of a sum of k products relative to Σ |a·b| (Higham 2002, equation 3.4).
     #[test]
     fn agrees_with_the_triple_sum_for_all_strides_and_edges() {
-        if !available() {
-            return println!("skipped: no AVX-512");
+        agrees::<Avx512>();
+        agrees::<Avx2>();
+    }
+
+    fn agrees<I: Instructions>() {
+        if !I::available() {
+            return println!("skipped: this processor has no vectors of {} numbers", I::LANES);
         }
         let mut generator = Generator::new(7);
         for (m, k, n) in [
@@ -422,10 +394,10 @@ mod tests {
                 let left = if a_transposed { Matrix::row_major(&a, m).t() } else { Matrix::row_major(&a, k) };
                 let right = if b_transposed { Matrix::row_major(&b, k).t() } else { Matrix::row_major(&b, n) };
                 let (mut one, mut many) = (c.clone(), c.clone());
-                // SAFETY: the matrices are whole slices and AVX-512 is there.
+                // SAFETY: the matrices are whole slices and the instructions are there.
                 unsafe {
-                    serial((m, k, n), left, right, beta, one.as_mut_ptr(), n);
-                    parallel((m, k, n), left, right, beta, &mut many);
+                    serial_with::<I>((m, k, n), left, right, beta, Output { start: one.as_mut_ptr(), stride: n });
+                    parallel_with::<I>((m, k, n), left, right, beta, &mut many);
                 }
                 assert_eq!(one, many, "the same bits however the work is cut");
                 for (position, &got) in one.iter().enumerate() {
