@@ -123,6 +123,28 @@ fn a_model_that_the_binary_aligned_says_the_same_in_transformers() {
 }
 
 #[test]
+fn shards_in_half_precision_that_transformers_wrote_give_its_logits() {
+    let out = tempfile::tempdir().unwrap();
+    let sources: Option<Vec<PathBuf>> = FOLDERS[..7].iter().map(|name| shared(&format!("data/{name}"))).collect();
+    let Some(sources) = sources else { return };
+    let arguments: Vec<&Path> = [out.path()].into_iter().chain(sources.iter().map(PathBuf::as_path)).collect();
+    if script("sharded_models.py", &arguments).is_none() {
+        return;
+    }
+    for (source, kind) in sources.iter().flat_map(|source| [(source, "f16"), (source, "bf16")]) {
+        let folder = out.path().join(format!("{}-{kind}", source.file_name().unwrap().to_str().unwrap()));
+        assert!(folder.join("model.safetensors.index.json").exists(), "{folder:?} is in several files");
+        let expected = shared::json(&folder.join("logits.json"));
+        let model = ModelFolder::open(&folder).unwrap();
+        let decoder = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, &model.tensors).unwrap();
+        let ours = logits(&decoder, &shared::tokens(&expected["tokens"])).pop().unwrap();
+        let theirs = shared::numbers(&expected["logits"]);
+        // Two programs in f32: some units in the seventh digit.
+        assert!(ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 2e-4), "{folder:?}");
+    }
+}
+
+#[test]
 fn gguf_files_of_llama_cpp_s_package_give_back_the_folder_they_came_from() {
     let folder = tempfile::tempdir().unwrap();
     for name in FOLDERS.iter().filter(|name| **name != "glassllm-en/hf") {
