@@ -160,11 +160,12 @@ pub fn read_raw(path: &Path) -> Result<IndexMap<String, RawTensor>> {
 /// Reads the weights of a model's folder: `model.safetensors`, or all the files that `model.safetensors.index.json` names.
 ///
 /// # Errors
-/// As [`read`]; [`Error::BadFile`] where an index names a file outside the folder or a tensor that is not where it says, and
+/// As [`read`]; [`Error::Unsupported`] where there are weights in another form only; [`Error::BadFile`] where an index names a file outside the folder or a tensor that is not where it says, and
 /// where two files hold a tensor of the same name.
 pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
     let index = folder.join(INDEX_FILE);
     if folder.join(SINGLE_FILE).exists() || !index.exists() {
+        refuse_other_forms(folder)?;
         return read(&folder.join(SINGLE_FILE));
     }
     let mut tensors = NamedTensors::new();
@@ -181,6 +182,16 @@ pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
         }
     }
     Ok(tensors)
+}
+
+/// Names a folder's weights where they are there in a form that is not read, and only so.
+fn refuse_other_forms(folder: &Path) -> Result<()> {
+    const OTHERS: [&str; 3] = ["pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5"];
+    let other = OTHERS.into_iter().find(|name| folder.join(name).exists()).filter(|_| !folder.join(SINGLE_FILE).exists());
+    other.map_or(Ok(()), |name| {
+        let supported = "model.safetensors, which save_pretrained(…) of transformers writes".to_owned();
+        Err(Error::Unsupported { path: Some(folder.to_owned()), what: name.to_owned(), supported })
+    })
 }
 
 #[derive(Deserialize)]

@@ -5,6 +5,7 @@ mod shared;
 
 use command::{Workplace, binary, failure, object, slpo, text};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::Command;
 
 /// The workplace's model, and rows of every fate with a limit of 24 tokens.
@@ -115,6 +116,67 @@ fn bos_and_eos_are_there_once_though_the_template_writes_them_too() {
             assert!(!prompt.contains("</s>") && !completion.contains("<s>"), "{example}");
         }
     }
+}
+
+/// Lines of a JSON-lines file whose answers are empty, and how many rows it has: counted here, not by the reader.
+fn empty_answers(path: &Path) -> (usize, Vec<usize>) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let empty = |row: &Value| ["chosen", "rejected"].iter().any(|key| row[key].as_str().unwrap().trim().is_empty());
+    (rows.len(), (1..).zip(&rows).filter(|(_, row)| empty(row)).map(|(line, _)| line).collect())
+}
+
+#[test]
+fn real_files_are_accounted_for_to_the_last_row() {
+    let Some(data) = shared::shared("data") else { return };
+    let workplace = Workplace::new();
+    let stories = workplace.path("stories");
+    let paths = [("data", data.as_path()), ("stories", stories.as_path())];
+    object(&slpo("convert {data}/stories260k/stories260K.bin --tokenizer {data}/stories260k/tok512.bin --out {stories} --json", &paths));
+    let report = |file: &str, options: &str| object(&slpo(&format!("data {{data}}/{file} --model {{stories}} --json{options}"), &paths));
+    for (file, rows) in [
+        ("blimp-pairs/dev.jsonl", 1000),
+        ("polite-preferences/dev.jsonl", 114),
+        ("pandalm-human/preferences.jsonl", 888),
+        ("hh-rlhf-harmless/train.jsonl", 1749),
+        ("dpo-en-demo/dpo_en_demo.json", 300),
+    ] {
+        let report = report(file, "");
+        let dropped: u64 = report["dropped"].as_array().unwrap().iter().map(|reason| reason["count"].as_u64().unwrap()).sum();
+        assert_eq!((report["rows"].as_u64(), report["kept"].as_u64()), (Some(rows), Some(rows - dropped)), "{file}");
+        let cut = report["truncated"]["count"].as_u64().unwrap();
+        assert_eq!(cut > 0, report["lengths"]["row"]["max"].as_u64() > Some(512), "{file}: what is longer than the model allows is cut");
+    }
+    let (rows, empty) = empty_answers(&data.join("pandalm-human/preferences.jsonl"));
+    let pandalm = report("pandalm-human/preferences.jsonl", "");
+    assert_eq!((rows, &pandalm["dropped"]), (888, &json!([{"reason": "empty_completion", "count": empty.len(), "lines": empty}])));
+    let short = report("hh-rlhf-harmless/dev.jsonl", " --max-length 8 --examples 221");
+    let (kept, dropped) = (short["kept"].as_u64().unwrap(), short["dropped"].as_array().unwrap());
+    assert!(dropped.iter().all(|reason| reason["reason"] == "equal_tokens"), "a completion keeps a token however short the limit is");
+    assert!(kept > 200 && short["truncated"]["count"] == kept, "{kept}");
+    for example in short["examples"].as_array().unwrap() {
+        assert!(example["prompt"].as_str().unwrap().starts_with("<s>") && !example["completion"].as_str().unwrap().is_empty(), "{example}");
+    }
+}
+
+#[test]
+fn a_merge_across_the_boundary_is_counted_and_belongs_to_the_completion() {
+    let Some(source) = shared::shared("data/gpt2-tokenizer") else { return };
+    let workplace = Workplace::new();
+    ["encoder.json", "vocab.bpe"]
+        .iter()
+        .for_each(|name| drop(std::fs::copy(source.join(name), workplace.path("model").join(name)).unwrap()));
+    ["tokenizer.json", "tokenizer_config.json"].iter().for_each(|name| std::fs::remove_file(workplace.path("model").join(name)).unwrap());
+    let mut config = shared::json(&workplace.path("model/config.json"));
+    (config["vocab_size"], config["bos_token_id"], config["eos_token_id"]) = (json!(50257), json!(null), json!(50256));
+    workplace.write("model/config.json", &config.to_string());
+    let rows = ["Once upon a ti", "Once upon a"].map(|prompt| json!({"prompt": prompt, "chosen": "me", "rejected": " day"}).to_string());
+    workplace.write("merged.jsonl", &rows.join("\n"));
+    let report = object(&workplace.run("data {}/merged.jsonl --model {}/model --json"));
+    // "ti" + "me" is " time", "a" + "me" is " ame"; " day" begins a token of its own.
+    assert_eq!(report["merged"], json!({"count": 2, "lines": [1, 2]}));
+    let first = &report["examples"][0];
+    assert_eq!((first["prompt"].as_str(), first["completion"].as_str()), (Some("Once upon a"), Some(" time<|endoftext|>")));
 }
 
 #[test]

@@ -114,6 +114,29 @@ fn a_compression_that_is_not_supported_is_named() {
     assert!(message.contains("texts.zstd.parquet: cannot be read as Parquet") && message.to_lowercase().contains("zstd"), "{message}");
 }
 
+#[test]
+fn every_type_of_parquet_has_its_json_and_a_missing_value_is_null() {
+    let path = fixture("types.snappy.parquet");
+    let rows = parquet::read(&path, std::fs::read(&path).unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "bool": true, "int8": -1, "int16": -2, "int32": -3, "int64": -4, "uint8": 1, "uint16": 2, "uint32": 3, "uint64": u64::MAX,
+        "float16": "0.5", "float32": 0.25, "float64": 0.125, "nan": null, "decimal": "1.50",
+        "date": 2, "time_ms": 43_200_000, "time_us": 43_200_000_000u64, "timestamp_ms": 1000, "timestamp_us": 1_000_000,
+        "string": "é", "large_string": "large", "dictionary": "word", "binary_text": "é", "binary": null,
+        "list": [[1], [], [2, 3]], "struct": {"a": "x", "b": null}, "map": {"k": 1},
+    });
+    assert_eq!(serde_json::Value::Object(rows[0].keys.clone()), expected);
+    assert_eq!((rows.len(), rows[1].line, rows[1].keys.len()), (2, 2, rows[0].keys.len()));
+    assert!(rows[1].keys.values().all(serde_json::Value::is_null), "{:?}", rows[1].keys);
+}
+
+#[test]
+fn a_parquet_file_that_stands_for_far_more_than_it_holds_is_refused() {
+    let path = fixture("bomb.snappy.parquet");
+    let message = parquet::read(&path, std::fs::read(&path).unwrap()).unwrap_err().to_string();
+    assert!(message.contains("of the Parquet file stands for far more data than the file holds"), "{message}");
+}
+
 /// What any reader of rows does with `data`: rows or an error, in bounded time and memory, and never a panic.
 fn fuzz(data: &[u8]) {
     let path = Path::new("hostile");
@@ -193,7 +216,7 @@ proptest! {
 
     #[test]
     fn damaged_parquet_files_are_read_or_refused(
-        name in prop::sample::select(vec!["messages.snappy.parquet", "texts.gzip.parquet"]),
+        name in prop::sample::select(vec!["messages.snappy.parquet", "texts.gzip.parquet", "types.snappy.parquet"]),
         edits in prop::collection::vec((any::<usize>(), any::<u8>()), 0..6),
         keep in any::<usize>(),
     ) {

@@ -2,15 +2,17 @@
 //!
 //! Needs Python packages: see tests/peers/README.md. Without `SLPO_PEERS_PYTHON` each test says that it is skipped.
 
+mod command;
 mod shared;
 
+use command::{Workplace, object, slpo, slpo_words, text};
 use engine::{Backend, Cpu};
 use model::adapter;
 use model::config::Config;
 use model::convert::convert;
 use model::decoder::{Decoder, LoraSettings, Packed, usual_targets};
 use model::model_folder::ModelFolder;
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::shared;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -82,6 +84,63 @@ fn transformers_loads_what_is_written_and_gives_the_same_logits() {
     let paths: Vec<&Path> = written.iter().map(PathBuf::as_path).collect();
     if let Some(text) = script("transformers_roundtrip.py", &paths) {
         assert_eq!(text.matches(" equal").count(), paths.len(), "{text}");
+    }
+}
+
+/// The whole way of a person, by the binary: a published model, aligned, and what transformers then makes of the folder.
+#[test]
+fn a_model_that_the_binary_aligned_says_the_same_in_transformers() {
+    let (Some(source), Some(pairs)) = (shared("data/stories260k"), shared("data/blimp-pairs/dev.jsonl")) else { return };
+    let workplace = Workplace::new();
+    let paths = [("", workplace.path("")), ("source", source), ("pairs", pairs)];
+    let paths: Vec<(&str, &Path)> = paths.iter().map(|(name, path)| (*name, path.as_path())).collect();
+    object(&slpo("convert {source}/stories260K.bin --tokenizer {source}/tok512.bin --out {}/stories --json", &paths));
+    let template = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}";
+    workplace.write("stories/chat_template.jinja", template);
+    workplace.write("stories/generation_config.json", "{\"bos_token_id\": 1, \"eos_token_id\": [2, 3]}");
+    text(&slpo(
+        "align --model {}/stories --data {pairs} --loss dpo --steps 4 --batch 8 --learning-rate 3e-4 --warmup 0 --out {}/aligned",
+        &paths,
+    ));
+
+    let words = ["Once upon a time", " two  spaces\n\tand a tab", "naïve 東京 🐻", "</s> is special"];
+    let aligned = workplace.path("aligned").display().to_string();
+    let scored = |words: &str| object(&slpo_words(&["score", "--model", &aligned, "--text", words, "--json"]));
+    let texts: Vec<Value> = words.iter().map(|words| json!([words, scored(words)["tokens"]])).collect();
+    let score = scored(words[0]);
+    let prompt: Vec<String> = shared::tokens(&score["tokens"]).iter().map(u32::to_string).collect();
+    let line = format!("generate --model {{}}/aligned --prompt-tokens {} --max-tokens 60 --temperature 0 --json", prompt.join(","));
+    let greedy = object(&workplace.run(&line))["tokens"].clone();
+    let messages = json!([{"role": "user", "content": "hi"}]);
+    let facts = json!({
+        "tokens": score["tokens"], "logits": [score["logits"]], "greedy": greedy, "texts": texts,
+        "chat": [[messages, "user: hi\nassistant:"]],
+    });
+    workplace.write("aligned/slpo.json", &facts.to_string());
+    if let Some(text) = script("transformers_roundtrip.py", &[&workplace.path("aligned")]) {
+        assert!(text.contains("aligned: LlamaForCausalLM") && text.contains(" equal"), "{text}");
+    }
+}
+
+#[test]
+fn shards_in_half_precision_that_transformers_wrote_give_its_logits() {
+    let out = tempfile::tempdir().unwrap();
+    let sources: Option<Vec<PathBuf>> = FOLDERS[..7].iter().map(|name| shared(&format!("data/{name}"))).collect();
+    let Some(sources) = sources else { return };
+    let arguments: Vec<&Path> = [out.path()].into_iter().chain(sources.iter().map(PathBuf::as_path)).collect();
+    if script("sharded_models.py", &arguments).is_none() {
+        return;
+    }
+    for (source, kind) in sources.iter().flat_map(|source| [(source, "f16"), (source, "bf16")]) {
+        let folder = out.path().join(format!("{}-{kind}", source.file_name().unwrap().to_str().unwrap()));
+        assert!(folder.join("model.safetensors.index.json").exists(), "{folder:?} is in several files");
+        let expected = shared::json(&folder.join("logits.json"));
+        let model = ModelFolder::open(&folder).unwrap();
+        let decoder = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, &model.tensors).unwrap();
+        let ours = logits(&decoder, &shared::tokens(&expected["tokens"])).pop().unwrap();
+        let theirs = shared::numbers(&expected["logits"]);
+        // Two programs in f32: some units in the seventh digit.
+        assert!(ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 2e-4), "{folder:?}");
     }
 }
 

@@ -36,8 +36,8 @@ pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<(Config, NamedTensors)> {
     })?;
     let header = std::array::from_fn(|i| i32::from_le_bytes(header[i]));
     let config = config(header).map_err(|error| {
-        let reason = format!("not a llama2.c model of version 0: its header has {error}");
-        Error::bad_file(path, reason)
+        let why = if let Error::BadConfig { reason, .. } = error { reason } else { error.to_string() };
+        Error::bad_file(path, format!("not a llama2.c model of version 0: {why}"))
     })?;
     let expected = expected_bytes(&config);
     if bytes.len() as u64 != expected {
@@ -54,7 +54,7 @@ fn config(header: [i32; HEADER_NUMBERS]) -> Result<Config> {
     let [dim, hidden_dim, layers, heads, kv_heads, vocab_size, seq_len] = header.map(|number| number.unsigned_abs() as usize);
     let negative = (0..HEADER_NUMBERS).any(|index| index != 5 && header[index] < 0);
     if negative || heads == 0 || !dim.is_multiple_of(heads) {
-        return Err(Error::bad_config(format!("dim, layers, heads and the like of {header:?}")));
+        return Err(Error::bad_config(format!("its header has dim, layers, heads and the like of {header:?}")));
     }
     let head_dim = dim / heads;
     let known = |id: u32| Some(id).filter(|&id| (id as usize) < vocab_size);

@@ -23,7 +23,8 @@ struct Params {
     n_kv_heads: Option<usize>,
     #[serde(alias = "hidden_dim")]
     ffn_dim: Option<usize>,
-    vocab_size: Option<usize>,
+    /// −1 where the tokenizer decides, as Meta has it.
+    vocab_size: Option<i64>,
     #[serde(alias = "seq_len")]
     max_seq_len: Option<usize>,
     norm_eps: Option<f64>,
@@ -31,6 +32,9 @@ struct Params {
     #[serde(default = "interleaved")]
     rope_pairs: String,
     tied_output: Option<bool>,
+    head_dim: Option<usize>,
+    sliding_window: Option<usize>,
+    use_scaled_rope: Option<bool>,
     #[serde(default = "gelu_tanh")]
     activation: String,
 }
@@ -88,9 +92,13 @@ fn config(params: &Params, tensors: &NamedTensors) -> Result<Config> {
     if params.n_heads == 0 || !params.dim.is_multiple_of(params.n_heads) {
         return Err(Error::bad_config(format!("dim ({}) must be a multiple of n_heads ({})", params.dim, params.n_heads)));
     }
+    if params.use_scaled_rope == Some(true) || params.sliding_window.is_some() {
+        let what = if params.sliding_window.is_some() { "sliding_window" } else { "use_scaled_rope" };
+        return Err(unsupported(format!("{what} under Meta's names"), "the same model in Hugging Face's layout"));
+    }
     let rows = |name: &str| tensors.get(name).and_then(|tensor| tensor.shape.first()).copied();
-    let head_dim = params.dim / params.n_heads;
-    let vocab_size = params.vocab_size.or_else(|| rows("model.embed_tokens.weight"));
+    let head_dim = params.head_dim.unwrap_or(params.dim / params.n_heads);
+    let vocab_size = params.vocab_size.and_then(|size| size.try_into().ok()).or_else(|| rows("model.embed_tokens.weight"));
     let tied_head = params.tied_output.unwrap_or(!tensors.contains_key("lm_head.weight"));
     let base = Config {
         architecture: Architecture::Llama,

@@ -1,5 +1,7 @@
 //! stories260K, as its author published it, against the same model in Hugging Face's layout, and damaged copies of it.
 
+mod gguf_models;
+mod gguf_tokenizers;
 mod other_formats;
 
 use super::*;

@@ -92,7 +92,9 @@ fn value(field: Field, left: &mut usize, depth: usize) -> Option<Value> {
             Value::Array(list.elements().iter().map(|item| value(item.clone(), left, depth + 1)).collect::<Option<_>>()?)
         }
         Field::MapInternal(map) => {
-            let entry = |(key, item): &(Field, Field)| Some((key.to_string(), value(item.clone(), left, depth + 1)?));
+            // A text as it is, any other key as it is written.
+            let name = |key: &Field| if let Field::Str(text) = key { text.clone() } else { key.to_string() };
+            let entry = |(key, item): &(Field, Field)| Some((name(key), value(item.clone(), left, depth + 1)?));
             Value::Object(map.entries().iter().map(entry).collect::<Option<_>>()?)
         }
         other => Value::String(other.to_string()),

@@ -192,3 +192,5 @@ fn refuse_overlaps(tensors: &IndexMap<&str, TensorInfo>) -> Result<(), Damage> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod writer;

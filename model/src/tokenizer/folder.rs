@@ -12,6 +12,9 @@ pub const FILE: &str = "tokenizer.json";
 /// Which tokens are BOS and EOS, among other settings.
 pub const SETTINGS_FILE: &str = "tokenizer_config.json";
 
+/// Vocabularies of SentencePiece, tiktoken, Mistral and BERT.
+const OTHER_FORMS: [&str; 6] = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "qwen.tiktoken", "tekken.json", "vocab.txt"];
+
 /// Names that end a text, the likeliest first, for folders that do not say.
 pub(super) const USUAL_EOS: [&str; 6] = ["</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<|eos|>", "[SEP]"];
 
@@ -40,12 +43,13 @@ impl Tokenizer {
     /// `special_tokens_map.json` or `config.json` names, in this order, else the token with a usual name.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Json`], [`Error::Tokenizer`].
+    /// [`Error::Io`], [`Error::Json`], [`Error::Tokenizer`]; [`Error::Unsupported`] where the folder has a tokenizer in another form only.
     pub fn from_folder(folder: &Path) -> Result<Self> {
         let file = folder.join(FILE);
         if file.exists() {
             return Self::from_file(&file);
         }
+        refuse_other_forms(folder)?;
         match gpt2_files::in_folder(folder) {
             Some((vocab, merges)) => gpt2_files::read(&vocab, &merges)?.with_settings(folder),
             None => Self::bytes().with_settings(folder),
@@ -101,6 +105,23 @@ impl Tokenizer {
         };
         (self.bos, self.eos) = (bos, eos);
         Ok(self)
+    }
+}
+
+/// Refuses what would be read as another tokenizer than it is, in a folder without a `tokenizer.json`: a vocabulary in a form that is not
+/// read, and `vocab.json` with `merges.txt` whose class is not GPT-2's (Qwen's cuts a text otherwise).
+fn refuse_other_forms(folder: &Path) -> Result<()> {
+    let other = OTHER_FORMS.into_iter().find(|name| folder.join(name).exists()).map(str::to_owned);
+    let settings = read_object(&folder.join(SETTINGS_FILE))?;
+    let class = settings.as_ref().and_then(|map| map.get("tokenizer_class")?.as_str());
+    let foreign = class.filter(|class| gpt2_files::in_folder(folder).is_some() && !class.starts_with("GPT2Tokenizer"));
+    match other.or_else(|| foreign.map(|class| format!("the tokenizer_class {class:?} without a tokenizer.json"))) {
+        Some(what) => Err(Error::Unsupported {
+            path: Some(folder.to_owned()),
+            what,
+            supported: "tokenizer.json, which AutoTokenizer.from_pretrained(…).save_pretrained(…) of transformers writes".to_owned(),
+        }),
+        None => Ok(()),
     }
 }
 

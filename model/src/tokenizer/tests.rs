@@ -86,7 +86,27 @@ fn gpt_2_s_files_give_the_ids_of_tiktoken() {
     assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.vocab_size()), (None, Some(50256), 50257));
     let Some(text) = shared("data/tinyshakespeare/input.txt") else { return };
     let text = std::fs::read_to_string(text).unwrap();
-    assert_eq!(tokenizer.encode(&text).unwrap().len(), 338_025);
+    let tokens = tokenizer.encode(&text).unwrap();
+    // tiktoken 0.14.0 with the same two files: this many ids, whose little-endian bytes have this checksum.
+    let bytes: Vec<u8> = tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
+    assert_eq!((tokens.len(), crc32c::crc32c(&bytes)), (338_025, 0xde62_25f1));
+    assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
+}
+
+#[test]
+fn a_tokenizer_in_a_form_that_is_not_read_is_not_taken_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        Tokenizer::from_folder(folder.path()).map(|tokenizer| tokenizer.vocab_size()).map_err(|error| error.to_string())
+    };
+    assert!(message("tokenizer.model", "").unwrap_err().contains("tokenizer.model is not supported; supported: tokenizer.json"));
+    std::fs::remove_file(folder.path().join("tokenizer.model")).unwrap();
+    assert_eq!(message("vocab.json", "{\"a\": 0, \"b\": 1, \"ab\": 2}"), Ok(258), "half of GPT-2's pair is none");
+    assert_eq!(message("merges.txt", "a b\n"), Ok(3));
+    assert_eq!(message(SETTINGS_FILE, "{\"tokenizer_class\": \"GPT2TokenizerFast\"}"), Ok(3));
+    let qwen = message(SETTINGS_FILE, "{\"tokenizer_class\": \"Qwen2Tokenizer\"}").unwrap_err();
+    assert!(qwen.contains("the tokenizer_class \"Qwen2Tokenizer\" without a tokenizer.json is not supported"), "{qwen}");
 }
 
 #[test]

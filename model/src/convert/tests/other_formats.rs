@@ -1,7 +1,8 @@
 //! The same real models from other formats: Meta's and minGPT's names, and GGUF laid out as llama.cpp does it.
 
 use super::*;
-use crate::safetensors_file::{NamedTensor, read};
+use crate::gguf::writer::Writer;
+use crate::safetensors_file::read;
 
 /// Folders under Meta's or minGPT's names; the same model in Hugging Face's layout lies in `hf/`.
 const META: [&str; 3] = ["stories260k", "glassllm-en", "gpt-nano-sort"];
@@ -43,40 +44,38 @@ fn settings_that_disagree_with_the_weights_are_one_message() {
     assert!(message("\"n_layers\": 5", "\"n_layers\": 4").contains("no place for"));
     assert!(message("\"n_heads\": 8", "\"n_heads\": 7").contains("multiple of n_heads"));
     assert!(message("interleaved", "sideways").contains("rope_pairs"));
+    assert!(message("\"dim\": 64", "\"dim\": 64, \"head_dim\": 16").contains("has shape [64, 64]"));
+    assert!(message("\"dim\": 64", "\"dim\": 64, \"use_scaled_rope\": true").contains("use_scaled_rope under Meta's names"));
+    assert!(message("\"dim\": 64", "\"dim\": 64, \"sliding_window\": 8").contains("sliding_window under Meta's names"));
+}
+
+/// Meta's own params.json leaves the number of tokens to the tokenizer.
+#[test]
+fn a_vocabulary_of_minus_one_is_that_of_the_weights() {
+    let Some(source) = shared("data/stories260k") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(source.join(SINGLE_FILE), folder.path().join(SINGLE_FILE)).unwrap();
+    let settings = fs::read_to_string(source.join("config.json")).unwrap();
+    assert!(settings.contains("\"vocab_size\": 512"));
+    fs::write(folder.path().join("params.json"), settings.replace("\"vocab_size\": 512", "\"vocab_size\": -1")).unwrap();
+    let report = convert(folder.path(), None, &folder.path().join("out")).unwrap();
+    assert_eq!((report.config.vocab_size, report.parameters), (512, 260_032));
 }
 
 /// A GGUF file of stories260k. Meta's order of the rows of q and k, which its weights are in, is also llama.cpp's.
-fn stories_gguf(source: &Path, architecture: &str, extra: &[u8], extra_keys: u64) -> Vec<u8> {
-    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
-    let number = |key: &str, value: u32| [text(&format!("llama.{key}")), vec![4, 0, 0, 0], value.to_le_bytes().to_vec()].concat();
-    let keys = [
-        [text("general.architecture"), vec![8, 0, 0, 0], text(architecture)].concat(),
-        number("context_length", 512),
-        number("embedding_length", 64),
-        number("block_count", 5),
-        number("feed_forward_length", 172),
-        number("attention.head_count", 8),
-        number("attention.head_count_kv", 4),
-        [text("llama.attention.layer_norm_rms_epsilon"), vec![6, 0, 0, 0], 1e-5f32.to_le_bytes().to_vec()].concat(),
+fn stories_gguf(source: &Path, architecture: &str) -> Writer {
+    let sizes = [
+        ("context_length", 512),
+        ("embedding_length", 64),
+        ("block_count", 5),
+        ("feed_forward_length", 172),
+        ("attention.head_count", 8),
+        ("attention.head_count_kv", 4),
     ];
+    let file = Writer::new(architecture).float("llama.attention.layer_norm_rms_epsilon", 1e-5);
+    let file = sizes.iter().fold(file, |file, (key, size)| file.integer(&format!("llama.{key}"), *size));
     let tensors = read(&source.join(SINGLE_FILE)).unwrap();
-    let mut head = [b"GGUF".as_slice(), &[3, 0, 0, 0]].concat();
-    head.extend((tensors.len() as u64).to_le_bytes());
-    head.extend((keys.len() as u64 + extra_keys).to_le_bytes());
-    head.extend(keys.concat());
-    head.extend(extra);
-    let mut data = Vec::new();
-    for (name, NamedTensor { shape, data: values, .. }) in &tensors {
-        head.extend(text(&llama_cpp_name(name)));
-        head.extend((shape.len() as u32).to_le_bytes());
-        shape.iter().rev().for_each(|&extent| head.extend((extent as u64).to_le_bytes()));
-        head.extend(0u32.to_le_bytes());
-        data.resize(data.len().next_multiple_of(32), 0);
-        head.extend((data.len() as u64).to_le_bytes());
-        values.iter().for_each(|value| data.extend(value.to_le_bytes()));
-    }
-    head.resize(head.len().next_multiple_of(32), 0);
-    [head, data].concat()
+    tensors.iter().fold(file, |file, (name, tensor)| file.tensor(&llama_cpp_name(name), &tensor.shape, &tensor.data))
 }
 
 fn llama_cpp_name(meta: &str) -> String {
@@ -101,7 +100,7 @@ fn a_gguf_file_gives_the_weights_of_the_hugging_face_folder_bit_for_bit() {
     let Some(source) = shared("data/stories260k") else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stories.gguf");
-    fs::write(&file, stories_gguf(&source, "llama", &[], 0)).unwrap();
+    fs::write(&file, stories_gguf(&source, "llama").bytes()).unwrap();
     let out = folder.path().join("out");
     let report = convert(&file, Some(&source.join("tok512.bin")), &out).unwrap();
     assert_eq!((report.format, report.parameters, report.has_tokenizer), ("GGUF", 260_032, true));
@@ -121,16 +120,16 @@ fn what_a_gguf_file_lacks_or_asks_too_much_of_is_one_message() {
         assert!(message.contains("stories.gguf"), "{message}");
         message
     };
-    assert!(message(&stories_gguf(&source, "mamba", &[], 0)).contains("the architecture \"mamba\" is not supported"));
-    assert!(message(&stories_gguf(&source, "qwen2", &[], 0)).contains("qwen2.embedding_length is missing"));
-    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
-    let experts = [text("llama.expert_count"), vec![4, 0, 0, 0, 8, 0, 0, 0]].concat();
-    assert!(message(&stories_gguf(&source, "llama", &experts, 1)).contains("a mixture of experts is not supported"));
-    let yarn = [text("llama.rope.scaling.type"), vec![8, 0, 0, 0], text("yarn")].concat();
-    assert!(message(&stories_gguf(&source, "llama", &yarn, 1)).contains("RoPE scaling \"yarn\" is not supported"));
-    let wide = [text("llama.attention.key_length"), vec![4, 0, 0, 0, 16, 0, 0, 0]].concat();
-    assert!(message(&stories_gguf(&source, "llama", &wide, 1)).contains("has shape [64, 64], the configuration asks for [128, 64]"));
-    let whole = stories_gguf(&source, "llama", &[], 0);
+    let stories = |architecture: &str| stories_gguf(&source, architecture);
+    assert!(message(&stories("mamba").bytes()).contains("the architecture \"mamba\" is not supported"));
+    assert!(message(&stories("qwen2").bytes()).contains("qwen2.embedding_length is missing"));
+    let experts = stories("llama").integer("llama.expert_count", 8);
+    assert!(message(&experts.bytes()).contains("a mixture of experts is not supported"));
+    let yarn = stories("llama").text("llama.rope.scaling.type", "yarn");
+    assert!(message(&yarn.bytes()).contains("RoPE scaling \"yarn\" is not supported"));
+    let wide = stories("llama").integer("llama.attention.key_length", 16);
+    assert!(message(&wide.bytes()).contains("has shape [64, 64], the configuration asks for [128, 64]"));
+    let whole = stories("llama").bytes();
     assert!(message(&whole[..whole.len() - 1]).contains("truncated or damaged"));
 }
 
@@ -139,14 +138,13 @@ fn a_tokenizer_that_cannot_be_written_exactly_is_left_out_and_said_to_be() {
     let Some(source) = shared("data/stories260k") else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stories.gguf");
-    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
-    let kind = |name: &str| [text("tokenizer.ggml.model"), vec![8, 0, 0, 0], text(name)].concat();
+    let kind = |name: &str| stories_gguf(&source, "llama").text("tokenizer.ggml.model", name).bytes();
     for (name, reason) in [("bert", "its kind \"bert\" cannot be written exactly"), ("gpt2", "does not say how it cuts a text")] {
-        fs::write(&file, stories_gguf(&source, "llama", &kind(name), 1)).unwrap();
+        fs::write(&file, kind(name)).unwrap();
         let report = convert(&file, None, &folder.path().join("out")).unwrap();
         assert!(!report.has_tokenizer && report.note.as_ref().unwrap().contains(reason), "{report:?}");
     }
-    fs::write(&file, stories_gguf(&source, "llama", &kind("llama"), 1)).unwrap();
+    fs::write(&file, kind("llama")).unwrap();
     let message = convert(&file, None, &folder.path().join("out")).unwrap_err().to_string();
     assert!(message.contains("tokenizer.ggml.tokens is missing"), "{message}");
 }

@@ -1,0 +1,211 @@
+//! GGUF files of every architecture, laid out as llama.cpp's convert_hf_to_gguf.py does it, give back the folder they came from.
+
+use super::*;
+use crate::config::{Architecture, PositionKind};
+use crate::gguf::writer::Writer;
+use crate::safetensors_file::NamedTensor;
+
+/// (part of the decoder's name, part of llama.cpp's).
+const NAMES: [(&str, &str); 17] = [
+    ("model.layers.", "blk."),
+    ("model.embed_tokens.", "token_embd."),
+    ("model.embed_positions.", "position_embd."),
+    ("model.norm.", "output_norm."),
+    ("lm_head.", "output."),
+    ("input_layernorm.", "attn_norm."),
+    ("post_attention_layernorm.", "ffn_norm."),
+    ("self_attn.qkv.", "attn_qkv."),
+    ("self_attn.q_proj.", "attn_q."),
+    ("self_attn.k_proj.", "attn_k."),
+    ("self_attn.v_proj.", "attn_v."),
+    ("self_attn.o_proj.", "attn_output."),
+    ("self_attn.q_norm.", "attn_q_norm."),
+    ("self_attn.k_norm.", "attn_k_norm."),
+    ("mlp.gate_proj.", "ffn_gate."),
+    ("mlp.up_proj.", "ffn_up."),
+    ("mlp.down_proj.", "ffn_down."),
+];
+
+/// llama.cpp's reordering of Llama's q and k: row j of the first half of a head and row j of its second become neighbours.
+fn neighbours(tensor: &NamedTensor, heads: usize) -> Vec<f32> {
+    let width: usize = tensor.shape[1..].iter().product();
+    let half = tensor.shape[0] / heads / 2;
+    let rows = (0..heads).flat_map(|head| (0..half).flat_map(move |j| [0, half].map(|second| head * 2 * half + second + j)));
+    rows.flat_map(|row| tensor.data[row * width..][..width].to_vec()).collect()
+}
+
+/// q, k and v under one name, one after another.
+fn fuse(parameters: &mut NamedTensors, layer: usize) {
+    for kind in ["weight", "bias"] {
+        let part = |name: &str| format!("model.layers.{layer}.self_attn.{name}.{kind}");
+        let parts = ["q_proj", "k_proj", "v_proj"].map(|name| parameters.swap_remove(&part(name)).unwrap());
+        let mut shape = parts[0].shape.clone();
+        shape[0] *= 3;
+        parameters.insert(part("qkv"), NamedTensor::new(shape, parts.map(|tensor| tensor.data).concat()));
+    }
+}
+
+fn settings(config: &Config) -> Writer {
+    let gpt = matches!(config.architecture, Architecture::Gpt2 | Architecture::GptNeoX);
+    let name = match config.architecture {
+        Architecture::Llama | Architecture::Mistral => "llama",
+        Architecture::Qwen2 => "qwen2",
+        Architecture::Qwen3 => "qwen3",
+        Architecture::Gpt2 => "gpt2",
+        Architecture::GptNeoX => "gptneox",
+    };
+    let key = |part: &str| format!("{name}.{part}");
+    let mut file = Writer::new(name)
+        .integer(&key("context_length"), config.max_positions as u32)
+        .integer(&key("embedding_length"), config.hidden_size as u32)
+        .integer(&key("block_count"), config.layers as u32)
+        .integer(&key("feed_forward_length"), config.intermediate_size as u32)
+        .integer(&key("attention.head_count"), config.heads as u32)
+        .float(&key(if gpt { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" }), config.norm_eps as f32);
+    if !gpt {
+        // A list with a number for each layer, as some files have it.
+        file = file.integers(&key("attention.head_count_kv"), &vec![config.kv_heads as i32; config.layers]);
+        file = file.integer(&key("attention.key_length"), config.head_dim as u32);
+    }
+    if let Some(window) = config.sliding_window {
+        file = file.integer(&key("attention.sliding_window"), window as u32);
+    }
+    if let PositionKind::Rope { theta, rotary_dim, scaling } = config.position {
+        file = file.float(&key("rope.freq_base"), theta as f32).integer(&key("rope.dimension_count"), rotary_dim as u32);
+        if let Some(scaling) = scaling {
+            let frequencies = (0..rotary_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / rotary_dim as f64));
+            let factors: Vec<f32> = frequencies.map(|frequency| (frequency / scaling.scale(frequency)) as f32).collect();
+            file = file.tensor("rope_freqs.weight", &[factors.len()], &factors);
+        }
+    }
+    if config.architecture == Architecture::GptNeoX {
+        file = file.flag(&key("use_parallel_residual"), config.parallel_residual);
+    }
+    let ends = config.eos.first().map(|&end| ("eos", end)).into_iter().chain(config.bos.map(|begin| ("bos", begin)));
+    ends.fold(file, |file, (name, id)| file.integer(&format!("tokenizer.ggml.{name}_token_id"), id))
+}
+
+/// The model of a folder as llama.cpp lays it out.
+fn laid_out(model: &ModelFolder) -> Vec<u8> {
+    let config = &model.config;
+    let mut parameters = layout::from_file(config, &model.tensors).unwrap();
+    if matches!(config.architecture, Architecture::Gpt2 | Architecture::GptNeoX) {
+        (0..config.layers).for_each(|layer| fuse(&mut parameters, layer));
+    }
+    let llama = matches!(config.architecture, Architecture::Llama | Architecture::Mistral);
+    let file = parameters.iter().fold(settings(config), |file, (name, tensor)| {
+        let data = match name.rsplit('.').nth(1) {
+            Some("q_proj") if llama => neighbours(tensor, config.heads),
+            Some("k_proj") if llama => neighbours(tensor, config.kv_heads),
+            _ => tensor.data.clone(),
+        };
+        let theirs = NAMES.iter().fold(name.clone(), |name, (ours, theirs)| name.replace(ours, theirs));
+        file.tensor(&theirs, &tensor.shape, &data)
+    });
+    file.bytes()
+}
+
+#[test]
+fn every_architecture_comes_back_bit_for_bit() {
+    let out = tempfile::tempdir().unwrap();
+    let path = out.path().join("model.gguf");
+    for name in [
+        "gpt2",
+        "gptneox-parallel-partial-rotary",
+        "llama-gqa-untied",
+        "llama3-rope-scaling",
+        "mistral-sliding-window",
+        "qwen2-qkv-bias",
+        "qwen3-qk-norm",
+    ] {
+        let Some(source) = shared(&format!("data/tiny-random/{name}")) else { return };
+        let theirs = ModelFolder::open(&source).unwrap();
+        fs::write(&path, laid_out(&theirs)).unwrap();
+        convert(&path, None, &out.path().join(name)).unwrap();
+        let ours = ModelFolder::open(&out.path().join(name)).unwrap();
+        // A model this small has too few frequencies for the factors in the file to tell which context Llama 3's scaling was for.
+        let position = if name.contains("llama3") { theirs.config.position } else { ours.config.position };
+        assert_eq!(Config { position, ..ours.config.clone() }, theirs.config, "{name}");
+        assert_eq!(frequencies(&ours.config), frequencies(&theirs.config), "{name}");
+        assert_eq!(ours.tensors.len(), theirs.tensors.len(), "{name}");
+        for (tensor, values) in &theirs.tensors {
+            assert!(ours.tensors.get(tensor) == Some(values), "{name}: {tensor} differs");
+        }
+    }
+}
+
+/// What RoPE turns each pair by, to the precision that factors in f32 keep.
+fn frequencies(config: &Config) -> Vec<f32> {
+    let PositionKind::Rope { theta, rotary_dim, scaling } = config.position else { return Vec::new() };
+    let plain = (0..rotary_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / rotary_dim as f64));
+    plain.map(|frequency| scaling.map_or(frequency, |scaling| scaling.scale(frequency)) as f32).collect()
+}
+
+/// A whole llama of one layer, of width 8, with one key changed or added.
+fn small(change: impl Fn(Writer) -> Writer) -> Writer {
+    let config =
+        Config { vocab_size: 4, hidden_size: 8, intermediate_size: 8, layers: 1, heads: 2, kv_heads: 2, head_dim: 4, ..one_layer() };
+    let decoder = Decoder::random(&Cpu::<f32>::new(), &config, 1).unwrap();
+    let tensors = decoder.to_tensors();
+    tensors.iter().fold(change(settings(&config)), |file, (name, tensor)| {
+        let theirs = NAMES.iter().fold(name.clone(), |name, (ours, theirs)| name.replace(ours, theirs));
+        file.tensor(&theirs, &tensor.shape, &tensor.data)
+    })
+}
+
+fn one_layer() -> Config {
+    let config = Config::preset("nano").unwrap();
+    let PositionKind::Rope { theta, .. } = config.position else { unreachable!("the presets have RoPE") };
+    Config { position: PositionKind::Rope { theta, rotary_dim: 4, scaling: None }, bos: None, eos: Vec::new(), ..config }
+}
+
+#[test]
+fn settings_that_make_no_model_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small.gguf");
+    let converted = |file: &Writer| {
+        fs::write(&path, file.bytes()).unwrap();
+        convert(&path, None, &folder.path().join("out"))
+    };
+    assert!(converted(&small(|file| file)).is_ok());
+    let refused = |change: &dyn Fn(Writer) -> Writer, expected: &str| {
+        let message = converted(&small(change)).unwrap_err().to_string();
+        assert!(message.contains("small.gguf") && message.contains(expected), "{message}");
+    };
+    refused(&|file| file.text("llama.expert_count", "two"), "llama.expert_count must be a whole number");
+    refused(&|file| file.integers("llama.expert_count", &[]), "llama.expert_count is an empty list");
+    refused(&|file| file.integers("llama.expert_count", &[0, 1]), "differs from layer to layer");
+    refused(&|file| file.text("llama.rope.scale_linear", "wide"), "llama.rope.scale_linear must be a number");
+    refused(&|file| file.float("llama.rope.scale_linear", 2.0), "the RoPE scaling \"linear\"");
+    refused(&|file| file.tensor("rope_freqs.weight", &[2], &[3.0, 1.0]), "the RoPE factors in rope_freqs.weight");
+    refused(&|file| file.tensor("blk.0.attn_q.bias", &[8], &[0.0; 8]), "this combination of biases");
+    refused(&|file| file.tensor("blk.0.extra.weight", &[1], &[0.0]), "no place for");
+    let lacking = Writer::new("llama").tensor("token_embd.weight", &[4, 8], &[0.0; 32]);
+    let message = converted(&lacking).unwrap_err().to_string();
+    assert!(message.contains("llama.embedding_length is missing"), "{message}");
+    assert!(converted(&Writer::default()).unwrap_err().to_string().contains("general.architecture is missing"));
+    assert!(converted(&Writer::new("llama")).unwrap_err().to_string().contains("token_embd.weight is missing"));
+}
+
+#[test]
+fn a_chat_template_in_the_file_is_written_beside_its_tokenizer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, out) = (folder.path().join("small.gguf"), folder.path().join("out"));
+    let chatty = |tokens: &'static [&'static str]| {
+        small(move |file| {
+            let file = file.text("tokenizer.ggml.model", "llama").texts("tokenizer.ggml.tokens", tokens);
+            let file = file.floats("tokenizer.ggml.scores", &vec![0.0; tokens.len()]);
+            file.text("tokenizer.chat_template", "{{ messages[0].content }}!")
+        })
+    };
+    fs::write(&path, chatty(&["a", "b", "ab", "c"]).bytes()).unwrap();
+    let report = convert(&path, None, &out).unwrap();
+    assert!(report.has_tokenizer && report.note.is_none(), "{report:?}");
+    let tokenizer = Tokenizer::from_folder(&out).unwrap();
+    assert_eq!(tokenizer.encode("abc").unwrap(), [2, 3]);
+    let template = tokenizer.chat_template().unwrap().unwrap();
+    assert_eq!(template.render_json(&[serde_json::json!({"role": "user", "content": "hi"})], true).unwrap(), "hi!");
+    fs::write(&path, chatty(&["a", "b", "ab", "c", "d"]).bytes()).unwrap();
+    let message = convert(&path, None, &out).unwrap_err().to_string();
+    assert!(message.contains("its tokenizer has 5 tokens, the model only 4"), "{message}");
+}
