@@ -163,9 +163,9 @@ fn real_files_are_accounted_for_to_the_last_row() {
 fn a_merge_across_the_boundary_is_counted_and_belongs_to_the_completion() {
     let Some(source) = shared::shared("data/gpt2-tokenizer") else { return };
     let workplace = Workplace::new();
-    ["encoder.json", "vocab.bpe"]
-        .iter()
-        .for_each(|name| drop(std::fs::copy(source.join(name), workplace.path("model").join(name)).unwrap()));
+    for name in ["encoder.json", "vocab.bpe"] {
+        std::fs::copy(source.join(name), workplace.path("model").join(name)).unwrap();
+    }
     ["tokenizer.json", "tokenizer_config.json"].iter().for_each(|name| std::fs::remove_file(workplace.path("model").join(name)).unwrap());
     let mut config = shared::json(&workplace.path("model/config.json"));
     (config["vocab_size"], config["bos_token_id"], config["eos_token_id"]) = (json!(50257), json!(null), json!(50256));
