@@ -3,6 +3,7 @@
 
 use crate::arguments::Device as Asked;
 use crate::failure::Failure;
+use crate::processes;
 use engine::backend::cuda::Precision;
 use engine::{Cuda, Device};
 use std::sync::OnceLock;
@@ -16,7 +17,7 @@ static CURRENT: OnceLock<Device> = OnceLock::new();
 pub fn choose(asked: Asked) -> Result<(), Failure> {
     let device = match asked {
         Asked::Auto | Asked::Cpu => Device::default(),
-        Asked::Cuda => Device::Cuda(Cuda::open(0, Precision::F32).map_err(|error| Failure::Failed(error.to_string()))?),
+        Asked::Cuda => Device::Cuda(Cuda::open(processes::gpu()?, Precision::F32).map_err(|error| Failure::Failed(error.to_string()))?),
     };
     CURRENT.get_or_init(|| device);
     Ok(())
