@@ -104,6 +104,9 @@ pub fn line(failure: &Failure) -> Option<String> {
         return None;
     }
     let line = failure.line()?;
+    if matches!(failure, Failure::Model(Error::Lost(_))) {
+        return Some(line);
+    }
     let line = line.strip_prefix("error: ").unwrap_or(&line);
     Some(format!("error: process {} of {}: {line}", processes.rank(), processes.size()))
 }

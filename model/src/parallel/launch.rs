@@ -77,7 +77,9 @@ impl Place {
         // torchrun listens at the port itself where this is set.
         let port = port + u64::from(variable("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|value| value.eq_ignore_ascii_case("true")));
         let bad_port = |_| Error::Launch(format!("MASTER_PORT gives port {port}: ports go from 1 to 65535"));
-        let port = u16::try_from(port).map_err(bad_port).and_then(|port| if port == 0 { Err(Error::Launch("MASTER_PORT is 0: ports go from 1 to 65535".to_owned())) } else { Ok(port) })?;
+        let port = u16::try_from(port).map_err(bad_port).and_then(|port| {
+            if port == 0 { Err(Error::Launch("MASTER_PORT is 0: ports go from 1 to 65535".to_owned())) } else { Ok(port) }
+        })?;
         Ok(Self { host, port, ..place })
     }
 }

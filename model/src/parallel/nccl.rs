@@ -1,9 +1,9 @@
 //! Sums of gradients from GPU to GPU, beside the kernels of the backward pass.
 
+use super::Parallel;
 use super::buckets::{BUCKET_BYTES, Buckets};
 use super::exchange::{Exchange, present};
 use super::processes::Processes;
-use super::Parallel;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use engine::backend::cuda::{CudaArray, Nccl, UniqueId};

@@ -83,10 +83,7 @@ impl Processes {
     ///
     /// # Errors
     /// Those of `join`; [`Error::Lost`].
-    pub fn join<G: Group>(
-        join: impl FnOnce() -> Result<G> + Send + 'static,
-        on_lost: impl FnOnce(&Lost) + Send + 'static,
-    ) -> Result<Self> {
+    pub fn join<G: Group>(join: impl FnOnce() -> Result<G> + Send + 'static, on_lost: impl FnOnce(&Lost) + Send + 'static) -> Result<Self> {
         let (requests, asked) = channel();
         let (joined, outcome) = channel();
         let run = move || match join() {

@@ -20,7 +20,8 @@ impl Share {
     pub fn of(rows: usize, at_once: usize, rank: usize, size: usize) -> Self {
         assert!(rank < size, "share: there is no process {rank} of {size}");
         let start = |rank: usize| rows * rank / size;
-        let cut = |rank: usize| (start(rank)..start(rank + 1)).step_by(at_once).map(move |first| first..(first + at_once).min(start(rank + 1)));
+        let cut =
+            |rank: usize| (start(rank)..start(rank + 1)).step_by(at_once).map(move |first| first..(first + at_once).min(start(rank + 1)));
         Self { before: (0..rank).map(|rank| cut(rank).count()).sum(), micro_batches: cut(rank).collect() }
     }
 }

@@ -57,10 +57,10 @@ fn recognise(bytes: &[u8; HELLO], place: &Place) -> Option<Result<usize, String>
     })
 }
 
-fn addresses(place: &Place) -> Result<Vec<SocketAddr>> {
+fn addresses(place: &Place) -> Result<Vec<SocketAddr>, String> {
     let found = (place.host.as_str(), place.port).to_socket_addrs();
-    let found: Vec<SocketAddr> = found.map_err(|error| launch(format!("MASTER_ADDR {}: {error}", place.host)))?.collect();
-    if found.is_empty() { Err(launch(format!("MASTER_ADDR {} has no address", place.host))) } else { Ok(found) }
+    let found: Vec<SocketAddr> = found.map_err(|error| format!("MASTER_ADDR {}: {error}", place.host))?.collect();
+    if found.is_empty() { Err(format!("MASTER_ADDR {} has no address", place.host)) } else { Ok(found) }
 }
 
 /// Where the processes meet.
@@ -71,7 +71,7 @@ fn meeting(place: &Place) -> String {
 /// The first process: waits for all others; their connections in the order of ranks.
 pub fn listen(place: &Place) -> Result<Vec<Link>> {
     let refused = |error| launch(format!("cannot listen at {} (MASTER_ADDR:MASTER_PORT): {error}", meeting(place)));
-    let listener = TcpListener::bind(&*addresses(place)?).map_err(refused)?;
+    let listener = TcpListener::bind(&*addresses(place).map_err(launch)?).map_err(refused)?;
     listener.set_nonblocking(true).map_err(refused)?;
     let started = Instant::now();
     let mut found: Vec<Option<TcpStream>> = (0..place.size).map(|_| None).collect();
@@ -108,7 +108,11 @@ pub fn listen(place: &Place) -> Result<Vec<Link>> {
 fn absent(place: &Place, found: &[Option<TcpStream>]) -> String {
     let missing = (1..place.size).filter(|&rank| found[rank].is_none()).map(|rank| rank.to_string());
     let (missing, seconds) = (missing.collect::<Vec<_>>().join(", "), place.join_limit.as_secs());
-    format!("of {} processes, those of rank {missing} did not come to {} within {seconds} s (SLPO_JOIN_SECONDS)", place.size, meeting(place))
+    format!(
+        "of {} processes, those of rank {missing} did not come to {} within {seconds} s (SLPO_JOIN_SECONDS)",
+        place.size,
+        meeting(place)
+    )
 }
 
 fn greet(stream: &mut TcpStream, place: &Place) -> Option<Result<usize, String>> {
@@ -174,12 +178,13 @@ pub fn connect(place: &Place) -> Result<Link> {
     }
 }
 
-fn try_connect(place: &Place, limit: Duration) -> Result<TcpStream> {
-    let mut last = launch("no address".to_owned());
+/// Tries every address once; the error says why the last of them did not do.
+fn try_connect(place: &Place, limit: Duration) -> Result<TcpStream, String> {
+    let mut last = String::new();
     for address in addresses(place)? {
         match TcpStream::connect_timeout(&address, limit) {
             Ok(stream) => return Ok(stream),
-            Err(error) => last = launch(error.to_string()),
+            Err(error) => last = error.to_string(),
         }
     }
     Err(last)
