@@ -67,6 +67,6 @@ mod tests {
         assert!(buckets.missing().is_empty());
         buckets.reset();
         assert_eq!(buckets.missing(), [3, 2, 1, 0]);
-        assert_eq!(Buckets::<char>::new(&[], 8).missing(), []);
+        assert!(Buckets::<char>::new(&[], 8).missing().is_empty());
     }
 }

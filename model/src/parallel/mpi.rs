@@ -36,12 +36,15 @@ impl MpiGroup {
 
     fn sum_of<T: Equivalence + Default + Copy + AddAssign>(&self, numbers: &mut Vec<T>) {
         let (count, size) = (numbers.len(), self.size());
+        if count == 0 {
+            return;
+        }
         let part = count.div_ceil(size);
         numbers.resize(part * size, T::default());
         let mut received = vec![T::default(); part * size];
         self.world.all_to_all_into(&numbers[..], &mut received[..]);
         let (sums, others) = received.split_at_mut(part);
-        for other in others.chunks(part.max(1)) {
+        for other in others.chunks(part) {
             sums.iter_mut().zip(other).for_each(|(sum, x)| *sum += *x);
         }
         self.world.all_gather_into(&*sums, &mut numbers[..]);
@@ -76,7 +79,10 @@ impl Group for MpiGroup {
         let counts: Vec<i32> = lengths.iter().map(|&length| length as i32).collect();
         let displacements: Vec<i32> = starts(&lengths).into_iter().map(|start| start as i32).collect();
         let mut all = vec![0u8; total as usize];
-        self.world.all_gather_varcount_into(&own[..], &mut PartitionMut::new(&mut all[..], counts, displacements));
+        // MPI takes no empty buffers.
+        if total > 0 {
+            self.world.all_gather_varcount_into(&own[..], &mut PartitionMut::new(&mut all[..], counts, displacements));
+        }
         let mut rest = all.as_slice();
         let parts = lengths.iter().map(|&length| {
             let (part, more) = rest.split_at(length as usize);

@@ -230,7 +230,7 @@ fn settings_that_differ_are_named_in_every_process() {
 #[test]
 fn who_does_not_come_in_time_is_said_on_every_side() {
     let port = free_port();
-    let short = |rank| Place { join_limit: Duration::from_secs(1), ..place(rank, 3, port) };
+    let short = move |rank| Place { join_limit: Duration::from_secs(1), ..place(rank, 3, port) };
     let started = Instant::now();
     let came = thread::spawn(move || join(short(1)).err().unwrap().to_string());
     let message = join(short(0)).err().unwrap().to_string();
