@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// All processes end within this time of what ends them: the group looks around every two seconds, the rest is for a busy machine.
-const SOON: Duration = Duration::from_secs(60);
+/// All processes end within this time of their start, or of what ends them: the group looks around every two seconds, the rest is for a busy
+/// machine.
+const SOON: Duration = Duration::from_secs(120);
 
 /// A process of a run of `size` that meets at `port`; `{}` in the arguments stands for the folder.
 fn process(workplace: &Workplace, arguments: &str, rank: usize, size: usize, port: u16) -> Command {
