@@ -2,6 +2,7 @@
 
 use crate::arguments::{Device as Asked, Precision as Rounding};
 use crate::failure::Failure;
+use crate::processes;
 use engine::backend::cuda::Precision;
 use engine::{Cuda, Device};
 use std::sync::OnceLock;
@@ -19,7 +20,10 @@ pub fn choose(asked: Asked, rounding: Rounding) -> Result<(), Failure> {
             return Err(Failure::Usage("--precision tf32 and bf16 need --device cuda: the processor computes in f32".to_owned()));
         }
         Asked::Auto | Asked::Cpu => Device::default(),
-        Asked::Cuda => Device::Cuda(Cuda::open(0, precision(rounding)).map_err(|error| Failure::Failed(error.to_string()))?),
+        Asked::Cuda => {
+            let opened = Cuda::open(processes::gpu()?, precision(rounding));
+            Device::Cuda(opened.map_err(|error| Failure::Failed(error.to_string()))?)
+        }
     };
     CURRENT.get_or_init(|| device);
     Ok(())

@@ -11,6 +11,7 @@ mod memory;
 mod objective;
 mod output;
 mod panic_message;
+mod processes;
 mod profile_table;
 mod progress;
 mod reference_cache;
@@ -35,11 +36,15 @@ static ALLOCATOR: SystemOrExit = SystemOrExit { advice: panic_message::LESS_MEMO
 fn main() -> ExitCode {
     panic_message::install();
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            processes::leave(None);
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
-            if let Some(line) = failure.line() {
+            if let Some(line) = processes::line(&failure) {
                 let _ = writeln!(std::io::stderr(), "{line}");
             }
+            processes::leave(Some(&failure));
             failure.exit_code()
         }
     }

@@ -13,6 +13,7 @@ use contents::{Contents, VERSION};
 use engine::Device;
 use model::data::PreferencePair;
 use model::decoder::Decoder;
+use model::parallel::{Processes, Share};
 use model::preference::{PairBatch, Scored};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,29 +43,56 @@ impl ReferenceCache {
         (Self { path: path.to_owned(), contents: Contents { version: VERSION, reference, log_probs } }, remark)
     }
 
-    /// Computes what is missing of these pairs, `batch` at once, and writes the file if there was anything.
+    /// An empty one without a file, for a process that gets what it needs from the first one.
+    pub fn in_memory() -> Self {
+        let contents = Contents { version: VERSION, reference: String::new(), log_probs: BTreeMap::new() };
+        Self { path: PathBuf::new(), contents }
+    }
+
+    /// Computes what is missing of these pairs, `batch` at once, each of several processes a share of them, and writes the file if there was
+    /// anything.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// Where the file cannot be written, or another process is lost.
     pub fn fill<'a>(
         &mut self,
         pairs: impl Iterator<Item = &'a PreferencePair>,
         decoder: &Decoder<Device>,
         batch: usize,
+        processes: Option<&Processes>,
     ) -> Result<(), Failure> {
-        let missing: Vec<&PreferencePair> = pairs.filter(|pair| self.get(pair).is_none()).collect();
-        for pairs in missing.chunks(batch) {
-            let packed = PairBatch::new(pairs.iter().copied());
-            let (chosen, rejected) = Scored::reference(&packed, decoder).sequence_log_probs();
-            let values = chosen.to_f64().into_iter().zip(rejected.to_f64());
-            self.contents.log_probs.extend(pairs.iter().map(|pair| key(pair)).zip(values));
+        if let Some(processes) = processes {
+            self.take_from_first(processes)?;
         }
-        if missing.is_empty() {
+        let missing: Vec<&PreferencePair> = pairs.filter(|pair| self.get(pair).is_none()).collect();
+        let (rank, size) = processes.map_or((0, 1), |processes| (processes.rank(), processes.size()));
+        let mut values: Vec<f64> = Vec::new();
+        for part in Share::of(missing.len(), batch, rank, size).micro_batches {
+            let packed = PairBatch::new(missing[part].iter().copied());
+            let (chosen, rejected) = Scored::reference(&packed, decoder).sequence_log_probs();
+            values.extend(chosen.to_f64().into_iter().zip(rejected.to_f64()).flat_map(|(chosen, rejected)| [chosen, rejected]));
+        }
+        if let Some(processes) = processes {
+            let all = processes.gather(values.iter().flat_map(|value| value.to_le_bytes()).collect())?.concat();
+            values = all.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+        }
+        let values = values.as_chunks::<2>().0.iter().map(|&[chosen, rejected]| (chosen, rejected));
+        self.contents.log_probs.extend(missing.iter().map(|pair| key(pair)).zip(values));
+        if missing.is_empty() || rank > 0 {
             return Ok(());
         }
         let failed = |source| RunFolderError::Write { path: self.path.clone(), source };
         let text = serde_json::to_vec(&self.contents).map_err(|error| failed(error.into()))?;
         Ok(write_atomically(&self.path, &text).map_err(failed)?)
+    }
+
+    /// Takes what the first process has at hand.
+    fn take_from_first(&mut self, processes: &Processes) -> Result<(), Failure> {
+        let own = if processes.rank() == 0 { serde_json::to_vec(&self.contents).unwrap_or_default() } else { Vec::new() };
+        let all = processes.gather(own)?;
+        let unreadable = |error| Failure::Failed(format!("the first process sends a reference cache that cannot be read: {error}"));
+        self.contents = serde_json::from_slice(&all[0]).map_err(unreadable)?;
+        Ok(())
     }
 
     /// A pair's values, in nats.
@@ -97,7 +125,7 @@ mod tests {
         let pairs = [pair(3, 5), pair(6, 7)];
         let (mut cache, remark) = ReferenceCache::open(&path, &decoder(1));
         assert_eq!(remark, None);
-        cache.fill(pairs.iter(), &decoder(1), 2).unwrap();
+        cache.fill(pairs.iter(), &decoder(1), 2, None).unwrap();
         let (again, remark) = ReferenceCache::open(&path, &decoder(1));
         assert_eq!(remark, None);
         let packed = PairBatch::new(&pairs);

@@ -4,6 +4,7 @@ use crate::arguments::Shared;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::Output;
+use crate::processes;
 use crate::profile_table;
 use crate::progress::Progress;
 use crate::report::Report;
@@ -14,6 +15,7 @@ use model::boundary::Sequence;
 use model::checkpoint::{self, Restored, RunState};
 use model::decoder::Decoder;
 use model::model_folder::{self, ModelFolder};
+use model::parallel::{Parallel, Processes, start};
 use model::tokenizer::Tokenizer;
 use model::train::{OnNonFinite, StepOutcome, Trainer};
 use serde::Serialize;
@@ -28,11 +30,12 @@ pub type Values = Vec<(&'static str, f64)>;
 pub trait Job {
     /// What fixes the run's data and random numbers besides the step.
     fn state(&self) -> RunState;
-    /// What is to be done before the first step of a new run, in its folder; warnings.
-    fn prepare(&mut self, _trainer: &Trainer<Device>, _folder: &Path, _new: bool) -> Result<Vec<String>, Failure> {
+    /// What is to be done before the first step of a new run, in its folder, which only the first of several processes has; warnings.
+    fn prepare(&mut self, _trainer: &Trainer<Device>, _folder: Option<&Path>, _new: bool) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())
     }
-    /// One step; what it did, the values to log beside loss, norm and learning rate, and the tokens that went through the decoder.
+    /// One step; what it did, the values to log beside loss, norm and learning rate, and the tokens that went through the decoder, of all
+    /// processes together.
     fn step(&mut self, trainer: &mut Trainer<Device>, step: u64) -> Result<(StepOutcome, Values, usize), Failure>;
     /// Warnings that follow from what was logged, each once in a run.
     fn watch(&mut self, _step: u64, _values: &Values) -> Vec<String> {
@@ -81,7 +84,7 @@ pub struct Plan {
 /// The step of a run that is profiled: buffers are filled, the processor has sped up.
 const PROFILED: u64 = 3;
 
-/// Runs a job to its end, or to the step at which it is interrupted.
+/// Runs a job to its end, or to the step at which it is interrupted. Of several processes the first one writes and says everything.
 pub fn run(
     job: &mut dyn Job,
     trainer: &mut Trainer<Device>,
@@ -92,6 +95,12 @@ pub fn run(
 ) -> Result<(), Failure> {
     let started = Instant::now();
     trainer.on_non_finite = plan.on_non_finite;
+    if let Some(processes) = processes::current() {
+        assemble(processes, job, trainer, plan, settings)?;
+        if processes.rank() > 0 {
+            return follow(processes, job, trainer, plan);
+        }
+    }
     let mut run = Run::open(job, trainer, plan, settings, shared)?;
     if run.first == 0 {
         run.log_evaluation(job, trainer, 0)?;
@@ -103,17 +112,71 @@ pub fn run(
         if due(plan.eval_every) {
             run.log_evaluation(job, trainer, step)?;
         }
-        let stop = interrupt::requested() && !last;
+        let stop = stop_requested()? && !last;
         if due(plan.checkpoint_every) || stop {
             run.save(trainer)?;
         }
         if stop {
             run.bar.finish();
+            meet()?;
             return Err(run.interrupted(step));
         }
     }
     run.bar.finish();
-    run.finish(job, trainer, tokenizer, started.elapsed().as_secs_f64())
+    run.finish(job, trainer, tokenizer, started.elapsed().as_secs_f64())?;
+    meet()
+}
+
+/// Makes one trainer of several processes, once all were found to have been started alike.
+fn assemble(
+    processes: &Processes,
+    job: &dyn Job,
+    trainer: &mut Trainer<Device>,
+    plan: &Plan,
+    settings: &impl Serialize,
+) -> Result<(), Failure> {
+    let (state, size) = (job.state(), processes.size());
+    let text = |error: String| Failure::Failed(format!("cannot write down the settings: {error}"));
+    let settings = toml::to_string_pretty(settings).map_err(|error| text(error.to_string()))?;
+    let own = serde_json::to_string_pretty(&state).map_err(|error| text(error.to_string()))?;
+    // The results do not depend on the number of threads.
+    let settings = settings.lines().filter(|line| !line.starts_with("threads "));
+    let lines: Vec<&str> = settings.chain(own.lines()).chain([if plan.resume { "--resume" } else { "no --resume" }]).collect();
+    start::agree(processes, &lines.join("\n"))?;
+    if state.rows_per_step < size as u64 {
+        let rows = state.rows_per_step;
+        return Err(Failure::Usage(format!(
+            "{size} processes cannot share a step of {rows} rows: take larger batches, or fewer processes"
+        )));
+    }
+    trainer.parallel = Some(Parallel::on_device(processes.clone(), &trainer.decoder)?);
+    Ok(())
+}
+
+/// A process after the first: it makes the same steps on its share of the rows, and leaves what is to be written and said to the first.
+fn follow(processes: &Processes, job: &mut dyn Job, trainer: &mut Trainer<Device>, plan: &Plan) -> Result<(), Failure> {
+    start::follow_first(processes, trainer)?;
+    let first = trainer.steps();
+    job.prepare(trainer, None, first == 0)?;
+    for step in first + 1..=plan.steps {
+        job.step(trainer, step)?;
+        if stop_requested()? && step < plan.steps {
+            meet()?;
+            return Err(Failure::Interrupted(format!("step {step} is saved by the first process")));
+        }
+    }
+    meet()
+}
+
+/// Was this process, or any other of the run, asked to stop?
+fn stop_requested() -> Result<bool, Failure> {
+    let own = interrupt::requested();
+    Ok(processes::current().map_or(Ok(own), |processes| processes.any(own))?)
+}
+
+/// Waits until every process has come so far.
+fn meet() -> Result<(), Failure> {
+    Ok(processes::current().map_or(Ok(()), Processes::meet)?)
 }
 
 /// A run that is going on.
@@ -157,11 +220,14 @@ impl<'a> Run<'a> {
             let metrics = folder.metrics()?;
             (folder, metrics)
         };
+        if let Some(processes) = processes::current() {
+            start::follow_first(processes, trainer)?;
+        }
         let mut run = Self { plan, folder, metrics, first, state, bar, out: Output::new(shared.json), warnings: Vec::new() };
         if first > 0 {
             run.recall(job)?;
         }
-        warnings.extend(job.prepare(trainer, run.folder.path(), first == 0)?);
+        warnings.extend(job.prepare(trainer, Some(run.folder.path()), first == 0)?);
         run.warn(warnings);
         Ok(run)
     }

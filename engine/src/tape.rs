@@ -10,7 +10,7 @@ use crate::shape::count;
 use crate::tensor::Tensor;
 use crate::watch;
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -122,6 +122,12 @@ impl<B: Backend> Gradients<B> {
         self.by_node.get(&tensor.node.as_ref()?.id)
     }
 
+    /// The gradients of some tensors, from their arrays; constants have none.
+    pub fn of_arrays<'a>(backend: &B, arrays: impl IntoIterator<Item = (&'a Tensor<B>, B::Array)>) -> Self {
+        let by_node = arrays.into_iter().filter_map(|(tensor, array)| Some((tensor.node.as_ref()?.id, array))).collect();
+        Self { backend: backend.clone(), by_node }
+    }
+
     /// Takes the gradient's array out.
     pub fn take(&mut self, tensor: &Tensor<B>) -> Option<B::Array> {
         self.by_node.remove(&tensor.node.as_ref()?.id)
@@ -154,8 +160,49 @@ pub(crate) enum Keep {
     Everything,
 }
 
+/// Who takes each parameter's gradient as soon as the walk can add nothing more to it.
+struct Receiver<'a, B: Backend> {
+    /// How many recorded uses of each parameter the walk has not passed yet.
+    uses: HashMap<u64, usize>,
+    take: &'a mut dyn FnMut(u64, B::Array),
+}
+
+impl<'a, B: Backend> Receiver<'a, B> {
+    fn new(root: &Arc<Node<B>>, take: &'a mut dyn FnMut(u64, B::Array)) -> Self {
+        let (mut uses, mut seen, mut pending) = (HashMap::new(), HashSet::from([root.id]), vec![root]);
+        while let Some(node) = pending.pop() {
+            for parent in node.parents.iter().flatten() {
+                if parent.operation.is_none() {
+                    *uses.entry(parent.id).or_insert(0) += 1;
+                } else if seen.insert(parent.id) {
+                    pending.push(parent);
+                }
+            }
+        }
+        Self { uses, take }
+    }
+
+    /// The walk has passed a use of the node; is it a parameter, and was that the last?
+    fn is_final(&mut self, node: &Node<B>) -> bool {
+        let Some(left) = self.uses.get_mut(&node.id) else { return false };
+        *left -= 1;
+        *left == 0
+    }
+}
+
 /// Walks back from `root`, whose cotangent is `seed`, to the parameters and to nodes numbered below `stop`.
 pub(crate) fn walk<B: Backend>(backend: &B, root: Arc<Node<B>>, seed: B::Array, stop: u64, keep: Keep) -> Gradients<B> {
+    walk_with(backend, root, seed, stop, keep, None)
+}
+
+fn walk_with<B: Backend>(
+    backend: &B,
+    root: Arc<Node<B>>,
+    seed: B::Array,
+    stop: u64,
+    keep: Keep,
+    mut receiver: Option<Receiver<'_, B>>,
+) -> Gradients<B> {
     let mut found = HashMap::new();
     let mut cotangents = HashMap::from([(root.id, seed)]);
     let mut frontier = BTreeMap::from([(root.id, root)]);
@@ -182,6 +229,14 @@ pub(crate) fn walk<B: Backend>(backend: &B, root: Arc<Node<B>>, seed: B::Array, 
             add_to(backend, &mut cotangents, parent.id, array);
             frontier.entry(parent.id).or_insert_with(|| parent.clone());
         }
+        if let Some(receiver) = &mut receiver {
+            for parent in node.parents.iter().flatten() {
+                if receiver.is_final(parent) && frontier.remove(&parent.id).is_some() {
+                    let gradient = cotangents.remove(&parent.id).expect("a node on the frontier has received a cotangent");
+                    (receiver.take)(parent.id, gradient);
+                }
+            }
+        }
         drop(node);
         profile::mark(Pass::Backward, "accumulate", || 0);
     }
@@ -198,6 +253,24 @@ impl<B: Backend> Tensor<B> {
         assert_eq!(self.len(), 1, "backward: a tensor of shape {:?} is not one number; use backward_with", self.shape());
         let seed = self.backend.full(1.0, self.shape());
         self.walk_back(seed, Keep::Parameters)
+    }
+
+    /// As [`Tensor::backward`], handing over the number ([`Tensor::id`]) and the gradient of each parameter as soon as nothing more can be
+    /// added to it, while the walk goes on: the bits are those of [`Tensor::backward`].
+    ///
+    /// # Panics
+    /// If it has more than one element.
+    #[track_caller]
+    pub fn backward_into(self, mut take: impl FnMut(u64, B::Array)) {
+        assert_eq!(self.len(), 1, "backward: a tensor of shape {:?} is not one number", self.shape());
+        let seed = self.backend.full(1.0, self.shape());
+        let Self { backend, value, node } = self;
+        drop(value);
+        let Some(root) = node else { return };
+        let receiver = Receiver::new(&root, &mut take);
+        let rest = walk_with(&backend, root, seed, 0, Keep::Parameters, Some(receiver));
+        // A parameter that is itself the root has no use.
+        rest.by_node.into_iter().for_each(|(id, gradient)| take(id, gradient));
     }
 
     /// Jᵀv for a cotangent v of this tensor's shape: the gradient of ⟨v, self⟩.

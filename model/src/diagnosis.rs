@@ -6,7 +6,8 @@ use engine::watch::{NonFinite, Pass, first_non_finite};
 use engine::{Backend, Tensor};
 
 /// Runs the micro-batches of a failed step again, one by one, forward and backward, and says in words where the first value that is not
-/// finite comes from: a parameter that already holds one, or else an op, with the parameters nearest to it.
+/// finite comes from: a parameter that already holds one, or else an op, with the parameters nearest to it. `None` where each by itself is
+/// finite, so that their sum is not.
 ///
 /// # Errors
 /// Those of `loss`.
@@ -14,21 +15,22 @@ pub fn explain<B: Backend>(
     decoder: &Decoder<B>,
     micro_batches: usize,
     mut loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>,
-) -> Result<String> {
+) -> Result<Option<String>> {
     for parameter in decoder.parameters() {
         let values = parameter.tensor.to_f64();
         if let Some(index) = values.iter().position(|x| !x.is_finite()) {
-            return Ok(format!("the parameter {} itself has {} at element {index}", parameter.name, values[index]));
+            return Ok(Some(format!("the parameter {} itself has {} at element {index}", parameter.name, values[index])));
         }
     }
     for micro_batch in 0..micro_batches {
         let (outcome, found) = first_non_finite(|| loss(decoder, micro_batch).map(|(sum, _)| drop(sum.backward())));
         outcome?;
         if let Some(found) = found {
-            return Ok(format!("micro-batch {}: the first value that is not finite is {}", micro_batch + 1, described(decoder, &found)));
+            let found = described(decoder, &found);
+            return Ok(Some(format!("micro-batch {}: the first value that is not finite is {found}", micro_batch + 1)));
         }
     }
-    Ok("each micro-batch by itself is finite, so their sum overflows".to_owned())
+    Ok(None)
 }
 
 fn described<B: Backend>(decoder: &Decoder<B>, found: &NonFinite) -> String {

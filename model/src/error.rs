@@ -123,6 +123,15 @@ pub enum Error {
         /// Which number is not finite.
         what: String,
     },
+    /// How this process was started among others, or how they come together.
+    #[error("several processes: {0}")]
+    Launch(String),
+    /// Another process of the same run is gone, or ends.
+    #[error(transparent)]
+    Lost(#[from] crate::parallel::Lost),
+    /// A GPU, or a library for GPUs.
+    #[error(transparent)]
+    Cuda(#[from] engine::CudaError),
     /// Well-formed, but something this program does not do.
     #[error("{}: {what} is not supported; supported: {supported}", location(path.as_deref(), "configuration"))]
     Unsupported {

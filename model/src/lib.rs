@@ -9,6 +9,7 @@
 //! | [`chat_template`] | a conversation as the text its model was trained on |
 //! | [`batch`], [`preference`] | what a step runs on: packed sequences, and pairs of them |
 //! | [`optimizer`], [`train`], [`checkpoint`] | AdamW, SGD, schedule, clipping; the step; stopping and going on |
+//! | [`parallel`] | the same step on several processes, each with a share of the batch |
 //! | [`diagnosis`] | which op made a step not finite |
 //! | [`tokenizer`], [`boundary`] | byte-level or `tokenizer.json`; exact tokenisation of a prompt and its completion |
 //! | [`data`] | text, completions and preference pairs, each with a report of what was kept and what was dropped |
@@ -45,6 +46,7 @@ pub mod language;
 pub mod model_folder;
 pub mod optimizer;
 pub mod order;
+pub mod parallel;
 pub mod preference;
 pub mod safetensors_file;
 pub mod session;

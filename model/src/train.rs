@@ -4,6 +4,7 @@ use crate::decoder::Decoder;
 use crate::diagnosis;
 use crate::error::{Error, Result};
 use crate::optimizer::{Optimizer, Rule, Schedule, clip_factor, gradient_norm};
+use crate::parallel::{Parallel, Share};
 use engine::profile::{self, Pass};
 use engine::{Backend, Gradients, Tensor};
 
@@ -33,6 +34,8 @@ pub struct Trainer<B: Backend> {
     pub skipped: u64,
     /// Whether the next step counts the weights that it changes; costs a copy of the weights.
     pub count_changes: bool,
+    /// The other processes that make the same steps, where there are any.
+    pub parallel: Option<Parallel<B>>,
 }
 
 /// What a step did.
@@ -64,7 +67,8 @@ impl<B: Backend> Trainer<B> {
     /// A trainer that has made no step, and stops where one is not finite.
     pub fn new(decoder: Decoder<B>, rule: Rule, schedule: Schedule, clip: f64) -> Self {
         let on_non_finite = OnNonFinite::Stop;
-        Self { decoder, optimizer: Optimizer::new(rule), schedule, clip, on_non_finite, skipped: 0, count_changes: false }
+        let optimizer = Optimizer::new(rule);
+        Self { decoder, optimizer, schedule, clip, on_non_finite, skipped: 0, count_changes: false, parallel: None }
     }
 
     /// How many steps it has made or skipped.
@@ -72,13 +76,25 @@ impl<B: Backend> Trainer<B> {
         self.optimizer.steps() + self.skipped
     }
 
+    /// (this process's number, the number of processes): (0, 1) for a process by itself.
+    pub fn place(&self) -> (usize, usize) {
+        self.parallel.as_ref().map_or((0, 1), |parallel| (parallel.processes.rank(), parallel.processes.size()))
+    }
+
+    /// This process's share of a step's rows, in micro-batches of at most `at_once`.
+    pub fn share(&self, rows: usize, at_once: usize) -> Share {
+        let (rank, size) = self.place();
+        Share::of(rows, at_once, rank, size)
+    }
+
     /// One step on `micro_batches` micro-batches. `loss` gives the sum of a micro-batch's losses and their number (of tokens, sequences or
     /// pairs); the step is along the gradient of the mean over the whole batch, so it does not depend on how the batch is split. `loss` is a
-    /// function of its arguments: where the step is not finite, it is called again to find the op that made it so.
+    /// function of its arguments: where the step is not finite, it is called again to find the op that made it so. With several
+    /// processes, the micro-batches are this process's own, the whole batch is that of all, and each makes the same step.
     ///
     /// # Errors
     /// [`Error::NotFinite`] for a loss or a gradient that is NaN or infinite, unless such steps are skipped (the parameters are as before in
-    /// either case); those of `loss`.
+    /// either case), in every process alike; those of `loss`; [`Error::Lost`].
     pub fn step(
         &mut self,
         micro_batches: usize,
@@ -89,7 +105,7 @@ impl<B: Backend> Trainer<B> {
         let mean = match self.mean(micro_batches, &mut loss)? {
             Ok(mean) => mean,
             Err((value, what)) => {
-                let what = format!("{what}; {}", diagnosis::explain(&self.decoder, micro_batches, loss)?);
+                let what = format!("{what}; {}", self.explain(micro_batches, loss)?);
                 if self.on_non_finite == OnNonFinite::Stop {
                     return Err(Error::NotFinite { step, what });
                 }
@@ -110,7 +126,7 @@ impl<B: Backend> Trainer<B> {
     /// The mean loss and its gradient; the inner error is the loss with what is not finite.
     #[allow(clippy::type_complexity)]
     fn mean(
-        &self,
+        &mut self,
         micro_batches: usize,
         mut loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>,
     ) -> Result<std::result::Result<Mean<B>, (f64, String)>> {
@@ -119,14 +135,22 @@ impl<B: Backend> Trainer<B> {
             let (sum, count) = loss(&self.decoder, micro_batch)?;
             total += sum.item();
             weight += count;
+            // All processes learn whether the step can be made before any of them makes the last part of it.
+            let parallel = self.parallel.as_mut().filter(|_| micro_batch + 1 == micro_batches || !total.is_finite());
+            if let Some(parallel) = &parallel {
+                (total, weight) = parallel.whole_batch(total, weight)?;
+            }
             if !total.is_finite() {
                 return Ok(Err((total, format!("the loss is {total}"))));
             }
-            let new = sum.backward();
-            match &mut gradients {
-                Some(gradients) => gradients.accumulate(new),
-                None => gradients = Some(new),
-            }
+            gradients = Some(match (parallel, gradients.take()) {
+                (Some(parallel), before) => parallel.backward(&self.decoder, sum, before)?,
+                (None, None) => sum.backward(),
+                (None, Some(mut before)) => {
+                    before.accumulate(sum.backward());
+                    before
+                }
+            });
         }
         let gradients = gradients.ok_or_else(|| Error::bad_config("a step needs at least one micro-batch"))?;
         let (loss, norm) = (total / weight, gradient_norm(&self.decoder, &gradients, 1.0 / weight));
@@ -135,6 +159,20 @@ impl<B: Backend> Trainer<B> {
             Some(name) => Err((loss, format!("the loss is {loss}, but the gradient of {name} is not finite"))),
             None => Ok(Mean { loss, weight, gradients, norm: norm.norm }),
         })
+    }
+
+    /// What made a step not finite, in this process or the first one that knows.
+    fn explain(&self, micro_batches: usize, loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>) -> Result<String> {
+        let own = diagnosis::explain(&self.decoder, micro_batches, loss)?;
+        let found = match &self.parallel {
+            None => own,
+            Some(Parallel { processes, .. }) => {
+                let all = processes.gather_text(&own.unwrap_or_default())?;
+                let first = (0..).zip(all).find(|(_, found)| !found.is_empty());
+                first.map(|(rank, found)| if rank == 0 { found } else { format!("process {rank}, {found}") })
+            }
+        };
+        Ok(found.unwrap_or_else(|| "each micro-batch by itself is finite, so their sum overflows".to_owned()))
     }
 }
 

@@ -1,12 +1,21 @@
 //! The GPU's kernels against `Cpu<f64>`, values and gradients: on a GPU where there is one, and compiled for the processor everywhere else, where
 //! that shows wrong arithmetic, indices and barriers, and says nothing of the driver or cuBLAS.
 
-use engine::backend::cuda::Precision;
+use engine::backend::cuda::{Nccl, Precision};
 use engine::gradcheck::{Function, Input, Sample, check_entry_on, check_on};
 use engine::{AdamwStep, Backend, Cpu, Cuda, Device, Segments, Tensor, function};
+use model::batch::Batch;
+use model::config::Config;
+use model::decoder::{Decoder, ForwardOptions};
+use model::optimizer::{Rule, Schedule};
+use model::parallel::launch::Place;
+use model::parallel::tcp::TcpGroup;
+use model::parallel::{Parallel, Processes};
+use model::train::Trainer;
 use slpo_tests::{bits, normal, normal_parameter};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// What the kernels run on here; says what is left out and why.
 fn devices() -> &'static [Device] {
@@ -204,6 +213,62 @@ fn the_same_bits_at_every_run() {
             bits(&loss.backward().of(&table))
         };
         assert_eq!(run(), run());
+    }
+}
+
+/// The weights after three steps of a small decoder, each of two micro-batches, on this device: alone, or in a group of one.
+fn trained(device: &Device, group: bool) -> Vec<f64> {
+    let config = Config { vocab_size: 32, layers: 2, ..Config::preset("nano").unwrap() };
+    let schedule = Schedule { learning_rate: 1e-2, warmup: 0, steps: 3, final_fraction: 1.0 };
+    let mut trainer = Trainer::new(Decoder::random(device, &config, 3).unwrap(), Rule::default(), schedule, 1.0);
+    let place = Place { rank: 0, size: 1, host: String::new(), port: 0, join_limit: Duration::ZERO };
+    let join = || Processes::join(move || TcpGroup::join(&place), |lost| panic!("{lost}")).unwrap();
+    trainer.parallel = group.then(|| Parallel::on_device(join(), &trainer.decoder).unwrap());
+    for step in 0..3u32 {
+        let windows: Vec<Vec<u32>> = (0..4).map(|row| (0..20).map(|i| (i * (step + 2) + row * 5) % 32).collect()).collect();
+        let outcome = trainer.step(2, |decoder, index| {
+            let batch = Batch::of_windows(windows[2 * index..2 * index + 2].iter().map(Vec::as_slice));
+            Ok((batch.loss(decoder, &ForwardOptions::default()), batch.target_count() as f64))
+        });
+        assert!(outcome.unwrap().loss.is_finite());
+    }
+    trainer.decoder.parameters().into_iter().flat_map(|parameter| parameter.tensor.to_f64()).collect()
+}
+
+/// All of NCCL's path but the other GPUs.
+#[test]
+fn steps_through_nccl_in_a_group_of_one_have_the_bits_of_steps_alone() {
+    let cuda = match Cuda::open(0, Default::default()) {
+        Ok(cuda) => cuda,
+        Err(error) => return println!("skipped: no CUDA device: {error}"),
+    };
+    let id = match Nccl::unique_id() {
+        Ok(id) => id,
+        Err(error) => return println!("skipped: {error}"),
+    };
+    let mut nccl = Nccl::join(&cuda, &id, 0, 1).unwrap();
+    let values = |x: &Tensor<Cuda>| cuda.to_vec(x.array());
+    let (x, y) = (normal_parameter(&cuda, 1, &[1000, 300]), normal_parameter(&cuda, 2, &[7]));
+    // One array that the sum may overwrite, one that is used elsewhere, one that is no whole block.
+    let own = cuda.scale(x.array(), 2.0);
+    let expected = [cuda.to_vec(&own), values(&y), cuda.to_vec(&cuda.permute(x.array(), &[1, 0]))];
+    let sums = nccl.begin_sum(vec![own, y.array().clone(), cuda.permute(x.array(), &[1, 0])]).unwrap();
+    nccl.finish().unwrap();
+    assert_eq!(sums.iter().map(|sum| cuda.to_vec(sum)).collect::<Vec<_>>(), expected);
+    assert_eq!((values(&x), values(&y)), (normal(1, 300_000).iter().map(|x| *x as f32).collect(), expected[1].clone()));
+    let device = Device::Cuda(cuda);
+    assert!(trained(&device, true) == trained(&device, false));
+}
+
+/// A group on another kind of device goes through the host, and a GPU that is none is refused in words.
+#[test]
+fn without_a_gpu_a_group_of_one_has_the_bits_of_steps_alone() {
+    let processor = Device::default();
+    assert!(trained(&processor, true) == trained(&processor, false));
+    for device in devices().iter().filter(|device| matches!(device, Device::Cuda(cuda) if cuda.name().contains("emulat"))) {
+        let Device::Cuda(cuda) = device else { continue };
+        let refused = Nccl::join(cuda, &[0; 128], 0, 1).err().map(|error| error.to_string());
+        assert!(refused.is_some_and(|text| text.starts_with("CUDA: ")));
     }
 }
 

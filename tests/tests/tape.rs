@@ -99,3 +99,37 @@ fn a_value_used_twice_receives_the_sum_and_walks_accumulate() {
     accumulated.accumulate(once());
     assert_eq!(accumulated.of(&x).to_f64(), [2.0; 4]);
 }
+
+/// Two blocks and a value that every one of them uses; the first parameters of the walk are handed over before it has reached the others.
+#[test]
+fn gradients_are_handed_over_as_they_become_final_with_the_bits_of_the_whole_walk() {
+    let cpu = Cpu::<f32>::new();
+    for recompute in [false, true] {
+        let d = 6;
+        let parameters: Vec<Tensor<_>> =
+            (0..12).map(|i| if i % 6 == 5 { normal_parameter(&cpu, i, &[d]) } else { normal_parameter(&cpu, i, &[d, d]) }).collect();
+        let (x, lonely) = (normal_parameter(&cpu, 20, &[9, d]), normal_parameter(&cpu, 21, &[2]));
+        let segments = Segments::of_lengths(&[4, 5]);
+        let loss = || {
+            let h = block(&x, &parameters[..6], &segments, recompute);
+            let h = block(&h, &parameters[6..], &segments, recompute);
+            h.mul(&h).matmul(&parameters[0]).add(&x.add(&x)).mean_all()
+        };
+        let whole = loss().backward();
+        let mut handed = Vec::new();
+        loss().backward_into(|id, gradient| handed.push((id, Tensor::from_array(&cpu, gradient))));
+        assert_eq!(handed.len(), parameters.len() + 1);
+        let place = |tensor: &Tensor<_>| handed.iter().position(|(id, _)| Some(*id) == tensor.id()).unwrap();
+        for parameter in parameters.iter().chain([&x]) {
+            assert_eq!(bits(&handed[place(parameter)].1), bits(&whole.of(parameter)), "checkpoints: {recompute}");
+        }
+        assert!(whole.get(&lonely).is_none() && handed.iter().all(|(id, _)| Some(*id) != lonely.id()));
+        let latest = |range: std::ops::Range<usize>| range.map(|i| place(&parameters[i])).max().unwrap();
+        let earliest = |range: std::ops::Range<usize>| range.map(|i| place(&parameters[i])).min().unwrap();
+        assert!(latest(6..12) < earliest(1..6), "the later block's gradients come first");
+    }
+    let root = normal_parameter(&cpu, 1, &[1]);
+    let mut handed = 0;
+    root.clone().backward_into(|id, _| handed += u32::from(Some(id) == root.id()));
+    assert_eq!(handed, 1, "a parameter is its own loss");
+}

@@ -133,6 +133,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Is it one that several processes can do together?
+    pub fn trains(&self) -> bool {
+        matches!(self, Self::Train(_) | Self::Sft(_) | Self::Align(_))
+    }
+
     /// The settings file that the command line names.
     fn config(&self) -> Option<&std::path::Path> {
         match self {

@@ -31,7 +31,9 @@ pub struct Demo {
     allow_negative_numbers = true,
     after_help = "Examples:\n  slpo train --data corpus.txt --out base\n  \
                         slpo train --data corpus.txt --out base --preset micro --steps 5000 --checkpoint-every 500\n  \
-                        slpo train --data corpus.txt --out base --resume"
+                        slpo train --data corpus.txt --out base --resume\n\n\
+                        Started as several processes (with torchrun's RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, or by mpirun), each takes \
+                        a share of every batch."
 )]
 pub struct Train {
     /// Text (documents separated by <|endoftext|> where there are several), or .jsonl rows with `text`
@@ -187,7 +189,8 @@ pub struct FineTuning {
     allow_negative_numbers = true,
     after_help = "Examples:\n  slpo sft --model base --data completions.jsonl --out tuned\n  \
                         slpo sft --model base --data chats.jsonl --eval-data dev.jsonl --out tuned --epochs 3 --learning-rate 5e-5\n\n\
-                        A row is {\"prompt\": …, \"completion\": …} or {\"messages\": [{\"role\": …, \"content\": …}, …]}."
+                        A row is {\"prompt\": …, \"completion\": …} or {\"messages\": [{\"role\": …, \"content\": …}, …]}.\n\n\
+                        Started as several processes, each takes a share of every batch: see slpo train --help."
 )]
 pub struct Sft {
     /// What all fine-tuning takes.
@@ -205,7 +208,8 @@ pub const LOSSES: [&str; 10] = ["dpo", "cdpo", "ipo", "hinge", "robust", "slpo",
     allow_negative_numbers = true,
     after_help = "Examples:\n  slpo align --model base --data preferences.jsonl --loss slpo --out aligned\n  \
                         slpo align --model tuned --data preferences.jsonl --loss dpo --beta 0.05 --eval-data dev.jsonl --out aligned\n\n\
-                        A row is {\"prompt\": …, \"chosen\": …, \"rejected\": …}, each a text or chat messages."
+                        A row is {\"prompt\": …, \"chosen\": …, \"rejected\": …}, each a text or chat messages.\n\n\
+                        Started as several processes, each takes a share of every batch: see slpo train --help."
 )]
 pub struct Align {
     /// What all fine-tuning takes.

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::memory;
 use crate::objective::LossObjective;
+use crate::processes;
 use crate::progress::Progress;
 use crate::reference_cache::{self, ReferenceCache};
 use crate::report::Report;
@@ -22,6 +23,7 @@ use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
 use model::decoder::Decoder;
 use model::evaluate;
 use model::order::Order;
+use model::parallel::Processes;
 use model::preference::{Objective, PairBatch, Scored};
 use model::train::{StepOutcome, Trainer};
 use serde_json::Value;
@@ -51,7 +53,7 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let chat = ChatTemplate::of(&tokenizer)?;
     let load = |path: &Path| PreferenceSet::load(path, &tokenizer, &chat, &limits);
     let set = load(&settings.data)?;
-    Progress::new(0, !shared.json).line(&set.report.to_string());
+    Progress::new(0, !shared.json && processes::is_first()).line(&set.report.to_string());
     let train = set.pairs;
     let held_out = match &settings.eval_data {
         Some(path) => load(path)?.pairs,
@@ -171,6 +173,17 @@ impl Sums {
         self.correct += margins.iter().filter(|&&margin| margin > 0.0).count() as f64;
     }
 
+    /// The sums over the pairs of all processes, in the order of ranks.
+    fn of_all(self, processes: Option<&Processes>) -> Result<Self, Failure> {
+        let Some(processes) = processes else { return Ok(self) };
+        let own = [self.pairs, self.chosen, self.rejected, self.chosen_log_ratio, self.margin, self.correct];
+        let [pairs, chosen, rejected, chosen_log_ratio, margin, correct] =
+            processes.sum(&own)?.try_into().expect("as many sums as numbers");
+        let largest = processes.gather(self.log_mass.unwrap_or(f64::NEG_INFINITY).to_le_bytes().to_vec())?;
+        let largest = largest.into_iter().filter_map(|bytes| bytes.try_into().ok()).map(f64::from_le_bytes);
+        Ok(Self { pairs, chosen, rejected, chosen_log_ratio, margin, correct, log_mass: largest.reduce(f64::max) })
+    }
+
     fn values(&self) -> Values {
         vec![
             ("chosen_log_prob", self.chosen / self.pairs),
@@ -195,13 +208,16 @@ impl Alignment {
         }
     }
 
-    /// Opens the cache and computes what the run will need of it.
-    fn fill_cache(&mut self, folder: &Path) -> Result<Option<String>, Failure> {
+    /// Opens the cache, in the process that has the run's `folder`, and computes what the run will need of it, all processes together.
+    fn fill_cache(&mut self, folder: Option<&Path>) -> Result<Option<String>, Failure> {
         let Cache::Path(path) = &self.cache else { return Ok(None) };
-        let path = path.clone().unwrap_or_else(|| folder.join(reference_cache::FILE));
-        let (mut cache, remark) = ReferenceCache::open(&path, &self.reference);
+        let path = path.clone().unwrap_or_else(|| folder.unwrap_or(Path::new("")).join(reference_cache::FILE));
+        let (mut cache, remark) = match folder {
+            Some(_) => ReferenceCache::open(&path, &self.reference),
+            None => (ReferenceCache::in_memory(), None),
+        };
         let rows: BTreeSet<usize> = (1..=self.steps).flat_map(|step| self.order.rows_of(step)).collect();
-        cache.fill(rows.into_iter().map(|row| &self.train[row]), &self.reference, self.batch)?;
+        cache.fill(rows.into_iter().map(|row| &self.train[row]), &self.reference, self.batch, processes::current())?;
         self.cache = Cache::Open(path, cache);
         Ok(remark)
     }
@@ -222,13 +238,13 @@ impl Alignment {
 
     /// Whether a step counts the weights that it changes: the first, the first at the full learning rate, and now and then.
     fn counts_changes(&self, step: u64) -> bool {
-        step == 1 || step == self.warmup + 1 || step.is_multiple_of(100)
+        processes::is_first() && (step == 1 || step == self.warmup + 1 || step.is_multiple_of(100))
     }
 
     /// KL(π‖π_ref) of the next token on a step's pairs before the step, where the step is one that is measured.
     fn divergence(&self, rows: &[&PreferencePair], decoder: &Decoder<Backend>, step: u64) -> Result<Option<(&'static str, f64)>, Failure> {
         let due = step == 1 || step == self.steps || (self.eval_every > 0 && step.is_multiple_of(self.eval_every));
-        if !due {
+        if !due || !processes::is_first() {
             return Ok(None);
         }
         let pairs: Vec<PreferencePair> = rows.iter().map(|&pair| pair.clone()).collect();
@@ -243,16 +259,17 @@ impl Job for Alignment {
         RunState { seed: self.seed, data, rows_per_step: self.rows_per_step as u64, rows_at_once: self.batch as u64 }
     }
 
-    fn prepare(&mut self, trainer: &Trainer<Backend>, folder: &Path, new: bool) -> Result<Vec<String>, Failure> {
+    fn prepare(&mut self, trainer: &Trainer<Backend>, folder: Option<&Path>, new: bool) -> Result<Vec<String>, Failure> {
         let made_anew = self.fill_cache(folder)?;
-        let start = if new && self.same_reference { self.check_start(&trainer.decoder)? } else { None };
+        let start = if new && self.same_reference && folder.is_some() { self.check_start(&trainer.decoder)? } else { None };
         Ok(made_anew.into_iter().chain(start).collect())
     }
 
     fn step(&mut self, trainer: &mut Trainer<Backend>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let rows: Vec<&PreferencePair> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
-        let parts: Vec<(&[&PreferencePair], PairBatch)> =
-            rows.chunks(self.batch).map(|rows| (rows, PairBatch::new(rows.iter().copied()))).collect();
+        let share = trainer.share(rows.len(), self.batch);
+        let own = share.micro_batches.into_iter().map(|part| &rows[part]);
+        let parts: Vec<(&[&PreferencePair], PairBatch)> = own.map(|rows| (rows, PairBatch::new(rows.iter().copied()))).collect();
         let kl = self.divergence(&rows, &trainer.decoder, step)?;
         let dropout = self.generator.stream(step);
         let mut sums = Sums::default();
@@ -260,14 +277,15 @@ impl Job for Alignment {
         let outcome = trainer.step(parts.len(), |decoder, index| {
             let (pairs, batch) = &parts[index];
             let reference = self.reference(batch, pairs);
-            let policy = Scored::policy(batch, decoder, &options(self.dropout, false, dropout.stream(index as u64)));
+            let policy = Scored::policy(batch, decoder, &options(self.dropout, false, dropout.stream((share.before + index) as u64)));
             sums.add(&policy, &reference);
             self.objective.total(&policy, &reference)
         })?;
-        let tokens = parts.iter().map(|(_, batch)| batch.token_count()).sum();
+        let tokens = rows.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).map(|sequence| sequence.tokens.len() - 1).sum();
         if outcome.skipped.is_some() {
             return Ok((outcome, Vec::new(), tokens));
         }
+        let sums = sums.of_all(processes::current())?;
         self.log_mass = sums.log_mass.unwrap_or(f64::NEG_INFINITY);
         let changed = outcome.changed.map(|changed| ("weights_changed", changed));
         Ok((outcome, sums.values().into_iter().chain(kl).chain(changed).collect(), tokens))

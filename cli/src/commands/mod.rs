@@ -30,8 +30,11 @@ use crate::failure::Failure;
 /// # Errors
 /// Whatever keeps the command from doing what it was asked.
 pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
+    if command.trains() {
+        crate::processes::join()?;
+    }
     crate::device::choose(shared.device, shared.precision)?;
-    start_threads(shared.threads)?;
+    start_threads(shared.threads.or(crate::processes::threads()?))?;
     if let Command::Gradcheck(arguments) = command {
         // It has threads of its own and waits for them: on a thread of the pool it would keep that thread from their work.
         return gradcheck::run(arguments, shared);

@@ -6,6 +6,7 @@ use crate::commands::{Loaded, longest_sequence};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::memory;
+use crate::processes;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::report::chart::XyChart;
@@ -32,7 +33,7 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
     let chat = ChatTemplate::of(&tokenizer)?;
     let load = |path: &std::path::Path| CompletionSet::load(path, &tokenizer, &chat, &limits);
     let set = load(&settings.data)?;
-    Progress::new(0, !shared.json).line(&set.report.to_string());
+    Progress::new(0, !shared.json && processes::is_first()).line(&set.report.to_string());
     let train = set.sequences;
     let held_out = match &settings.eval_data {
         Some(path) => load(path)?.sequences,
@@ -76,14 +77,17 @@ impl Job for FineTuning {
 
     fn step(&mut self, trainer: &mut Trainer<Device>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let rows: Vec<&Sequence> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
-        let micro_batches: Vec<Batch> = rows.chunks(self.batch).map(|rows| Batch::of_sequences(rows.iter().copied())).collect();
+        let share = trainer.share(rows.len(), self.batch);
+        let tokens = rows.iter().map(|sequence| sequence.tokens.len() - 1).sum();
+        let micro_batches: Vec<Batch> =
+            share.micro_batches.into_iter().map(|part| Batch::of_sequences(rows[part].iter().copied())).collect();
         let dropout = self.generator.stream(step);
         let outcome = trainer.step(micro_batches.len(), |decoder, index| {
-            let options = options(self.dropout, false, dropout.stream(index as u64));
+            let options = options(self.dropout, false, dropout.stream((share.before + index) as u64));
             let batch = &micro_batches[index];
             Ok((batch.loss(decoder, &options), batch.target_count() as f64))
         })?;
-        Ok((outcome, Vec::new(), micro_batches.iter().map(|b| b.inputs.tokens().len()).sum()))
+        Ok((outcome, Vec::new(), tokens))
     }
 
     fn evaluate(&self, trainer: &Trainer<Device>) -> Result<Values, Failure> {

@@ -5,6 +5,7 @@ use crate::commands::common::{on_non_finite, options};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::memory;
+use crate::processes;
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
@@ -35,7 +36,8 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
     let text = TextData::load(&settings.data, &tokenizer, settings.held_out)?;
     let (rows, tokens) = (settings.batch_rows.unwrap_or(preset.batch.rows), settings.batch_tokens.unwrap_or(preset.batch.tokens));
     text.window(0, tokens)?;
-    memory::check(&config, rows * tokens, settings.checkpoint_activations)?;
+    let own_rows = (rows * settings.accumulate).div_ceil(processes::count()).min(rows);
+    memory::check(&config, own_rows * tokens, settings.checkpoint_activations)?;
     let decoder = Decoder::random(&crate::device::current(), &config, shared.seed)?;
     let schedule = Schedule {
         learning_rate: settings.learning_rate,
@@ -97,10 +99,12 @@ impl Job for Pretraining {
         let mut draw = self.generator.stream(WINDOWS).stream(step);
         let count = self.rows * self.accumulate;
         let windows: Vec<&[u32]> = (0..count).map(|_| self.text.window(draw.bits(), self.tokens)).collect::<Result<_, _>>()?;
-        let micro_batches: Vec<Batch> = windows.chunks(self.rows).map(|rows| Batch::of_windows(rows.iter().copied())).collect();
+        let share = trainer.share(count, self.rows);
+        let micro_batches: Vec<Batch> =
+            share.micro_batches.into_iter().map(|rows| Batch::of_windows(windows[rows].iter().copied())).collect();
         let dropout = self.generator.stream(DROPOUT).stream(step);
         let outcome = trainer.step(micro_batches.len(), |decoder, index| {
-            let options = options(self.dropout, self.checkpoint, dropout.stream(index as u64));
+            let options = options(self.dropout, self.checkpoint, dropout.stream((share.before + index) as u64));
             let batch = &micro_batches[index];
             Ok((batch.loss(decoder, &options), batch.target_count() as f64))
         })?;

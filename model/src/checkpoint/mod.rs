@@ -60,6 +60,17 @@ struct State {
     schedule: Schedule,
     clip: f64,
     run: RunState,
+    /// The processes that made the steps.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    processes: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(processes: &usize) -> bool {
+    *processes == 1
 }
 
 /// What a trainer was brought back to.
@@ -131,6 +142,7 @@ fn write<B: Backend>(folder: &Path, trainer: &Trainer<B>, run: &RunState) -> Res
         schedule: trainer.schedule,
         clip: trainer.clip,
         run: run.clone(),
+        processes: trainer.place().1,
     };
     let path = folder.join(STATE);
     atomic_write(&path, &serde_json::to_vec_pretty(&state).map_err(Error::json(&path))?)?;
@@ -215,6 +227,7 @@ fn changes<B: Backend>(trainer: &Trainer<B>, found: &State, run: &RunState) -> V
     compare("the training data (by its fingerprint)", old.data.clone(), new.data.clone());
     compare("the rows of a step", old.rows_per_step.to_string(), new.rows_per_step.to_string());
     compare("the rows of a micro-batch", old.rows_at_once.to_string(), new.rows_at_once.to_string());
+    compare("the number of processes", found.processes.to_string(), trainer.place().1.to_string());
     compare("the optimiser", format!("{:?}", found.rule), format!("{:?}", trainer.optimizer.rule()));
     compare("the schedule", format!("{:?}", found.schedule), format!("{:?}", trainer.schedule));
     compare("the clipping norm", found.clip.to_string(), trainer.clip.to_string());

@@ -198,6 +198,10 @@ impl Runtime for Driver {
         // SAFETY: the stream is live.
         call("cuStreamSynchronize", unsafe { driver::stream::synchronize(self.stream) })
     }
+    fn stream(&self) -> Result<usize, CudaError> {
+        self.enter()?;
+        Ok(self.stream as usize)
+    }
     fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError> {
         self.enter()?;
         let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -18,6 +18,9 @@ pub enum CudaError {
     /// cuBLAS is not there.
     #[error("CUDA: cuBLAS is not found: install CUDA 12 or 13's libcublas, or name its folder in LD_LIBRARY_PATH")]
     NoCublas,
+    /// NCCL is not there.
+    #[error("CUDA: NCCL is not found, which adds up gradients over GPUs: install libnccl.so.2, or name its folder in LD_LIBRARY_PATH")]
+    NoNccl,
     /// The GPU is older than the kernels are made for.
     #[error("CUDA: {name} has compute capability {}.{}; 8.0 (Ampere) or newer is needed", capability.0, capability.1)]
     TooOld {

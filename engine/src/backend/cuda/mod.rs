@@ -19,6 +19,7 @@ mod flash;
 mod indexing;
 mod launch;
 mod matmul;
+mod nccl;
 mod optimizer;
 mod reduce;
 mod rows;
@@ -30,6 +31,7 @@ pub use array::CudaArray;
 pub use driver::{DeviceReport, devices, usable};
 pub use elementwise::{map_source, map_vjp_source, zip_source};
 pub use error::CudaError;
+pub use nccl::{Nccl, UniqueId};
 pub use runtime::{Precision, Storage};
 
 use super::{AdamwStep, Backend, Binary, Indices, Unary};

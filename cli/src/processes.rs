@@ -1,0 +1,127 @@
+//! The processes of a training run, where it was started as several: as torchrun does, or by mpirun.
+//!
+//! All processes end together. What ends them is said once by the process that it happened to; the first one says as well which other was
+//! lost, and what happened to all alike.
+
+use crate::failure::Failure;
+use model::Error;
+use model::parallel::launch::{self, Place};
+use model::parallel::tcp::TcpGroup;
+use model::parallel::{Launch, Lost, Processes};
+use std::io::Write;
+use std::sync::OnceLock;
+
+static CURRENT: OnceLock<Processes> = OnceLock::new();
+
+/// Joins the other processes, where this one was started as one of several.
+///
+/// # Errors
+/// [`Failure::Usage`] where the environment contradicts itself; [`Failure::Model`] where the processes do not come together.
+pub fn join() -> Result<(), Failure> {
+    let joined = match Launch::from_environment().map_err(|error| Failure::Usage(error.to_string()))? {
+        Launch::Alone => return Ok(()),
+        Launch::Ranked(place) => ranked(place)?,
+        Launch::Mpi => match by_mpi()? {
+            Some(processes) => processes,
+            None => return Ok(()),
+        },
+    };
+    CURRENT.get_or_init(|| joined);
+    Ok(())
+}
+
+fn ranked(place: Place) -> Result<Processes, Failure> {
+    Ok(Processes::join(move || TcpGroup::join(&place), end)?)
+}
+
+#[cfg(feature = "mpi")]
+fn by_mpi() -> Result<Option<Processes>, Failure> {
+    Ok(Some(Processes::join(model::parallel::mpi::MpiGroup::join, end)?))
+}
+
+#[cfg(not(feature = "mpi"))]
+fn by_mpi() -> Result<Option<Processes>, Failure> {
+    if ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"].iter().any(|name| std::env::var(name).is_ok_and(|value| value == "1")) {
+        return Ok(None);
+    }
+    let reason = "mpirun started several processes, and this slpo was built without MPI: build it with --features mpi, or start it as torchrun \
+                  does, with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT";
+    Err(Failure::Usage(reason.to_owned()))
+}
+
+/// The processes of this run; `None` for a process by itself.
+pub fn current() -> Option<&'static Processes> {
+    CURRENT.get()
+}
+
+/// Is this the process that writes and speaks?
+pub fn is_first() -> bool {
+    current().is_none_or(|processes| processes.rank() == 0)
+}
+
+/// The number of processes.
+pub fn count() -> usize {
+    current().map_or(1, Processes::size)
+}
+
+/// The number of this process's GPU.
+///
+/// # Errors
+/// [`Failure::Usage`] where there are several processes and nothing says which GPU is whose.
+pub fn gpu() -> Result<usize, Failure> {
+    let local = if current().is_some() { launch::local_rank()? } else { Some(0) };
+    match local {
+        Some(local) => Ok(local),
+        None if count() == 1 => Ok(0),
+        None => Err(Failure::Usage("LOCAL_RANK is not set: it says which GPU is this process's".to_owned())),
+    }
+}
+
+/// The threads of each of several processes on this machine, where they are known to be several: a share of its cores.
+///
+/// # Errors
+/// [`Failure::Model`] where the environment does not say it in numbers.
+pub fn threads() -> Result<Option<usize>, Failure> {
+    let Some(local) = current().map_or(Ok(None), |_| launch::local_size())? else { return Ok(None) };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Some((cores / local.max(1)).max(1)))
+}
+
+/// Whether a failure happens to all processes alike, or the first one was lost for it: then it is the first one's to say.
+fn is_of_all(failure: &Failure) -> bool {
+    match failure {
+        Failure::Interrupted(_) | Failure::Usage(_) => true,
+        Failure::Model(Error::NotFinite { .. } | Error::Launch(_)) => true,
+        Failure::Model(Error::Lost(lost)) => lost.told_by_first,
+        _ => false,
+    }
+}
+
+/// The line about a failure for standard error, where it is this process's to say.
+pub fn line(failure: &Failure) -> Option<String> {
+    let Some(processes) = current().filter(|processes| processes.rank() > 0) else { return failure.line() };
+    if is_of_all(failure) {
+        return None;
+    }
+    let line = failure.line()?;
+    if matches!(failure, Failure::Model(Error::Lost(_))) {
+        return Some(line);
+    }
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    Some(format!("error: process {} of {}: {line}", processes.rank(), processes.size()))
+}
+
+/// Leaves the other processes; they are told of a failure that is this process's own.
+pub fn leave(failure: Option<&Failure>) {
+    let Some(processes) = current() else { return };
+    let own = failure.filter(|failure| !is_of_all(failure) && !matches!(failure, Failure::Model(Error::Lost(_))));
+    processes.leave(own.map(|failure| failure.to_string()).as_deref());
+}
+
+/// Ends a process that waits for a lost one.
+fn end(lost: &Lost) {
+    if !lost.told_by_first {
+        let _ = writeln!(std::io::stderr(), "error: {lost}");
+    }
+    std::process::exit(1);
+}

@@ -1,0 +1,176 @@
+//! Sums over the GPUs of several processes by NCCL, which is loaded at run time as everything of CUDA is.
+//!
+//! Sums run in a stream of their own, beside the kernels: a sum begins when what was launched before it has run, and what is launched after
+//! [`Nccl::finish`] runs when all sums have ended. The arrays of a sum are held until then, so their memory is not handed out under it.
+//! The declarations are those of nccl.h, unchanged since NCCL 2.0.
+
+use super::error::{CudaError, call};
+use super::{Cuda, CudaArray};
+use cudarc::driver::{result as driver, sys};
+use libloading::Library;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::OnceLock;
+
+/// What names a group of processes: made by one of them, and brought to the others by other means.
+pub type UniqueId = [u8; 128];
+
+/// `ncclUniqueId`, which is passed by value.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Id(UniqueId);
+
+/// `ncclFloat32` and `ncclSum`.
+const FLOAT32: c_int = 7;
+const SUM: c_int = 0;
+
+type Code = c_int;
+type Communicator = *mut c_void;
+
+/// The functions that are used, and the library that they are in.
+struct Functions {
+    get_unique_id: unsafe extern "C" fn(*mut Id) -> Code,
+    init_rank: unsafe extern "C" fn(*mut Communicator, c_int, Id, c_int) -> Code,
+    all_reduce: unsafe extern "C" fn(*const c_void, *mut c_void, usize, c_int, c_int, Communicator, sys::CUstream) -> Code,
+    group_start: unsafe extern "C" fn() -> Code,
+    group_end: unsafe extern "C" fn() -> Code,
+    abort: unsafe extern "C" fn(Communicator) -> Code,
+    error_string: unsafe extern "C" fn(Code) -> *const c_char,
+    _library: Library,
+}
+
+impl Functions {
+    fn load() -> Option<Self> {
+        // SAFETY: NCCL's initialisers have no conditions, and the types are those of nccl.h.
+        unsafe {
+            let library = ["libnccl.so.2", "libnccl.so"].into_iter().find_map(|name| Library::new(name).ok())?;
+            Some(Self {
+                get_unique_id: *library.get(b"ncclGetUniqueId\0").ok()?,
+                init_rank: *library.get(b"ncclCommInitRank\0").ok()?,
+                all_reduce: *library.get(b"ncclAllReduce\0").ok()?,
+                group_start: *library.get(b"ncclGroupStart\0").ok()?,
+                group_end: *library.get(b"ncclGroupEnd\0").ok()?,
+                abort: *library.get(b"ncclCommAbort\0").ok()?,
+                error_string: *library.get(b"ncclGetErrorString\0").ok()?,
+                _library: library,
+            })
+        }
+    }
+
+    fn get() -> Result<&'static Self, CudaError> {
+        static FUNCTIONS: OnceLock<Option<Functions>> = OnceLock::new();
+        FUNCTIONS.get_or_init(Self::load).as_ref().ok_or(CudaError::NoNccl)
+    }
+
+    /// What a failed call becomes.
+    fn check(&self, call: &'static str, code: Code) -> Result<(), CudaError> {
+        if code == 0 {
+            return Ok(());
+        }
+        // SAFETY: NCCL answers every code with a text of its own.
+        let text = unsafe { CStr::from_ptr((self.error_string)(code)) };
+        Err(CudaError::Call { call, error: text.to_string_lossy().into_owned() })
+    }
+}
+
+/// This process's part in a group: addresses are kept as numbers, as they may be used from any thread.
+pub struct Nccl {
+    cuda: Cuda,
+    communicator: usize,
+    stream: usize,
+    /// Recorded where a sum may begin, and where all have ended.
+    events: [usize; 2],
+    /// The arrays of sums that may not have ended.
+    held: Vec<CudaArray>,
+}
+
+impl Nccl {
+    /// A new group's name.
+    ///
+    /// # Errors
+    /// [`CudaError::NoNccl`], [`CudaError::Call`].
+    pub fn unique_id() -> Result<UniqueId, CudaError> {
+        let (functions, mut id) = (Functions::get()?, Id([0; 128]));
+        // SAFETY: the pointer is to a live id.
+        functions.check("ncclGetUniqueId", unsafe { (functions.get_unique_id)(&mut id) })?;
+        Ok(id.0)
+    }
+
+    /// Joins the group as number `rank` of `size`; waits for the others.
+    ///
+    /// # Errors
+    /// [`CudaError::NoNccl`], [`CudaError::Call`].
+    pub fn join(cuda: &Cuda, id: &UniqueId, rank: usize, size: usize) -> Result<Self, CudaError> {
+        let functions = Functions::get()?;
+        cuda.0.runtime.stream()?;
+        let mut communicator: Communicator = std::ptr::null_mut();
+        // SAFETY: the pointer is to a live communicator, and the device's context is current.
+        let code = unsafe { (functions.init_rank)(&mut communicator, size as c_int, Id(*id), rank as c_int) };
+        functions.check("ncclCommInitRank", code)?;
+        let stream = call("cuStreamCreate", driver::stream::create(driver::stream::StreamKind::NonBlocking))?;
+        let event = || call("cuEventCreate", driver::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING));
+        let events = [event()? as usize, event()? as usize];
+        Ok(Self { cuda: cuda.clone(), communicator: communicator as usize, stream: stream as usize, events, held: Vec::new() })
+    }
+
+    /// Begins to add up arrays over the group, element by element; every process brings as many, of the same shapes. What comes back holds
+    /// the sums once [`Nccl::finish`] has been called.
+    ///
+    /// # Errors
+    /// [`CudaError::Call`].
+    pub fn begin_sum(&mut self, arrays: Vec<CudaArray>) -> Result<Vec<CudaArray>, CudaError> {
+        let functions = Functions::get()?;
+        let mut pairs: Vec<(CudaArray, CudaArray)> = Vec::with_capacity(arrays.len());
+        for mut array in arrays {
+            let sum = if array.is_sole_owner() { array.clone() } else { self.cuda.empty(array.shape()) };
+            pairs.push((self.cuda.contiguous(&array), sum));
+        }
+        let kernels = self.cuda.0.runtime.stream()?;
+        order(self.events[0], kernels, self.stream)?;
+        let (stream, communicator) = (self.stream as sys::CUstream, self.communicator as Communicator);
+        // SAFETY: the arrays are whole, of these lengths, and live until `finish`; the handles are live.
+        unsafe {
+            functions.check("ncclGroupStart", (functions.group_start)())?;
+            for (input, sum) in pairs.iter().filter(|(input, _)| input.len() > 0) {
+                let (from, to) = (input.address() as *const c_void, sum.address() as *mut c_void);
+                let code = (functions.all_reduce)(from, to, input.len(), FLOAT32, SUM, communicator, stream);
+                functions.check("ncclAllReduce", code)?;
+            }
+            functions.check("ncclGroupEnd", (functions.group_end)())?;
+        }
+        let (inputs, sums): (Vec<CudaArray>, Vec<CudaArray>) = pairs.into_iter().unzip();
+        self.held.extend(inputs.into_iter().chain(sums.iter().cloned()));
+        Ok(sums)
+    }
+
+    /// Makes what is launched from here on wait for all sums that were begun; the host does not wait.
+    ///
+    /// # Errors
+    /// [`CudaError::Call`].
+    pub fn finish(&mut self) -> Result<(), CudaError> {
+        let kernels = self.cuda.0.runtime.stream()?;
+        order(self.events[1], self.stream, kernels)?;
+        self.held.clear();
+        Ok(())
+    }
+}
+
+/// Lets what is put into stream `after` from here on wait for what is in stream `before`; `event` carries the news.
+fn order(event: usize, before: usize, after: usize) -> Result<(), CudaError> {
+    let event = event as sys::CUevent;
+    // SAFETY: the event and the streams are live as long as the process.
+    unsafe {
+        call("cuEventRecord", driver::event::record(event, before as sys::CUstream))?;
+        let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        call("cuStreamWaitEvent", driver::stream::wait_event(after as sys::CUstream, event, flags))
+    }
+}
+
+/// Leaves the group without waiting for processes that may be gone: whoever leaves in order has waited for its sums.
+impl Drop for Nccl {
+    fn drop(&mut self) {
+        if let Ok(functions) = Functions::get() {
+            // SAFETY: the communicator is live, and nobody uses it after this.
+            unsafe { (functions.abort)(self.communicator as Communicator) };
+        }
+    }
+}

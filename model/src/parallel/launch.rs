@@ -1,0 +1,154 @@
+//! Which process of how many this one is, from the environment that torchrun or mpirun sets.
+
+use crate::error::{Error, Result};
+use std::time::Duration;
+
+/// How long processes wait for each other at the start, unless `SLPO_JOIN_SECONDS` says otherwise.
+const JOIN_SECONDS: u64 = 300;
+
+/// How this process was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Launch {
+    /// By itself.
+    Alone,
+    /// As torchrun does: with `RANK` and `WORLD_SIZE`.
+    Ranked(Place),
+    /// By mpirun, of OpenMPI or MPICH.
+    Mpi,
+}
+
+/// A process's place, and where the first one is to be met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// This process's number, from 0 (`RANK`).
+    pub rank: usize,
+    /// The number of processes (`WORLD_SIZE`).
+    pub size: usize,
+    /// The first process's host (`MASTER_ADDR`); empty for one process.
+    pub host: String,
+    /// The port that the first process listens at (`MASTER_PORT`); 0 for one process.
+    pub port: u16,
+    /// How long processes wait for each other at the start.
+    pub join_limit: Duration,
+}
+
+/// Reads a variable.
+type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+impl Launch {
+    /// From this process's environment.
+    ///
+    /// # Errors
+    /// [`Error::Launch`] where it contradicts itself.
+    pub fn from_environment() -> Result<Self> {
+        Self::read(&|name| std::env::var(name).ok())
+    }
+
+    fn read(variable: Variable) -> Result<Self> {
+        match (variable("RANK"), variable("WORLD_SIZE")) {
+            (Some(_), Some(_)) => Place::read(variable).map(Self::Ranked),
+            (Some(_), None) => Err(Error::Launch("RANK is set and WORLD_SIZE is not: set both, or neither".to_owned())),
+            (None, Some(_)) => Err(Error::Launch("WORLD_SIZE is set and RANK is not: set both, or neither".to_owned())),
+            (None, None) if ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"].iter().any(|name| variable(name).is_some()) => Ok(Self::Mpi),
+            (None, None) => Ok(Self::Alone),
+        }
+    }
+}
+
+impl Place {
+    fn read(variable: Variable) -> Result<Self> {
+        let [rank, size] = [number(variable, "RANK")?, number(variable, "WORLD_SIZE")?];
+        if rank >= size {
+            return Err(Error::Launch(format!("RANK is {rank} and WORLD_SIZE {size}: ranks go from 0 to WORLD_SIZE - 1")));
+        }
+        let seconds = variable("SLPO_JOIN_SECONDS").map(|_| number(variable, "SLPO_JOIN_SECONDS")).transpose()?;
+        let join_limit = Duration::from_secs(seconds.unwrap_or(JOIN_SECONDS));
+        let place = Self { rank: rank as usize, size: size as usize, host: String::new(), port: 0, join_limit };
+        if size == 1 {
+            return Ok(place);
+        }
+        let needed = |name: &str| {
+            let missing = || Error::Launch(format!("WORLD_SIZE is {size} and {name} is not set: it says where the processes meet"));
+            variable(name).filter(|value| !value.is_empty()).ok_or_else(missing)
+        };
+        let host = needed("MASTER_ADDR")?;
+        needed("MASTER_PORT")?;
+        let port = number(variable, "MASTER_PORT")?;
+        // torchrun listens at the port itself where this is set.
+        let port = port + u64::from(variable("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|value| value.eq_ignore_ascii_case("true")));
+        let bad_port = |_| Error::Launch(format!("MASTER_PORT gives port {port}: ports go from 1 to 65535"));
+        let port = u16::try_from(port).map_err(bad_port).and_then(|port| {
+            if port == 0 { Err(Error::Launch("MASTER_PORT is 0: ports go from 1 to 65535".to_owned())) } else { Ok(port) }
+        })?;
+        Ok(Self { host, port, ..place })
+    }
+}
+
+fn number(variable: Variable, name: &str) -> Result<u64> {
+    let value = variable(name).unwrap_or_default();
+    let number = value.trim().parse::<u32>().map(u64::from);
+    number.map_err(|_| Error::Launch(format!("{name} is {value:?}, and must be a whole number")))
+}
+
+/// This process's number on its machine, from 0 (`LOCAL_RANK`, or what mpirun sets): the GPU that is its own.
+///
+/// # Errors
+/// [`Error::Launch`] where it is no number.
+pub fn local_rank() -> Result<Option<usize>> {
+    first_of(&["LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"])
+}
+
+/// The number of processes on this machine (`LOCAL_WORLD_SIZE`, or what mpirun sets), where it is known.
+///
+/// # Errors
+/// [`Error::Launch`] where it is no number.
+pub fn local_size() -> Result<Option<usize>> {
+    first_of(&["LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"])
+}
+
+fn first_of(names: &[&str]) -> Result<Option<usize>> {
+    let variable: Variable = &|name| std::env::var(name).ok();
+    let named = names.iter().find(|name| variable(name).is_some());
+    named.map(|name| number(variable, name).map(|number| number as usize)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Launch> {
+        Launch::read(&|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn the_environment_of_torchrun_and_of_mpirun_is_read() {
+        assert_eq!(read(&[]).unwrap(), Launch::Alone);
+        assert_eq!(read(&[("OMPI_COMM_WORLD_SIZE", "2")]).unwrap(), Launch::Mpi);
+        let torchrun = [("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "29500")];
+        let place = Place { rank: 1, size: 2, host: "localhost".to_owned(), port: 29500, join_limit: Duration::from_secs(300) };
+        assert_eq!(read(&torchrun).unwrap(), Launch::Ranked(place.clone()));
+        let with = |more: (&'static str, &'static str)| [&torchrun[..], &[more]].concat();
+        let agent = read(&with(("TORCHELASTIC_USE_AGENT_STORE", "True"))).unwrap();
+        assert_eq!(agent, Launch::Ranked(Place { port: 29501, ..place.clone() }));
+        let hurried = read(&with(("SLPO_JOIN_SECONDS", "7"))).unwrap();
+        assert_eq!(hurried, Launch::Ranked(Place { join_limit: Duration::from_secs(7), ..place }));
+        assert!(matches!(read(&[("RANK", "0"), ("WORLD_SIZE", "1")]).unwrap(), Launch::Ranked(Place { rank: 0, size: 1, .. })));
+    }
+
+    #[test]
+    fn an_environment_that_contradicts_itself_is_refused_in_words() {
+        let cases: [(&[(&str, &str)], &str); 7] = [
+            (&[("RANK", "0")], "RANK is set and WORLD_SIZE is not"),
+            (&[("WORLD_SIZE", "2")], "WORLD_SIZE is set and RANK is not"),
+            (&[("RANK", "2"), ("WORLD_SIZE", "2")], "RANK is 2 and WORLD_SIZE 2"),
+            (&[("RANK", "one"), ("WORLD_SIZE", "2")], "RANK is \"one\""),
+            (&[("RANK", "0"), ("WORLD_SIZE", "2")], "MASTER_ADDR is not set"),
+            (&[("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "a")], "MASTER_PORT is not set"),
+            (&[("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "65536")], "ports go from 1 to 65535"),
+        ];
+        for (variables, expected) in cases {
+            let message = read(variables).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! One connection: frames, signs of life, and what is said where they fail.
+//!
+//! A frame is its kind (one byte) and, but for a sign of life, its number among the frames of that direction (4 bytes), the length of what
+//! follows (8 bytes) and that, lowest byte first.
+
+use super::super::processes::Lost;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// Time between looks at the clock while a connection is waited for.
+const TICK: Duration = Duration::from_secs(2);
+/// A process that shows no sign of life for so long is lost.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// What a frame brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Numbers to add up, or their sums.
+    Sum = b'S' as isize,
+    /// Bytes to gather, or what was gathered.
+    Gather = b'G' as isize,
+    /// The sender ends; what follows is which process is the reason (4 bytes) and why.
+    Fail = b'F' as isize,
+}
+
+/// The whole frame of a sign of life.
+const BEAT: u8 = b'B';
+const HEADER: usize = 13;
+/// Bytes that a buffer grows by while a frame comes in: a length that is not true takes no memory.
+const GROWTH: usize = 4 << 20;
+
+/// A connection to another process.
+pub struct Link {
+    /// The other process's number.
+    pub rank: usize,
+    size: usize,
+    stream: TcpStream,
+}
+
+/// What is done while a connection is waited for.
+pub type Tick<'a> = &'a dyn Fn() -> Result<(), Lost>;
+
+impl Link {
+    /// A connection to process `rank` of `size`.
+    ///
+    /// # Errors
+    /// The system's, where it takes no settings.
+    pub fn new(stream: TcpStream, rank: usize, size: usize) -> std::io::Result<Self> {
+        stream.set_nonblocking(false)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TICK))?;
+        stream.set_write_timeout(Some(TICK))?;
+        Ok(Self { rank, size, stream })
+    }
+
+    /// That the other process is lost.
+    pub fn lost(&self, what: impl Into<String>) -> Lost {
+        Lost { rank: self.rank, size: self.size, what: what.into(), told_by_first: false }
+    }
+
+    fn gone(&self, error: Option<&std::io::Error>) -> Lost {
+        let how = match error {
+            Some(error) if error.kind() != ErrorKind::ConnectionReset && error.kind() != ErrorKind::BrokenPipe => format!(" ({error})"),
+            _ => String::new(),
+        };
+        self.lost(format!("is gone without a word{how}: it was killed, or says itself what happened"))
+    }
+
+    fn silent(&self) -> Lost {
+        self.lost(format!("has shown no sign of life for {} s: it was stopped, or the network is down", SILENCE.as_secs()))
+    }
+
+    /// Sends a frame.
+    pub fn send(&self, kind: Kind, number: u32, bytes: &[u8], tick: Tick<'_>) -> Result<(), Lost> {
+        let mut header = [0; HEADER];
+        header[0] = kind as u8;
+        header[1..5].copy_from_slice(&number.to_le_bytes());
+        header[5..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
+        self.write(&header, tick)?;
+        self.write(bytes, tick)
+    }
+
+    fn write(&self, bytes: &[u8], tick: Tick<'_>) -> Result<(), Lost> {
+        let (mut written, mut clock) = (0, Clock::start());
+        while written < bytes.len() {
+            let end = bytes.len().min(written + GROWTH);
+            match (&self.stream).write(&bytes[written..end]) {
+                Ok(count) => {
+                    written += count;
+                    clock.heard();
+                }
+                Err(error) if is_pause(&error) => {
+                    if self.listen()? {
+                        clock.heard();
+                    }
+                }
+                Err(error) => return Err(self.why(&error)),
+            }
+            self.pass(&mut clock, tick)?;
+        }
+        Ok(())
+    }
+
+    /// Why nothing can be written: what the other process said before it went, if it did.
+    fn why(&self, error: &std::io::Error) -> Lost {
+        self.listen().err().unwrap_or_else(|| self.gone(Some(error)))
+    }
+
+    /// Waits for a frame of this kind and number.
+    pub fn receive(&self, kind: Kind, number: u32, tick: Tick<'_>) -> Result<Vec<u8>, Lost> {
+        loop {
+            let mut found = [0];
+            self.read(&mut found, tick)?;
+            if found[0] == BEAT {
+                continue;
+            }
+            let bytes = self.rest(found[0], |found_number| found_number == number, tick)?;
+            return match found[0] == kind as u8 {
+                true => Ok(bytes),
+                false => Err(self.out_of_step()),
+            };
+        }
+    }
+
+    fn out_of_step(&self) -> Lost {
+        self.lost("does something else than this process: both must be the same version of slpo with the same settings")
+    }
+
+    /// What follows a frame's kind.
+    fn rest(&self, kind: u8, is_right: impl Fn(u32) -> bool, tick: Tick<'_>) -> Result<Vec<u8>, Lost> {
+        let mut header = [0; HEADER - 1];
+        self.read(&mut header, tick)?;
+        let (number, length) = header.split_at(4);
+        let number = u32::from_le_bytes(number.try_into().expect("four bytes"));
+        let length = u64::from_le_bytes(length.try_into().expect("eight bytes")) as usize;
+        let mut bytes = Vec::new();
+        while bytes.len() < length {
+            let start = bytes.len();
+            bytes.resize(length.min(start + GROWTH), 0);
+            self.read(&mut bytes[start..], tick)?;
+        }
+        match kind == Kind::Fail as u8 {
+            true => Err(self.told(&bytes)),
+            false if is_right(number) => Ok(bytes),
+            false => Err(self.out_of_step()),
+        }
+    }
+
+    fn told(&self, bytes: &[u8]) -> Lost {
+        let (rank, what) = bytes.split_at_checked(4).unwrap_or((&[0; 4], b"stopped"));
+        let rank = u32::from_le_bytes(rank.try_into().expect("four bytes")) as usize;
+        Lost { rank, size: self.size, what: String::from_utf8_lossy(what).into_owned(), told_by_first: self.rank == 0 }
+    }
+
+    fn read(&self, bytes: &mut [u8], tick: Tick<'_>) -> Result<(), Lost> {
+        let (mut filled, mut clock) = (0, Clock::start());
+        while filled < bytes.len() {
+            match (&self.stream).read(&mut bytes[filled..]) {
+                Ok(0) => return Err(self.gone(None)),
+                Ok(count) => {
+                    filled += count;
+                    clock.heard();
+                }
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(self.gone(Some(&error))),
+            }
+            self.pass(&mut clock, tick)?;
+        }
+        Ok(())
+    }
+
+    /// Lets time pass: now and then `tick` is called, and a silence that is too long ends the wait.
+    fn pass(&self, clock: &mut Clock, tick: Tick<'_>) -> Result<(), Lost> {
+        if clock.ticked.elapsed() >= TICK {
+            tick()?;
+            clock.ticked = Instant::now();
+        }
+        if clock.heard.elapsed() > SILENCE { Err(self.silent()) } else { Ok(()) }
+    }
+
+    /// Tells the other process that this one lives; not where it does not take what was sent before.
+    pub fn beat(&self) {
+        let _ = (&self.stream).write(&[BEAT]);
+    }
+
+    /// Tells the other process which process is the reason that this one ends, and why.
+    pub fn fail(&self, reason: &Lost) {
+        let bytes = [&(reason.rank as u32).to_le_bytes(), reason.what.as_bytes()].concat();
+        let _ = self.send(Kind::Fail, 0, &bytes, &|| Ok(()));
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Takes what has come without waiting, up to a frame that is for later: has anything?
+    ///
+    /// # Errors
+    /// Where the other process is gone, or says that it ends.
+    pub fn listen(&self) -> Result<bool, Lost> {
+        let (mut heard, mut kind) = (false, [0]);
+        loop {
+            let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut kind));
+            let back = self.stream.set_nonblocking(false);
+            match (peeked, back) {
+                (Ok(0), _) => return Err(self.gone(None)),
+                (Ok(_), Ok(())) if kind[0] == BEAT => self.read(&mut kind, &|| Ok(()))?,
+                (Ok(_), Ok(())) if kind[0] == Kind::Fail as u8 => {
+                    self.read(&mut kind, &|| Ok(()))?;
+                    return self.rest(kind[0], |_| true, &|| Ok(())).map(|_| true);
+                }
+                (Ok(_), Ok(())) => return Ok(true),
+                (Err(error), Ok(())) if is_pause(&error) => return Ok(heard),
+                (Err(error), _) | (_, Err(error)) => return Err(self.gone(Some(&error))),
+            }
+            heard = true;
+        }
+    }
+}
+
+/// Since when a connection has been waited for.
+struct Clock {
+    /// The last sign of life.
+    heard: Instant,
+    /// The last tick.
+    ticked: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { heard: Instant::now(), ticked: Instant::now() }
+    }
+    fn heard(&mut self) {
+        self.heard = Instant::now();
+    }
+}
+
+/// Is it only that nothing came in a while?
+fn is_pause(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}

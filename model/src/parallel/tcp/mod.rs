@@ -1,0 +1,159 @@
+//! A group over TCP: every process is connected to the first, through which everything goes. Sums are formed there in the order of ranks, so they
+//! have the same bits whatever the network does; its connection carries the gradients of all others, which MPI and NCCL spread better.
+//!
+//! A process that ends closes its connection, one that fails says why first, and one that hangs shows no signs of life: the first process
+//! notices, tells the others, and all end.
+
+mod link;
+mod rendezvous;
+#[cfg(test)]
+mod tests;
+
+use super::launch::Place;
+use super::numbers::Numbers;
+use super::processes::{Group, Lost};
+use crate::error::Result;
+use link::{Kind, Link};
+
+/// A group over TCP.
+pub struct TcpGroup {
+    rank: usize,
+    size: usize,
+    /// Connections: of the first process to all others by rank, of another one to the first.
+    links: Vec<Link>,
+    /// The number of the next sum or gathering.
+    number: u32,
+}
+
+impl TcpGroup {
+    /// Meets the other processes.
+    ///
+    /// # Errors
+    /// [`crate::Error::Launch`] where they do not come within the limit, or another slpo or a stranger does; [`crate::Error::Lost`].
+    pub fn join(place: &Place) -> Result<Self> {
+        let links = match place {
+            Place { size: 1, .. } => Vec::new(),
+            Place { rank: 0, .. } => rendezvous::listen(place)?,
+            _ => vec![rendezvous::connect(place)?],
+        };
+        Ok(Self { rank: place.rank, size: place.size, links, number: 0 })
+    }
+
+    /// Looks at some connections, and shows there that this process lives.
+    fn look<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Lost> {
+        links.into_iter().try_for_each(|link| {
+            link.beat();
+            link.listen().map(drop)
+        })
+    }
+
+    /// Looks at all connections but one, which is being used.
+    fn look_beside(&self, used: &Link) -> Result<(), Lost> {
+        Self::look(self.links.iter().filter(|link| link.rank != used.rank))
+    }
+
+    /// What the first process gets from the others, in their order.
+    fn receive_all(&self, kind: Kind, mut take: impl FnMut(&Link, Vec<u8>) -> Result<(), Lost>) -> Result<(), Lost> {
+        self.links.iter().try_for_each(|link| {
+            let tick = || {
+                link.beat();
+                self.look_beside(link)
+            };
+            take(link, link.receive(kind, self.number, &tick)?)
+        })
+    }
+
+    fn send_all(&self, kind: Kind, bytes: &[u8]) -> Result<(), Lost> {
+        self.links.iter().try_for_each(|link| link.send(kind, self.number, bytes, &|| self.look_beside(link)))
+    }
+
+    fn sum_once(&self, numbers: &mut Numbers) -> Result<(), Lost> {
+        if self.rank == 0 {
+            self.receive_all(Kind::Sum, |link, bytes| match numbers.add(&bytes) {
+                true => Ok(()),
+                false => Err(link.lost(format!("brings {} bytes to a sum of {} numbers", bytes.len(), numbers.len()))),
+            })?;
+            return self.send_all(Kind::Sum, &numbers.to_bytes());
+        }
+        self.send_all(Kind::Sum, &numbers.to_bytes())?;
+        let first = &self.links[0];
+        match numbers.read(&first.receive(Kind::Sum, self.number, &|| Ok(()))?) {
+            true => Ok(()),
+            false => Err(first.lost("sends sums of another length")),
+        }
+    }
+
+    fn gather_once(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, Lost> {
+        if self.rank == 0 {
+            let mut all = vec![own];
+            self.receive_all(Kind::Gather, |_, bytes| {
+                all.push(bytes);
+                Ok(())
+            })?;
+            if !self.links.is_empty() {
+                self.send_all(Kind::Gather, &joined(&all))?;
+            }
+            return Ok(all);
+        }
+        self.send_all(Kind::Gather, &own)?;
+        let first = &self.links[0];
+        let bytes = first.receive(Kind::Gather, self.number, &|| Ok(()))?;
+        parted(&bytes, self.size).ok_or_else(|| first.lost("sends what is no gathering"))
+    }
+
+    /// Counts a sum or gathering; where it failed, the first process tells the others why.
+    fn done<T>(&mut self, outcome: Result<T, Lost>) -> Result<T, Lost> {
+        self.number = self.number.wrapping_add(1);
+        if let (0, Err(lost)) = (self.rank, &outcome) {
+            self.links.iter().filter(|link| link.rank != lost.rank).for_each(|link| link.fail(lost));
+        }
+        outcome
+    }
+}
+
+impl Group for TcpGroup {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+    fn size(&self) -> usize {
+        self.size
+    }
+    fn sum(&mut self, numbers: &mut Numbers) -> Result<(), Lost> {
+        let outcome = self.sum_once(numbers);
+        self.done(outcome)
+    }
+    fn gather(&mut self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, Lost> {
+        let outcome = self.gather_once(own);
+        self.done(outcome)
+    }
+    fn idle(&mut self) -> Result<(), Lost> {
+        let outcome = Self::look(&self.links);
+        if let (0, Err(lost)) = (self.rank, &outcome) {
+            self.links.iter().filter(|link| link.rank != lost.rank).for_each(|link| link.fail(lost));
+        }
+        outcome
+    }
+    fn fail(&mut self, reason: &str) {
+        let own = Lost { rank: self.rank, size: self.size, what: format!("stopped: {reason}"), told_by_first: false };
+        self.links.iter().for_each(|link| link.fail(&own));
+    }
+}
+
+/// Several lists of bytes as one: the length of each (8 bytes), then each.
+fn joined(parts: &[Vec<u8>]) -> Vec<u8> {
+    let lengths = parts.iter().flat_map(|part| (part.len() as u64).to_le_bytes());
+    lengths.chain(parts.iter().flatten().copied()).collect()
+}
+
+/// The parts of [`joined`].
+fn parted(bytes: &[u8], count: usize) -> Option<Vec<Vec<u8>>> {
+    let (lengths, mut rest) = bytes.split_at_checked(8 * count)?;
+    let (lengths, _) = lengths.as_chunks::<8>();
+    let parts = lengths.iter().map(|length| {
+        let (part, more) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        rest = more;
+        Some(part.to_vec())
+    });
+    let parts: Vec<Vec<u8>> = parts.collect::<Option<_>>()?;
+    rest.is_empty().then_some(parts)
+}

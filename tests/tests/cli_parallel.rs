@@ -1,0 +1,321 @@
+//! One run on several processes of the real binary, over TCP as torchrun starts them and over MPI: what one process makes of the same batches,
+//! and all end together.
+
+mod command;
+
+use command::{Workplace, binary, text};
+use serde_json::Value;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// All processes end within this time of their start, or of what ends them: the group looks around every two seconds, the rest is for a busy
+/// machine.
+const SOON: Duration = Duration::from_secs(120);
+
+/// A process of a run of `size` that meets at `port`; `{}` in the arguments stands for the folder.
+fn process(workplace: &Workplace, arguments: &str, rank: usize, size: usize, port: u16) -> Command {
+    let folder = workplace.path("");
+    let mut command = Command::new(binary());
+    command.args(arguments.replace("{}", folder.to_str().unwrap().trim_end_matches('/')).split(' '));
+    command.envs([("RANK", rank.to_string()), ("WORLD_SIZE", size.to_string()), ("LOCAL_WORLD_SIZE", size.to_string())]);
+    command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string()).env("SLPO_JOIN_SECONDS", "60");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A port that nobody listens at.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Starts all processes of a run.
+fn start(workplace: &Workplace, arguments: &str, size: usize) -> Vec<Child> {
+    let port = free_port();
+    (0..size).map(|rank| process(workplace, arguments, rank, size, port).spawn().unwrap()).collect()
+}
+
+/// What became of every process; one that does not end in time is ended, and the test with it.
+fn ended(children: Vec<Child>) -> Vec<Output> {
+    let started = Instant::now();
+    let wait = |mut child: Child| {
+        while child.try_wait().unwrap().is_none() {
+            if started.elapsed() > SOON {
+                let _ = child.kill();
+                panic!("a process goes on: {}", String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child.wait_with_output().unwrap()
+    };
+    children.into_iter().map(wait).collect()
+}
+
+/// Runs to the end; only the first process speaks.
+fn run(workplace: &Workplace, arguments: &str, size: usize) -> Output {
+    let mut outputs = ended(start(workplace, arguments, size));
+    outputs.iter().for_each(|output| drop(text(output)));
+    for output in &outputs[1..] {
+        assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    outputs.swap_remove(0)
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Rows of very different lengths, so that a mean of the processes' means would be another number.
+fn uneven(workplace: &Workplace) {
+    let answer = |i: usize| " very".repeat(1 + 5 * (i % 4)) + " good";
+    let pair = |i: usize| format!("{{\"prompt\": \"{i} is\", \"chosen\": \"{}\", \"rejected\": \" bad {i}\"}}\n", answer(i));
+    workplace.write("pairs.jsonl", &(0..12).map(pair).collect::<String>());
+    let row = |i: usize| format!("{{\"prompt\": \"{i} is\", \"completion\": \"{}\"}}\n", answer(i));
+    workplace.write("rows.jsonl", &(0..12).map(row).collect::<String>());
+}
+
+const TRAIN: &str = "train --data {}/text.txt --batch-tokens 16";
+const SFT: &str = "sft --model {}/model --data {}/rows.jsonl --eval-data {}/rows.jsonl";
+const ALIGN: &str = "align --model {}/model --data {}/pairs.jsonl --eval-data {}/pairs.jsonl";
+
+/// The file that a folder's newest checkpoint has under a name.
+fn newest(run: &Path, name: &str) -> PathBuf {
+    let entries = std::fs::read_dir(run.join("checkpoints")).unwrap();
+    let step = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap()["step-".len()..].parse::<u64>().unwrap();
+    entries.map(|entry| entry.unwrap().path()).max_by_key(step).unwrap().join(name)
+}
+
+#[track_caller]
+fn assert_same_bits(workplace: &Workplace, run: &str, other: &str) {
+    let (run, other) = (workplace.path(run), workplace.path(other));
+    let bytes = |path: PathBuf| std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    for name in ["model.safetensors", "metrics.jsonl"] {
+        assert!(bytes(run.join(name)) == bytes(other.join(name)), "{}: {name} differs", run.display());
+    }
+    let moments = |run: &Path| bytes(newest(run, "optimizer.safetensors"));
+    assert!(moments(&run) == moments(&other), "{}: the moments differ", run.display());
+    let cache = "reference-log-probs.json";
+    assert_eq!(std::fs::read(run.join(cache)).ok(), std::fs::read(other.join(cache)).ok(), "{cache}");
+}
+
+#[test]
+fn processes_with_one_micro_batch_each_have_the_bits_of_one_process() {
+    let workplace = Workplace::new();
+    uneven(&workplace);
+    let kinds = [
+        ("train", format!("{TRAIN} --batch-rows 3 --dropout 0.1 --eval-every 2"), 2),
+        ("train-3", format!("{TRAIN} --batch-rows 2 --checkpoint-activations"), 3),
+        ("sft", format!("{SFT} --batch 3 --dropout 0.1"), 2),
+        ("sft-short", format!("{SFT} --batch 1"), 2),
+        ("dpo", format!("{ALIGN} --batch 3 --loss dpo --dropout 0.1 --eval-every 2"), 2),
+        ("slpo-exact", format!("{ALIGN} --batch 2 --loss slpo-exact"), 3),
+    ];
+    for (name, command, size) in kinds {
+        let command = format!("{command} --accumulate {size} --steps 4 --learning-rate 1e-3");
+        text(&workplace.run(&format!("{command} --out {{}}/{name}-one")));
+        run(&workplace, &format!("{command} --out {{}}/{name}-many"), size);
+        assert_same_bits(&workplace, &format!("{name}-many"), &format!("{name}-one"));
+    }
+}
+
+#[test]
+fn a_group_of_one_has_the_bits_of_a_process_alone() {
+    let workplace = Workplace::new();
+    let command = format!("{TRAIN} --batch-rows 4 --accumulate 2 --dropout 0.1 --steps 4");
+    text(&workplace.run(&format!("{command} --out {{}}/alone")));
+    run(&workplace, &format!("{command} --out {{}}/group"), 1);
+    assert_same_bits(&workplace, "group", "alone");
+}
+
+/// Sums of f32 numbers in another order, relative to the size of what is summed.
+const REORDERED: f64 = 1e-5;
+
+#[test]
+fn the_losses_are_those_of_one_process_however_the_rows_are_shared() {
+    let workplace = Workplace::new();
+    uneven(&workplace);
+    let kinds = [
+        ("train", format!("{TRAIN} --batch-rows 7 --learning-rate 1e-4"), 2),
+        ("sft", format!("{SFT} --batch 7 --learning-rate 1e-4"), 3),
+        ("gkl", format!("{ALIGN} --batch 2 --accumulate 3 --loss slpo-gkl --learning-rate 1e-4"), 2),
+    ];
+    for (name, command, size) in kinds {
+        text(&workplace.run(&format!("{command} --steps 3 --out {{}}/{name}-one")));
+        run(&workplace, &format!("{command} --steps 3 --out {{}}/{name}-many"), size);
+        let records = |out: &str| -> Vec<Value> {
+            let lines = std::fs::read_to_string(workplace.path(&format!("{name}-{out}")).join("metrics.jsonl")).unwrap();
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let (many, one) = (records("many"), records("one"));
+        assert_eq!(many.len(), one.len());
+        for (many, one) in many.iter().zip(&one) {
+            let (many, one) = (many.as_object().unwrap(), one.as_object().unwrap());
+            assert!(many.keys().eq(one.keys()));
+            for (metric, value) in many {
+                // How many weights a step changes is a count of roundings, not a sum.
+                let tolerance = if metric == "weights_changed" { 1e-2 } else { REORDERED };
+                let (value, other) = (value.as_f64().unwrap(), one[metric].as_f64().unwrap());
+                assert!((value - other).abs() <= tolerance * other.abs().max(10.0), "{name}: {metric} is {value} and {other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_to_the_same_bits() {
+    let workplace = Workplace::new();
+    let command = format!("{TRAIN} --batch-rows 2 --accumulate 2 --dropout 0.1 --steps 8 --checkpoint-every 3 --eval-every 4");
+    for out in ["whole", "stopped"] {
+        run(&workplace, &format!("{command} --out {{}}/{out}"), 2);
+    }
+    std::fs::remove_dir_all(workplace.path("stopped/checkpoints/step-8")).unwrap();
+    std::fs::remove_file(workplace.path("stopped/model.safetensors")).unwrap();
+    run(&workplace, &format!("{command} --out {{}}/stopped --resume"), 2);
+    assert_same_bits(&workplace, "stopped", "whole");
+    // Another number of processes rounds otherwise, where each has several micro-batches, and is said.
+    let alone = workplace.run(&format!("{command} --out {{}}/stopped --resume"));
+    text(&alone);
+    assert!(errors(&alone).contains("warning: the number of processes was 2 and is now 1"), "{}", errors(&alone));
+}
+
+/// A run that goes on for long.
+fn endless(out: &str) -> String {
+    format!("{TRAIN} --batch-rows 4 --steps 1000000 --checkpoint-every 0 --eval-every 0 --out {{}}/{out}")
+}
+
+/// Waits until the run has made a step.
+fn under_way(workplace: &Workplace, out: &str) {
+    let started = Instant::now();
+    let metrics = workplace.path(out).join("metrics.jsonl");
+    while std::fs::read_to_string(&metrics).unwrap_or_default().lines().count() < 3 {
+        assert!(started.elapsed() < SOON, "no step is made");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_killed_process_ends_the_others_with_one_message() {
+    let workplace = Workplace::new();
+    for killed in [0, 1] {
+        let out = format!("killed-{killed}");
+        let mut children = start(&workplace, &endless(&out), 3);
+        under_way(&workplace, &out);
+        children[killed].kill().unwrap();
+        let outputs = ended(children);
+        for (rank, output) in outputs.iter().enumerate().filter(|(rank, _)| *rank != killed) {
+            assert_eq!(output.status.code(), Some(1), "process {rank}: {}", errors(output));
+        }
+        let said = |rank: usize| errors(&outputs[rank]).lines().filter(|line| line.starts_with("error: ")).collect::<Vec<_>>().join("\n");
+        let expected =
+            format!("error: process {killed} of 3 (counted from 0) is gone without a word: it was killed, or says itself what happened");
+        // Where the first is there, it tells for all.
+        let told = if killed == 0 { [expected.clone(), expected] } else { [expected, String::new()] };
+        assert_eq!([said(usize::from(killed == 0)), said(2)], told);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_in_any_process_stops_all_after_the_same_step() {
+    let workplace = Workplace::new();
+    let children = start(&workplace, &endless("run"), 2);
+    under_way(&workplace, "run");
+    assert!(Command::new("kill").args(["-INT", &children[1].id().to_string()]).status().unwrap().success());
+    let outputs = ended(children);
+    assert_eq!(outputs.iter().map(|output| output.status.code()).collect::<Vec<_>>(), [Some(130); 2]);
+    assert!(errors(&outputs[0]).lines().last().unwrap().starts_with("stopped: step "), "{}", errors(&outputs[0]));
+    assert!(errors(&outputs[1]).is_empty(), "{}", errors(&outputs[1]));
+    assert!(newest(&workplace.path("run"), "weights.safetensors").exists());
+}
+
+#[test]
+fn a_failure_of_one_process_is_said_by_it_and_by_the_first_and_ends_all() {
+    let workplace = Workplace::new();
+    let port = free_port();
+    let arguments =
+        |data: &str, seed: u64| format!("train --data {{}}/{data} --steps 3 --batch-rows 4 --batch-tokens 16 --seed {seed} --out {{}}/run");
+    let pair = |first: String, second: String| {
+        ended(vec![process(&workplace, &first, 0, 2, port).spawn().unwrap(), process(&workplace, &second, 1, 2, port).spawn().unwrap()])
+    };
+    let outputs = pair(arguments("text.txt", 0), arguments("nothing.txt", 0));
+    assert!(outputs.iter().all(|output| output.status.code() == Some(1) && errors(output).lines().count() == 1));
+    assert!(errors(&outputs[0]).starts_with("error: process 1 of 2 (counted from 0) stopped: "), "{}", errors(&outputs[0]));
+    assert!(errors(&outputs[1]).starts_with("error: process 1 of 2: ") && errors(&outputs[1]).contains("nothing.txt"));
+    let outputs = pair(arguments("text.txt", 0), arguments("text.txt", 7));
+    let expected = "error: several processes: all processes must be started with the same settings: process 0 has `seed = 0`, process 1 has \
+                    `seed = 7`\n";
+    assert_eq!(outputs.iter().map(errors).collect::<Vec<_>>(), [expected, ""]);
+    assert!(outputs.iter().all(|output| output.status.code() == Some(1)));
+    let few = arguments("text.txt", 0).replace("--batch-rows 4", "--batch-rows 1");
+    let outputs = pair(few.clone(), few);
+    assert_eq!(errors(&outputs[0]), "error: 2 processes cannot share a step of 1 rows: take larger batches, or fewer processes\n");
+    assert!(outputs.iter().all(|output| output.status.code() == Some(2)));
+    assert!(!workplace.path("run").exists(), "nothing was begun");
+}
+
+#[test]
+fn a_process_that_never_comes_is_missed_within_the_limit() {
+    let workplace = Workplace::new();
+    for (rank, expected) in [(0, "of 2 processes, those of rank 1 did not come to 127.0.0.1"), (1, "cannot be reached within 1 s")] {
+        let started = Instant::now();
+        let output = process(&workplace, &endless("run"), rank, 2, free_port()).env("SLPO_JOIN_SECONDS", "1").output().unwrap();
+        let line = command::failure(&output, 1);
+        assert!(line.contains(expected) && started.elapsed() < SOON, "{line}");
+    }
+}
+
+#[test]
+fn an_environment_that_contradicts_itself_is_bad_usage() {
+    let workplace = Workplace::new();
+    let refused = |name: &str, value: Option<&str>| {
+        let mut command = process(&workplace, &endless("run"), 0, 2, 1);
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+        command::failure(&command.output().unwrap(), 2)
+    };
+    assert!(refused("WORLD_SIZE", None).contains("RANK is set and WORLD_SIZE is not"));
+    assert!(refused("MASTER_PORT", Some("70000")).contains("MASTER_PORT gives port 70000"));
+    assert!(refused("RANK", Some("2")).contains("RANK is 2 and WORLD_SIZE 2"));
+    let mut command = process(&workplace, &endless("run"), 0, 2, 1);
+    command.env_remove("RANK").env_remove("WORLD_SIZE").env("OMPI_COMM_WORLD_SIZE", "2");
+    let line = command::failure(&command.output().unwrap(), 2);
+    assert!(line.contains("built without MPI: build it with --features mpi"), "{line}");
+}
+
+/// Needs a binary with MPI, which `.ci/mpi` builds where there is an MPI, and names in `SLPO_MPI_BINARY`.
+#[test]
+fn mpirun_with_two_processes_has_the_bits_of_one_process() {
+    let Some(binary) = std::env::var_os("SLPO_MPI_BINARY") else {
+        println!("skipped: SLPO_MPI_BINARY names no slpo that was built with --features mpi (.ci/mpi builds one)");
+        return;
+    };
+    let workplace = Workplace::new();
+    uneven(&workplace);
+    let mpirun = |arguments: &str, size: usize| {
+        let folder = workplace.path("");
+        let mut command = Command::new("mpirun");
+        command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+        command.args(["--oversubscribe", "-n", &size.to_string()]).arg(&binary);
+        command.args(arguments.replace("{}", folder.to_str().unwrap().trim_end_matches('/')).split(' '));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let kinds = [
+        ("train", format!("{TRAIN} --batch-rows 3 --dropout 0.1 --eval-every 2"), 2),
+        ("train-3", format!("{TRAIN} --batch-rows 3"), 3),
+        ("sft", format!("{SFT} --batch 3"), 2),
+        ("dpo", format!("{ALIGN} --batch 3 --loss dpo --eval-every 2"), 2),
+    ];
+    for (name, command, size) in kinds {
+        let command = format!("{command} --accumulate {size} --steps 4 --learning-rate 1e-3");
+        text(&workplace.run(&format!("{command} --out {{}}/{name}-one")));
+        let outputs = ended(vec![mpirun(&format!("{command} --out {{}}/{name}-mpi"), size)]);
+        text(&outputs[0]);
+        assert_same_bits(&workplace, &format!("{name}-mpi"), &format!("{name}-one"));
+    }
+    // The folder holds a run now: the first process says so, and MPI ends the other.
+    let refused = ended(vec![mpirun(&format!("{TRAIN} --batch-rows 4 --out {{}}/train-mpi"), 2)]).swap_remove(0);
+    assert!(!refused.status.success() && errors(&refused).contains("already holds a run"), "{}", errors(&refused));
+}
