@@ -42,6 +42,6 @@ mod tests {
                 assert!(before.eq(shares.iter().map(|share| share.before)));
             }
         }
-        assert_eq!(Share::of(8, 4, 1, 2), Share { before: 1, micro_batches: vec![4..8] }, "those of one process");
+        assert_eq!(Share::of(12, 3, 1, 2), Share { before: 2, micro_batches: vec![6..9, 9..12] }, "those of one process");
     }
 }
