@@ -193,6 +193,28 @@ fn mistakes_in_pairwise_losses_are_named() {
     named(&of(Loss::Robust), &scaled(results(robust), 0.8, 0.8), "1 − 2ε");
 }
 
+/// The derivatives of Eq 6, L = −m·l_w − (1 − m) ln π_o with m = π_w + π_l, in ln π_w and ln π_l of the reference.
+fn slpo_in_reference([w, l, ref_w, ref_l]: [f64; 4]) -> (f64, f64, f64) {
+    let slope = -(w - (-w.exp() - l.exp()).ln_1p());
+    (slpo([w, l, ref_w, ref_l]).0, ref_w.exp() * slope, ref_l.exp() * slope)
+}
+
+#[test]
+fn a_reference_that_is_differentiated_is_named() {
+    let of = |loss| Problem::Pairs(pairs(loss, Hyperparameters::default()));
+    let in_place = "the reference is differentiated instead of the policy";
+    for (loss, form) in [(Loss::Dpo, dpo as Form), (Loss::Cdpo, cdpo), (Loss::Robust, robust), (Loss::Hinge, hinge), (Loss::Ipo, ipo)] {
+        named(&of(loss), &scaled(results(form), 1.0, -1.0), in_place);
+        named(&of(loss), &scaled(results(form), 1.0, 0.0), "the reference is not detached");
+    }
+    named(&of(Loss::Slpo), &results(slpo_in_reference), in_place);
+    let both = |x| {
+        let ((value, chosen, rejected), (_, in_chosen, in_rejected)) = (slpo(x), slpo_in_reference(x));
+        (value, chosen + in_chosen, rejected + in_rejected)
+    };
+    named(&of(Loss::Slpo), &results(both), "the reference is not detached");
+}
+
 #[test]
 fn mistakes_of_single_losses_are_named() {
     let lengths = [(4.0, 5.0), (3.0, 2.0), (12.0, 9.0), (2.0, 4.0)];
@@ -301,6 +323,10 @@ fn mistakes_in_token_forms_are_named() {
     let mut doubled = problem.clone();
     doubled.w_w[1] *= 2.0;
     token_named(&problem, &token_results(&doubled, right_others, true), "the token's mass is counted twice");
+    // The second position's gradient at its only token, 1 of 5, is p − w_l in place of p − w_w − w_l.
+    let mut overwritten = right.clone();
+    overwritten.gradients[0].as_mut().unwrap()[5 + 1] += problem.w_w[1] / 6.0;
+    token_named(&problem, &overwritten, "the gradient at the rejected token overwrites");
     let mut exchanged = problem.clone();
     std::mem::swap(&mut exchanged.chosen, &mut exchanged.rejected);
     token_named(&problem, &token_results(&exchanged, right_others, true), "chosen and rejected tokens are swapped");

@@ -1,3 +1,5 @@
+//! Command lines as they are read: what each gives, and what is refused in which words.
+
 use super::*;
 
 fn read(line: &str) -> Result<Request, Failure> {

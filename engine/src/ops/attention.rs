@@ -239,6 +239,26 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
     let segments = Segments::of_queries_and_keys(&lengths, &keys).with_window(window);
     let inputs =
         [draw.normal(&[n, kv_heads * group, width]), draw.normal(&[m, kv_heads, width]), draw.normal(&[m, kv_heads, width])];
+    let twin = segments.clone();
     Sample::new(function!(|x; segments: Segments| x[0].attention(&x[1], &x[2], segments, 0.7)), inputs)
+        .with_twin(function!(|x; twin: Segments| composed(&x[0], &x[1], &x[2], twin, 0.7)))
         .with_inner_magnitude(1.0)
+}
+
+/// Attention as a composition of recorded ops, whose gradient the tape derives: what the fused one is held to.
+fn composed<B: Backend>(q: &Tensor<B>, k: &Tensor<B>, v: &Tensor<B>, segments: &Segments, scale: f64) -> Tensor<B> {
+    let (heads, kv_heads, width) = (q.shape()[1], k.shape()[1], q.shape()[2]);
+    let heads_of = |x: &Tensor<B>, rows: Range<usize>| {
+        let group = x.shape()[1] / kv_heads;
+        x.slice(0, rows.start, rows.end).permute(&[1, 0, 2]).reshape(&[kv_heads, group, rows.len(), width])
+    };
+    let of_segment = |segment: usize| {
+        let (queries, keys) = (segments.queries(segment), segments.keys(segment));
+        let mask = Tensor::from_vec(q.backend(), segments.mask(segment), &[queries.len(), keys.len()]);
+        let (q, k, v) = (heads_of(q, queries.clone()), heads_of(k, keys.clone()), heads_of(v, keys));
+        let weights = q.matmul(&k.t()).scale(scale).add(&mask).softmax();
+        weights.matmul(&v).reshape(&[heads, queries.len(), width]).permute(&[1, 0, 2])
+    };
+    let parts: Vec<Tensor<B>> = (0..segments.len()).map(of_segment).collect();
+    Tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)
 }

@@ -81,6 +81,9 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
     if draw.coin() {
         Sample::new(function!(|x| x[0].gelu_erf()), [draw.logits(&shape)])
     } else {
-        Sample::new(function!(|x| x[0].gelu_tanh()), [draw.logits(&shape)])
+        Sample::new(function!(|x| x[0].gelu_tanh()), [draw.logits(&shape)]).with_twin(function!(|x| {
+            let cube = x[0].mul(&x[0]).mul(&x[0]);
+            x[0].mul(&x[0].add(&cube.scale(CUBIC)).scale(2.0 * ROOT_2_OVER_PI).sigmoid())
+        }))
     }
 }

@@ -33,5 +33,5 @@ impl<B: Backend> Tensor<B> {
 
 pub(super) fn sample(draw: &mut Draw) -> Sample {
     let shape = draw.shape();
-    Sample::new(function!(|x| x[0].log_sigmoid()), [draw.logits(&shape)])
+    Sample::new(function!(|x| x[0].log_sigmoid()), [draw.logits(&shape)]).with_twin(function!(|x| x[0].neg().softplus().neg()))
 }

@@ -98,10 +98,31 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
     let positions: Vec<u32> = (0..n).map(|_| draw.below(5000) as u32).collect();
     let frequencies: Vec<f64> = (0..pairs).map(|i| 10000f64.powf(-(i as f64) / pairs as f64)).collect();
     let pairing = if draw.coin() { Pairing::Adjacent } else { Pairing::RotateHalf };
+    let (twin_positions, twin_frequencies) = (positions.clone(), frequencies.clone());
     Sample::new(
         function!(|x; positions: Vec<u32>, frequencies: Vec<f64>, pairing: Pairing| {
             x[0].rope(&RotaryTable::new(x[0].backend(), positions, frequencies, *pairing))
         }),
         [draw.normal(&[n, heads, width])],
     )
+    .with_twin(function!(|x; twin_positions: Vec<u32>, twin_frequencies: Vec<f64>, pairing: Pairing| {
+        composed(&x[0], &RotaryTable::new(x[0].backend(), twin_positions, twin_frequencies, *pairing))
+    }))
+}
+
+/// Rotation as a composition of recorded ops, whose gradient the tape derives: what the fused one is held to.
+fn composed<B: Backend>(x: &Tensor<B>, table: &RotaryTable<B>) -> Tensor<B> {
+    let [n, heads, width] = x.shape().try_into().expect("three axes");
+    let half = x.backend().shape(&table.cos)[1];
+    let [cos, sin] = [&table.cos, &table.sin].map(|part| Tensor::from_array(x.backend(), part.clone()).reshape(&[n, 1, half]));
+    let (pair_shape, pair_axis) = match table.pairing {
+        Pairing::Adjacent => ([n, heads, half, 2], 3),
+        Pairing::RotateHalf => ([n, heads, 2, half], 2),
+    };
+    let pairs = x.slice(2, 0, 2 * half).reshape(&pair_shape);
+    let [a, b] = [0, 1].map(|i| pairs.slice(pair_axis, i, i + 1).reshape(&[n, heads, half]));
+    let part_shape = with_axis(&pair_shape, pair_axis, 1);
+    let turned = [a.mul(&cos).sub(&b.mul(&sin)), b.mul(&cos).add(&a.mul(&sin))].map(|part| part.reshape(&part_shape));
+    let joined = Tensor::concat(&[&turned[0], &turned[1]], pair_axis).reshape(&[n, heads, 2 * half]);
+    Tensor::concat(&[&joined, &x.slice(2, 2 * half, width)], 2)
 }

@@ -34,5 +34,5 @@ impl<B: Backend> Tensor<B> {
 
 pub(super) fn sample(draw: &mut Draw) -> Sample {
     let shape = draw.shape();
-    Sample::new(function!(|x| x[0].silu()), [draw.logits(&shape)])
+    Sample::new(function!(|x| x[0].silu()), [draw.logits(&shape)]).with_twin(function!(|x| x[0].mul(&x[0].sigmoid())))
 }

@@ -56,6 +56,11 @@ impl<'a> Catalogue<'a> {
         }
     }
 
+    /// Does the loss depend on the log-ratios l − ln π alone? Then its gradient in the reference is the policy's with the other sign.
+    fn of_a_margin(&self) -> bool {
+        !matches!(self.right.loss, Loss::Slpo | Loss::SlpoGkl)
+    }
+
     fn scales(&mut self) {
         let count = self.right.pairs() as f64;
         let pairs = self.right.pairs();
@@ -63,7 +68,12 @@ impl<'a> Catalogue<'a> {
             x.policy().scaled(count, count)
         });
         self.add("the sign is wrong: loss and gradients are negated (the loss is maximised)", |x| x.policy().scaled(-1.0, -1.0));
-        self.add("the gradient has the wrong sign", |x| x.policy().scaled(1.0, -1.0));
+        let reversed = if self.of_a_margin() {
+            "the gradient has the wrong sign, or else the reference is differentiated instead of the policy (either gives the same numbers)"
+        } else {
+            "the gradient has the wrong sign"
+        };
+        self.add(reversed, |x| x.policy().scaled(1.0, -1.0));
         self.add("the loss is a mean over 2B completions instead of B pairs: it is half as large", |x| x.policy().scaled(0.5, 0.5));
         self.add("a pair's loss is divided by the batch size twice", move |x| x.policy().scaled(1.0 / count, 1.0 / count));
     }
@@ -102,10 +112,10 @@ impl<'a> Catalogue<'a> {
     }
 
     fn slots(&mut self) {
-        let sides = if matches!(self.right.loss, Loss::Slpo | Loss::SlpoGkl) {
-            "chosen and rejected are swapped"
-        } else {
+        let sides = if self.of_a_margin() {
             "chosen and rejected are swapped, or else policy and reference are swapped (either turns the margin's sign)"
+        } else {
+            "chosen and rejected are swapped"
         };
         self.changed(sides, swap_sides, |x| {
             let x = x.policy();
@@ -127,16 +137,18 @@ impl<'a> Catalogue<'a> {
     }
 
     fn reference(&mut self) {
-        self.add("the gradient is the reference's: the reference is differentiated instead of the policy", |x| Evaluation {
-            loss: x.loss,
-            gradients: x.reference,
-        });
+        if !self.of_a_margin() {
+            self.add("the gradient is the reference's: the reference is differentiated instead of the policy", |x| Evaluation {
+                loss: x.loss,
+                gradients: x.reference,
+            });
+        }
         self.add("the reference is not detached: its gradient is added to the policy's", |x| {
             let sum = |(a, b): (&Vec<Estimate>, &Vec<Estimate>)| a.iter().zip(b).map(|(a, b)| a.plus(*b)).collect();
             let gradients = x.policy.iter().zip(&x.reference).map(sum).collect();
             Evaluation { loss: x.loss, gradients }
         });
-        if !matches!(self.right.loss, Loss::Slpo | Loss::SlpoGkl) {
+        if self.of_a_margin() {
             let without = |x: &mut PairProblem| {
                 x.reference_chosen.fill(0.0);
                 x.reference_rejected.fill(0.0);

@@ -1,3 +1,5 @@
+//! Checkpoints: what is saved comes back to the bit, and what is damaged is found.
+
 use super::*;
 use crate::batch::Batch;
 use crate::config::Config;

@@ -1,3 +1,5 @@
+//! Evaluation on cases whose figures are known or computed another way.
+
 use super::*;
 use crate::config::Config;
 use engine::{Cpu, Generator};
