@@ -98,6 +98,32 @@ fn a_folder_that_cannot_be_written_is_named() {
     }
 }
 
+/// A folder that turned read-only, here a mount of its own, since the owner of the tests may write whatever a folder's mode says.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_in_a_folder_that_is_read_only_is_told_so_and_its_checkpoint_stays() {
+    let workplace = Workplace::new();
+    text(&workplace.run(&format!("{TRAIN} --steps 4 --checkpoint-every 2")));
+    let before = std::fs::read(workplace.path("run/checkpoints/step-4/weights.safetensors")).unwrap();
+    let script = format!(
+        "mount --bind {run} {run} && mount -o remount,bind,ro {run} || exit 77; exec {} {}",
+        binary().display(),
+        filled(&workplace, &format!("{TRAIN} --steps 6 --resume")),
+        run = workplace.path("run").display(),
+    );
+    let Ok(output) = Command::new("unshare").args(["-rm", "sh", "-c", &script]).output() else {
+        return println!("skipped: no unshare(1) on this machine");
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() == Some(77) || said.starts_with("unshare: ") {
+        return println!("skipped: this machine lets no test mount a folder: {said}");
+    }
+    let line = last_line(&output, 1);
+    assert!(line.contains("cannot write") && line.contains("/run") && line.contains("Read-only file system"), "{line}");
+    assert!(std::fs::read(workplace.path("run/checkpoints/step-4/weights.safetensors")).unwrap() == before);
+    text(&workplace.run(&format!("{TRAIN} --steps 6 --resume")));
+}
+
 #[test]
 fn a_data_file_that_is_gone_at_resume_is_named_and_the_run_can_go_on_when_it_is_back() {
     let workplace = Workplace::new();

@@ -31,27 +31,40 @@ fn assert_same(run: &Path, whole: &Path, what: &str) {
     }
 }
 
-/// Starts the command and kills it (SIGKILL) after a while, `kills` times, going on with --resume each time; then lets it end.
-fn run_with_kills(workplace: &Workplace, arguments: &str, out: &str, kills: usize, longest: f64) {
-    let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    println!("seed of the moments: {seed}");
-    let mut moments = Generator::new(seed);
-    let folder = workplace.path(out);
-    let words = |resume: bool| {
-        let filled = format!("{arguments} --out {{}}/{out}").replace("{}", workplace.path("").to_str().unwrap().trim_end_matches('/'));
-        let mut words: Vec<String> = filled.split(' ').map(str::to_owned).collect();
-        words.extend(resume.then(|| "--resume".to_owned()));
-        words
-    };
-    for kill in 0..kills {
-        let words = words(folder.join("config.toml").exists());
+/// The words of a command that writes to `out`, going on where there is something to go on from.
+fn command_words(workplace: &Workplace, arguments: &str, out: &str) -> Vec<String> {
+    let filled = format!("{arguments} --out {{}}/{out}").replace("{}", workplace.path("").to_str().unwrap().trim_end_matches('/'));
+    let mut words: Vec<String> = filled.split(' ').map(str::to_owned).collect();
+    words.extend(workplace.path(out).join("config.toml").exists().then(|| "--resume".to_owned()));
+    words
+}
+
+/// Starts the command `kills` times, going on with --resume, and kills it each time (SIGKILL) at a moment of the next `longest` seconds.
+/// Was it running every time?
+fn killed_every_time(workplace: &Workplace, arguments: &str, out: &str, kills: usize, longest: f64, moments: &mut Generator) -> bool {
+    (0..kills).all(|kill| {
+        let words = command_words(workplace, arguments, out);
         let mut child = Command::new(binary()).args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_secs_f64(0.005 + longest * moments.uniform()));
         child.kill().unwrap();
         let status = child.wait().unwrap();
         assert!(status.code().is_none_or(|code| code == 0), "start {kill} ended by itself with {status}");
+        status.code().is_none()
+    })
+}
+
+/// Kills the command `kills` times before it is done, then lets it end. A machine on which it is done too early is given shorter whiles.
+fn run_with_kills(workplace: &Workplace, arguments: &str, out: &str, kills: usize) {
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    println!("seed of the moments: {seed}");
+    let (mut moments, mut longest) = (Generator::new(seed), 0.5);
+    while !killed_every_time(workplace, arguments, out, kills, longest, &mut moments) {
+        std::fs::remove_dir_all(workplace.path(out)).unwrap();
+        longest *= 0.7;
     }
-    text(&Command::new(binary()).args(words(folder.join("config.toml").exists())).output().unwrap());
+    let resumed = workplace.path(out).join("config.toml").exists();
+    println!("{kills} kills, each within {longest:.3} s of its start; goes on from a checkpoint: {resumed}");
+    text(&Command::new(binary()).args(command_words(workplace, arguments, out)).output().unwrap());
 }
 
 #[test]
@@ -60,7 +73,7 @@ fn a_run_killed_twenty_times_ends_with_the_bits_of_one_that_was_never_stopped() 
     let train = "train --data {}/text.txt --steps 300 --batch-rows 2 --batch-tokens 16 --accumulate 2 --dropout 0.1 --eval-every 50 \
                  --checkpoint-every 7 --keep 3 --seed 4";
     text(&workplace.run(&format!("{train} --out {{}}/whole")));
-    run_with_kills(&workplace, train, "killed", 20, 0.4);
+    run_with_kills(&workplace, train, "killed", 20);
     assert_same(&workplace.path("killed"), &workplace.path("whole"), "train");
     let sample =
         |model: &str| text(&workplace.run(&format!("generate --model {{}}/{model} --prompt The --max-tokens 40 --temperature 1 --seed 3")));
@@ -73,7 +86,7 @@ fn an_alignment_that_is_killed_ends_with_the_bits_of_one_that_was_never_stopped(
     let align = "align --model {}/model --data {}/preferences.jsonl --eval-data {}/preferences.jsonl --loss dpo --steps 60 --batch 2 \
                  --accumulate 2 --dropout 0.1 --eval-every 15 --checkpoint-every 4";
     text(&workplace.run(&format!("{align} --out {{}}/whole")));
-    run_with_kills(&workplace, align, "killed", 8, 0.5);
+    run_with_kills(&workplace, align, "killed", 8);
     assert_same(&workplace.path("killed"), &workplace.path("whole"), "align");
 }
 

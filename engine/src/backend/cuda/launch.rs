@@ -138,11 +138,10 @@ impl Cuda {
     }
 
     /// Launches a kernel that takes (.., rows, wide) last: a warp for each of `rows` rows of n elements where they are short, else a block.
-    pub(super) fn launch_teams(&self, unit: &str, kernel: &str, (rows, n): (usize, usize), arguments: Vec<Argument>) {
+    pub(super) fn launch_teams(&self, unit: &str, kernel: &str, (rows, n): (usize, usize), arguments: &mut [Argument]) {
         let wide = n > SHORT_ROW;
         let (blocks, threads) = if wide { (rows, THREADS) } else { (rows.div_ceil(THREADS as usize / 32), THREADS) };
-        let mut arguments = arguments;
-        arguments.extend([Argument::from(rows), Argument::from(i32::from(wide))]);
+        let mut arguments = [&*arguments, &[Argument::from(rows), Argument::from(i32::from(wide))]].concat();
         self.launch(&compile::unit(unit), kernel, Grid { x: int(blocks) as u32, y: 1, threads, shared: 0 }, &mut arguments);
     }
 

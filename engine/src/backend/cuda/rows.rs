@@ -28,7 +28,7 @@ impl Cuda {
     /// Σ a∘b of each row; both stored alike.
     pub(super) fn row_dot(&self, y: &CudaArray, a: &CudaArray, b: &CudaArray) {
         let (rows, n) = a.rows();
-        self.launch_teams("rows", &typed("row_dot", &[a.storage()]), (rows, n), arguments![y, a, b, int(n)].to_vec());
+        self.launch_teams("rows", &typed("row_dot", &[a.storage()]), (rows, n), arguments![y, a, b, int(n)]);
     }
 
     pub(super) fn row_logsumexp(&self, x: &CudaArray) -> CudaArray {
@@ -58,7 +58,7 @@ impl Cuda {
         let y = self.empty_as(x.shape(), self.activation());
         let s = self.empty(&with_axis(x.shape(), x.shape().len() - 1, 1));
         let kernel = typed("scaled_rms_norm", &[x.storage(), y.storage()]);
-        self.launch_teams("rows", &kernel, (rows, n), arguments![&y, &s, &x, &gain, epsilon as f32, int(n)].to_vec());
+        self.launch_teams("rows", &kernel, (rows, n), arguments![&y, &s, &x, &gain, epsilon as f32, int(n)]);
         (y, s)
     }
 
@@ -69,7 +69,7 @@ impl Cuda {
         let x = if g.storage() == Storage::F32 { self.contiguous(x) } else { self.packed(x) };
         let (x_bar, storages) = (self.empty_as(x.shape(), x.storage()), [x.storage(), g.storage()]);
         let kernel = typed("scaled_rms_norm_vjp", &storages);
-        self.launch_teams("rows", &kernel, (rows, n), arguments![&x_bar, &x, &weights, &s, &g, int(n)].to_vec());
+        self.launch_teams("rows", &kernel, (rows, n), arguments![&x_bar, &x, &weights, &s, &g, int(n)]);
         let sums = self.empty(&[rows.div_ceil(GAIN_CHUNK), n]);
         let count = sums.len();
         let arguments = arguments![&sums, &x, &s, &g, rows, GAIN_CHUNK, int(n), count];
