@@ -2,7 +2,7 @@
 
 use super::Cuda;
 use super::array::CudaArray;
-use super::launch::{Argument, arguments, int};
+use super::launch::{Argument, arguments, int, typed};
 use super::runtime::{Operand, Product, Storage};
 use std::ops::Range;
 
@@ -88,14 +88,6 @@ fn element(x: &CudaArray, row: usize) -> Argument {
     Argument::Address(x.at(row))
 }
 
-/// A kernel that writes logits' cotangents, by how they are stored.
-fn cotangents_kernel(kernel: &str, storage: Storage) -> String {
-    match storage {
-        Storage::F32 => kernel.to_owned(),
-        Storage::Bf16 => format!("{kernel}_bf16"),
-    }
-}
-
 impl Cuda {
     /// (log-probability of each target, logsumexp of each row's logits), each [N].
     pub(super) fn target_log_probs(&self, hidden: &CudaArray, weight: &CudaArray, targets: &[u32]) -> (CudaArray, CudaArray) {
@@ -128,7 +120,7 @@ impl Cuda {
             let target = Argument::Address(table.address() + (range.start * size_of::<u32>()) as u64);
             let (z_bar, inputs) = (call.cotangents(self, &z), [element(&totals, range.start), element(&g, range.start)]);
             let arguments = arguments![&z_bar, &z, inputs[0], inputs[1], target, int(call.vocabulary)];
-            self.launch_rows("rows", &cotangents_kernel("log_prob_vjp", z_bar.storage()), (range.len(), call.vocabulary), arguments);
+            self.launch_rows("rows", &typed("log_prob_vjp", &[z_bar.storage()]), (range.len(), call.vocabulary), arguments);
             call.add_gradients(self, &range, &z_bar, &gradients);
         }
         let [hidden_bar, weight_bar] = gradients;
@@ -145,7 +137,7 @@ impl Cuda {
             let target = Argument::Address(table.address() + (range.start * size_of::<u32>()) as u64);
             let z_bar = call.cotangents(self, &z);
             let arguments = arguments![element(&losses, range.start), &z_bar, &z, target, int(call.vocabulary)];
-            self.launch_rows("rows", &cotangents_kernel("cross_entropy", z_bar.storage()), (range.len(), call.vocabulary), arguments);
+            self.launch_rows("rows", &typed("cross_entropy", &[z_bar.storage()]), (range.len(), call.vocabulary), arguments);
             call.add_gradients(self, &range, &z_bar, &gradients);
         }
         (self.summed(&losses, 0).with_shape(&[]), gradients)
