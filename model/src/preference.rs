@@ -8,7 +8,8 @@ use engine::backend::Indices;
 use engine::{Backend, Tensor, no_grad};
 use std::sync::OnceLock;
 
-/// Pairs packed into one batch: the chosen sequences first, then the rejected ones in the same order.
+/// Pairs packed into one batch: the chosen sequences first, then the rejected ones in the same order, without the tokens that they share
+/// with the chosen ones where those are computed once.
 #[derive(Clone, Debug)]
 pub struct PairBatch {
     batch: Batch,
@@ -19,10 +20,8 @@ pub struct PairBatch {
 impl PairBatch {
     /// Packs pairs.
     pub fn new<'a>(pairs: impl IntoIterator<Item = &'a PreferencePair> + Clone) -> Self {
-        let chosen = pairs.clone().into_iter().map(|pair| &pair.chosen);
-        let rejected = pairs.clone().into_iter().map(|pair| &pair.rejected);
-        let lengths = pairs.into_iter().map(|pair| (pair.chosen.completion().len(), pair.rejected.completion().len())).collect();
-        Self { batch: Batch::of_sequences(chosen.chain(rejected)), lengths }
+        let lengths = pairs.clone().into_iter().map(|pair| (pair.chosen.completion().len(), pair.rejected.completion().len())).collect();
+        Self { batch: Batch::of_pairs(pairs.into_iter().map(|pair| (&pair.chosen, &pair.rejected))), lengths }
     }
 
     /// The number of pairs.
@@ -33,7 +32,7 @@ impl PairBatch {
     pub fn lengths(&self) -> &[(usize, usize)] {
         &self.lengths
     }
-    /// Tokens that go through the decoder.
+    /// Tokens that go through the decoder: those that a pair shares count once.
     pub fn token_count(&self) -> usize {
         self.batch.inputs.tokens().len()
     }

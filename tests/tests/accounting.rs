@@ -253,3 +253,55 @@ fn a_rows_log_probabilities_in_f32_do_not_depend_on_what_it_is_packed_with() {
         assert_eq!((c.to_f64()[0], r.to_f64()[0]), (chosen.to_f64()[index], rejected.to_f64()[index]), "pair {index}");
     }
 }
+
+/// Pairs of random tokens that begin alike for 0 to 9 tokens, completions and all: one may be the whole beginning of the other.
+fn pairs_that_begin_alike() -> impl Strategy<Value = Vec<PreferencePair>> {
+    let tokens = |most: usize| prop::collection::vec(0..258u32, 0..most);
+    let pair = (tokens(10), 1..4usize, tokens(8), tokens(8)).prop_map(|(alike, start, chosen, rejected)| {
+        let sequence = |rest: Vec<u32>| Sequence { tokens: [&[7; 4], &alike[..], &rest, &[3]].concat(), completion_start: start };
+        PreferencePair { line: 1, chosen: sequence(chosen), rejected: sequence(rejected) }
+    });
+    prop::collection::vec(pair, 1..4)
+}
+
+/// Is what both begin with computed once, and log-probabilities and gradient as though it were not?
+fn shares_only_the_work<B: engine::Backend>(decoder: &Decoder<B>, pairs: &[PreferencePair]) {
+    let together = PairBatch::new(pairs);
+    let apart = Batch::of_sequences(pairs.iter().map(|pair| &pair.chosen).chain(pairs.iter().map(|pair| &pair.rejected)));
+    assert!(together.token_count() < apart.inputs.tokens().len(), "nothing was shared");
+    let options = ForwardOptions::default();
+    let ours = Scored::policy(&together, decoder, &options).token_log_probs().clone();
+    let theirs = apart.token_log_probs(decoder, &options);
+    close("log-probabilities", &ours.to_f64(), &theirs.to_f64());
+    let weights: Vec<f64> = (0..ours.len()).map(|i| 1.0 - 0.3 * i as f64).collect();
+    let gradient = |log_probs: Tensor<B>| {
+        let weights = Tensor::constant(decoder.backend(), &weights, &[weights.len()]);
+        let gradients = log_probs.mul(&weights).sum_all().backward();
+        decoder.parameters().into_iter().flat_map(|p| gradients.get(&p.tensor).unwrap().to_f64()).collect::<Vec<_>>()
+    };
+    close("gradient", &gradient(ours), &gradient(theirs));
+}
+
+proptest! {
+    #![proptest_config(slpo_tests::everyday(12))]
+
+    #[test]
+    fn what_a_pair_begins_with_is_computed_once_and_changes_nothing(pairs in pairs_that_begin_alike(), window in prop::option::of(1..6usize)) {
+        let config = Config { vocab_size: 258, layers: 2, kv_heads: 2, sliding_window: window, ..Config::preset("nano").unwrap() };
+        shares_only_the_work(&Decoder::random(&Backend::new(), &config, 5).unwrap(), &pairs);
+    }
+}
+
+#[test]
+fn a_shared_beginning_may_be_checkpointed_and_have_learned_positions() {
+    let config = Config { vocab_size: 258, layers: 2, position: model::config::PositionKind::Learned, ..Config::preset("nano").unwrap() };
+    let decoder = Decoder::random(&Backend::new(), &config, 5).unwrap();
+    shares_only_the_work(&decoder, pairs());
+    let batch = PairBatch::new(pairs());
+    let log_probs = |checkpoint| Scored::policy(&batch, &decoder, &ForwardOptions { checkpoint, dropout: None }).token_log_probs().clone();
+    let gradient = |log_probs: Tensor<Backend>| {
+        let gradients = log_probs.sum_all().backward();
+        decoder.parameters().into_iter().flat_map(|p| gradients.get(&p.tensor).unwrap().to_f64()).collect::<Vec<_>>()
+    };
+    assert_eq!(gradient(log_probs(true)), gradient(log_probs(false)));
+}

@@ -2,6 +2,7 @@
 
 use super::Parameter;
 use super::adapter::{Lora, Site};
+use super::packed::Attended;
 use crate::config::{Config, MlpKind};
 use engine::{Backend, Generator, RotaryTable, Segments, Tensor, checkpoint};
 
@@ -111,14 +112,16 @@ impl<B: Backend> Block<B> {
         index: usize,
         x: &Tensor<B>,
         rotary: Option<&RotaryTable<B>>,
-        segments: &Segments,
+        attended: &Attended,
         options: &ForwardOptions,
     ) -> Tensor<B> {
         if !options.checkpoint {
-            return self.forward(index, x, rotary, segments, options, |k, v| (k, v));
+            return self.forward(index, x, rotary, &attended.segments, options, |k, v| (attended.rows(k), attended.rows(v)));
         }
-        let (block, rotary, segments, options) = (self.clone(), rotary.cloned(), segments.clone(), options.clone());
-        checkpoint(x, move |x| block.forward(index, x, rotary.as_ref(), &segments, &options, |k, v| (k, v)))
+        let (block, rotary, attended, options) = (self.clone(), rotary.cloned(), attended.clone(), options.clone());
+        checkpoint(x, move |x| {
+            block.forward(index, x, rotary.as_ref(), &attended.segments, &options, |k, v| (attended.rows(k), attended.rows(v)))
+        })
     }
 
     /// x [N, D] → [N, D]. `cached` turns this call's keys and values into those to attend to.

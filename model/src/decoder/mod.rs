@@ -22,7 +22,7 @@ mod parameter;
 pub use adapter::{LoraSettings, usual_targets};
 pub use block::ForwardOptions;
 pub use cache::Cache;
-pub use packed::Packed;
+pub use packed::{Packed, SharedStart};
 pub use parameter::Parameter;
 
 use crate::config::{Config, PositionKind};
@@ -67,9 +67,9 @@ impl<B: Backend> Decoder<B> {
     pub fn hidden(&self, batch: &Packed, options: &ForwardOptions) -> Tensor<B> {
         let mut x = self.embed(batch, options);
         let rotary = self.rotary_table(batch);
-        let segments = batch.segments().clone().with_window(self.config.sliding_window);
+        let attended = batch.attended(self.config.sliding_window);
         for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward_maybe_checkpointed(index, &x, rotary.as_ref(), &segments, options);
+            x = block.forward_maybe_checkpointed(index, &x, rotary.as_ref(), &attended, options);
         }
         self.norm.forward(&x)
     }
@@ -79,8 +79,8 @@ impl<B: Backend> Decoder<B> {
     /// # Panics
     /// If there is no such block, or the rows of x are not the tokens of the batch.
     pub fn block(&self, index: usize, x: &Tensor<B>, batch: &Packed, options: &ForwardOptions) -> Tensor<B> {
-        let segments = batch.segments().clone().with_window(self.config.sliding_window);
-        self.blocks[index].forward_maybe_checkpointed(index, x, self.rotary_table(batch).as_ref(), &segments, options)
+        let attended = batch.attended(self.config.sliding_window);
+        self.blocks[index].forward_maybe_checkpointed(index, x, self.rotary_table(batch).as_ref(), &attended, options)
     }
 
     /// As [`Decoder::hidden`] for the tokens that follow those in the cache, which they are added to.
@@ -164,10 +164,10 @@ impl<B: Backend> Decoder<B> {
     pub fn residual_stream(&self, batch: &Packed) -> Vec<Tensor<B>> {
         let options = ForwardOptions::default();
         let rotary = self.rotary_table(batch);
-        let segments = batch.segments().clone().with_window(self.config.sliding_window);
+        let attended = batch.attended(self.config.sliding_window);
         let mut stream = vec![self.embed(batch, &options)];
         for (index, block) in self.blocks.iter().enumerate() {
-            let x = block.forward_maybe_checkpointed(index, &stream[index], rotary.as_ref(), &segments, &options);
+            let x = block.forward_maybe_checkpointed(index, &stream[index], rotary.as_ref(), &attended, &options);
             stream.push(x);
         }
         stream.push(self.norm.forward(&stream[self.blocks.len()]));

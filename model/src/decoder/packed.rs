@@ -1,10 +1,11 @@
-//! A packed batch: the tokens of several sequences one after another, with their positions and boundaries.
+//! A packed batch: the tokens of several sequences one after another, with their positions and boundaries. Sequences that begin alike may
+//! share the rows of their beginning: those are computed once, and what follows attends to them from each sequence.
 
 use super::packed_checks::{check_length, check_tokens};
 use crate::config::Config;
 use crate::error::Result;
-use engine::Segments;
 use engine::backend::Indices;
+use engine::{Backend, Segments, Tensor};
 
 /// Sequences without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,34 @@ pub struct Packed {
     tokens: Indices,
     positions: Indices,
     segments: Segments,
+    /// The row of each key, segment by segment, where sequences share rows; else key n is row n.
+    key_rows: Option<Indices>,
+}
+
+/// The beginning of a sequence that is the beginning of an earlier one of the batch too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedStart {
+    /// The number of the earlier sequence, which shares nothing itself.
+    pub of: usize,
+    /// How many tokens both begin with.
+    pub tokens: usize,
+}
+
+/// What the queries of a batch attend to.
+#[derive(Clone, Debug)]
+pub(super) struct Attended {
+    pub segments: Segments,
+    key_rows: Option<Indices>,
+}
+
+impl Attended {
+    /// The keys or values of every segment, [M, H_kv, D], from those of every token, [N, H_kv, D].
+    pub fn rows<B: Backend>(&self, of_tokens: Tensor<B>) -> Tensor<B> {
+        let Some(rows) = &self.key_rows else { return of_tokens };
+        let (heads, width) = (of_tokens.shape()[1], of_tokens.shape()[2]);
+        let table = of_tokens.reshape(&[of_tokens.shape()[0], heads * width]);
+        table.embedding(rows).reshape(&[rows.len(), heads, width])
+    }
 }
 
 impl Packed {
@@ -23,7 +52,39 @@ impl Packed {
             positions.extend(0..sequence.len() as u32);
             lengths.push(sequence.len());
         }
-        Self { tokens: tokens.into(), positions: positions.into(), segments: Segments::of_lengths(&lengths) }
+        Self { tokens: tokens.into(), positions: positions.into(), segments: Segments::of_lengths(&lengths), key_rows: None }
+    }
+
+    /// Packs sequences of which some begin as an earlier one does: of those, only the tokens after that beginning get rows of their own.
+    ///
+    /// # Panics
+    /// If what is said to be shared is not the same, or the earlier sequence comes later or shares its own beginning.
+    #[track_caller]
+    pub fn sharing(sequences: &[(&[u32], Option<SharedStart>)]) -> Self {
+        let (mut tokens, mut positions, mut key_rows) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut queries, mut keys, mut first_rows) = (Vec::new(), Vec::new(), Vec::new());
+        for &(sequence, shared) in sequences {
+            let start = shared.map_or(0, |shared| {
+                let (earlier, own) = sequences[shared.of];
+                let fits = shared.of < first_rows.len() && own.is_none() && earlier.get(..shared.tokens) == sequence.get(..shared.tokens);
+                assert!(fits && shared.tokens <= sequence.len(), "packed: sequence {} does not begin as {shared:?} says", first_rows.len());
+                key_rows.extend((first_rows[shared.of]..).take(shared.tokens));
+                shared.tokens
+            });
+            first_rows.push(tokens.len() as u32);
+            key_rows.extend((tokens.len() as u32..).take(sequence.len() - start));
+            tokens.extend_from_slice(&sequence[start..]);
+            positions.extend(start as u32..sequence.len() as u32);
+            queries.push(sequence.len() - start);
+            keys.push(sequence.len());
+        }
+        let segments = Segments::of_queries_and_keys(&queries, &keys);
+        Self { tokens: tokens.into(), positions: positions.into(), segments, key_rows: Some(key_rows.into()) }
+    }
+
+    /// What each token attends to, at most the last `window` tokens where there is one.
+    pub(super) fn attended(&self, window: Option<usize>) -> Attended {
+        Attended { segments: self.segments.clone().with_window(window), key_rows: self.key_rows.clone() }
     }
 
     /// The same tokens, each sequence starting at its own position: for the tokens that follow a cache.
@@ -44,11 +105,11 @@ impl Packed {
     pub fn positions(&self) -> &Indices {
         &self.positions
     }
-    /// The boundaries.
+    /// The boundaries: the rows of each sequence's own tokens, and of all tokens it attends to.
     pub fn segments(&self) -> &Segments {
         &self.segments
     }
-    /// The number of tokens of each sequence.
+    /// The number of each sequence's own tokens.
     pub fn lengths(&self) -> Vec<usize> {
         (0..self.segments.len()).map(|s| self.segments.queries(s).len()).collect()
     }

@@ -4,14 +4,19 @@ use super::array::CpuArray;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 
+/// Elements that are worth a task.
+const TASK_ELEMENTS: usize = 1 << 14;
+/// Tasks of a scatter: each looks at every index for its own rows.
+const MOST_TASKS: usize = 64;
+
 /// Rows of a table [V, D] at N indices.
 pub fn gather_rows<T: Scalar>(table: &CpuArray<T>, rows: &[u32]) -> CpuArray<T> {
     let width = table.shape()[1];
     let elements = table.elements();
     let mut out = T::allocate(rows.len() * width);
-    for (out, &row) in out.chunks_exact_mut(width.max(1)).zip(rows) {
+    out.par_chunks_exact_mut(width.max(1)).with_min_len(1 + TASK_ELEMENTS / width.max(1)).zip(rows).for_each(|(out, &row)| {
         out.copy_from_slice(&elements[row as usize * width..][..width]);
-    }
+    });
     CpuArray::from_vec(out, &[rows.len(), width])
 }
 
@@ -20,10 +25,14 @@ pub fn scatter_add_rows<T: Scalar>(x: &CpuArray<T>, rows: &[u32], row_count: usi
     let width = x.shape()[1];
     let elements = x.elements();
     let mut out = T::allocate(row_count * width);
-    out.fill(T::zero());
-    for (x, &row) in elements.chunks_exact(width.max(1)).zip(rows) {
-        out[row as usize * width..][..width].iter_mut().zip(x).for_each(|(y, &x)| *y += x);
-    }
+    let rows_a_task = (TASK_ELEMENTS / width.max(1)).max(row_count / MOST_TASKS) + 1;
+    out.par_chunks_mut(rows_a_task * width.max(1)).enumerate().for_each(|(task, out)| {
+        out.fill(T::zero());
+        let own = task * rows_a_task..(task + 1) * rows_a_task;
+        for (x, &row) in elements.chunks_exact(width.max(1)).zip(rows).filter(|(_, row)| own.contains(&(**row as usize))) {
+            out[(row as usize - own.start) * width..][..width].iter_mut().zip(x).for_each(|(y, &x)| *y += x);
+        }
+    });
     CpuArray::from_vec(out, &[row_count, width])
 }
 
