@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::data::PreferencePair;
-use crate::decoder::{Decoder, ForwardOptions};
+use crate::decoder::{Decoder, ForwardOptions, Packed};
 use crate::error::Result;
 use engine::backend::Indices;
 use engine::{Backend, Tensor, no_grad};
@@ -31,6 +31,10 @@ impl PairBatch {
     /// Tokens of the chosen and of the rejected completion of each pair.
     pub fn lengths(&self) -> &[(usize, usize)] {
         &self.lengths
+    }
+    /// What goes through the decoder.
+    pub fn inputs(&self) -> &Packed {
+        &self.batch.inputs
     }
     /// Tokens that go through the decoder: those that a pair shares count once.
     pub fn token_count(&self) -> usize {

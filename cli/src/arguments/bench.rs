@@ -39,6 +39,15 @@ pub struct BenchStep {
     /// Tokens of a sequence [default: the preset's]
     #[arg(long, value_name = "N", value_parser = values::integer::<usize>(1..=1_000_000))]
     pub tokens: Option<usize>,
+    /// Width of the residual stream, a multiple of the preset's head width; heads and the feed-forward part grow with it [default: the preset's]
+    #[arg(long, value_name = "N", value_parser = values::integer::<usize>(1..=65_536))]
+    pub width: Option<usize>,
+    /// Entries of the vocabulary [default: the preset's]
+    #[arg(long, value_name = "N", value_parser = values::integer::<usize>(2..=1_000_000))]
+    pub vocabulary: Option<usize>,
+    /// Tokens that the two sequences of a pair begin with, of their N tokens; they are not predicted
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::integer::<usize>(0..=1_000_000))]
+    pub prompt: usize,
     /// Form each block's activations again in the backward pass instead of keeping them
     #[arg(long)]
     pub checkpoint_activations: bool,

@@ -1,0 +1,35 @@
+//! `slpo bench peak`: how fast the processor multiplies.
+
+use crate::arguments::{BenchPeak, Shared};
+use crate::failure::Failure;
+use crate::output::Output;
+use engine::backend::cpu::peak;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct PeakResult {
+    device: &'static str,
+    threads: usize,
+    /// Multiply-adds in registers.
+    fma_gflop_s: f64,
+    /// The best square product.
+    gemm_gflop_s: f64,
+    extent: usize,
+}
+
+pub fn run(arguments: &BenchPeak, shared: &Shared) -> Result<(), Failure> {
+    let result = PeakResult {
+        device: "cpu",
+        threads: rayon::current_num_threads(),
+        fma_gflop_s: peak::multiply_adds(1.0),
+        gemm_gflop_s: peak::products(arguments.extent, 10),
+        extent: arguments.extent,
+    };
+    Output::new(shared.json).result(&result, |to| {
+        writeln!(
+            to,
+            "{} threads: multiply-adds {:.1} GFLOP/s, a product of extent {} {:.1} GFLOP/s",
+            result.threads, result.fma_gflop_s, result.extent, result.gemm_gflop_s
+        )
+    })
+}
