@@ -1,13 +1,15 @@
 """How time and memory of one optimiser step grow: with the length of a sequence, the width, the vocabulary and the threads. Prints four tables.
 
     cargo build --release
-    python3 benches/scaling.py --slpo target/release/slpo [--preset micro] [--steps 5] [--tables length,width,vocabulary,threads]
+    python3 benches/scaling.py --slpo target/release/slpo [--preset micro] [--steps 5] [--rounds 3] [--tables length,width,vocabulary,threads]
 
-Each figure is a process of its own: the median step and the fastest of --steps, and the most memory that was resident at once.
+Each figure is a process of its own, run once in each of --rounds rounds through a table: the median over the rounds of the median step, the
+fastest step of all, operations a second in that one, and the most memory that was resident at once.
 """
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 
@@ -42,21 +44,32 @@ def measure(slpo, preset, steps, extra):
     return json.loads(done.stdout)
 
 
+def row(value, runs):
+    fastest = min(run["fastest_ms"] for run in runs)
+    gflop_s = max(run["gflop_s"] * run["ms"] / run["fastest_ms"] for run in runs)
+    memory = [run["peak_mib"] for run in runs]
+    memory = "unknown" if None in memory else f"{statistics.median(memory):.0f}"
+    ms = statistics.median(run["ms"] for run in runs)
+    return f"| {value} | {ms:.1f} | {fastest:.1f} | {gflop_s:.0f} | {memory} | {runs[0]['params']} |"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--slpo", required=True)
     parser.add_argument("--preset", default="micro")
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tables", default=",".join(TABLES))
     arguments = parser.parse_args()
     for name in arguments.tables.split(","):
         column, values, extra = TABLES[name]
-        print(f"\n| {column} | ms | fastest ms | tokens/s | GFLOP/s | peak MiB | parameters |\n|---:|---:|---:|---:|---:|---:|---:|", flush=True)
+        runs = {value: [] for value in values}
+        for _ in range(arguments.rounds):
+            for value in values:
+                runs[value].append(measure(arguments.slpo, arguments.preset, arguments.steps, extra(value)))
+        print(f"\n| {column} | ms | fastest ms | GFLOP/s | peak MiB | parameters |\n|---:|---:|---:|---:|---:|---:|")
         for value in values:
-            run = measure(arguments.slpo, arguments.preset, arguments.steps, extra(value))
-            memory = "unknown" if run["peak_mib"] is None else f"{run['peak_mib']:.0f}"
-            print(f"| {value} | {run['ms']:.1f} | {run['fastest_ms']:.1f} | {run['tok_s']:.0f} | {run['gflop_s']:.0f} | {memory} | {run['params']} |",
-                  flush=True)
+            print(row(value, runs[value]), flush=True)
 
 
 if __name__ == "__main__":
