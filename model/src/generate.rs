@@ -120,7 +120,7 @@ pub fn generate<B: Backend>(
         if active.is_empty() {
             break;
         }
-        let logits = no_grad(|| last_logits(decoder, &next, &mut cache));
+        let logits = decoder.backend().keep_awake(|| no_grad(|| last_logits(decoder, &next, &mut cache)));
         let mut kept = Vec::new();
         for (row, &sequence) in active.iter().enumerate() {
             let token = sampling.choose(&logits[row], &mut generators[sequence]);

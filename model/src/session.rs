@@ -70,11 +70,12 @@ impl<'a, B: Backend> Session<'a, B> {
     fn logits_after(&mut self, new: &[u32]) -> Vec<f64> {
         let batch = Packed::new([new]);
         self.tokens.extend_from_slice(new);
-        no_grad(|| {
+        let logits = || {
             let hidden = self.decoder.hidden_cached(&batch, &mut self.cache);
             let last = vec![new.len() as u32 - 1].into();
             hidden.embedding(&last).linear(self.decoder.head_weight(), None).to_f64()
-        })
+        };
+        self.decoder.backend().keep_awake(|| no_grad(logits))
     }
 }
 

@@ -95,7 +95,12 @@ impl<B: Backend> Trainer<B> {
     /// # Errors
     /// [`Error::NotFinite`] for a loss or a gradient that is NaN or infinite, unless such steps are skipped (the parameters are as before in
     /// either case), in every process alike; those of `loss`; [`Error::Lost`].
-    pub fn step(
+    pub fn step(&mut self, micro_batches: usize, loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>) -> Result<StepOutcome> {
+        let backend = self.decoder.backend().clone();
+        backend.keep_awake(|| self.step_awake(micro_batches, loss))
+    }
+
+    fn step_awake(
         &mut self,
         micro_batches: usize,
         mut loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>,

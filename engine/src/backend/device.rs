@@ -197,6 +197,12 @@ impl Backend for Device {
     fn matmul_wide(&self, a: &DeviceArray, b: &DeviceArray) -> DeviceArray {
         on!(self.matmul_wide([a, b]))
     }
+    fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {
+        match self {
+            Self::Cpu(cpu) => cpu.keep_awake(work),
+            Self::Cuda(_) => work(),
+        }
+    }
     fn gather_rows(&self, table: &DeviceArray, rows: &Indices) -> DeviceArray {
         on!(self.gather_rows([table], rows))
     }

@@ -135,6 +135,11 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// Arrays laid one after another along an axis.
     fn concat(&self, parts: &[&Self::Array], axis: usize) -> Self::Array;
 
+    /// Runs a step's worth of work, with what may have gone to sleep between its kernels kept awake.
+    fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
+
     // ---- elementwise ------------------------------------------------------------------------------------------------------------
 
     /// y = f(x) for every element.

@@ -29,11 +29,20 @@ pub struct RotaryTable<B: Backend> {
 }
 
 impl<B: Backend> RotaryTable<B> {
-    /// The table of N positions and R/2 frequencies (radians a position); θ^{−2i/R} is the usual i-th frequency.
+    /// The table of N positions and R/2 frequencies (radians a position); θ^{−2i/R} is the usual i-th frequency. Positions that many tokens
+    /// share are computed once.
     pub fn new(backend: &B, positions: &[u32], frequencies: &[f64], pairing: Pairing) -> Self {
         let table = |f: fn(f64) -> f64| {
-            let angles = positions.iter().flat_map(|&p| frequencies.iter().map(move |w| p as f64 * w));
-            backend.from_vec(angles.map(|angle| B::Scalar::from_f64(f(angle))).collect(), &[positions.len(), frequencies.len()])
+            let row = |position: u32| frequencies.iter().map(move |w| B::Scalar::from_f64(f(position as f64 * w)));
+            let distinct = positions.iter().max().map_or(0, |&last| last as usize + 1);
+            let data = if distinct <= positions.len() {
+                let rows: Vec<B::Scalar> = (0..distinct as u32).flat_map(row).collect();
+                let width = frequencies.len();
+                positions.iter().flat_map(|&position| &rows[position as usize * width..][..width]).copied().collect()
+            } else {
+                positions.iter().copied().flat_map(row).collect()
+            };
+            backend.from_vec(data, &[positions.len(), frequencies.len()])
         };
         Self { cos: table(f64::cos), sin: table(f64::sin), pairing }
     }

@@ -109,7 +109,7 @@ pub fn forward<T: Scalar>(
     let base = |elements: &[T]| Base(elements.as_ptr().cast_mut());
     let inputs = (base(&q_elements), base(&k_elements), base(&v_elements));
     let outputs = (Base(output.as_mut_ptr()), Base(logsumexp.as_mut_ptr()));
-    (0..segments.len() * heads).into_par_iter().for_each(|task| {
+    (0..segments.len() * heads).into_par_iter().with_max_len(1).for_each(|task| {
         // SAFETY: each task writes the rows of its own segment and head.
         unsafe { forward_head(&layout, task / heads, task % heads, inputs, outputs) }
     });
@@ -229,7 +229,7 @@ pub fn vjp<T: Scalar>(
         data
     });
     let bases: [Base<T>; 3] = std::array::from_fn(|i| Base(results[i].as_mut_ptr()));
-    (0..segments.len() * kv_heads).into_par_iter().for_each(|task| {
+    (0..segments.len() * kv_heads).into_par_iter().with_max_len(1).for_each(|task| {
         // SAFETY: each task writes the rows of its own segment, key head and the query heads that use it.
         unsafe { vjp_kv_head(&layout, task / kv_heads, task % kv_heads, &inputs, bases) }
     });

@@ -1,7 +1,10 @@
 //! The CPU: one implementation for every scalar type, vectorised at run time for the processor that is there.
+//!
+//! Parallel loops are cut into tasks by size, and threads take them one by one (`with_max_len`): what a thread has not begun, another can take.
 
 pub mod array;
 mod attention;
+mod awake;
 mod elementwise;
 mod indexing;
 pub(crate) mod matmul;
@@ -117,6 +120,9 @@ impl<T: Scalar> Backend for Cpu<T> {
     }
     fn matmul(&self, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
         matmul::matmul(a, b)
+    }
+    fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {
+        awake::keep_awake(work)
     }
     fn gather_rows(&self, table: &CpuArray<T>, rows: &Indices) -> CpuArray<T> {
         indexing::gather_rows(table, rows)

@@ -15,7 +15,7 @@ pub fn adamw<T: Scalar>(theta: &mut CpuArray<T>, m: &mut CpuArray<T>, v: &mut Cp
     let (mut thetas, mut ms, mut vs, gs) = (take(theta), take(m), take(v), gradient.elements());
     let constants = Constants::of(step);
     let state = thetas.par_chunks_mut(TASK).zip(ms.par_chunks_mut(TASK)).zip(vs.par_chunks_mut(TASK));
-    state.zip(gs.par_chunks(TASK)).for_each(|(((theta, m), v), g)| {
+    state.zip(gs.par_chunks(TASK)).with_max_len(1).for_each(|(((theta, m), v), g)| {
         vectorised(
             #[inline(always)]
             || constants.update(theta, m, v, g),
@@ -65,7 +65,7 @@ impl<T: Scalar> Constants<T> {
 /// Σ x² in f64, in tasks of a fixed size added in order.
 pub fn sum_of_squares<T: Scalar>(x: &CpuArray<T>) -> f64 {
     let elements = x.elements();
-    let parts: Vec<f64> = elements.par_chunks(TASK).map(partial_sum_of_squares).collect();
+    let parts: Vec<f64> = elements.par_chunks(TASK).with_max_len(1).map(partial_sum_of_squares).collect();
     parts.iter().sum()
 }
 

@@ -184,7 +184,8 @@ unsafe fn parallel_part<I: Instructions>((m, k, n): Extents, depth: usize, a: Ma
         let (task_rows, panels_a_task) = cut::<I>(m, panels, m * k * range.len() / TASK_WORK);
         let (row_tasks, column_tasks) = (m.div_ceil(task_rows), panels.div_ceil(panels_a_task));
         let work = m * k * range.len() / (row_tasks * column_tasks);
-        (0..row_tasks * column_tasks).into_par_iter().with_min_len((TASK_WORK / work.max(1)).max(1)).for_each(|task| {
+        let at_once = (TASK_WORK / work.max(1)).max(1);
+        (0..row_tasks * column_tasks).into_par_iter().with_min_len(at_once).with_max_len(at_once).for_each(|task| {
             let (row, panel) = (task / column_tasks * task_rows, task % column_tasks * panels_a_task);
             let rows = row..(row + task_rows).min(m);
             let first = range.start + panel * I::COLUMNS;
@@ -219,7 +220,8 @@ fn pack_all<I: Instructions>(b: Matrix<f32>, (k, depth): (usize, usize), columns
         let part = from..(from + depth).min(k);
         let packed = &mut packed[part.start * whole..part.end * whole];
         let panels_a_task = (1 << 15) / (part.len() * I::COLUMNS) + 1;
-        packed.par_chunks_exact_mut(part.len() * I::COLUMNS).with_min_len(panels_a_task).enumerate().for_each(|(panel, packed)| {
+        let panels = packed.par_chunks_exact_mut(part.len() * I::COLUMNS).with_min_len(panels_a_task).with_max_len(panels_a_task);
+        panels.enumerate().for_each(|(panel, packed)| {
             let first = columns.start + panel * I::COLUMNS;
             // SAFETY: the panel lies inside B, which the caller of `parallel` promises to be valid.
             unsafe { pack_b::<I>(b, part.clone(), first..(first + I::COLUMNS).min(columns.end), packed) }

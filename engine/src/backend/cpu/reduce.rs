@@ -98,7 +98,7 @@ fn reduce<T: Scalar>(
         out.fill(start);
     } else if inner == 1 {
         let rows_a_task = (TASK / extent).max(1);
-        out.par_chunks_mut(rows_a_task).zip(elements.par_chunks(rows_a_task * extent)).for_each(|(out, rows)| {
+        out.par_chunks_mut(rows_a_task).zip(elements.par_chunks(rows_a_task * extent)).with_max_len(1).for_each(|(out, rows)| {
             vectorised(
                 #[inline(always)]
                 || out.iter_mut().zip(rows.chunks_exact(extent)).for_each(|(y, x)| *y = row(x)),

@@ -14,7 +14,9 @@ pub fn rope<T: Scalar>(x: &CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pa
     let from = x.elements();
     let mut out = T::allocate(from.len());
     let token = (heads * width).max(1);
-    out.par_chunks_mut(token).zip(from.par_chunks(token)).with_min_len((1 << 14) / token + 1).enumerate().for_each(|(n, (to, from))| {
+    let tokens_a_task = (1 << 14) / token + 1;
+    let tokens = out.par_chunks_mut(token).zip(from.par_chunks(token)).with_min_len(tokens_a_task).with_max_len(tokens_a_task);
+    tokens.enumerate().for_each(|(n, (to, from))| {
         let (cos, sin) = (&cos[n * half..][..half], &sin[n * half..][..half]);
         vectorised(
             #[inline(always)]

@@ -18,6 +18,11 @@ fn rows_a_chunk(n: usize, vocabulary: usize) -> usize {
     n.div_ceil(n.div_ceil(most).max(1)).max(1)
 }
 
+/// Rows of logits of one task.
+fn rows_a_task(vocabulary: usize) -> usize {
+    ((1 << 14) / vocabulary.max(1)).max(1)
+}
+
 /// (log-probability of each target, logsumexp of each row's logits), each [N].
 pub fn forward<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &[u32]) -> (CpuArray<T>, CpuArray<T>) {
     let (n, width, vocabulary) = (hidden.shape()[0], hidden.shape()[1], weight.shape()[0]);
@@ -30,7 +35,8 @@ pub fn forward<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &
         let z = &mut z[..rows * vocabulary];
         logits(&h[start * width..(start + rows) * width], &w, width, z);
         let outputs = log_probs[start..start + rows].par_iter_mut().zip(&mut totals[start..start + rows]);
-        outputs.zip(z.par_chunks_exact(vocabulary)).zip(&targets[start..start + rows]).for_each(|(((log_prob, total), z), &target)| {
+        let outputs = outputs.zip(z.par_chunks_exact(vocabulary)).zip(&targets[start..start + rows]);
+        outputs.with_max_len(rows_a_task(vocabulary)).for_each(|(((log_prob, total), z), &target)| {
             let (m, log_sum) = vectorised(
                 #[inline(always)]
                 || row_max_and_log_sum(z),
@@ -57,7 +63,7 @@ pub fn cross_entropy<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, targ
     let gradients = sweep(hidden, weight, |range, z| {
         let vocabulary = weight.shape()[0];
         let rows = z.par_chunks_exact_mut(vocabulary).zip(&mut losses[range.clone()]).zip(&targets[range]);
-        rows.for_each(|((z, loss), &target)| {
+        rows.with_max_len(rows_a_task(vocabulary)).for_each(|((z, loss), &target)| {
             let chosen = z[target as usize];
             let (m, log_sum) = vectorised(
                 #[inline(always)]
@@ -87,7 +93,8 @@ pub fn vjp<T: Scalar>(
     let (totals, g) = (totals.elements(), cotangent.elements());
     let [hidden, weight] = sweep(hidden, weight, |range, z| {
         let inputs = totals[range.clone()].par_iter().zip(&g[range.clone()]).zip(&targets[range]);
-        z.par_chunks_exact_mut(vocabulary).zip(inputs).for_each(|(z, ((&total, &g), &target))| {
+        let rows = z.par_chunks_exact_mut(vocabulary).zip(inputs);
+        rows.with_max_len(rows_a_task(vocabulary)).for_each(|(z, ((&total, &g), &target))| {
             vectorised(
                 #[inline(always)]
                 || z.iter_mut().for_each(|z| *z = -(*z - total).exp() * g),
