@@ -2,7 +2,7 @@
 
 use crate::decoder::{Decoder, Parameter};
 use crate::error::{Error, Result};
-use engine::{AdamwStep, Backend, Gradients, Tensor};
+use engine::{AdamwStep, Backend, Gradients, StepDecision, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -89,19 +89,23 @@ pub struct GradientNorm {
     pub not_finite: Option<String>,
 }
 
+/// The parameters that have a gradient, with it.
+fn with_gradients<'a, B: Backend>(decoder: &'a Decoder<B>, gradients: &'a Gradients<B>) -> (Vec<&'a Parameter<B>>, Vec<&'a B::Array>) {
+    let parameters = decoder.parameters().into_iter();
+    parameters.filter_map(|parameter| Some((parameter, gradients.array(&parameter.tensor)?))).unzip()
+}
+
+/// The name of the first parameter whose Σ g² is not finite.
+fn first_not_finite<B: Backend>(parameters: &[&Parameter<B>], squares: &[f64]) -> Option<String> {
+    parameters.iter().zip(squares).find(|(_, squares)| !squares.is_finite()).map(|(parameter, _)| parameter.name.clone())
+}
+
 /// The global norm of scale·gradients.
 pub fn gradient_norm<B: Backend>(decoder: &Decoder<B>, gradients: &Gradients<B>, scale: f64) -> GradientNorm {
-    let (mut total, mut not_finite) = (0.0, None);
-    let parameters = decoder.parameters();
-    let (used, arrays): (Vec<&Parameter<B>>, Vec<&B::Array>) =
-        parameters.into_iter().filter_map(|parameter| Some((parameter, gradients.array(&parameter.tensor)?))).unzip();
-    for (parameter, squares) in used.into_iter().zip(decoder.backend().sums_of_squares(&arrays)) {
-        if !squares.is_finite() && not_finite.is_none() {
-            not_finite = Some(parameter.name.clone());
-        }
-        total += squares;
-    }
-    GradientNorm { norm: total.sqrt() * scale, not_finite }
+    let (parameters, arrays) = with_gradients(decoder, gradients);
+    let squares = decoder.backend().sums_of_squares(&arrays);
+    let norm = squares.iter().sum::<f64>().sqrt() * scale;
+    GradientNorm { norm, not_finite: first_not_finite(&parameters, &squares) }
 }
 
 /// The factor that brings a norm down to `limit`, at most 1.
@@ -126,7 +130,48 @@ impl<B: Backend> Optimizer<B> {
     }
 
     /// Moves every parameter that has a gradient: one step with η = `learning_rate` along `scale`·gradient.
-    pub fn step(&mut self, decoder: &mut Decoder<B>, mut gradients: Gradients<B>, scale: f64, learning_rate: f64) {
+    pub fn step(&mut self, decoder: &mut Decoder<B>, gradients: Gradients<B>, scale: f64, learning_rate: f64) {
+        self.update(decoder, gradients, scale, None, learning_rate);
+    }
+
+    /// Whether the device can decide about a step of this rule, so that the host need not wait in the middle of it.
+    pub fn decides_on_device(&self, backend: &B) -> bool {
+        backend.is_queued() && matches!(self.rule, Rule::Adamw { .. })
+    }
+
+    /// As [`Optimizer::step`], with the scale formed on the device from the gradients of the sum of `losses` over `weight`, clipped to `clip`;
+    /// waits only then. Where the loss or a gradient is not finite, the parameter that shows it is named, if any, and no step was made.
+    ///
+    /// # Panics
+    /// For a rule that [`Optimizer::decides_on_device`] does not cover.
+    pub fn step_by_device(
+        &mut self,
+        decoder: &mut Decoder<B>,
+        gradients: Gradients<B>,
+        losses: &[&B::Array],
+        [weight, clip, learning_rate]: [f64; 3],
+    ) -> (StepDecision, Option<String>) {
+        assert!(matches!(self.rule, Rule::Adamw { .. }), "only AdamW's steps are decided on a device");
+        let backend = decoder.backend().clone();
+        let control = backend.step_control(losses, &with_gradients(decoder, &gradients).1, weight, clip);
+        let places: Vec<bool> = decoder.parameters().iter().map(|parameter| gradients.array(&parameter.tensor).is_some()).collect();
+        self.update(decoder, gradients, 1.0, Some(&control), learning_rate);
+        let decision = backend.step_decision(&control);
+        self.step -= u64::from(!decision.finite);
+        let parameters: Vec<&Parameter<B>> =
+            decoder.parameters().into_iter().zip(places).filter(|(_, used)| *used).map(|(p, _)| p).collect();
+        let not_finite = first_not_finite(&parameters, &decision.squares);
+        (decision, not_finite)
+    }
+
+    fn update(
+        &mut self,
+        decoder: &mut Decoder<B>,
+        mut gradients: Gradients<B>,
+        scale: f64,
+        control: Option<&B::Array>,
+        learning_rate: f64,
+    ) {
         self.step += 1;
         let backend = decoder.backend().clone();
         for parameter in decoder.parameters_mut() {
@@ -139,7 +184,10 @@ impl<B: Backend> Optimizer<B> {
                     let step = self.step;
                     let step = AdamwStep { learning_rate, beta1, beta2, epsilon, weight_decay, step, gradient_scale: scale };
                     let [m, v] = &mut moments.0;
-                    parameter.update(|theta| backend.adamw(theta, m, v, &gradient, &step));
+                    parameter.update(|theta| match control {
+                        None => backend.adamw(theta, m, v, &gradient, &step),
+                        Some(control) => backend.adamw_controlled(theta, m, v, &gradient, &step, control),
+                    });
                 }
                 Rule::Sgd { momentum } => descend(&backend, parameter, &mut moments.0[0], &gradient, [scale, momentum, learning_rate]),
             }

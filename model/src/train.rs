@@ -55,6 +55,30 @@ pub struct StepOutcome {
     pub changed: Option<f64>,
 }
 
+/// (mean loss, norm of its gradient) of a step that was made, or (loss, what is not finite) of one that was not.
+type Made = std::result::Result<(f64, f64), (f64, String)>;
+
+fn no_micro_batch() -> Error {
+    Error::bad_config("a step needs at least one micro-batch")
+}
+fn loss_not_finite(loss: f64) -> String {
+    format!("the loss is {loss}")
+}
+fn gradient_not_finite(loss: f64, name: &str) -> String {
+    format!("the loss is {loss}, but the gradient of {name} is not finite")
+}
+
+/// The sum of the gradients so far and those of one more micro-batch.
+fn added<B: Backend>(before: Option<Gradients<B>>, more: Gradients<B>) -> Gradients<B> {
+    match before {
+        None => more,
+        Some(mut before) => {
+            before.accumulate(more);
+            before
+        }
+    }
+}
+
 /// The mean loss of a batch with the sum of its gradients.
 struct Mean<B: Backend> {
     loss: f64,
@@ -105,10 +129,17 @@ impl<B: Backend> Trainer<B> {
         micro_batches: usize,
         mut loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>,
     ) -> Result<StepOutcome> {
-        let step = self.steps() + 1;
-        let learning_rate = self.schedule.at(step);
-        let mean = match self.mean(micro_batches, &mut loss)? {
-            Ok(mean) => mean,
+        let (step, learning_rate) = (self.steps() + 1, self.schedule.at(self.steps() + 1));
+        let before: Option<Vec<Tensor<B>>> =
+            self.count_changes.then(|| self.decoder.parameters().into_iter().map(|p| p.tensor.clone()).collect());
+        let by_device = self.parallel.is_none() && self.optimizer.decides_on_device(self.decoder.backend());
+        let made = if by_device {
+            self.decided_by_device(micro_batches, &mut loss, learning_rate)?
+        } else {
+            self.decided_here(micro_batches, &mut loss, learning_rate)?
+        };
+        let (mean, gradient_norm) = match made {
+            Ok(made) => made,
             Err((value, what)) => {
                 let what = format!("{what}; {}", self.explain(micro_batches, loss)?);
                 if self.on_non_finite == OnNonFinite::Stop {
@@ -119,13 +150,52 @@ impl<B: Backend> Trainer<B> {
                 return Ok(StepOutcome { step, loss: value, gradient_norm, learning_rate, skipped, changed: None });
             }
         };
-        let before: Option<Vec<Tensor<B>>> =
-            self.count_changes.then(|| self.decoder.parameters().into_iter().map(|p| p.tensor.clone()).collect());
+        let changed = before.map(|before| changed(&before, &self.decoder));
+        Ok(StepOutcome { step, loss: mean, gradient_norm, learning_rate, skipped: None, changed })
+    }
+
+    /// A step whose scale and finiteness the host decides before it is made.
+    fn decided_here(
+        &mut self,
+        micro_batches: usize,
+        loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>,
+        learning_rate: f64,
+    ) -> Result<Made> {
+        let mean = match self.mean(micro_batches, loss)? {
+            Ok(mean) => mean,
+            Err(not_finite) => return Ok(Err(not_finite)),
+        };
         let scale = clip_factor(mean.norm, self.clip) / mean.weight;
         self.optimizer.step(&mut self.decoder, mean.gradients, scale, learning_rate);
         profile::mark(Pass::Update, "optimizer", || 0);
-        let changed = before.map(|before| changed(&before, &self.decoder));
-        Ok(StepOutcome { step, loss: mean.loss, gradient_norm: mean.norm, learning_rate, skipped: None, changed })
+        Ok(Ok((mean.loss, mean.norm)))
+    }
+
+    /// A step that is queued whole on the device, which decides both; the host waits for what came of it.
+    fn decided_by_device(
+        &mut self,
+        micro_batches: usize,
+        mut loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>,
+        learning_rate: f64,
+    ) -> Result<Made> {
+        let (mut sums, mut weight, mut gradients): (Vec<Tensor<B>>, f64, Option<Gradients<B>>) = (Vec::new(), 0.0, None);
+        for micro_batch in 0..micro_batches {
+            let (sum, count) = loss(&self.decoder, micro_batch)?;
+            sums.push(sum.detach());
+            weight += count;
+            gradients = Some(added(gradients, sum.backward()));
+        }
+        let gradients = gradients.ok_or_else(no_micro_batch)?;
+        let losses: Vec<&B::Array> = sums.iter().map(Tensor::array).collect();
+        let numbers = [weight, self.clip, learning_rate];
+        let (decision, not_finite) = self.optimizer.step_by_device(&mut self.decoder, gradients, &losses, numbers);
+        profile::mark(Pass::Update, "optimizer", || 0);
+        let mean = decision.loss / weight;
+        Ok(match (decision.finite, not_finite) {
+            (true, _) => Ok((mean, decision.norm)),
+            (false, Some(name)) if decision.loss.is_finite() => Err((mean, gradient_not_finite(mean, &name))),
+            (false, _) => Err((decision.loss, loss_not_finite(decision.loss))),
+        })
     }
 
     /// The mean loss and its gradient; the inner error is the loss with what is not finite.
@@ -146,22 +216,18 @@ impl<B: Backend> Trainer<B> {
                 (total, weight) = parallel.whole_batch(total, weight)?;
             }
             if !total.is_finite() {
-                return Ok(Err((total, format!("the loss is {total}"))));
+                return Ok(Err((total, loss_not_finite(total))));
             }
             gradients = Some(match (parallel, gradients.take()) {
                 (Some(parallel), before) => parallel.backward(&self.decoder, sum, before)?,
-                (None, None) => sum.backward(),
-                (None, Some(mut before)) => {
-                    before.accumulate(sum.backward());
-                    before
-                }
+                (None, before) => added(before, sum.backward()),
             });
         }
-        let gradients = gradients.ok_or_else(|| Error::bad_config("a step needs at least one micro-batch"))?;
+        let gradients = gradients.ok_or_else(no_micro_batch)?;
         let (loss, norm) = (total / weight, gradient_norm(&self.decoder, &gradients, 1.0 / weight));
         profile::mark(Pass::Update, "gradient norm", || 0);
         Ok(match norm.not_finite {
-            Some(name) => Err((loss, format!("the loss is {loss}, but the gradient of {name} is not finite"))),
+            Some(name) => Err((loss, gradient_not_finite(loss, &name))),
             None => Ok(Mean { loss, weight, gradients, norm: norm.norm }),
         })
     }

@@ -3,15 +3,19 @@
 
 use engine::backend::cuda::{Nccl, Precision};
 use engine::gradcheck::{Function, Input, Sample, check_entry_on, check_on};
-use engine::{AdamwStep, Backend, Cpu, Cuda, Device, Segments, Tensor, function};
+use engine::{AdamwStep, Backend, Cpu, Cuda, Device, Segments, StepDecision, Tensor, function};
+use losses::{Hyperparameters, Loss, PairInputs};
 use model::batch::Batch;
+use model::boundary::Sequence;
 use model::config::Config;
+use model::data::PreferencePair;
 use model::decoder::{Decoder, ForwardOptions};
 use model::optimizer::{Rule, Schedule};
 use model::parallel::launch::Place;
 use model::parallel::tcp::TcpGroup;
 use model::parallel::{Parallel, Processes};
-use model::train::Trainer;
+use model::preference::{PairBatch, Scored};
+use model::train::{OnNonFinite, Trainer};
 use slpo_tests::{bits, normal, normal_parameter};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -192,6 +196,36 @@ fn squares_are_summed_in_double_precision() {
     }
 }
 
+/// Is the decision what the host forms from the same numbers? Every sum is of at most 70 000 terms in f64, in another order.
+#[test]
+fn a_step_is_decided_on_the_device_as_on_the_host() {
+    for device in devices() {
+        let shapes: [&[usize]; 4] = [&[70_000], &[3], &[0], &[40, 7]];
+        let arrays: Vec<_> = shapes.iter().map(|shape| normal_parameter(device, 5, shape).into_array()).collect();
+        let arrays: Vec<_> = arrays.iter().collect();
+        let losses = [1.5, -0.25, 1e-3].map(|x| Tensor::constant(device, &[x], &[]).into_array());
+        for (losses, weight, clip) in [(&losses[..1], 1.0, 1.0), (&losses[..], 640.0, 1e-3), (&losses[..2], 3.0, f64::INFINITY)] {
+            let control = device.step_control(&losses.iter().collect::<Vec<_>>(), &arrays, weight, clip);
+            let got = device.step_decision(&control);
+            let loss = losses.iter().map(|loss| f64::from(device.to_vec(loss)[0])).sum();
+            let expected = StepDecision::new(loss, device.sums_of_squares(&arrays), weight, clip);
+            for (got, expected) in got.numbers().iter().zip(expected.numbers()) {
+                assert!((got - expected).abs() <= 1e-12 * expected.abs(), "{got} for {expected}");
+            }
+        }
+        let infinite = Tensor::constant(device, &[0.0, f64::INFINITY], &[2]).into_array();
+        let control = device.step_control(&[&losses[0]], &[arrays[1], &infinite], 1.0, 1.0);
+        let decision = device.step_decision(&control);
+        assert!(!decision.finite && decision.loss == 1.5 && decision.squares[0].is_finite() && decision.squares[1].is_infinite());
+        let before = [arrays[1], arrays[1], arrays[1]].map(|x| device.to_vec(x));
+        let [mut theta, mut m, mut v] = [0; 3].map(|_| arrays[1].clone());
+        let rates =
+            AdamwStep { learning_rate: 1.0, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, step: 1, gradient_scale: 1.0 };
+        device.adamw_controlled(&mut theta, &mut m, &mut v, arrays[1], &rates, &control);
+        assert_eq!([&theta, &m, &v].map(|x| device.to_vec(x)), before, "a step that is not finite changes nothing");
+    }
+}
+
 #[test]
 fn accumulating_leaves_shared_storage_alone() {
     for device in devices() {
@@ -223,7 +257,10 @@ fn trained(device: &Device, group: bool) -> Vec<f64> {
     let mut trainer = Trainer::new(Decoder::random(device, &config, 3).unwrap(), Rule::default(), schedule, 1.0);
     let place = Place { rank: 0, size: 1, host: String::new(), port: 0, join_limit: Duration::ZERO };
     let join = || Processes::join(move || TcpGroup::join(&place), |lost| panic!("{lost}")).unwrap();
-    trainer.parallel = group.then(|| Parallel::on_device(join(), &trainer.decoder).unwrap());
+    trainer.parallel = group.then(|| match device {
+        Device::Cuda(cuda) if is_emulated(cuda) => Parallel::through_host(join(), &trainer.decoder),
+        _ => Parallel::on_device(join(), &trainer.decoder).unwrap(),
+    });
     for step in 0..3u32 {
         let windows: Vec<Vec<u32>> = (0..4).map(|row| (0..20).map(|i| (i * (step + 2) + row * 5) % 32).collect()).collect();
         let outcome = trainer.step(2, |decoder, index| {
@@ -260,15 +297,91 @@ fn steps_through_nccl_in_a_group_of_one_have_the_bits_of_steps_alone() {
     assert!(trained(&device, true) == trained(&device, false));
 }
 
-/// A group on another kind of device goes through the host, and a GPU that is none is refused in words.
+fn is_emulated(cuda: &Cuda) -> bool {
+    cuda.name().contains("emulat")
+}
+
+/// A group on another kind of device goes through the host, which then decides each step; a GPU that is none is refused in words.
 #[test]
 fn without_a_gpu_a_group_of_one_has_the_bits_of_steps_alone() {
     let processor = Device::default();
     assert!(trained(&processor, true) == trained(&processor, false));
-    for device in devices().iter().filter(|device| matches!(device, Device::Cuda(cuda) if cuda.name().contains("emulat"))) {
+    for device in devices() {
         let Device::Cuda(cuda) = device else { continue };
+        if !is_emulated(cuda) {
+            continue;
+        }
+        assert!(trained(device, true) == trained(device, false), "decided on the host and on the device");
         let refused = Nccl::join(cuda, &[0; 128], 0, 1).err().map(|error| error.to_string());
         assert!(refused.is_some_and(|text| text.starts_with("CUDA: ")));
+    }
+}
+
+fn trainer(device: &Device) -> Trainer<Device> {
+    let config = Config { vocab_size: 32, layers: 1, ..Config::preset("nano").unwrap() };
+    let schedule = Schedule { learning_rate: 1e-2, warmup: 0, steps: 9, final_fraction: 1.0 };
+    Trainer::new(Decoder::random(device, &config, 3).unwrap(), Rule::default(), schedule, 1.0)
+}
+
+/// Reading the loss and the norm of the gradient is all that a step waits for, and they come together.
+#[test]
+fn a_step_waits_for_the_device_once() {
+    let windows: Vec<Vec<u32>> = (0..2).map(|row| (0..9).map(|i| (i * 3 + row) % 32).collect()).collect();
+    let sequence = |tokens: &[u32]| Sequence { tokens: tokens.to_vec(), completion_start: 4 };
+    let pair = PreferencePair { line: 1, chosen: sequence(&windows[0]), rejected: sequence(&windows[1]) };
+    // Devices of this test's own: others that run beside it would be counted.
+    for device in [Precision::F32, Precision::Bf16].into_iter().flat_map(with_precision) {
+        let Device::Cuda(cuda) = &device else { continue };
+        let mut trainer = trainer(&device);
+        let reference = trainer.decoder.clone();
+        let (batch, pairs) = (Batch::of_windows(windows.iter().map(Vec::as_slice)), PairBatch::new([&pair]));
+        let options = ForwardOptions::default();
+        for step in 1..=2 {
+            let before = cuda.waits();
+            trainer.step(2, |decoder, _| Ok((batch.loss(decoder, &options), batch.target_count() as f64))).unwrap();
+            assert_eq!(cuda.waits() - before, 1, "language modelling, step {step}");
+            let before = cuda.waits();
+            let aligned = trainer.step(1, |decoder, _| {
+                let (policy, reference) = (Scored::policy(&pairs, decoder, &options), Scored::reference(&pairs, &reference));
+                let ((w, l), (reference_w, reference_l)) = (policy.sequence_log_probs(), reference.sequence_log_probs());
+                let inputs = PairInputs::new(&w, &l, &reference_w, &reference_l).unwrap();
+                Ok((losses::pairwise(Loss::Dpo, &Hyperparameters::default(), &inputs).unwrap().sum_all(), 1.0))
+            });
+            assert!(aligned.unwrap().loss.is_finite());
+            assert_eq!(cuda.waits() - before, 1, "DPO, step {step}");
+        }
+    }
+}
+
+/// A step whose loss or gradient is not finite is not made, is named as on the processor, and may be passed over.
+#[test]
+fn a_step_that_is_not_finite_is_not_made() {
+    let batch = Batch::of_windows([&[1, 2, 3, 4][..]]);
+    let loss = |gradient_only: bool| {
+        let batch = batch.clone();
+        move |decoder: &Decoder<Device>, _: usize| {
+            let loss = batch.loss(decoder, &ForwardOptions::default());
+            let root = |x: &Tensor<Device>| x.scale(0.0).mul(&x.scale(0.0)).sqrt().sum_all();
+            let spoiled = if gradient_only { loss.add(&root(decoder.head_weight())) } else { loss.scale(1e38).scale(1e38) };
+            Ok((spoiled, batch.target_count() as f64))
+        }
+    };
+    let weights = |trainer: &Trainer<Device>| trainer.decoder.parameters().into_iter().flat_map(|p| p.tensor.to_f64()).collect::<Vec<_>>();
+    for gradient_only in [false, true] {
+        let said = trainer(&Device::default()).step(1, loss(gradient_only)).unwrap_err().to_string();
+        for device in devices() {
+            let mut trainer = trainer(device);
+            let before = weights(&trainer);
+            let message = trainer.step(1, loss(gradient_only)).unwrap_err().to_string();
+            let start = |text: &str| text.split([';', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']).next().map(str::to_owned);
+            assert_eq!(start(&message), start(&said), "{message} for {said}");
+            assert_eq!(message.contains("gradient of"), gradient_only, "{message}");
+            trainer.on_non_finite = OnNonFinite::Skip;
+            assert!(trainer.step(1, loss(gradient_only)).unwrap().skipped.is_some());
+            assert!(weights(&trainer) == before && trainer.optimizer.steps() == 0 && trainer.skipped == 1);
+            let made = trainer.step(1, |decoder, _| Ok((batch.loss(decoder, &ForwardOptions::default()), 3.0))).unwrap();
+            assert!(made.skipped.is_none() && weights(&trainer) != before);
+        }
     }
 }
 

@@ -144,6 +144,15 @@ impl Cache {
     }
 }
 
+/// Log-probabilities of the chosen and the rejected completions of a micro-batch, by the policy and by the reference.
+type LogProbs = [Tensor<Backend>; 4];
+
+/// Of a micro-batch, without what their gradients need.
+fn log_probs(policy: &Scored<'_, Backend>, reference: &Scored<'_, Backend>) -> LogProbs {
+    let ((chosen, rejected), (reference_chosen, reference_rejected)) = (policy.sequence_log_probs(), reference.sequence_log_probs());
+    [chosen, rejected, reference_chosen, reference_rejected].map(|x| x.detach())
+}
+
 /// Sums over pairs of what a step logs.
 #[derive(Default)]
 struct Sums {
@@ -158,17 +167,16 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, policy: &Scored<'_, Backend>, reference: &Scored<'_, Backend>) {
+    fn add(&mut self, [chosen, rejected, reference_chosen, reference_rejected]: &LogProbs) {
         let values = |x: &Tensor<Backend>| x.to_f64();
-        let ((chosen, rejected), (reference_chosen, reference_rejected)) = (policy.sequence_log_probs(), reference.sequence_log_probs());
-        let (reference_w, reference_l) = (values(&reference_chosen), values(&reference_rejected));
+        let (reference_w, reference_l) = (values(reference_chosen), values(reference_rejected));
         let masses = reference_w.iter().zip(&reference_l).map(|(&w, &l)| w.max(l) + (-(w - l).abs()).exp().ln_1p());
         self.log_mass = self.log_mass.into_iter().chain(masses).reduce(f64::max);
-        self.chosen_log_ratio += values(&chosen).iter().zip(&reference_w).map(|(policy, reference)| policy - reference).sum::<f64>();
-        let margins = values(&chosen.sub(&reference_chosen).sub(&rejected.sub(&reference_rejected)));
+        self.chosen_log_ratio += values(chosen).iter().zip(&reference_w).map(|(policy, reference)| policy - reference).sum::<f64>();
+        let margins = values(&chosen.sub(reference_chosen).sub(&rejected.sub(reference_rejected)));
         self.pairs += margins.len() as f64;
-        self.chosen += values(&chosen).iter().sum::<f64>();
-        self.rejected += values(&rejected).iter().sum::<f64>();
+        self.chosen += values(chosen).iter().sum::<f64>();
+        self.rejected += values(rejected).iter().sum::<f64>();
         self.margin += margins.iter().sum::<f64>();
         self.correct += margins.iter().filter(|&&margin| margin > 0.0).count() as f64;
     }
@@ -272,19 +280,21 @@ impl Job for Alignment {
         let parts: Vec<(&[&PreferencePair], PairBatch)> = own.map(|rows| (rows, PairBatch::new(rows.iter().copied()))).collect();
         let kl = self.divergence(&rows, &trainer.decoder, step)?;
         let dropout = self.generator.stream(step);
-        let mut sums = Sums::default();
+        let mut seen = Vec::new();
         trainer.count_changes = self.counts_changes(step);
         let outcome = trainer.step(parts.len(), |decoder, index| {
             let (pairs, batch) = &parts[index];
             let reference = self.reference(batch, pairs);
             let policy = Scored::policy(batch, decoder, &options(self.dropout, false, dropout.stream((share.before + index) as u64)));
-            sums.add(&policy, &reference);
+            seen.push(log_probs(&policy, &reference));
             self.objective.total(&policy, &reference)
         })?;
         let tokens = rows.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).map(|sequence| sequence.tokens.len() - 1).sum();
         if outcome.skipped.is_some() {
             return Ok((outcome, Vec::new(), tokens));
         }
+        let mut sums = Sums::default();
+        seen.iter().for_each(|log_probs| sums.add(log_probs));
         let sums = sums.of_all(processes::current())?;
         self.log_mass = sums.log_mass.unwrap_or(f64::NEG_INFINITY);
         let changed = outcome.changed.map(|changed| ("weights_changed", changed));

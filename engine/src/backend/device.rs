@@ -3,7 +3,7 @@
 use super::cpu::Cpu;
 use super::cpu::array::CpuArray;
 use super::cuda::{Cuda, CudaArray};
-use super::{AdamwStep, Backend, Binary, Indices, Unary};
+use super::{AdamwStep, Backend, Binary, Indices, StepDecision, Unary};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
 
@@ -334,6 +334,43 @@ impl Backend for Device {
         match self {
             Self::Cpu(backend) => backend.adamw(theta.cpu_mut(), m.cpu_mut(), v.cpu_mut(), gradient.cpu(), step),
             Self::Cuda(backend) => backend.adamw(theta.cuda_mut(), m.cuda_mut(), v.cuda_mut(), gradient.cuda(), step),
+        }
+    }
+    fn is_queued(&self) -> bool {
+        matches!(self, Self::Cuda(_))
+    }
+    fn step_control(&self, losses: &[&DeviceArray], gradients: &[&DeviceArray], weight: f64, clip: f64) -> DeviceArray {
+        match self {
+            Self::Cpu(backend) => {
+                let [losses, gradients] = [losses, gradients].map(|arrays| arrays.iter().map(|x| x.cpu()).collect::<Vec<_>>());
+                DeviceArray::Cpu(backend.step_control(&losses, &gradients, weight, clip))
+            }
+            Self::Cuda(backend) => {
+                let [losses, gradients] = [losses, gradients].map(|arrays| arrays.iter().map(|x| x.cuda()).collect::<Vec<_>>());
+                DeviceArray::Cuda(backend.step_control(&losses, &gradients, weight, clip))
+            }
+        }
+    }
+    fn step_decision(&self, control: &DeviceArray) -> StepDecision {
+        match self {
+            Self::Cpu(backend) => backend.step_decision(control.cpu()),
+            Self::Cuda(backend) => backend.step_decision(control.cuda()),
+        }
+    }
+    fn adamw_controlled(
+        &self,
+        theta: &mut DeviceArray,
+        m: &mut DeviceArray,
+        v: &mut DeviceArray,
+        gradient: &DeviceArray,
+        step: &AdamwStep,
+        control: &DeviceArray,
+    ) {
+        match self {
+            Self::Cpu(backend) => backend.adamw_controlled(theta.cpu_mut(), m.cpu_mut(), v.cpu_mut(), gradient.cpu(), step, control.cpu()),
+            Self::Cuda(backend) => {
+                backend.adamw_controlled(theta.cuda_mut(), m.cuda_mut(), v.cuda_mut(), gradient.cuda(), step, control.cuda())
+            }
         }
     }
 }

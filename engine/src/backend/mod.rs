@@ -106,6 +106,45 @@ pub struct AdamwStep {
     pub gradient_scale: f64,
 }
 
+/// What became of an optimiser's step that is decided where its numbers are ([`Backend::step_control`]).
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepDecision {
+    /// What the gradients are multiplied by: 1/weight, less where the norm is clipped.
+    pub scale: f64,
+    /// Are the loss and all squares finite? Else the step is not made.
+    pub finite: bool,
+    /// Σ of the losses.
+    pub loss: f64,
+    /// √ΣΣ g² / weight.
+    pub norm: f64,
+    /// Σ g² of each gradient.
+    pub squares: Vec<f64>,
+}
+
+impl StepDecision {
+    /// The decision from Σ of the losses, Σ g² of each gradient, what the sums are means over, and the largest norm.
+    pub fn new(loss: f64, squares: Vec<f64>, weight: f64, clip: f64) -> Self {
+        let norm = squares.iter().sum::<f64>().sqrt() * (1.0 / weight);
+        let scale = if norm > clip { clip / norm } else { 1.0 } / weight;
+        let finite = loss.is_finite() && squares.iter().all(|x| x.is_finite());
+        Self { scale, finite, loss, norm, squares }
+    }
+
+    /// [scale, finite (1 or 0), loss, norm, squares…]: how it lies on a device.
+    pub fn numbers(&self) -> Vec<f64> {
+        [&[self.scale, f64::from(u8::from(self.finite)), self.loss, self.norm], &self.squares[..]].concat()
+    }
+
+    /// The inverse of [`StepDecision::numbers`].
+    ///
+    /// # Panics
+    /// If there are fewer than four.
+    pub fn from_numbers(numbers: &[f64]) -> Self {
+        let [scale, finite, loss, norm, squares @ ..] = numbers else { panic!("a step's decision has at least four numbers: {numbers:?}") };
+        Self { scale: *scale, finite: *finite != 0.0, loss: *loss, norm: *norm, squares: squares.to_vec() }
+    }
+}
+
 /// A device with an element type: the kernels that tensors are made of.
 pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// The element type.
@@ -382,6 +421,38 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         let denominator = self.zip(Add, &root, &self.full(step.epsilon, &[]));
         let update = self.scale(&self.zip(Div, m, &denominator), step.learning_rate / power(step.beta1));
         *theta = self.zip(Sub, &self.scale(theta, 1.0 - step.learning_rate * step.weight_decay), &update);
+    }
+
+    /// Does the device work behind the host's back, so that reading an array makes the host wait? Then what can be decided there is.
+    fn is_queued(&self) -> bool {
+        false
+    }
+    /// The [`StepDecision`] for a step from the sums of micro-batches' losses (one element each), the gradients, what the sums are means over
+    /// (above 0), and the largest norm: as an array that only [`Backend::adamw_controlled`] and [`Backend::step_decision`] understand.
+    fn step_control(&self, losses: &[&Self::Array], gradients: &[&Self::Array], weight: f64, clip: f64) -> Self::Array {
+        let loss = losses.iter().map(|loss| self.to_vec(loss)[0].to_f64()).sum();
+        let numbers = StepDecision::new(loss, self.sums_of_squares(gradients), weight, clip).numbers();
+        let shape = [numbers.len()];
+        self.from_vec(numbers.into_iter().map(Self::Scalar::from_f64).collect(), &shape)
+    }
+    /// What [`Backend::step_control`] came to.
+    fn step_decision(&self, control: &Self::Array) -> StepDecision {
+        StepDecision::from_numbers(&self.to_vec(control).iter().map(|x| x.to_f64()).collect::<Vec<_>>())
+    }
+    /// [`Backend::adamw`] with the control's scale in place of the step's; where the control says that not all is finite, nothing changes.
+    fn adamw_controlled(
+        &self,
+        theta: &mut Self::Array,
+        m: &mut Self::Array,
+        v: &mut Self::Array,
+        gradient: &Self::Array,
+        step: &AdamwStep,
+        control: &Self::Array,
+    ) {
+        let decision = self.step_decision(control);
+        if decision.finite {
+            self.adamw(theta, m, v, gradient, &AdamwStep { gradient_scale: decision.scale, ..*step });
+        }
     }
 }
 

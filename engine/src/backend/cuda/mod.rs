@@ -34,7 +34,7 @@ pub use error::CudaError;
 pub use nccl::{Nccl, UniqueId};
 pub use runtime::{Precision, Storage};
 
-use super::{AdamwStep, Backend, Binary, Indices, Unary};
+use super::{AdamwStep, Backend, Binary, Indices, StepDecision, Unary};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
 use allocator::Cache;
@@ -44,6 +44,7 @@ use runtime::Runtime;
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// An NVIDIA GPU. Cloning shares it.
@@ -59,6 +60,7 @@ struct Inner {
     precision: Precision,
     cache: Mutex<Cache>,
     tables: Mutex<VecDeque<Table>>,
+    waits: AtomicUsize,
 }
 
 impl fmt::Debug for Cuda {
@@ -118,7 +120,7 @@ impl Cuda {
     }
 
     fn on(runtime: Box<dyn Runtime>, precision: Precision) -> Self {
-        Self(Arc::new(Inner { runtime, precision, cache: Mutex::default(), tables: Mutex::default() }))
+        Self(Arc::new(Inner { runtime, precision, cache: Mutex::default(), tables: Mutex::default(), waits: AtomicUsize::new(0) }))
     }
 
     /// How activations are stored and products round.
@@ -131,8 +133,14 @@ impl Cuda {
         self.0.runtime.name()
     }
 
+    /// How often the host has waited for the device: each time it read something there.
+    pub fn waits(&self) -> usize {
+        self.0.waits.load(Ordering::Relaxed)
+    }
+
     /// Waits until everything that was launched has run.
     pub fn wait(&self) {
+        self.0.waits.fetch_add(1, Ordering::Relaxed);
         self.0.runtime.wait().unwrap_or_else(|error| error.raise());
     }
 
@@ -346,6 +354,26 @@ impl Backend for Cuda {
         self.squares(arrays)
     }
     fn adamw(&self, theta: &mut CudaArray, m: &mut CudaArray, v: &mut CudaArray, gradient: &CudaArray, step: &AdamwStep) {
-        self.adamw_step([theta, m, v], gradient, step);
+        self.adamw_step([theta, m, v], gradient, step, None);
+    }
+    fn is_queued(&self) -> bool {
+        true
+    }
+    fn step_control(&self, losses: &[&CudaArray], gradients: &[&CudaArray], weight: f64, clip: f64) -> CudaArray {
+        self.control(losses, gradients, weight, clip)
+    }
+    fn step_decision(&self, control: &CudaArray) -> StepDecision {
+        self.decision(control)
+    }
+    fn adamw_controlled(
+        &self,
+        theta: &mut CudaArray,
+        m: &mut CudaArray,
+        v: &mut CudaArray,
+        gradient: &CudaArray,
+        step: &AdamwStep,
+        control: &CudaArray,
+    ) {
+        self.adamw_step([theta, m, v], gradient, step, Some(control));
     }
 }

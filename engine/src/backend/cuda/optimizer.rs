@@ -6,13 +6,20 @@ use super::launch::{Argument, arguments};
 use super::runtime::Grid;
 use super::views::bytes_of_mut;
 use super::{compile, launch};
-use crate::backend::AdamwStep;
+use crate::backend::{AdamwStep, StepDecision};
 
 /// Elements whose squares one block adds up.
 const CHUNK: usize = 1 << 16;
 
 impl Cuda {
-    pub(super) fn adamw_step(&self, [theta, m, v]: [&mut CudaArray; 3], gradient: &CudaArray, step: &AdamwStep) {
+    /// With a control, its scale replaces the step's, and where it says so nothing changes.
+    pub(super) fn adamw_step(
+        &self,
+        [theta, m, v]: [&mut CudaArray; 3],
+        gradient: &CudaArray,
+        step: &AdamwStep,
+        control: Option<&CudaArray>,
+    ) {
         let correction = |beta: f64| 1.0 - beta.powf(step.step as f64);
         let gradient = self.contiguous(gradient);
         let old = [&*theta, &*m, &*v].map(|x| (self.contiguous(x), x.address()));
@@ -38,33 +45,54 @@ impl Cuda {
         ];
         let mut arguments = Vec::from(arguments![&*new[0], &*new[1], &*new[2], &old[0].0, &old[1].0, &old[2].0, &gradient]);
         arguments.extend(numbers.map(|x| Argument::Float(x as f32)));
-        arguments.push(n.into());
+        arguments.extend([Argument::Address(control.map_or(0, CudaArray::address)), n.into()]);
         self.launch_elements("optimizer", "adamw", n, &mut arguments);
     }
 
     /// Σ x² of each array, with one wait for all.
     pub(super) fn squares(&self, arrays: &[&CudaArray]) -> Vec<f64> {
-        let blocks: Vec<usize> = arrays.iter().map(|x| x.len().div_ceil(CHUNK)).collect();
-        let total: usize = blocks.iter().sum();
-        let sums = Buffer::new(&self.0, total * size_of::<f64>());
-        let mut first = 0;
-        for (x, &blocks) in arrays.iter().zip(&blocks) {
+        let (sums, bounds) = self.partial_squares(arrays);
+        let mut partial = vec![0f64; bounds[arrays.len()] as usize];
+        self.read(sums.address(), bytes_of_mut(&mut partial));
+        bounds.windows(2).map(|bounds| partial[bounds[0] as usize..bounds[1] as usize].iter().sum()).collect()
+    }
+
+    /// Σ x² of each chunk of each array, in f64, and where each array's chunks begin and end.
+    fn partial_squares(&self, arrays: &[&CudaArray]) -> (Buffer, Vec<u32>) {
+        let mut bounds = vec![0u32];
+        bounds.extend(arrays.iter().scan(0, |end, x| {
+            *end += x.len().div_ceil(CHUNK) as u32;
+            Some(*end)
+        }));
+        let sums = Buffer::new(&self.0, bounds[arrays.len()] as usize * size_of::<f64>());
+        for (x, bounds) in arrays.iter().zip(bounds.windows(2)) {
             let x = self.contiguous(x);
-            let grid = Grid { x: blocks as u32, y: 1, threads: launch::THREADS, shared: 0 };
-            let out = Argument::Address(sums.address() + (first * size_of::<f64>()) as u64);
+            let grid = Grid { x: bounds[1] - bounds[0], y: 1, threads: launch::THREADS, shared: 0 };
+            let out = Argument::Address(sums.address() + u64::from(bounds[0]) * size_of::<f64>() as u64);
             self.launch(&compile::unit("optimizer"), "sum_of_squares", grid, arguments![out, &x, CHUNK, x.len()]);
-            first += blocks;
         }
-        let mut partial = vec![0f64; total];
-        if total > 0 {
-            self.0.runtime.download(sums.address(), bytes_of_mut(&mut partial)).unwrap_or_else(|error| error.raise());
+        (sums, bounds)
+    }
+
+    /// The numbers of a [`StepDecision`], in f64: two elements of the array hold one.
+    pub(super) fn control(&self, losses: &[&CudaArray], gradients: &[&CudaArray], weight: f64, clip: f64) -> CudaArray {
+        let control = self.empty(&[2 * (4 + gradients.len())]);
+        let one_block = Grid { x: 1, y: 1, threads: launch::THREADS, shared: 0 };
+        let run = |kernel, arguments: &mut [Argument]| self.launch(&compile::unit("optimizer"), kernel, one_block, arguments);
+        for (number, loss) in losses.iter().enumerate() {
+            run("add_loss", arguments![&control, &self.contiguous(loss), number as i32]);
         }
-        let mut rest = &partial[..];
-        let mut take = |count: usize| {
-            let (own, others) = rest.split_at(count);
-            rest = others;
-            own.iter().sum()
-        };
-        blocks.iter().map(|&count| take(count)).collect()
+        let (partial, bounds) = self.partial_squares(gradients);
+        let bounds = self.table(&bounds);
+        let [partial, bounds] = [partial.address(), bounds.address()].map(Argument::Address);
+        run("step_control", arguments![&control, partial, bounds, gradients.len() as i32, weight, clip]);
+        control
+    }
+
+    /// What a control says; waits for it.
+    pub(super) fn decision(&self, control: &CudaArray) -> StepDecision {
+        let mut numbers = vec![0f64; control.len() / 2];
+        self.read(control.address(), bytes_of_mut(&mut numbers));
+        StepDecision::from_numbers(&numbers)
     }
 }

@@ -75,10 +75,16 @@ impl Cuda {
     pub(super) fn download(&self, x: &CudaArray) -> Vec<f32> {
         let x = self.contiguous(x);
         let mut data = vec![0.0; x.len()];
-        if !data.is_empty() {
-            self.0.runtime.download(x.address(), bytes_of_mut(&mut data)).unwrap_or_else(|error| error.raise());
-        }
+        self.read(x.address(), bytes_of_mut(&mut data));
         data
+    }
+
+    /// Waits for what was launched, and copies from the device.
+    pub(super) fn read(&self, address: u64, bytes: &mut [u8]) {
+        if !bytes.is_empty() {
+            self.0.waits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.0.runtime.download(address, bytes).unwrap_or_else(|error| error.raise());
+        }
     }
 
     /// The integers on the device; what was uploaded lately is not uploaded again.

@@ -1,11 +1,19 @@
 // The optimizer's step and the norm of a gradient.
 
 // m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², θ ← keep·θ − rate·m/(√(v·correction) + ε), g = the gradient times its scale.
-// The results may be the inputs.
+// The results may be the inputs. Where there is a control (see step_control), it has the scale, and says whether anything changes.
 KERNEL adamw(float* theta_out, float* m_out, float* v_out, const float* theta, const float* m, const float* v, const float* gradient,
              float gradient_scale, float beta1, float rest1, float beta2, float rest2, float correction, float rate, float keep,
-             float epsilon, Long n) {
+             float epsilon, const double* control, Long n) {
+    bool changes = !control || control[1] != 0.0;
+    if (control) gradient_scale = (float)control[0];
     FOR_EACH(i, n) {
+        if (!changes) {
+            theta_out[i] = theta[i];
+            m_out[i] = m[i];
+            v_out[i] = v[i];
+            continue;
+        }
         float g = gradient[i] * gradient_scale;
         float m_new = beta1 * m[i] + rest1 * g;
         float v_new = beta2 * v[i] + rest2 * g * g;
@@ -28,4 +36,32 @@ KERNEL sum_of_squares(double* sums, const float* x, Long chunk, Long n) {
         __syncthreads();
     }
     if (threadIdx.x == 0) sums[blockIdx.x] = partial[0];
+}
+
+// Adds a micro-batch's loss to the third number of a control, or begins it.
+KERNEL add_loss(double* control, const float* loss, int number) {
+    if (blockIdx.x == 0 && threadIdx.x == 0) control[2] = (number == 0 ? 0.0 : control[2]) + (double)loss[0];
+}
+
+// The control of a step, whose loss is there: [scale, finite, loss, norm, Σ g² of each gradient], from the sums of chunks: those of
+// gradient g are partial[bounds[g]] up to bounds[g + 1]. One block; every sum is in the order of its terms.
+KERNEL step_control(double* control, const double* partial, const unsigned* bounds, int gradients, double weight, double clip) {
+    double* squares = control + 4;
+    for (int g = threadIdx.x; g < gradients; g += blockDim.x) {
+        double sum = 0.0;
+        for (unsigned i = bounds[g]; i < bounds[g + 1]; i++) sum += partial[i];
+        squares[g] = sum;
+    }
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    double total = 0.0;
+    bool finite = control[2] - control[2] == 0.0;
+    for (int g = 0; g < gradients; g++) {
+        total += squares[g];
+        finite = finite && squares[g] - squares[g] == 0.0;
+    }
+    double norm = sqrt(total) * (1.0 / weight);
+    control[0] = (norm > clip ? clip / norm : 1.0) / weight;
+    control[1] = finite ? 1.0 : 0.0;
+    control[3] = norm;
 }
