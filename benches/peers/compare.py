@@ -1,54 +1,127 @@
-"""slpo beside PyTorch on one machine, interleaved: each round runs every program once, and the table has the medians over the rounds.
+"""slpo beside PyTorch, candle and burn on one machine, interleaved: each round runs every program once, and the table has the medians.
 
     cargo build --release
-    python3 -m venv peers && peers/bin/pip install torch
-    peers/bin/python benches/peers/compare.py --slpo target/release/slpo [--presets nano,micro] [--tasks lm,dpo] [--rounds 3] [--compile]
+    benches/peers/setup.sh [FOLDER]
+    python3 benches/peers/compare.py --slpo target/release/slpo [--peers FOLDER] [--presets nano,micro] [--tasks lm,dpo] [--compile]
+
+Without --peers the folder is benches/peers/installed. A peer that is not set up is named and left out. A run of a peer may take --limit (10)
+times what slpo's steps take, and 120 s for starting and compiling; one that takes longer, fails, or does not learn what it trains on has that in
+its cell and does not run again.
 """
 import argparse
 import json
+import math
 import pathlib
 import statistics
 import subprocess
 import sys
 
 STEPS = {"nano": 100, "micro": 40, "stories15m": 8, "gpt2s": 3}
+VOCABULARY = {"nano": 512, "micro": 512, "stories15m": 32000, "gpt2s": 50304}
+WARM_UP = 3
+START_SECONDS = 120
+HERE = pathlib.Path(__file__).parent
 
 
-def measure(command):
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+class Missed(Exception):
+    """What a cell says instead of a figure."""
+
+
+def peers(folder, compiled):
+    """The commands of the peers that are in the folder, by the name of their column."""
+    python, pytorch = folder / "venv/bin/python", HERE / "pytorch_step.py"
+    found = {"torch eager": [python, pytorch]}
+    if compiled:
+        found["torch compile"] = [python, pytorch, "--compile"]
+    found |= {"candle": [folder / "candle-step"], "burn": [folder / "burn-step"]}
+    for name in [name for name, command in found.items() if not command[0].exists()]:
+        print(f"{name}: not set up in {folder}, left out", file=sys.stderr)
+        del found[name]
+    return found
+
+
+def measure(command, seconds=None):
+    """The JSON object that a program prints last."""
+    command = [str(part) for part in command]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise Missed(f"over {seconds:.0f} s") from None
     if done.returncode != 0:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+        print(f"{' '.join(command)} failed:\n{done.stderr}", file=sys.stderr)
+        raise Missed("failed")
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def check(run):
+    """Steps on one batch start at the loss of a guess, which a random model has within half a nat, and lower it."""
+    guess = math.log(2 if run["task"] == "dpo" else VOCABULARY[run["preset"]])
+    if not (abs(run["first_loss"] - guess) < 0.5 and run["loss"] < run["first_loss"]):
+        print(f"{run}: the loss is not that of this model", file=sys.stderr)
+        raise Missed("wrong loss")
+    return run
+
+
+def rounds(slpo, others, shape, count, limit):
+    """What each program printed in each round, by name; a string where a peer missed."""
+    steps = STEPS[shape[1]]
+    runs = {name: [] for name in ["slpo", *others]}
+    for _ in range(count):
+        own = measure([slpo, "bench", "step", "--json", *shape, "--steps", str(steps)])
+        runs["slpo"].append(own)
+        seconds = START_SECONDS + limit * (steps + WARM_UP) * own["ms"] / 1000
+        for name, command in others.items():
+            if isinstance(runs[name], str):
+                continue
+            try:
+                runs[name].append(check(measure([*command, *shape, "--steps", str(steps)], seconds)))
+            except Missed as missed:
+                runs[name] = str(missed)
+    return runs
+
+
+def medians(runs, key):
+    return {name: of if isinstance(of, str) else statistics.median(run[key] for run in of) for name, of in runs.items()}
+
+
+def ratio(values):
+    """slpo's value over the least of the peers'."""
+    least = min((value for name, value in values.items() if name != "slpo" and not isinstance(value, str)), default=None)
+    return f"{values['slpo'] / least:.2f}" if least else ""
+
+
+def cells(values, digits):
+    return [value if isinstance(value, str) else f"{value:.{digits}f}" for value in values.values()]
+
+
+def row(cells_of_row):
+    print(f"| {' | '.join(cells_of_row)} |", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--slpo", required=True)
+    parser.add_argument("--peers", type=pathlib.Path, default=HERE / "installed", help="the folder given to setup.sh")
     parser.add_argument("--presets", default="nano,micro,stories15m")
     parser.add_argument("--tasks", default="lm")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--limit", type=float, default=10, help="how many times slpo's time a peer may take")
     parser.add_argument("--compile", action="store_true", help="also torch.compile, which needs a C++ compiler")
     arguments = parser.parse_args()
-    peer = [sys.executable, str(pathlib.Path(__file__).with_name("pytorch_step.py"))]
-    print("| preset | task | slpo ms | torch eager ms | torch compile ms | ratio to the better | slpo MiB | torch MiB | memory ratio |")
-    print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
+    others = peers(arguments.peers.absolute(), arguments.compile)
+    names = ["slpo", *others]
+    ms_columns, mib_columns = [f"{name} ms" for name in names], [f"{name} MiB" for name in names]
+    row(["preset", "task", *ms_columns, "ratio to the best", *mib_columns, "ratio to the least"])
+    row(["---", "---", *["---:"] * (2 * len(names) + 2)])
     for task in arguments.tasks.split(","):
         for preset in arguments.presets.split(","):
-            shape = ["--preset", preset, "--task", task, "--steps", str(STEPS[preset])]
-            programs = {"slpo": [arguments.slpo, "bench", "step", "--json", *shape], "eager": [*peer, *shape]}
-            if arguments.compile:
-                programs["compile"] = [*peer, *shape, "--compile"]
-            runs = {name: [] for name in programs}
-            for _ in range(arguments.rounds):
-                for name, command in programs.items():
-                    runs[name].append(measure(command))
-            ms = {name: statistics.median(run["ms"] for run in of) for name, of in runs.items()}
-            mib = {name: statistics.median(run["peak_mib"] for run in of) for name, of in runs.items()}
-            best = min(value for name, value in ms.items() if name != "slpo")
-            compiled = f"{ms['compile']:.1f}" if "compile" in ms else ""
-            print(f"| {preset} | {task} | {ms['slpo']:.1f} | {ms['eager']:.1f} | {compiled} | {ms['slpo'] / best:.2f} | {mib['slpo']:.0f} | "
-                  f"{mib['eager']:.0f} | {mib['slpo'] / mib['eager']:.2f} |", flush=True)
+            runs = rounds(arguments.slpo, others, ["--preset", preset, "--task", task], arguments.rounds, arguments.limit)
+            ms, mib = medians(runs, "ms"), medians(runs, "peak_mib")
+            row([preset, task, *cells(ms, 1), ratio(ms), *cells(mib, 0), ratio(mib)])
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Missed:
+        sys.exit("slpo itself failed: nothing to compare with")

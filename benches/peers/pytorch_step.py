@@ -116,18 +116,21 @@ def main():
         optimizer.step()
         if device == "cuda":
             torch.cuda.synchronize()
+        return value.detach()
 
-    for _ in range(3):
+    first_loss = step()
+    for _ in range(2):
         step()
     times = []
     for _ in range(arguments.steps):
         start = time.perf_counter()
-        step()
+        last_loss = step()
         times.append(1e3 * (time.perf_counter() - start))
     peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     ms = statistics.median(times)
     print(json.dumps({"preset": arguments.preset, "task": arguments.task, "ms": ms, "tok_s": 1e3 * sequences * tokens / ms, "peak_mib": peak,
-                      "params": sum(p.numel() for p in model.parameters()), "torch": torch.__version__}))
+                      "params": sum(p.numel() for p in model.parameters()), "first_loss": first_loss.item(), "loss": last_loss.item(),
+                      "torch": torch.__version__}))
 
 
 if __name__ == "__main__":
