@@ -3,6 +3,9 @@
     cargo build --release
     benches/peers/setup.sh [FOLDER]
     python3 benches/peers/compare.py --slpo target/release/slpo [--peers FOLDER] [--presets nano,micro] [--tasks lm,dpo] [--compile]
+                                     [--prompt N]
+
+With --prompt, the two sequences of a pair begin with the same N tokens, which are not predicted; only PyTorch is compared then.
 
 Without --peers the folder is benches/peers/installed. A peer that is not set up is named and left out. A run of a peer may take --limit (10)
 times what slpo's steps take, and 120 s for starting and compiling; one that takes longer, fails, or does not learn what it trains on has that in
@@ -106,16 +109,20 @@ def main():
     parser.add_argument("--tasks", default="lm")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=float, default=10, help="how many times slpo's time a peer may take")
+    parser.add_argument("--prompt", type=int, default=0, help="tokens that the sequences of a pair share, with --tasks dpo")
     parser.add_argument("--compile", action="store_true", help="also torch.compile, which needs a C++ compiler")
     arguments = parser.parse_args()
     others = peers(arguments.peers.absolute(), arguments.compile)
+    prompt = ["--prompt", str(arguments.prompt)] if arguments.prompt else []
+    if prompt:
+        others = {name: command for name, command in others.items() if name.startswith("torch")}
     names = ["slpo", *others]
     ms_columns, mib_columns = [f"{name} ms" for name in names], [f"{name} MiB" for name in names]
     row(["preset", "task", *ms_columns, "ratio to the best", *mib_columns, "ratio to the least"])
     row(["---", "---", *["---:"] * (2 * len(names) + 2)])
     for task in arguments.tasks.split(","):
         for preset in arguments.presets.split(","):
-            runs = rounds(arguments.slpo, others, ["--preset", preset, "--task", task], arguments.rounds, arguments.limit)
+            runs = rounds(arguments.slpo, others, ["--preset", preset, "--task", task, *prompt], arguments.rounds, arguments.limit)
             ms, mib = medians(runs, "ms"), medians(runs, "peak_mib")
             row([preset, task, *cells(ms, 1), ratio(ms), *cells(mib, 0), ratio(mib)])
 

@@ -1,6 +1,7 @@
 """One optimiser step of slpo's presets in PyTorch: forward, backward, clip to 1.0, AdamW. Prints one JSON object.
 
-    python pytorch_step.py --preset nano [--task lm|dpo] [--steps 20] [--compile] [--rows N] [--tokens N] [--device cuda] [--precision bf16]
+    python pytorch_step.py --preset nano [--task lm|dpo] [--steps 20] [--compile] [--rows N] [--tokens N] [--prompt N]
+                             [--device cuda] [--precision bf16]
 
 On a GPU, bf16 is autocast (weights, sums and the loss in f32) and tf32 is what products round to; the peak is what PyTorch allocated there.
 """
@@ -56,16 +57,17 @@ class Decoder(nn.Module):
         self.register_buffer("cos", angles.cos())
         self.register_buffer("sin", angles.sin())
 
-    def forward(self, tokens):
+    def forward(self, tokens, start=0):
+        """Logits from position `start` on."""
         x = self.embedding(tokens)
         for block in self.blocks:
             x = block(x, self.cos, self.sin)
-        return F.linear(self.norm(x), self.embedding.weight)
+        return F.linear(self.norm(x[:, start:]), self.embedding.weight)
 
 
-def sequence_log_probs(model, tokens):
-    logits = model(tokens[:, :-1])
-    return -F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none").view(tokens.shape[0], -1).sum(1)
+def sequence_log_probs(model, tokens, completion_start):
+    logits, targets = model(tokens[:, :-1], completion_start - 1), tokens[:, completion_start:]
+    return -F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(tokens.shape[0], -1).sum(1)
 
 
 def main():
@@ -77,6 +79,7 @@ def main():
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--rows", type=int)
     parser.add_argument("--tokens", type=int)
+    parser.add_argument("--prompt", type=int, default=0, help="tokens that the two sequences of a pair begin with, which are not predicted")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32")
     arguments = parser.parse_args()
@@ -98,13 +101,16 @@ def main():
         frozen = torch.compile(reference) if reference else None
     sequences = 2 * rows if reference else rows
     batch = torch.randint(vocabulary, (sequences, tokens + 1), device=device)
+    completion_start = max(arguments.prompt, 1)
+    if reference:
+        batch[rows:, :arguments.prompt] = batch[:rows, :arguments.prompt]
 
     def loss():
         if reference is None:
             return F.cross_entropy(run(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
         with torch.no_grad():
-            before = sequence_log_probs(frozen, batch)
-        gain = sequence_log_probs(run, batch) - before
+            before = sequence_log_probs(frozen, batch, completion_start)
+        gain = sequence_log_probs(run, batch, completion_start) - before
         return -F.logsigmoid(0.1 * (gain[:rows] - gain[rows:])).mean()
 
     def step():
