@@ -160,7 +160,7 @@ fn times(arguments: &BenchStep, device: &Device, mut step: impl FnMut() -> Resul
 /// Measures the steps.
 pub fn run(arguments: &BenchStep, shared: &Shared) -> Result<(), Failure> {
     let preset = Preset::named(&arguments.preset)?;
-    let (config, batch) = (config(arguments, &preset)?, shape(arguments, &preset)?);
+    let (config, batch) = (config(arguments, preset)?, shape(arguments, preset)?);
     let device = crate::device::current();
     let decoder = Decoder::random(&device, &config, shared.seed)?;
     let (params, work) = (decoder.parameter_count(), Work::new(arguments, &decoder, batch, shared.seed));
