@@ -46,6 +46,8 @@ pub(super) enum Argument {
     Int(i32),
     /// `float`.
     Float(f32),
+    /// `double`.
+    Double(f64),
     /// `Strided`.
     View(Strided),
 }
@@ -57,6 +59,7 @@ impl Argument {
             Self::Long(x) => (x as *mut i64).cast(),
             Self::Int(x) => (x as *mut i32).cast(),
             Self::Float(x) => (x as *mut f32).cast(),
+            Self::Double(x) => (x as *mut f64).cast(),
             Self::View(x) => (x as *mut Strided).cast(),
         }
     }
@@ -80,6 +83,11 @@ impl From<i32> for Argument {
 impl From<f32> for Argument {
     fn from(x: f32) -> Self {
         Self::Float(x)
+    }
+}
+impl From<f64> for Argument {
+    fn from(x: f64) -> Self {
+        Self::Double(x)
     }
 }
 impl From<Strided> for Argument {
