@@ -25,7 +25,7 @@ __device__ inline auto sum(int n, F f) {
     return together(total, [](auto a, auto b) { return a + b; });
 }
 
-// The first index where parts(i) added up pass `limit` (reach it where `reach`), or n. Each thread adds up a piece of the row.
+// The first index where part(i) added up pass `limit` (reach it where `reach`), or n. Each thread adds up a piece of the row.
 template <class F>
 __device__ inline int first_past(double limit, bool reach, int n, F part) {
     __shared__ double before[THREADS + 1];
@@ -86,8 +86,6 @@ KERNEL largest(unsigned* tokens, const float* logits, int n) {
 struct Row {
     const float* z;
     const double* weights;
-    float top;
-    double temperature;
     int n;
 };
 
@@ -109,7 +107,10 @@ __device__ inline Place place(const Row& row, double limit, bool reach, bool cou
         unsigned tried = key | bit;
         if (past(sum(row.n, [&](int i) { return key_of(row.z[i]) >= tried ? part(i) : 0.0; }))) key = tried;
     }
-    double weight = key == 0u ? 0.0 : weight_of(of_key(key), row.top, row.temperature);
+    double weight = 0.0;
+    for (int i = threadIdx.x; i < row.n; i += THREADS)
+        if (key_of(row.z[i]) == key) weight = row.weights[i];
+    weight = together(weight, [](double a, double b) { return a > b ? a : b; });
     double above = sum(row.n, [&](int i) { return row.weights[i] > weight ? part(i) : 0.0; });
     double mass = counts ? sum(row.n, [&](int i) { return row.weights[i] > weight ? row.weights[i] : 0.0; }) : above;
     int ties = sum(row.n, [&](int i) { return row.weights[i] == weight ? 1 : 0; });
@@ -137,7 +138,7 @@ KERNEL sample(unsigned* tokens, double* scratch, const float* logits, const doub
     if (kept == 0) {
         token = first_past(uniform * total, false, n, [&](int i) { return weights[i]; });
     } else {
-        Row row = {z, weights, top, temperature, n};
+        Row row = {z, weights, n};
         Place last = {-1.0, n - 1, total};
         if (kept < n) last = place(row, kept, true, true);
         if (top_p < 1.0) last = earlier(place(row, top_p * last.reached, true, false), last);
