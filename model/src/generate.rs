@@ -2,7 +2,7 @@
 
 use crate::decoder::{Decoder, Packed, packed_checks};
 use crate::error::{Error, Result};
-use engine::{Backend, Generator, no_grad};
+use engine::{Backend, Generator, SamplingRule, Tensor, no_grad};
 
 /// How the next token is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,54 +37,18 @@ impl Sampling {
 
     /// The next token from a row of logits; ties go to the lower token.
     pub fn choose(&self, logits: &[f64], generator: &mut Generator) -> u32 {
-        if self.temperature == 0.0 {
-            return argmax(logits);
-        }
-        let candidates = self.candidates(logits);
-        let total: f64 = candidates.iter().map(|c| c.1).sum();
-        let mut left = generator.uniform() * total;
-        for &(token, weight) in &candidates {
-            left -= weight;
-            if left < 0.0 {
-                return token;
-            }
-        }
-        candidates.last().map_or(0, |c| c.0)
+        self.rule().choose(logits, self.uniform(generator))
     }
 
-    /// The tokens that may be chosen with weights in proportion to their probabilities, most likely first where any are cut.
-    fn candidates(&self, logits: &[f64]) -> Vec<(u32, f64)> {
-        let top = logits[argmax(logits) as usize];
-        let mut candidates: Vec<(u32, f64)> =
-            logits.iter().enumerate().map(|(token, z)| (token as u32, ((z - top) / self.temperature).exp())).collect();
-        if self.top_k == 0 && self.top_p >= 1.0 {
-            return candidates;
-        }
-        candidates.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        if self.top_k > 0 {
-            candidates.truncate(self.top_k);
-        }
-        let limit = self.top_p * candidates.iter().map(|c| c.1).sum::<f64>();
-        let mut reached = 0.0;
-        let kept = candidates.iter().take_while(|c| {
-            let wanted = reached < limit;
-            reached += c.1;
-            wanted
-        });
-        let kept = kept.count().max(1);
-        candidates.truncate(kept);
-        candidates
+    /// The same as the engine's rule.
+    pub(crate) fn rule(&self) -> SamplingRule {
+        SamplingRule { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p }
     }
-}
 
-fn argmax(values: &[f64]) -> u32 {
-    let mut best = 0;
-    for (i, &value) in values.iter().enumerate() {
-        if value > values[best] {
-            best = i;
-        }
+    /// The number that chooses a token; without a temperature none is drawn.
+    pub(crate) fn uniform(&self, generator: &mut Generator) -> f64 {
+        if self.temperature == 0.0 { 0.0 } else { generator.uniform() }
     }
-    best as u32
 }
 
 /// What ends a sequence.
@@ -121,9 +85,10 @@ pub fn generate<B: Backend>(
             break;
         }
         let logits = decoder.backend().keep_awake(|| no_grad(|| last_logits(decoder, &next, &mut cache)));
+        let uniforms: Vec<f64> = active.iter().map(|&sequence| sampling.uniform(&mut generators[sequence])).collect();
+        let tokens = decoder.backend().sample_rows(logits.array(), &sampling.rule(), &uniforms);
         let mut kept = Vec::new();
-        for (row, &sequence) in active.iter().enumerate() {
-            let token = sampling.choose(&logits[row], &mut generators[sequence]);
+        for (row, (&sequence, token)) in active.iter().zip(tokens).enumerate() {
             outputs[sequence].push(token);
             if seen(sequence, token) && !limits.stop.contains(&token) {
                 kept.push(row);
@@ -147,13 +112,12 @@ fn check_prompts<B: Backend>(decoder: &Decoder<B>, prompts: &[Vec<u32>], max_tok
     Ok(())
 }
 
-/// Logits after the last of each sequence's new tokens.
-fn last_logits<B: Backend>(decoder: &Decoder<B>, new: &[Vec<u32>], cache: &mut crate::decoder::Cache<B>) -> Vec<Vec<f64>> {
+/// Logits after the last of each sequence's new tokens, a row each.
+fn last_logits<B: Backend>(decoder: &Decoder<B>, new: &[Vec<u32>], cache: &mut crate::decoder::Cache<B>) -> Tensor<B> {
     let batch = Packed::new(new.iter().map(Vec::as_slice));
     let hidden = decoder.hidden_cached(&batch, cache);
     let last = (0..new.len()).map(|s| batch.segments().queries(s).end as u32 - 1).collect();
-    let logits = hidden.embedding(&last).linear(decoder.head_weight(), None).to_f64();
-    logits.chunks_exact(decoder.config().vocab_size).map(<[f64]>::to_vec).collect()
+    hidden.embedding(&last).linear(decoder.head_weight(), None)
 }
 
 #[cfg(test)]
@@ -163,7 +127,7 @@ mod tests {
     #[test]
     fn top_k_and_top_p_keep_the_most_likely() {
         let logits = [0.0, 3.0, 1.0, 2.0];
-        let tokens = |sampling: Sampling| sampling.candidates(&logits).into_iter().map(|c| c.0).collect::<Vec<_>>();
+        let tokens = |sampling: Sampling| sampling.rule().candidates(&logits).into_iter().map(|c| c.0).collect::<Vec<_>>();
         assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 2, top_p: 1.0 }), [1, 3]);
         // p = .644, .237, .087, .032
         assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 0, top_p: 0.6 }), [1]);

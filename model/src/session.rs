@@ -3,7 +3,7 @@
 use crate::decoder::{Cache, Decoder, Packed, packed_checks};
 use crate::error::{Error, Result};
 use crate::generate::{Limits, Sampling};
-use engine::{Backend, Generator, no_grad};
+use engine::{Backend, Generator, Tensor, no_grad};
 
 /// One growing sequence.
 pub struct Session<'a, B: Backend> {
@@ -56,7 +56,9 @@ impl<'a, B: Backend> Session<'a, B> {
         let mut new = prompt[reused..].to_vec();
         let mut output = Vec::new();
         for _ in 0..limits.max_tokens {
-            let token = sampling.choose(&self.logits_after(&new), generator);
+            let logits = self.logits_after(&new);
+            let uniform = sampling.uniform(generator);
+            let token = self.decoder.backend().sample_rows(logits.array(), &sampling.rule(), &[uniform])[0];
             output.push(token);
             if !seen(token) || limits.stop.contains(&token) {
                 break;
@@ -66,14 +68,14 @@ impl<'a, B: Backend> Session<'a, B> {
         Ok(output)
     }
 
-    /// Adds tokens to the cache; the logits after the last of them.
-    fn logits_after(&mut self, new: &[u32]) -> Vec<f64> {
+    /// Adds tokens to the cache; the logits [1, V] after the last of them.
+    fn logits_after(&mut self, new: &[u32]) -> Tensor<B> {
         let batch = Packed::new([new]);
         self.tokens.extend_from_slice(new);
         let logits = || {
             let hidden = self.decoder.hidden_cached(&batch, &mut self.cache);
             let last = vec![new.len() as u32 - 1].into();
-            hidden.embedding(&last).linear(self.decoder.head_weight(), None).to_f64()
+            hidden.embedding(&last).linear(self.decoder.head_weight(), None)
         };
         self.decoder.backend().keep_awake(|| no_grad(logits))
     }

@@ -6,6 +6,7 @@ use super::cuda::{Cuda, CudaArray};
 use super::{AdamwStep, Backend, Binary, Indices, StepDecision, Unary};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
+use crate::sampling::SamplingRule;
 
 /// The processor or a GPU.
 #[derive(Clone, Debug)]
@@ -317,6 +318,12 @@ impl Backend for Device {
     }
     fn linear_cross_entropy(&self, hidden: &DeviceArray, weight: &DeviceArray, targets: &Indices) -> (DeviceArray, [DeviceArray; 2]) {
         on!(self.linear_cross_entropy([hidden, weight], targets))
+    }
+    fn sample_rows(&self, logits: &DeviceArray, rule: &SamplingRule, uniforms: &[f64]) -> Vec<u32> {
+        match self {
+            Self::Cpu(backend) => backend.sample_rows(logits.cpu(), rule, uniforms),
+            Self::Cuda(backend) => backend.sample_rows(logits.cuda(), rule, uniforms),
+        }
     }
     fn sum_of_squares(&self, x: &DeviceArray) -> f64 {
         match self {

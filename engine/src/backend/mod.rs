@@ -13,6 +13,7 @@ pub mod reference;
 
 use crate::ops::attention::{self, Segments};
 use crate::ops::rope::Pairing;
+use crate::sampling::SamplingRule;
 use crate::scalar::Scalar;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -397,6 +398,13 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         let cotangent = self.full(-1.0, &[n]);
         let (hidden_bar, weight_bar) = self.linear_log_prob_vjp(hidden, weight, targets, &logsumexp, &cotangent);
         (loss, [hidden_bar, weight_bar])
+    }
+
+    /// One token for each row of logits [R, V], chosen with its uniform number in [0, 1) of R; see [`SamplingRule::choose`].
+    fn sample_rows(&self, logits: &Self::Array, rule: &SamplingRule, uniforms: &[f64]) -> Vec<u32> {
+        let vocabulary = self.shape(logits)[1];
+        let numbers: Vec<f64> = self.to_vec(logits).iter().map(|z| z.to_f64()).collect();
+        numbers.chunks_exact(vocabulary).zip(uniforms).map(|(row, &uniform)| rule.choose(row, uniform)).collect()
     }
 
     /// Σ x², as a host number in f64 arithmetic: for gradient norms.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub const COMMON: &str = include_str!("kernels/common.cuh");
 
 /// Every source with kernels of fixed text.
-pub const UNITS: [Unit<'static>; 7] = [
+pub const UNITS: [Unit<'static>; 8] = [
     Unit::new("arrays", include_str!("kernels/arrays.cu")),
     Unit::new("reduce", include_str!("kernels/reduce.cu")),
     Unit::new("rows", include_str!("kernels/rows.cu")),
@@ -21,6 +21,7 @@ pub const UNITS: [Unit<'static>; 7] = [
     Unit::new("optimizer", include_str!("kernels/optimizer.cu")),
     Unit::new("attention", include_str!("kernels/attention.cu")),
     Unit::new("flash", include_str!("kernels/flash.cu")),
+    Unit::new("sampling", include_str!("kernels/sampling.cu")),
 ];
 
 /// The source of that name.

@@ -24,6 +24,7 @@ mod optimizer;
 mod reduce;
 mod rows;
 pub mod runtime;
+mod sampling;
 mod views;
 mod vocabulary;
 
@@ -37,6 +38,7 @@ pub use runtime::{Precision, Storage};
 use super::{AdamwStep, Backend, Binary, Indices, StepDecision, Unary};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
+use crate::sampling::SamplingRule;
 use allocator::Cache;
 use array::Buffer;
 use launch::{arguments, int};
@@ -346,6 +348,9 @@ impl Backend for Cuda {
     }
     fn linear_cross_entropy(&self, hidden: &CudaArray, weight: &CudaArray, targets: &Indices) -> (CudaArray, [CudaArray; 2]) {
         self.summed_cross_entropy(hidden, weight, targets)
+    }
+    fn sample_rows(&self, logits: &CudaArray, rule: &SamplingRule, uniforms: &[f64]) -> Vec<u32> {
+        self.sampled(logits, rule, uniforms)
     }
     fn sum_of_squares(&self, x: &CudaArray) -> f64 {
         self.squares(&[x])[0]

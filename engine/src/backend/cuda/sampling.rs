@@ -1,0 +1,41 @@
+//! The choice of tokens from logits where they lie: only uniform numbers go to the device, and tokens come back.
+
+use super::Cuda;
+use super::array::{Buffer, CudaArray};
+use super::launch::{Argument, THREADS, arguments, int};
+use super::{compile, runtime::Grid};
+use crate::sampling::SamplingRule;
+
+impl Cuda {
+    /// One token for each row of logits [R, V].
+    pub(super) fn sampled(&self, logits: &CudaArray, rule: &SamplingRule, uniforms: &[f64]) -> Vec<u32> {
+        let (logits, (rows, n)) = (self.contiguous(logits), logits.rows());
+        let grid = Grid { x: int(rows) as u32, y: 1, threads: THREADS, shared: 0 };
+        // A token's bits are stored as those of a float.
+        let tokens = self.empty(&[rows]);
+        if rule.temperature == 0.0 {
+            self.launch(&compile::unit("sampling"), "largest", grid, arguments![&tokens, &logits, int(n)]);
+        } else {
+            let numbers = self.doubles(uniforms);
+            let weights = Buffer::new(&self.0, rows * n * size_of::<f64>());
+            let [numbers_at, weights_at] = [&numbers, &weights].map(|buffer| Argument::Address(buffer.address()));
+            let kept = match rule.top_k {
+                0 if rule.keeps_all() => 0,
+                0 => n,
+                k => k.min(n),
+            };
+            let arguments = arguments![&tokens, weights_at, &logits, numbers_at, rule.temperature, int(kept), rule.top_p, int(n)];
+            self.launch(&compile::unit("sampling"), "sample", grid, arguments);
+        }
+        self.download(&tokens).into_iter().map(f32::to_bits).collect()
+    }
+
+    fn doubles(&self, numbers: &[f64]) -> Buffer {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_ne_bytes()).collect();
+        let buffer = Buffer::new(&self.0, bytes.len());
+        if !bytes.is_empty() {
+            self.0.runtime.upload(buffer.address(), &bytes).unwrap_or_else(|error| error.raise());
+        }
+        buffer
+    }
+}

@@ -1,0 +1,72 @@
+//! The choice of a token from a row of logits by a uniform number: temperature, top-k, top-p.
+
+/// How a token is chosen from logits. The uniform number comes from the caller, so the choice is a function.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SamplingRule {
+    /// Logits are divided by this, at least 0; 0 takes the largest.
+    pub temperature: f64,
+    /// Only the k largest; 0 keeps all.
+    pub top_k: usize,
+    /// Only the most likely that together reach this probability, in (0, 1]; 1 keeps all.
+    pub top_p: f64,
+}
+
+impl SamplingRule {
+    /// Whether every token may be chosen.
+    pub fn keeps_all(&self) -> bool {
+        self.top_k == 0 && self.top_p >= 1.0
+    }
+
+    /// The token where the probabilities, added up in the order of [`SamplingRule::candidates`], pass `uniform` in [0, 1). Without a temperature
+    /// the first of the largest logits. The largest logit of the row must be finite.
+    pub fn choose(&self, logits: &[f64], uniform: f64) -> u32 {
+        if self.temperature == 0.0 {
+            return argmax(logits);
+        }
+        let candidates = self.candidates(logits);
+        let total: f64 = candidates.iter().map(|c| c.1).sum();
+        let mut left = uniform * total;
+        for &(token, weight) in &candidates {
+            left -= weight;
+            if left < 0.0 {
+                return token;
+            }
+        }
+        candidates.last().map_or(0, |c| c.0)
+    }
+
+    /// The tokens that may be chosen with weights in proportion to their probabilities: where any are cut the most likely first, ties by token;
+    /// else in the order of tokens.
+    pub fn candidates(&self, logits: &[f64]) -> Vec<(u32, f64)> {
+        let top = logits[argmax(logits) as usize];
+        let mut candidates: Vec<(u32, f64)> =
+            logits.iter().enumerate().map(|(token, z)| (token as u32, ((z - top) / self.temperature).exp())).collect();
+        if self.keeps_all() {
+            return candidates;
+        }
+        candidates.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        if self.top_k > 0 {
+            candidates.truncate(self.top_k);
+        }
+        let limit = self.top_p * candidates.iter().map(|c| c.1).sum::<f64>();
+        let mut reached = 0.0;
+        let kept = candidates.iter().take_while(|c| {
+            let wanted = reached < limit;
+            reached += c.1;
+            wanted
+        });
+        let kept = kept.count().max(1);
+        candidates.truncate(kept);
+        candidates
+    }
+}
+
+fn argmax(values: &[f64]) -> u32 {
+    let mut best = 0;
+    for (i, &value) in values.iter().enumerate() {
+        if value > values[best] {
+            best = i;
+        }
+    }
+    best as u32
+}
