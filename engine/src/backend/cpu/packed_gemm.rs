@@ -51,6 +51,10 @@ const DEPTH: usize = 384;
 const TASK_ROWS: usize = 96;
 /// Elements of B that are packed at a time, which stay in the third-level cache.
 const PACKED: usize = 1 << 20;
+/// An A of at most this many elements stays in the second-level cache beside [`PIECE`] elements of B.
+const SMALL_A: usize = 1 << 17;
+/// Elements of B that a task packs for itself where A is small.
+const PIECE: usize = 1 << 16;
 /// A task has at least about this many multiply-adds.
 const TASK_WORK: usize = 1 << 19;
 
@@ -152,6 +156,10 @@ unsafe fn serial_with<I: Instructions>((m, k, n): Extents, a: Matrix<f32>, b: Ma
 /// # Safety
 /// As [`serial_with`].
 unsafe fn parallel_with<I: Instructions>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
+    if m * k <= SMALL_A && k * n > PACKED {
+        // SAFETY: the caller's promise.
+        return unsafe { by_columns::<I>((m, k, n), a, b, beta, c) };
+    }
     let (_, depth) = depth_blocks(k);
     let most = PACKED / n.clamp(I::COLUMNS, PACKED / depth.max(1)).next_multiple_of(I::COLUMNS);
     let part = (most / depth.max(1)).max(1) * depth.max(1);
@@ -164,6 +172,25 @@ unsafe fn parallel_with<I: Instructions>((m, k, n): Extents, a: Matrix<f32>, b: 
             parallel_part::<I>((m, part.min(k - from), n), depth, a, b, beta, c);
         }
     }
+}
+
+/// [`parallel_with`] for an A that stays in the cache and a B that is larger than what is packed at a time: each task packs columns of B for
+/// itself, so that no packed B goes through memory and some tasks pack while others multiply.
+///
+/// # Safety
+/// As [`serial_with`].
+unsafe fn by_columns<I: Instructions>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
+    let output = Output { start: c.as_mut_ptr(), stride: n };
+    let width = (PIECE / depth_blocks(k).1.max(1)).next_multiple_of(I::COLUMNS);
+    (0..n.div_ceil(width)).into_par_iter().with_max_len(1).for_each(|piece| {
+        let (b, output, first) = (b, output, piece * width);
+        // SAFETY: the caller's promise; tasks write disjoint columns of C.
+        unsafe {
+            let b = Matrix { start: b.start.offset(first as isize * b.strides.1), ..b };
+            let output = Output { start: output.start.add(first), ..output };
+            serial_with::<I>((m, k, width.min(n - first)), a, b, beta, output)
+        }
+    });
 }
 
 /// [`parallel_with`] for a part of k that is a whole number of blocks of `depth` (but for the last).
@@ -387,6 +414,7 @@ mod tests {
             (800, 40, 33),
             (24, 32, 1),
             (64, 64, 16),
+            (13, 33, 33000),
         ] {
             for (a_transposed, b_transposed, beta) in [(false, false, 0.0), (false, true, 1.0), (true, false, 1.0), (true, true, 0.0)] {
                 let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
