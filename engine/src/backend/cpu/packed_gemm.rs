@@ -1,6 +1,6 @@
-//! Matrix products of f32 with AVX-512 or AVX2: B is packed once into panels of two vectors' columns that every task shares, and a kernel
-//! keeps a block of sums in registers: 12 × 32, or 6 × 16. The readable twin is the triple sum of `Reference`; other processors use
-//! matrixmultiply.
+//! Matrix products of f32 with AVX-512 or AVX2: B is packed into panels of two vectors' columns, once for all tasks or, where A is small, by
+//! each task for itself, and a kernel keeps a block of sums in registers: 12 × 32, or 6 × 16. The readable twin is the triple sum of
+//! `Reference`; other processors use matrixmultiply.
 //!
 //! Every element is Σ over blocks of [`DEPTH`] of fused multiply-adds in the order of k, wherever the tasks are cut and whichever
 //! instructions there are: the same bits on any number of threads.
