@@ -10,6 +10,7 @@ use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 const HOST: &str = include_str!("kernels/host.h");
@@ -23,6 +24,9 @@ pub struct Emulator {
     loaded: Mutex<HashMap<u64, Library>>,
     allocations: Mutex<HashMap<u64, Vec<u64>>>,
 }
+
+/// Libraries that this process began to build: each is built under a name of its own, because emulators share the folder.
+static BUILDS: AtomicU64 = AtomicU64::new(0);
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -53,11 +57,12 @@ impl Emulator {
         let stem = self.folder.join(format!("{}-{:016x}", unit.name, hash(source.as_bytes())));
         let library = stem.with_extension("so");
         if !library.exists() {
-            let partial = stem.with_extension(format!("{}.so", std::process::id()));
-            let text = stem.with_extension(format!("{}.cpp", std::process::id()));
+            let own = format!("{}-{}", std::process::id(), BUILDS.fetch_add(1, Ordering::Relaxed));
+            let (partial, text) = (stem.with_extension(format!("{own}.so")), stem.with_extension(format!("{own}.cpp")));
             std::fs::write(&text, source).map_err(|error| failed(error.to_string()))?;
             let options = ["-std=c++17", "-O2", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-o"];
             let output = Command::new(&self.compiler).args(options).arg(&partial).arg(&text).output();
+            let _ = std::fs::remove_file(&text);
             let output = output.map_err(|error| failed(error.to_string()))?;
             if !output.status.success() {
                 return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
