@@ -7,7 +7,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engine::backend::cpu::peak;
-use engine::{Segments, Tensor, no_grad};
+use engine::{Cpu, Segments, Tensor, no_grad};
 use ndarray::Array2;
 use slpo_benches::{normal, parameter};
 
@@ -17,7 +17,7 @@ fn limits(_: &mut Criterion) {
     println!(
         "limits: {:.0} GFLOP/s of multiply-adds, {:.0} of a product of extent 1536",
         peak::multiply_adds(0.5),
-        peak::products(1536, 5)
+        peak::products(Cpu::new(), 1536, 5)
     );
     println!(
         "limits: {:.0} GB/s of copies in the size of the rows, {:.0} through memory\n",

@@ -4,8 +4,7 @@
 use crate::arguments::{Device as Asked, Precision as Rounding};
 use crate::failure::Failure;
 use crate::processes;
-use engine::backend::cuda::Precision;
-use engine::{Cuda, Device};
+use engine::{Cpu, Cuda, Device, Precision};
 use std::sync::OnceLock;
 
 static CURRENT: OnceLock<Device> = OnceLock::new();
@@ -17,10 +16,10 @@ static CURRENT: OnceLock<Device> = OnceLock::new();
 /// processor does not have.
 pub fn choose(asked: Asked, rounding: Rounding) -> Result<(), Failure> {
     let device = match asked {
-        Asked::Auto | Asked::Cpu if rounding != Rounding::F32 => {
-            return Err(Failure::Usage("--precision tf32 and bf16 need --device cuda: the processor computes in f32".to_owned()));
+        Asked::Auto | Asked::Cpu => {
+            let cpu = Cpu::with_precision(precision(rounding));
+            Device::Cpu(cpu.map_err(|error| Failure::Usage(format!("--precision: {error}")))?)
         }
-        Asked::Auto | Asked::Cpu => Device::default(),
         Asked::Cuda => {
             let opened = Cuda::open(processes::gpu()?, precision(rounding));
             Device::Cuda(opened.map_err(|error| Failure::Failed(error.to_string()))?)

@@ -1,6 +1,7 @@
 //! The reference's log-probabilities on disk, so that a second epoch or a second run need not compute them again.
 //!
-//! The file is JSON: `{"version": 1, "reference": …, "log_probs": {…}}`. A fingerprint of the reference's weights says whose they are; each
+//! The file is JSON: `{"version": 1, "reference": …, "log_probs": {…}}`. A fingerprint of the reference's weights, and of how products round
+//! them, says whose they are; each
 //! pair's key is a fingerprint of its tokens and of where its completions begin, so other data, another tokenizer, another cut or another
 //! reference never meet a value that is not theirs. The values are f32 written exactly: cached and live ones have the same bits.
 
@@ -10,7 +11,7 @@ use crate::failure::Failure;
 use crate::run_folder::{RunFolderError, write_atomically};
 use crate::training::{fingerprint, sequence_words};
 use contents::{Contents, VERSION};
-use engine::Device;
+use engine::{Device, Precision};
 use model::data::PreferencePair;
 use model::decoder::Decoder;
 use model::parallel::{Processes, Share};
@@ -30,8 +31,12 @@ impl ReferenceCache {
     /// Opens the file of this reference; empty where there is none, or where it is of another reference or not a cache, which the second
     /// value says.
     pub fn open(path: &Path, reference: &Decoder<Device>) -> (Self, Option<String>) {
+        let rounding = match reference.backend().precision() {
+            Precision::F32 => None,
+            rounded => Some(rounded as u32),
+        };
         let words = reference.parameters().into_iter().flat_map(|p| p.tensor.to_vec()).map(f32::to_bits);
-        let reference = fingerprint(words);
+        let reference = fingerprint(words.chain(rounding));
         let (log_probs, remark) = match std::fs::read(path) {
             Err(_) => (BTreeMap::new(), None),
             Ok(bytes) => match contents::parse(&bytes, &reference) {

@@ -3,7 +3,9 @@
 //! f(a + bε) = f(a) + f′(a)·b·ε, so running any op on duals carries the directional derivative b ↦ Jb beside the value. Duals of duals
 //! give second derivatives; duals under the reverse pass give Hessian-vector products.
 
-use crate::scalar::{Scalar, Strides};
+use crate::backend::cpu::matmul::{Extents, Matrix};
+use crate::backend::precision::Precision;
+use crate::scalar::Scalar;
 use std::cmp::Ordering;
 use std::fmt;
 use std::iter::Sum;
@@ -157,25 +159,13 @@ impl<T: Scalar> Scalar for Dual<T> {
     }
 
     /// (A + A′ε)(B + B′ε) = AB + (AB′ + A′B)ε: three products of the parts.
-    unsafe fn gemm(
-        m: usize,
-        k: usize,
-        n: usize,
-        a: *const Self,
-        a_strides: Strides,
-        b: *const Self,
-        b_strides: Strides,
-        beta: Self,
-        c: *mut Self,
-        c_strides: Strides,
-    ) {
+    unsafe fn gemm(precision: Precision, (m, k, n): Extents, a: Matrix<Self>, b: Matrix<Self>, beta: Self, c: *mut Self, c_stride: usize) {
         // SAFETY: the caller promises that every element of a, b and c reached through the strides is valid.
         unsafe {
-            let (a_real, a_tangent) = split(m, k, a, a_strides);
-            let (b_real, b_tangent) = split(k, n, b, b_strides);
+            let (a_real, a_tangent) = split(m, k, a);
+            let (b_real, b_tangent) = split(k, n, b);
             let product = |x: &[T], y: &[T], beta: T, out: &mut [T]| {
-                let (row_x, row_y, row_out) = ((k as isize, 1), (n as isize, 1), (n as isize, 1));
-                T::gemm(m, k, n, x.as_ptr(), row_x, y.as_ptr(), row_y, beta, out.as_mut_ptr(), row_out);
+                T::gemm(precision, (m, k, n), Matrix::row_major(x, k), Matrix::row_major(y, n), beta, out.as_mut_ptr(), n);
             };
             let (mut real, mut tangent) = (vec![T::zero(); m * n], vec![T::zero(); m * n]);
             product(&a_real, &b_real, T::zero(), &mut real);
@@ -183,7 +173,7 @@ impl<T: Scalar> Scalar for Dual<T> {
             product(&a_tangent, &b_real, T::one(), &mut tangent);
             for i in 0..m {
                 for j in 0..n {
-                    let out = c.offset(i as isize * c_strides.0 + j as isize * c_strides.1);
+                    let out = c.add(i * c_stride + j);
                     let product = Self::new(real[i * n + j], tangent[i * n + j]);
                     *out = if beta == Self::zero() { product } else { beta * *out + product };
                 }
@@ -196,13 +186,13 @@ impl<T: Scalar> Scalar for Dual<T> {
 ///
 /// # Safety
 /// Every element reached through the strides must be valid for reading.
-unsafe fn split<T: Scalar>(rows: usize, columns: usize, a: *const Dual<T>, strides: Strides) -> (Vec<T>, Vec<T>) {
+unsafe fn split<T: Scalar>(rows: usize, columns: usize, a: Matrix<Dual<T>>) -> (Vec<T>, Vec<T>) {
     let mut real = Vec::with_capacity(rows * columns);
     let mut tangent = Vec::with_capacity(rows * columns);
     for i in 0..rows as isize {
         for j in 0..columns as isize {
             // SAFETY: (i, j) is inside the matrix that the caller vouches for.
-            let element = unsafe { *a.offset(i * strides.0 + j * strides.1) };
+            let element = unsafe { *a.start.offset(i * a.strides.0 + j * a.strides.1) };
             real.push(element.real);
             tangent.push(element.tangent);
         }

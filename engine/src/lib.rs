@@ -43,6 +43,7 @@ pub use backend::cpu::Cpu;
 pub use backend::cpu::pool::OUT_OF_MEMORY;
 pub use backend::cuda::{Cuda, CudaError};
 pub use backend::device::Device;
+pub use backend::precision::{Precision, PrecisionError};
 pub use backend::reference::Reference;
 pub use backend::{AdamwStep, Backend, StepDecision};
 pub use dual::Dual;

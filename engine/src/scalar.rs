@@ -3,9 +3,10 @@
 //! Everything an op computes on one element is written against [`Scalar`], so the same formula serves training, the f64 reference
 //! and exact forward mode. The stable forms (sigmoid, softplus, log1mexp …) live here once, for every type.
 
-use crate::backend::cpu::matmul::Matrix;
+use crate::backend::cpu::matmul::{Extents, Matrix};
 #[cfg(target_arch = "x86_64")]
-use crate::backend::cpu::packed_gemm;
+use crate::backend::cpu::{bf16_gemm, packed_gemm};
+use crate::backend::precision::Precision;
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
@@ -59,32 +60,22 @@ pub trait Scalar:
     /// erfc x = 2/√π ∫ₓ^∞ e^{−t²} dt, accurate where it is small.
     fn erfc(self) -> Self;
 
-    /// C ← A·B + βC, with A (m × k), B (k × n) and C (m × n) given by pointers and strides in elements.
+    /// C ← A·B + βC, with A (m × k) and B (k × n) given by their strides and C (m × n) by its first element and the distance of its rows,
+    /// whose elements are contiguous. f32 rounds the operands as `precision` says; other types ignore it.
     ///
     /// # Safety
-    /// Every element reached through a pointer and its strides must be valid for reading (and, for `c`, for writing), and
-    /// nothing else may touch the elements of `c` meanwhile. With β = 0 the old contents of `c` are not read.
-    #[allow(clippy::too_many_arguments)]
-    unsafe fn gemm(
-        m: usize,
-        k: usize,
-        n: usize,
-        a: *const Self,
-        a_strides: Strides,
-        b: *const Self,
-        b_strides: Strides,
-        beta: Self,
-        c: *mut Self,
-        c_strides: Strides,
-    );
+    /// Every element reached through the strides must be valid for reading (and, for C, for writing), and nothing else may touch the elements
+    /// of C meanwhile; the precision must be one that [`Cpu::with_precision`](crate::Cpu::with_precision) gives. With β = 0 the old contents
+    /// of C are not read.
+    unsafe fn gemm(precision: Precision, extents: Extents, a: Matrix<Self>, b: Matrix<Self>, beta: Self, c: *mut Self, c_stride: usize);
 
     /// out ← A·B + β·out in parallel, with A (m × k) and B (k × n) given by their strides and `out` in row-major order.
     ///
     /// # Safety
-    /// Every element reached through the strides must be valid for reading.
-    unsafe fn parallel_gemm(extents: (usize, usize, usize), a: Matrix<Self>, b: Matrix<Self>, beta: Self, out: &mut [Self]) {
+    /// As [`Scalar::gemm`].
+    unsafe fn parallel_gemm(precision: Precision, extents: Extents, a: Matrix<Self>, b: Matrix<Self>, beta: Self, out: &mut [Self]) {
         // SAFETY: the caller's promise.
-        unsafe { crate::backend::cpu::matmul::tiled(extents, a, b, beta, out) }
+        unsafe { crate::backend::cpu::matmul::tiled(precision, extents, a, b, beta, out) }
     }
 
     /// A buffer of `len` elements with unspecified contents, recycled where the type keeps a pool.
@@ -219,35 +210,34 @@ impl Scalar for f32 {
     fn erfc(self) -> Self {
         libm::erfcf(self)
     }
-    unsafe fn gemm(
-        m: usize,
-        k: usize,
-        n: usize,
-        a: *const Self,
-        (rsa, csa): Strides,
-        b: *const Self,
-        (rsb, csb): Strides,
-        beta: Self,
-        c: *mut Self,
-        (rsc, csc): Strides,
-    ) {
+    unsafe fn gemm(precision: Precision, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: *mut f32, c_stride: usize) {
         #[cfg(target_arch = "x86_64")]
-        if csc == 1 && packed_gemm::available() {
-            let (a, b) = (Matrix { start: a, strides: (rsa, csa) }, Matrix { start: b, strides: (rsb, csb) });
-            // SAFETY: the caller's promise.
-            return unsafe { packed_gemm::serial((m, k, n), a, b, beta, c, rsc as usize) };
+        // SAFETY: the caller's promise.
+        unsafe {
+            if precision == Precision::Bf16 {
+                return bf16_gemm::serial(extents, a, b, beta, c, c_stride);
+            }
+            if packed_gemm::available() {
+                return packed_gemm::serial(extents, a, b, beta, c, c_stride);
+            }
         }
+        let ((m, k, n), (rsa, csa), (rsb, csb)) = (extents, a.strides, b.strides);
         // SAFETY: the caller's promise is matrixmultiply's requirement.
-        unsafe { matrixmultiply::sgemm(m, k, n, 1.0, a, rsa, csa, b, rsb, csb, beta, c, rsc, csc) }
+        unsafe { matrixmultiply::sgemm(m, k, n, 1.0, a.start, rsa, csa, b.start, rsb, csb, beta, c, c_stride as isize, 1) }
     }
-    unsafe fn parallel_gemm(extents: (usize, usize, usize), a: Matrix<f32>, b: Matrix<f32>, beta: f32, out: &mut [f32]) {
+    unsafe fn parallel_gemm(precision: Precision, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, out: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
-        if packed_gemm::available() {
-            // SAFETY: the caller's promise.
-            return unsafe { packed_gemm::parallel(extents, a, b, beta, out) };
+        // SAFETY: the caller's promise.
+        unsafe {
+            if precision == Precision::Bf16 {
+                return bf16_gemm::parallel(extents, a, b, beta, out);
+            }
+            if packed_gemm::available() {
+                return packed_gemm::parallel(extents, a, b, beta, out);
+            }
         }
         // SAFETY: the caller's promise.
-        unsafe { crate::backend::cpu::matmul::tiled(extents, a, b, beta, out) }
+        unsafe { crate::backend::cpu::matmul::tiled(precision, extents, a, b, beta, out) }
     }
 }
 
@@ -267,19 +257,9 @@ impl Scalar for f64 {
     fn erfc(self) -> Self {
         libm::erfc(self)
     }
-    unsafe fn gemm(
-        m: usize,
-        k: usize,
-        n: usize,
-        a: *const Self,
-        (rsa, csa): Strides,
-        b: *const Self,
-        (rsb, csb): Strides,
-        beta: Self,
-        c: *mut Self,
-        (rsc, csc): Strides,
-    ) {
+    unsafe fn gemm(_: Precision, (m, k, n): Extents, a: Matrix<f64>, b: Matrix<f64>, beta: f64, c: *mut f64, c_stride: usize) {
+        let ((rsa, csa), (rsb, csb)) = (a.strides, b.strides);
         // SAFETY: the caller's promise is matrixmultiply's requirement.
-        unsafe { matrixmultiply::dgemm(m, k, n, 1.0, a, rsa, csa, b, rsb, csb, beta, c, rsc, csc) }
+        unsafe { matrixmultiply::dgemm(m, k, n, 1.0, a.start, rsa, csa, b.start, rsb, csb, beta, c, c_stride as isize, 1) }
     }
 }

@@ -1,9 +1,9 @@
 //! The GPU's kernels against `Cpu<f64>`, values and gradients: on a GPU where there is one, and compiled for the processor everywhere else, where
 //! that shows wrong arithmetic, indices and barriers, and says nothing of the driver or cuBLAS.
 
-use engine::backend::cuda::{Nccl, Precision};
+use engine::backend::cuda::Nccl;
 use engine::gradcheck::{Function, Input, Sample, check_entry_on, check_on};
-use engine::{AdamwStep, Backend, Cpu, Cuda, Device, Generator, SamplingRule, Segments, StepDecision, Tensor, function};
+use engine::{AdamwStep, Backend, Cpu, Cuda, Device, Generator, Precision, SamplingRule, Segments, StepDecision, Tensor, function};
 use losses::{Hyperparameters, Loss, PairInputs};
 use model::batch::Batch;
 use model::boundary::Sequence;

@@ -62,8 +62,8 @@ pub struct Shared {
     /// Where to compute; auto is the processor
     #[arg(long, global = true, value_enum, default_value_t = Device::Auto)]
     pub device: Device,
-    /// How a GPU rounds: f32 throughout; tf32, products of operands of 11 bits; bf16, products and activations of 8 bits, with weights,
-    /// sums and losses in f32. The processor computes in f32
+    /// How to round: f32 throughout; tf32, products of operands of 11 bits (GPUs only); bf16, products of operands of 8 bits, and on a GPU
+    /// activations too, with weights, sums and losses in f32 (processors with AMX or AVX512-BF16, and GPUs)
     #[arg(long, global = true, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
     /// Threads to use, 1 to 1024 [default: one a core]; the results do not depend on it
@@ -83,7 +83,7 @@ pub enum Device {
     Cuda,
 }
 
-/// How a GPU rounds.
+/// How products round their operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {

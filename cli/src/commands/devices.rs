@@ -4,7 +4,7 @@ use crate::arguments::Shared;
 use crate::failure::Failure;
 use crate::output::Output;
 use engine::CudaError;
-use engine::backend::cuda;
+use engine::backend::{cpu, cuda};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -19,6 +19,8 @@ struct Processor {
     threads: usize,
     /// The widest vectors that the kernels use here.
     simd: &'static str,
+    /// What `--precision bf16` multiplies with; null where it cannot be used.
+    bf16: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -47,12 +49,16 @@ struct Gpu {
 /// # Errors
 /// [`Failure::Output`].
 pub fn run(shared: &Shared) -> Result<(), Failure> {
-    let devices = Devices { cpu: Processor { threads: rayon::current_num_threads(), simd: simd() }, cuda: cuda_state() };
+    let devices = Devices {
+        cpu: Processor { threads: rayon::current_num_threads(), simd: simd(), bf16: cpu::bf16_instructions() },
+        cuda: cuda_state(),
+    };
     Output::new(shared.json).result(&devices, |to| text(to, &devices))
 }
 
 fn text(to: &mut dyn Write, devices: &Devices) -> io::Result<()> {
-    writeln!(to, "cpu   {} threads, {}", devices.cpu.threads, devices.cpu.simd)?;
+    let bf16 = devices.cpu.bf16.map_or("no bf16".to_owned(), |instructions| format!("bf16 by {instructions}"));
+    writeln!(to, "cpu   {} threads, {}, {bf16}", devices.cpu.threads, devices.cpu.simd)?;
     for gpu in &devices.cuda.devices {
         let state = gpu.reason.as_deref().unwrap_or("can be used");
         let (name, capability, memory) = (&gpu.name, &gpu.compute_capability, gpu.memory_mib);

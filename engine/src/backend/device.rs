@@ -1,8 +1,9 @@
-//! A device chosen at run time: the processor in f32, or a GPU. What trains on one trains on the other, and a program is compiled for this once.
+//! A device chosen at run time: the processor with elements of f32, or a GPU. What trains on one trains on the other, and a program is compiled for this once.
 
 use super::cpu::Cpu;
 use super::cpu::array::CpuArray;
 use super::cuda::{Cuda, CudaArray};
+use super::precision::Precision;
 use super::{AdamwStep, Backend, Binary, Indices, StepDecision, Unary};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
@@ -30,6 +31,14 @@ impl Device {
         match self {
             Self::Cpu(_) => "cpu",
             Self::Cuda(_) => "cuda",
+        }
+    }
+
+    /// How it rounds.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Self::Cpu(cpu) => cpu.precision(),
+            Self::Cuda(cuda) => cuda.precision(),
         }
     }
 

@@ -9,6 +9,7 @@
 pub mod cpu;
 pub mod cuda;
 pub mod device;
+pub mod precision;
 pub mod reference;
 
 use crate::ops::attention::{self, Segments};

@@ -2,7 +2,6 @@
 
 use super::Method;
 use super::problem::Problem;
-use crate::backend::cuda::Precision;
 use crate::backend::device::Device;
 use crate::scalar::Scalar;
 use std::fmt;
@@ -169,17 +168,9 @@ impl Arithmetic {
     pub const SINGLE: Self = Self { unit_roundoff: f32::UNIT_ROUNDOFF, smallest_normal: f32::MIN_POSITIVE as f64 };
     pub const DOUBLE: Self = Self { unit_roundoff: f64::UNIT_ROUNDOFF, smallest_normal: f64::MIN_POSITIVE };
 
-    /// The coarsest rounding that a device does: u = 2⁻⁸ where it stores activations in bfloat16 (8 bits), 2⁻¹¹ where products round to TF32.
+    /// The coarsest rounding that a device does.
     pub fn of(device: &Device) -> Self {
-        let bits = match device {
-            Device::Cpu(_) => return Self::SINGLE,
-            Device::Cuda(cuda) => match cuda.precision() {
-                Precision::F32 => return Self::SINGLE,
-                Precision::Tf32 => 11,
-                Precision::Bf16 => 8,
-            },
-        };
-        Self { unit_roundoff: 2f64.powi(-bits), ..Self::SINGLE }
+        Self { unit_roundoff: device.precision().unit_roundoff(), ..Self::SINGLE }
     }
 }
 

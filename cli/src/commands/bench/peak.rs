@@ -4,6 +4,7 @@ use crate::arguments::{BenchPeak, Shared};
 use crate::failure::Failure;
 use crate::output::Output;
 use engine::backend::cpu::peak;
+use engine::{Cpu, Precision};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -14,6 +15,8 @@ struct PeakResult {
     fma_gflop_s: f64,
     /// The best square product.
     gemm_gflop_s: f64,
+    /// The best square product in bfloat16; null where the processor has no instructions for it.
+    bf16_gemm_gflop_s: Option<f64>,
     extent: usize,
 }
 
@@ -22,14 +25,19 @@ pub fn run(arguments: &BenchPeak, shared: &Shared) -> Result<(), Failure> {
         device: "cpu",
         threads: rayon::current_num_threads(),
         fma_gflop_s: peak::multiply_adds(1.0),
-        gemm_gflop_s: peak::products(arguments.extent, 10),
+        gemm_gflop_s: peak::products(Cpu::new(), arguments.extent, 10),
+        bf16_gemm_gflop_s: Cpu::with_precision(Precision::Bf16).ok().map(|cpu| peak::products(cpu, arguments.extent, 10)),
         extent: arguments.extent,
     };
     Output::new(shared.json).result(&result, |to| {
         writeln!(
             to,
-            "{} threads: multiply-adds {:.1} GFLOP/s, a product of extent {} {:.1} GFLOP/s",
-            result.threads, result.fma_gflop_s, result.extent, result.gemm_gflop_s
+            "{} threads: multiply-adds {:.1} GFLOP/s, a product of extent {} {:.1} GFLOP/s{}",
+            result.threads,
+            result.fma_gflop_s,
+            result.extent,
+            result.gemm_gflop_s,
+            result.bf16_gemm_gflop_s.map_or(String::new(), |rate| format!(", in bf16 {rate:.1} GFLOP/s"))
         )
     })
 }

@@ -2,8 +2,10 @@
 //! the diagonal are skipped, and the backward pass recomputes them. The readable twin is `ops::attention::reference_forward`.
 
 use super::array::CpuArray;
+use super::matmul::Matrix;
 use super::reduce::{row_dot, row_max, row_sum};
 use super::simd::vectorised;
+use crate::backend::precision::Precision;
 use crate::ops::attention::Segments;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
@@ -19,13 +21,14 @@ struct Layout<'a> {
     width: usize,
     scale: f64,
     segments: &'a Segments,
+    precision: Precision,
 }
 
 /// One matrix of a head: rows of `width` elements, `stride` apart.
 #[derive(Clone, Copy)]
 struct Head<T> {
     start: *mut T,
-    stride: isize,
+    stride: usize,
 }
 
 impl<T> Head<T> {
@@ -33,7 +36,15 @@ impl<T> Head<T> {
     /// Row `row` must be inside the array.
     unsafe fn row(self, row: usize) -> *mut T {
         // SAFETY: the caller's promise.
-        unsafe { self.start.offset(row as isize * self.stride) }
+        unsafe { self.start.add(row * self.stride) }
+    }
+    /// The rows from `row` on, to read.
+    ///
+    /// # Safety
+    /// As [`Head::row`].
+    unsafe fn rows(self, row: usize) -> Matrix<T> {
+        // SAFETY: the caller's promise.
+        Matrix { start: unsafe { self.start.add(row * self.stride) }, strides: (self.stride as isize, 1) }
     }
 }
 
@@ -52,7 +63,7 @@ impl<T> Base<T> {
     /// The token and the head must be inside the array.
     unsafe fn head(self, token: usize, heads: usize, head: usize, width: usize) -> Head<T> {
         // SAFETY: the caller's promise.
-        Head { start: unsafe { self.0.add((token * heads + head) * width) }, stride: (heads * width) as isize }
+        Head { start: unsafe { self.0.add((token * heads + head) * width) }, stride: heads * width }
     }
 }
 
@@ -95,14 +106,13 @@ impl Blocks {
 
 /// The output [N, H, D] and the logsumexp of the scores [N, H].
 pub fn forward<T: Scalar>(
-    q: &CpuArray<T>,
-    k: &CpuArray<T>,
-    v: &CpuArray<T>,
+    precision: Precision,
+    (q, k, v): (&CpuArray<T>, &CpuArray<T>, &CpuArray<T>),
     segments: &Segments,
     scale: f64,
 ) -> (CpuArray<T>, CpuArray<T>) {
     let (n, heads, width) = (q.shape()[0], q.shape()[1], q.shape()[2]);
-    let layout = Layout { heads, kv_heads: k.shape()[1], width, scale, segments };
+    let layout = Layout { heads, kv_heads: k.shape()[1], width, scale, segments, precision };
     let (q_elements, k_elements, v_elements) = (q.elements(), k.elements(), v.elements());
     let mut output = T::allocate(n * heads * width);
     let mut logsumexp = T::allocate(n * heads);
@@ -138,8 +148,8 @@ unsafe fn forward_head<T: Scalar>(
             let (mut maximum, mut total) = ([T::neg_infinity(); QUERIES], [T::zero(); QUERIES]);
             let mut beta = T::zero();
             for (key, keys) in key_blocks {
-                let out = (scores.as_mut_ptr(), (keys as isize, 1));
-                T::gemm(count, width, keys, q.row(first), (q.stride, 1), k.row(key), (1, k.stride), T::zero(), out.0, out.1);
+                let extents = (count, width, keys);
+                T::gemm(layout.precision, extents, q.rows(first), k.rows(key).t(), T::zero(), scores.as_mut_ptr(), keys);
                 for i in 0..count {
                     let row = &mut scores[i * keys..(i + 1) * keys];
                     let (from, to) = blocks.visible(first + i, key, keys);
@@ -148,7 +158,8 @@ unsafe fn forward_head<T: Scalar>(
                         scale_row(std::slice::from_raw_parts_mut(o.row(first + i), width), correction);
                     }
                 }
-                T::gemm(count, keys, width, out.0, out.1, v.row(key), (v.stride, 1), beta, o.row(first), (o.stride, 1));
+                let (p, extents) = (Matrix::row_major(&scores, keys), (count, keys, width));
+                T::gemm(layout.precision, extents, p, v.rows(key), beta, o.row(first), o.stride);
                 beta = T::one();
             }
             for i in 0..count {
@@ -201,19 +212,16 @@ fn scale_row<T: Scalar>(row: &mut [T], factor: T) {
 }
 
 /// (q̄, k̄, v̄) from the output and the logsumexp of the forward pass.
-#[allow(clippy::too_many_arguments)]
 pub fn vjp<T: Scalar>(
-    q: &CpuArray<T>,
-    k: &CpuArray<T>,
-    v: &CpuArray<T>,
-    output: &CpuArray<T>,
-    logsumexp: &CpuArray<T>,
+    precision: Precision,
+    (q, k, v): (&CpuArray<T>, &CpuArray<T>, &CpuArray<T>),
+    (output, logsumexp): (&CpuArray<T>, &CpuArray<T>),
     cotangent: &CpuArray<T>,
     segments: &Segments,
     scale: f64,
 ) -> (CpuArray<T>, CpuArray<T>, CpuArray<T>) {
     let (heads, width, kv_heads) = (q.shape()[1], q.shape()[2], k.shape()[1]);
-    let layout = Layout { heads, kv_heads, width, scale, segments };
+    let layout = Layout { heads, kv_heads, width, scale, segments, precision };
     let inputs = [q, k, v, output, logsumexp, cotangent].map(CpuArray::elements);
     let inputs = Inputs {
         q: Base(inputs[0].as_ptr().cast_mut()),
@@ -257,73 +265,17 @@ unsafe fn vjp_kv_head<T: Scalar>(layout: &Layout<'_>, segment: usize, kv_head: u
     let mut p_bar = T::allocate(blocks.largest());
     // SAFETY: every row that is touched lies in this segment, by the construction of `blocks`.
     unsafe {
-        let [k_head, v_head] = [inputs.k, inputs.v].map(|x| x.head(first_key, kv_heads, kv_head, width));
-        let [k_bar, v_bar] = [bars[1], bars[2]].map(|x| x.head(first_key, kv_heads, kv_head, width));
+        let [k, v, k_bar, v_bar] = [inputs.k, inputs.v, bars[1], bars[2]].map(|x| x.head(first_key, kv_heads, kv_head, width));
         for head in kv_head * group..(kv_head + 1) * group {
             let [q, q_bar] = [inputs.q, bars[0]].map(|x| x.head(first_query, heads, head, width));
             let o_bar = Base(inputs.cotangent.as_ptr().cast_mut()).head(first_query, heads, head, width);
+            let rows = Rows { q, k, v, o_bar, q_bar, k_bar, v_bar };
             for first in (0..blocks.queries).step_by(QUERIES) {
                 let (count, key_blocks) = blocks.key_blocks(first);
-                let deltas: [T; QUERIES] =
-                    std::array::from_fn(|i| if i < count { inputs.delta(layout, first_query + first + i, head) } else { T::zero() });
+                let saved = inputs.saved(layout, first_query + first, count, head);
                 for (key, keys) in key_blocks {
-                    let block = (keys as isize, 1);
-                    let (ps, p_bars) = (p.as_mut_ptr(), p_bar.as_mut_ptr());
-                    T::gemm(count, width, keys, q.row(first), (q.stride, 1), k_head.row(key), (1, k_head.stride), T::zero(), ps, block);
-                    T::gemm(
-                        count,
-                        width,
-                        keys,
-                        o_bar.row(first),
-                        (o_bar.stride, 1),
-                        v_head.row(key),
-                        (1, v_head.stride),
-                        T::zero(),
-                        p_bars,
-                        block,
-                    );
-                    for i in 0..count {
-                        let lse = inputs.logsumexp[(first_query + first + i) * heads + head];
-                        let rows = (&mut p[i * keys..(i + 1) * keys], &mut p_bar[i * keys..(i + 1) * keys]);
-                        score_cotangents(rows, blocks.visible(first + i, key, keys), T::from_f64(layout.scale), lse, deltas[i]);
-                    }
-                    let transposed = (1, keys as isize);
-                    T::gemm(
-                        keys,
-                        count,
-                        width,
-                        ps,
-                        transposed,
-                        o_bar.row(first),
-                        (o_bar.stride, 1),
-                        T::one(),
-                        v_bar.row(key),
-                        (v_bar.stride, 1),
-                    );
-                    T::gemm(
-                        keys,
-                        count,
-                        width,
-                        p_bars,
-                        transposed,
-                        q.row(first),
-                        (q.stride, 1),
-                        T::one(),
-                        k_bar.row(key),
-                        (k_bar.stride, 1),
-                    );
-                    T::gemm(
-                        count,
-                        keys,
-                        width,
-                        p_bars,
-                        block,
-                        k_head.row(key),
-                        (k_head.stride, 1),
-                        T::one(),
-                        q_bar.row(first),
-                        (q_bar.stride, 1),
-                    );
+                    let visible = |i| blocks.visible(first + i, key, keys);
+                    rows.vjp_block(layout, (first, count), (key, keys), (&mut p, &mut p_bar), (&saved, visible));
                 }
             }
         }
@@ -332,7 +284,56 @@ unsafe fn vjp_kv_head<T: Scalar>(layout: &Layout<'_>, segment: usize, kv_head: u
     T::recycle(p_bar);
 }
 
+/// The matrices of one segment, one query head and its key head.
+struct Rows<T> {
+    q: Head<T>,
+    k: Head<T>,
+    v: Head<T>,
+    o_bar: Head<T>,
+    q_bar: Head<T>,
+    k_bar: Head<T>,
+    v_bar: Head<T>,
+}
+
+impl<T: Scalar> Rows<T> {
+    /// Adds what one block of scores, (first query, count) by (first key, count), gives to q̄, k̄ and v̄: with P from the scores again and
+    /// P̄ = Ō·Vᵀ turned into S̄, V̄ += Pᵀ·Ō, K̄ += S̄ᵀ·Q and Q̄ += S̄·K.
+    ///
+    /// # Safety
+    /// The blocks must lie inside the matrices, and nothing else may touch their rows of q̄, k̄ and v̄ meanwhile.
+    unsafe fn vjp_block(
+        &self,
+        layout: &Layout<'_>,
+        (first, count): (usize, usize),
+        (key, keys): (usize, usize),
+        (p, p_bar): (&mut [T], &mut [T]),
+        (saved, visible): (&[(T, T); QUERIES], impl Fn(usize) -> (usize, usize)),
+    ) {
+        let (width, precision) = (layout.width, layout.precision);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (q, o_bar) = (self.q.rows(first), self.o_bar.rows(first));
+            let (k, v) = (self.k.rows(key), self.v.rows(key));
+            T::gemm(precision, (count, width, keys), q, k.t(), T::zero(), p.as_mut_ptr(), keys);
+            T::gemm(precision, (count, width, keys), o_bar, v.t(), T::zero(), p_bar.as_mut_ptr(), keys);
+            for (i, &(lse, delta)) in saved.iter().enumerate().take(count) {
+                let row = i * keys..(i + 1) * keys;
+                score_cotangents((&mut p[row.clone()], &mut p_bar[row]), visible(i), T::from_f64(layout.scale), lse, delta);
+            }
+            let (p, s_bar) = (Matrix::row_major(p, keys), Matrix::row_major(p_bar, keys));
+            T::gemm(precision, (keys, count, width), p.t(), o_bar, T::one(), self.v_bar.row(key), self.v_bar.stride);
+            T::gemm(precision, (keys, count, width), s_bar.t(), q, T::one(), self.k_bar.row(key), self.k_bar.stride);
+            T::gemm(precision, (count, keys, width), s_bar, k, T::one(), self.q_bar.row(first), self.q_bar.stride);
+        }
+    }
+}
+
 impl<T: Scalar> Inputs<'_, T> {
+    /// The logsumexp and δ of each of `count` queries from `query` on, for one head.
+    fn saved(&self, layout: &Layout<'_>, query: usize, count: usize, head: usize) -> [(T, T); QUERIES] {
+        let of = |query| (self.logsumexp[query * layout.heads + head], self.delta(layout, query, head));
+        std::array::from_fn(|i| if i < count { of(query + i) } else { (T::zero(), T::zero()) })
+    }
     /// δ = Σ_d ō_d·o_d for one query and head.
     fn delta(&self, layout: &Layout<'_>, query: usize, head: usize) -> T {
         let start = (query * layout.heads + head) * layout.width;

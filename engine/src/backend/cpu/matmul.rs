@@ -1,6 +1,7 @@
 //! Matrix products: strides go to the GEMM as they are, and the output is cut into tiles of a fixed size that run in parallel.
 
 use super::array::CpuArray;
+use crate::backend::precision::Precision;
 use crate::scalar::{Scalar, Strides};
 use rayon::prelude::*;
 
@@ -33,6 +34,9 @@ impl<T> Matrix<T> {
     }
 }
 
+/// (m, k, n): the rows of the output, the inner extent, the columns of the output.
+pub type Extents = (usize, usize, usize);
+
 /// A row-major output that tiles of it may be written from several threads.
 #[derive(Clone, Copy)]
 struct Output<T>(*mut T);
@@ -44,8 +48,9 @@ unsafe impl<T: Send> Sync for Output<T> {}
 /// out ← A·B + β·out for one product, m × k by k × n, out in row-major order.
 ///
 /// # Safety
-/// Every element of `a` (m × k) and `b` (k × n) reached through the strides must be valid for reading.
-pub unsafe fn product<T: Scalar>((m, k, n): (usize, usize, usize), a: Matrix<T>, b: Matrix<T>, beta: T, out: &mut [T]) {
+/// Every element of `a` (m × k) and `b` (k × n) reached through the strides must be valid for reading; the precision must be that of a
+/// [`Cpu`](crate::Cpu).
+pub unsafe fn product<T: Scalar>(precision: Precision, (m, k, n): Extents, a: Matrix<T>, b: Matrix<T>, beta: T, out: &mut [T]) {
     assert_eq!(out.len(), m * n, "the output of a product has m·n elements");
     if out.is_empty() {
         return;
@@ -55,26 +60,26 @@ pub unsafe fn product<T: Scalar>((m, k, n): (usize, usize, usize), a: Matrix<T>,
     }
     if m * k * n > SMALL {
         // SAFETY: the caller's promise.
-        return unsafe { T::parallel_gemm((m, k, n), a, b, beta, out) };
+        return unsafe { T::parallel_gemm(precision, (m, k, n), a, b, beta, out) };
     }
     // SAFETY: the caller's promise, and `out` has m·n elements.
-    unsafe { T::gemm(m, k, n, a.start, a.strides, b.start, b.strides, beta, out.as_mut_ptr(), (n as isize, 1)) }
+    unsafe { T::gemm(precision, (m, k, n), a, b, beta, out.as_mut_ptr(), n) }
 }
 
 /// The product in tiles of the output, each by one call of the scalar type's GEMM.
 ///
 /// # Safety
 /// As [`product`].
-pub unsafe fn tiled<T: Scalar>((m, k, n): (usize, usize, usize), a: Matrix<T>, b: Matrix<T>, beta: T, out: &mut [T]) {
+pub unsafe fn tiled<T: Scalar>(precision: Precision, (m, k, n): Extents, a: Matrix<T>, b: Matrix<T>, beta: T, out: &mut [T]) {
     let output = Output(out.as_mut_ptr());
     let tile = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
         let (a, b, output) = (a, b, output);
         // SAFETY: the tile lies inside the three matrices, and no two tiles overlap.
         unsafe {
-            let a_start = a.start.offset(rows.start as isize * a.strides.0);
-            let b_start = b.start.offset(columns.start as isize * b.strides.1);
+            let a = Matrix { start: a.start.offset(rows.start as isize * a.strides.0), ..a };
+            let b = Matrix { start: b.start.offset(columns.start as isize * b.strides.1), ..b };
             let c_start = output.0.add(rows.start * n + columns.start);
-            T::gemm(rows.len(), k, columns.len(), a_start, a.strides, b_start, b.strides, beta, c_start, (n as isize, 1));
+            T::gemm(precision, (rows.len(), k, columns.len()), a, b, beta, c_start, n);
         }
     };
     let along_rows = m >= n;
@@ -88,7 +93,7 @@ pub unsafe fn tiled<T: Scalar>((m, k, n): (usize, usize, usize), a: Matrix<T>, b
 }
 
 /// Products over the last two axes with the leading axes broadcast.
-pub fn matmul<T: Scalar>(a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
+pub fn matmul<T: Scalar>(precision: Precision, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
     let (a_lead, m, k) = split(a.shape());
     let (b_lead, b_k, n) = split(b.shape());
     assert_eq!(k, b_k, "matmul: inner extents differ");
@@ -105,7 +110,7 @@ pub fn matmul<T: Scalar>(a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
         unsafe {
             let a = Matrix { start: a.as_ptr().offset(a_offsets[index]), strides: last_two(a.strides()) };
             let b = Matrix { start: b.as_ptr().offset(b_offsets[index]), strides: last_two(b.strides()) };
-            product((m, k, n), a, b, T::zero(), out);
+            product(precision, (m, k, n), a, b, T::zero(), out);
         }
     };
     if batch == 1 {

@@ -5,6 +5,8 @@
 pub mod array;
 mod attention;
 mod awake;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod bf16_gemm;
 mod elementwise;
 mod indexing;
 pub(crate) mod matmul;
@@ -20,6 +22,7 @@ mod simd;
 pub mod vector_math;
 mod vocabulary;
 
+use super::precision::{Precision, PrecisionError};
 use super::{AdamwStep, Backend, Binary, Indices, Unary};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
@@ -30,14 +33,46 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// The CPU with elements of type T.
-pub struct Cpu<T>(PhantomData<T>);
+pub struct Cpu<T> {
+    precision: Precision,
+    elements: PhantomData<T>,
+}
 
 impl<T> Cpu<T> {
-    /// The CPU.
+    /// The CPU, which computes in T throughout.
     pub fn new() -> Self {
-        Self(PhantomData)
+        Self { precision: Precision::F32, elements: PhantomData }
+    }
+
+    /// What products round their operands to: [`Precision::F32`] where they do not round.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 }
+
+impl Cpu<f32> {
+    /// The CPU with products that round their operands; weights, activations and sums stay in f32.
+    ///
+    /// # Errors
+    /// [`PrecisionError`] where this processor has no instructions for it.
+    pub fn with_precision(precision: Precision) -> Result<Self, PrecisionError> {
+        match precision {
+            Precision::Tf32 => return Err(PrecisionError::Tf32),
+            Precision::Bf16 if bf16_instructions().is_none() => return Err(PrecisionError::Bf16),
+            Precision::Bf16 | Precision::F32 => {}
+        }
+        Ok(Self { precision, ..Self::new() })
+    }
+}
+
+/// The instructions that multiply in bfloat16 here, `AMX` or `AVX512-BF16`; `None` where there are none.
+pub fn bf16_instructions() -> Option<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    return bf16_gemm::instructions();
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
 impl<T> Default for Cpu<T> {
     fn default() -> Self {
         Self::new()
@@ -51,7 +86,8 @@ impl<T> Clone for Cpu<T> {
 impl<T> Copy for Cpu<T> {}
 impl<T: Scalar> fmt::Debug for Cpu<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cpu<{}>", T::NAME)
+        write!(f, "Cpu<{}>", T::NAME)?;
+        if self.precision == Precision::F32 { Ok(()) } else { write!(f, " in {:?}", self.precision) }
     }
 }
 
@@ -119,7 +155,7 @@ impl<T: Scalar> Backend for Cpu<T> {
         reduce::max(x, axis)
     }
     fn matmul(&self, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
-        matmul::matmul(a, b)
+        matmul::matmul(self.precision, a, b)
     }
     fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {
         awake::keep_awake(work)
@@ -194,7 +230,7 @@ impl<T: Scalar> Backend for Cpu<T> {
         rope::rope(x, cos, sin, pairing)
     }
     fn attention(&self, q: &CpuArray<T>, k: &CpuArray<T>, v: &CpuArray<T>, segments: &Segments, scale: f64) -> (CpuArray<T>, CpuArray<T>) {
-        attention::forward(q, k, v, segments, scale)
+        attention::forward(self.precision, (q, k, v), segments, scale)
     }
     fn attention_vjp(
         &self,
@@ -207,7 +243,7 @@ impl<T: Scalar> Backend for Cpu<T> {
         segments: &Segments,
         scale: f64,
     ) -> (CpuArray<T>, CpuArray<T>, CpuArray<T>) {
-        attention::vjp(q, k, v, output, logsumexp, cotangent, segments, scale)
+        attention::vjp(self.precision, (q, k, v), (output, logsumexp), cotangent, segments, scale)
     }
     fn swiglu(&self, gate: &CpuArray<T>, up: &CpuArray<T>) -> CpuArray<T> {
         combine(
@@ -229,7 +265,7 @@ impl<T: Scalar> Backend for Cpu<T> {
         )
     }
     fn linear_log_prob(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices) -> (CpuArray<T>, CpuArray<T>) {
-        vocabulary::forward(hidden, weight, targets)
+        vocabulary::forward(self.precision, hidden, weight, targets)
     }
     fn linear_log_prob_vjp(
         &self,
@@ -239,10 +275,10 @@ impl<T: Scalar> Backend for Cpu<T> {
         logsumexp: &CpuArray<T>,
         cotangent: &CpuArray<T>,
     ) -> (CpuArray<T>, CpuArray<T>) {
-        vocabulary::vjp(hidden, weight, targets, logsumexp, cotangent)
+        vocabulary::vjp(self.precision, (hidden, weight), targets, logsumexp, cotangent)
     }
     fn linear_cross_entropy(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices) -> (CpuArray<T>, [CpuArray<T>; 2]) {
-        vocabulary::cross_entropy(hidden, weight, targets)
+        vocabulary::cross_entropy(self.precision, hidden, weight, targets)
     }
     fn sum_of_squares(&self, x: &CpuArray<T>) -> f64 {
         optimizer::sum_of_squares(x)

@@ -8,10 +8,11 @@
 mod avx2;
 mod avx512;
 
-use super::matmul::Matrix;
+use super::matmul::{Extents, Matrix};
 use crate::scalar::Scalar;
 use avx2::Avx2;
 use avx512::Avx512;
+pub use avx512::transposed;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -95,9 +96,6 @@ fn depth_blocks(k: usize) -> (usize, usize) {
     let blocks = k.div_ceil(DEPTH).max(1);
     (blocks, k.div_ceil(blocks))
 }
-
-/// (m, k, n): the rows of C, the inner extent, the columns of C.
-type Extents = (usize, usize, usize);
 
 /// C ← A·B + βC in this thread, C with rows `c_stride` apart.
 ///

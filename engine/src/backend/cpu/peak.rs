@@ -1,5 +1,6 @@
 //! What this machine can do, against which kernels are measured: the fastest loop of fused multiply-adds, and of copies through memory.
 
+use super::Cpu;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 use std::time::Instant;
@@ -66,15 +67,15 @@ macro_rules! chains {
 chains!(chains_avx512, "avx512f", 16, _mm512_set1_ps, _mm512_fmadd_ps);
 chains!(chains_avx2, "avx2,fma", 8, _mm256_set1_ps, _mm256_fmadd_ps);
 
-/// GFLOP/s of square f32 products of this extent on the pool: the best of `repeats`.
-pub fn products(extent: usize, repeats: usize) -> f64 {
+/// GFLOP/s of square products of this extent on the pool, in f32 or as the precision of `cpu` rounds: the best of `repeats`.
+pub fn products(cpu: Cpu<f32>, extent: usize, repeats: usize) -> f64 {
     let (a, b) = (vec![1.0f32; extent * extent], vec![0.5f32; extent * extent]);
     let mut c = vec![0.0f32; extent * extent];
     let one = |c: &mut [f32]| {
         let start = Instant::now();
         let (a, b) = (super::matmul::Matrix::row_major(&a, extent), super::matmul::Matrix::row_major(&b, extent));
-        // SAFETY: the matrices are whole slices.
-        unsafe { f32::parallel_gemm((extent, extent, extent), a, b, 0.0, c) };
+        // SAFETY: the matrices are whole slices, the precision is a processor's.
+        unsafe { f32::parallel_gemm(cpu.precision(), (extent, extent, extent), a, b, 0.0, c) };
         start.elapsed().as_secs_f64()
     };
     let fastest = (0..repeats).map(|_| one(&mut c)).fold(f64::INFINITY, f64::min);

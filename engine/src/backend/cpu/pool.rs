@@ -51,7 +51,8 @@ struct Shelves<T> {
 }
 
 impl<T: Copy + Default> Pool<T> {
-    fn new() -> Self {
+    /// An empty pool.
+    pub fn new() -> Self {
         let shelves = Shelves { by_length: HashMap::new(), tick: 0, free_bytes: 0, taken_bytes: 0, most_taken_bytes: 0 };
         Self { shelves: Mutex::new(shelves) }
     }

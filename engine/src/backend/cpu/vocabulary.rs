@@ -5,6 +5,7 @@ use super::array::CpuArray;
 use super::matmul::{Matrix, product};
 use super::rows::row_max_and_log_sum;
 use super::simd::vectorised;
+use crate::backend::precision::Precision;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -24,7 +25,7 @@ fn rows_a_task(vocabulary: usize) -> usize {
 }
 
 /// (log-probability of each target, logsumexp of each row's logits), each [N].
-pub fn forward<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &[u32]) -> (CpuArray<T>, CpuArray<T>) {
+pub fn forward<T: Scalar>(precision: Precision, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &[u32]) -> (CpuArray<T>, CpuArray<T>) {
     let (n, width, vocabulary) = (hidden.shape()[0], hidden.shape()[1], weight.shape()[0]);
     let (h, w) = (hidden.elements(), weight.elements());
     let (mut log_probs, mut totals) = (T::allocate(n), T::allocate(n));
@@ -33,7 +34,7 @@ pub fn forward<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &
     for start in (0..n).step_by(chunk) {
         let rows = chunk.min(n - start);
         let z = &mut z[..rows * vocabulary];
-        logits(&h[start * width..(start + rows) * width], &w, width, z);
+        logits(precision, &h[start * width..(start + rows) * width], &w, width, z);
         let outputs = log_probs[start..start + rows].par_iter_mut().zip(&mut totals[start..start + rows]);
         let outputs = outputs.zip(z.par_chunks_exact(vocabulary)).zip(&targets[start..start + rows]);
         outputs.with_max_len(rows_a_task(vocabulary)).for_each(|(((log_prob, total), z), &target)| {
@@ -50,17 +51,23 @@ pub fn forward<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &
 }
 
 /// z = hidden·weightᵀ for a chunk of rows.
-fn logits<T: Scalar>(hidden: &[T], weight: &[T], width: usize, z: &mut [T]) {
+fn logits<T: Scalar>(precision: Precision, hidden: &[T], weight: &[T], width: usize, z: &mut [T]) {
     let (rows, vocabulary) = (hidden.len() / width, weight.len() / width);
-    // SAFETY: both matrices are whole slices.
-    unsafe { product((rows, width, vocabulary), Matrix::row_major(hidden, width), Matrix::row_major(weight, width).t(), T::zero(), z) };
+    let (hidden, weight) = (Matrix::row_major(hidden, width), Matrix::row_major(weight, width));
+    // SAFETY: both matrices are whole slices, the precision is the backend's.
+    unsafe { product(precision, (rows, width, vocabulary), hidden, weight.t(), T::zero(), z) };
 }
 
 /// (hidden̄, weight̄) of −Σ log-probabilities with the loss itself, in one sweep: each chunk's logits become their cotangents in place.
-pub fn cross_entropy<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &[u32]) -> (CpuArray<T>, [CpuArray<T>; 2]) {
+pub fn cross_entropy<T: Scalar>(
+    precision: Precision,
+    hidden: &CpuArray<T>,
+    weight: &CpuArray<T>,
+    targets: &[u32],
+) -> (CpuArray<T>, [CpuArray<T>; 2]) {
     let n = hidden.shape()[0];
     let mut losses = T::allocate(n);
-    let gradients = sweep(hidden, weight, |range, z| {
+    let gradients = sweep(precision, (hidden, weight), |range, z| {
         let vocabulary = weight.shape()[0];
         let rows = z.par_chunks_exact_mut(vocabulary).zip(&mut losses[range.clone()]).zip(&targets[range]);
         rows.with_max_len(rows_a_task(vocabulary)).for_each(|((z, loss), &target)| {
@@ -83,15 +90,15 @@ pub fn cross_entropy<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, targ
 
 /// (hidden̄, weight̄).
 pub fn vjp<T: Scalar>(
-    hidden: &CpuArray<T>,
-    weight: &CpuArray<T>,
+    precision: Precision,
+    (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
     targets: &[u32],
     totals: &CpuArray<T>,
     cotangent: &CpuArray<T>,
 ) -> (CpuArray<T>, CpuArray<T>) {
     let vocabulary = weight.shape()[0];
     let (totals, g) = (totals.elements(), cotangent.elements());
-    let [hidden, weight] = sweep(hidden, weight, |range, z| {
+    let [hidden, weight] = sweep(precision, (hidden, weight), |range, z| {
         let inputs = totals[range.clone()].par_iter().zip(&g[range.clone()]).zip(&targets[range]);
         let rows = z.par_chunks_exact_mut(vocabulary).zip(inputs);
         rows.with_max_len(rows_a_task(vocabulary)).for_each(|(z, ((&total, &g), &target))| {
@@ -106,7 +113,11 @@ pub fn vjp<T: Scalar>(
 }
 
 /// z̄·weight and z̄ᵀ·hidden, where `cotangents` turns the logits z of a chunk of rows into z̄ in place.
-fn sweep<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, mut cotangents: impl FnMut(Range<usize>, &mut [T])) -> [CpuArray<T>; 2] {
+fn sweep<T: Scalar>(
+    precision: Precision,
+    (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
+    mut cotangents: impl FnMut(Range<usize>, &mut [T]),
+) -> [CpuArray<T>; 2] {
     let (n, width, vocabulary) = (hidden.shape()[0], hidden.shape()[1], weight.shape()[0]);
     let (h, w) = (hidden.elements(), weight.elements());
     let (mut h_bar, mut w_bar) = (T::allocate(n * width), T::allocate(vocabulary * width));
@@ -120,15 +131,15 @@ fn sweep<T: Scalar>(hidden: &CpuArray<T>, weight: &CpuArray<T>, mut cotangents: 
         let rows = range.len();
         let z = &mut z[..rows * vocabulary];
         let h = &h[start * width..(start + rows) * width];
-        logits(h, &w, width, z);
+        logits(precision, h, &w, width, z);
         cotangents(range, z);
         let z_bar = Matrix::row_major(z, vocabulary);
         let h_bar = &mut h_bar[start * width..(start + rows) * width];
         let beta = if start == 0 { T::zero() } else { T::one() };
-        // SAFETY: the matrices are whole slices with the extents given.
+        // SAFETY: the matrices are whole slices with the extents given, the precision is the backend's.
         unsafe {
-            product((rows, vocabulary, width), z_bar, Matrix::row_major(&w, width), T::zero(), h_bar);
-            product((vocabulary, rows, width), z_bar.t(), Matrix::row_major(h, width), beta, &mut w_bar);
+            product(precision, (rows, vocabulary, width), z_bar, Matrix::row_major(&w, width), T::zero(), h_bar);
+            product(precision, (vocabulary, rows, width), z_bar.t(), Matrix::row_major(h, width), beta, &mut w_bar);
         }
     }
     T::recycle(z);

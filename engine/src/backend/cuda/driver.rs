@@ -2,7 +2,8 @@
 
 use super::compile::{self, Key, Target};
 use super::error::{CudaError, call};
-use super::runtime::{Function, Grid, Operand, Precision, Product, Runtime, Storage, Unit};
+use super::runtime::{Function, Grid, Operand, Product, Runtime, Storage, Unit};
+use crate::backend::precision::Precision;
 use cudarc::cublas::{result as cublas, sys as cublas_sys};
 use cudarc::driver::{result as driver, sys};
 use std::collections::HashMap;

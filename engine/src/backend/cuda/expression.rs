@@ -3,8 +3,9 @@
 //! So each formula stays written once, in its op's file, for every number type and the GPU. Where the formula compares, it is run again for
 //! either answer, and the two expressions become the arms of a conditional.
 
-use crate::backend::cpu::matmul::Matrix;
-use crate::scalar::{Scalar, Strides};
+use crate::backend::cpu::matmul::{Extents, Matrix};
+use crate::backend::precision::Precision;
+use crate::scalar::Scalar;
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::fmt;
@@ -206,21 +207,10 @@ impl Scalar for Symbol {
     fn erfc(self) -> Self {
         self.call("erfcf")
     }
-    unsafe fn gemm(
-        _: usize,
-        _: usize,
-        _: usize,
-        _: *const Self,
-        _: Strides,
-        _: *const Self,
-        _: Strides,
-        _: Self,
-        _: *mut Self,
-        _: Strides,
-    ) {
+    unsafe fn gemm(_: Precision, _: Extents, _: Matrix<Self>, _: Matrix<Self>, _: Self, _: *mut Self, _: usize) {
         unreachable!("symbols are not multiplied as matrices")
     }
-    unsafe fn parallel_gemm(_: (usize, usize, usize), _: Matrix<Self>, _: Matrix<Self>, _: Self, _: &mut [Self]) {
+    unsafe fn parallel_gemm(_: Precision, _: Extents, _: Matrix<Self>, _: Matrix<Self>, _: Self, _: &mut [Self]) {
         unreachable!("symbols are not multiplied as matrices")
     }
 }

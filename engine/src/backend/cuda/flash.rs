@@ -4,7 +4,8 @@ use super::Cuda;
 use super::array::CudaArray;
 use super::attention::{Call, tiles};
 use super::launch::{Argument, arguments};
-use super::runtime::{Precision, Storage};
+use super::runtime::Storage;
+use crate::backend::precision::Precision;
 use crate::ops::attention::Segments;
 
 /// Rows of a block's own tile, and its threads: `ROWS` and `THREADS` of the kernels.

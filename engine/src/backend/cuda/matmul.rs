@@ -2,7 +2,8 @@
 
 use super::Cuda;
 use super::array::{CudaArray, merged};
-use super::runtime::{Operand, Precision, Product, Storage};
+use super::runtime::{Operand, Product, Storage};
+use crate::backend::precision::Precision;
 use crate::shape::{broadcast_or_panic, count};
 
 /// How the last two axes lie: (transposed, elements between stored rows); `None` where they need a copy.

@@ -33,8 +33,9 @@ pub use driver::{DeviceReport, devices, usable};
 pub use elementwise::{map_source, map_vjp_source, zip_source};
 pub use error::CudaError;
 pub use nccl::{Nccl, UniqueId};
-pub use runtime::{Precision, Storage};
+pub use runtime::Storage;
 
+use super::precision::Precision;
 use super::{AdamwStep, Backend, Binary, Indices, StepDecision, Unary};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;

@@ -113,20 +113,6 @@ pub const fn hash(bytes: &[u8]) -> u64 {
     hash
 }
 
-/// How activations are stored and how matrix products round their operands. Sums are in f32, and so are weights, gradients of weights,
-/// moments, the residual stream and everything of the losses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// f32 (24 bits) throughout.
-    #[default]
-    F32,
-    /// Products of operands rounded to TF32 (11 bits), on tensor cores; everything is stored in f32.
-    Tf32,
-    /// Products of operands rounded to bfloat16 (8 bits), on tensor cores; what products, norms, rotations, attention and the gated unit
-    /// give is stored in bfloat16.
-    Bf16,
-}
-
 /// A device on which kernels run in the order in which they are launched.
 pub trait Runtime: Send + Sync {
     /// What it is called.

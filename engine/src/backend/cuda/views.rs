@@ -3,7 +3,8 @@
 use super::Cuda;
 use super::array::{Buffer, CudaArray};
 use super::launch::{Argument, arguments, strided, typed};
-use super::runtime::{Precision, Storage};
+use super::runtime::Storage;
+use crate::backend::precision::Precision;
 use crate::shape::{around, with_axis};
 use std::sync::Arc;
 

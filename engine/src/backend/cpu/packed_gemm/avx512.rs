@@ -41,13 +41,24 @@ impl Instructions for Avx512 {
 const LANES: usize = Avx512::LANES;
 const COLUMNS: usize = Avx512::COLUMNS;
 
-/// In four rounds vectors that are 1, 2, 4 and 8 apart exchange lanes; the first two rounds leave row p where the two lowest bits of p
-/// change places.
-///
 /// # Safety
 /// As [`Instructions::transpose`].
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let x = std::array::from_fn(|j| _mm512_loadu_ps(from.offset(j as isize * from_stride)));
+        for (p, row) in transposed(x).into_iter().enumerate() {
+            _mm512_storeu_ps(to.add(p * to_stride), row);
+        }
+    }
+}
+
+/// The transpose of a square of vectors. In four rounds those that are 1, 2, 4 and 8 apart exchange lanes; the first two rounds leave row p
+/// where the two lowest bits of p change places.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn transposed(mut x: [__m512; LANES]) -> [__m512; LANES] {
     macro_rules! exchange {
         ($x:ident, $apart:literal, $low:expr, $high:expr) => {
             for i in (0..LANES).filter(|i| i & $apart == 0) {
@@ -59,18 +70,11 @@ unsafe fn transpose(from: *const f32, from_stride: isize, to: *mut f32, to_strid
     let high_doubles = |a, b| _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
     let even_quarters = |a, b| _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
     let odd_quarters = |a, b| _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut x: [__m512; LANES] = std::array::from_fn(|j| _mm512_loadu_ps(from.offset(j as isize * from_stride)));
-        exchange!(x, 1, _mm512_unpacklo_ps, _mm512_unpackhi_ps);
-        exchange!(x, 2, low_doubles, high_doubles);
-        exchange!(x, 4, even_quarters, odd_quarters);
-        exchange!(x, 8, even_quarters, odd_quarters);
-        for (i, row) in x.into_iter().enumerate() {
-            let p = (i & !3) | ((i & 1) << 1) | ((i >> 1) & 1);
-            _mm512_storeu_ps(to.add(p * to_stride), row);
-        }
-    }
+    exchange!(x, 1, _mm512_unpacklo_ps, _mm512_unpackhi_ps);
+    exchange!(x, 2, low_doubles, high_doubles);
+    exchange!(x, 4, even_quarters, odd_quarters);
+    exchange!(x, 8, even_quarters, odd_quarters);
+    std::array::from_fn(|p| x[(p & !3) | ((p & 1) << 1) | ((p >> 1) & 1)])
 }
 
 /// The kernel for R rows and up to 16·H columns, of an A whose columns or (else) whose rows are contiguous.

@@ -1,0 +1,117 @@
+//! The kernel with AMX: two by two tiles of 16 × 16 sums, from two tiles of A and two of B.
+
+use super::dot::Dot;
+use super::{Instructions, Tile};
+use std::arch::asm;
+use std::sync::LazyLock;
+
+/// AMX for bfloat16.
+pub struct Amx;
+
+impl Instructions for Amx {
+    const ROWS: usize = 32;
+
+    #[inline]
+    fn available() -> bool {
+        static AVAILABLE: LazyLock<bool> = LazyLock::new(|| Dot::available() && has_tiles() && permitted());
+        *AVAILABLE
+    }
+    unsafe fn sums(tile: Tile) {
+        // SAFETY: the caller's promise.
+        unsafe { kernel(tile) }
+    }
+}
+
+/// Has the processor tiles and their products of bfloat16? (Intel's manual, volume 2, CPUID leaf 7: bits 22 and 24 of EDX.)
+fn has_tiles() -> bool {
+    let needed = 1 << 22 | 1 << 24;
+    std::arch::x86_64::__cpuid_count(7, 0).edx & needed == needed
+}
+
+/// Asks Linux for the tiles' registers (arch_prctl of ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA), once for the process.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn permitted() -> bool {
+    const ARCH_PRCTL: isize = 158;
+    const REQUEST_PERMISSION: usize = 0x1023;
+    const TILE_DATA: usize = 18;
+    let mut result = ARCH_PRCTL;
+    // SAFETY: this call reads no memory of the process; the kernel changes rcx and r11 beside the result.
+    unsafe {
+        asm!("syscall", inout("rax") result, in("rdi") REQUEST_PERMISSION, in("rsi") TILE_DATA, out("rcx") _, out("r11") _, options(nostack))
+    };
+    result == 0
+}
+#[cfg(not(all(target_os = "linux", not(miri))))]
+fn permitted() -> bool {
+    false
+}
+
+/// What LDTILECFG reads: eight tiles of 16 rows of 64 bytes.
+#[repr(C, align(64))]
+struct Shapes {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+static SHAPES: Shapes = {
+    let (mut row_bytes, mut rows) = ([0; 16], [0; 16]);
+    let mut tile = 0;
+    while tile < 8 {
+        (row_bytes[tile], rows[tile]) = (64, 16);
+        tile += 1;
+    }
+    Shapes { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
+};
+
+/// Tiles 0 to 3 are the sums, 4 and 5 the upper and lower rows of A, 6 and 7 the left and right columns of B.
+///
+/// # Safety
+/// As [`Instructions::sums`].
+unsafe fn kernel(tile: Tile) {
+    let stride = tile.c_stride * size_of::<f32>();
+    // SAFETY: the caller's promise. LDTILECFG sets all tiles to zero; no state of them outlives the block.
+    unsafe {
+        asm!(
+            "ldtilecfg [{shapes}]",
+            "test {accumulate}, {accumulate}",
+            "jz 2f",
+            "tileloadd tmm0, [{upper} + {stride}*1]",
+            "tileloadd tmm1, [{upper} + {stride}*1 + 64]",
+            "tileloadd tmm2, [{lower} + {stride}*1]",
+            "tileloadd tmm3, [{lower} + {stride}*1 + 64]",
+            "2:",
+            "tileloadd tmm4, [{a} + {a_stride}*1]",
+            "tileloadd tmm6, [{b} + {b_stride}*1]",
+            "tileloadd tmm7, [{b} + {b_stride}*1 + 64]",
+            "tileloadd tmm5, [{a} + {a_stride}*1 + 1024]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {a}, 2048",
+            "add {b}, 2048",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{upper} + {stride}*1], tmm0",
+            "tilestored [{upper} + {stride}*1 + 64], tmm1",
+            "tilestored [{lower} + {stride}*1], tmm2",
+            "tilestored [{lower} + {stride}*1 + 64], tmm3",
+            "tilerelease",
+            shapes = in(reg) &raw const SHAPES,
+            accumulate = in(reg) usize::from(tile.accumulate),
+            upper = in(reg) tile.c,
+            lower = in(reg) tile.c.wrapping_add(16 * tile.c_stride),
+            stride = in(reg) stride,
+            a = inout(reg) tile.a => _,
+            b = inout(reg) tile.b => _,
+            a_stride = in(reg) 64usize,
+            b_stride = in(reg) 128usize,
+            steps = inout(reg) tile.steps => _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! The kernel with the dot products of AVX512-BF16: 16 rows, one vector of sums each for half of a panel's columns at a time.
+
+use super::{COLUMNS, Instructions, PAIRS, Row, Tile};
+use std::arch::x86_64::*;
+
+/// AVX512-BF16.
+pub struct Dot;
+
+const ROWS: usize = Dot::ROWS;
+const LANES: usize = 16;
+
+impl Instructions for Dot {
+    const ROWS: usize = 16;
+
+    #[inline]
+    fn available() -> bool {
+        is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw")
+    }
+    unsafe fn sums(tile: Tile) {
+        // SAFETY: the caller's promise.
+        unsafe { (0..COLUMNS / LANES).for_each(|half| kernel(tile, half)) }
+    }
+}
+
+/// The sums of half a panel.
+///
+/// # Safety
+/// As [`Instructions::sums`].
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn kernel(tile: Tile, half: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let c = tile.c.add(half * LANES);
+        let mut total: [__m512; ROWS] =
+            std::array::from_fn(|i| if tile.accumulate { _mm512_loadu_ps(c.add(i * tile.c_stride)) } else { _mm512_setzero_ps() });
+        for step in 0..tile.steps {
+            let a = tile.a.add(step * ROWS).cast::<i32>();
+            let b = tile.b.add(step * PAIRS * 2 + half);
+            for pair in 0..PAIRS {
+                let b = pairs(_mm512_load_si512(b.add(pair * 2).cast()));
+                for (i, total) in total.iter_mut().enumerate() {
+                    *total = _mm512_dpbf16_ps(*total, pairs(_mm512_set1_epi32(*a.add(i * PAIRS + pair))), b);
+                }
+            }
+        }
+        for (i, total) in total.into_iter().enumerate() {
+            _mm512_storeu_ps(c.add(i * tile.c_stride), total);
+        }
+    }
+}
+
+/// The same bits as pairs of bfloat16.
+#[inline]
+fn pairs(x: __m512i) -> __m512bh {
+    // SAFETY: both are vectors of 512 bits, of which all are valid.
+    unsafe { std::mem::transmute(x) }
+}
+
+const _: () = assert!(size_of::<Row>() == 4 * PAIRS);
