@@ -1,9 +1,13 @@
 //! Inputs that the benchmarks share.
 #![forbid(unsafe_code)]
 
-use engine::{Backend, Cpu, Generator, Tensor};
+use engine::{Backend, CacheAligned, Cpu, Generator, Tensor};
 use model::batch::Batch;
 use model::config::Preset;
+
+/// As in the `slpo` binary.
+#[global_allocator]
+static ALLOCATOR: CacheAligned = CacheAligned;
 
 /// A constant of standard normal values.
 pub fn normal(shape: &[usize], seed: u64) -> Tensor<Cpu<f32>> {

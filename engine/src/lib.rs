@@ -22,6 +22,7 @@
 //! A wrong shape is a programming error and panics in the caller's words; see each method's `# Panics`.
 
 pub mod backend;
+mod cache_aligned;
 pub mod dual;
 pub mod explain;
 pub mod gradcheck;
@@ -46,6 +47,7 @@ pub use backend::device::Device;
 pub use backend::precision::{Precision, PrecisionError};
 pub use backend::reference::Reference;
 pub use backend::{AdamwStep, Backend, StepDecision};
+pub use cache_aligned::CacheAligned;
 pub use dual::Dual;
 pub use mapped_file::MappedFile;
 pub use ops::attention::Segments;

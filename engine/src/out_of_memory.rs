@@ -1,12 +1,12 @@
 //! A program's end where there is no memory left: one line that says so, in place of the standard library's abort.
 
-use crate::OUT_OF_MEMORY;
-use std::alloc::{GlobalAlloc, Layout, System};
+use crate::{CacheAligned, OUT_OF_MEMORY};
+use std::alloc::{GlobalAlloc, Layout};
 use std::io::Write;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The system's allocator for a program that should end with a message and exit code 1 where memory runs out. `advice` follows the message.
+/// [`CacheAligned`] for a program that should end with a message and exit code 1 where memory runs out. `advice` follows the message.
 ///
 /// ```
 /// #[global_allocator]
@@ -45,22 +45,22 @@ impl SystemOrExit {
     }
 }
 
-// SAFETY: every call goes to the system's allocator unchanged, and what it returns comes back unchanged unless it is null.
+// SAFETY: every call goes to the other allocator unchanged, and what it returns comes back unchanged unless it is null.
 unsafe impl GlobalAlloc for SystemOrExit {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        self.or_exit(unsafe { System.alloc(layout) }, layout.size())
+        // SAFETY: the caller's promises are those that the other allocator asks for.
+        self.or_exit(unsafe { CacheAligned.alloc(layout) }, layout.size())
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        self.or_exit(unsafe { System.alloc_zeroed(layout) }, layout.size())
+        self.or_exit(unsafe { CacheAligned.alloc_zeroed(layout) }, layout.size())
     }
     unsafe fn realloc(&self, address: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as above; `address` came from the system's allocator.
-        self.or_exit(unsafe { System.realloc(address, layout, size) }, size)
+        // SAFETY: as above; `address` came from the other allocator.
+        self.or_exit(unsafe { CacheAligned.realloc(address, layout, size) }, size)
     }
     unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
         // SAFETY: as above.
-        unsafe { System.dealloc(address, layout) }
+        unsafe { CacheAligned.dealloc(address, layout) }
     }
 }

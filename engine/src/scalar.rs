@@ -5,7 +5,7 @@
 
 use crate::backend::cpu::matmul::{Extents, Matrix};
 #[cfg(target_arch = "x86_64")]
-use crate::backend::cpu::{bf16_gemm, packed_gemm};
+use crate::backend::cpu::packed_gemm;
 use crate::backend::precision::Precision;
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
@@ -212,14 +212,9 @@ impl Scalar for f32 {
     }
     unsafe fn gemm(precision: Precision, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: *mut f32, c_stride: usize) {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the caller's promise.
-        unsafe {
-            if precision == Precision::Bf16 {
-                return bf16_gemm::serial(extents, a, b, beta, c, c_stride);
-            }
-            if packed_gemm::available() {
-                return packed_gemm::serial(extents, a, b, beta, c, c_stride);
-            }
+        if let Some(with) = packed_gemm::Instructions::of(precision) {
+            // SAFETY: the caller's promise.
+            return unsafe { packed_gemm::serial(with, extents, a, b, beta, c, c_stride) };
         }
         let ((m, k, n), (rsa, csa), (rsb, csb)) = (extents, a.strides, b.strides);
         // SAFETY: the caller's promise is matrixmultiply's requirement.
@@ -227,14 +222,9 @@ impl Scalar for f32 {
     }
     unsafe fn parallel_gemm(precision: Precision, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, out: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the caller's promise.
-        unsafe {
-            if precision == Precision::Bf16 {
-                return bf16_gemm::parallel(extents, a, b, beta, out);
-            }
-            if packed_gemm::available() {
-                return packed_gemm::parallel(extents, a, b, beta, out);
-            }
+        if let Some(with) = packed_gemm::Instructions::of(precision) {
+            // SAFETY: the caller's promise.
+            return unsafe { packed_gemm::parallel(with, extents, a, b, beta, out) };
         }
         // SAFETY: the caller's promise.
         unsafe { crate::backend::cpu::matmul::tiled(precision, extents, a, b, beta, out) }

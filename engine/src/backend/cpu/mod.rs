@@ -5,8 +5,6 @@
 pub mod array;
 mod attention;
 mod awake;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod bf16_gemm;
 mod elementwise;
 mod indexing;
 pub(crate) mod matmul;
@@ -68,7 +66,7 @@ impl Cpu<f32> {
 /// The instructions that multiply in bfloat16 here, `AMX` or `AVX512-BF16`; `None` where there are none.
 pub fn bf16_instructions() -> Option<&'static str> {
     #[cfg(target_arch = "x86_64")]
-    return bf16_gemm::instructions();
+    return packed_gemm::Instructions::of(Precision::Bf16).map(packed_gemm::Instructions::name);
     #[cfg(not(target_arch = "x86_64"))]
     None
 }

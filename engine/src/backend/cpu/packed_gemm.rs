@@ -1,68 +1,175 @@
-//! Matrix products of f32 with AVX-512 or AVX2: B is packed into panels of two vectors' columns, once for all tasks or, where A is small, by
-//! each task for itself, and a kernel keeps a block of sums in registers: 12 × 32, or 6 × 16. The readable twin is the triple sum of
-//! `Reference`; other processors use matrixmultiply.
+//! Matrix products of f32 on packed operands: one way of cutting and packing, and a kernel for each set of instructions, which keeps a block of
+//! sums in registers. The readable twin is the triple sum of `Reference`; processors with none of the instructions use matrixmultiply.
 //!
-//! Every element is Σ over blocks of [`DEPTH`] of fused multiply-adds in the order of k, wherever the tasks are cut and whichever
-//! instructions there are: the same bits on any number of threads.
+//! Both operands are seen as lines along k: the rows of A and the columns of B, in groups of as many as the kernel takes. The operand with
+//! fewer lines is packed once for all tasks, part by part of k; each task packs its own lines of the other one, which so goes through memory
+//! once, and multiplies them while they are in its second-level cache.
+//!
+//! Every element is Σ over equal blocks of k of at most [`Kernel::DEPTH`], each in the order of k, wherever the tasks are cut: the same bits on
+//! any number of threads, and with AVX-512 as with AVX2, whose kernels are sums of fused multiply-adds. AMX and AVX512-BF16 group the terms of
+//! a sum each in its own way.
 
+mod amx;
 mod avx2;
 mod avx512;
+mod dot;
+mod rounded;
+mod single;
+#[cfg(test)]
+mod tests;
 
 use super::matmul::{Extents, Matrix};
-use crate::scalar::Scalar;
+use super::pool::Pooled;
+use crate::backend::precision::Precision;
+use crate::scalar::Strides;
+use amx::Amx;
 use avx2::Avx2;
 use avx512::Avx512;
-pub use avx512::transposed;
+use dot::Dot;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
+use std::thread::LocalKey;
 
-/// What the products are made with: a set of vector instructions.
-trait Instructions {
-    /// Numbers of a vector.
-    const LANES: usize;
-    /// Rows of the kernel's block of sums.
+/// Bytes of the shared operand that are packed at a time.
+const SHARED_BYTES: usize = 1 << 23;
+/// Bytes that a task packs for itself: they stay in the second-level cache.
+const OWN_BYTES: usize = 1 << 17;
+/// Groups of the shared operand, or bytes of it, that are worth a task in packing.
+const PACK_BYTES: usize = 1 << 17;
+
+/// What a packed operand is made of.
+trait Unit: Pooled + Copy + Default + Send + Sync {
+    /// A buffer of each thread.
+    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>>;
+}
+
+/// An operand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    A,
+    B,
+}
+
+/// What the products are made with.
+trait Kernel {
+    /// What it reads of packed operands: one for each line and [`Kernel::STEP`] of k.
+    type Unit: Unit;
+    /// Lines of a group of A.
     const ROWS: usize;
-    /// Columns of the kernel's block of sums: two vectors.
-    const COLUMNS: usize = 2 * Self::LANES;
+    /// Lines of a group of B, a panel.
+    const COLUMNS: usize;
+    /// The inner extent of a unit, of which packed groups have a whole number.
+    const STEP: usize;
+    /// The inner extent of a block at most, a multiple of the step.
+    const DEPTH: usize;
+    /// A task has at least about this many multiply-adds.
+    const TASK_WORK: usize;
 
-    /// A transposed A is read where it lies if its columns are at most this many elements apart (more of them than fit would share a set
-    /// of the cache), else packed first.
-    const IN_PLACE: isize;
-
-    /// Are they there?
+    /// Are the instructions there?
     fn available() -> bool;
 
-    /// to[p·to_stride + j] ← from[j·from_stride + p] for p and j below [`Instructions::LANES`]: a square of contiguous columns as contiguous rows.
+    /// Is an A with these strides read where it lies, if each task has its own rows of it? Only kernels with units of f32 may.
+    fn reads_in_place(_strides: Strides) -> bool {
+        false
+    }
+
+    /// Packs one group of an operand, given as a matrix [lines, k] of these extents. What lies past the extents is not read by
+    /// [`Kernel::sums`], or is zero.
     ///
     /// # Safety
-    /// The instructions must be there and all elements valid.
-    unsafe fn transpose(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize);
+    /// The instructions must be there and the elements valid.
+    unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Self::Unit]);
 
-    /// C ← Σ_p A[·, p]·B[p, ·] + βC for `count` rows, 1 to [`Instructions::ROWS`].
+    /// C ← A·B or, to accumulate, C ← C + A·B, for these rows and columns of a tile, at most a group of each.
     ///
     /// # Safety
     /// The instructions must be there and all elements of the tile valid.
-    unsafe fn sums(count: usize, tile: Tile);
+    unsafe fn sums(extents: (usize, usize), tile: Tile<Self::Unit>);
 }
 
-/// The inner extent is cut into equal blocks of at most this many, so that a panel of B stays in the first two levels of cache.
-const DEPTH: usize = 384;
-/// Rows of a task at most: their part of A stays in the second-level cache.
-const TASK_ROWS: usize = 96;
-/// Elements of B that are packed at a time, which stay in the third-level cache.
-const PACKED: usize = 1 << 20;
-/// An A of at most this many elements stays in the second-level cache beside [`PIECE`] elements of B.
-const SMALL_A: usize = 1 << 17;
-/// Elements of B that a task packs for itself where A is small.
-const PIECE: usize = 1 << 16;
-/// A task has at least about this many multiply-adds.
-const TASK_WORK: usize = 1 << 19;
+/// What a kernel works on.
+#[derive(Clone, Copy)]
+struct Tile<U> {
+    /// Units along k.
+    steps: usize,
+    /// A group of A, with the strides of its rows and steps: packed, or where it lies.
+    a: *const U,
+    a_strides: Strides,
+    /// A packed group of B.
+    b: *const U,
+    c: *mut f32,
+    c_stride: usize,
+    accumulate: bool,
+}
 
-/// Is AVX-512 or AVX2 there?
-#[inline]
-pub fn available() -> bool {
-    Avx512::available() || Avx2::available()
+/// A set of instructions for products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instructions {
+    /// AVX-512, in f32.
+    Avx512,
+    /// AVX2 with fused multiply-adds, in f32.
+    Avx2,
+    /// AMX, of operands rounded to bfloat16.
+    Amx,
+    /// AVX512-BF16, of operands rounded to bfloat16.
+    Dot,
+}
+
+impl Instructions {
+    /// The fastest that are there for this precision.
+    #[inline]
+    pub fn of(precision: Precision) -> Option<Self> {
+        match precision {
+            Precision::F32 if Avx512::available() => Some(Self::Avx512),
+            Precision::F32 if Avx2::available() => Some(Self::Avx2),
+            Precision::Bf16 if Amx::available() => Some(Self::Amx),
+            Precision::Bf16 if Dot::available() => Some(Self::Dot),
+            Precision::F32 | Precision::Tf32 | Precision::Bf16 => None,
+        }
+    }
+
+    /// Their name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Avx512 => "AVX-512",
+            Self::Avx2 => "AVX2",
+            Self::Amx => "AMX",
+            Self::Dot => "AVX512-BF16",
+        }
+    }
+}
+
+/// A function of the kernel of a set of instructions.
+macro_rules! with {
+    ($instructions:ident, $function:ident($($argument:expr),*)) => {
+        match $instructions {
+            Instructions::Avx512 => $function::<Avx512>($($argument),*),
+            Instructions::Avx2 => $function::<Avx2>($($argument),*),
+            Instructions::Amx => $function::<Amx>($($argument),*),
+            Instructions::Dot => $function::<Dot>($($argument),*),
+        }
+    };
+}
+
+/// C ← A·B + βC in this thread, C with rows `c_stride` apart.
+///
+/// # Safety
+/// The instructions must be there; every element that is reached must be valid, and nothing else may touch those of C meanwhile.
+pub unsafe fn serial(with: Instructions, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: *mut f32, c_stride: usize) {
+    let c = Output { start: c, stride: c_stride };
+    // SAFETY: the caller's promise.
+    unsafe { with!(with, serial_with(extents, a, b, beta, c)) }
+}
+
+/// C ← A·B + βC in parallel, C in row-major order.
+///
+/// # Safety
+/// As [`serial`].
+pub unsafe fn parallel(with: Instructions, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
+    let c = Output { start: c.as_mut_ptr(), stride: extents.2 };
+    // SAFETY: the caller's promise.
+    unsafe { with!(with, parallel_with(extents, a, b, beta, c)) }
 }
 
 /// A row-major output with rows `stride` apart.
@@ -76,366 +183,281 @@ unsafe impl Send for Output {}
 // SAFETY: as above.
 unsafe impl Sync for Output {}
 
-thread_local! {
-    static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
-}
-
-/// Runs `f` with a scratch buffer of this thread, with unspecified contents. `which` keeps the buffers for A and for B apart.
-fn with_scratch<R>(which: usize, len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = SCRATCH.with(|scratch| std::mem::take(&mut scratch.borrow_mut()[which]));
+/// Runs `f` with a scratch buffer of this thread, with unspecified contents.
+fn with_scratch<U: Unit, R>(len: usize, f: impl FnOnce(&mut [U]) -> R) -> R {
+    let mut buffer = U::scratch().take();
     if buffer.len() < len {
-        buffer.resize(len, 0.0);
+        buffer.resize(len, U::default());
     }
     let result = f(&mut buffer[..len]);
-    SCRATCH.with(|scratch| scratch.borrow_mut()[which] = buffer);
+    U::scratch().set(buffer);
     result
 }
 
-/// The equal blocks that k is cut into: how many, and their depth.
-fn depth_blocks(k: usize) -> (usize, usize) {
-    let blocks = k.div_ceil(DEPTH).max(1);
-    (blocks, k.div_ceil(blocks))
-}
-
-/// C ← A·B + βC in this thread, C with rows `c_stride` apart.
+/// Is the product to be added to C? For β other than 0 and 1, which kernels do not know, C ← βC first.
 ///
 /// # Safety
-/// [`available`] must have said so; every element that is reached must be valid, and nothing else may touch those of C meanwhile.
-pub unsafe fn serial(extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: *mut f32, c_stride: usize) {
-    let output = Output { start: c, stride: c_stride };
-    // SAFETY: the caller's promise.
-    unsafe {
-        if Avx512::available() {
-            serial_with::<Avx512>(extents, a, b, beta, output)
-        } else {
-            serial_with::<Avx2>(extents, a, b, beta, output)
+/// The elements of C must be valid.
+unsafe fn accumulates((m, _, n): Extents, beta: f32, c: Output) -> bool {
+    if beta != 0.0 && beta != 1.0 {
+        for i in 0..m {
+            // SAFETY: the caller's promise.
+            let row = unsafe { std::slice::from_raw_parts_mut(c.start.add(i * c.stride), n) };
+            row.iter_mut().for_each(|x| *x *= beta);
         }
+    }
+    beta != 0.0
+}
+
+/// Ranges of at most `most` that make up the range.
+fn parts(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(most.max(1)).map(move |from| from..(from + most).min(end))
+}
+
+/// The inner extent of the equal blocks that k is cut into.
+fn block_depth<K: Kernel>(k: usize) -> usize {
+    k.div_ceil(k.div_ceil(K::DEPTH).max(1)).next_multiple_of(K::STEP)
+}
+
+/// An operand by its lines.
+#[derive(Clone, Copy)]
+struct Operand {
+    side: Side,
+    /// [lines, k]: A, or B transposed.
+    matrix: Matrix<f32>,
+    /// How many there are.
+    lines: usize,
+}
+
+impl Operand {
+    /// Lines of a group.
+    fn group<K: Kernel>(self) -> usize {
+        match self.side {
+            Side::A => K::ROWS,
+            Side::B => K::COLUMNS,
+        }
+    }
+
+    /// Units that this many lines take for an inner extent of k.
+    fn packed_len<K: Kernel>(self, lines: usize, k: usize) -> usize {
+        lines.next_multiple_of(self.group::<K>()) * k.div_ceil(K::STEP)
+    }
+
+    /// Packs these lines for this part of k, group by group.
+    ///
+    /// # Safety
+    /// As [`Kernel::pack`].
+    unsafe fn pack<K: Kernel>(self, lines: Range<usize>, part: Range<usize>, packed: &mut [K::Unit]) {
+        let group_len = self.packed_len::<K>(1, part.len());
+        for (number, packed) in packed.chunks_exact_mut(group_len).enumerate() {
+            let first = lines.start + number * self.group::<K>();
+            let extents = (self.group::<K>().min(lines.end - first), part.len());
+            let (across, along) = self.matrix.strides;
+            // SAFETY: the caller's promise: the group lies inside the operand.
+            unsafe {
+                let start = self.matrix.start.offset(first as isize * across + part.start as isize * along);
+                K::pack(self.side, Matrix { start, ..self.matrix }, extents, packed);
+            }
+        }
+    }
+
+    /// Packs all lines for a part of k, cut into blocks of `depth`, each in the space of a whole one.
+    ///
+    /// # Safety
+    /// As [`Kernel::pack`].
+    unsafe fn pack_in_parallel<K: Kernel>(self, part: &Range<usize>, depth: usize) -> Vec<K::Unit> {
+        let block_len = self.packed_len::<K>(self.lines, depth);
+        let mut packed = K::Unit::pool().take(part.len().div_ceil(depth) * block_len);
+        packed.par_chunks_exact_mut(block_len).enumerate().for_each(|(block, packed)| {
+            let from = part.start + block * depth;
+            let part = from..(from + depth).min(part.end);
+            let packed = &mut packed[..self.packed_len::<K>(self.lines, part.len())];
+            let group_len = self.packed_len::<K>(1, part.len());
+            let groups = (PACK_BYTES / (group_len * size_of::<K::Unit>())).max(1);
+            packed.par_chunks_mut(groups * group_len).enumerate().for_each(|(task, packed)| {
+                let first = task * groups * self.group::<K>();
+                let lines = first..(first + groups * self.group::<K>()).min(self.lines);
+                // SAFETY: the caller's promise.
+                unsafe { self.pack::<K>(lines, part.clone(), packed) }
+            });
+        });
+        packed
     }
 }
 
-/// C ← A·B + βC in parallel, C in row-major order.
+/// [`serial`] with this kernel.
 ///
 /// # Safety
 /// As [`serial`].
-pub unsafe fn parallel(extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
+unsafe fn serial_with<K: Kernel>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: Output) {
+    let (a, b) = (Operand { side: Side::A, matrix: a, lines: m }, Operand { side: Side::B, matrix: b.t(), lines: n });
+    let in_place = K::reads_in_place(a.matrix.strides);
     // SAFETY: the caller's promise.
     unsafe {
-        if Avx512::available() { parallel_with::<Avx512>(extents, a, b, beta, c) } else { parallel_with::<Avx2>(extents, a, b, beta, c) }
-    }
-}
-
-/// [`serial`] with these instructions.
-///
-/// # Safety
-/// As [`serial`], and the instructions must be there.
-unsafe fn serial_with<I: Instructions>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, output: Output) {
-    let (_, depth) = depth_blocks(k);
-    let columns = (PACKED / 8 / depth.max(1)).next_multiple_of(I::COLUMNS);
-    for column in (0..n).step_by(columns) {
-        let width = columns.min(n - column);
-        for (number, from) in (0..k).step_by(depth.max(1)).enumerate() {
-            let part = from..(from + depth).min(k);
-            with_scratch(1, part.len() * width.next_multiple_of(I::COLUMNS), |packed| {
-                for (panel, packed) in packed.chunks_exact_mut(part.len() * I::COLUMNS).enumerate() {
-                    let first = column + panel * I::COLUMNS;
-                    // SAFETY: the panel lies inside B.
-                    unsafe { pack_b::<I>(b, part.clone(), first..(first + I::COLUMNS).min(n), packed) }
-                }
-                let beta = if number == 0 { beta } else { 1.0 };
-                // SAFETY: the caller's promise.
-                unsafe { block::<I>(a, 0..m, part.clone(), packed, column..column + width, beta, output) }
+        let accumulate = accumulates((m, k, n), beta, c);
+        for part in parts(0..k, block_depth::<K>(k)) {
+            let a_len = if in_place { 0 } else { a.packed_len::<K>(m, part.len()) };
+            with_scratch(a_len + b.packed_len::<K>(n, part.len()), |scratch| {
+                let (a_packed, b_packed) = scratch.split_at_mut(a_len);
+                b.pack::<K>(0..n, part.clone(), b_packed);
+                let rows = if in_place {
+                    Rows::in_place::<K>(a.matrix, 0, &part)
+                } else {
+                    a.pack::<K>(0..m, part.clone(), a_packed);
+                    Rows::packed::<K>(a_packed, &part)
+                };
+                block::<K>((0..m, part.clone(), 0..n), rows, b_packed, accumulate || part.start > 0, c);
             });
         }
     }
 }
 
-/// [`parallel`] with these instructions: part by part of k, so that a useful number of columns of B is packed at a time.
+/// [`parallel`] with this kernel.
 ///
 /// # Safety
-/// As [`serial_with`].
-unsafe fn parallel_with<I: Instructions>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
-    if m * k <= SMALL_A && k * n > PACKED {
-        // SAFETY: the caller's promise.
-        return unsafe { by_columns::<I>((m, k, n), a, b, beta, c) };
-    }
-    let (_, depth) = depth_blocks(k);
-    let most = PACKED / n.clamp(I::COLUMNS, PACKED / depth.max(1)).next_multiple_of(I::COLUMNS);
-    let part = (most / depth.max(1)).max(1) * depth.max(1);
-    for from in (0..k.max(1)).step_by(part) {
-        let beta = if from == 0 { beta } else { 1.0 };
-        // SAFETY: the caller's promise, for columns of A and rows of B from `from` on.
-        unsafe {
-            let a = Matrix { start: a.start.offset(from as isize * a.strides.1), ..a };
-            let b = Matrix { start: b.start.offset(from as isize * b.strides.0), ..b };
-            parallel_part::<I>((m, part.min(k - from), n), depth, a, b, beta, c);
-        }
-    }
-}
-
-/// [`parallel_with`] for an A that stays in the cache and a B that is larger than what is packed at a time: each task packs columns of B for
-/// itself, so that no packed B goes through memory and some tasks pack while others multiply.
-///
-/// # Safety
-/// As [`serial_with`].
-unsafe fn by_columns<I: Instructions>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
-    let output = Output { start: c.as_mut_ptr(), stride: n };
-    let width = (PIECE / depth_blocks(k).1.max(1)).next_multiple_of(I::COLUMNS);
-    (0..n.div_ceil(width)).into_par_iter().with_max_len(1).for_each(|piece| {
-        let (b, output, first) = (b, output, piece * width);
-        // SAFETY: the caller's promise; tasks write disjoint columns of C.
-        unsafe {
-            let b = Matrix { start: b.start.offset(first as isize * b.strides.1), ..b };
-            let output = Output { start: output.start.add(first), ..output };
-            serial_with::<I>((m, k, width.min(n - first)), a, b, beta, output)
-        }
-    });
-}
-
-/// [`parallel_with`] for a part of k that is a whole number of blocks of `depth` (but for the last).
-///
-/// # Safety
-/// As [`serial_with`].
-unsafe fn parallel_part<I: Instructions>((m, k, n): Extents, depth: usize, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
-    let output = Output { start: c.as_mut_ptr(), stride: n };
-    let columns = (PACKED / k.max(1)).next_multiple_of(I::COLUMNS);
-    let mut buffer = f32::allocate(k * columns.min(n.next_multiple_of(I::COLUMNS)));
-    for column in (0..n).step_by(columns) {
-        let range = column..(column + columns).min(n);
-        let whole = range.len().next_multiple_of(I::COLUMNS);
-        let packed = &mut buffer[..k * whole];
-        pack_all::<I>(b, (k, depth), range.clone(), packed);
-        let packed = &*packed;
-        let panels = range.len().div_ceil(I::COLUMNS);
-        let (task_rows, panels_a_task) = cut::<I>(m, panels, m * k * range.len() / TASK_WORK);
-        let (row_tasks, column_tasks) = (m.div_ceil(task_rows), panels.div_ceil(panels_a_task));
-        let work = m * k * range.len() / (row_tasks * column_tasks);
-        let at_once = (TASK_WORK / work.max(1)).max(1);
-        (0..row_tasks * column_tasks).into_par_iter().with_min_len(at_once).with_max_len(at_once).for_each(|task| {
-            let (row, panel) = (task / column_tasks * task_rows, task % column_tasks * panels_a_task);
-            let rows = row..(row + task_rows).min(m);
-            let first = range.start + panel * I::COLUMNS;
-            let columns = first..(first + panels_a_task * I::COLUMNS).min(range.end);
-            for from in (0..k).step_by(depth) {
-                let part = from..(from + depth).min(k);
-                let beta = if from == 0 { beta } else { 1.0 };
-                let start = part.start * whole + panel * I::COLUMNS * part.len();
-                let packed = &packed[start..start + part.len() * columns.len().next_multiple_of(I::COLUMNS)];
-                // SAFETY: the caller's promise; tasks write disjoint blocks of C.
-                unsafe { block::<I>(a, rows.clone(), part, packed, columns.clone(), beta, output) }
-            }
-        });
-    }
-    f32::recycle(buffer);
-}
-
-/// How many rows and panels of C a task computes, with about `worthwhile` tasks at most: rows are cut first, because tasks that share
-/// rows of A pack them each for itself.
-fn cut<I: Instructions>(m: usize, panels: usize, worthwhile: usize) -> (usize, usize) {
-    let wanted = worthwhile.clamp(1, 4 * rayon::current_num_threads());
-    let groups = m.div_ceil(I::ROWS).max(1);
-    let rows = (groups.div_ceil(wanted) * I::ROWS).min(TASK_ROWS);
-    let column_tasks = wanted.div_ceil(m.div_ceil(rows).max(1)).min(panels.max(1));
-    (rows, panels.div_ceil(column_tasks).max(1))
-}
-
-/// Packs these columns of B: block by block of k, in each block panel by panel.
-fn pack_all<I: Instructions>(b: Matrix<f32>, (k, depth): (usize, usize), columns: Range<usize>, packed: &mut [f32]) {
-    let whole = columns.len().next_multiple_of(I::COLUMNS);
-    for from in (0..k).step_by(depth) {
-        let part = from..(from + depth).min(k);
-        let packed = &mut packed[part.start * whole..part.end * whole];
-        let panels_a_task = (1 << 15) / (part.len() * I::COLUMNS) + 1;
-        let panels = packed.par_chunks_exact_mut(part.len() * I::COLUMNS).with_min_len(panels_a_task).with_max_len(panels_a_task);
-        panels.enumerate().for_each(|(panel, packed)| {
-            let first = columns.start + panel * I::COLUMNS;
-            // SAFETY: the panel lies inside B, which the caller of `parallel` promises to be valid.
-            unsafe { pack_b::<I>(b, part.clone(), first..(first + I::COLUMNS).min(columns.end), packed) }
-        });
-    }
-}
-
-/// One panel of B in the order the kernel reads it, [depth, columns], with zeros past its last column.
-///
-/// # Safety
-/// The elements must be valid.
-unsafe fn pack_b<I: Instructions>(b: Matrix<f32>, part: Range<usize>, columns: Range<usize>, packed: &mut [f32]) {
-    let (row_stride, column_stride) = b.strides;
+/// As [`serial`].
+unsafe fn parallel_with<K: Kernel>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: Output) {
+    let (a, b) = (Operand { side: Side::A, matrix: a, lines: m }, Operand { side: Side::B, matrix: b.t(), lines: n });
+    let (shared, own) = if m <= n { (a, b) } else { (b, a) };
+    let depth = block_depth::<K>(k);
+    let block_len = shared.packed_len::<K>(shared.lines, depth);
+    let blocks = SHARED_BYTES / (block_len * size_of::<K::Unit>());
     // SAFETY: the caller's promise.
     unsafe {
-        let start = b.start.offset(part.start as isize * row_stride + columns.start as isize * column_stride);
-        if columns.len() < I::COLUMNS {
-            packed.fill(0.0);
-        }
-        if column_stride == 1 {
-            for (p, row) in packed.chunks_exact_mut(I::COLUMNS).enumerate() {
-                let from = start.offset(p as isize * row_stride);
-                if columns.len() == I::COLUMNS {
-                    std::ptr::copy_nonoverlapping(from, row.as_mut_ptr(), I::COLUMNS);
-                } else {
-                    row[..columns.len()].copy_from_slice(std::slice::from_raw_parts(from, columns.len()));
-                }
-            }
-            return;
-        }
-        for (number, rows) in packed.chunks_mut(I::LANES * I::COLUMNS).enumerate() {
-            let start = start.offset((number * I::LANES) as isize * row_stride);
-            let whole = if row_stride == 1 && rows.len() == I::LANES * I::COLUMNS { columns.len() / I::LANES * I::LANES } else { 0 };
-            for j in (0..whole).step_by(I::LANES) {
-                I::transpose(start.offset(j as isize * column_stride), column_stride, rows.as_mut_ptr().add(j), I::COLUMNS);
-            }
-            for j in whole..columns.len() {
-                let column = start.offset(j as isize * column_stride);
-                for (p, row) in rows.chunks_exact_mut(I::COLUMNS).enumerate() {
-                    row[j] = *column.offset(p as isize * row_stride);
-                }
-            }
+        let accumulate = accumulates((m, k, n), beta, c);
+        for part in parts(0..k, blocks.max(1) * depth) {
+            let packed = shared.pack_in_parallel::<K>(&part, depth);
+            let product = Product { shared, own, part, depth, packed: &packed, accumulate, c };
+            product.run::<K>();
+            K::Unit::pool().give(packed);
         }
     }
 }
 
-/// C[rows, columns] ← A[rows, part]·packed + βC.
-///
-/// # Safety
-/// As [`serial`]; `packed` holds the panels of these columns.
-unsafe fn block<I: Instructions>(
-    a: Matrix<f32>,
-    rows: Range<usize>,
+/// A product for a part of k, with one operand packed.
+struct Product<'a, U> {
+    shared: Operand,
+    own: Operand,
     part: Range<usize>,
-    packed: &[f32],
-    columns: Range<usize>,
-    beta: f32,
-    output: Output,
-) {
-    let depth = part.len();
-    let in_place = (a.strides.1 == 1 && a.strides.0 % 1024 != 0) || (a.strides.0 == 1 && a.strides.1 <= I::IN_PLACE);
-    let len = if in_place { 0 } else { rows.len() * depth };
-    with_scratch(0, len, |scratch| {
-        if !in_place {
-            // SAFETY: the caller's promise.
-            unsafe { pack_a::<I>(a, rows.clone(), part.clone(), scratch) };
-        }
-        for (number, panel) in packed.chunks_exact(depth * I::COLUMNS).enumerate() {
-            let first = columns.start + number * I::COLUMNS;
-            let width = I::COLUMNS.min(columns.end - first);
-            for row in (0..rows.len()).step_by(I::ROWS) {
-                let count = I::ROWS.min(rows.len() - row);
-                // SAFETY: the caller's promise: the rows, the columns and the depth lie inside A, the panel and C.
-                unsafe {
-                    let (a, strides) = if in_place {
-                        let start = (rows.start + row) as isize * a.strides.0 + part.start as isize * a.strides.1;
-                        (a.start.offset(start), a.strides)
-                    } else {
-                        (scratch.as_ptr().add(row * depth), (1, count as isize))
-                    };
-                    let c = output.start.add((rows.start + row) * output.stride + first);
-                    I::sums(count, Tile { depth, a, strides, b: panel.as_ptr(), beta, c, c_stride: output.stride, width });
-                }
-            }
-        }
-    });
+    depth: usize,
+    packed: &'a [U],
+    accumulate: bool,
+    c: Output,
 }
 
-/// Rows of A in the order the kernel reads them: groups of the kernel's rows (fewer at the end), each [depth, rows].
+impl<U: Unit> Product<'_, U> {
+    /// Cuts it into tasks and runs them.
+    ///
+    /// # Safety
+    /// As [`serial`].
+    unsafe fn run<K: Kernel<Unit = U>>(&self) {
+        let (shared_lines, own_lines) = self.cut::<K>();
+        let own_tasks = self.own.lines.div_ceil(own_lines);
+        let tasks = own_tasks * self.shared.lines.div_ceil(shared_lines);
+        (0..tasks).into_par_iter().with_max_len(1).for_each(|task| {
+            let range = |number: usize, size: usize, lines: usize| number * size..((number + 1) * size).min(lines);
+            let shared = range(task / own_tasks, shared_lines, self.shared.lines);
+            let own = range(task % own_tasks, own_lines, self.own.lines);
+            // SAFETY: the caller's promise; tasks write disjoint blocks of C.
+            unsafe { self.task::<K>(&shared, &own) }
+        });
+    }
+
+    /// How many lines of the shared and of the own operand a task multiplies: the own lines are cut first, because tasks that share some of
+    /// them pack them each for itself.
+    fn cut<K: Kernel>(&self) -> (usize, usize) {
+        let (shared_group, own_group) = (self.shared.group::<K>(), self.own.group::<K>());
+        let worthwhile = self.shared.lines * self.part.len() * self.own.lines / K::TASK_WORK;
+        let wanted = worthwhile.clamp(1, 4 * rayon::current_num_threads());
+        let most = OWN_BYTES / (self.own.packed_len::<K>(1, self.depth) * size_of::<K::Unit>());
+        let own = self.own.lines.div_ceil(own_group).div_ceil(wanted).min(most).max(1) * own_group;
+        let shared_tasks = wanted.div_ceil(self.own.lines.div_ceil(own));
+        let shared = self.shared.lines.div_ceil(shared_group).div_ceil(shared_tasks) * shared_group;
+        (shared, own)
+    }
+
+    /// Multiplies these lines.
+    ///
+    /// # Safety
+    /// As [`serial`], for the block of C of these lines.
+    unsafe fn task<K: Kernel<Unit = U>>(&self, shared: &Range<usize>, own: &Range<usize>) {
+        let in_place = self.own.side == Side::A && K::reads_in_place(self.own.matrix.strides);
+        let block_len = self.shared.packed_len::<K>(self.shared.lines, self.depth);
+        for (packed, part) in self.packed.chunks_exact(block_len).zip(parts(self.part.clone(), self.depth)) {
+            let packed = &packed[self.shared.packed_len::<K>(shared.start, part.len())..];
+            let packed = &packed[..self.shared.packed_len::<K>(shared.len(), part.len())];
+            let accumulate = self.accumulate || part.start > 0;
+            let own_len = if in_place { 0 } else { self.own.packed_len::<K>(own.len(), part.len()) };
+            // SAFETY: the caller's promise.
+            with_scratch(own_len, |scratch| unsafe {
+                if !in_place {
+                    self.own.pack::<K>(own.clone(), part.clone(), scratch);
+                }
+                match self.own.side {
+                    Side::B => {
+                        let rows = Rows::packed::<K>(packed, &part);
+                        block::<K>((shared.clone(), part, own.clone()), rows, scratch, accumulate, self.c)
+                    }
+                    Side::A => {
+                        let matrix = self.own.matrix;
+                        let rows = if in_place { Rows::in_place::<K>(matrix, own.start, &part) } else { Rows::packed::<K>(scratch, &part) };
+                        block::<K>((own.clone(), part, shared.clone()), rows, packed, accumulate, self.c)
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// Rows of A as kernels read them, group by group.
+#[derive(Clone, Copy)]
+struct Rows<U> {
+    start: *const U,
+    /// Units from a group to the next.
+    group: isize,
+    strides: Strides,
+}
+
+impl<U> Rows<U> {
+    /// Packed rows, for this part of k.
+    fn packed<K: Kernel<Unit = U>>(packed: &[U], part: &Range<usize>) -> Self {
+        let group = (part.len().div_ceil(K::STEP) * K::ROWS) as isize;
+        Self { start: packed.as_ptr(), group, strides: (1, K::ROWS as isize) }
+    }
+
+    /// The rows of `a` from `row` on where they lie, for this part of k. The units are f32.
+    ///
+    /// # Safety
+    /// The row and the part must lie inside A.
+    unsafe fn in_place<K: Kernel<Unit = U>>(a: Matrix<f32>, row: usize, part: &Range<usize>) -> Self {
+        // SAFETY: the caller's promise.
+        let start = unsafe { a.start.offset(row as isize * a.strides.0 + part.start as isize * a.strides.1) };
+        Self { start: start.cast(), group: K::ROWS as isize * a.strides.0, strides: a.strides }
+    }
+}
+
+/// C[rows, columns] ← A[rows, part]·B[part, columns] or, to accumulate, that plus C, with the groups of these columns packed.
 ///
 /// # Safety
-/// The elements must be valid.
-unsafe fn pack_a<I: Instructions>(a: Matrix<f32>, rows: Range<usize>, part: Range<usize>, packed: &mut [f32]) {
-    /// Columns that are read for all groups before the next: lines of the cache that two groups share are read once.
-    const BAND: usize = 16;
-    let depth = part.len();
-    let (row_stride, column_stride) = a.strides;
-    for band in (0..depth).step_by(BAND) {
-        for (number, group) in packed.chunks_mut(I::ROWS * depth).enumerate() {
-            let count = group.len() / depth;
-            let group = &mut group[band * count..(band + BAND).min(depth) * count];
-            // SAFETY: the caller's promise.
+/// As [`serial`].
+unsafe fn block<K: Kernel>(
+    (rows, part, columns): (Range<usize>, Range<usize>, Range<usize>),
+    a: Rows<K::Unit>,
+    b: &[K::Unit],
+    accumulate: bool,
+    c: Output,
+) {
+    let steps = part.len().div_ceil(K::STEP);
+    for (number, b) in b.chunks_exact(steps * K::COLUMNS).enumerate() {
+        let column = columns.start + number * K::COLUMNS;
+        for (number, row) in rows.clone().step_by(K::ROWS).enumerate() {
+            let extents = (K::ROWS.min(rows.end - row), K::COLUMNS.min(columns.end - column));
+            // SAFETY: the caller's promise: the groups and the block of C lie inside A, B and C.
             unsafe {
-                let first = (rows.start + number * I::ROWS) as isize * row_stride + (part.start + band) as isize * column_stride;
-                let start = a.start.offset(first);
-                if row_stride == 1 && count == I::ROWS {
-                    for (p, to) in group.chunks_exact_mut(I::ROWS).enumerate() {
-                        std::ptr::copy_nonoverlapping(start.offset(p as isize * column_stride), to.as_mut_ptr(), I::ROWS);
-                    }
-                } else {
-                    for (p, to) in group.chunks_exact_mut(count).enumerate() {
-                        let from = start.offset(p as isize * column_stride);
-                        to.iter_mut().enumerate().for_each(|(i, x)| *x = *from.offset(i as isize * row_stride));
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// What the kernel works on: A by its start and strides, a packed panel of B, and where the sums go.
-#[derive(Clone, Copy)]
-struct Tile {
-    depth: usize,
-    a: *const f32,
-    strides: (isize, isize),
-    b: *const f32,
-    beta: f32,
-    c: *mut f32,
-    c_stride: usize,
-    /// Columns of C, at most two vectors.
-    width: usize,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Generator;
-
-    /// γ = (k + 1)·u bounds the error of a sum of k products relative to Σ |a·b| (Higham 2002, equation 3.4).
-    #[test]
-    fn agrees_with_the_triple_sum_for_all_strides_and_edges() {
-        agrees::<Avx512>();
-        agrees::<Avx2>();
-    }
-
-    fn agrees<I: Instructions>() {
-        if !I::available() {
-            return println!("skipped: this processor has no vectors of {} numbers", I::LANES);
-        }
-        let mut generator = Generator::new(7);
-        for (m, k, n) in [
-            (1, 1, 1),
-            (12, 5, 32),
-            (13, 400, 33),
-            (64, 64, 64),
-            (97, 800, 95),
-            (200, 3, 17),
-            (5, 1030, 300),
-            (96, 1024, 48),
-            (40, 9000, 160),
-            (50, 700, 70),
-            (800, 40, 33),
-            (24, 32, 1),
-            (64, 64, 16),
-            (13, 33, 33000),
-        ] {
-            for (a_transposed, b_transposed, beta) in [(false, false, 0.0), (false, true, 1.0), (true, false, 1.0), (true, true, 0.0)] {
-                let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
-                let (a, b, c) = (draw(m * k), draw(k * n), draw(m * n));
-                let a_of = |i: usize, p: usize| a[if a_transposed { p * m + i } else { i * k + p }];
-                let b_of = |p: usize, j: usize| b[if b_transposed { j * k + p } else { p * n + j }];
-                let left = if a_transposed { Matrix::row_major(&a, m).t() } else { Matrix::row_major(&a, k) };
-                let right = if b_transposed { Matrix::row_major(&b, k).t() } else { Matrix::row_major(&b, n) };
-                let (mut one, mut many) = (c.clone(), c.clone());
-                // SAFETY: the matrices are whole slices and the instructions are there.
-                unsafe {
-                    serial_with::<I>((m, k, n), left, right, beta, Output { start: one.as_mut_ptr(), stride: n });
-                    parallel_with::<I>((m, k, n), left, right, beta, &mut many);
-                }
-                assert_eq!(one, many, "the same bits however the work is cut");
-                for (position, &got) in one.iter().enumerate() {
-                    let (i, j) = (position / n, position % n);
-                    let terms = (0..k).map(|p| a_of(i, p) as f64 * b_of(p, j) as f64);
-                    let (sum, size) = terms.fold((0.0, 0.0), |(sum, size): (f64, f64), x| (sum + x, size + x.abs()));
-                    let old = (beta * c[position]) as f64;
-                    let bound = (k + 2) as f64 * f32::UNIT_ROUNDOFF * (size + old.abs());
-                    assert!((got as f64 - sum - old).abs() <= bound, "{m}×{k}×{n} at ({i}, {j}): {got} against {}", sum + old);
-                }
+                let (a, a_strides) = (a.start.offset(number as isize * a.group), a.strides);
+                let c_start = c.start.add(row * c.stride + column);
+                K::sums(extents, Tile { steps, a, a_strides, b: b.as_ptr(), c: c_start, c_stride: c.stride, accumulate });
             }
         }
     }

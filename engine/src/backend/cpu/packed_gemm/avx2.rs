@@ -1,35 +1,49 @@
 //! The kernel with AVX2 and fused multiply-adds: 6 × 16 sums in 12 registers.
 
-use super::{Instructions, Tile};
+use super::single::{self, Vectors};
+use super::{Kernel, Side, Tile};
+use crate::backend::cpu::matmul::Matrix;
+use crate::scalar::Strides;
 use std::arch::x86_64::*;
 
 /// AVX2 with fused multiply-adds.
 pub struct Avx2;
 
-impl Instructions for Avx2 {
-    const LANES: usize = 8;
+impl Kernel for Avx2 {
+    type Unit = f32;
     const ROWS: usize = 6;
-    /// Never: 6 rows are less than half of what a line of the cache holds.
-    const IN_PLACE: isize = 0;
+    const COLUMNS: usize = 16;
+    const STEP: usize = 1;
+    const DEPTH: usize = single::DEPTH;
+    const TASK_WORK: usize = single::TASK_WORK;
 
     #[inline]
     fn available() -> bool {
         is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
     }
-    unsafe fn transpose(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { transpose(from, from_stride, to, to_stride) }
+    /// Rows that are not a multiple of a page apart. 6 rows of a column are less than half of what a line of the cache holds.
+    fn reads_in_place(strides: Strides) -> bool {
+        strides.1 == 1 && strides.0 % 1024 != 0
     }
-    unsafe fn sums(count: usize, tile: Tile) {
+    unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match side {
+                Side::A => single::pack::<Self, { Avx2::ROWS }>(side, lines, extents, packed),
+                Side::B => single::pack::<Self, COLUMNS>(side, lines, extents, packed),
+            }
+        }
+    }
+    unsafe fn sums((rows, columns): (usize, usize), tile: Tile<f32>) {
         macro_rules! choose {
             ($($rows:literal)*) => {
                 // SAFETY: the caller's promise.
-                unsafe { match count {
-                    $($rows => match (tile.strides.0 == 1, tile.width <= LANES) {
-                        (true, true) => kernel::<$rows, 1, true>(tile),
-                        (true, false) => kernel::<$rows, 2, true>(tile),
-                        (false, true) => kernel::<$rows, 1, false>(tile),
-                        (false, false) => kernel::<$rows, 2, false>(tile),
+                unsafe { match rows {
+                    $($rows => match (tile.a_strides.0 == 1, columns <= LANES) {
+                        (true, true) => kernel::<$rows, 1, true>(columns, tile),
+                        (true, false) => kernel::<$rows, 2, true>(columns, tile),
+                        (false, true) => kernel::<$rows, 1, false>(columns, tile),
+                        (false, false) => kernel::<$rows, 2, false>(columns, tile),
                     },)*
                     _ => unreachable!("a group has 1 to 6 rows"),
                 } }
@@ -39,16 +53,27 @@ impl Instructions for Avx2 {
     }
 }
 
+impl Vectors for Avx2 {
+    const LANES: usize = 8;
+
+    unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { transpose(from, from_stride, count, to, to_stride) }
+    }
+}
+
 const LANES: usize = Avx2::LANES;
 const COLUMNS: usize = Avx2::COLUMNS;
+/// How far along a line numbers are fetched before they are read.
+const AHEAD: usize = 64;
 
 /// In three rounds vectors that are 1, 2 and 4 apart exchange lanes; the first two rounds leave row p where the two lowest bits of p change
 /// places.
 ///
 /// # Safety
-/// As [`Instructions::transpose`].
+/// As [`Vectors::transpose`].
 #[target_feature(enable = "avx2")]
-unsafe fn transpose(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
+unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut f32, to_stride: usize) {
     macro_rules! exchange {
         ($x:ident, $apart:literal, $low:expr, $high:expr) => {
             for i in (0..LANES).filter(|i| i & $apart == 0) {
@@ -60,15 +85,20 @@ unsafe fn transpose(from: *const f32, from_stride: isize, to: *mut f32, to_strid
     let high_doubles = |a, b| _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
     let low_halves = |a, b| _mm256_permute2f128_ps::<0x20>(a, b);
     let high_halves = |a, b| _mm256_permute2f128_ps::<0x31>(a, b);
+    let mut x = [_mm256_setzero_ps(); LANES];
     // SAFETY: the caller's promise.
     unsafe {
-        let mut x: [__m256; LANES] = std::array::from_fn(|j| _mm256_loadu_ps(from.offset(j as isize * from_stride)));
+        for (j, x) in x.iter_mut().enumerate().take(count) {
+            let from = from.offset(j as isize * from_stride);
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD).cast());
+            *x = _mm256_loadu_ps(from);
+        }
         exchange!(x, 1, _mm256_unpacklo_ps, _mm256_unpackhi_ps);
         exchange!(x, 2, low_doubles, high_doubles);
         exchange!(x, 4, low_halves, high_halves);
         for (i, row) in x.into_iter().enumerate() {
             let p = (i & !3) | ((i & 1) << 1) | ((i >> 1) & 1);
-            _mm256_storeu_ps(to.add(p * to_stride), row);
+            _mm256_maskstore_ps(to.add(p * to_stride), first_lanes(count), row);
         }
     }
 }
@@ -76,18 +106,18 @@ unsafe fn transpose(from: *const f32, from_stride: isize, to: *mut f32, to_strid
 /// The kernel for R rows and up to 8·H columns, of an A whose columns or (else) whose rows are contiguous.
 ///
 /// # Safety
-/// As [`Instructions::sums`].
+/// As [`Kernel::sums`].
 #[target_feature(enable = "avx2,fma")]
-unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(tile: Tile) {
+unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(columns: usize, tile: Tile<f32>) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut total = [[_mm256_setzero_ps(); H]; R];
-        let rows: [*const f32; R] = std::array::from_fn(|i| tile.a.offset(i as isize * tile.strides.0));
-        for p in 0..tile.depth {
+        let rows: [*const f32; R] = std::array::from_fn(|i| tile.a.offset(i as isize * tile.a_strides.0));
+        for p in 0..tile.steps {
             let b = tile.b.add(p * COLUMNS);
             let b: [__m256; H] = std::array::from_fn(|half| _mm256_loadu_ps(b.add(LANES * half)));
             for i in 0..R {
-                let a = if COLUMN_MAJOR { *tile.a.offset(p as isize * tile.strides.1 + i as isize) } else { *rows[i].add(p) };
+                let a = if COLUMN_MAJOR { *tile.a.offset(p as isize * tile.a_strides.1 + i as isize) } else { *rows[i].add(p) };
                 let a = _mm256_set1_ps(a);
                 for half in 0..H {
                     total[i][half] = _mm256_fmadd_ps(a, b[half], total[i][half]);
@@ -97,27 +127,20 @@ unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(tile:
         for (i, total) in total.iter().enumerate() {
             for (half, &total) in total.iter().enumerate() {
                 let c = tile.c.add(i * tile.c_stride + LANES * half);
-                match tile.width.saturating_sub(LANES * half) {
-                    LANES.. => add(total, tile.beta, c, |c| _mm256_loadu_ps(c), |c, x| _mm256_storeu_ps(c, x)),
+                match columns.saturating_sub(LANES * half) {
+                    LANES.. => {
+                        let old = if tile.accumulate { _mm256_loadu_ps(c) } else { _mm256_setzero_ps() };
+                        _mm256_storeu_ps(c, _mm256_add_ps(total, old));
+                    }
                     some => {
                         let mask = first_lanes(some);
-                        add(total, tile.beta, c, |c| _mm256_maskload_ps(c, mask), |c, x| _mm256_maskstore_ps(c, mask, x));
+                        let old = if tile.accumulate { _mm256_maskload_ps(c, mask) } else { _mm256_setzero_ps() };
+                        _mm256_maskstore_ps(c, mask, _mm256_add_ps(total, old));
                     }
                 }
             }
         }
     }
-}
-
-/// One vector of C ← total + βC.
-#[target_feature(enable = "avx2,fma")]
-fn add(total: __m256, beta: f32, c: *mut f32, load: impl Fn(*const f32) -> __m256, store: impl Fn(*mut f32, __m256)) {
-    let sum = match beta {
-        0.0 => total,
-        1.0 => _mm256_add_ps(total, load(c)),
-        beta => _mm256_fmadd_ps(_mm256_set1_ps(beta), load(c), total),
-    };
-    store(c, sum);
 }
 
 /// A mask of the first `count` of 8 lanes.

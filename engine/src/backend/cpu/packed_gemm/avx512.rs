@@ -1,34 +1,49 @@
 //! The kernel with AVX-512: 12 × 32 sums in 24 registers.
 
-use super::{Instructions, Tile};
+use super::single::{self, Vectors};
+use super::{Kernel, Side, Tile};
+use crate::backend::cpu::matmul::Matrix;
+use crate::scalar::Strides;
 use std::arch::x86_64::*;
 
 /// AVX-512.
 pub struct Avx512;
 
-impl Instructions for Avx512 {
-    const LANES: usize = 16;
+impl Kernel for Avx512 {
+    type Unit = f32;
     const ROWS: usize = 12;
-    const IN_PLACE: isize = 768;
+    const COLUMNS: usize = 32;
+    const STEP: usize = 1;
+    const DEPTH: usize = single::DEPTH;
+    const TASK_WORK: usize = single::TASK_WORK;
 
     #[inline]
     fn available() -> bool {
         is_x86_feature_detected!("avx512f")
     }
-    unsafe fn transpose(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { transpose(from, from_stride, to, to_stride) }
+    /// Rows that are not a multiple of a page apart, or columns so near each other that those of a kernel's rows share few sets of the cache.
+    fn reads_in_place(strides: Strides) -> bool {
+        (strides.1 == 1 && strides.0 % 1024 != 0) || (strides.0 == 1 && strides.1 <= 768)
     }
-    unsafe fn sums(count: usize, tile: Tile) {
+    unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match side {
+                Side::A => single::pack::<Self, { Avx512::ROWS }>(side, lines, extents, packed),
+                Side::B => single::pack::<Self, COLUMNS>(side, lines, extents, packed),
+            }
+        }
+    }
+    unsafe fn sums((rows, columns): (usize, usize), tile: Tile<f32>) {
         macro_rules! choose {
             ($($rows:literal)*) => {
                 // SAFETY: the caller's promise.
-                unsafe { match count {
-                    $($rows => match (tile.strides.0 == 1, tile.width <= LANES) {
-                        (true, true) => kernel::<$rows, 1, true>(tile),
-                        (true, false) => kernel::<$rows, 2, true>(tile),
-                        (false, true) => kernel::<$rows, 1, false>(tile),
-                        (false, false) => kernel::<$rows, 2, false>(tile),
+                unsafe { match rows {
+                    $($rows => match (tile.a_strides.0 == 1, columns <= LANES) {
+                        (true, true) => kernel::<$rows, 1, true>(columns, tile),
+                        (true, false) => kernel::<$rows, 2, true>(columns, tile),
+                        (false, true) => kernel::<$rows, 1, false>(columns, tile),
+                        (false, false) => kernel::<$rows, 2, false>(columns, tile),
                     },)*
                     _ => unreachable!("a group has 1 to 12 rows"),
                 } }
@@ -38,18 +53,34 @@ impl Instructions for Avx512 {
     }
 }
 
+impl Vectors for Avx512 {
+    const LANES: usize = 16;
+
+    unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { transpose(from, from_stride, count, to, to_stride) }
+    }
+}
+
 const LANES: usize = Avx512::LANES;
 const COLUMNS: usize = Avx512::COLUMNS;
+/// How far along a line numbers are fetched before they are read.
+const AHEAD: usize = 64;
 
 /// # Safety
-/// As [`Instructions::transpose`].
+/// As [`Vectors::transpose`].
 #[target_feature(enable = "avx512f")]
-unsafe fn transpose(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
+unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut f32, to_stride: usize) {
+    let mut x = [_mm512_setzero_ps(); LANES];
     // SAFETY: the caller's promise.
     unsafe {
-        let x = std::array::from_fn(|j| _mm512_loadu_ps(from.offset(j as isize * from_stride)));
+        for (j, x) in x.iter_mut().enumerate().take(count) {
+            let from = from.offset(j as isize * from_stride);
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD).cast());
+            *x = _mm512_loadu_ps(from);
+        }
         for (p, row) in transposed(x).into_iter().enumerate() {
-            _mm512_storeu_ps(to.add(p * to_stride), row);
+            _mm512_mask_storeu_ps(to.add(p * to_stride), lanes(count), row);
         }
     }
 }
@@ -74,41 +105,40 @@ pub fn transposed(mut x: [__m512; LANES]) -> [__m512; LANES] {
     exchange!(x, 2, low_doubles, high_doubles);
     exchange!(x, 4, even_quarters, odd_quarters);
     exchange!(x, 8, even_quarters, odd_quarters);
-    std::array::from_fn(|p| x[(p & !3) | ((p & 1) << 1) | ((p >> 1) & 1)])
+    for p in (0..LANES).step_by(4) {
+        x.swap(p + 1, p + 2);
+    }
+    x
 }
 
 /// The kernel for R rows and up to 16·H columns, of an A whose columns or (else) whose rows are contiguous.
 ///
 /// # Safety
-/// As [`Instructions::sums`].
+/// As [`Kernel::sums`].
 #[target_feature(enable = "avx512f")]
-unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(tile: Tile) {
+unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(columns: usize, tile: Tile<f32>) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut total = [[_mm512_setzero_ps(); H]; R];
-        let rows: [*const f32; R] = std::array::from_fn(|i| tile.a.offset(i as isize * tile.strides.0));
-        for p in 0..tile.depth {
+        let rows: [*const f32; R] = std::array::from_fn(|i| tile.a.offset(i as isize * tile.a_strides.0));
+        for p in 0..tile.steps {
             let b = tile.b.add(p * COLUMNS);
             let b: [__m512; H] = std::array::from_fn(|half| _mm512_loadu_ps(b.add(LANES * half)));
             for i in 0..R {
-                let a = if COLUMN_MAJOR { *tile.a.offset(p as isize * tile.strides.1 + i as isize) } else { *rows[i].add(p) };
+                let a = if COLUMN_MAJOR { *tile.a.offset(p as isize * tile.a_strides.1 + i as isize) } else { *rows[i].add(p) };
                 let a = _mm512_set1_ps(a);
                 for half in 0..H {
                     total[i][half] = _mm512_fmadd_ps(a, b[half], total[i][half]);
                 }
             }
         }
-        let masks = [lanes(tile.width), lanes(tile.width.saturating_sub(LANES))];
+        let masks = [lanes(columns), lanes(columns.saturating_sub(LANES))];
         for (i, total) in total.iter().enumerate() {
             let c = tile.c.add(i * tile.c_stride);
             for (half, mask) in masks.into_iter().enumerate().take(H) {
                 let c = c.add(LANES * half);
-                let sum = match tile.beta {
-                    0.0 => total[half],
-                    1.0 => _mm512_add_ps(total[half], _mm512_maskz_loadu_ps(mask, c)),
-                    beta => _mm512_fmadd_ps(_mm512_set1_ps(beta), _mm512_maskz_loadu_ps(mask, c), total[half]),
-                };
-                _mm512_mask_storeu_ps(c, mask, sum);
+                let old = if tile.accumulate { _mm512_maskz_loadu_ps(mask, c) } else { _mm512_setzero_ps() };
+                _mm512_mask_storeu_ps(c, mask, _mm512_add_ps(total[half], old));
             }
         }
     }

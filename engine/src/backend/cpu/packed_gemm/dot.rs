@@ -1,6 +1,8 @@
 //! The kernel with the dot products of AVX512-BF16: 16 rows, one vector of sums each for half of a panel's columns at a time.
 
-use super::{COLUMNS, Instructions, PAIRS, Row, Tile};
+use super::rounded::{self, COLUMNS, PAIRS, Pairs};
+use super::{Kernel, Side, Tile};
+use crate::backend::cpu::matmul::Matrix;
 use std::arch::x86_64::*;
 
 /// AVX512-BF16.
@@ -9,25 +11,42 @@ pub struct Dot;
 const ROWS: usize = Dot::ROWS;
 const LANES: usize = 16;
 
-impl Instructions for Dot {
+impl Kernel for Dot {
+    type Unit = Pairs;
     const ROWS: usize = 16;
+    const COLUMNS: usize = rounded::COLUMNS;
+    const STEP: usize = rounded::STEP;
+    const DEPTH: usize = rounded::DEPTH;
+    const TASK_WORK: usize = rounded::TASK_WORK;
 
     #[inline]
     fn available() -> bool {
         is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw")
     }
-    unsafe fn sums(tile: Tile) {
+    unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
+        let group = if side == Side::A { Self::ROWS } else { Self::COLUMNS };
         // SAFETY: the caller's promise.
-        unsafe { (0..COLUMNS / LANES).for_each(|half| kernel(tile, half)) }
+        unsafe { rounded::pack(side, group, lines, extents, packed) }
     }
+    unsafe fn sums(extents: (usize, usize), tile: Tile<Pairs>) {
+        // SAFETY: the caller's promise.
+        unsafe { rounded::of_whole_groups::<Self>(extents, tile, kernel) }
+    }
+}
+
+/// # Safety
+/// As [`Kernel::sums`], of whole groups.
+unsafe fn kernel(tile: Tile<Pairs>) {
+    // SAFETY: the caller's promise.
+    unsafe { (0..COLUMNS / LANES).for_each(|half| half_panel(tile, half)) }
 }
 
 /// The sums of half a panel.
 ///
 /// # Safety
-/// As [`Instructions::sums`].
+/// As [`Kernel::sums`].
 #[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn kernel(tile: Tile, half: usize) {
+unsafe fn half_panel(tile: Tile<Pairs>, half: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         let c = tile.c.add(half * LANES);
@@ -37,9 +56,9 @@ unsafe fn kernel(tile: Tile, half: usize) {
             let a = tile.a.add(step * ROWS).cast::<i32>();
             let b = tile.b.add(step * PAIRS * 2 + half);
             for pair in 0..PAIRS {
-                let b = pairs(_mm512_load_si512(b.add(pair * 2).cast()));
+                let b = of_bits(_mm512_load_si512(b.add(pair * 2).cast()));
                 for (i, total) in total.iter_mut().enumerate() {
-                    *total = _mm512_dpbf16_ps(*total, pairs(_mm512_set1_epi32(*a.add(i * PAIRS + pair))), b);
+                    *total = _mm512_dpbf16_ps(*total, of_bits(_mm512_set1_epi32(*a.add(i * PAIRS + pair))), b);
                 }
             }
         }
@@ -51,9 +70,7 @@ unsafe fn kernel(tile: Tile, half: usize) {
 
 /// The same bits as pairs of bfloat16.
 #[inline]
-fn pairs(x: __m512i) -> __m512bh {
+fn of_bits(x: __m512i) -> __m512bh {
     // SAFETY: both are vectors of 512 bits, of which all are valid.
     unsafe { std::mem::transmute(x) }
 }
-
-const _: () = assert!(size_of::<Row>() == 4 * PAIRS);

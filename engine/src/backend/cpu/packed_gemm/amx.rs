@@ -1,24 +1,36 @@
 //! The kernel with AMX: two by two tiles of 16 × 16 sums, from two tiles of A and two of B.
 
 use super::dot::Dot;
-use super::{Instructions, Tile};
+use super::rounded::{self, Pairs};
+use super::{Kernel, Side, Tile};
+use crate::backend::cpu::matmul::Matrix;
 use std::arch::asm;
 use std::sync::LazyLock;
 
 /// AMX for bfloat16.
 pub struct Amx;
 
-impl Instructions for Amx {
+impl Kernel for Amx {
+    type Unit = Pairs;
     const ROWS: usize = 32;
+    const COLUMNS: usize = rounded::COLUMNS;
+    const STEP: usize = rounded::STEP;
+    const DEPTH: usize = rounded::DEPTH;
+    const TASK_WORK: usize = rounded::TASK_WORK;
 
     #[inline]
     fn available() -> bool {
         static AVAILABLE: LazyLock<bool> = LazyLock::new(|| Dot::available() && has_tiles() && permitted());
         *AVAILABLE
     }
-    unsafe fn sums(tile: Tile) {
+    unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
+        let group = if side == Side::A { Self::ROWS } else { Self::COLUMNS };
         // SAFETY: the caller's promise.
-        unsafe { kernel(tile) }
+        unsafe { rounded::pack(side, group, lines, extents, packed) }
+    }
+    unsafe fn sums(extents: (usize, usize), tile: Tile<Pairs>) {
+        // SAFETY: the caller's promise.
+        unsafe { rounded::of_whole_groups::<Self>(extents, tile, kernel) }
     }
 }
 
@@ -68,8 +80,8 @@ static SHAPES: Shapes = {
 /// Tiles 0 to 3 are the sums, 4 and 5 the upper and lower rows of A, 6 and 7 the left and right columns of B.
 ///
 /// # Safety
-/// As [`Instructions::sums`].
-unsafe fn kernel(tile: Tile) {
+/// As [`Kernel::sums`].
+unsafe fn kernel(tile: Tile<Pairs>) {
     let stride = tile.c_stride * size_of::<f32>();
     // SAFETY: the caller's promise. LDTILECFG sets all tiles to zero; no state of them outlives the block.
     unsafe {

@@ -1,0 +1,165 @@
+//! Every kernel against the triple sum.
+
+use super::*;
+use crate::{Generator, Scalar};
+
+/// x rounded to bfloat16 by its definition: to nearest, ties to even.
+fn to_bf16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
+}
+
+fn row_major(x: &[f32], rows: usize, columns: usize, transposed: bool) -> Matrix<f32> {
+    if transposed { Matrix::row_major(x, rows).t() } else { Matrix::row_major(x, columns) }
+}
+
+const SHAPES: [(usize, usize, usize); 16] = [
+    (1, 1, 1),
+    (12, 5, 32),
+    (32, 32, 32),
+    (13, 400, 33),
+    (64, 64, 64),
+    (97, 800, 95),
+    (200, 3, 17),
+    (5, 1030, 300),
+    (96, 1024, 48),
+    (40, 9000, 160),
+    (50, 700, 70),
+    (800, 40, 33),
+    (24, 32, 1),
+    (64, 64, 16),
+    (13, 33, 33000),
+    (5000, 20, 40),
+];
+
+/// γ = (k + 2)·u bounds the error of a sum of k products and of the old element relative to Σ |a·b| + |β·c|, in any order of the sum (Higham
+/// 2002, equation 3.4); products of numbers of bfloat16 are exact in f32.
+fn agrees_with_the_triple_sum<K: Kernel>(name: &str, rounded: impl Fn(f32) -> f32) {
+    if !K::available() {
+        return println!("skipped: this processor has no {name}");
+    }
+    let mut generator = Generator::new(7);
+    for (m, k, n) in SHAPES {
+        for (a_transposed, b_transposed, beta) in [(false, false, 0.0), (false, true, 1.0), (true, false, 1.0), (true, true, 0.5)] {
+            let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
+            let (a, b, c) = (draw(m * k), draw(k * n), draw(m * n));
+            let a_of = |i: usize, p: usize| f64::from(rounded(a[if a_transposed { p * m + i } else { i * k + p }]));
+            let b_of = |p: usize, j: usize| f64::from(rounded(b[if b_transposed { j * k + p } else { p * n + j }]));
+            let (left, right) = (row_major(&a, m, k, a_transposed), row_major(&b, k, n, b_transposed));
+            let (mut one, mut many) = (c.clone(), c.clone());
+            // SAFETY: the matrices are whole slices and the instructions are there.
+            unsafe {
+                serial_with::<K>((m, k, n), left, right, beta, Output { start: one.as_mut_ptr(), stride: n });
+                parallel_with::<K>((m, k, n), left, right, beta, Output { start: many.as_mut_ptr(), stride: n });
+            }
+            assert_eq!(one, many, "{name}: the same bits however the work is cut");
+            for (position, &got) in one.iter().enumerate() {
+                let (i, j) = (position / n, position % n);
+                let terms = (0..k).map(|p| a_of(i, p) * b_of(p, j));
+                let (sum, size) = terms.fold((0.0, 0.0), |(sum, size): (f64, f64), x| (sum + x, size + x.abs()));
+                let old = f64::from(beta * c[position]);
+                let bound = (k + 2) as f64 * f32::UNIT_ROUNDOFF * (size + old.abs());
+                let error = (f64::from(got) - sum - old).abs();
+                assert!(error <= bound, "{name} {m}×{k}×{n} at ({i}, {j}): {got} against {}", sum + old);
+            }
+        }
+    }
+}
+
+#[test]
+fn avx512() {
+    agrees_with_the_triple_sum::<Avx512>("AVX-512", |x| x);
+}
+
+#[test]
+fn avx2() {
+    agrees_with_the_triple_sum::<Avx2>("AVX2", |x| x);
+}
+
+#[test]
+fn amx_on_operands_rounded_to_bfloat16() {
+    agrees_with_the_triple_sum::<Amx>("AMX", to_bf16);
+}
+
+#[test]
+fn avx512_bf16_on_operands_rounded_to_bfloat16() {
+    agrees_with_the_triple_sum::<Dot>("AVX512-BF16", to_bf16);
+}
+
+/// What is computed with every set of instructions that is there.
+fn with_each(f: impl Fn(Instructions)) {
+    let all = [
+        (Instructions::Avx512, Avx512::available()),
+        (Instructions::Avx2, Avx2::available()),
+        (Instructions::Amx, Amx::available()),
+        (Instructions::Dot, Dot::available()),
+    ];
+    for (instructions, available) in all {
+        if available {
+            f(instructions);
+        } else {
+            println!("skipped: this processor has no {}", instructions.name());
+        }
+    }
+}
+
+fn product(with: Instructions, extents: Extents, a: Matrix<f32>, b: Matrix<f32>) -> Vec<f32> {
+    let mut c = vec![0.0; extents.0 * extents.2];
+    // SAFETY: the callers' matrices have these extents.
+    unsafe { parallel(with, extents, a, b, 0.0, &mut c) };
+    c
+}
+
+#[test]
+fn avx2_gives_the_bits_of_avx512() {
+    if !Avx512::available() || !Avx2::available() {
+        return println!("skipped: this processor has no AVX-512");
+    }
+    let mut generator = Generator::new(9);
+    let (m, k, n) = (70, 900, 65);
+    let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
+    let (a, b) = (draw(m * k), draw(k * n));
+    let of = |with| product(with, (m, k, n), Matrix::row_major(&a, k), Matrix::row_major(&b, n));
+    assert_eq!(of(Instructions::Avx512), of(Instructions::Avx2));
+}
+
+/// Numbers in neither order of the memory, as of an array whose axes were permuted.
+#[test]
+fn operands_of_any_strides() {
+    let (m, k, n) = (19, 70, 21);
+    let mut generator = Generator::new(8);
+    let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
+    let (a, b) = (draw(m * k * 2), draw(k * n * 3));
+    let dense = |x: &[f32], step: usize| x.iter().copied().step_by(step).collect::<Vec<_>>();
+    let (a_dense, b_dense) = (dense(&a, 2), dense(&b, 3));
+    let spread = |x: &[f32], columns: usize, step: usize| Matrix { start: x.as_ptr(), strides: ((columns * step) as isize, step as isize) };
+    with_each(|with| {
+        let expected = product(with, (m, k, n), Matrix::row_major(&a_dense, k), Matrix::row_major(&b_dense, n));
+        assert_eq!(expected, product(with, (m, k, n), spread(&a, k, 2), spread(&b, n, 3)), "{with:?}");
+    });
+}
+
+/// What is too large for the format goes to ∞, NaN stays NaN, and neither reaches other rows and columns.
+#[test]
+fn infinities_and_nan_stay_in_their_row_and_column() {
+    let (m, k, n) = (33, 40, 34);
+    let (mut a, mut b) = (vec![1.0; m * k], vec![1.0; k * n]);
+    a[3 * k + 7] = f32::NAN;
+    a[5 * k + 1] = f32::INFINITY;
+    a[6 * k + 1] = f32::MAX;
+    b[2 * n + 33] = f32::NEG_INFINITY;
+    with_each(|with| {
+        let rounds = matches!(with, Instructions::Amx | Instructions::Dot);
+        for (position, &x) in product(with, (m, k, n), Matrix::row_major(&a, k), Matrix::row_major(&b, n)).iter().enumerate() {
+            let right = match (position / n, position % n) {
+                (3, _) | (5, 33) => x.is_nan(),
+                (5, _) => x == f32::INFINITY,
+                (6, 33) if rounds => x.is_nan(),
+                (_, 33) => x == f32::NEG_INFINITY,
+                (6, _) => x == if rounds { f32::INFINITY } else { f32::MAX },
+                _ => x == 40.0,
+            };
+            assert!(right, "{with:?}: {x} at ({}, {})", position / n, position % n);
+        }
+    });
+}
