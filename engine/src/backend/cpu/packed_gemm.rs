@@ -35,7 +35,7 @@ use std::thread::LocalKey;
 const SHARED_BYTES: usize = 1 << 23;
 /// Bytes that a task packs for itself: they stay in the second-level cache.
 const OWN_BYTES: usize = 1 << 17;
-/// Groups of the shared operand, or bytes of it, that are worth a task in packing.
+/// Bytes of the shared operand that are worth a task in packing.
 const PACK_BYTES: usize = 1 << 17;
 
 /// What a packed operand is made of.
@@ -63,6 +63,8 @@ trait Kernel {
     const STEP: usize;
     /// The inner extent of a block at most, a multiple of the step.
     const DEPTH: usize;
+    /// The inner extent that is packed for all groups before the next where lines lie next to each other, a multiple of the step.
+    const BAND: usize;
     /// A task has at least about this many multiply-adds.
     const TASK_WORK: usize;
 
@@ -244,20 +246,25 @@ impl Operand {
         lines.next_multiple_of(self.group::<K>()) * k.div_ceil(K::STEP)
     }
 
-    /// Packs these lines for this part of k, group by group.
+    /// Packs these lines for this part of k, group by group; where lines lie next to each other in bands of k, so that each row of the memory
+    /// is read once for all groups.
     ///
     /// # Safety
     /// As [`Kernel::pack`].
     unsafe fn pack<K: Kernel>(self, lines: Range<usize>, part: Range<usize>, packed: &mut [K::Unit]) {
         let group_len = self.packed_len::<K>(1, part.len());
-        for (number, packed) in packed.chunks_exact_mut(group_len).enumerate() {
-            let first = lines.start + number * self.group::<K>();
-            let extents = (self.group::<K>().min(lines.end - first), part.len());
-            let (across, along) = self.matrix.strides;
-            // SAFETY: the caller's promise: the group lies inside the operand.
-            unsafe {
-                let start = self.matrix.start.offset(first as isize * across + part.start as isize * along);
-                K::pack(self.side, Matrix { start, ..self.matrix }, extents, packed);
+        let (across, along) = self.matrix.strides;
+        for band in parts(part.clone(), if across == 1 { K::BAND } else { part.len() }) {
+            let place = self.packed_len::<K>(1, band.start - part.start);
+            let len = self.packed_len::<K>(1, band.len());
+            for (number, packed) in packed.chunks_exact_mut(group_len).enumerate() {
+                let first = lines.start + number * self.group::<K>();
+                let extents = (self.group::<K>().min(lines.end - first), band.len());
+                // SAFETY: the caller's promise: the group lies inside the operand.
+                unsafe {
+                    let start = self.matrix.start.offset(first as isize * across + band.start as isize * along);
+                    K::pack(self.side, Matrix { start, ..self.matrix }, extents, &mut packed[place..place + len]);
+                }
             }
         }
     }

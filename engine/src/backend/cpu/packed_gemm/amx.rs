@@ -16,6 +16,7 @@ impl Kernel for Amx {
     const COLUMNS: usize = rounded::COLUMNS;
     const STEP: usize = rounded::STEP;
     const DEPTH: usize = rounded::DEPTH;
+    const BAND: usize = rounded::DEPTH;
     const TASK_WORK: usize = rounded::TASK_WORK;
 
     #[inline]

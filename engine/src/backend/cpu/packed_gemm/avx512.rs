@@ -15,6 +15,7 @@ impl Kernel for Avx512 {
     const COLUMNS: usize = 32;
     const STEP: usize = 1;
     const DEPTH: usize = single::DEPTH;
+    const BAND: usize = single::BAND;
     const TASK_WORK: usize = single::TASK_WORK;
 
     #[inline]

@@ -14,9 +14,10 @@ const LANES: usize = 16;
 impl Kernel for Dot {
     type Unit = Pairs;
     const ROWS: usize = 16;
-    const COLUMNS: usize = rounded::COLUMNS;
+    const COLUMNS: usize = COLUMNS;
     const STEP: usize = rounded::STEP;
     const DEPTH: usize = rounded::DEPTH;
+    const BAND: usize = rounded::DEPTH;
     const TASK_WORK: usize = rounded::TASK_WORK;
 
     #[inline]
