@@ -1,7 +1,7 @@
 //! The same bits whatever the number of threads: values and gradients of large arrays on rayon pools of 1, 2, 3 and 7 threads.
 
 use engine::gradcheck::Function;
-use engine::{Backend, Cpu, Pairing, RotaryTable, Segments, Tensor, function};
+use engine::{Backend, Cpu, Pairing, Precision, RotaryTable, Segments, Tensor, function};
 use slpo_tests::{bits, normal_parameter};
 use std::sync::Arc;
 
@@ -21,7 +21,8 @@ fn same_bits_on_every_pool(name: &str, f: impl Function, shapes: &[&[usize]]) {
         pool.install(|| {
             let single = value_and_gradient_bits(&f, &Cpu::<f32>::new(), &shapes);
             let double = value_and_gradient_bits(&f, &Cpu::<f64>::new(), &shapes);
-            [single, double].concat()
+            let rounding = Cpu::with_precision(Precision::Bf16).map(|cpu| value_and_gradient_bits(&f, &cpu, &shapes));
+            [single, double, rounding.unwrap_or_default()].concat()
         })
     };
     let alone = on(1);

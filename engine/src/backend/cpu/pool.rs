@@ -52,7 +52,7 @@ struct Shelves<T> {
 
 impl<T: Copy + Default> Pool<T> {
     /// An empty pool.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let shelves = Shelves { by_length: HashMap::new(), tick: 0, free_bytes: 0, taken_bytes: 0, most_taken_bytes: 0 };
         Self { shelves: Mutex::new(shelves) }
     }
