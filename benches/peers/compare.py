@@ -3,8 +3,9 @@
     cargo build --release
     benches/peers/setup.sh [FOLDER]
     python3 benches/peers/compare.py --slpo target/release/slpo [--peers FOLDER] [--presets nano,micro] [--tasks lm,dpo] [--compile]
-                                     [--prompt N]
+                                     [--prompt N] [--precision bf16]
 
+With --precision bf16 both round the operands of their products, PyTorch by autocast; slpo in f32 has a column beside them.
 With --prompt, the two sequences of a pair begin with the same N tokens, which are not predicted; only PyTorch is compared then.
 
 Without --peers the folder is benches/peers/installed. A peer that is not set up is named and left out. A run of a peer may take --limit (10)
@@ -57,7 +58,9 @@ def measure(command, seconds=None):
 
 
 def check(run):
-    """Steps on one batch start at the loss of a guess, which a random model has within half a nat, and lower it."""
+    """Steps on one batch start at the loss of a guess, which a random model has within half a nat, and lower it; slpo says nothing of its losses."""
+    if "first_loss" not in run:
+        return run
     guess = math.log(2 if run["task"] == "dpo" else VOCABULARY[run["preset"]])
     if not (abs(run["first_loss"] - guess) < 0.5 and run["loss"] < run["first_loss"]):
         print(f"{run}: the loss is not that of this model", file=sys.stderr)
@@ -70,7 +73,7 @@ def rounds(slpo, others, shape, count, limit):
     steps = STEPS[shape[1]]
     runs = {name: [] for name in ["slpo", *others]}
     for _ in range(count):
-        own = measure([slpo, "bench", "step", "--json", *shape, "--steps", str(steps)])
+        own = measure([*slpo, *shape, "--steps", str(steps)])
         runs["slpo"].append(own)
         seconds = START_SECONDS + limit * (steps + WARM_UP) * own["ms"] / 1000
         for name, command in others.items():
@@ -88,8 +91,8 @@ def medians(runs, key):
 
 
 def ratio(values):
-    """slpo's value over the least of the peers'."""
-    least = min((value for name, value in values.items() if name != "slpo" and not isinstance(value, str)), default=None)
+    """slpo's value over the least of the peers', whatever their precision."""
+    least = min((value for name, value in values.items() if not name.startswith("slpo") and not isinstance(value, str)), default=None)
     return f"{values['slpo'] / least:.2f}" if least else ""
 
 
@@ -111,18 +114,23 @@ def main():
     parser.add_argument("--limit", type=float, default=10, help="how many times slpo's time a peer may take")
     parser.add_argument("--prompt", type=int, default=0, help="tokens that the sequences of a pair share, with --tasks dpo")
     parser.add_argument("--compile", action="store_true", help="also torch.compile, which needs a C++ compiler")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16: only PyTorch is compared")
     arguments = parser.parse_args()
     others = peers(arguments.peers.absolute(), arguments.compile)
     prompt = ["--prompt", str(arguments.prompt)] if arguments.prompt else []
-    if prompt:
+    if prompt or arguments.precision == "bf16":
         others = {name: command for name, command in others.items() if name.startswith("torch")}
+    if arguments.precision == "bf16":
+        others = {name: [*command, "--precision", "bf16"] for name, command in others.items()}
+        others["slpo f32"] = [arguments.slpo, "bench", "step", "--json"]
     names = ["slpo", *others]
     ms_columns, mib_columns = [f"{name} ms" for name in names], [f"{name} MiB" for name in names]
     row(["preset", "task", *ms_columns, "ratio to the best", *mib_columns, "ratio to the least"])
     row(["---", "---", *["---:"] * (2 * len(names) + 2)])
     for task in arguments.tasks.split(","):
         for preset in arguments.presets.split(","):
-            runs = rounds(arguments.slpo, others, ["--preset", preset, "--task", task, *prompt], arguments.rounds, arguments.limit)
+            slpo = [arguments.slpo, "bench", "step", "--json", "--precision", arguments.precision]
+            runs = rounds(slpo, others, ["--preset", preset, "--task", task, *prompt], arguments.rounds, arguments.limit)
             ms, mib = medians(runs, "ms"), medians(runs, "peak_mib")
             row([preset, task, *cells(ms, 1), ratio(ms), *cells(mib, 0), ratio(mib)])
 

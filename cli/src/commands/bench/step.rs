@@ -1,6 +1,6 @@
 //! `slpo bench step`: one optimiser step of a preset, or of one like it in another shape, on random tokens.
 
-use crate::arguments::{BenchStep, Shared, Task};
+use crate::arguments::{BenchStep, Precision, Shared, Task};
 use crate::failure::Failure;
 use crate::objective::LossObjective;
 use crate::output::Output;
@@ -26,6 +26,7 @@ struct StepResult {
     preset: &'static str,
     task: Task,
     device: &'static str,
+    precision: Precision,
     /// The median time of a step.
     ms: f64,
     fastest_ms: f64,
@@ -181,6 +182,7 @@ pub fn run(arguments: &BenchStep, shared: &Shared) -> Result<(), Failure> {
         preset: preset.name,
         task: arguments.task,
         device: device.kind(),
+        precision: shared.precision,
         ms,
         fastest_ms: times[0],
         tok_s: 1e3 * (sequences * batch.tokens) as f64 / ms,

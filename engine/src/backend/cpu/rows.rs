@@ -61,6 +61,18 @@ pub fn row_max_and_log_sum<T: Scalar>(row: &[T]) -> (T, T) {
     (m, row_sum_of(row, |x| (x - m).exp()).ln())
 }
 
+/// Turns a row x into e^{x − m} with m its maximum; returns m and Σ e^{x − m}, 1 where m is not finite.
+#[inline(always)]
+pub fn row_exponentials<T: Scalar>(row: &mut [T]) -> (T, T) {
+    let m = row_max(row);
+    let mut sum = Compensated::default();
+    for part in row.chunks_mut(BLOCK) {
+        part.iter_mut().for_each(|x| *x = (*x - m).exp());
+        sum.add(row_sum(part));
+    }
+    (m, if m.is_finite() { sum.total } else { T::one() })
+}
+
 /// ln Σ e^x of a row; its maximum where that is not finite.
 #[inline(always)]
 pub fn row_logsumexp<T: Scalar>(row: &[T]) -> T {
@@ -68,22 +80,38 @@ pub fn row_logsumexp<T: Scalar>(row: &[T]) -> T {
     m + log_sum
 }
 
-/// Σ f(x) of a row, in blocks that stay in registers and the first-level cache.
+/// Blocks that rows are summed in stay in registers and the first-level cache.
+const BLOCK: usize = 256;
+
+/// Σ f(x) of a row, in blocks.
 #[inline(always)]
 pub fn row_sum_of<T: Scalar>(row: &[T], f: impl Fn(T) -> T + Copy) -> T {
-    const BLOCK: usize = 256;
     let mut block = [T::zero(); BLOCK];
-    let (mut total, mut compensation) = (T::zero(), T::zero());
+    let mut sum = Compensated::default();
     for part in row.chunks(BLOCK) {
         for (y, &x) in block.iter_mut().zip(part) {
             *y = f(x);
         }
-        let corrected = row_sum(&block[..part.len()]) - compensation;
-        let sum = total + corrected;
-        compensation = (sum - total) - corrected;
-        total = sum;
+        sum.add(row_sum(&block[..part.len()]));
     }
-    total
+    sum.total
+}
+
+/// A sum that carries what its last addition lost into the next one (Kahan 1965).
+#[derive(Default)]
+struct Compensated<T> {
+    total: T,
+    lost: T,
+}
+
+impl<T: Scalar> Compensated<T> {
+    #[inline(always)]
+    fn add(&mut self, x: T) {
+        let corrected = x - self.lost;
+        let sum = self.total + corrected;
+        self.lost = (sum - self.total) - corrected;
+        self.total = sum;
+    }
 }
 
 /// Softmax over the last axis.

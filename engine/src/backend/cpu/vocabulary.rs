@@ -3,7 +3,7 @@
 
 use super::array::CpuArray;
 use super::matmul::{Matrix, product};
-use super::rows::row_max_and_log_sum;
+use super::rows::{row_exponentials, row_max_and_log_sum};
 use super::simd::vectorised;
 use crate::backend::precision::Precision;
 use crate::scalar::Scalar;
@@ -72,16 +72,17 @@ pub fn cross_entropy<T: Scalar>(
         let rows = z.par_chunks_exact_mut(vocabulary).zip(&mut losses[range.clone()]).zip(&targets[range]);
         rows.with_max_len(rows_a_task(vocabulary)).for_each(|((z, loss), &target)| {
             let chosen = z[target as usize];
-            let (m, log_sum) = vectorised(
+            let (m, sum) = vectorised(
                 #[inline(always)]
                 || {
-                    let (m, log_sum) = row_max_and_log_sum(z);
-                    z.iter_mut().for_each(|z| *z = ((*z - m) - log_sum).exp());
-                    (m, log_sum)
+                    let (m, sum) = row_exponentials(z);
+                    let of_sum = T::one() / sum;
+                    z.iter_mut().for_each(|z| *z *= of_sum);
+                    (m, sum)
                 },
             );
             z[target as usize] -= T::one();
-            *loss = log_sum - (chosen - m);
+            *loss = sum.ln() - (chosen - m);
         });
     });
     let total = super::reduce::sum(&CpuArray::from_vec(losses, &[n]), 0);
