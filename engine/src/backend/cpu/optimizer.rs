@@ -71,10 +71,19 @@ pub fn sum_of_squares<T: Scalar>(x: &CpuArray<T>) -> f64 {
 
 fn partial_sum_of_squares<T: Scalar>(chunk: &[T]) -> f64 {
     let mut lanes = [0.0f64; 16];
-    for block in chunk.chunks(16) {
-        for (lane, x) in lanes.iter_mut().zip(block) {
-            *lane += x.to_f64() * x.to_f64();
-        }
+    let (blocks, rest) = chunk.as_chunks::<16>();
+    vectorised(
+        #[inline(always)]
+        || {
+            for block in blocks {
+                for (lane, x) in lanes.iter_mut().zip(block) {
+                    *lane += x.to_f64() * x.to_f64();
+                }
+            }
+        },
+    );
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane += x.to_f64() * x.to_f64();
     }
     lanes.iter().sum()
 }

@@ -12,10 +12,13 @@ use std::ops::Range;
 
 /// About this many logits are held at a time: enough rows that reading the weights for each chunk costs little beside the product.
 const CHUNK_LOGITS: usize = 1 << 23;
+/// Where the vocabulary is so large that this many rows have more logits, up to twice as many are held.
+const WORTHWHILE_ROWS: usize = 256;
 
 /// The rows of each of the equal chunks that n rows are cut into.
 fn rows_a_chunk(n: usize, vocabulary: usize) -> usize {
-    let most = (CHUNK_LOGITS / vocabulary.max(1)).clamp(16, 1024);
+    let rows_of = |logits: usize| logits / vocabulary.max(1);
+    let most = rows_of(CHUNK_LOGITS).max(WORTHWHILE_ROWS.min(rows_of(2 * CHUNK_LOGITS))).clamp(16, 1024);
     n.div_ceil(n.div_ceil(most).max(1)).max(1)
 }
 
