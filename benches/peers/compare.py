@@ -58,9 +58,7 @@ def measure(command, seconds=None):
 
 
 def check(run):
-    """Steps on one batch start at the loss of a guess, which a random model has within half a nat, and lower it; slpo says nothing of its losses."""
-    if "first_loss" not in run:
-        return run
+    """Steps on one batch start at the loss of a guess, which a random model has within half a nat, and lower it."""
     guess = math.log(2 if run["task"] == "dpo" else VOCABULARY[run["preset"]])
     if not (abs(run["first_loss"] - guess) < 0.5 and run["loss"] < run["first_loss"]):
         print(f"{run}: the loss is not that of this model", file=sys.stderr)
@@ -80,7 +78,8 @@ def rounds(slpo, others, shape, count, limit):
             if isinstance(runs[name], str):
                 continue
             try:
-                runs[name].append(check(measure([*command, *shape, "--steps", str(steps)], seconds)))
+                run = measure([*command, *shape, "--steps", str(steps)], seconds)
+                runs[name].append(run if name.startswith("slpo") else check(run))
             except Missed as missed:
                 runs[name] = str(missed)
     return runs

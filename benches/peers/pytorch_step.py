@@ -3,7 +3,7 @@
     python pytorch_step.py --preset nano [--task lm|dpo] [--steps 20] [--compile] [--rows N] [--tokens N] [--prompt N]
                              [--device cuda] [--precision bf16]
 
-On a GPU, bf16 is autocast (weights, sums and the loss in f32) and tf32 is what products round to; the peak is what PyTorch allocated there.
+bf16 is autocast (weights, sums and the loss in f32); on a GPU, tf32 is what products round to, and the peak is what PyTorch allocated there.
 """
 import argparse
 import json

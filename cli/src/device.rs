@@ -41,3 +41,9 @@ fn precision(rounding: Rounding) -> Precision {
 pub fn current() -> Device {
     CURRENT.get_or_init(Device::default).clone()
 }
+
+/// What products are rounded to; `None` where they are not.
+pub fn rounding() -> Option<String> {
+    let precision = current().precision();
+    (precision != Precision::F32).then(|| precision.name().to_owned())
+}

@@ -1,9 +1,9 @@
 //! The reference's log-probabilities on disk, so that a second epoch or a second run need not compute them again.
 //!
-//! The file is JSON: `{"version": 1, "reference": …, "log_probs": {…}}`. A fingerprint of the reference's weights, and of how products round
-//! them, says whose they are; each
-//! pair's key is a fingerprint of its tokens and of where its completions begin, so other data, another tokenizer, another cut or another
-//! reference never meet a value that is not theirs. The values are f32 written exactly: cached and live ones have the same bits.
+//! The file is JSON: `{"version": 1, "reference": …, "log_probs": {…}}`. A fingerprint of the reference's weights, and of how the device rounds
+//! its products, says whose they are; each pair's key is a fingerprint of its tokens and of where its completions begin, so other data, another
+//! tokenizer, another cut or another reference never meet a value that is not theirs. The values are f32 written exactly: cached and live ones have
+//! the same bits on one kind of device.
 
 mod contents;
 
@@ -31,12 +31,8 @@ impl ReferenceCache {
     /// Opens the file of this reference; empty where there is none, or where it is of another reference or not a cache, which the second
     /// value says.
     pub fn open(path: &Path, reference: &Decoder<Device>) -> (Self, Option<String>) {
-        let rounding = match reference.backend().precision() {
-            Precision::F32 => None,
-            rounded => Some(rounded as u32),
-        };
         let words = reference.parameters().into_iter().flat_map(|p| p.tensor.to_vec()).map(f32::to_bits);
-        let reference = fingerprint(words.chain(rounding));
+        let reference = fingerprint(words.chain(rounding(reference.backend())));
         let (log_probs, remark) = match std::fs::read(path) {
             Err(_) => (BTreeMap::new(), None),
             Ok(bytes) => match contents::parse(&bytes, &reference) {
@@ -110,6 +106,16 @@ fn key(pair: &PreferencePair) -> String {
     fingerprint([&pair.chosen, &pair.rejected].into_iter().flat_map(sequence_words))
 }
 
+/// Words for the fingerprint that say how a device rounds the operands of products; none where it does not.
+fn rounding(device: &Device) -> Vec<u32> {
+    let precision = device.precision();
+    if precision == Precision::F32 {
+        Vec::new()
+    } else {
+        format!("{} {}", device.kind(), precision.name()).bytes().map(u32::from).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,7 +147,11 @@ mod tests {
         }
         assert_eq!(again.get(&pair(3, 8)), None, "another pair has no value");
         let (other, remark) = ReferenceCache::open(&path, &decoder(2));
-        assert!(other.get(&pairs[0]).is_none() && remark.unwrap().ends_with("it is of another reference"));
+        assert!(other.get(&pairs[0]).is_none() && remark.unwrap().ends_with("it is of another reference or another precision"));
+        if let Ok(rounding) = engine::Cpu::with_precision(Precision::Bf16) {
+            let (other, remark) = ReferenceCache::open(&path, &decoder(1).to_backend(&Device::Cpu(rounding)));
+            assert!(other.get(&pairs[0]).is_none() && remark.is_some(), "log-probabilities of products that round are others");
+        }
         std::fs::write(&path, b"{}").unwrap();
         let remark = ReferenceCache::open(&path, &decoder(1)).1.unwrap();
         assert!(remark.ends_with("it is not a cache that this version wrote"), "{remark}");

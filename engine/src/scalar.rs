@@ -61,12 +61,11 @@ pub trait Scalar:
     fn erfc(self) -> Self;
 
     /// C ← A·B + βC, with A (m × k) and B (k × n) given by their strides and C (m × n) by its first element and the distance of its rows,
-    /// whose elements are contiguous. f32 rounds the operands as `precision` says; other types ignore it.
+    /// whose elements are contiguous. f32 rounds the operands as `precision` says, where the processor can; other types ignore it.
     ///
     /// # Safety
     /// Every element reached through the strides must be valid for reading (and, for C, for writing), and nothing else may touch the elements
-    /// of C meanwhile; the precision must be one that [`Cpu::with_precision`](crate::Cpu::with_precision) gives. With β = 0 the old contents
-    /// of C are not read.
+    /// of C meanwhile; no extent may be 0. With β = 0 the old contents of C are not read.
     unsafe fn gemm(precision: Precision, extents: Extents, a: Matrix<Self>, b: Matrix<Self>, beta: Self, c: *mut Self, c_stride: usize);
 
     /// out ← A·B + β·out in parallel, with A (m × k) and B (k × n) given by their strides and `out` in row-major order.

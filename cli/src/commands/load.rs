@@ -13,7 +13,7 @@ use std::path::Path;
 /// Sequences are cut to this many tokens where nothing else says how long they may be.
 const USUAL_LONGEST: usize = 1024;
 
-/// A model in single precision on the processor.
+/// A model on the device of the command.
 pub struct Loaded {
     /// The decoder with its weights.
     pub decoder: Decoder<Device>,

@@ -12,7 +12,7 @@ pub const VERSION: u64 = 1;
 pub struct Contents {
     /// [`VERSION`].
     pub version: u64,
-    /// A fingerprint of the reference's weights.
+    /// A fingerprint of the reference's weights and of how its products round.
     pub reference: String,
     /// ln π_ref of the chosen and of the rejected completion, in nats, by a fingerprint of the pair.
     pub log_probs: BTreeMap<String, (f64, f64)>,
@@ -23,7 +23,7 @@ pub fn parse(bytes: &[u8], reference: &str) -> Result<BTreeMap<String, (f64, f64
     let found: Contents = serde_json::from_slice(bytes).map_err(|_| "it is not a cache that this version wrote")?;
     let is_log_prob = |value: &f64| (f64::from(f32::MIN)..=0.0).contains(value);
     if found.version != VERSION || found.reference != reference {
-        return Err("it is of another reference");
+        return Err("it is of another reference or another precision");
     }
     if !found.log_probs.values().all(|(chosen, rejected)| is_log_prob(chosen) && is_log_prob(rejected)) {
         return Err("it holds numbers that are no log-probabilities");

@@ -12,11 +12,21 @@ pub enum Precision {
     /// Products of operands rounded to TF32 (11 bits), on a GPU's tensor cores; everything is stored in f32.
     Tf32,
     /// Products of operands rounded to bfloat16 (8 bits), on a GPU's tensor cores or by a processor's instructions for them. On a GPU what
-    /// products, norms, rotations, attention and the gated unit give is stored in bfloat16 too; a processor stores it in f32.
+    /// products, norms, rotations, attention and the gated unit give is stored in bfloat16 too; a processor stores it in f32, and takes
+    /// operands and sums below the smallest normal number, 2⁻¹²⁶, as zero.
     Bf16,
 }
 
 impl Precision {
+    /// Its name, as `--precision` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
     /// The unit round-off u of its coarsest rounding: 2⁻²⁴, 2⁻¹¹ or 2⁻⁸.
     pub fn unit_roundoff(self) -> f64 {
         let bits = match self {

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::optimizer::{Rule, Schedule};
 use crate::safetensors_file::RawTensor;
 use crate::train::Trainer;
-use engine::{Backend, Tensor};
+use engine::{Backend, Precision, Tensor};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -45,6 +45,9 @@ pub struct RunState {
     pub rows_per_step: u64,
     /// Rows of a micro-batch.
     pub rows_at_once: u64,
+    /// What products are rounded to; `None` where they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounding: Option<String>,
 }
 
 /// What is neither weight nor moment.
@@ -227,6 +230,8 @@ fn changes<B: Backend>(trainer: &Trainer<B>, found: &State, run: &RunState) -> V
     compare("the training data (by its fingerprint)", old.data.clone(), new.data.clone());
     compare("the rows of a step", old.rows_per_step.to_string(), new.rows_per_step.to_string());
     compare("the rows of a micro-batch", old.rows_at_once.to_string(), new.rows_at_once.to_string());
+    let precision = |run: &RunState| run.rounding.clone().unwrap_or_else(|| Precision::F32.name().to_owned());
+    compare("the precision", precision(old), precision(new));
     compare("the number of processes", found.processes.to_string(), trainer.place().1.to_string());
     compare("the optimiser", format!("{:?}", found.rule), format!("{:?}", trainer.optimizer.rule()));
     compare("the schedule", format!("{:?}", found.schedule), format!("{:?}", trainer.schedule));

@@ -98,8 +98,10 @@ fn what_is_no_longer_set_as_it_was_is_said() {
     save(folder.path(), &first, &RunState::default(), 1).unwrap();
     let mut other = trainer(&Cpu::<f32>::new());
     other.clip = 2.0;
-    let restored = restore(folder.path(), &mut other, &RunState { seed: 9, ..RunState::default() }).unwrap();
-    assert_eq!(restored.changed, ["the seed was 0 and is now 9", "the clipping norm was 1 and is now 2"]);
+    let restored =
+        restore(folder.path(), &mut other, &RunState { seed: 9, rounding: Some("bf16".to_owned()), ..RunState::default() }).unwrap();
+    let said = ["the seed was 0 and is now 9", "the precision was f32 and is now bf16", "the clipping norm was 1 and is now 2"];
+    assert_eq!(restored.changed, said);
 }
 
 #[test]

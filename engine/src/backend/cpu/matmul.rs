@@ -1,4 +1,5 @@
-//! Matrix products: strides go to the GEMM as they are, and the output is cut into tiles of a fixed size that run in parallel.
+//! Matrix products: strides go to the GEMM as they are. Where there is no kernel on packed operands for the type, the output is cut into tiles of
+//! a fixed size that run in parallel.
 
 use super::array::CpuArray;
 use crate::backend::precision::Precision;

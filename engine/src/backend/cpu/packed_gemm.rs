@@ -2,8 +2,8 @@
 //! sums in registers. The readable twin is the triple sum of `Reference`; processors with none of the instructions use matrixmultiply.
 //!
 //! Both operands are seen as lines along k: the rows of A and the columns of B, in groups of as many as the kernel takes. The operand with
-//! fewer lines is packed once for all tasks, part by part of k; each task packs its own lines of the other one, which so goes through memory
-//! once, and multiplies them while they are in its second-level cache.
+//! fewer lines is packed once for all tasks, part by part of k; each task packs its own lines of the other one, and multiplies them while they are
+//! in its second-level cache. Where there are tasks enough, that one too goes through memory once.
 //!
 //! Every element is Σ over equal blocks of k of at most [`Kernel::DEPTH`], each in the order of k, wherever the tasks are cut: the same bits on
 //! any number of threads, and with AVX-512 as with AVX2, whose kernels are sums of fused multiply-adds. AMX and AVX512-BF16 group the terms of
@@ -31,12 +31,12 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::thread::LocalKey;
 
-/// Bytes of the shared operand that are packed at a time.
-const SHARED_BYTES: usize = 1 << 23;
+/// Bytes of the shared operand that are packed at a time. (Here and below, tests see small products cut as large ones are.)
+const SHARED_BYTES: usize = if cfg!(test) { 1 << 16 } else { 1 << 23 };
 /// Bytes that a task packs for itself: they stay in the second-level cache.
-const OWN_BYTES: usize = 1 << 17;
+const OWN_BYTES: usize = if cfg!(test) { 1 << 15 } else { 1 << 17 };
 /// Bytes of the shared operand that are worth a task in packing.
-const PACK_BYTES: usize = 1 << 17;
+const PACK_BYTES: usize = if cfg!(test) { 1 << 13 } else { 1 << 17 };
 
 /// What a packed operand is made of.
 trait Unit: Pooled + Copy + Default + Send + Sync {
@@ -157,7 +157,7 @@ macro_rules! with {
 /// C ← A·B + βC in this thread, C with rows `c_stride` apart.
 ///
 /// # Safety
-/// The instructions must be there; every element that is reached must be valid, and nothing else may touch those of C meanwhile.
+/// The instructions must be there; no extent may be 0; every element that is reached must be valid, and nothing else may touch those of C meanwhile.
 pub unsafe fn serial(with: Instructions, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: *mut f32, c_stride: usize) {
     let c = Output { start: c, stride: c_stride };
     // SAFETY: the caller's promise.
@@ -298,6 +298,7 @@ impl Operand {
 /// # Safety
 /// As [`serial`].
 unsafe fn serial_with<K: Kernel>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: Output) {
+    debug_assert!(m > 0 && k > 0 && n > 0, "a product of nothing");
     let (a, b) = (Operand { side: Side::A, matrix: a, lines: m }, Operand { side: Side::B, matrix: b.t(), lines: n });
     let in_place = K::reads_in_place(a.matrix.strides);
     // SAFETY: the caller's promise.
@@ -325,6 +326,7 @@ unsafe fn serial_with<K: Kernel>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f
 /// # Safety
 /// As [`serial`].
 unsafe fn parallel_with<K: Kernel>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: Output) {
+    debug_assert!(m > 0 && k > 0 && n > 0, "a product of nothing");
     let (a, b) = (Operand { side: Side::A, matrix: a, lines: m }, Operand { side: Side::B, matrix: b.t(), lines: n });
     let (shared, own) = if m <= n { (a, b) } else { (b, a) };
     let depth = block_depth::<K>(k);

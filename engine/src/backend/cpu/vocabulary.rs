@@ -149,3 +149,16 @@ fn sweep<T: Scalar>(
     T::recycle(z);
     [CpuArray::from_vec(h_bar, &[n, width]), CpuArray::from_vec(w_bar, &[vocabulary, width])]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_equal_and_hold_about_as_many_logits_as_they_may() {
+        let cases = [(2048, 512, 1024), (1024, 32_000, 256), (1000, 32_000, 250), (512, 50_304, 256), (512, 151_936, 103), (3, 1 << 30, 3)];
+        for (n, vocabulary, rows) in cases {
+            assert_eq!(rows_a_chunk(n, vocabulary), rows, "{n} rows of {vocabulary}");
+        }
+    }
+}

@@ -38,7 +38,10 @@ impl Kernel for Amx {
 /// Has the processor tiles and their products of bfloat16? (Intel's manual, volume 2, CPUID leaf 7: bits 22 and 24 of EDX.)
 fn has_tiles() -> bool {
     let needed = 1 << 22 | 1 << 24;
-    std::arch::x86_64::__cpuid_count(7, 0).edx & needed == needed
+    // SAFETY: every processor with AVX-512 has CPUID and this leaf. (Newer versions of Rust call it safe.)
+    #[allow(unused_unsafe)]
+    let found = unsafe { std::arch::x86_64::__cpuid_count(7, 0).edx };
+    found & needed == needed
 }
 
 /// Asks Linux for the tiles' registers (arch_prctl of ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA), once for the process.

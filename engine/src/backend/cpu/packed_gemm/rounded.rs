@@ -1,4 +1,5 @@
-//! Operands rounded to bfloat16, to nearest and ties to even, in the order the kernels read them, with zeros past their edges.
+//! Operands rounded to bfloat16, to nearest and ties to even, in the order the kernels read them, with zeros past their edges. The instructions take
+//! numbers below the smallest normal one as zero, in operands and in sums.
 //!
 //! A unit is 16 pairs of numbers that follow each other along k. A step of a group of A is a unit for each of its lines; a step of a panel of B
 //! is the pairs of all its lines for each of the 16 places.
@@ -18,7 +19,7 @@ pub const STEP: usize = 32;
 pub const PAIRS: usize = STEP / 2;
 /// Columns of a panel of B.
 pub const COLUMNS: usize = 32;
-/// Blocks of k have at most this extent, so that a group of either operand stays in the first-level cache.
+/// Blocks of k have at most this extent, so that the group that is used again stays in the first-level cache.
 pub const DEPTH: usize = 512;
 /// A task has at least about this many multiply-adds.
 pub const TASK_WORK: usize = 1 << 21;
@@ -184,7 +185,7 @@ impl Square {
         for (pair, x) in x.iter_mut().enumerate().take(depth.div_ceil(2)) {
             // SAFETY: the caller's promise; rows past the extent are not read.
             unsafe {
-                let from = self.start.offset(2 * pair as isize * self.along);
+                let from = self.start.wrapping_offset(2 * pair as isize * self.along);
                 let next = from.wrapping_offset(self.along);
                 _mm_prefetch::<_MM_HINT_T0>(from.wrapping_offset(AHEAD as isize * self.along).cast());
                 _mm_prefetch::<_MM_HINT_T0>(next.wrapping_offset(AHEAD as isize * self.along).cast());

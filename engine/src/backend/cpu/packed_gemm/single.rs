@@ -18,7 +18,7 @@ impl Unit for f32 {
 
 /// Blocks of k have at most this extent, so that a panel of B stays in the first two levels of cache.
 pub const DEPTH: usize = 256;
-/// Lines that lie next to each other are packed in bands of this inner extent: a group's are less than two lines of the cache.
+/// Lines that lie next to each other are packed in bands of this inner extent: a group's are two lines of the cache at most.
 pub const BAND: usize = 16;
 /// A task has at least about this many multiply-adds.
 pub const TASK_WORK: usize = 1 << 19;

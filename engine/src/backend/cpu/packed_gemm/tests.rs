@@ -13,7 +13,7 @@ fn row_major(x: &[f32], rows: usize, columns: usize, transposed: bool) -> Matrix
     if transposed { Matrix::row_major(x, rows).t() } else { Matrix::row_major(x, columns) }
 }
 
-const SHAPES: [(usize, usize, usize); 16] = [
+const SHAPES: [(usize, usize, usize); 18] = [
     (1, 1, 1),
     (12, 5, 32),
     (32, 32, 32),
@@ -30,6 +30,8 @@ const SHAPES: [(usize, usize, usize); 16] = [
     (64, 64, 16),
     (13, 33, 33000),
     (5000, 20, 40),
+    (150, 1100, 160),
+    (300, 600, 140),
 ];
 
 /// γ = (k + 2)·u bounds the error of a sum of k products and of the old element relative to Σ |a·b| + |β·c|, in any order of the sum (Higham
@@ -123,19 +125,24 @@ fn avx2_gives_the_bits_of_avx512() {
     assert_eq!(of(Instructions::Avx512), of(Instructions::Avx2));
 }
 
-/// Numbers in neither order of the memory, as of an array whose axes were permuted.
+/// Every pair of strides of A and of B: dense, spread, broadcast in one direction or both, and columns far apart.
 #[test]
 fn operands_of_any_strides() {
     let (m, k, n) = (19, 70, 21);
     let mut generator = Generator::new(8);
-    let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
-    let (a, b) = (draw(m * k * 2), draw(k * n * 3));
-    let dense = |x: &[f32], step: usize| x.iter().copied().step_by(step).collect::<Vec<_>>();
-    let (a_dense, b_dense) = (dense(&a, 2), dense(&b, 3));
-    let spread = |x: &[f32], columns: usize, step: usize| Matrix { start: x.as_ptr(), strides: ((columns * step) as isize, step as isize) };
+    let numbers: Vec<f32> = (0..1000 * k).map(|_| generator.normal() as f32).collect();
+    let strides = |columns: isize| [(columns, 1), (1, 80), (1, 1000), (2 * columns, 2), (0, 1), (1, 0), (0, 0), (1, 1), (3, 0)];
+    let dense = |rows: usize, columns: usize, strides: (isize, isize)| -> Vec<f32> {
+        let at = |i: usize, j: usize| numbers[i * strides.0 as usize + j * strides.1 as usize];
+        (0..rows * columns).map(|position| at(position / columns, position % columns)).collect()
+    };
     with_each(|with| {
-        let expected = product(with, (m, k, n), Matrix::row_major(&a_dense, k), Matrix::row_major(&b_dense, n));
-        assert_eq!(expected, product(with, (m, k, n), spread(&a, k, 2), spread(&b, n, 3)), "{with:?}");
+        for (a_strides, b_strides) in strides(k as isize).into_iter().flat_map(|a| strides(n as isize).map(|b| (a, b))) {
+            let (a, b) = (dense(m, k, a_strides), dense(k, n, b_strides));
+            let expected = product(with, (m, k, n), Matrix::row_major(&a, k), Matrix::row_major(&b, n));
+            let of = |strides| Matrix { start: numbers.as_ptr(), strides };
+            assert_eq!(expected, product(with, (m, k, n), of(a_strides), of(b_strides)), "{with:?}, {a_strides:?} by {b_strides:?}");
+        }
     });
 }
 
