@@ -42,6 +42,17 @@ pub fn current() -> Device {
     CURRENT.get_or_init(Device::default).clone()
 }
 
+/// The processor as it is asked for, for a command that computes on nothing else.
+///
+/// # Errors
+/// [`Failure::Usage`] where another device is asked for.
+pub fn processor() -> Result<Cpu<f32>, Failure> {
+    match current() {
+        Device::Cpu(cpu) => Ok(cpu),
+        Device::Cuda(_) => Err(Failure::Usage("this command computes on the processor: leave out --device cuda".to_owned())),
+    }
+}
+
 /// What products are rounded to; `None` where they are not.
 pub fn rounding() -> Option<String> {
     let precision = current().precision();

@@ -119,7 +119,7 @@ impl Experiment {
             layers: 2,
             ..Config::preset("nano")?
         };
-        let reference = Decoder::random(&Backend::new(), &config, seed)?;
+        let reference = Decoder::random(&crate::device::processor()?, &config, seed)?;
         let (learning_curve, train, held_out) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self { language, budget, reference, learning_curve, cross_entropy: (f64::NAN, f64::NAN), train, held_out, seed })
     }
