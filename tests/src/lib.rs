@@ -1,5 +1,6 @@
 //! What the tests of the workspace share.
 
+use engine::gradcheck::{Function, Input, Sample};
 use engine::{Backend, Generator, Scalar, Tensor};
 use proptest::test_runner::{Config, RngSeed};
 
@@ -25,6 +26,12 @@ pub fn normal(seed: u64, count: usize) -> Vec<f64> {
 /// A parameter with standard normal elements.
 pub fn normal_parameter<B: Backend>(backend: &B, seed: u64, shape: &[usize]) -> Tensor<B> {
     Tensor::parameter(backend, &normal(seed, shape.iter().product()), shape)
+}
+
+/// A function at standard normal inputs of these shapes.
+pub fn normal_sample(f: impl Function, shapes: &[&[usize]]) -> Sample {
+    let input = |(i, shape): (usize, &&[usize])| Input::new(normal(i as u64, shape.iter().product()), shape);
+    Sample::new(f, shapes.iter().enumerate().map(input).collect::<Vec<_>>()).with_inner_magnitude(1.0)
 }
 
 /// The bits of every element: equal only where the numbers are identical.

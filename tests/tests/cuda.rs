@@ -2,7 +2,7 @@
 //! that shows wrong arithmetic, indices and barriers, and says nothing of the driver or cuBLAS.
 
 use engine::backend::cuda::Nccl;
-use engine::gradcheck::{Function, Input, Sample, check_entry_on, check_on};
+use engine::gradcheck::{Function, check_entry_on, check_on};
 use engine::{AdamwStep, Backend, Cpu, Cuda, Device, Generator, Precision, SamplingRule, Segments, StepDecision, Tensor, function};
 use losses::{Hyperparameters, Loss, PairInputs};
 use model::batch::Batch;
@@ -16,7 +16,7 @@ use model::parallel::tcp::TcpGroup;
 use model::parallel::{Parallel, Processes};
 use model::preference::{PairBatch, Scored};
 use model::train::{OnNonFinite, Trainer};
-use slpo_tests::{bits, normal, normal_parameter};
+use slpo_tests::{bits, normal, normal_parameter, normal_sample};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -39,9 +39,7 @@ fn with_precision(precision: Precision) -> impl Iterator<Item = Device> {
 }
 
 fn agrees(name: &str, f: impl Function, shapes: &[&[usize]]) {
-    let input = |(i, shape): (usize, &&[usize])| Input::new(normal(i as u64, shape.iter().product()), shape);
-    let inputs: Vec<Input> = shapes.iter().enumerate().map(input).collect();
-    let sample = Sample::new(f, inputs).with_inner_magnitude(1.0);
+    let sample = normal_sample(f, shapes);
     devices().iter().for_each(|device| check_on(device, name, &sample).assert());
 }
 

@@ -1,16 +1,14 @@
 //! Arrays larger than a block, a tile or a task: the fast kernels against the reference defaults, and their gradients by the other methods
 //! that scale.
 
-use engine::gradcheck::{Function, Input, Method, Sample, Settings, check_with};
+use engine::gradcheck::{Function, Method, Settings, check_with};
 use engine::{Segments, function};
-use slpo_tests::normal;
+use slpo_tests::normal_sample;
 use std::sync::Arc;
 
 fn agrees(name: &str, f: impl Function, shapes: &[&[usize]]) {
-    let input = |(i, shape): (usize, &&[usize])| Input::new(normal(i as u64, shape.iter().product()), shape);
-    let inputs: Vec<Input> = shapes.iter().enumerate().map(input).collect();
     let methods = vec![Method::Reference, Method::ForwardMode, Method::Adjoint, Method::Precision];
-    check_with(name, &Sample::new(f, inputs).with_inner_magnitude(1.0), &Settings { methods, ..Settings::default() }).assert();
+    check_with(name, &normal_sample(f, shapes), &Settings { methods, ..Settings::default() }).assert();
 }
 
 /// Blocks are 64 queries by 256 keys: segments that are longer, one short of, equal to and one past a block.

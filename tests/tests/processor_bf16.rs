@@ -1,14 +1,14 @@
 //! The processor with products of operands rounded to bfloat16, against `Cpu<f64>`: values and gradients to the error analysis with u = 2⁻⁸,
 //! models that train as in f32, and the same bits on any number of threads. Skipped where the processor has no instructions for it.
 
-use engine::gradcheck::{Function, Input, Sample, check_entry_on, check_on};
-use engine::{Cpu, Device, Precision, PrecisionError, Segments, function};
+use engine::gradcheck::{Function, check_entry_on, check_on};
+use engine::{Backend, Cpu, Device, Precision, PrecisionError, Segments, function};
 use model::batch::Batch;
 use model::config::Config;
 use model::decoder::{Decoder, ForwardOptions};
 use model::optimizer::{Rule, Schedule};
 use model::train::Trainer;
-use slpo_tests::normal;
+use slpo_tests::normal_sample;
 
 /// The processor in bfloat16; says why it is left out where it is.
 fn device() -> Option<Device> {
@@ -16,9 +16,7 @@ fn device() -> Option<Device> {
 }
 
 fn agrees(name: &str, f: impl Function, shapes: &[&[usize]]) {
-    let input = |(i, shape): (usize, &&[usize])| Input::new(normal(i as u64, shape.iter().product()), shape);
-    let inputs: Vec<Input> = shapes.iter().enumerate().map(input).collect();
-    let sample = Sample::new(f, inputs).with_inner_magnitude(1.0);
+    let sample = normal_sample(f, shapes);
     device().iter().for_each(|device| check_on(device, name, &sample).assert());
 }
 
