@@ -51,6 +51,16 @@ enum Side {
     B,
 }
 
+impl Side {
+    /// Lines of a group.
+    fn group<K: Kernel>(self) -> usize {
+        match self {
+            Self::A => K::ROWS,
+            Self::B => K::COLUMNS,
+        }
+    }
+}
+
 /// What the products are made with.
 trait Kernel {
     /// What it reads of packed operands: one for each line and [`Kernel::STEP`] of k.
@@ -235,10 +245,12 @@ struct Operand {
 impl Operand {
     /// Lines of a group.
     fn group<K: Kernel>(self) -> usize {
-        match self.side {
-            Side::A => K::ROWS,
-            Side::B => K::COLUMNS,
-        }
+        self.side.group::<K>()
+    }
+
+    /// Is it an A that is read where it lies?
+    fn in_place<K: Kernel>(self) -> bool {
+        self.side == Side::A && K::reads_in_place(self.matrix.strides)
     }
 
     /// Units that this many lines take for an inner extent of k.
@@ -267,6 +279,26 @@ impl Operand {
                 }
             }
         }
+    }
+
+    /// Units of what a thread packs of these lines for itself.
+    fn own_len<K: Kernel>(self, lines: usize, k: usize) -> usize {
+        if self.in_place::<K>() { 0 } else { self.packed_len::<K>(lines, k) }
+    }
+
+    /// Rows of A for a part of k, where they lie or packed into `scratch`, of [`Operand::own_len`].
+    ///
+    /// # Safety
+    /// As [`Kernel::pack`].
+    unsafe fn rows<K: Kernel>(self, lines: Range<usize>, part: &Range<usize>, scratch: &mut [K::Unit]) -> Rows<K::Unit> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.in_place::<K>() {
+                return Rows::in_place::<K>(self.matrix, lines.start, part);
+            }
+            self.pack::<K>(lines, part.clone(), scratch);
+        }
+        Rows::packed::<K>(scratch, part)
     }
 
     /// Packs all lines for a part of k, cut into blocks of `depth`, each in the space of a whole one.
@@ -300,21 +332,15 @@ impl Operand {
 unsafe fn serial_with<K: Kernel>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: Output) {
     debug_assert!(m > 0 && k > 0 && n > 0, "a product of nothing");
     let (a, b) = (Operand { side: Side::A, matrix: a, lines: m }, Operand { side: Side::B, matrix: b.t(), lines: n });
-    let in_place = K::reads_in_place(a.matrix.strides);
     // SAFETY: the caller's promise.
     unsafe {
         let accumulate = accumulates((m, k, n), beta, c);
         for part in parts(0..k, block_depth::<K>(k)) {
-            let a_len = if in_place { 0 } else { a.packed_len::<K>(m, part.len()) };
+            let a_len = a.own_len::<K>(m, part.len());
             with_scratch(a_len + b.packed_len::<K>(n, part.len()), |scratch| {
                 let (a_packed, b_packed) = scratch.split_at_mut(a_len);
                 b.pack::<K>(0..n, part.clone(), b_packed);
-                let rows = if in_place {
-                    Rows::in_place::<K>(a.matrix, 0, &part)
-                } else {
-                    a.pack::<K>(0..m, part.clone(), a_packed);
-                    Rows::packed::<K>(a_packed, &part)
-                };
+                let rows = a.rows::<K>(0..m, &part, a_packed);
                 block::<K>((0..m, part.clone(), 0..n), rows, b_packed, accumulate || part.start > 0, c);
             });
         }
@@ -391,27 +417,22 @@ impl<U: Unit> Product<'_, U> {
     /// # Safety
     /// As [`serial`], for the block of C of these lines.
     unsafe fn task<K: Kernel<Unit = U>>(&self, shared: &Range<usize>, own: &Range<usize>) {
-        let in_place = self.own.side == Side::A && K::reads_in_place(self.own.matrix.strides);
         let block_len = self.shared.packed_len::<K>(self.shared.lines, self.depth);
         for (packed, part) in self.packed.chunks_exact(block_len).zip(parts(self.part.clone(), self.depth)) {
             let packed = &packed[self.shared.packed_len::<K>(shared.start, part.len())..];
             let packed = &packed[..self.shared.packed_len::<K>(shared.len(), part.len())];
             let accumulate = self.accumulate || part.start > 0;
-            let own_len = if in_place { 0 } else { self.own.packed_len::<K>(own.len(), part.len()) };
             // SAFETY: the caller's promise.
-            with_scratch(own_len, |scratch| unsafe {
-                if !in_place {
-                    self.own.pack::<K>(own.clone(), part.clone(), scratch);
-                }
+            with_scratch(self.own.own_len::<K>(own.len(), part.len()), |scratch| unsafe {
                 match self.own.side {
+                    Side::A => {
+                        let rows = self.own.rows::<K>(own.clone(), &part, scratch);
+                        block::<K>((own.clone(), part, shared.clone()), rows, packed, accumulate, self.c)
+                    }
                     Side::B => {
+                        self.own.pack::<K>(own.clone(), part.clone(), scratch);
                         let rows = Rows::packed::<K>(packed, &part);
                         block::<K>((shared.clone(), part, own.clone()), rows, scratch, accumulate, self.c)
-                    }
-                    Side::A => {
-                        let matrix = self.own.matrix;
-                        let rows = if in_place { Rows::in_place::<K>(matrix, own.start, &part) } else { Rows::packed::<K>(scratch, &part) };
-                        block::<K>((own.clone(), part, shared.clone()), rows, packed, accumulate, self.c)
                     }
                 }
             });

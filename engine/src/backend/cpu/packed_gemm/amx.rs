@@ -25,9 +25,8 @@ impl Kernel for Amx {
         *AVAILABLE
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
-        let group = if side == Side::A { Self::ROWS } else { Self::COLUMNS };
         // SAFETY: the caller's promise.
-        unsafe { rounded::pack(side, group, lines, extents, packed) }
+        unsafe { rounded::pack::<Self>(side, lines, extents, packed) }
     }
     unsafe fn sums(extents: (usize, usize), tile: Tile<Pairs>) {
         // SAFETY: the caller's promise.

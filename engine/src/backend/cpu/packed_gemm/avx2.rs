@@ -28,12 +28,7 @@ impl Kernel for Avx2 {
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
         // SAFETY: the caller's promise.
-        unsafe {
-            match side {
-                Side::A => single::pack::<Self, { Avx2::ROWS }>(side, lines, extents, packed),
-                Side::B => single::pack::<Self, COLUMNS>(side, lines, extents, packed),
-            }
-        }
+        unsafe { single::pack::<Self, { Avx2::ROWS }, COLUMNS>(side, lines, extents, packed) }
     }
     unsafe fn sums((rows, columns): (usize, usize), tile: Tile<f32>) {
         macro_rules! choose {

@@ -28,12 +28,7 @@ impl Kernel for Avx512 {
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
         // SAFETY: the caller's promise.
-        unsafe {
-            match side {
-                Side::A => single::pack::<Self, { Avx512::ROWS }>(side, lines, extents, packed),
-                Side::B => single::pack::<Self, COLUMNS>(side, lines, extents, packed),
-            }
-        }
+        unsafe { single::pack::<Self, { Avx512::ROWS }, COLUMNS>(side, lines, extents, packed) }
     }
     unsafe fn sums((rows, columns): (usize, usize), tile: Tile<f32>) {
         macro_rules! choose {
@@ -146,6 +141,6 @@ unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(colum
 }
 
 /// A mask of the first `count` of 16 lanes.
-fn lanes(count: usize) -> __mmask16 {
+pub fn lanes(count: usize) -> __mmask16 {
     if count >= LANES { __mmask16::MAX } else { (1 << count) - 1 }
 }

@@ -25,9 +25,8 @@ impl Kernel for Dot {
         is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw")
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
-        let group = if side == Side::A { Self::ROWS } else { Self::COLUMNS };
         // SAFETY: the caller's promise.
-        unsafe { rounded::pack(side, group, lines, extents, packed) }
+        unsafe { rounded::pack::<Self>(side, lines, extents, packed) }
     }
     unsafe fn sums(extents: (usize, usize), tile: Tile<Pairs>) {
         // SAFETY: the caller's promise.

@@ -4,7 +4,7 @@
 //! A unit is 16 pairs of numbers that follow each other along k. A step of a group of A is a unit for each of its lines; a step of a panel of B
 //! is the pairs of all its lines for each of the 16 places.
 
-use super::avx512::transposed;
+use super::avx512::{lanes, transposed};
 use super::{Kernel, Side, Tile, Unit};
 use crate::backend::cpu::matmul::Matrix;
 use crate::backend::cpu::pool::{Pool, Pooled};
@@ -50,13 +50,13 @@ impl Unit for Pairs {
     }
 }
 
-/// Packs a group of `group` lines.
+/// Packs a group for this kernel.
 ///
 /// # Safety
 /// As [`Kernel::pack`].
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub unsafe fn pack(side: Side, group: usize, lines: Matrix<f32>, (count, k): (usize, usize), packed: &mut [Pairs]) {
-    let (across, along) = lines.strides;
+pub unsafe fn pack<K: Kernel>(side: Side, lines: Matrix<f32>, (count, k): (usize, usize), packed: &mut [Pairs]) {
+    let (group, (across, along)) = (side.group::<K>(), lines.strides);
     for (step, packed) in packed.chunks_exact_mut(group).enumerate() {
         for first in (0..group).step_by(LINES) {
             let line = first.min(count);
@@ -156,7 +156,7 @@ impl Square {
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn rounded_along(self) -> [__m512i; LINES] {
         let (lines, depth) = self.extents;
-        let (low, high) = (first_lanes(depth), first_lanes(depth.saturating_sub(16)));
+        let (low, high) = (lanes(depth), lanes(depth.saturating_sub(16)));
         let mut x = [_mm512_setzero_si512(); LINES];
         for (line, x) in x.iter_mut().enumerate().take(lines) {
             // SAFETY: the caller's promise; lanes that are masked out are not read.
@@ -178,7 +178,7 @@ impl Square {
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn rounded_across(self) -> [__m512i; PAIRS] {
         let (lines, depth) = self.extents;
-        let mask = first_lanes(lines);
+        let mask = lanes(lines);
         // Word 2i comes from word i of the first row, word 2i + 1 from word i of the second, which follows it by 16.
         let words = _mm512_add_epi32(_mm512_mullo_epi32(_mm512_set1_epi32(0x0001_0001), indices()), _mm512_set1_epi32(0x0010_0000));
         let mut x = [_mm512_setzero_si512(); PAIRS];
@@ -224,11 +224,6 @@ fn rounded(low: __m512, high: __m512) -> __m512i {
 #[target_feature(enable = "avx512f")]
 fn indices() -> __m512i {
     _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-}
-
-/// A mask of the first `count` of 16 lanes.
-fn first_lanes(count: usize) -> __mmask16 {
-    if count >= 16 { __mmask16::MAX } else { (1 << count) - 1 }
 }
 
 /// The transpose of a square of pairs.

@@ -39,14 +39,33 @@ pub trait Vectors {
     unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut f32, to_stride: usize);
 }
 
-/// Packs a group of G lines: [k, G], with zeros past the last line of B.
+/// Packs a group of A, of R lines, or of B, of C lines with zeros past the last: [k, R] or [k, C].
 ///
 /// # Safety
 /// As [`super::Kernel::pack`].
-pub unsafe fn pack<V: Vectors, const G: usize>(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
-    if extents.0 < G && side == Side::B {
+pub unsafe fn pack<V: Vectors, const R: usize, const C: usize>(
+    side: Side,
+    lines: Matrix<f32>,
+    extents: (usize, usize),
+    packed: &mut [f32],
+) {
+    if side == Side::B && extents.0 < C {
         packed.fill(0.0);
     }
+    // SAFETY: the caller's promise.
+    unsafe {
+        match side {
+            Side::A => group::<V, R>(lines, extents, packed),
+            Side::B => group::<V, C>(lines, extents, packed),
+        }
+    }
+}
+
+/// Packs a group of G lines: [k, G].
+///
+/// # Safety
+/// As [`pack`].
+unsafe fn group<V: Vectors, const G: usize>(lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
     // SAFETY: the caller's promise.
     unsafe {
         match lines.strides {
@@ -57,7 +76,7 @@ pub unsafe fn pack<V: Vectors, const G: usize>(side: Side, lines: Matrix<f32>, e
     }
 }
 
-/// [`pack`] for a whole group of lines that lie next to each other.
+/// [`group`] for a whole group of lines that lie next to each other.
 ///
 /// # Safety
 /// As [`pack`].
@@ -74,7 +93,7 @@ unsafe fn neighbouring_lines<const G: usize>(lines: Matrix<f32>, packed: &mut [f
     }
 }
 
-/// [`pack`] for lines that are contiguous each: squares of them are transposed.
+/// [`group`] for lines that are contiguous each: squares of them are transposed.
 ///
 /// # Safety
 /// As [`pack`].
@@ -95,7 +114,7 @@ unsafe fn contiguous_lines<V: Vectors, const G: usize>(lines: Matrix<f32>, (coun
     }
 }
 
-/// [`pack`] for any strides.
+/// [`group`] for any strides.
 ///
 /// # Safety
 /// As [`pack`].
