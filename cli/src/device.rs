@@ -52,9 +52,3 @@ pub fn processor() -> Result<Cpu<f32>, Failure> {
         Device::Cuda(_) => Err(Failure::Usage("this command computes on the processor: leave out --device cuda".to_owned())),
     }
 }
-
-/// What products are rounded to; `None` where they are not.
-pub fn rounding() -> Option<String> {
-    let precision = current().precision();
-    (precision != Precision::F32).then(|| precision.name().to_owned())
-}

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::run_folder::{RunFolderError, write_atomically};
 use crate::training::{fingerprint, sequence_words};
 use contents::{Contents, VERSION};
-use engine::{Device, Precision};
+use engine::{Backend, Device, Precision};
 use model::data::PreferencePair;
 use model::decoder::Decoder;
 use model::parallel::{Processes, Share};

@@ -264,13 +264,7 @@ impl Alignment {
 impl Job for Alignment {
     fn state(&self) -> RunState {
         let data = fingerprint(self.train.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).flat_map(sequence_words));
-        RunState {
-            seed: self.seed,
-            data,
-            rows_per_step: self.rows_per_step as u64,
-            rows_at_once: self.batch as u64,
-            rounding: crate::device::rounding(),
-        }
+        RunState { seed: self.seed, data, rows_per_step: self.rows_per_step as u64, rows_at_once: self.batch as u64 }
     }
 
     fn prepare(&mut self, trainer: &Trainer<Backend>, folder: Option<&Path>, new: bool) -> Result<Vec<String>, Failure> {

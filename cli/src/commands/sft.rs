@@ -72,13 +72,7 @@ struct FineTuning {
 impl Job for FineTuning {
     fn state(&self) -> RunState {
         let data = fingerprint(self.train.iter().flat_map(sequence_words));
-        RunState {
-            seed: self.seed,
-            data,
-            rows_per_step: self.rows_per_step as u64,
-            rows_at_once: self.batch as u64,
-            rounding: crate::device::rounding(),
-        }
+        RunState { seed: self.seed, data, rows_per_step: self.rows_per_step as u64, rows_at_once: self.batch as u64 }
     }
 
     fn step(&mut self, trainer: &mut Trainer<Device>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {

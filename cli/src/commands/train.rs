@@ -92,13 +92,7 @@ const DROPOUT: u64 = 2;
 impl Job for Pretraining {
     fn state(&self) -> RunState {
         let data = fingerprint(self.text.train().iter().copied());
-        RunState {
-            seed: self.seed,
-            data,
-            rows_per_step: (self.rows * self.accumulate) as u64,
-            rows_at_once: self.rows as u64,
-            rounding: crate::device::rounding(),
-        }
+        RunState { seed: self.seed, data, rows_per_step: (self.rows * self.accumulate) as u64, rows_at_once: self.rows as u64 }
     }
 
     fn step(&mut self, trainer: &mut Trainer<Device>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {

@@ -34,14 +34,6 @@ impl Device {
         }
     }
 
-    /// How it rounds.
-    pub fn precision(&self) -> Precision {
-        match self {
-            Self::Cpu(cpu) => cpu.precision(),
-            Self::Cuda(cuda) => cuda.precision(),
-        }
-    }
-
     /// Waits until everything that was started has been computed.
     pub fn wait(&self) {
         if let Self::Cuda(cuda) = self {
@@ -350,6 +342,12 @@ impl Backend for Device {
         match self {
             Self::Cpu(backend) => backend.adamw(theta.cpu_mut(), m.cpu_mut(), v.cpu_mut(), gradient.cpu(), step),
             Self::Cuda(backend) => backend.adamw(theta.cuda_mut(), m.cuda_mut(), v.cuda_mut(), gradient.cuda(), step),
+        }
+    }
+    fn precision(&self) -> Precision {
+        match self {
+            Self::Cpu(backend) => backend.precision(),
+            Self::Cuda(backend) => backend.precision(),
         }
     }
     fn is_queued(&self) -> bool {

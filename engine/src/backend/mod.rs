@@ -16,6 +16,7 @@ use crate::ops::attention::{self, Segments};
 use crate::ops::rope::Pairing;
 use crate::sampling::SamplingRule;
 use crate::scalar::Scalar;
+use precision::Precision;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -432,6 +433,10 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         *theta = self.zip(Sub, &self.scale(theta, 1.0 - step.learning_rate * step.weight_decay), &update);
     }
 
+    /// How the device rounds the operands of products and stores activations: [`Precision::F32`] where it does neither in another format.
+    fn precision(&self) -> Precision {
+        Precision::F32
+    }
     /// Does the device work behind the host's back, so that reading an array makes the host wait? Then what can be decided there is.
     fn is_queued(&self) -> bool {
         false

@@ -2,6 +2,7 @@
 
 use super::Method;
 use super::problem::Problem;
+use crate::backend::Backend;
 use crate::backend::device::Device;
 use crate::scalar::Scalar;
 use std::fmt;

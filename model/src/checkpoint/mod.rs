@@ -45,9 +45,6 @@ pub struct RunState {
     pub rows_per_step: u64,
     /// Rows of a micro-batch.
     pub rows_at_once: u64,
-    /// What products are rounded to; `None` where they are not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rounding: Option<String>,
 }
 
 /// What is neither weight nor moment.
@@ -59,6 +56,9 @@ struct State {
     /// Steps that were skipped because their gradient was not finite.
     skipped: u64,
     precision: String,
+    /// How the device rounded.
+    #[serde(default = "unrounded", skip_serializing_if = "is_unrounded")]
+    rounding: String,
     rule: Rule,
     schedule: Schedule,
     clip: f64,
@@ -66,6 +66,14 @@ struct State {
     /// The processes that made the steps.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     processes: usize,
+}
+
+fn unrounded() -> String {
+    Precision::F32.name().to_owned()
+}
+
+fn is_unrounded(rounding: &str) -> bool {
+    rounding == Precision::F32.name()
 }
 
 fn one() -> usize {
@@ -141,6 +149,7 @@ fn write<B: Backend>(folder: &Path, trainer: &Trainer<B>, run: &RunState) -> Res
         step: trainer.steps(),
         skipped: trainer.skipped,
         precision: values::precision::<B>().to_owned(),
+        rounding: rounding(trainer),
         rule: trainer.optimizer.rule(),
         schedule: trainer.schedule,
         clip: trainer.clip,
@@ -150,6 +159,10 @@ fn write<B: Backend>(folder: &Path, trainer: &Trainer<B>, run: &RunState) -> Res
     let path = folder.join(STATE);
     atomic_write(&path, &serde_json::to_vec_pretty(&state).map_err(Error::json(&path))?)?;
     manifest::write(folder, &FILES)
+}
+
+fn rounding<B: Backend>(trainer: &Trainer<B>) -> String {
+    trainer.decoder.backend().precision().name().to_owned()
 }
 
 /// Brings a trainer to the newest checkpoint of a run's folder that is whole.
@@ -230,8 +243,7 @@ fn changes<B: Backend>(trainer: &Trainer<B>, found: &State, run: &RunState) -> V
     compare("the training data (by its fingerprint)", old.data.clone(), new.data.clone());
     compare("the rows of a step", old.rows_per_step.to_string(), new.rows_per_step.to_string());
     compare("the rows of a micro-batch", old.rows_at_once.to_string(), new.rows_at_once.to_string());
-    let precision = |run: &RunState| run.rounding.clone().unwrap_or_else(|| Precision::F32.name().to_owned());
-    compare("the precision", precision(old), precision(new));
+    compare("the precision", found.rounding.clone(), rounding(trainer));
     compare("the number of processes", found.processes.to_string(), trainer.place().1.to_string());
     compare("the optimiser", format!("{:?}", found.rule), format!("{:?}", trainer.optimizer.rule()));
     compare("the schedule", format!("{:?}", found.schedule), format!("{:?}", trainer.schedule));

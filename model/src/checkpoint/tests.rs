@@ -98,9 +98,14 @@ fn what_is_no_longer_set_as_it_was_is_said() {
     save(folder.path(), &first, &RunState::default(), 1).unwrap();
     let mut other = trainer(&Cpu::<f32>::new());
     other.clip = 2.0;
-    let restored =
-        restore(folder.path(), &mut other, &RunState { seed: 9, rounding: Some("bf16".to_owned()), ..RunState::default() }).unwrap();
-    let said = ["the seed was 0 and is now 9", "the precision was f32 and is now bf16", "the clipping norm was 1 and is now 2"];
+    let checkpoint = &all(folder.path())[0].1;
+    let mut state = read_state(&checkpoint.join(STATE)).unwrap();
+    assert_eq!(state.rounding, "f32");
+    state.rounding = "bf16".to_owned();
+    fs::write(checkpoint.join(STATE), serde_json::to_vec(&state).unwrap()).unwrap();
+    manifest::write(checkpoint, &FILES).unwrap();
+    let restored = restore(folder.path(), &mut other, &RunState { seed: 9, ..RunState::default() }).unwrap();
+    let said = ["the seed was 0 and is now 9", "the precision was bf16 and is now f32", "the clipping norm was 1 and is now 2"];
     assert_eq!(restored.changed, said);
 }
 

@@ -41,11 +41,6 @@ impl<T> Cpu<T> {
     pub fn new() -> Self {
         Self { precision: Precision::F32, elements: PhantomData }
     }
-
-    /// What products round their operands to: [`Precision::F32`] where they do not round.
-    pub fn precision(&self) -> Precision {
-        self.precision
-    }
 }
 
 impl Cpu<f32> {
@@ -129,6 +124,9 @@ pub(crate) use storage_on_cpu;
 impl<T: Scalar> Backend for Cpu<T> {
     storage_on_cpu!();
 
+    fn precision(&self) -> Precision {
+        self.precision
+    }
     fn map<F: Unary>(&self, f: F, x: &CpuArray<T>) -> CpuArray<T> {
         combine(
             [x],

@@ -126,11 +126,6 @@ impl Cuda {
         Self(Arc::new(Inner { runtime, precision, cache: Mutex::default(), tables: Mutex::default(), waits: AtomicUsize::new(0) }))
     }
 
-    /// How activations are stored and products round.
-    pub fn precision(&self) -> Precision {
-        self.0.precision
-    }
-
     /// The device's name.
     pub fn name(&self) -> &str {
         self.0.runtime.name()
@@ -176,6 +171,9 @@ impl Backend for Cuda {
     type Scalar = f32;
     type Array = CudaArray;
 
+    fn precision(&self) -> Precision {
+        self.0.precision
+    }
     fn from_vec(&self, data: Vec<f32>, shape: &[usize]) -> CudaArray {
         self.upload(&data, shape)
     }
