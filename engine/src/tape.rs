@@ -100,10 +100,10 @@ pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
     with_recording(false, f)
 }
 
-/// The gradients that a walk found, by tensor.
+/// The gradients that a walk found, by tensor, in the order in which the tensors were made.
 pub struct Gradients<B: Backend> {
     backend: B,
-    by_node: HashMap<u64, B::Array>,
+    by_node: BTreeMap<u64, B::Array>,
 }
 
 impl<B: Backend> Gradients<B> {
@@ -145,7 +145,7 @@ impl<B: Backend> Gradients<B> {
     }
 }
 
-fn add_to<B: Backend>(backend: &B, sums: &mut HashMap<u64, B::Array>, id: u64, array: B::Array) {
+fn add_to<B: Backend>(backend: &B, sums: &mut BTreeMap<u64, B::Array>, id: u64, array: B::Array) {
     let sum = match sums.remove(&id) {
         Some(sum) => backend.accumulate(sum, &array),
         None => array,
@@ -203,8 +203,8 @@ fn walk_with<B: Backend>(
     keep: Keep,
     mut receiver: Option<Receiver<'_, B>>,
 ) -> Gradients<B> {
-    let mut found = HashMap::new();
-    let mut cotangents = HashMap::from([(root.id, seed)]);
+    let mut found = BTreeMap::new();
+    let mut cotangents = BTreeMap::from([(root.id, seed)]);
     let mut frontier = BTreeMap::from([(root.id, root)]);
     while let Some((id, node)) = frontier.pop_last() {
         let cotangent = cotangents.remove(&id).expect("a node on the frontier has received a cotangent");
@@ -299,7 +299,7 @@ impl<B: Backend> Tensor<B> {
         drop(value);
         match node {
             Some(node) => walk(&backend, node, seed, 0, keep),
-            None => Gradients { backend, by_node: HashMap::new() },
+            None => Gradients { backend, by_node: BTreeMap::new() },
         }
     }
 }

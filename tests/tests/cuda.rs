@@ -351,6 +351,38 @@ fn a_step_waits_for_the_device_once() {
     }
 }
 
+/// Other tokens, another rate and other weights every time: the first steps of a device run kernel by kernel, the later ones as graphs.
+#[test]
+fn a_step_that_repeats_runs_as_graphs_and_gives_the_bits_of_one_that_does_not() {
+    const STEPS: u32 = 9;
+    let step_on = |trainer: &mut Trainer<Device>, step: u32| {
+        let mut generator = Generator::new(u64::from(step));
+        let windows: Vec<Vec<u32>> = (0..4).map(|_| (0..20).map(|_| generator.below(32) as u32).collect()).collect();
+        let outcome = trainer.step(2, |decoder, index| {
+            let batch = Batch::of_windows(windows[2 * index..2 * index + 2].iter().map(Vec::as_slice));
+            Ok((batch.loss(decoder, &ForwardOptions::default()), batch.target_count() as f64))
+        });
+        outcome.unwrap().loss.to_bits()
+    };
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (device, plain) in with_precision(precision).zip(with_precision(precision)) {
+            let (Device::Cuda(cuda), Device::Cuda(plain)) = (&device, plain) else { continue };
+            let plain = plain.without_graphs();
+            let (mut with_graphs, mut without) = (trainer(&device), trainer(&Device::Cuda(plain.clone())));
+            for step in 0..STEPS {
+                let before = cuda.graphs();
+                assert_eq!(step_on(&mut with_graphs, step), step_on(&mut without, step), "step {step}");
+                let after = cuda.graphs();
+                assert_eq!(after.failure, None);
+                let (in_graphs, alone) = (after.commands - before.commands, after.alone - before.alone);
+                println!("step {step}: {in_graphs} commands in graphs, {alone} alone");
+                assert!(step < 4 || in_graphs > 9 * alone, "step {step}: {in_graphs} commands in graphs, {alone} alone");
+            }
+            assert_eq!(plain.graphs().replayed, 0);
+        }
+    }
+}
+
 /// A step whose loss or gradient is not finite is not made, is named as on the processor, and may be passed over.
 #[test]
 fn a_step_that_is_not_finite_is_not_made() {

@@ -199,6 +199,9 @@ impl Backend for Device {
     fn matmul_wide(&self, a: &DeviceArray, b: &DeviceArray) -> DeviceArray {
         on!(self.matmul_wide([a, b]))
     }
+    fn linear(&self, x: &DeviceArray, weight: &DeviceArray, bias: &DeviceArray) -> DeviceArray {
+        on!(self.linear([x, weight, bias]))
+    }
     fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {
         match self {
             Self::Cpu(cpu) => cpu.keep_awake(work),

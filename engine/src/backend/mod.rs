@@ -232,6 +232,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         self.matmul(a, b)
     }
 
+    /// X·Wᵀ + b for X [N, in], W [out, in] and b \[out\].
+    fn linear(&self, x: &Self::Array, weight: &Self::Array, bias: &Self::Array) -> Self::Array {
+        let product = self.matmul(x, &self.permute(weight, &[1, 0]));
+        self.zip(Add, &product, bias)
+    }
+
     /// c·x.
     fn scale(&self, x: &Self::Array, c: f64) -> Self::Array {
         self.map(crate::ops::scale::Scale(c), x)

@@ -6,7 +6,6 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend::Add;
 
 struct Linear<B: Backend> {
     x: B::Array,
@@ -44,9 +43,10 @@ impl<B: Backend> Tensor<B> {
             let shape = with_axis(x, x.len() - 1, w[0]);
             return self.reshape(&[count(&x[..x.len() - 1]), w[1]]).linear(weight, bias).reshape(&shape);
         }
-        let product = self.backend.matmul(&self.value, &self.backend.permute(&weight.value, &[1, 0]));
-        let y = bias.map_or_else(|| product.clone(), |bias| self.backend.zip(Add, &product, &bias.value));
-        drop(product);
+        let y = match bias {
+            Some(bias) => self.backend.linear(&self.value, &weight.value, &bias.value),
+            None => self.backend.matmul(&self.value, &self.backend.permute(&weight.value, &[1, 0])),
+        };
         let parents: Vec<&Self> = [self, weight].into_iter().chain(bias).collect();
         let saved = || Linear { x: self.value.clone(), weight: weight.value.clone(), bias: bias.is_some() };
         Tensor::record(&self.backend, y, &parents, saved)

@@ -1,9 +1,10 @@
 //! The caching allocator's books: which blocks of a device's memory are free, by size class.
 //!
 //! A freed block is handed out again at once. That is safe because all work of a device goes through one stream: whatever still reads the
-//! block was put into the stream before whatever will write it.
+//! block was put into the stream before whatever will write it. Of several the lowest is taken, so that a step that asks for the same blocks as the step before
+//! gets them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The smallest block, and what every block's size is a multiple of.
 const SMALLEST: usize = 512;
@@ -11,7 +12,7 @@ const SMALLEST: usize = 512;
 /// Free blocks and the sum of what is held.
 #[derive(Debug, Default)]
 pub struct Cache {
-    free: BTreeMap<usize, Vec<u64>>,
+    free: BTreeMap<usize, BTreeSet<u64>>,
     held: usize,
     used: usize,
     peak: usize,
@@ -25,9 +26,9 @@ pub fn size_class(bytes: usize) -> usize {
 }
 
 impl Cache {
-    /// A free block of a size class.
+    /// The lowest free block of a size class.
     pub fn take(&mut self, size: usize) -> Option<u64> {
-        let block = self.free.get_mut(&size)?.pop()?;
+        let block = self.free.get_mut(&size)?.pop_first()?;
         self.count_use(size);
         Some(block)
     }
@@ -39,7 +40,7 @@ impl Cache {
     /// A block that is not used any more.
     pub fn give(&mut self, size: usize, block: u64) {
         self.used -= size;
-        self.free.entry(size).or_default().push(block);
+        self.free.entry(size).or_default().insert(block);
     }
     /// Every free block, to be given back to the device.
     pub fn drain(&mut self) -> Vec<u64> {
@@ -89,6 +90,16 @@ mod tests {
         assert_eq!(cache.take(1024), Some(7));
         assert_eq!(cache.take(1024), None);
         assert_eq!((cache.used(), cache.peak()), (1024, 1024));
+    }
+
+    #[test]
+    fn the_lowest_free_block_is_taken_in_whatever_order_they_were_freed() {
+        let mut cache = Cache::default();
+        for block in [9, 2, 5] {
+            cache.add(512);
+            cache.give(512, block);
+        }
+        assert_eq!([cache.take(512), cache.take(512), cache.take(512)], [Some(2), Some(5), Some(9)]);
     }
 
     #[test]

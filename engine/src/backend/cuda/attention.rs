@@ -75,7 +75,7 @@ impl Cuda {
         (unit, kernel): (&str, &str),
         (tiles, heads): (&[u32], usize),
         (threads, shared): (u32, u32),
-        arguments: &mut [Argument],
+        arguments: &[Argument],
     ) {
         let grid = Grid { x: (tiles.len() / TILE) as u32, y: int(heads) as u32, threads, shared };
         self.launch(&compile::unit(unit), kernel, grid, arguments);

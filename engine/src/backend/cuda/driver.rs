@@ -1,13 +1,13 @@
-//! A GPU through the CUDA driver, cuBLAS and NVRTC, each loaded at run time.
+//! A GPU through the CUDA driver, cuBLAS, cuBLASLt and NVRTC, each loaded at run time.
 
+use super::blas::{self, Blas};
 use super::compile::{self, Key, Target};
 use super::error::{CudaError, call};
-use super::runtime::{Function, Grid, Operand, Product, Runtime, Storage, Unit};
+use super::runtime::{Arguments, Command, Function, Graph, Grid, Product, Runtime, Unit};
 use crate::backend::precision::Precision;
-use cudarc::cublas::{result as cublas, sys as cublas_sys};
 use cudarc::driver::{result as driver, sys};
 use std::collections::HashMap;
-use std::ffi::{CString, c_void};
+use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -73,8 +73,7 @@ pub fn usable(device: &DeviceReport) -> Result<(), CudaError> {
         return Err(CudaError::TooOld { name: device.name.clone(), capability: device.capability });
     }
     compile::compiler()?;
-    // SAFETY: only looks for the library.
-    if unsafe { cublas_sys::is_culib_present() } { Ok(()) } else { Err(CudaError::NoCublas) }
+    if blas::is_present() { Ok(()) } else { Err(CudaError::NoCublas) }
 }
 
 /// One GPU with its stream.
@@ -82,8 +81,7 @@ pub struct Driver {
     name: String,
     context: sys::CUcontext,
     stream: sys::CUstream,
-    cublas: cublas_sys::cublasHandle_t,
-    precision: Precision,
+    blas: Blas,
     target: Target,
     compiler: (i32, i32),
     folder: Option<PathBuf>,
@@ -98,7 +96,7 @@ struct Loaded {
     most_shared: HashMap<usize, u32>,
 }
 
-// SAFETY: the handles may be used from any thread once its context is current, which every method sees to; cuBLAS is used under `loaded`'s lock.
+// SAFETY: the handles may be used from any thread once its context is current, which every method sees to.
 unsafe impl Send for Driver {}
 // SAFETY: as above.
 unsafe impl Sync for Driver {}
@@ -119,16 +117,13 @@ impl Driver {
             let context = call("cuDevicePrimaryCtxRetain", driver::primary_ctx::retain(device))?;
             call("cuCtxSetCurrent", driver::ctx::set_current(context))?;
             let stream = call("cuStreamCreate", driver::stream::create(driver::stream::StreamKind::NonBlocking))?;
-            let cublas = call("cublasCreate", cublas::create_handle())?;
-            call("cublasSetStream", cublas::set_stream(cublas, stream.cast()))?;
             let processors = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
             let processors = call("cuDeviceGetAttribute", driver::device::get_attribute(device, processors))?;
             Ok(Self {
                 name: report.name.clone(),
                 context,
                 stream,
-                cublas,
-                precision,
+                blas: Blas::new(stream, precision)?,
                 target: Target::choose(report.capability.0 * 10 + report.capability.1, &known),
                 compiler,
                 folder: compile::folder(),
@@ -152,6 +147,28 @@ impl Driver {
         // SAFETY: the code is a whole image, ended by a zero as text must be.
         let module = unsafe { call("cuModuleLoadData", driver::module::load_data(code.as_ptr().cast()))? };
         Ok(module as usize)
+    }
+}
+
+impl Driver {
+    /// Puts a kernel into the stream.
+    ///
+    /// # Safety
+    /// As [`Runtime::run`].
+    unsafe fn launch(&self, function: Function, grid: Grid, arguments: &Arguments) -> Result<(), CudaError> {
+        let handle = function.0 as sys::CUfunction;
+        let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let most = loaded.most_shared.entry(function.0).or_insert(USUAL_SHARED);
+        // SAFETY: the function is loaded; the arguments are the caller's promise.
+        unsafe {
+            if grid.shared > *most {
+                let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                call("cuFuncSetAttribute", driver::function::set_function_attribute(handle, attribute, grid.shared as i32))?;
+                *most = grid.shared;
+            }
+            let (blocks, threads, pointers) = ((grid.x, grid.y, 1), (grid.threads, 1, 1), &mut arguments.pointers());
+            call("cuLaunchKernel", driver::launch_kernel(handle, blocks, threads, grid.shared, self.stream, pointers))
+        }
     }
 }
 
@@ -220,66 +237,48 @@ impl Runtime for Driver {
         loaded.functions.entry(source).or_default().insert(kernel.to_owned(), Function(function as usize));
         Ok(Function(function as usize))
     }
-    unsafe fn launch(&self, function: Function, grid: Grid, arguments: &mut [*mut c_void]) -> Result<(), CudaError> {
+    fn adds_bias(&self, product: &Product) -> bool {
+        self.enter().is_ok() && self.blas.plans_for(product)
+    }
+    unsafe fn run(&self, command: &Command) -> Result<(), CudaError> {
         self.enter()?;
-        let handle = function.0 as sys::CUfunction;
-        let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let most = loaded.most_shared.entry(function.0).or_insert(USUAL_SHARED);
-        // SAFETY: the function is loaded; the arguments are the caller's promise.
+        // SAFETY: the caller's promise.
         unsafe {
-            if grid.shared > *most {
-                let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-                call("cuFuncSetAttribute", driver::function::set_function_attribute(handle, attribute, grid.shared as i32))?;
-                *most = grid.shared;
+            match command {
+                Command::Launch(function, grid, arguments) => self.launch(*function, *grid, arguments),
+                Command::Product(product) => self.blas.product(product),
+                Command::Reuse(..) => Ok(()),
             }
-            let (blocks, threads) = ((grid.x, grid.y, 1), (grid.threads, 1, 1));
-            call("cuLaunchKernel", driver::launch_kernel(handle, blocks, threads, grid.shared, self.stream, arguments))
         }
     }
-    unsafe fn product(&self, product: &Product) -> Result<(), CudaError> {
-        use cublas_sys::cublasComputeType_t::{CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32};
-        use cublas_sys::cublasOperation_t::{CUBLAS_OP_N, CUBLAS_OP_T};
+    unsafe fn capture(&self, commands: &[Command]) -> Result<Graph, CudaError> {
         self.enter()?;
-        let (m, k, n) = product.extents;
-        let rounds = self.precision == Precision::Tf32 && product.a.storage == Storage::F32;
-        let compute = if rounds { CUBLAS_COMPUTE_32F_FAST_TF32 } else { CUBLAS_COMPUTE_32F };
-        let kind = |storage: Storage| match storage {
-            Storage::F32 => cublas_sys::cudaDataType::CUDA_R_32F,
-            Storage::Bf16 => cublas_sys::cudaDataType::CUDA_R_16BF,
-        };
-        let operation = |x: &Operand| if x.transposed { CUBLAS_OP_T } else { CUBLAS_OP_N };
-        let alpha = 1.0f32;
-        let (a, b, beta) = (&product.a, &product.b, product.beta);
-        let _guard = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        // cuBLAS is column-major: what it sees of our matrices are their transposes, and Cᵀ = Bᵀ·Aᵀ.
-        // SAFETY: the operands are the caller's promise, the handle is live.
-        let done = unsafe {
-            cublas::gemm_strided_batched_ex(
-                self.cublas,
-                operation(b),
-                operation(a),
-                n as i32,
-                m as i32,
-                k as i32,
-                (&raw const alpha).cast(),
-                b.address as *const c_void,
-                kind(b.storage),
-                b.ld as i32,
-                b.stride as i64,
-                a.address as *const c_void,
-                kind(a.storage),
-                a.ld as i32,
-                a.stride as i64,
-                (&raw const beta).cast(),
-                product.c as *mut c_void,
-                kind(product.c_storage),
-                n as i32,
-                (m * n) as i64,
-                product.batch as i32,
-                compute,
-                cublas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
-            )
-        };
-        done.map_err(|error| CudaError::Call { call: "cublasGemmStridedBatchedEx", error: format!("{error:?}") })
+        // SAFETY: the stream is live; the commands are the caller's promise. Whatever fails, the capture is ended.
+        unsafe {
+            let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+            call("cuStreamBeginCapture", driver::stream::begin_capture(self.stream, mode))?;
+            let recorded = commands.iter().try_for_each(|command| self.run(command));
+            let graph = call("cuStreamEndCapture", driver::stream::end_capture(self.stream));
+            let made = recorded
+                .and(graph.clone())
+                .and_then(|graph| call("cuGraphInstantiate", driver::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0))));
+            if let Ok(graph) = graph {
+                let _ = driver::graph::destroy(graph);
+            }
+            Ok(Graph(made? as usize))
+        }
+    }
+    unsafe fn replay(&self, graph: Graph) -> Result<(), CudaError> {
+        self.enter()?;
+        // SAFETY: the caller's promise.
+        call("cuGraphLaunch", unsafe { driver::graph::launch(graph.0 as sys::CUgraphExec, self.stream) })
+    }
+    fn forget(&self, graph: Graph) {
+        let _ = self.enter();
+        // SAFETY: the stream is live, and nobody replays the graph any more.
+        unsafe {
+            let _ = driver::stream::synchronize(self.stream);
+            let _ = driver::graph::exec_destroy(graph.0 as sys::CUgraphExec);
+        }
     }
 }

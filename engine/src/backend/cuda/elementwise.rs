@@ -103,7 +103,7 @@ impl Cuda {
         y
     }
 
-    fn apply<F>(&self, kind: &str, kernel: &str, source: &Source, n: usize, arguments: &mut [Argument]) {
+    fn apply<F>(&self, kind: &str, kernel: &str, source: &Source, n: usize, arguments: &[Argument]) {
         let name = short_name::<F>(kind);
         self.launch(&Unit { name: &name, text: &source.text, hash: source.hash }, kernel, self.elements(n), arguments);
     }

@@ -3,14 +3,14 @@
 
 use super::compile::{COMMON, kernel_names};
 use super::error::CudaError;
-use super::runtime::{Function, Grid, Operand, Product, Runtime, Storage, Unit, hash};
+use super::runtime::{Arguments, Command, Function, Graph, Grid, Operand, Product, Runtime, Storage, Unit, hash};
 use libloading::Library;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::process;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 const HOST: &str = include_str!("kernels/host.h");
@@ -18,11 +18,14 @@ const HOST: &str = include_str!("kernels/host.h");
 type Launch = unsafe extern "C" fn(u32, u32, u32, *mut *mut c_void);
 
 /// Kernels compiled for the processor.
+#[derive(Default)]
 pub struct Emulator {
     compiler: String,
     folder: PathBuf,
     loaded: Mutex<HashMap<u64, Library>>,
     allocations: Mutex<HashMap<u64, Vec<u64>>>,
+    graphs: Mutex<HashMap<usize, Vec<Command>>>,
+    captured: AtomicUsize,
 }
 
 /// Libraries that this process began to build: each is built under a name of its own, because emulators share the folder.
@@ -42,12 +45,12 @@ impl Emulator {
             return Err("kernels are emulated on x86-64 Linux only".to_owned());
         }
         let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-        let answer = Command::new(&compiler).arg("--version").output();
+        let answer = process::Command::new(&compiler).arg("--version").output();
         if !answer.is_ok_and(|output| output.status.success()) {
             return Err(format!("there is no C++ compiler ({compiler})"));
         }
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        Ok(Self { compiler, folder: folder.to_owned(), loaded: Mutex::default(), allocations: Mutex::default() })
+        Ok(Self { compiler, folder: folder.to_owned(), ..Self::default() })
     }
 
     fn build(&self, unit: &Unit<'_>) -> Result<Library, CudaError> {
@@ -57,11 +60,11 @@ impl Emulator {
         let stem = self.folder.join(format!("{}-{:016x}", unit.name, hash(source.as_bytes())));
         let library = stem.with_extension("so");
         if !library.exists() {
-            let own = format!("{}-{}", std::process::id(), BUILDS.fetch_add(1, Ordering::Relaxed));
+            let own = format!("{}-{}", process::id(), BUILDS.fetch_add(1, Ordering::Relaxed));
             let (partial, text) = (stem.with_extension(format!("{own}.so")), stem.with_extension(format!("{own}.cpp")));
             std::fs::write(&text, source).map_err(|error| failed(error.to_string()))?;
             let options = ["-std=c++17", "-O2", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-o"];
-            let output = Command::new(&self.compiler).args(options).arg(&partial).arg(&text).output();
+            let output = process::Command::new(&self.compiler).args(options).arg(&partial).arg(&text).output();
             let _ = std::fs::remove_file(&text);
             let output = output.map_err(|error| failed(error.to_string()))?;
             if !output.status.success() {
@@ -94,10 +97,8 @@ impl Runtime for Emulator {
     fn memory(&self) -> (usize, usize) {
         (0, 0)
     }
-    /// NaN everywhere, so that what is read before it is written shows.
-    fn reused(&self, address: u64, bytes: usize) {
-        // SAFETY: the block was allocated with that size, and nobody uses it.
-        unsafe { std::ptr::write_bytes(address as *mut u8, 0xff, bytes) };
+    fn marks_reuse(&self) -> bool {
+        true
     }
     fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
         // SAFETY: the block is as large.
@@ -124,33 +125,68 @@ impl Runtime for Emulator {
         let symbol = symbol.map_err(|error| CudaError::Call { call: "dlsym", error: error.to_string() })?;
         Ok(Function(*symbol as usize))
     }
-    unsafe fn launch(&self, function: Function, grid: Grid, arguments: &mut [*mut c_void]) -> Result<(), CudaError> {
-        // One block at a time, whichever emulator asks: the header's state is static.
-        static RUNNING: Mutex<()> = Mutex::new(());
-        let _running = locked(&RUNNING);
-        // SAFETY: the function comes from `function`; the arguments are the caller's promise.
-        unsafe {
-            let launch = std::mem::transmute::<usize, Launch>(function.0);
-            launch(grid.x, grid.y, grid.threads, arguments.as_mut_ptr());
-        }
-        Ok(())
+    fn adds_bias(&self, _product: &Product) -> bool {
+        true
     }
-    unsafe fn product(&self, product: &Product) -> Result<(), CudaError> {
-        let (m, k, n) = product.extents;
-        let strides = |x: &Operand| if x.transposed { (1, x.ld as isize) } else { (x.ld as isize, 1) };
-        let ((rsa, csa), (rsb, csb)) = (strides(&product.a), strides(&product.b));
-        for i in 0..product.batch {
-            // SAFETY: the operands are the caller's promise; C is dense.
-            unsafe {
-                let (a, b) = (numbers(&product.a, i, (m, k)), numbers(&product.b, i, (k, n)));
-                let c_at = product.c + (i * m * n * product.c_storage.bytes()) as u64;
-                let mut c = stored(c_at, product.c_storage, m * n, product.beta == 0.0);
-                let (a, b, c_start) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
-                matrixmultiply::sgemm(m, k, n, 1.0, a, rsa, csa, b, rsb, csb, product.beta, c_start, n as isize, 1);
-                store(&c, c_at, product.c_storage);
+    unsafe fn run(&self, command: &Command) -> Result<(), CudaError> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match command {
+                Command::Launch(function, grid, arguments) => launch(*function, *grid, arguments),
+                Command::Product(product) => multiply(product),
+                // NaN everywhere, so that what is read before it is written shows.
+                Command::Reuse(address, bytes) => std::ptr::write_bytes(*address as *mut u8, 0xff, *bytes),
             }
         }
         Ok(())
+    }
+    unsafe fn capture(&self, commands: &[Command]) -> Result<Graph, CudaError> {
+        let (mut graphs, number) = (locked(&self.graphs), self.captured.fetch_add(1, Ordering::Relaxed));
+        graphs.insert(number, commands.to_vec());
+        Ok(Graph(number))
+    }
+    unsafe fn replay(&self, graph: Graph) -> Result<(), CudaError> {
+        // SAFETY: the caller's promise.
+        locked(&self.graphs)[&graph.0].iter().try_for_each(|command| unsafe { self.run(command) })
+    }
+    fn forget(&self, graph: Graph) {
+        locked(&self.graphs).remove(&graph.0);
+    }
+}
+
+/// # Safety
+/// As [`Runtime::run`].
+unsafe fn launch(function: Function, grid: Grid, arguments: &Arguments) {
+    // One block at a time, whichever emulator asks: the header's state is static.
+    static RUNNING: Mutex<()> = Mutex::new(());
+    let _running = locked(&RUNNING);
+    // SAFETY: the function comes from `function`; the arguments are the caller's promise.
+    unsafe {
+        let launch = std::mem::transmute::<usize, Launch>(function.0);
+        launch(grid.x, grid.y, grid.threads, arguments.pointers().as_mut_ptr());
+    }
+}
+
+/// # Safety
+/// As [`Runtime::run`].
+unsafe fn multiply(product: &Product) {
+    let (m, k, n) = product.extents;
+    let strides = |x: &Operand| if x.transposed { (1, x.ld as isize) } else { (x.ld as isize, 1) };
+    let ((rsa, csa), (rsb, csb)) = (strides(&product.a), strides(&product.b));
+    for i in 0..product.batch {
+        // SAFETY: the operands are the caller's promise; C is dense.
+        unsafe {
+            let (a, b) = (numbers(&product.a, i, (m, k)), numbers(&product.b, i, (k, n)));
+            let c_at = product.c + (i * m * n * product.c_storage.bytes()) as u64;
+            let mut c = match product.bias {
+                Some(bias) => stored(bias, product.c_storage, n).repeat(m),
+                None if product.accumulates => stored(c_at, product.c_storage, m * n),
+                None => vec![0.0; m * n],
+            };
+            let (a, b, c_start) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+            matrixmultiply::sgemm(m, k, n, 1.0, a, rsa, csa, b, rsb, csb, 1.0, c_start, n as isize, 1);
+            store(&c, c_at, product.c_storage);
+        }
     }
 }
 
@@ -162,17 +198,14 @@ unsafe fn numbers(x: &Operand, matrix: usize, (rows, columns): (usize, usize)) -
     let (outer, inner) = if x.transposed { (columns, rows) } else { (rows, columns) };
     let address = x.address + (matrix * x.stride * x.storage.bytes()) as u64;
     // SAFETY: the caller's promise.
-    unsafe { stored(address, x.storage, (outer - 1) * x.ld + inner, false) }
+    unsafe { stored(address, x.storage, (outer - 1) * x.ld + inner) }
 }
 
-/// Numbers as f32; zeros where they are not to be read.
+/// Numbers as f32.
 ///
 /// # Safety
 /// The memory must be valid.
-unsafe fn stored(address: u64, storage: Storage, count: usize, unread: bool) -> Vec<f32> {
-    if unread {
-        return vec![0.0; count];
-    }
+unsafe fn stored(address: u64, storage: Storage, count: usize) -> Vec<f32> {
     // SAFETY: the caller's promise.
     unsafe {
         match storage {

@@ -2,9 +2,8 @@
 
 use super::CudaArray;
 use super::array::merged;
-use super::runtime::{Grid, Storage, Unit};
+use super::runtime::{Arguments, Grid, Storage, Unit};
 use super::{Cuda, compile};
-use std::ffi::c_void;
 
 /// The threads of a block in loops over elements.
 pub(super) const THREADS: u32 = 256;
@@ -53,14 +52,18 @@ pub(super) enum Argument {
 }
 
 impl Argument {
-    fn pointer(&mut self) -> *mut c_void {
+    /// Adds its bits, on a little-endian machine as every host of CUDA is.
+    fn push_to(&self, arguments: &mut Arguments) {
         match self {
-            Self::Address(x) => (x as *mut u64).cast(),
-            Self::Long(x) => (x as *mut i64).cast(),
-            Self::Int(x) => (x as *mut i32).cast(),
-            Self::Float(x) => (x as *mut f32).cast(),
-            Self::Double(x) => (x as *mut f64).cast(),
-            Self::View(x) => (x as *mut Strided).cast(),
+            Self::Address(x) => arguments.push([*x]),
+            Self::Long(x) => arguments.push([*x as u64]),
+            Self::Int(x) => arguments.push([u64::from(*x as u32)]),
+            Self::Float(x) => arguments.push([u64::from(x.to_bits())]),
+            Self::Double(x) => arguments.push([x.to_bits()]),
+            Self::View(x) => {
+                let steps = x.shape.iter().chain(&x.strides).map(|&step| step as u64);
+                arguments.push(steps.chain([x.rank as u64]));
+            }
         }
     }
 }
@@ -104,7 +107,7 @@ pub(super) fn int(x: usize) -> i32 {
 /// The arguments of a launch, each converted to what the kernel declares.
 macro_rules! arguments {
     ($($x:expr),* $(,)?) => {
-        &mut [$($crate::backend::cuda::launch::Argument::from($x)),*]
+        &[$($crate::backend::cuda::launch::Argument::from($x)),*]
     };
 }
 pub(super) use arguments;
@@ -120,41 +123,42 @@ pub(super) fn typed(template: &str, storages: &[Storage]) -> String {
 
 impl Cuda {
     /// Launches a kernel of a source on a grid.
-    pub(super) fn launch(&self, unit: &Unit<'_>, kernel: &str, grid: Grid, arguments: &mut [Argument]) {
+    pub(super) fn launch(&self, unit: &Unit<'_>, kernel: &str, grid: Grid, arguments: &[Argument]) {
         if grid.x == 0 || grid.y == 0 {
             return;
         }
         let runtime = &self.0.runtime;
         let launched = runtime.function(unit, kernel).and_then(|function| {
-            let mut pointers: Vec<*mut c_void> = arguments.iter_mut().map(Argument::pointer).collect();
-            // SAFETY: the callers in this module pass the kernel's arguments in its order, of its types, and the arrays' blocks live until the
-            // launch is in the stream.
-            unsafe { runtime.launch(function, grid, &mut pointers) }
+            let mut bits = Arguments::default();
+            arguments.iter().for_each(|argument| argument.push_to(&mut bits));
+            // SAFETY: the callers in this module pass the kernel's arguments in its order, of its types; the arrays' blocks go to the cache at most,
+            // whose later users wait behind the launch.
+            unsafe { runtime.launch(function, grid, bits) }
         });
         launched.unwrap_or_else(|error| error.raise());
     }
 
     /// Launches a loop over `count` elements.
-    pub(super) fn launch_elements(&self, unit: &str, kernel: &str, count: usize, arguments: &mut [Argument]) {
+    pub(super) fn launch_elements(&self, unit: &str, kernel: &str, count: usize, arguments: &[Argument]) {
         self.launch(&compile::unit(unit), kernel, self.elements(count), arguments);
     }
 
     /// The grid of a loop over `count` elements.
     pub(super) fn elements(&self, count: usize) -> Grid {
-        let blocks = count.div_ceil(THREADS as usize).min(self.0.runtime.most_blocks() as usize);
+        let blocks = count.div_ceil(THREADS as usize).min(self.0.runtime.device().most_blocks() as usize);
         Grid { x: blocks as u32, y: 1, threads: THREADS, shared: 0 }
     }
 
     /// Launches a kernel that takes (.., rows, wide) last: a warp for each of `rows` rows of n elements where they are short, else a block.
-    pub(super) fn launch_teams(&self, unit: &str, kernel: &str, (rows, n): (usize, usize), arguments: &mut [Argument]) {
+    pub(super) fn launch_teams(&self, unit: &str, kernel: &str, (rows, n): (usize, usize), arguments: &[Argument]) {
         let wide = n > SHORT_ROW;
         let (blocks, threads) = if wide { (rows, THREADS) } else { (rows.div_ceil(THREADS as usize / 32), THREADS) };
-        let mut arguments = [&*arguments, &[Argument::from(rows), Argument::from(i32::from(wide))]].concat();
-        self.launch(&compile::unit(unit), kernel, Grid { x: int(blocks) as u32, y: 1, threads, shared: 0 }, &mut arguments);
+        let arguments = [arguments, &[Argument::from(rows), Argument::from(i32::from(wide))]].concat();
+        self.launch(&compile::unit(unit), kernel, Grid { x: int(blocks) as u32, y: 1, threads, shared: 0 }, &arguments);
     }
 
     /// Launches one block for each of `rows` rows of n elements.
-    pub(super) fn launch_rows(&self, unit: &str, kernel: &str, (rows, n): (usize, usize), arguments: &mut [Argument]) {
+    pub(super) fn launch_rows(&self, unit: &str, kernel: &str, (rows, n): (usize, usize), arguments: &[Argument]) {
         let threads = (n.div_ceil(32) * 32).clamp(32, THREADS as usize) as u32;
         self.launch(&compile::unit(unit), kernel, Grid { x: int(rows) as u32, y: 1, threads, shared: 0 }, arguments);
     }

@@ -3,6 +3,7 @@
 use super::Cuda;
 use super::array::{CudaArray, merged};
 use super::runtime::{Operand, Product, Storage};
+use crate::backend::Add;
 use crate::backend::precision::Precision;
 use crate::shape::{broadcast_or_panic, count};
 
@@ -56,6 +57,30 @@ impl Cuda {
         }
     }
 
+    /// X·Wᵀ + b for weight W [out, in]: in one product where the device adds biases while it multiplies.
+    pub(super) fn linear_product(&self, x: &CudaArray, weight: &CudaArray, bias: &CudaArray) -> CudaArray {
+        let (x, weight) = (self.operand(x), self.operand(&weight.permute(&[1, 0])));
+        let (m, k, n) = (x.shape()[0], x.shape()[1], weight.shape()[1]);
+        let y = self.empty_as(&[m, n], self.activation());
+        let bias_as_stored = self.packed(&if y.storage() == Storage::Bf16 { self.rounded(bias) } else { self.widened(bias) });
+        let [a, b] = [&x, &weight].map(|operand| Matrices::of(self, operand));
+        let product = Product {
+            extents: (m, k, n),
+            batch: 1,
+            a: a.operand(0, 0),
+            b: b.operand(0, 0),
+            accumulates: false,
+            bias: Some(bias_as_stored.address()),
+            c: y.address(),
+            c_storage: y.storage(),
+        };
+        if m == 0 || k == 0 || n == 0 || !self.0.runtime.device().adds_bias(&product) {
+            return self.zip_with(Add, &self.matrix_product(&x, &weight, self.activation()), bias);
+        }
+        self.product(&product);
+        y
+    }
+
     /// A·B, stored as told.
     pub(super) fn matrix_product(&self, a: &CudaArray, b: &CudaArray, storage: Storage) -> CudaArray {
         let (a, b) = (&self.operand(a), &self.operand(b));
@@ -97,7 +122,8 @@ impl Cuda {
                 batch,
                 a: a.operand(a_offset, last(&a_steps)),
                 b: b.operand(b_offset, last(&b_steps)),
-                beta: 0.0,
+                accumulates: false,
+                bias: None,
                 c: c.at(c_offset),
                 c_storage: c.storage(),
             });

@@ -9,6 +9,7 @@
 mod allocator;
 mod array;
 mod attention;
+mod blas;
 pub mod compile;
 mod driver;
 mod elementwise;
@@ -21,6 +22,7 @@ mod launch;
 mod matmul;
 mod nccl;
 mod optimizer;
+mod queue;
 mod reduce;
 mod rows;
 pub mod runtime;
@@ -33,6 +35,7 @@ pub use driver::{DeviceReport, devices, usable};
 pub use elementwise::{map_source, map_vjp_source, zip_source};
 pub use error::CudaError;
 pub use nccl::{Nccl, UniqueId};
+pub use queue::GraphReport;
 pub use runtime::Storage;
 
 use super::precision::Precision;
@@ -43,6 +46,8 @@ use crate::sampling::SamplingRule;
 use allocator::Cache;
 use array::Buffer;
 use launch::{arguments, int};
+use optimizer::Rates;
+use queue::Queue;
 use runtime::Runtime;
 use std::collections::VecDeque;
 use std::fmt;
@@ -54,21 +59,27 @@ use std::sync::{Arc, Mutex, MutexGuard};
 #[derive(Clone)]
 pub struct Cuda(Arc<Inner>);
 
-/// Integers, and where they lie on the device.
-type Table = (Box<[u32]>, Arc<Buffer>);
+/// Integers on the device.
+struct Table {
+    numbers: Box<[u32]>,
+    buffer: Arc<Buffer>,
+    /// How often the host had waited when they were last used.
+    waits: usize,
+}
 
-/// A device, its memory's books, and the tables that were uploaded lately.
+/// A device, its memory's books, and what was uploaded lately: integers, and the numbers of optimizer steps.
 struct Inner {
-    runtime: Box<dyn Runtime>,
+    runtime: Queue,
     precision: Precision,
     cache: Mutex<Cache>,
     tables: Mutex<VecDeque<Table>>,
+    rates: Mutex<Vec<Rates>>,
     waits: AtomicUsize,
 }
 
 impl fmt::Debug for Cuda {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cuda({})", self.0.runtime.name())
+        write!(f, "Cuda({})", self.name())
     }
 }
 
@@ -83,10 +94,11 @@ impl Inner {
             self.runtime.reused(address, size);
             return address;
         }
-        let address = self.runtime.allocate(size).or_else(|_| {
+        let device = self.runtime.device();
+        let address = device.allocate(size).or_else(|_| {
             let free = self.cache().drain();
-            self.runtime.free(&free);
-            self.runtime.allocate(size)
+            self.runtime.settled()?.free(&free);
+            device.allocate(size)
         });
         let address = address.unwrap_or_else(|_| self.out_of_memory(size).raise());
         self.cache().add(size);
@@ -99,7 +111,7 @@ impl Inner {
 
     fn out_of_memory(&self, wanted: usize) -> CudaError {
         let mib = |bytes: usize| (bytes as u64).div_ceil(1 << 20);
-        let (free, total) = self.runtime.memory();
+        let (free, total) = self.runtime.device().memory();
         let used = self.cache().used();
         CudaError::OutOfMemory { wanted_mib: mib(wanted), used_mib: mib(used), free_mib: mib(free), total_mib: mib(total) }
     }
@@ -123,12 +135,30 @@ impl Cuda {
     }
 
     fn on(runtime: Box<dyn Runtime>, precision: Precision) -> Self {
-        Self(Arc::new(Inner { runtime, precision, cache: Mutex::default(), tables: Mutex::default(), waits: AtomicUsize::new(0) }))
+        Self(Arc::new(Inner {
+            runtime: Queue::new(runtime),
+            precision,
+            cache: Mutex::default(),
+            tables: Mutex::default(),
+            rates: Mutex::default(),
+            waits: AtomicUsize::new(0),
+        }))
     }
 
     /// The device's name.
     pub fn name(&self) -> &str {
-        self.0.runtime.name()
+        self.0.runtime.device().name()
+    }
+
+    /// How often commands ran as graphs, and how often alone.
+    pub fn graphs(&self) -> GraphReport {
+        self.0.runtime.report()
+    }
+
+    /// The same device with every kernel launched alone, whether or not it comes again.
+    pub fn without_graphs(self) -> Self {
+        self.0.runtime.keep_nothing();
+        self
     }
 
     /// How often the host has waited for the device: each time it read something there.
@@ -139,7 +169,7 @@ impl Cuda {
     /// Waits until everything that was launched has run.
     pub fn wait(&self) {
         self.0.waits.fetch_add(1, Ordering::Relaxed);
-        self.0.runtime.wait().unwrap_or_else(|error| error.raise());
+        self.0.runtime.settled().and_then(Runtime::wait).unwrap_or_else(|error| error.raise());
     }
 
     /// The most bytes of the device's memory that arrays took at once.
@@ -218,6 +248,9 @@ impl Backend for Cuda {
     }
     fn matmul_wide(&self, a: &CudaArray, b: &CudaArray) -> CudaArray {
         self.matrix_product(a, b, Storage::F32)
+    }
+    fn linear(&self, x: &CudaArray, weight: &CudaArray, bias: &CudaArray) -> CudaArray {
+        self.linear_product(x, weight, bias)
     }
     fn gather_rows(&self, table: &CudaArray, rows: &Indices) -> CudaArray {
         self.rows_of(table, rows)

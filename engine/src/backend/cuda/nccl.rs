@@ -101,7 +101,7 @@ impl Nccl {
     /// [`CudaError::NoNccl`], [`CudaError::Call`].
     pub fn join(cuda: &Cuda, id: &UniqueId, rank: usize, size: usize) -> Result<Self, CudaError> {
         let functions = Functions::get()?;
-        cuda.0.runtime.stream()?;
+        cuda.0.runtime.settled()?.stream()?;
         let mut communicator: Communicator = std::ptr::null_mut();
         // SAFETY: the pointer is to a live communicator, and the device's context is current.
         let code = unsafe { (functions.init_rank)(&mut communicator, size as c_int, Id(*id), rank as c_int) };
@@ -124,7 +124,7 @@ impl Nccl {
             let sum = if array.is_sole_owner() { array.clone() } else { self.cuda.empty(array.shape()) };
             pairs.push((self.cuda.contiguous(&array), sum));
         }
-        let kernels = self.cuda.0.runtime.stream()?;
+        let kernels = self.cuda.0.runtime.settled()?.stream()?;
         order(self.events[0], kernels, self.stream)?;
         let (stream, communicator) = (self.stream as sys::CUstream, self.communicator as Communicator);
         // SAFETY: the arrays are whole, of these lengths, and live until `finish`; the handles are live.
@@ -147,7 +147,7 @@ impl Nccl {
     /// # Errors
     /// [`CudaError::Call`].
     pub fn finish(&mut self) -> Result<(), CudaError> {
-        let kernels = self.cuda.0.runtime.stream()?;
+        let kernels = self.cuda.0.runtime.settled()?.stream()?;
         order(self.events[1], self.stream, kernels)?;
         self.held.clear();
         Ok(())

@@ -4,12 +4,21 @@ use super::Cuda;
 use super::array::{Buffer, CudaArray};
 use super::launch::{Argument, arguments};
 use super::runtime::Grid;
-use super::views::bytes_of_mut;
+use super::views::{bytes_of, bytes_of_mut};
 use super::{compile, launch};
 use crate::backend::{AdamwStep, StepDecision};
 
 /// Elements whose squares one block adds up.
 const CHUNK: usize = 1 << 16;
+
+/// The numbers of a step on the device.
+pub(super) struct Rates {
+    /// The bits of what they keep from step to step: β₁, β₂, the weight decay and ε.
+    rule: [u64; 4],
+    /// Their bits: zeros, which no step has, before the first.
+    numbers: [u32; 9],
+    buffer: Buffer,
+}
 
 impl Cuda {
     /// With a control, its scale replaces the step's, and where it says so nothing changes.
@@ -20,7 +29,6 @@ impl Cuda {
         step: &AdamwStep,
         control: Option<&CudaArray>,
     ) {
-        let correction = |beta: f64| 1.0 - beta.powf(step.step as f64);
         let gradient = self.contiguous(gradient);
         let old = [&*theta, &*m, &*v].map(|x| (self.contiguous(x), x.address()));
         let mut new = [theta, m, v];
@@ -32,6 +40,16 @@ impl Cuda {
         }
         new.iter().for_each(|array| array.forget_rounded());
         let n = gradient.len();
+        let rates = self.rates(step);
+        let mut arguments = Vec::from(arguments![&*new[0], &*new[1], &*new[2], &old[0].0, &old[1].0, &old[2].0, &gradient]);
+        arguments.extend([rates, control.map_or(0, CudaArray::address)].map(Argument::Address));
+        arguments.push(n.into());
+        self.launch_elements("optimizer", "adamw", n, &arguments);
+    }
+
+    /// Where the numbers of a step lie: those of steps that differ in their count, rate and scale only at the same place, so that the launches are the same.
+    fn rates(&self, step: &AdamwStep) -> u64 {
+        let correction = |beta: f64| 1.0 - beta.powf(step.step as f64);
         let numbers = [
             step.gradient_scale,
             step.beta1,
@@ -43,10 +61,18 @@ impl Cuda {
             1.0 - step.learning_rate * step.weight_decay,
             step.epsilon,
         ];
-        let mut arguments = Vec::from(arguments![&*new[0], &*new[1], &*new[2], &old[0].0, &old[1].0, &old[2].0, &gradient]);
-        arguments.extend(numbers.map(|x| Argument::Float(x as f32)));
-        arguments.extend([Argument::Address(control.map_or(0, CudaArray::address)), n.into()]);
-        self.launch_elements("optimizer", "adamw", n, &mut arguments);
+        let numbers = numbers.map(|x| (x as f32).to_bits());
+        let rule = [step.beta1, step.beta2, step.weight_decay, step.epsilon].map(f64::to_bits);
+        let mut kept = self.0.rates.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let at = kept.iter().position(|rates| rates.rule == rule).unwrap_or_else(|| {
+            kept.push(Rates { rule, numbers: [0; 9], buffer: Buffer::new(&self.0, size_of_val(&numbers)) });
+            kept.len() - 1
+        });
+        if kept[at].numbers != numbers {
+            kept[at].numbers = numbers;
+            self.write(kept[at].buffer.address(), bytes_of(&numbers));
+        }
+        kept[at].buffer.address()
     }
 
     /// Σ x² of each array, with one wait for all.
@@ -78,7 +104,7 @@ impl Cuda {
     pub(super) fn control(&self, losses: &[&CudaArray], gradients: &[&CudaArray], weight: f64, clip: f64) -> CudaArray {
         let control = self.empty(&[2 * (4 + gradients.len())]);
         let one_block = Grid { x: 1, y: 1, threads: launch::THREADS, shared: 0 };
-        let run = |kernel, arguments: &mut [Argument]| self.launch(&compile::unit("optimizer"), kernel, one_block, arguments);
+        let run = |kernel, arguments: &[Argument]| self.launch(&compile::unit("optimizer"), kernel, one_block, arguments);
         for (number, loss) in losses.iter().enumerate() {
             run("add_loss", arguments![&control, &self.contiguous(loss), number as i32]);
         }

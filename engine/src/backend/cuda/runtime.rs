@@ -4,12 +4,46 @@
 use super::error::CudaError;
 use std::ffi::c_void;
 
+/// The arguments of a launch as bits, each from a word of its own on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Arguments {
+    words: Vec<u64>,
+    starts: Vec<u32>,
+}
+
+impl Arguments {
+    /// Adds an argument of the kernel, given as its bits in memory.
+    pub fn push(&mut self, words: impl IntoIterator<Item = u64>) {
+        self.starts.push(self.words.len() as u32);
+        self.words.extend(words);
+    }
+    /// A pointer to each, as long as these arguments live.
+    pub fn pointers(&self) -> Vec<*mut c_void> {
+        self.starts.iter().map(|&start| (&raw const self.words[start as usize]).cast_mut().cast()).collect()
+    }
+}
+
+/// What runs on a device.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// A kernel.
+    Launch(Function, Grid, Arguments),
+    /// A matrix product.
+    Product(Product),
+    /// A block of so many bytes from this address on is handed out again; see [`Runtime::marks_reuse`].
+    Reuse(u64, usize),
+}
+
+/// Commands that a device keeps to run them again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Graph(pub usize);
+
 /// A kernel that can be launched.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Function(pub usize);
 
 /// How many blocks of how many threads run, with how many bytes of dynamic shared memory each.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Grid {
     /// The blocks along x.
     pub x: u32,
@@ -52,7 +86,7 @@ impl Storage {
 }
 
 /// One operand of a matrix product, row-major: element (i, j) is at i·ld + j, or where `transposed` at j·ld + i.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Operand {
     /// The first element's address.
     pub address: u64,
@@ -66,8 +100,8 @@ pub struct Operand {
     pub stride: usize,
 }
 
-/// C ← A·B + βC for each matrix of a batch, A (m × k), B (k × n), C (m × n) row-major and dense.
-#[derive(Clone, Copy, Debug)]
+/// C ← A·B + βC, or C ← A·B + 1·bᵀ, for each matrix of a batch, A (m × k), B (k × n), C (m × n) row-major and dense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Product {
     /// (m, k, n).
     pub extents: (usize, usize, usize),
@@ -77,8 +111,10 @@ pub struct Product {
     pub a: Operand,
     /// B.
     pub b: Operand,
-    /// β, 0 or 1.
-    pub beta: f32,
+    /// Is β 1? Else it is 0.
+    pub accumulates: bool,
+    /// The address of the bias b, n elements stored as C is; only where nothing is accumulated.
+    pub bias: Option<u64>,
     /// The address of C; its matrices lie one after another.
     pub c: u64,
     /// How C is stored: as the operands are, or in f32.
@@ -125,8 +161,10 @@ pub trait Runtime: Send + Sync {
     fn free(&self, addresses: &[u64]);
     /// (free, total) bytes of the device.
     fn memory(&self) -> (usize, usize);
-    /// Told of memory that is handed out again.
-    fn reused(&self, _address: u64, _bytes: usize) {}
+    /// Does it want to be told of memory that is handed out again?
+    fn marks_reuse(&self) -> bool {
+        false
+    }
     /// Copies to the device; `bytes` may change once this has returned.
     fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError>;
     /// Waits for what was launched, and copies from the device.
@@ -139,14 +177,25 @@ pub trait Runtime: Send + Sync {
     }
     /// A kernel of a source, compiled where this is its first use.
     fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError>;
-    /// Launches a kernel. Each argument points to a value of the parameter's type.
+    /// Can it add this product's bias while it multiplies?
+    fn adds_bias(&self, _product: &Product) -> bool {
+        false
+    }
+    /// Runs a command after those before it.
     ///
     /// # Safety
-    /// The arguments must be those of the kernel, and the memory they point to must be theirs to read and write.
-    unsafe fn launch(&self, function: Function, grid: Grid, arguments: &mut [*mut c_void]) -> Result<(), CudaError>;
-    /// Launches a matrix product.
+    /// The arguments must be those of the kernel, and the memory they or the operands point to must be theirs to read and write.
+    unsafe fn run(&self, command: &Command) -> Result<(), CudaError>;
+    /// Keeps commands, without running them.
     ///
     /// # Safety
-    /// The operands' memory must be valid.
-    unsafe fn product(&self, product: &Product) -> Result<(), CudaError>;
+    /// As [`Runtime::run`], each time the graph is replayed.
+    unsafe fn capture(&self, commands: &[Command]) -> Result<Graph, CudaError>;
+    /// Runs the commands of a graph after those before it.
+    ///
+    /// # Safety
+    /// As [`Runtime::run`]; the graph must be kept.
+    unsafe fn replay(&self, graph: Graph) -> Result<(), CudaError>;
+    /// Lets go of a graph, once everything launched so far has run.
+    fn forget(&self, graph: Graph);
 }

@@ -33,9 +33,7 @@ impl Cuda {
     fn doubles(&self, numbers: &[f64]) -> Buffer {
         let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_ne_bytes()).collect();
         let buffer = Buffer::new(&self.0, bytes.len());
-        if !bytes.is_empty() {
-            self.0.runtime.upload(buffer.address(), &bytes).unwrap_or_else(|error| error.raise());
-        }
+        self.write(buffer.address(), &bytes);
         buffer
     }
 }

@@ -67,9 +67,7 @@ impl Cuda {
     pub(super) fn upload(&self, data: &[f32], shape: &[usize]) -> CudaArray {
         let y = self.empty(shape);
         assert_eq!(data.len(), y.len(), "an array of shape {shape:?} from another number of elements");
-        if !data.is_empty() {
-            self.0.runtime.upload(y.address(), bytes_of(data)).unwrap_or_else(|error| error.raise());
-        }
+        self.write(y.address(), bytes_of(data));
         y
     }
 
@@ -84,25 +82,39 @@ impl Cuda {
     pub(super) fn read(&self, address: u64, bytes: &mut [u8]) {
         if !bytes.is_empty() {
             self.0.waits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            self.0.runtime.download(address, bytes).unwrap_or_else(|error| error.raise());
+            self.0.runtime.settled().and_then(|device| device.download(address, bytes)).unwrap_or_else(|error| error.raise());
         }
     }
 
-    /// The integers on the device; what was uploaded lately is not uploaded again.
+    /// Copies to the device.
+    pub(super) fn write(&self, address: u64, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.0.runtime.settled().and_then(|device| device.upload(address, bytes)).unwrap_or_else(|error| error.raise());
+        }
+    }
+
+    /// The integers on the device; what was uploaded lately is not uploaded again. Others take the place of as many that were used longest ago,
+    /// before the host last waited: a step's tokens that of the last step's.
     pub(super) fn table(&self, numbers: &[u32]) -> Arc<Buffer> {
         let mut tables = self.0.tables.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(at) = tables.iter().position(|(kept, _)| **kept == *numbers) {
-            let entry = tables.remove(at).expect("an entry at its position");
-            tables.push_front(entry);
-        } else {
-            let buffer = Arc::new(Buffer::new(&self.0, size_of_val(numbers)));
-            if !numbers.is_empty() {
-                self.0.runtime.upload(buffer.address(), bytes_of(numbers)).unwrap_or_else(|error| error.raise());
+        let waits = self.waits();
+        let mut entry = match tables.iter().position(|table| *table.numbers == *numbers) {
+            Some(at) => tables.remove(at).expect("an entry at its position"),
+            None => {
+                let replaces = |table: &super::Table| {
+                    table.numbers.len() == numbers.len() && table.waits < waits && Arc::strong_count(&table.buffer) == 1
+                };
+                let old = tables.iter().rposition(replaces).and_then(|at| tables.remove(at));
+                let buffer = old.map_or_else(|| Arc::new(Buffer::new(&self.0, size_of_val(numbers))), |old| old.buffer);
+                self.write(buffer.address(), bytes_of(numbers));
+                super::Table { numbers: numbers.into(), buffer, waits }
             }
-            tables.push_front((numbers.into(), buffer));
-            tables.truncate(KEPT_TABLES);
-        }
-        tables[0].1.clone()
+        };
+        entry.waits = waits;
+        let buffer = entry.buffer.clone();
+        tables.push_front(entry);
+        tables.truncate(KEPT_TABLES);
+        buffer
     }
 
     /// The same elements in f32, in row-major order without gaps; copied only where they do not lie so.

@@ -42,7 +42,8 @@ impl Projection {
             batch: 1,
             a: rows_of(&self.hidden, range.start, false),
             b: rows_of(&self.weight, 0, true),
-            beta: 0.0,
+            accumulates: false,
+            bias: None,
             c: z.address(),
             c_storage: z.storage(),
         });
@@ -55,7 +56,8 @@ impl Projection {
             batch: 1,
             a: rows_of(z_bar, 0, false),
             b: rows_of(&self.weight, 0, false),
-            beta: 0.0,
+            accumulates: false,
+            bias: None,
             c: hidden_bar.at(range.start * self.width),
             c_storage: hidden_bar.storage(),
         });
@@ -64,7 +66,8 @@ impl Projection {
             batch: 1,
             a: rows_of(z_bar, 0, true),
             b: rows_of(&self.hidden, range.start, false),
-            beta: if range.start == 0 { 0.0 } else { 1.0 },
+            accumulates: range.start > 0,
+            bias: None,
             c: weight_bar.address(),
             c_storage: weight_bar.storage(),
         });

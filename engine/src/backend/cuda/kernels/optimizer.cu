@@ -1,10 +1,11 @@
 // The optimizer's step and the norm of a gradient.
 
 // m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², θ ← keep·θ − rate·m/(√(v·correction) + ε), g = the gradient times its scale.
-// The results may be the inputs. Where there is a control (see step_control), it has the scale, and says whether anything changes.
+// The results may be the inputs; the numbers are [scale, β₁, 1 − β₁, β₂, 1 − β₂, correction, rate, keep, ε]. Where there is a control (see step_control), it has the scale, and says whether anything changes.
 KERNEL adamw(float* theta_out, float* m_out, float* v_out, const float* theta, const float* m, const float* v, const float* gradient,
-             float gradient_scale, float beta1, float rest1, float beta2, float rest2, float correction, float rate, float keep,
-             float epsilon, const double* control, Long n) {
+             const float* numbers, const double* control, Long n) {
+    float gradient_scale = numbers[0], beta1 = numbers[1], rest1 = numbers[2], beta2 = numbers[3], rest2 = numbers[4];
+    float correction = numbers[5], rate = numbers[6], keep = numbers[7], epsilon = numbers[8];
     bool changes = !control || control[1] != 0.0;
     if (control) gradient_scale = (float)control[0];
     FOR_EACH(i, n) {

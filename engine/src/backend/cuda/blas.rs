@@ -1,0 +1,328 @@
+//! Matrix products by cuBLASLt, which adds a bias while it multiplies. Each shape of product is planned once: its descriptors and the algorithm
+//! that cuBLASLt's heuristic puts first. What cuBLASLt has no algorithm for (operands laid out in a way that it does not read) cuBLAS multiplies.
+
+use super::error::{CudaError, call};
+use super::runtime::{Operand, Product, Storage};
+use crate::backend::precision::Precision;
+use cudarc::cublas::{result as cublas, sys as cublas_sys};
+use cudarc::cublaslt::result::CublasError;
+use cudarc::cublaslt::{result as lt, sys};
+use cudarc::driver::{result as driver, sys::CUstream};
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::{Mutex, MutexGuard};
+
+/// Memory that products may use besides their operands.
+const WORKSPACE: usize = 32 << 20;
+/// The best alignment, in bytes, that algorithms ask for.
+const ALIGNMENT: u64 = 256;
+/// Plans that are kept at most.
+const PLANS: usize = 1024;
+
+/// The libraries' handles and what products were planned. Everything runs in one stream, so one workspace serves all.
+pub struct Blas {
+    lt: sys::cublasLtHandle_t,
+    cublas: cublas_sys::cublasHandle_t,
+    stream: CUstream,
+    workspace: u64,
+    precision: Precision,
+    /// By product with each address replaced by its alignment; `None` where cuBLASLt has no algorithm.
+    plans: Mutex<HashMap<Product, Option<Plan>>>,
+}
+
+// SAFETY: the handles may be used from any thread once the device's context is current; they are used under the lock of `plans`.
+unsafe impl Send for Blas {}
+// SAFETY: as above.
+unsafe impl Sync for Blas {}
+
+/// Are the libraries there?
+pub fn is_present() -> bool {
+    // SAFETY: only looks for the libraries.
+    unsafe { cublas_sys::is_culib_present() && sys::is_culib_present() }
+}
+
+impl Blas {
+    /// Handles for a stream of the context that is current.
+    ///
+    /// # Errors
+    /// What a library answers.
+    pub fn new(stream: CUstream, precision: Precision) -> Result<Self, CudaError> {
+        let cublas = call("cublasCreate", cublas::create_handle())?;
+        // SAFETY: the handles, the stream and the workspace are live as long as the process.
+        unsafe {
+            call("cublasSetStream", cublas::set_stream(cublas, stream.cast()))?;
+            let workspace = call("cuMemAlloc", driver::malloc_sync(WORKSPACE))?;
+            let set = cublas_sys::cublasSetWorkspace_v2(cublas, workspace as *mut c_void, WORKSPACE).result();
+            set.map_err(|error| CudaError::Call { call: "cublasSetWorkspace", error: format!("{error:?}") })?;
+            let lt = call("cublasLtCreate", lt::create_handle())?;
+            Ok(Self { lt, cublas, stream, workspace, precision, plans: Mutex::default() })
+        }
+    }
+
+    fn plans(&self) -> MutexGuard<'_, HashMap<Product, Option<Plan>>> {
+        self.plans.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Does cuBLASLt have an algorithm for this product?
+    pub fn plans_for(&self, product: &Product) -> bool {
+        self.planned(&mut self.plans(), product).is_some()
+    }
+
+    fn planned<'a>(&self, plans: &'a mut HashMap<Product, Option<Plan>>, product: &Product) -> Option<&'a Plan> {
+        if plans.len() >= PLANS {
+            plans.clear();
+        }
+        let plan = plans.entry(aligned(product)).or_insert_with_key(|shape| Plan::new(self, shape).ok());
+        plan.as_ref()
+    }
+
+    /// Puts a product into the stream.
+    ///
+    /// # Safety
+    /// The operands' memory must be valid, and the device's context current.
+    ///
+    /// # Errors
+    /// What a library answers.
+    pub unsafe fn product(&self, product: &Product) -> Result<(), CudaError> {
+        let mut plans = self.plans();
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.planned(&mut plans, product) {
+                Some(plan) => call("cublasLtMatmul", plan.run(self, product)),
+                None => self.multiplied_by_cublas(product),
+            }
+        }
+    }
+
+    fn compute_type(&self, product: &Product) -> cublas_sys::cublasComputeType_t {
+        let rounds = self.precision == Precision::Tf32 && product.a.storage == Storage::F32;
+        if rounds {
+            cublas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32
+        } else {
+            cublas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F
+        }
+    }
+
+    /// # Safety
+    /// As [`Blas::product`].
+    unsafe fn multiplied_by_cublas(&self, product: &Product) -> Result<(), CudaError> {
+        assert!(product.bias.is_none(), "a bias that cuBLAS cannot add");
+        let (m, k, n) = product.extents;
+        let kind = |storage: Storage| match storage {
+            Storage::F32 => cublas_sys::cudaDataType::CUDA_R_32F,
+            Storage::Bf16 => cublas_sys::cudaDataType::CUDA_R_16BF,
+        };
+        let (a, b, alpha, beta) = (&product.a, &product.b, 1.0f32, f32::from(u8::from(product.accumulates)));
+        // cuBLAS is column-major: what it sees of our matrices are their transposes, and Cᵀ = Bᵀ·Aᵀ.
+        // SAFETY: the operands are the caller's promise, the handle is live.
+        let done = unsafe {
+            cublas::gemm_strided_batched_ex(
+                self.cublas,
+                operation(b),
+                operation(a),
+                n as i32,
+                m as i32,
+                k as i32,
+                (&raw const alpha).cast(),
+                b.address as *const c_void,
+                kind(b.storage),
+                b.ld as i32,
+                b.stride as i64,
+                a.address as *const c_void,
+                kind(a.storage),
+                a.ld as i32,
+                a.stride as i64,
+                (&raw const beta).cast(),
+                product.c as *mut c_void,
+                kind(product.c_storage),
+                n as i32,
+                (m * n) as i64,
+                product.batch as i32,
+                self.compute_type(product),
+                cublas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            )
+        };
+        done.map_err(|error| CudaError::Call { call: "cublasGemmStridedBatchedEx", error: format!("{error:?}") })
+    }
+}
+
+/// The product with each address replaced by its alignment.
+fn aligned(product: &Product) -> Product {
+    let alignment = |address: u64| 1 << address.trailing_zeros().min(ALIGNMENT.trailing_zeros());
+    let operand = |x: &Operand| Operand { address: alignment(x.address), ..*x };
+    Product { a: operand(&product.a), b: operand(&product.b), bias: product.bias.map(alignment), c: alignment(product.c), ..*product }
+}
+
+fn operation(x: &Operand) -> cublas_sys::cublasOperation_t {
+    use cublas_sys::cublasOperation_t::{CUBLAS_OP_N, CUBLAS_OP_T};
+    if x.transposed { CUBLAS_OP_T } else { CUBLAS_OP_N }
+}
+
+fn kind(storage: Storage) -> sys::cudaDataType {
+    match storage {
+        Storage::F32 => sys::cudaDataType::CUDA_R_32F,
+        Storage::Bf16 => sys::cudaDataType::CUDA_R_16BF,
+    }
+}
+
+/// The bytes of a value, as attributes are given.
+fn bytes<T>(value: &T) -> (*const c_void, usize) {
+    ((&raw const *value).cast(), size_of::<T>())
+}
+
+/// How a product is laid out and multiplied. cuBLASLt is column-major: what it sees of our matrices are their transposes, and Cᵀ = Bᵀ·Aᵀ.
+struct Plan {
+    description: Description,
+    /// Of Bᵀ, Aᵀ and Cᵀ.
+    layouts: [Layout; 3],
+    algorithm: sys::cublasLtMatmulAlgo_t,
+}
+
+impl Plan {
+    /// A plan for a product whose addresses are alignments.
+    fn new(blas: &Blas, shape: &Product) -> Result<Self, CublasError> {
+        let (m, k, n) = shape.extents;
+        let layouts = [
+            Layout::of_operand(&shape.b, (k, n), shape.batch)?,
+            Layout::of_operand(&shape.a, (m, k), shape.batch)?,
+            Layout::new(shape.c_storage, (n, m), n, (shape.batch, m * n))?,
+        ];
+        let description = Description::new(blas, shape)?;
+        let preference = Preference::new([shape.b.address, shape.a.address, shape.c])?;
+        let [b, a, c] = &layouts;
+        // SAFETY: all of them are live.
+        let found = unsafe { lt::get_matmul_algo_heuristic(blas.lt, description.0, b.0, a.0, c.0, c.0, preference.0)? };
+        Ok(Self { description, layouts, algorithm: found.algo })
+    }
+
+    /// # Safety
+    /// As [`Blas::product`], for a product of this plan's shape.
+    unsafe fn run(&self, blas: &Blas, product: &Product) -> Result<(), CublasError> {
+        let (alpha, beta) = (1.0f32, f32::from(u8::from(product.accumulates)));
+        let (workspace, [b, a, c]) = (blas.workspace as *mut c_void, &self.layouts);
+        // SAFETY: the operands are the caller's promise, everything else is live.
+        unsafe {
+            if let Some(bias) = product.bias {
+                self.description.set(sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
+            }
+            lt::matmul(
+                blas.lt,
+                self.description.0,
+                (&raw const alpha).cast(),
+                (&raw const beta).cast(),
+                product.b.address as *const c_void,
+                b.0,
+                product.a.address as *const c_void,
+                a.0,
+                product.c as *const c_void,
+                c.0,
+                product.c as *mut c_void,
+                c.0,
+                &raw const self.algorithm,
+                workspace,
+                WORKSPACE,
+                blas.stream.cast(),
+            )
+        }
+    }
+}
+
+/// What is computed of the matrices.
+struct Description(sys::cublasLtMatmulDesc_t);
+
+impl Description {
+    fn new(blas: &Blas, shape: &Product) -> Result<Self, CublasError> {
+        use sys::cublasLtMatmulDescAttributes_t::*;
+        let compute = match blas.compute_type(shape) {
+            cublas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32 => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
+            _ => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+        };
+        let description = Self(lt::create_matmul_desc(compute, sys::cudaDataType::CUDA_R_32F)?);
+        description.set(CUBLASLT_MATMUL_DESC_TRANSA, &operation(&shape.b))?;
+        description.set(CUBLASLT_MATMUL_DESC_TRANSB, &operation(&shape.a))?;
+        if let Some(bias) = shape.bias {
+            description.set(CUBLASLT_MATMUL_DESC_EPILOGUE, &sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS)?;
+            description.set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &kind(shape.c_storage))?;
+            description.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
+        }
+        Ok(description)
+    }
+
+    fn set<T>(&self, attribute: sys::cublasLtMatmulDescAttributes_t, value: &T) -> Result<(), CublasError> {
+        let (at, len) = bytes(value);
+        // SAFETY: the description is live and the value of the attribute's type.
+        unsafe { lt::set_matmul_desc_attribute(self.0, attribute, at, len) }
+    }
+}
+
+impl Drop for Description {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses it after this.
+        let _ = unsafe { lt::destroy_matmul_desc(self.0) };
+    }
+}
+
+/// How a matrix lies.
+struct Layout(sys::cublasLtMatrixLayout_t);
+
+impl Layout {
+    /// Of an operand of so many rows and columns.
+    fn of_operand(x: &Operand, (rows, columns): (usize, usize), batch: usize) -> Result<Self, CublasError> {
+        let stored = if x.transposed { (rows, columns) } else { (columns, rows) };
+        Self::new(x.storage, stored, x.ld, (batch, x.stride))
+    }
+
+    /// Of column-major matrices of so many rows and columns, of a batch some elements apart.
+    fn new(storage: Storage, (rows, columns): (usize, usize), ld: usize, batch: (usize, usize)) -> Result<Self, CublasError> {
+        use sys::cublasLtMatrixLayoutAttribute_t::*;
+        let layout = Self(lt::create_matrix_layout(kind(storage), rows as u64, columns as u64, ld as i64)?);
+        if batch.0 > 1 {
+            layout.set(CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &(batch.0 as i32))?;
+            layout.set(CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &(batch.1 as i64))?;
+        }
+        Ok(layout)
+    }
+
+    fn set<T>(&self, attribute: sys::cublasLtMatrixLayoutAttribute_t, value: &T) -> Result<(), CublasError> {
+        let (at, len) = bytes(value);
+        // SAFETY: the layout is live and the value of the attribute's type.
+        unsafe { lt::set_matrix_layout_attribute(self.0, attribute, at, len) }
+    }
+}
+
+impl Drop for Layout {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses it after this.
+        let _ = unsafe { lt::destroy_matrix_layout(self.0) };
+    }
+}
+
+/// What an algorithm may ask for.
+struct Preference(sys::cublasLtMatmulPreference_t);
+
+impl Preference {
+    /// The workspace, and the operands and the result so aligned.
+    fn new([a, b, c]: [u64; 3]) -> Result<Self, CublasError> {
+        use sys::cublasLtMatmulPreferenceAttributes_t::*;
+        let preference = Self(lt::create_matmul_pref()?);
+        preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &WORKSPACE)?;
+        preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &(a as u32))?;
+        preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &(b as u32))?;
+        preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &(c as u32))?;
+        preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &(c as u32))?;
+        Ok(preference)
+    }
+
+    fn set<T>(&self, attribute: sys::cublasLtMatmulPreferenceAttributes_t, value: &T) -> Result<(), CublasError> {
+        let (at, len) = bytes(value);
+        // SAFETY: the preference is live and the value of the attribute's type.
+        unsafe { lt::set_matmul_pref_attribute(self.0, attribute, at, len) }
+    }
+}
+
+impl Drop for Preference {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses it after this.
+        let _ = unsafe { lt::destroy_matmul_pref(self.0) };
+    }
+}
