@@ -4,6 +4,7 @@ use crate::arguments::{BenchStep, Precision, Shared, Task};
 use crate::failure::Failure;
 use crate::objective::LossObjective;
 use crate::output::Output;
+use engine::backend::cuda::GraphReport;
 use engine::{Device, Generator};
 use losses::{Hyperparameters, Loss};
 use model::batch::Batch;
@@ -39,6 +40,29 @@ struct StepResult {
     steps: u64,
     /// Model floating-point operations a second at the median: 6 a matrix weight and token (2 where only the reference runs), and attention.
     gflop_s: f64,
+    /// Only of a GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    graphs: Option<Graphs>,
+}
+
+/// How kernels were launched over all steps, those before the clock started included.
+#[derive(Serialize)]
+struct Graphs {
+    captured: usize,
+    replayed: usize,
+    /// Kernels and products that ran in graphs, and alone.
+    in_graphs: usize,
+    alone: usize,
+    /// Why none are made, if so.
+    failure: Option<String>,
+}
+
+impl Graphs {
+    fn of(device: &Device) -> Option<Self> {
+        let Device::Cuda(cuda) = device else { return None };
+        let GraphReport { captured, replayed, commands, alone, failure } = cuda.graphs();
+        Some(Self { captured, replayed, in_graphs: commands, alone, failure })
+    }
 }
 
 /// What a step runs on.
@@ -191,6 +215,7 @@ pub fn run(arguments: &BenchStep, shared: &Shared) -> Result<(), Failure> {
         threads: rayon::current_num_threads(),
         steps: arguments.steps,
         gflop_s: operations / ms / 1e6,
+        graphs: Graphs::of(&device),
     };
     print(&result, shared)
 }
@@ -202,7 +227,16 @@ fn print(result: &StepResult, shared: &Shared) -> Result<(), Failure> {
             to,
             "{} {:.2} ms a step (fastest {:.2}), {:.0} tokens/s, {:.1} GFLOP/s, peak memory {memory}",
             result.preset, result.ms, result.fastest_ms, result.tok_s, result.gflop_s
-        )
+        )?;
+        match &result.graphs {
+            Some(Graphs { failure: Some(failure), .. }) => writeln!(to, "no CUDA graphs: {failure}"),
+            Some(graphs) => writeln!(
+                to,
+                "{} launches of CUDA graphs with {} kernels, {} kernels alone",
+                graphs.replayed, graphs.in_graphs, graphs.alone
+            ),
+            None => Ok(()),
+        }
     })
 }
 

@@ -93,7 +93,7 @@ impl Cuda {
         arguments.extend(call.tail());
         let shared = variant.shared(variant.forward, 3, 1);
         let kernel = format!("attention_{}", variant.width);
-        self.launch_tiles(("attention", &kernel), (&tiles, call.heads), (256, shared), &mut arguments);
+        self.launch_tiles(("attention", &kernel), (&tiles, call.heads), (256, shared), &arguments);
         (output, logsumexp)
     }
 
@@ -122,7 +122,7 @@ impl Cuda {
             arguments.extend(call.tail());
             let (name, heads, scores) = if over_keys { ("keys", call.kv_heads, 2) } else { ("queries", call.heads, 1) };
             let (kernel, shared) = (format!("attention_{name}_{}", variant.width), variant.shared(rows, 4, scores));
-            self.launch_tiles(("attention", &kernel), (&tiles, heads), (256, shared), &mut arguments);
+            self.launch_tiles(("attention", &kernel), (&tiles, heads), (256, shared), &arguments);
         }
         (q_bar.clone(), k_bar.clone(), v_bar.clone())
     }

@@ -62,7 +62,7 @@ impl Cuda {
         let mut arguments = Vec::from(arguments![&output, &logsumexp, &q, &k, &v, Argument::Address(table.address())]);
         arguments.extend(call.tail());
         let (kernel, size) = (format!("flash_{}", variant.width), (THREADS, variant.shared_forward()));
-        self.launch_tiles(("flash", &kernel), (&tiles, call.heads), size, &mut arguments);
+        self.launch_tiles(("flash", &kernel), (&tiles, call.heads), size, &arguments);
         (output, logsumexp)
     }
 
@@ -90,7 +90,7 @@ impl Cuda {
             arguments.extend(call.tail());
             let (name, heads) = if over_keys { ("keys", call.kv_heads) } else { ("queries", call.heads) };
             let (kernel, size) = (format!("flash_{name}_{}", variant.width), (THREADS, variant.shared_backward(over_keys)));
-            self.launch_tiles(("flash", &kernel), (&tiles, heads), size, &mut arguments);
+            self.launch_tiles(("flash", &kernel), (&tiles, heads), size, &arguments);
         }
         (q_bar.clone(), k_bar.clone(), v_bar.clone())
     }

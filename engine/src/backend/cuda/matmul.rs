@@ -1,4 +1,4 @@
-//! Matrix products: which views cuBLAS takes as they are, and how many products one call does.
+//! Matrix products: which views cuBLASLt takes as they are, and how many products one call does.
 
 use super::Cuda;
 use super::array::{CudaArray, merged};
