@@ -1,18 +1,24 @@
 //! Causal grouped-query attention in blocks with online softmax: scores exist for one block of queries and keys at a time, blocks above
 //! the diagonal are skipped, and the backward pass recomputes them. The readable twin is `ops::attention::reference_forward`.
+//!
+//! A block of scores is a matrix [keys, queries]: what is formed for each query (maximum, sum, the factor of a correction) is formed for as many
+//! at once as a vector has lanes, and no sum goes across a vector.
 
 use super::array::CpuArray;
 use super::matmul::Matrix;
-use super::reduce::{row_dot, row_max, row_sum};
+use super::reduce::row_dot;
 use super::simd::vectorised;
 use crate::backend::precision::Precision;
 use crate::ops::attention::Segments;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Queries and keys of one block of scores.
-const QUERIES: usize = 64;
+const QUERIES: usize = 32;
 const KEYS: usize = 256;
+/// Queries whose scores are computed together.
+const LANES: usize = 16;
 
 /// The extents of one call, and a segment's place in it.
 struct Layout<'a> {
@@ -83,7 +89,7 @@ impl Blocks {
     }
     /// The number of scores in the largest block.
     fn largest(&self) -> usize {
-        QUERIES.min(self.queries) * KEYS.min(self.queries + self.shift)
+        row_length(QUERIES.min(self.queries)) * KEYS.min(self.queries + self.shift)
     }
     /// The keys that query `i` sees.
     fn seen(&self, i: usize) -> (usize, usize) {
@@ -97,10 +103,61 @@ impl Blocks {
         let end = self.seen(first + count - 1).1;
         (count, (start..end).step_by(KEYS).map(move |k| (k, KEYS.min(end - k))))
     }
-    /// The part of a key block that query `i` sees, as indices into the block.
-    fn visible(&self, i: usize, first_key: usize, key_count: usize) -> (usize, usize) {
-        let (start, end) = self.seen(i);
-        (start.saturating_sub(first_key).min(key_count), end.saturating_sub(first_key).min(key_count))
+}
+
+/// The scores of one key in a block of so many queries: whole vectors, whose last lanes mean nothing.
+fn row_length(queries: usize) -> usize {
+    queries.next_multiple_of(LANES)
+}
+
+/// One block of scores [keys, queries].
+struct Block<'a> {
+    blocks: &'a Blocks,
+    first_query: usize,
+    queries: usize,
+    first_key: usize,
+    keys: usize,
+}
+
+impl Block<'_> {
+    /// The scores of one key.
+    fn row_length(&self) -> usize {
+        row_length(self.queries)
+    }
+    /// The keys of the block that any of the queries of a vector sees, the first of them query `lane` of the block.
+    #[inline(always)]
+    fn keys_seen(&self, lane: usize) -> Range<usize> {
+        let last = (lane + LANES).min(self.queries) - 1;
+        let (start, end) = (self.blocks.seen(self.first_query + lane).0, self.blocks.seen(self.first_query + last).1);
+        let within = |key: usize| key.saturating_sub(self.first_key).min(self.keys);
+        within(start)..within(end)
+    }
+    /// The lanes of that vector whose queries see a key of the block.
+    #[inline(always)]
+    fn lanes_seeing(&self, key: usize, lane: usize) -> Range<u32> {
+        let key = self.first_key + key;
+        let first = self.first_query + lane + self.blocks.shift;
+        let within = |query: usize| query.saturating_sub(first).min(LANES) as u32;
+        within(key)..within(key.saturating_add(self.blocks.window))
+    }
+    /// `f(lanes that see the key, its scores)` of each key, for the vector of queries that begins at `lane`, with the scores of one or
+    /// several matrices; zeros where no query of the vector sees the key.
+    #[inline(always)]
+    fn for_each_key<T: Scalar, const N: usize>(
+        &self,
+        lane: usize,
+        mut matrices: [&mut [T]; N],
+        mut f: impl FnMut(Range<u32>, [&mut [T; LANES]; N]),
+    ) {
+        let (seen, length) = (self.keys_seen(lane), self.row_length());
+        for key in 0..self.keys {
+            let vectors = matrices.each_mut().map(|matrix| matrix[key * length + lane..].first_chunk_mut().expect("rows of whole vectors"));
+            if seen.contains(&key) {
+                f(self.lanes_seeing(key, lane), vectors);
+            } else {
+                vectors.into_iter().for_each(|scores| *scores = [T::zero(); LANES]);
+            }
+        }
     }
 }
 
@@ -144,67 +201,123 @@ unsafe fn forward_head<T: Scalar>(
         let (q, o) = (q.head(first_query, heads, head, width), output.head(first_query, heads, head, width));
         let (k, v) = (k.head(first_key, layout.kv_heads, kv_head, width), v.head(first_key, layout.kv_heads, kv_head, width));
         for first in (0..blocks.queries).step_by(QUERIES) {
-            let (count, key_blocks) = blocks.key_blocks(first);
-            let (mut maximum, mut total) = ([T::neg_infinity(); QUERIES], [T::zero(); QUERIES]);
+            let (queries, key_blocks) = blocks.key_blocks(first);
+            let mut online = Online { maximum: [T::neg_infinity(); QUERIES], total: [T::zero(); QUERIES] };
             let mut beta = T::zero();
-            for (key, keys) in key_blocks {
-                let extents = (count, width, keys);
-                T::gemm(layout.precision, extents, q.rows(first), k.rows(key).t(), T::zero(), scores.as_mut_ptr(), keys);
-                for i in 0..count {
-                    let row = &mut scores[i * keys..(i + 1) * keys];
-                    let (from, to) = blocks.visible(first + i, key, keys);
-                    let correction = online_softmax_row(row, (from, to), scale, &mut maximum[i], &mut total[i]);
-                    if beta != T::zero() {
+            for (first_key, keys) in key_blocks {
+                let block = Block { blocks: &blocks, first_query: first, queries, first_key, keys };
+                let row_length = block.row_length();
+                let extents = (keys, width, queries);
+                T::gemm(layout.precision, extents, k.rows(first_key), q.rows(first).t(), T::zero(), scores.as_mut_ptr(), row_length);
+                let corrections = online.softmax(&block, &mut scores, scale);
+                if beta != T::zero() {
+                    for (i, &correction) in corrections.iter().enumerate().take(queries) {
                         scale_row(std::slice::from_raw_parts_mut(o.row(first + i), width), correction);
                     }
                 }
-                let (p, extents) = (Matrix::row_major(&scores, keys), (count, keys, width));
-                T::gemm(layout.precision, extents, p, v.rows(key), beta, o.row(first), o.stride);
+                let p = Matrix::row_major(&scores, row_length).t();
+                T::gemm(layout.precision, (queries, keys, width), p, v.rows(first_key), beta, o.row(first), o.stride);
                 beta = T::one();
             }
-            for i in 0..count {
-                scale_row(std::slice::from_raw_parts_mut(o.row(first + i), width), T::one() / total[i]);
-                *logsumexp.0.add((first_query + first + i) * heads + head) = maximum[i] + total[i].ln();
+            for (i, (logsumexp_of, inverse)) in online.ends().into_iter().enumerate().take(queries) {
+                scale_row(std::slice::from_raw_parts_mut(o.row(first + i), width), inverse);
+                *logsumexp.0.add((first_query + first + i) * heads + head) = logsumexp_of;
             }
         }
     }
     T::recycle(scores);
 }
 
-/// The part of a row around what is visible that is whole vectors, so that no loop over it has a remainder: what is masked is computed too, and
-/// cleared afterwards.
-const LANES: usize = 16;
-
-fn whole_vectors((from, to): (usize, usize), len: usize) -> std::ops::Range<usize> {
-    from / LANES * LANES..to.next_multiple_of(LANES).min(len)
+/// Is the query of a lane among them?
+#[inline(always)]
+fn sees(lanes: &Range<u32>, lane: usize) -> bool {
+    (lane as u32 >= lanes.start) & ((lane as u32) < lanes.end)
 }
 
-/// Zero where masked.
-fn clear_masked<T: Scalar>(row: &mut [T], (from, to): (usize, usize)) {
-    row[..from].fill(T::zero());
-    row[to..].fill(T::zero());
+/// The maximum m of each query's scores so far, times the scale, and Σ e^{scale·s − m}.
+struct Online<T> {
+    maximum: [T; QUERIES],
+    total: [T; QUERIES],
 }
 
-/// Turns scores into e^{scale·s − m} with m the running maximum, zero where masked; returns the factor for what was summed before.
-fn online_softmax_row<T: Scalar>(row: &mut [T], visible: (usize, usize), scale: T, maximum: &mut T, total: &mut T) -> T {
-    if visible.0 == visible.1 {
-        clear_masked(row, visible);
-        return T::one();
+impl<T: Scalar> Online<T> {
+    /// Turns a block's scores into e^{scale·s − m}, zero where masked; returns each query's factor for what was summed before.
+    fn softmax(&mut self, block: &Block<'_>, scores: &mut [T], scale: T) -> [T; QUERIES] {
+        let mut corrections = [T::one(); QUERIES];
+        for lane in (0..block.queries).step_by(LANES) {
+            vectorised(
+                #[inline(always)]
+                || {
+                    let [maximum, total] =
+                        [&mut self.maximum, &mut self.total].map(|x| x[lane..].first_chunk_mut::<LANES>().expect("a vector"));
+                    let corrections = corrections[lane..].first_chunk_mut::<LANES>().expect("a vector");
+                    softmax_of_vector(block, scores, scale, lane, [maximum, total, corrections]);
+                },
+            );
+        }
+        corrections
     }
-    vectorised(
+
+    /// The logsumexp of each query's scores, and 1/Σ e^{scale·s − m}.
+    fn ends(&self) -> [(T, T); QUERIES] {
+        let mut ends = [(T::zero(), T::zero()); QUERIES];
+        vectorised(
+            #[inline(always)]
+            || {
+                let logs = self.total.map(|total| total.ln());
+                for (i, end) in ends.iter_mut().enumerate() {
+                    *end = (self.maximum[i] + logs[i], T::one() / self.total[i]);
+                }
+            },
+        );
+        ends
+    }
+}
+
+/// [`Online::softmax`] for the queries of one vector.
+#[inline(always)]
+fn softmax_of_vector<T: Scalar>(
+    block: &Block<'_>,
+    scores: &mut [T],
+    scale: T,
+    lane: usize,
+    [maximum, total, corrections]: [&mut [T; LANES]; 3],
+) {
+    let (mut m, mut sum) = (*maximum, [T::zero(); LANES]);
+    block.for_each_key(
+        lane,
+        [scores],
         #[inline(always)]
-        || {
-            let whole = whole_vectors(visible, row.len());
-            row[whole.clone()].iter_mut().for_each(|s| *s *= scale);
-            let m = maximum.maximum(row_max(&row[visible.0..visible.1]));
-            row[whole.clone()].iter_mut().for_each(|s| *s = (*s - m).exp());
-            clear_masked(row, visible);
-            let correction = (*maximum - m).exp();
-            *total = *total * correction + row_sum(&row[whole]);
-            *maximum = m;
-            correction
+        |seeing, [scores]| {
+            for l in 0..LANES {
+                scores[l] = if sees(&seeing, l) { scores[l] * scale } else { T::neg_infinity() };
+                m[l] = m[l].maximum(scores[l]);
+            }
         },
-    )
+    );
+    block.for_each_key(
+        lane,
+        [scores],
+        #[inline(always)]
+        |seeing, [scores]| {
+            for l in 0..LANES {
+                let p = (scores[l] - m[l]).exp();
+                scores[l] = if sees(&seeing, l) { p } else { T::zero() };
+            }
+            for l in 0..LANES {
+                sum[l] += scores[l];
+            }
+        },
+    );
+    for l in 0..LANES {
+        // Where nothing was seen yet both are −∞.
+        let correction = (maximum[l] - m[l]).exp();
+        corrections[l] = if maximum[l] == m[l] { T::one() } else { correction };
+    }
+    for l in 0..LANES {
+        total[l] = total[l] * corrections[l] + sum[l];
+    }
+    *maximum = m;
 }
 
 fn scale_row<T: Scalar>(row: &mut [T], factor: T) {
@@ -271,11 +384,11 @@ unsafe fn vjp_kv_head<T: Scalar>(layout: &Layout<'_>, segment: usize, kv_head: u
             let o_bar = Base(inputs.cotangent.as_ptr().cast_mut()).head(first_query, heads, head, width);
             let rows = Rows { q, k, v, o_bar, q_bar, k_bar, v_bar };
             for first in (0..blocks.queries).step_by(QUERIES) {
-                let (count, key_blocks) = blocks.key_blocks(first);
-                let saved = inputs.saved(layout, first_query + first, count, head);
-                for (key, keys) in key_blocks {
-                    let visible = |i| blocks.visible(first + i, key, keys);
-                    rows.vjp_block(layout, (first, count), (key, keys), (&mut p, &mut p_bar), (&saved, visible));
+                let (queries, key_blocks) = blocks.key_blocks(first);
+                let saved = inputs.saved(layout, first_query + first, queries, head);
+                for (first_key, keys) in key_blocks {
+                    let block = Block { blocks: &blocks, first_query: first, queries, first_key, keys };
+                    rows.vjp_block(layout, &block, (&mut p, &mut p_bar), &saved);
                 }
             }
         }
@@ -296,43 +409,45 @@ struct Rows<T> {
 }
 
 impl<T: Scalar> Rows<T> {
-    /// Adds what one block of scores, (first query, count) by (first key, count), gives to q̄, k̄ and v̄: with P from the scores again and
-    /// P̄ = Ō·Vᵀ turned into S̄, V̄ += Pᵀ·Ō, K̄ += S̄ᵀ·Q and Q̄ += S̄·K.
+    /// Adds what one block of scores gives to q̄, k̄ and v̄: with Pᵀ from the scores again and P̄ᵀ = V·Ōᵀ turned into S̄ᵀ, V̄ += Pᵀ·Ō,
+    /// K̄ += S̄ᵀ·Q and Q̄ += S̄·K.
     ///
     /// # Safety
-    /// The blocks must lie inside the matrices, and nothing else may touch their rows of q̄, k̄ and v̄ meanwhile.
-    unsafe fn vjp_block(
-        &self,
-        layout: &Layout<'_>,
-        (first, count): (usize, usize),
-        (key, keys): (usize, usize),
-        (p, p_bar): (&mut [T], &mut [T]),
-        (saved, visible): (&[(T, T); QUERIES], impl Fn(usize) -> (usize, usize)),
-    ) {
-        let (width, precision) = (layout.width, layout.precision);
+    /// The block must lie inside the matrices, and nothing else may touch its rows of q̄, k̄ and v̄ meanwhile.
+    unsafe fn vjp_block(&self, layout: &Layout<'_>, block: &Block<'_>, (p, p_bar): (&mut [T], &mut [T]), saved: &Saved<T>) {
+        let (width, precision, row_length) = (layout.width, layout.precision, block.row_length());
+        let &Block { first_query: first, queries, first_key: key, keys, .. } = block;
         // SAFETY: the caller's promise.
         unsafe {
             let (q, o_bar) = (self.q.rows(first), self.o_bar.rows(first));
             let (k, v) = (self.k.rows(key), self.v.rows(key));
-            T::gemm(precision, (count, width, keys), q, k.t(), T::zero(), p.as_mut_ptr(), keys);
-            T::gemm(precision, (count, width, keys), o_bar, v.t(), T::zero(), p_bar.as_mut_ptr(), keys);
-            for (i, &(lse, delta)) in saved.iter().enumerate().take(count) {
-                let row = i * keys..(i + 1) * keys;
-                score_cotangents((&mut p[row.clone()], &mut p_bar[row]), visible(i), T::from_f64(layout.scale), lse, delta);
-            }
-            let (p, s_bar) = (Matrix::row_major(p, keys), Matrix::row_major(p_bar, keys));
-            T::gemm(precision, (keys, count, width), p.t(), o_bar, T::one(), self.v_bar.row(key), self.v_bar.stride);
-            T::gemm(precision, (keys, count, width), s_bar.t(), q, T::one(), self.k_bar.row(key), self.k_bar.stride);
-            T::gemm(precision, (count, keys, width), s_bar, k, T::one(), self.q_bar.row(first), self.q_bar.stride);
+            T::gemm(precision, (keys, width, queries), k, q.t(), T::zero(), p.as_mut_ptr(), row_length);
+            T::gemm(precision, (keys, width, queries), v, o_bar.t(), T::zero(), p_bar.as_mut_ptr(), row_length);
+            score_cotangents(block, (p, p_bar), T::from_f64(layout.scale), saved);
+            let (p, s_bar) = (Matrix::row_major(p, row_length), Matrix::row_major(p_bar, row_length));
+            T::gemm(precision, (keys, queries, width), p, o_bar, T::one(), self.v_bar.row(key), self.v_bar.stride);
+            T::gemm(precision, (keys, queries, width), s_bar, q, T::one(), self.k_bar.row(key), self.k_bar.stride);
+            T::gemm(precision, (queries, keys, width), s_bar.t(), k, T::one(), self.q_bar.row(first), self.q_bar.stride);
         }
     }
 }
 
+/// What each query of a block has from the forward pass.
+struct Saved<T> {
+    logsumexp: [T; QUERIES],
+    /// δ = Σ_d ō_d·o_d.
+    delta: [T; QUERIES],
+}
+
 impl<T: Scalar> Inputs<'_, T> {
-    /// The logsumexp and δ of each of `count` queries from `query` on, for one head.
-    fn saved(&self, layout: &Layout<'_>, query: usize, count: usize, head: usize) -> [(T, T); QUERIES] {
-        let of = |query| (self.logsumexp[query * layout.heads + head], self.delta(layout, query, head));
-        std::array::from_fn(|i| if i < count { of(query + i) } else { (T::zero(), T::zero()) })
+    /// Of each of `count` queries from `query` on, for one head.
+    fn saved(&self, layout: &Layout<'_>, query: usize, count: usize, head: usize) -> Saved<T> {
+        let mut saved = Saved { logsumexp: [T::zero(); QUERIES], delta: [T::zero(); QUERIES] };
+        for i in 0..count {
+            saved.logsumexp[i] = self.logsumexp[(query + i) * layout.heads + head];
+            saved.delta[i] = self.delta(layout, query + i, head);
+        }
+        saved
     }
     /// δ = Σ_d ō_d·o_d for one query and head.
     fn delta(&self, layout: &Layout<'_>, query: usize, head: usize) -> T {
@@ -342,17 +457,26 @@ impl<T: Scalar> Inputs<'_, T> {
 }
 
 /// Turns raw scores into p = e^{scale·s − lse} and p̄ into s̄ = scale·p∘(p̄ − δ); both zero where masked.
-fn score_cotangents<T: Scalar>((p, p_bar): (&mut [T], &mut [T]), visible: (usize, usize), scale: T, lse: T, delta: T) {
-    let whole = whole_vectors(visible, p.len());
-    vectorised(
-        #[inline(always)]
-        || {
-            for (p, p_bar) in p[whole.clone()].iter_mut().zip(&mut p_bar[whole]) {
-                *p = (*p * scale - lse).exp();
-                *p_bar = *p * (*p_bar - delta) * scale;
-            }
-        },
-    );
-    clear_masked(p, visible);
-    clear_masked(p_bar, visible);
+fn score_cotangents<T: Scalar>(block: &Block<'_>, (p, p_bar): (&mut [T], &mut [T]), scale: T, saved: &Saved<T>) {
+    for lane in (0..block.queries).step_by(LANES) {
+        vectorised(
+            #[inline(always)]
+            || {
+                let [lse, delta] = [&saved.logsumexp, &saved.delta].map(|x| x[lane..].first_chunk::<LANES>().expect("a vector"));
+                block.for_each_key(
+                    lane,
+                    [&mut *p, &mut *p_bar],
+                    #[inline(always)]
+                    |seeing, [p, p_bar]| {
+                        for l in 0..LANES {
+                            let p_of_query = (p[l] * scale - lse[l]).exp();
+                            let s_bar = p_of_query * (p_bar[l] - delta[l]) * scale;
+                            p[l] = if sees(&seeing, l) { p_of_query } else { T::zero() };
+                            p_bar[l] = if sees(&seeing, l) { s_bar } else { T::zero() };
+                        }
+                    },
+                );
+            },
+        );
+    }
 }
