@@ -221,7 +221,7 @@ impl Scalar for f32 {
     }
     unsafe fn parallel_gemm(precision: Precision, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, out: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
-        if let Some(with) = packed_gemm::Instructions::of(precision) {
+        if let Some(with) = packed_gemm::Instructions::of_large(precision, extents) {
             // SAFETY: the caller's promise.
             return unsafe { packed_gemm::parallel(with, extents, a, b, beta, out) };
         }

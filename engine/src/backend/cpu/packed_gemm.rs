@@ -7,7 +7,7 @@
 //!
 //! Every element is Σ over equal blocks of k of at most [`Kernel::DEPTH`], each in the order of k, wherever the tasks are cut: the same bits on
 //! any number of threads, and with AVX-512 as with AVX2, whose kernels are sums of fused multiply-adds. AMX and AVX512-BF16 group the terms of
-//! a sum each in its own way.
+//! a sum each in its own way, in bfloat16 and (AMX, see `split.rs`) in f32.
 
 mod amx;
 mod avx2;
@@ -15,6 +15,7 @@ mod avx512;
 mod dot;
 mod rounded;
 mod single;
+mod split;
 #[cfg(test)]
 mod tests;
 
@@ -27,14 +28,13 @@ use avx2::Avx2;
 use avx512::Avx512;
 use dot::Dot;
 use rayon::prelude::*;
+use split::Split;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::thread::LocalKey;
 
 /// Bytes of the shared operand that are packed at a time. (Here and below, tests see small products cut as large ones are.)
 const SHARED_BYTES: usize = if cfg!(test) { 1 << 16 } else { 1 << 23 };
-/// Bytes that a task packs for itself: they stay in the second-level cache.
-const OWN_BYTES: usize = if cfg!(test) { 1 << 15 } else { 1 << 17 };
 /// Bytes of the shared operand that are worth a task in packing.
 const PACK_BYTES: usize = if cfg!(test) { 1 << 13 } else { 1 << 17 };
 
@@ -63,7 +63,7 @@ impl Side {
 
 /// What the products are made with.
 trait Kernel {
-    /// What it reads of packed operands: one for each line and [`Kernel::STEP`] of k.
+    /// What it reads of packed operands: [`Kernel::PARTS`] for each line and [`Kernel::STEP`] of k.
     type Unit: Unit;
     /// Lines of a group of A.
     const ROWS: usize;
@@ -77,6 +77,10 @@ trait Kernel {
     const BAND: usize;
     /// A task has at least about this many multiply-adds.
     const TASK_WORK: usize;
+    /// Units for each line and step.
+    const PARTS: usize = 1;
+    /// Bytes that a task packs for itself: they stay in the second-level cache.
+    const OWN_BYTES: usize = if cfg!(test) { 1 << 15 } else { 1 << 17 };
 
     /// Are the instructions there?
     fn available() -> bool;
@@ -126,6 +130,8 @@ pub enum Instructions {
     Amx,
     /// AVX512-BF16, of operands rounded to bfloat16.
     Dot,
+    /// AMX, of operands in three parts of bfloat16: in f32.
+    Split,
 }
 
 impl Instructions {
@@ -141,6 +147,14 @@ impl Instructions {
         }
     }
 
+    /// The fastest for a product of these extents that is cut into tasks. Packing operands in three parts takes longer than packing them as they are,
+    /// which many lines and a long sum make up for.
+    #[inline]
+    pub fn of_large(precision: Precision, (m, k, n): Extents) -> Option<Self> {
+        let worthwhile = precision == Precision::F32 && m.min(n).min(k) >= 48 && m * k * n >= 1 << 23;
+        if worthwhile && Split::available() { Some(Self::Split) } else { Self::of(precision) }
+    }
+
     /// Their name.
     pub fn name(self) -> &'static str {
         match self {
@@ -148,6 +162,7 @@ impl Instructions {
             Self::Avx2 => "AVX2",
             Self::Amx => "AMX",
             Self::Dot => "AVX512-BF16",
+            Self::Split => "AMX",
         }
     }
 }
@@ -160,6 +175,7 @@ macro_rules! with {
             Instructions::Avx2 => $function::<Avx2>($($argument),*),
             Instructions::Amx => $function::<Amx>($($argument),*),
             Instructions::Dot => $function::<Dot>($($argument),*),
+            Instructions::Split => $function::<Split>($($argument),*),
         }
     };
 }
@@ -255,7 +271,7 @@ impl Operand {
 
     /// Units that this many lines take for an inner extent of k.
     fn packed_len<K: Kernel>(self, lines: usize, k: usize) -> usize {
-        lines.next_multiple_of(self.group::<K>()) * k.div_ceil(K::STEP)
+        lines.next_multiple_of(self.group::<K>()) * k.div_ceil(K::STEP) * K::PARTS
     }
 
     /// Packs these lines for this part of k, group by group; where lines lie next to each other in bands of k, so that each row of the memory
@@ -399,15 +415,16 @@ impl<U: Unit> Product<'_, U> {
         });
     }
 
-    /// How many lines of the shared and of the own operand a task multiplies: the own lines are cut first, because tasks that share some of
-    /// them pack them each for itself.
+    /// How many lines of the shared and of the own operand a task multiplies: the own lines are cut first, and the shared ones where there would be too few tasks,
+    /// because tasks that share own lines pack them each for itself.
     fn cut<K: Kernel>(&self) -> (usize, usize) {
         let (shared_group, own_group) = (self.shared.group::<K>(), self.own.group::<K>());
         let worthwhile = self.shared.lines * self.part.len() * self.own.lines / K::TASK_WORK;
-        let wanted = worthwhile.clamp(1, 4 * rayon::current_num_threads());
-        let most = OWN_BYTES / (self.own.packed_len::<K>(1, self.depth) * size_of::<K::Unit>());
+        let threads = rayon::current_num_threads();
+        let wanted = worthwhile.clamp(1, 4 * threads);
+        let most = K::OWN_BYTES / (self.own.packed_len::<K>(1, self.depth) * size_of::<K::Unit>());
         let own = self.own.lines.div_ceil(own_group).div_ceil(wanted).min(most).max(1) * own_group;
-        let shared_tasks = wanted.div_ceil(self.own.lines.div_ceil(own));
+        let shared_tasks = wanted.min(2 * threads).div_ceil(self.own.lines.div_ceil(own));
         let shared = self.shared.lines.div_ceil(shared_group).div_ceil(shared_tasks) * shared_group;
         (shared, own)
     }
@@ -452,7 +469,7 @@ struct Rows<U> {
 impl<U> Rows<U> {
     /// Packed rows, for this part of k.
     fn packed<K: Kernel<Unit = U>>(packed: &[U], part: &Range<usize>) -> Self {
-        let group = (part.len().div_ceil(K::STEP) * K::ROWS) as isize;
+        let group = (part.len().div_ceil(K::STEP) * K::ROWS * K::PARTS) as isize;
         Self { start: packed.as_ptr(), group, strides: (1, K::ROWS as isize) }
     }
 
@@ -479,7 +496,7 @@ unsafe fn block<K: Kernel>(
     c: Output,
 ) {
     let steps = part.len().div_ceil(K::STEP);
-    for (number, b) in b.chunks_exact(steps * K::COLUMNS).enumerate() {
+    for (number, b) in b.chunks_exact(steps * K::COLUMNS * K::PARTS).enumerate() {
         let column = columns.start + number * K::COLUMNS;
         for (number, row) in rows.clone().step_by(K::ROWS).enumerate() {
             let extents = (K::ROWS.min(rows.end - row), K::COLUMNS.min(columns.end - column));

@@ -63,14 +63,14 @@ fn permitted() -> bool {
 
 /// What LDTILECFG reads: eight tiles of 16 rows of 64 bytes.
 #[repr(C, align(64))]
-struct Shapes {
+pub struct Shapes {
     palette: u8,
     start_row: u8,
     reserved: [u8; 14],
     row_bytes: [u16; 16],
     rows: [u8; 16],
 }
-static SHAPES: Shapes = {
+pub static SHAPES: Shapes = {
     let (mut row_bytes, mut rows) = ([0; 16], [0; 16]);
     let mut tile = 0;
     while tile < 8 {

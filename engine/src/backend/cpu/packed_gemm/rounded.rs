@@ -24,7 +24,7 @@ pub const DEPTH: usize = 512;
 /// A task has at least about this many multiply-adds.
 pub const TASK_WORK: usize = 1 << 21;
 /// A square of packing has this many lines.
-const LINES: usize = 16;
+pub const LINES: usize = 16;
 /// How far along k numbers are fetched before they are read.
 const AHEAD: usize = 64;
 
@@ -101,7 +101,7 @@ pub unsafe fn of_whole_groups<K: Kernel<Unit = Pairs>>((rows, columns): (usize, 
 /// The rows must be valid.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn store(x: [__m512i; PAIRS], to: *mut Pairs, stride: usize) {
+pub unsafe fn store(x: [__m512i; PAIRS], to: *mut Pairs, stride: usize) {
     for (i, x) in x.into_iter().enumerate() {
         // SAFETY: the caller's promise.
         unsafe { _mm512_store_si512(to.add(i * stride).cast(), x) }
@@ -110,11 +110,11 @@ unsafe fn store(x: [__m512i; PAIRS], to: *mut Pairs, stride: usize) {
 
 /// At most sixteen lines by a step of k, by its first element, its strides and its (lines, inner extent).
 #[derive(Clone, Copy)]
-struct Square {
-    start: *const f32,
-    across: isize,
-    along: isize,
-    extents: (usize, usize),
+pub struct Square {
+    pub start: *const f32,
+    pub across: isize,
+    pub along: isize,
+    pub extents: (usize, usize),
 }
 
 impl Square {
@@ -155,19 +155,30 @@ impl Square {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn rounded_along(self) -> [__m512i; LINES] {
-        let (lines, depth) = self.extents;
-        let (low, high) = (lanes(depth), lanes(depth.saturating_sub(16)));
         let mut x = [_mm512_setzero_si512(); LINES];
-        for (line, x) in x.iter_mut().enumerate().take(lines) {
-            // SAFETY: the caller's promise; lanes that are masked out are not read.
-            unsafe {
-                let from = self.start.offset(line as isize * self.across);
-                _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD).cast());
-                _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD + 16).cast());
-                *x = rounded(_mm512_maskz_loadu_ps(low, from), _mm512_maskz_loadu_ps(high, from.wrapping_add(16)));
-            }
+        for (line, x) in x.iter_mut().enumerate().take(self.extents.0) {
+            // SAFETY: the caller's promise.
+            let (low, high) = unsafe { self.halves_of_line(line) };
+            *x = rounded(low, high);
         }
         x
+    }
+
+    /// The first and the last 16 numbers of a line that is contiguous along k.
+    ///
+    /// # Safety
+    /// As [`Kernel::pack`].
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn halves_of_line(self, line: usize) -> (__m512, __m512) {
+        let (low, high) = (lanes(self.extents.1), lanes(self.extents.1.saturating_sub(16)));
+        // SAFETY: the caller's promise; lanes that are masked out are not read.
+        unsafe {
+            let from = self.start.offset(line as isize * self.across);
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD).cast());
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD + 16).cast());
+            (_mm512_maskz_loadu_ps(low, from), _mm512_maskz_loadu_ps(high, from.wrapping_add(16)))
+        }
     }
 
     /// [`Square::by_pair`] for lines that are contiguous: two rows of the memory interleaved.
@@ -177,30 +188,39 @@ impl Square {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn rounded_across(self) -> [__m512i; PAIRS] {
-        let (lines, depth) = self.extents;
-        let mask = lanes(lines);
-        // Word 2i comes from word i of the first row, word 2i + 1 from word i of the second, which follows it by 16.
-        let words = _mm512_add_epi32(_mm512_mullo_epi32(_mm512_set1_epi32(0x0001_0001), indices()), _mm512_set1_epi32(0x0010_0000));
         let mut x = [_mm512_setzero_si512(); PAIRS];
-        for (pair, x) in x.iter_mut().enumerate().take(depth.div_ceil(2)) {
-            // SAFETY: the caller's promise; rows past the extent are not read.
-            unsafe {
-                let from = self.start.wrapping_offset(2 * pair as isize * self.along);
-                let next = from.wrapping_offset(self.along);
-                _mm_prefetch::<_MM_HINT_T0>(from.wrapping_offset(AHEAD as isize * self.along).cast());
-                _mm_prefetch::<_MM_HINT_T0>(next.wrapping_offset(AHEAD as isize * self.along).cast());
-                let next_mask = if 2 * pair + 1 < depth { mask } else { 0 };
-                *x = _mm512_permutexvar_epi16(words, rounded(_mm512_maskz_loadu_ps(mask, from), _mm512_maskz_loadu_ps(next_mask, next)));
-            }
+        for (pair, x) in x.iter_mut().enumerate().take(self.extents.1.div_ceil(2)) {
+            // SAFETY: the caller's promise.
+            let (first, second) = unsafe { self.rows_of_pair(pair) };
+            *x = interleaved(first, second);
         }
         x
+    }
+
+    /// Two rows of the memory of lines that lie next to each other.
+    ///
+    /// # Safety
+    /// As [`Kernel::pack`].
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn rows_of_pair(self, pair: usize) -> (__m512, __m512) {
+        let mask = lanes(self.extents.0);
+        // SAFETY: the caller's promise; rows past the extent are not read.
+        unsafe {
+            let from = self.start.wrapping_offset(2 * pair as isize * self.along);
+            let next = from.wrapping_offset(self.along);
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_offset(AHEAD as isize * self.along).cast());
+            _mm_prefetch::<_MM_HINT_T0>(next.wrapping_offset(AHEAD as isize * self.along).cast());
+            let next_mask = if 2 * pair + 1 < self.extents.1 { mask } else { 0 };
+            (_mm512_maskz_loadu_ps(mask, from), _mm512_maskz_loadu_ps(next_mask, next))
+        }
     }
 
     /// A contiguous copy.
     ///
     /// # Safety
     /// As [`Kernel::pack`].
-    unsafe fn copied(self, copy: &mut [f32; LINES * STEP]) -> Self {
+    pub unsafe fn copied(self, copy: &mut [f32; LINES * STEP]) -> Self {
         for (line, copy) in copy.chunks_exact_mut(STEP).enumerate().take(self.extents.0) {
             for (p, x) in copy.iter_mut().enumerate().take(self.extents.1) {
                 // SAFETY: the caller's promise.
@@ -214,9 +234,18 @@ impl Square {
 /// The 16 numbers of `low` and then those of `high`, rounded.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn rounded(low: __m512, high: __m512) -> __m512i {
+pub fn rounded(low: __m512, high: __m512) -> __m512i {
     // SAFETY: both are vectors of 512 bits.
     unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(high, low)) }
+}
+
+/// The numbers of two rows in turn, rounded.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub fn interleaved(first: __m512, second: __m512) -> __m512i {
+    // Word 2i comes from word i of the first row, word 2i + 1 from word i of the second, which follows it by 16.
+    let words = _mm512_add_epi32(_mm512_mullo_epi32(_mm512_set1_epi32(0x0001_0001), indices()), _mm512_set1_epi32(0x0010_0000));
+    _mm512_permutexvar_epi16(words, rounded(first, second))
 }
 
 /// 0 to 15.
@@ -229,7 +258,7 @@ fn indices() -> __m512i {
 /// The transpose of a square of pairs.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn transposed_pairs(x: [__m512i; PAIRS]) -> [__m512i; PAIRS] {
+pub fn transposed_pairs(x: [__m512i; PAIRS]) -> [__m512i; PAIRS] {
     // SAFETY: both are squares of vectors of 512 bits.
     unsafe { std::mem::transmute(transposed(std::mem::transmute::<[__m512i; PAIRS], [__m512; PAIRS]>(x))) }
 }

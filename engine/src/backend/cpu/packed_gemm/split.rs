@@ -1,0 +1,295 @@
+//! Products of f32 by AMX: each number is the sum of three of bfloat16, which have its 24 bits between them, and of the nine products of parts the
+//! six that matter are added up, the small ones first.
+//!
+//! With a = a₁ + a₂ + a₃, |a₂| ≤ 2⁻⁹·|a| and |a₃| ≤ 2⁻¹⁸·|a|, and b alike, what is left out of a·b, a₂b₃ + a₃b₂ + a₃b₃, is at most 2⁻²⁶·|a·b|
+//! (and a little): a quarter of what rounding the product to f32 may lose. The instruction sums 32 products before it adds them to a result, so
+//! that long sums are rounded less often than one by one. It takes numbers below 2⁻¹²⁶ as zero, in operands and in sums: of products
+//! below about 2⁻¹⁰⁰ the last bits, or all, are lost.
+
+use super::amx::{Amx, SHAPES};
+use super::avx512::lanes;
+use super::rounded::{self, LINES, Pairs, STEP, Square};
+use super::{Kernel, Side, Tile};
+use crate::backend::cpu::matmul::Matrix;
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
+
+/// AMX for f32.
+pub struct Split;
+
+/// Parts of a number.
+const PARTS: usize = 3;
+/// Lines of a group, of A as of B.
+const GROUP: usize = 32;
+/// Numbers of a vector.
+const LANES: usize = 16;
+
+impl Kernel for Split {
+    type Unit = Pairs;
+    const ROWS: usize = GROUP;
+    const COLUMNS: usize = GROUP;
+    const STEP: usize = STEP;
+    const PARTS: usize = PARTS;
+    const DEPTH: usize = rounded::DEPTH;
+    const BAND: usize = rounded::DEPTH;
+    const TASK_WORK: usize = rounded::TASK_WORK;
+    const OWN_BYTES: usize = if cfg!(test) { 1 << 15 } else { 1 << 18 };
+
+    #[inline]
+    fn available() -> bool {
+        Amx::available()
+    }
+    unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
+        // SAFETY: the caller's promise.
+        unsafe { pack(side, lines, extents, packed) }
+    }
+    unsafe fn sums(extents: (usize, usize), tile: Tile<Pairs>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            fetch_to_write(tile);
+            if extents == (GROUP, GROUP) && !tile.accumulate {
+                return kernel(tile);
+            }
+            let mut sums = MaybeUninit::<Sums>::uninit();
+            kernel(Tile { c: sums.as_mut_ptr().cast(), c_stride: GROUP, ..tile });
+            add(extents, sums.assume_init_ref(), tile);
+        }
+    }
+}
+
+/// Sums of a tile. They are formed apart from the old elements, which may be larger: what is added to a small number is rounded less.
+#[repr(C, align(64))]
+struct Sums([[f32; GROUP]; GROUP]);
+
+/// Fetches the elements of a tile, so that they are there when the sums are.
+fn fetch_to_write(tile: Tile<Pairs>) {
+    for row in 0..GROUP {
+        let c = tile.c.wrapping_add(row * tile.c_stride);
+        // SAFETY: what is fetched need not be there.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_ET0>(c.cast());
+            _mm_prefetch::<_MM_HINT_ET0>(c.wrapping_add(LANES).cast());
+        }
+    }
+}
+
+/// Writes the sums of so many rows and columns of a tile, or adds them to what is there.
+///
+/// # Safety
+/// As [`Kernel::sums`].
+#[target_feature(enable = "avx512f")]
+unsafe fn add((rows, columns): (usize, usize), sums: &Sums, tile: Tile<Pairs>) {
+    let masks = [lanes(columns), lanes(columns.saturating_sub(LANES))];
+    for (row, sums) in sums.0.iter().enumerate().take(rows) {
+        for (half, mask) in masks.into_iter().enumerate() {
+            // SAFETY: the caller's promise; lanes that are masked out are neither read nor written.
+            unsafe {
+                let c = tile.c.add(row * tile.c_stride).wrapping_add(half * LANES);
+                let sum = _mm512_load_ps(sums.as_ptr().add(half * LANES));
+                let sum = if tile.accumulate { _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, c)) } else { sum };
+                _mm512_mask_storeu_ps(c, mask, sum);
+            }
+        }
+    }
+}
+
+/// The parts of 16 numbers: (first, second, third), each with the bits of a bfloat16 and zeros. The first is the nearest, or the largest finite
+/// one; so ∞ and NaN end up in the third.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn parts(x: __m512) -> [__m512; PARTS] {
+    let nearest = |x: __m512| {
+        let largest = _mm512_castsi512_ps(_mm512_set1_epi32(0x7f7f_0000));
+        let upper =
+            _mm512_and_si512(_mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000)), _mm512_set1_epi32(0xffff_0000u32 as i32));
+        let upper = _mm512_castsi512_ps(upper);
+        _mm512_max_ps(_mm512_xor_ps(largest, _mm512_set1_ps(-0.0)), _mm512_min_ps(largest, upper))
+    };
+    let first = nearest(x);
+    let rest = _mm512_sub_ps(x, first);
+    let second = nearest(rest);
+    [first, second, _mm512_sub_ps(rest, second)]
+}
+
+/// Packs a group: at each step the units of the first parts, of the second, of the third.
+///
+/// # Safety
+/// As [`Kernel::pack`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
+unsafe fn pack(side: Side, lines: Matrix<f32>, (count, k): (usize, usize), packed: &mut [Pairs]) {
+    let (across, along) = lines.strides;
+    let mut vectors = [[_mm512_setzero_si512(); LINES]; PARTS];
+    for (step, packed) in packed.chunks_exact_mut(GROUP * PARTS).enumerate() {
+        for first in (0..GROUP).step_by(LINES) {
+            let line = first.min(count);
+            let start = lines.start.wrapping_offset(line as isize * across + (step * STEP) as isize * along);
+            let square = Square { start, across, along, extents: (LINES.min(count - line), STEP.min(k - step * STEP)) };
+            // SAFETY: the caller's promise: the square lies inside the operand.
+            unsafe {
+                let by_lines = square.split(&mut vectors);
+                for (part, vectors) in vectors.iter().enumerate() {
+                    let to = packed.as_mut_ptr().add(part * GROUP);
+                    match (side, by_lines) {
+                        (Side::A, true) => rounded::store(*vectors, to.add(first), 1),
+                        (Side::A, false) => rounded::store(rounded::transposed_pairs(*vectors), to.add(first), 1),
+                        (Side::B, true) => rounded::store(rounded::transposed_pairs(*vectors), to.add(first / LINES), GROUP / LINES),
+                        (Side::B, false) => rounded::store(*vectors, to.add(first / LINES), GROUP / LINES),
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Square {
+    /// Writes the parts of the numbers: where a line is contiguous along k 16 pairs of each line, and true; else 16 lines of each pair, and false.
+    ///
+    /// # Safety
+    /// As [`Kernel::pack`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
+    unsafe fn split(self, to: &mut [[__m512i; LINES]; PARTS]) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.along == 1 {
+                self.split_along(to);
+            } else if self.across == 1 {
+                self.split_across(to);
+                return false;
+            } else {
+                self.copied(&mut [0.0; LINES * STEP]).split_along(to);
+            }
+        }
+        true
+    }
+
+    /// # Safety
+    /// As [`Square::split`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
+    unsafe fn split_along(self, to: &mut [[__m512i; LINES]; PARTS]) {
+        for line in 0..LINES {
+            // SAFETY: the caller's promise.
+            let (low, high) =
+                if line < self.extents.0 { unsafe { self.halves_of_line(line) } } else { (_mm512_setzero_ps(), _mm512_setzero_ps()) };
+            let (low, high) = (parts(low), parts(high));
+            for part in 0..PARTS {
+                to[part][line] = rounded::rounded(low[part], high[part]);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Square::split`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
+    unsafe fn split_across(self, to: &mut [[__m512i; LINES]; PARTS]) {
+        for pair in 0..LINES {
+            // SAFETY: the caller's promise.
+            let (first, second) =
+                if 2 * pair < self.extents.1 { unsafe { self.rows_of_pair(pair) } } else { (_mm512_setzero_ps(), _mm512_setzero_ps()) };
+            let (first, second) = (parts(first), parts(second));
+            for part in 0..PARTS {
+                to[part][pair] = rounded::interleaved(first[part], second[part]);
+            }
+        }
+    }
+}
+
+/// Tiles 0 to 3 are the sums, 4 and 5 the upper and lower rows of a part of A, 6 and 7 the left and right columns of a part of B: in turn
+/// a₁b₃, a₁b₂, a₂b₂, a₂b₁, a₃b₁, a₁b₁. A tile is loaded as soon as the last product that needs the one before has begun, and meanwhile the
+/// next step is fetched, a part of A or B with every four products.
+///
+/// # Safety
+/// As [`Kernel::sums`] of whole groups, whose old elements are not read.
+unsafe fn kernel(tile: Tile<Pairs>) {
+    let stride = tile.c_stride * size_of::<f32>();
+    macro_rules! load {
+        (a $tile:literal $part:literal $half:literal) => {
+            concat!("tileloadd tmm", $tile, ", [{a} + {a_stride}*1 + 2048*(", $part, "-1) + 1024*", $half, "]\n")
+        };
+        (b $tile:literal $part:literal $half:literal) => {
+            concat!("tileloadd tmm", $tile, ", [{b} + {b_stride}*1 + 2048*(", $part, "-1) + 64*", $half, "]\n")
+        };
+    }
+    macro_rules! fetch {
+        ($base:literal $part:literal $quarter:literal) => { fetch!($base $part $quarter, 0 1 2 3 4 5 6 7) };
+        ($base:literal $part:literal $quarter:literal, $($line:literal)*) => {
+            concat!($("prefetcht0 [{", $base, "} + 6144 + 2048*(", $part, "-1) + 512*", $quarter, " + 64*", $line, "]\n"),*)
+        };
+    }
+    macro_rules! product {
+        (0) => {
+            "tdpbf16ps tmm0, tmm4, tmm6\n"
+        };
+        (1) => {
+            "tdpbf16ps tmm1, tmm4, tmm7\n"
+        };
+        (2) => {
+            "tdpbf16ps tmm2, tmm5, tmm6\n"
+        };
+        (3) => {
+            "tdpbf16ps tmm3, tmm5, tmm7\n"
+        };
+    }
+    // The four products, then the next part of B, of A, or none, and what is fetched.
+    macro_rules! products {
+        (then b $part:literal, $base:literal $fetched:literal) => {
+            concat!(
+                product!(0), fetch!($base $fetched 0), product!(2), load!(b 6 $part 0), fetch!($base $fetched 1),
+                product!(1), fetch!($base $fetched 2), product!(3), load!(b 7 $part 1), fetch!($base $fetched 3),
+            )
+        };
+        (then a $part:literal, $base:literal $fetched:literal) => {
+            concat!(
+                product!(0), fetch!($base $fetched 0), product!(1), load!(a 4 $part 0), fetch!($base $fetched 1),
+                product!(2), fetch!($base $fetched 2), product!(3), load!(a 5 $part 1), fetch!($base $fetched 3),
+            )
+        };
+        ($base:literal $fetched:literal) => {
+            concat!(
+                product!(0), fetch!($base $fetched 0), product!(1), fetch!($base $fetched 1),
+                product!(2), fetch!($base $fetched 2), product!(3), fetch!($base $fetched 3),
+            )
+        };
+    }
+    // SAFETY: the caller's promise; what is fetched need not be there. LDTILECFG sets all tiles to zero; no state of them outlives the block.
+    unsafe {
+        asm!(
+            "ldtilecfg [{shapes}]",
+            "2:",
+            load!(a 4 1 0),
+            load!(b 6 3 0),
+            load!(a 5 1 1),
+            load!(b 7 3 1),
+            products!(then b 2, "a" 1),
+            products!(then a 2, "a" 2),
+            products!(then b 1, "a" 3),
+            products!(then a 3, "b" 1),
+            products!(then a 1, "b" 2),
+            products!("b" 3),
+            "add {a}, 6144",
+            "add {b}, 6144",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{upper} + {stride}*1], tmm0",
+            "tilestored [{upper} + {stride}*1 + 64], tmm1",
+            "tilestored [{lower} + {stride}*1], tmm2",
+            "tilestored [{lower} + {stride}*1 + 64], tmm3",
+            "tilerelease",
+            shapes = in(reg) &raw const SHAPES,
+            upper = in(reg) tile.c,
+            lower = in(reg) tile.c.wrapping_add(16 * tile.c_stride),
+            stride = in(reg) stride,
+            a = inout(reg) tile.a => _,
+            b = inout(reg) tile.b => _,
+            a_stride = in(reg) 64usize,
+            b_stride = in(reg) 128usize,
+            steps = inout(reg) tile.steps => _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+}
