@@ -277,7 +277,10 @@ impl<T: Scalar> Backend for Cpu<T> {
         vocabulary::cross_entropy(self.precision, hidden, weight, targets)
     }
     fn sum_of_squares(&self, x: &CpuArray<T>) -> f64 {
-        optimizer::sum_of_squares(x)
+        optimizer::sums_of_squares(&[x])[0]
+    }
+    fn sums_of_squares(&self, arrays: &[&CpuArray<T>]) -> Vec<f64> {
+        optimizer::sums_of_squares(arrays)
     }
     fn adamw(&self, theta: &mut CpuArray<T>, m: &mut CpuArray<T>, v: &mut CpuArray<T>, gradient: &CpuArray<T>, step: &AdamwStep) {
         optimizer::adamw(theta, m, v, gradient, step)

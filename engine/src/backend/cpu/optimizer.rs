@@ -62,11 +62,13 @@ impl<T: Scalar> Constants<T> {
     }
 }
 
-/// Σ x² in f64, in tasks of a fixed size added in order.
-pub fn sum_of_squares<T: Scalar>(x: &CpuArray<T>) -> f64 {
-    let elements = x.elements();
-    let parts: Vec<f64> = elements.par_chunks(TASK).with_max_len(1).map(partial_sum_of_squares).collect();
-    parts.iter().sum()
+/// Σ x² of each array in f64, in tasks of a fixed size added in order: one parallel loop for all arrays.
+pub fn sums_of_squares<T: Scalar>(arrays: &[&CpuArray<T>]) -> Vec<f64> {
+    let elements: Vec<_> = arrays.iter().map(|x| x.elements()).collect();
+    let chunks: Vec<&[T]> = elements.iter().flat_map(|x| x.chunks(TASK)).collect();
+    let parts: Vec<f64> = chunks.into_par_iter().with_max_len(1).map(partial_sum_of_squares).collect();
+    let mut parts = parts.into_iter();
+    elements.iter().map(|x| parts.by_ref().take(x.len().div_ceil(TASK)).sum()).collect()
 }
 
 fn partial_sum_of_squares<T: Scalar>(chunk: &[T]) -> f64 {

@@ -38,6 +38,9 @@ const SHARED_BYTES: usize = if cfg!(test) { 1 << 16 } else { 1 << 23 };
 /// Bytes of the shared operand that are worth a task in packing.
 const PACK_BYTES: usize = if cfg!(test) { 1 << 13 } else { 1 << 17 };
 
+/// So many rows, as generating text has, are multiplied without packing B in parts.
+const FEW_ROWS: usize = 4;
+
 /// What a packed operand is made of.
 trait Unit: Pooled + Copy + Default + Send + Sync {
     /// A buffer of each thread.
@@ -148,11 +151,13 @@ impl Instructions {
     }
 
     /// The fastest for a product of these extents that is cut into tasks. Packing operands in three parts takes longer than packing them as they are,
-    /// which many lines and a long sum make up for.
+    /// which a large B that is not too long and narrow makes up for. How many rows A has makes no difference beyond [`FEW_ROWS`], so that a row of the result is
+    /// the same whatever other rows there are.
     #[inline]
     pub fn of_large(precision: Precision, (m, k, n): Extents) -> Option<Self> {
-        let worthwhile = precision == Precision::F32 && m.min(n).min(k) >= 48 && m * k * n >= 1 << 23;
-        if worthwhile && Split::available() { Some(Self::Split) } else { Self::of(precision) }
+        let worthwhile = m > FEW_ROWS && k.min(n) >= 48 && k * n >= 1 << 13 && (n > 128 || 8 * n >= k);
+        let parts = precision == Precision::F32 && worthwhile && Split::available();
+        if parts { Some(Self::Split) } else { Self::of(precision) }
     }
 
     /// Their name.

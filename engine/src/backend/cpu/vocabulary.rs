@@ -11,9 +11,9 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// About this many logits are held at a time: enough rows that reading the weights for each chunk costs little beside the product.
-const CHUNK_LOGITS: usize = 1 << 23;
+const CHUNK_LOGITS: usize = 1 << 24;
 /// Where the vocabulary is so large that this many rows have more logits, up to twice as many are held.
-const WORTHWHILE_ROWS: usize = 256;
+const WORTHWHILE_ROWS: usize = 512;
 
 /// The rows of each of the equal chunks that n rows are cut into.
 fn rows_a_chunk(n: usize, vocabulary: usize) -> usize {
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn chunks_are_equal_and_hold_about_as_many_logits_as_they_may() {
-        let cases = [(2048, 512, 1024), (1024, 32_000, 256), (1000, 32_000, 250), (512, 50_304, 256), (512, 151_936, 103), (3, 1 << 30, 3)];
+        let cases = [(2048, 512, 1024), (1024, 32_000, 512), (1000, 32_000, 500), (512, 50_304, 512), (512, 151_936, 171), (3, 1 << 30, 3)];
         for (n, vocabulary, rows) in cases {
             assert_eq!(rows_a_chunk(n, vocabulary), rows, "{n} rows of {vocabulary}");
         }

@@ -1,10 +1,11 @@
 //! Products of f32 by AMX: each number is the sum of three of bfloat16, which have its 24 bits between them, and of the nine products of parts the
 //! six that matter are added up, the small ones first.
 //!
-//! With a = a₁ + a₂ + a₃, |a₂| ≤ 2⁻⁹·|a| and |a₃| ≤ 2⁻¹⁸·|a|, and b alike, what is left out of a·b, a₂b₃ + a₃b₂ + a₃b₃, is at most 2⁻²⁶·|a·b|
-//! (and a little): a quarter of what rounding the product to f32 may lose. The instruction sums 32 products before it adds them to a result, so
-//! that long sums are rounded less often than one by one. It takes numbers below 2⁻¹²⁶ as zero, in operands and in sums: of products
-//! below about 2⁻¹⁰⁰ the last bits, or all, are lost.
+//! a₁ is the number of 8 bits nearest to a, a₂ the one nearest to a − a₁, and a₃ the rest, which has 7 bits: a = a₁ + a₂ + a₃ with |a₂| ≤ 2⁻⁸·|a| and
+//! |a₃| ≤ 2⁻¹⁷·|a|. What is left out of a·b, a₂b₃ + a₃b₂ + a₃b₃, is at most 2⁻²⁴·|a·b| (and a little), what rounding a product to f32 may lose,
+//! and on average a tenth of it with either sign. The instruction sums 32 products before it adds them to a result, so that long sums are rounded
+//! less often than one by one. It takes numbers below 2⁻¹²⁶ as zero, in operands and in sums: of operands below about 2⁻¹⁰⁸ and of products below about
+//! 2⁻¹⁰⁰ the last bits, or all, are lost.
 
 use super::amx::{Amx, SHAPES};
 use super::avx512::lanes;
@@ -38,7 +39,7 @@ impl Kernel for Split {
 
     #[inline]
     fn available() -> bool {
-        Amx::available()
+        Amx::available() && is_x86_feature_detected!("avx512dq")
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
         // SAFETY: the caller's promise.
@@ -169,14 +170,14 @@ impl Square {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
     unsafe fn split_along(self, to: &mut [[__m512i; LINES]; PARTS]) {
-        for line in 0..LINES {
+        let [first, second, third] = to;
+        for (line, ((first, second), third)) in first.iter_mut().zip(second).zip(third).enumerate() {
             // SAFETY: the caller's promise.
-            let (low, high) =
-                if line < self.extents.0 { unsafe { self.halves_of_line(line) } } else { (_mm512_setzero_ps(), _mm512_setzero_ps()) };
+            let (low, high) = if line < self.extents.0 { unsafe { self.halves_of_line(line) } } else { (zeros(), zeros()) };
             let (low, high) = (parts(low), parts(high));
-            for part in 0..PARTS {
-                to[part][line] = rounded::rounded(low[part], high[part]);
-            }
+            *first = rounded::rounded(low[0], high[0]);
+            *second = rounded::rounded(low[1], high[1]);
+            *third = rounded::rounded(low[2], high[2]);
         }
     }
 
@@ -185,16 +186,22 @@ impl Square {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
     unsafe fn split_across(self, to: &mut [[__m512i; LINES]; PARTS]) {
-        for pair in 0..LINES {
+        let [first, second, third] = to;
+        for (pair, ((first, second), third)) in first.iter_mut().zip(second).zip(third).enumerate() {
             // SAFETY: the caller's promise.
-            let (first, second) =
-                if 2 * pair < self.extents.1 { unsafe { self.rows_of_pair(pair) } } else { (_mm512_setzero_ps(), _mm512_setzero_ps()) };
-            let (first, second) = (parts(first), parts(second));
-            for part in 0..PARTS {
-                to[part][pair] = rounded::interleaved(first[part], second[part]);
-            }
+            let (upper, lower) = if 2 * pair < self.extents.1 { unsafe { self.rows_of_pair(pair) } } else { (zeros(), zeros()) };
+            let (upper, lower) = (parts(upper), parts(lower));
+            *first = rounded::interleaved(upper[0], lower[0]);
+            *second = rounded::interleaved(upper[1], lower[1]);
+            *third = rounded::interleaved(upper[2], lower[2]);
         }
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn zeros() -> __m512 {
+    _mm512_setzero_ps()
 }
 
 /// Tiles 0 to 3 are the sums, 4 and 5 the upper and lower rows of a part of A, 6 and 7 the left and right columns of a part of B: in turn

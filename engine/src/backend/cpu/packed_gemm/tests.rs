@@ -93,10 +93,10 @@ fn avx512_bf16_on_operands_rounded_to_bfloat16() {
 }
 
 /// The instruction adds up 16 products of a step in each of two sums, then the two, then the result to the element: 17 roundings and one, of which
-/// the last is made six times a step. What the parts leave out is 2⁻²⁶ of a product (and a little), a quarter of u.
+/// the last is made six times a step; the old element comes last. What the parts leave out is u of a product (and a little).
 #[test]
 fn amx_on_operands_in_three_parts() {
-    agrees_with_the_triple_sum::<Split>("AMX", |x| x, |k| (6 * k.div_ceil(32) + 17 + 2) as f64 + 0.26);
+    agrees_with_the_triple_sum::<Split>("AMX", |x| x, |k| (6 * k.div_ceil(32) + 17 + 3) as f64 + 0.01);
 }
 
 /// The root of the mean square of the errors relative to Σ |a·b|, in units of u.
@@ -113,15 +113,19 @@ fn mean_error<K: Kernel>((m, k, n): Extents, a: &[f32], b: &[f32]) -> f64 {
     ((0..m * n).map(error).sum::<f64>() / (m * n) as f64).sqrt()
 }
 
-/// Products in three parts are as exact as sums of fused multiply-adds, for numbers of one size, of many sizes, of one sign, and with their last bits set: to
-/// the quarter of u that the parts leave out.
+/// How a number is drawn.
+type Draw = fn(&mut Generator) -> f64;
+
+/// Products in three parts are as exact as sums of fused multiply-adds, for numbers of one size, of many sizes, of one sign, and with their last bits set. The
+/// allowance is the root of the mean square of what the parts leave out of one product where its parts are spread evenly, √2·(2⁻⁸/√3)·(2⁻¹⁷/√3) = 0.24 u at
+/// most: sums of many lose less.
 #[test]
 fn three_parts_are_no_less_exact_than_fused_multiply_adds() {
     if !Split::available() {
         return println!("skipped: this processor has no AMX");
     }
     let mut generator = Generator::new(11);
-    let kinds: [(&str, fn(&mut Generator) -> f64); 4] = [
+    let kinds: [(&str, Draw); 4] = [
         ("normal", Generator::normal),
         ("of many sizes", |generator| generator.normal() * (8.0 * generator.normal()).exp2()),
         ("positive", |generator| generator.uniform() + 0.5),
@@ -133,7 +137,7 @@ fn three_parts_are_no_less_exact_than_fused_multiply_adds() {
             let (a, b) = (numbers(extents.0 * extents.1), numbers(extents.1 * extents.2));
             let (parts, fused) = (mean_error::<Split>(extents, &a, &b), mean_error::<Avx512>(extents, &a, &b));
             println!("{kind} {extents:?}: {parts:.3} u in parts, {fused:.3} u fused");
-            assert!(parts <= fused + 0.26, "{kind}, {extents:?}: {parts} u for {fused} u");
+            assert!(parts <= fused + 0.24, "{kind}, {extents:?}: {parts} u for {fused} u");
         }
     }
 }
