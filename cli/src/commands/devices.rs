@@ -19,6 +19,8 @@ struct Processor {
     threads: usize,
     /// The widest vectors that the kernels use here.
     simd: &'static str,
+    /// What makes large products in f32 from operands in three parts of bfloat16; null where they are sums of multiply-adds.
+    f32_in_parts: Option<&'static str>,
     /// What `--precision bf16` multiplies with; null where it cannot be used.
     bf16: Option<&'static str>,
 }
@@ -50,15 +52,22 @@ struct Gpu {
 /// [`Failure::Output`].
 pub fn run(shared: &Shared) -> Result<(), Failure> {
     let devices = Devices {
-        cpu: Processor { threads: rayon::current_num_threads(), simd: simd(), bf16: cpu::bf16_instructions() },
+        cpu: Processor {
+            threads: rayon::current_num_threads(),
+            simd: simd(),
+            f32_in_parts: cpu::f32_in_parts(),
+            bf16: cpu::bf16_instructions(),
+        },
         cuda: cuda_state(),
     };
     Output::new(shared.json).result(&devices, |to| text(to, &devices))
 }
 
 fn text(to: &mut dyn Write, devices: &Devices) -> io::Result<()> {
-    let bf16 = devices.cpu.bf16.map_or("no bf16".to_owned(), |instructions| format!("bf16 by {instructions}"));
-    writeln!(to, "cpu   {} threads, {}, {bf16}", devices.cpu.threads, devices.cpu.simd)?;
+    let Processor { threads, simd, f32_in_parts, bf16 } = &devices.cpu;
+    let parts = f32_in_parts.map_or(String::new(), |instructions| format!(", large products in f32 by {instructions} in three parts"));
+    let bf16 = bf16.map_or("no bf16".to_owned(), |instructions| format!("bf16 by {instructions}"));
+    writeln!(to, "cpu   {threads} threads, {simd}{parts}, {bf16}")?;
     for gpu in &devices.cuda.devices {
         let state = gpu.reason.as_deref().unwrap_or("can be used");
         let (name, capability, memory) = (&gpu.name, &gpu.compute_capability, gpu.memory_mib);

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 /// A tile of the output has at most this many rows (or columns, where there are more of those).
 const TILE: usize = 192;
 /// Products with fewer multiply-adds than this run in one piece. (Miri is slow, and must see products that are cut.)
-const SMALL: usize = if cfg!(miri) { 1 << 6 } else { 1 << 16 };
+pub const SMALL: usize = if cfg!(miri) { 1 << 6 } else { 1 << 16 };
 
 /// One matrix: its first element and its strides.
 #[derive(Clone, Copy)]

@@ -58,6 +58,15 @@ impl Cpu<f32> {
     }
 }
 
+/// The instructions that make large products in f32 from operands in three parts of bfloat16 here, `AMX`; `None` where products are sums of
+/// (fused) multiply-adds.
+pub fn f32_in_parts() -> Option<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    return packed_gemm::Instructions::in_parts().map(packed_gemm::Instructions::name);
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
 /// The instructions that multiply in bfloat16 here, `AMX` or `AVX512-BF16`; `None` where there are none.
 pub fn bf16_instructions() -> Option<&'static str> {
     #[cfg(target_arch = "x86_64")]

@@ -19,7 +19,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-use super::matmul::{Extents, Matrix};
+use super::matmul::{Extents, Matrix, SMALL};
 use super::pool::Pooled;
 use crate::backend::precision::Precision;
 use crate::scalar::Strides;
@@ -39,7 +39,7 @@ const SHARED_BYTES: usize = if cfg!(test) { 1 << 16 } else { 1 << 23 };
 const PACK_BYTES: usize = if cfg!(test) { 1 << 13 } else { 1 << 17 };
 
 /// So many rows, as generating text has, are multiplied without packing B in parts.
-const FEW_ROWS: usize = 4;
+const FEW_ROWS: usize = 8;
 
 /// What a packed operand is made of.
 trait Unit: Pooled + Copy + Default + Send + Sync {
@@ -155,9 +155,15 @@ impl Instructions {
     /// the same whatever other rows there are.
     #[inline]
     pub fn of_large(precision: Precision, (m, k, n): Extents) -> Option<Self> {
-        let worthwhile = m > FEW_ROWS && k.min(n) >= 48 && k * n >= 1 << 13 && (n > 128 || 8 * n >= k);
-        let parts = precision == Precision::F32 && worthwhile && Split::available();
-        if parts { Some(Self::Split) } else { Self::of(precision) }
+        let is_cut = (FEW_ROWS + 1) * k * n > SMALL;
+        let worthwhile = m > FEW_ROWS && is_cut && k.min(n) >= 48 && (n > 128 || 8 * n >= k);
+        let parts = if precision == Precision::F32 && worthwhile { Self::in_parts() } else { None };
+        parts.or_else(|| Self::of(precision))
+    }
+
+    /// Those for f32 in parts of bfloat16.
+    pub fn in_parts() -> Option<Self> {
+        Split::available().then_some(Self::Split)
     }
 
     /// Their name.

@@ -9,6 +9,7 @@ use cudarc::cublaslt::result::CublasError;
 use cudarc::cublaslt::{result as lt, sys};
 use cudarc::driver::{result as driver, sys::CUstream};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::sync::{Mutex, MutexGuard};
 
@@ -65,15 +66,23 @@ impl Blas {
 
     /// Does cuBLASLt have an algorithm for this product?
     pub fn plans_for(&self, product: &Product) -> bool {
-        self.planned(&mut self.plans(), product).is_some()
+        self.planned(&mut self.plans(), product).is_ok_and(|plan| plan.is_some())
     }
 
-    fn planned<'a>(&self, plans: &'a mut HashMap<Product, Option<Plan>>, product: &Product) -> Option<&'a Plan> {
+    /// The plan for a product; `None` where cuBLASLt has no algorithm for it.
+    fn planned<'a>(&self, plans: &'a mut HashMap<Product, Option<Plan>>, product: &Product) -> Result<Option<&'a Plan>, CudaError> {
+        use sys::cublasStatus_t::{CUBLAS_STATUS_INVALID_VALUE, CUBLAS_STATUS_NOT_SUPPORTED};
         if plans.len() >= PLANS {
             plans.clear();
         }
-        let plan = plans.entry(aligned(product)).or_insert_with_key(|shape| Plan::new(self, shape).ok());
-        plan.as_ref()
+        let plan = match plans.entry(aligned(product)) {
+            Entry::Occupied(planned) => planned.into_mut(),
+            Entry::Vacant(place) => match Plan::new(self, place.key()) {
+                Err(CublasError(CUBLAS_STATUS_NOT_SUPPORTED | CUBLAS_STATUS_INVALID_VALUE)) => place.insert(None),
+                plan => place.insert(Some(call("cublasLtMatmulAlgoGetHeuristic", plan)?)),
+            },
+        };
+        Ok(plan.as_ref())
     }
 
     /// Puts a product into the stream.
@@ -87,7 +96,7 @@ impl Blas {
         let mut plans = self.plans();
         // SAFETY: the caller's promise.
         unsafe {
-            match self.planned(&mut plans, product) {
+            match self.planned(&mut plans, product)? {
                 Some(plan) => call("cublasLtMatmul", plan.run(self, product)),
                 None => self.multiplied_by_cublas(product),
             }
@@ -106,7 +115,9 @@ impl Blas {
     /// # Safety
     /// As [`Blas::product`].
     unsafe fn multiplied_by_cublas(&self, product: &Product) -> Result<(), CudaError> {
-        assert!(product.bias.is_none(), "a bias that cuBLAS cannot add");
+        if product.bias.is_some() {
+            return Err(CudaError::Call { call: "cublasLtMatmul", error: "no algorithm adds this bias".to_owned() });
+        }
         let (m, k, n) = product.extents;
         let kind = |storage: Storage| match storage {
             Storage::F32 => cublas_sys::cudaDataType::CUDA_R_32F,

@@ -16,7 +16,7 @@ pub enum CudaError {
     #[error("CUDA: the run-time compiler NVRTC is not found: install CUDA 12 or 13's libnvrtc, or name its folder in LD_LIBRARY_PATH")]
     NoCompiler,
     /// cuBLAS is not there.
-    #[error("CUDA: cuBLAS is not found: install CUDA 12 or 13's libcublas, or name its folder in LD_LIBRARY_PATH")]
+    #[error("CUDA: cuBLAS is not found: install CUDA 12 or 13's libcublas and libcublasLt, or name their folder in LD_LIBRARY_PATH")]
     NoCublas,
     /// NCCL is not there.
     #[error("CUDA: NCCL is not found, which adds up gradients over GPUs: install libnccl.so.2, or name its folder in LD_LIBRARY_PATH")]

@@ -75,7 +75,7 @@ impl Cuda {
             c_storage: y.storage(),
         };
         if m == 0 || k == 0 || n == 0 || !self.0.runtime.device().adds_bias(&product) {
-            return self.zip_with(Add, &self.matrix_product(&x, &weight, self.activation()), bias);
+            return self.zip_with(Add, &self.matrix_product(&x, &weight, self.activation()), &bias_as_stored);
         }
         self.product(&product);
         y

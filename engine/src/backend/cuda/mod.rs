@@ -95,10 +95,9 @@ impl Inner {
             self.runtime.reused(address, size);
             return address;
         }
-        let device = self.runtime.device();
-        let address = device.allocate(size).or_else(|_| {
-            let free = self.cache().drain();
-            self.runtime.settled()?.free(&free);
+        let address = self.runtime.device().allocate(size).or_else(|_| {
+            let device = self.runtime.settled().unwrap_or_else(|error| error.raise());
+            device.free(&self.cache().drain());
             device.allocate(size)
         });
         let address = address.unwrap_or_else(|_| self.out_of_memory(size).raise());
@@ -170,7 +169,7 @@ impl Cuda {
     /// Waits until everything that was launched has run.
     pub fn wait(&self) {
         self.0.waits.fetch_add(1, Ordering::Relaxed);
-        self.0.runtime.settled().and_then(Runtime::wait).unwrap_or_else(|error| error.raise());
+        self.0.runtime.settled().and_then(|device| device.wait()).unwrap_or_else(|error| error.raise());
     }
 
     /// The most bytes of the device's memory that arrays took at once.

@@ -124,8 +124,8 @@ impl Nccl {
             let sum = if array.is_sole_owner() { array.clone() } else { self.cuda.empty(array.shape()) };
             pairs.push((self.cuda.contiguous(&array), sum));
         }
-        let kernels = self.cuda.0.runtime.settled()?.stream()?;
-        order(self.events[0], kernels, self.stream)?;
+        let settled = self.cuda.0.runtime.settled()?;
+        order(self.events[0], settled.stream()?, self.stream)?;
         let (stream, communicator) = (self.stream as sys::CUstream, self.communicator as Communicator);
         // SAFETY: the arrays are whole, of these lengths, and live until `finish`; the handles are live.
         unsafe {
@@ -147,8 +147,9 @@ impl Nccl {
     /// # Errors
     /// [`CudaError::Call`].
     pub fn finish(&mut self) -> Result<(), CudaError> {
-        let kernels = self.cuda.0.runtime.settled()?.stream()?;
-        order(self.events[1], self.stream, kernels)?;
+        let settled = self.cuda.0.runtime.settled()?;
+        order(self.events[1], self.stream, settled.stream()?)?;
+        drop(settled);
         self.held.clear();
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::runtime::Grid;
 use super::views::{bytes_of, bytes_of_mut};
 use super::{compile, launch};
 use crate::backend::{AdamwStep, StepDecision};
+use std::sync::MutexGuard;
 
 /// Elements whose squares one block adds up.
 const CHUNK: usize = 1 << 16;
@@ -40,15 +41,15 @@ impl Cuda {
         }
         new.iter().for_each(|array| array.forget_rounded());
         let n = gradient.len();
-        let rates = self.rates(step);
+        let (rates, _until_launched) = self.rates(step);
         let mut arguments = Vec::from(arguments![&*new[0], &*new[1], &*new[2], &old[0].0, &old[1].0, &old[2].0, &gradient]);
         arguments.extend([rates, control.map_or(0, CudaArray::address)].map(Argument::Address));
         arguments.push(n.into());
         self.launch_elements("optimizer", "adamw", n, &arguments);
     }
 
-    /// Where the numbers of a step lie: those of steps that differ in their count, rate and scale only at the same place, so that the launches are the same.
-    fn rates(&self, step: &AdamwStep) -> u64 {
+    /// Where the numbers of a step lie, and what keeps others from replacing them: those of steps that differ in their count, rate and scale only at the same place, so that the launches are the same.
+    fn rates(&self, step: &AdamwStep) -> (u64, MutexGuard<'_, Vec<Rates>>) {
         let correction = |beta: f64| 1.0 - beta.powf(step.step as f64);
         let numbers = [
             step.gradient_scale,
@@ -69,10 +70,10 @@ impl Cuda {
             kept.len() - 1
         });
         if kept[at].numbers != numbers {
-            kept[at].numbers = numbers;
             self.write(kept[at].buffer.address(), bytes_of(&numbers));
+            kept[at].numbers = numbers;
         }
-        kept[at].buffer.address()
+        (kept[at].buffer.address(), kept)
     }
 
     /// Σ x² of each array, with one wait for all.

@@ -1,6 +1,6 @@
 //! The commands that wait to run on a device. They are handed over in runs of at most [`LONGEST`], and where the host needs the device: for what
 //! it reads, uploads, or gives to another library. A run that comes again, with the same kernels on the same memory, is kept as a
-//! graph, which costs one call however many kernels it has: in training, where shapes repeat, every step after the third.
+//! graph, which costs one call however many kernels it has: in training, where shapes repeat, nearly all of every step after the first few.
 //!
 //! That addresses repeat is the doing of the allocator, which hands out the lowest free block, of [`Cuda::table`](super::Cuda), which uploads
 //! to where the same was in the step before, and of AdamW, whose numbers lie in memory.
@@ -9,6 +9,7 @@ use super::error::CudaError;
 use super::runtime::{Arguments, Command, Function, Graph, Grid, Product, Runtime, Unit};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard};
 
 /// Commands that are handed over together at most: few enough that the device begins early, enough that a graph saves their calls.
@@ -52,6 +53,20 @@ struct State {
     report: GraphReport,
 }
 
+/// A device that everything that waited has been handed to. No other thread hands anything over meanwhile: what goes into the stream while commands are captured
+/// would become part of the graph.
+pub struct Settled<'a> {
+    device: &'a (dyn Runtime + 'static),
+    _alone: MutexGuard<'a, State>,
+}
+
+impl Deref for Settled<'_> {
+    type Target = dyn Runtime;
+    fn deref(&self) -> &Self::Target {
+        self.device
+    }
+}
+
 /// A device with the commands that wait to run there.
 pub struct Queue {
     device: Box<dyn Runtime>,
@@ -66,10 +81,11 @@ impl Queue {
     /// The device, which is told everything that waits first: for what must come after it.
     ///
     /// # Errors
-    /// What a command that waited answers.
-    pub fn settled(&self) -> Result<&dyn Runtime, CudaError> {
-        self.hand_over(&mut self.state())?;
-        Ok(&*self.device)
+    /// What a command that waited answers, whoever it came from; those behind it are dropped.
+    pub fn settled(&self) -> Result<Settled<'_>, CudaError> {
+        let mut state = self.state();
+        self.hand_over(&mut state)?;
+        Ok(Settled { device: &*self.device, _alone: state })
     }
     /// The device, for what is in no order with the commands.
     pub fn device(&self) -> &dyn Runtime {

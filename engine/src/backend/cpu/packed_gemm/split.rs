@@ -1,11 +1,11 @@
 //! Products of f32 by AMX: each number is the sum of three of bfloat16, which have its 24 bits between them, and of the nine products of parts the
-//! six that matter are added up, the small ones first.
+//! six that matter are added up, in each step that of the first parts last.
 //!
 //! a₁ is the number of 8 bits nearest to a, a₂ the one nearest to a − a₁, and a₃ the rest, which has 7 bits: a = a₁ + a₂ + a₃ with |a₂| ≤ 2⁻⁸·|a| and
 //! |a₃| ≤ 2⁻¹⁷·|a|. What is left out of a·b, a₂b₃ + a₃b₂ + a₃b₃, is at most 2⁻²⁴·|a·b| (and a little), what rounding a product to f32 may lose,
 //! and on average a tenth of it with either sign. The instruction sums 32 products before it adds them to a result, so that long sums are rounded
-//! less often than one by one. It takes numbers below 2⁻¹²⁶ as zero, in operands and in sums: of operands below about 2⁻¹⁰⁸ and of products below about
-//! 2⁻¹⁰⁰ the last bits, or all, are lost.
+//! less often than one by one. It takes numbers below 2⁻¹²⁶ as zero, in operands and in sums: of operands below about 2⁻¹⁰³ and of products below about
+//! 2⁻¹⁰⁰ the last bits, or all, are lost. A product that is too large by far, beyond 2¹³⁶, may be NaN where it should be ∞.
 
 use super::amx::{Amx, SHAPES};
 use super::avx512::lanes;
@@ -25,6 +25,8 @@ const PARTS: usize = 3;
 const GROUP: usize = 32;
 /// Numbers of a vector.
 const LANES: usize = 16;
+/// The classes of ∞ and −∞.
+const INFINITE: i32 = 0x08 | 0x10;
 
 impl Kernel for Split {
     type Unit = Pairs;
@@ -95,21 +97,21 @@ unsafe fn add((rows, columns): (usize, usize), sums: &Sums, tile: Tile<Pairs>) {
     }
 }
 
-/// The parts of 16 numbers: (first, second, third), each with the bits of a bfloat16 and zeros. The first is the nearest, or the largest finite
-/// one; so ∞ and NaN end up in the third.
+/// The parts of 16 numbers, each with the bits of a bfloat16 and zeros. Next to ∞ every number is ∞ or the largest: the first part is the
+/// nearest finite one. Those of ±∞ are 1, 0 and ±∞, so that no product of parts but the last part's is infinite; NaN is in some.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
 fn parts(x: __m512) -> [__m512; PARTS] {
-    let nearest = |x: __m512| {
-        let largest = _mm512_castsi512_ps(_mm512_set1_epi32(0x7f7f_0000));
-        let upper =
-            _mm512_and_si512(_mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000)), _mm512_set1_epi32(0xffff_0000u32 as i32));
-        let upper = _mm512_castsi512_ps(upper);
-        _mm512_max_ps(_mm512_xor_ps(largest, _mm512_set1_ps(-0.0)), _mm512_min_ps(largest, upper))
+    let nearest = |x: __m512, finite: __mmask16| {
+        let up = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
+        _mm512_castsi512_ps(_mm512_maskz_and_epi32(finite, up, _mm512_set1_epi32(0xffff_0000u32 as i32)))
     };
-    let first = nearest(x);
+    let largest = _mm512_castsi512_ps(_mm512_set1_epi32(0x7f7f_0000));
+    let finite = !_mm512_fpclass_ps_mask::<INFINITE>(x);
+    let first = _mm512_max_ps(_mm512_xor_ps(largest, _mm512_set1_ps(-0.0)), _mm512_min_ps(largest, nearest(x, __mmask16::MAX)));
+    let first = _mm512_mask_mov_ps(_mm512_set1_ps(1.0), finite, first);
     let rest = _mm512_sub_ps(x, first);
-    let second = nearest(rest);
+    let second = nearest(rest, finite);
     [first, second, _mm512_sub_ps(rest, second)]
 }
 
