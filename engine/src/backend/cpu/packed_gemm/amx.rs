@@ -5,6 +5,7 @@ use super::rounded::{self, Pairs};
 use super::{Kernel, Side, Tile};
 use crate::backend::cpu::matmul::Matrix;
 use std::arch::asm;
+use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
 use std::sync::LazyLock;
 
 /// AMX for bfloat16.
@@ -80,12 +81,27 @@ pub static SHAPES: Shapes = {
     Shapes { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
 };
 
+/// Fetches the elements of a tile, so that they are there when the sums are.
+pub fn fetch_to_write(tile: Tile<Pairs>) {
+    for row in 0..Amx::ROWS {
+        let c = tile.c.wrapping_add(row * tile.c_stride);
+        // SAFETY: what is fetched need not be there.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_ET0>(c.cast());
+            _mm_prefetch::<_MM_HINT_ET0>(c.wrapping_add(16).cast());
+        }
+    }
+}
+
 /// Tiles 0 to 3 are the sums, 4 and 5 the upper and lower rows of A, 6 and 7 the left and right columns of B.
 ///
 /// # Safety
 /// As [`Kernel::sums`].
 unsafe fn kernel(tile: Tile<Pairs>) {
     let stride = tile.c_stride * size_of::<f32>();
+    if !tile.accumulate {
+        fetch_to_write(tile);
+    }
     // SAFETY: the caller's promise. LDTILECFG sets all tiles to zero; no state of them outlives the block.
     unsafe {
         asm!(

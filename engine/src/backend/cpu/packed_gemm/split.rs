@@ -7,7 +7,7 @@
 //! less often than one by one. It takes numbers below 2⁻¹²⁶ as zero, in operands and in sums: of operands below about 2⁻¹⁰³ and of products below about
 //! 2⁻¹⁰⁰ the last bits, or all, are lost. A product that is too large by far, beyond 2¹³⁶, may be NaN where it should be ∞.
 
-use super::amx::{Amx, SHAPES};
+use super::amx::{Amx, SHAPES, fetch_to_write};
 use super::avx512::lanes;
 use super::rounded::{self, LINES, Pairs, STEP, Square};
 use super::{Kernel, Side, Tile};
@@ -64,18 +64,6 @@ impl Kernel for Split {
 /// Sums of a tile. They are formed apart from the old elements, which may be larger: what is added to a small number is rounded less.
 #[repr(C, align(64))]
 struct Sums([[f32; GROUP]; GROUP]);
-
-/// Fetches the elements of a tile, so that they are there when the sums are.
-fn fetch_to_write(tile: Tile<Pairs>) {
-    for row in 0..GROUP {
-        let c = tile.c.wrapping_add(row * tile.c_stride);
-        // SAFETY: what is fetched need not be there.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_ET0>(c.cast());
-            _mm_prefetch::<_MM_HINT_ET0>(c.wrapping_add(LANES).cast());
-        }
-    }
-}
 
 /// Writes the sums of so many rows and columns of a tile, or adds them to what is there.
 ///
