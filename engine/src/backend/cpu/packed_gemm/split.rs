@@ -194,6 +194,62 @@ fn zeros() -> __m512 {
     _mm512_setzero_ps()
 }
 
+/// Loads a half of a part of A or B into a tile.
+macro_rules! load {
+    (a $tile:literal $part:literal $half:literal) => {
+        concat!("tileloadd tmm", $tile, ", [{a} + {a_stride}*1 + 2048*(", $part, "-1) + 1024*", $half, "]\n")
+    };
+    (b $tile:literal $part:literal $half:literal) => {
+        concat!("tileloadd tmm", $tile, ", [{b} + {b_stride}*1 + 2048*(", $part, "-1) + 64*", $half, "]\n")
+    };
+}
+
+/// Fetches a quarter of a part of A or B of the next step: eight lines of the cache.
+macro_rules! fetch {
+    ($base:literal $part:literal $quarter:literal) => { fetch!($base $part $quarter, 0 1 2 3 4 5 6 7) };
+    ($base:literal $part:literal $quarter:literal, $($line:literal)*) => {
+        concat!($("prefetcht0 [{", $base, "} + 6144 + 2048*(", $part, "-1) + 512*", $quarter, " + 64*", $line, "]\n"),*)
+    };
+}
+
+/// The product of two tiles, added to a tile of sums.
+macro_rules! product {
+    (0) => {
+        "tdpbf16ps tmm0, tmm4, tmm6\n"
+    };
+    (1) => {
+        "tdpbf16ps tmm1, tmm4, tmm7\n"
+    };
+    (2) => {
+        "tdpbf16ps tmm2, tmm5, tmm6\n"
+    };
+    (3) => {
+        "tdpbf16ps tmm3, tmm5, tmm7\n"
+    };
+}
+
+/// The four products, each half of the next part of A or B loaded as soon as it may be, and a part of the next step fetched.
+macro_rules! products {
+    (then b $part:literal, $base:literal $fetched:literal) => {
+        concat!(
+            product!(0), fetch!($base $fetched 0), product!(2), load!(b 6 $part 0), fetch!($base $fetched 1),
+            product!(1), fetch!($base $fetched 2), product!(3), load!(b 7 $part 1), fetch!($base $fetched 3),
+        )
+    };
+    (then a $part:literal, $base:literal $fetched:literal) => {
+        concat!(
+            product!(0), fetch!($base $fetched 0), product!(1), load!(a 4 $part 0), fetch!($base $fetched 1),
+            product!(2), fetch!($base $fetched 2), product!(3), load!(a 5 $part 1), fetch!($base $fetched 3),
+        )
+    };
+    ($base:literal $fetched:literal) => {
+        concat!(
+            product!(0), fetch!($base $fetched 0), product!(1), fetch!($base $fetched 1),
+            product!(2), fetch!($base $fetched 2), product!(3), fetch!($base $fetched 3),
+        )
+    };
+}
+
 /// Tiles 0 to 3 are the sums, 4 and 5 the upper and lower rows of a part of A, 6 and 7 the left and right columns of a part of B: in turn
 /// a₁b₃, a₁b₂, a₂b₂, a₂b₁, a₃b₁, a₁b₁. A tile is loaded as soon as the last product that needs the one before has begun, and meanwhile the
 /// next step is fetched, a part of A or B with every four products.
@@ -202,55 +258,6 @@ fn zeros() -> __m512 {
 /// As [`Kernel::sums`] of whole groups, whose old elements are not read.
 unsafe fn kernel(tile: Tile<Pairs>) {
     let stride = tile.c_stride * size_of::<f32>();
-    macro_rules! load {
-        (a $tile:literal $part:literal $half:literal) => {
-            concat!("tileloadd tmm", $tile, ", [{a} + {a_stride}*1 + 2048*(", $part, "-1) + 1024*", $half, "]\n")
-        };
-        (b $tile:literal $part:literal $half:literal) => {
-            concat!("tileloadd tmm", $tile, ", [{b} + {b_stride}*1 + 2048*(", $part, "-1) + 64*", $half, "]\n")
-        };
-    }
-    macro_rules! fetch {
-        ($base:literal $part:literal $quarter:literal) => { fetch!($base $part $quarter, 0 1 2 3 4 5 6 7) };
-        ($base:literal $part:literal $quarter:literal, $($line:literal)*) => {
-            concat!($("prefetcht0 [{", $base, "} + 6144 + 2048*(", $part, "-1) + 512*", $quarter, " + 64*", $line, "]\n"),*)
-        };
-    }
-    macro_rules! product {
-        (0) => {
-            "tdpbf16ps tmm0, tmm4, tmm6\n"
-        };
-        (1) => {
-            "tdpbf16ps tmm1, tmm4, tmm7\n"
-        };
-        (2) => {
-            "tdpbf16ps tmm2, tmm5, tmm6\n"
-        };
-        (3) => {
-            "tdpbf16ps tmm3, tmm5, tmm7\n"
-        };
-    }
-    // The four products, then the next part of B, of A, or none, and what is fetched.
-    macro_rules! products {
-        (then b $part:literal, $base:literal $fetched:literal) => {
-            concat!(
-                product!(0), fetch!($base $fetched 0), product!(2), load!(b 6 $part 0), fetch!($base $fetched 1),
-                product!(1), fetch!($base $fetched 2), product!(3), load!(b 7 $part 1), fetch!($base $fetched 3),
-            )
-        };
-        (then a $part:literal, $base:literal $fetched:literal) => {
-            concat!(
-                product!(0), fetch!($base $fetched 0), product!(1), load!(a 4 $part 0), fetch!($base $fetched 1),
-                product!(2), fetch!($base $fetched 2), product!(3), load!(a 5 $part 1), fetch!($base $fetched 3),
-            )
-        };
-        ($base:literal $fetched:literal) => {
-            concat!(
-                product!(0), fetch!($base $fetched 0), product!(1), fetch!($base $fetched 1),
-                product!(2), fetch!($base $fetched 2), product!(3), fetch!($base $fetched 3),
-            )
-        };
-    }
     // SAFETY: the caller's promise; what is fetched need not be there. LDTILECFG sets all tiles to zero; no state of them outlives the block.
     unsafe {
         asm!(
