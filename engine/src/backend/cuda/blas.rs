@@ -123,7 +123,7 @@ impl Blas {
             Storage::F32 => cublas_sys::cudaDataType::CUDA_R_32F,
             Storage::Bf16 => cublas_sys::cudaDataType::CUDA_R_16BF,
         };
-        let (a, b, alpha, beta) = (&product.a, &product.b, 1.0f32, f32::from(u8::from(product.accumulates)));
+        let (a, b, alpha, beta) = (&product.a, &product.b, 1.0f32, product.beta());
         // cuBLAS is column-major: what it sees of our matrices are their transposes, and Cᵀ = Bᵀ·Aᵀ.
         // SAFETY: the operands are the caller's promise, the handle is live.
         let done = unsafe {
@@ -176,9 +176,26 @@ fn kind(storage: Storage) -> sys::cudaDataType {
     }
 }
 
-/// The bytes of a value, as attributes are given.
-fn bytes<T>(value: &T) -> (*const c_void, usize) {
-    ((&raw const *value).cast(), size_of::<T>())
+/// A descriptor of cuBLASLt, with the functions that set an attribute of it and that end it.
+macro_rules! descriptor {
+    ($(#[$doc:meta])* $name:ident, $handle:ty, $attribute:ty, $set:path, $destroy:path) => {
+        $(#[$doc])*
+        struct $name($handle);
+
+        impl $name {
+            fn set<T>(&self, attribute: $attribute, value: &T) -> Result<(), CublasError> {
+                // SAFETY: the descriptor is live and the value of the attribute's type.
+                unsafe { $set(self.0, attribute, (&raw const *value).cast(), size_of::<T>()) }
+            }
+        }
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                // SAFETY: nobody uses it after this.
+                let _ = unsafe { $destroy(self.0) };
+            }
+        }
+    };
 }
 
 /// How a product is laid out and multiplied. cuBLASLt is column-major: what it sees of our matrices are their transposes, and Cᵀ = Bᵀ·Aᵀ.
@@ -209,7 +226,7 @@ impl Plan {
     /// # Safety
     /// As [`Blas::product`], for a product of this plan's shape.
     unsafe fn run(&self, blas: &Blas, product: &Product) -> Result<(), CublasError> {
-        let (alpha, beta) = (1.0f32, f32::from(u8::from(product.accumulates)));
+        let (alpha, beta) = (1.0f32, product.beta());
         let (workspace, [b, a, c]) = (blas.workspace as *mut c_void, &self.layouts);
         // SAFETY: the operands are the caller's promise, everything else is live.
         unsafe {
@@ -238,8 +255,10 @@ impl Plan {
     }
 }
 
-/// What is computed of the matrices.
-struct Description(sys::cublasLtMatmulDesc_t);
+descriptor!(
+    /// What is computed of the matrices.
+    Description, sys::cublasLtMatmulDesc_t, sys::cublasLtMatmulDescAttributes_t, lt::set_matmul_desc_attribute, lt::destroy_matmul_desc
+);
 
 impl Description {
     fn new(blas: &Blas, shape: &Product) -> Result<Self, CublasError> {
@@ -258,23 +277,12 @@ impl Description {
         }
         Ok(description)
     }
-
-    fn set<T>(&self, attribute: sys::cublasLtMatmulDescAttributes_t, value: &T) -> Result<(), CublasError> {
-        let (at, len) = bytes(value);
-        // SAFETY: the description is live and the value of the attribute's type.
-        unsafe { lt::set_matmul_desc_attribute(self.0, attribute, at, len) }
-    }
 }
 
-impl Drop for Description {
-    fn drop(&mut self) {
-        // SAFETY: nobody uses it after this.
-        let _ = unsafe { lt::destroy_matmul_desc(self.0) };
-    }
-}
-
-/// How a matrix lies.
-struct Layout(sys::cublasLtMatrixLayout_t);
+descriptor!(
+    /// How a matrix lies.
+    Layout, sys::cublasLtMatrixLayout_t, sys::cublasLtMatrixLayoutAttribute_t, lt::set_matrix_layout_attribute, lt::destroy_matrix_layout
+);
 
 impl Layout {
     /// Of an operand of so many rows and columns.
@@ -293,23 +301,12 @@ impl Layout {
         }
         Ok(layout)
     }
-
-    fn set<T>(&self, attribute: sys::cublasLtMatrixLayoutAttribute_t, value: &T) -> Result<(), CublasError> {
-        let (at, len) = bytes(value);
-        // SAFETY: the layout is live and the value of the attribute's type.
-        unsafe { lt::set_matrix_layout_attribute(self.0, attribute, at, len) }
-    }
 }
 
-impl Drop for Layout {
-    fn drop(&mut self) {
-        // SAFETY: nobody uses it after this.
-        let _ = unsafe { lt::destroy_matrix_layout(self.0) };
-    }
-}
-
-/// What an algorithm may ask for.
-struct Preference(sys::cublasLtMatmulPreference_t);
+descriptor!(
+    /// What an algorithm may ask for.
+    Preference, sys::cublasLtMatmulPreference_t, sys::cublasLtMatmulPreferenceAttributes_t, lt::set_matmul_pref_attribute, lt::destroy_matmul_pref
+);
 
 impl Preference {
     /// The workspace, and the operands and the result so aligned.
@@ -322,18 +319,5 @@ impl Preference {
         preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &(c as u32))?;
         preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &(c as u32))?;
         Ok(preference)
-    }
-
-    fn set<T>(&self, attribute: sys::cublasLtMatmulPreferenceAttributes_t, value: &T) -> Result<(), CublasError> {
-        let (at, len) = bytes(value);
-        // SAFETY: the preference is live and the value of the attribute's type.
-        unsafe { lt::set_matmul_pref_attribute(self.0, attribute, at, len) }
-    }
-}
-
-impl Drop for Preference {
-    fn drop(&mut self) {
-        // SAFETY: nobody uses it after this.
-        let _ = unsafe { lt::destroy_matmul_pref(self.0) };
     }
 }

@@ -128,7 +128,7 @@ impl Cuda {
             return;
         }
         let runtime = &self.0.runtime;
-        let launched = runtime.function(unit, kernel).and_then(|function| {
+        let launched = runtime.device().function(unit, kernel).and_then(|function| {
             let mut bits = Arguments::default();
             arguments.iter().for_each(|argument| argument.push_to(&mut bits));
             // SAFETY: the callers in this module pass the kernel's arguments in its order, of its types; the arrays' blocks go to the cache at most,

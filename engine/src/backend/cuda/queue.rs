@@ -6,7 +6,7 @@
 //! to where the same was in the step before, and of AdamW, whose numbers lie in memory.
 
 use super::error::CudaError;
-use super::runtime::{Arguments, Command, Function, Graph, Grid, Product, Runtime, Unit};
+use super::runtime::{Arguments, Command, Function, Graph, Grid, Product, Runtime};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::ops::Deref;
@@ -98,13 +98,6 @@ impl Queue {
     /// How often commands were kept and ran again.
     pub fn report(&self) -> GraphReport {
         self.state().report.clone()
-    }
-    /// A kernel of a source; see [`Runtime::function`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError> {
-        self.device.function(unit, kernel)
     }
     /// Told of memory that is handed out again.
     pub fn reused(&self, address: u64, bytes: usize) {

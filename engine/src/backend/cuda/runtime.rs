@@ -121,6 +121,13 @@ pub struct Product {
     pub c_storage: Storage,
 }
 
+impl Product {
+    /// β.
+    pub fn beta(&self) -> f32 {
+        if self.accumulates { 1.0 } else { 0.0 }
+    }
+}
+
 /// A source of kernels, without the common part.
 #[derive(Clone, Debug)]
 pub struct Unit<'a> {
