@@ -34,7 +34,7 @@ use std::ops::Range;
 use std::thread::LocalKey;
 
 /// Bytes of the shared operand that are packed at a time. (Here and below, tests see small products cut as large ones are.)
-const SHARED_BYTES: usize = if cfg!(test) { 1 << 16 } else { 1 << 23 };
+const SHARED_BYTES: usize = if cfg!(test) { 1 << 16 } else { 1 << 20 };
 /// Bytes of the shared operand that are worth a task in packing.
 const PACK_BYTES: usize = if cfg!(test) { 1 << 13 } else { 1 << 17 };
 
@@ -100,10 +100,22 @@ trait Kernel {
     /// The instructions must be there and the elements valid.
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Self::Unit]);
 
+    /// What has to be done in a thread before its [`Kernel::sums`].
+    ///
+    /// # Safety
+    /// The instructions must be there.
+    unsafe fn begin() {}
+
+    /// What has to be done in a thread after its [`Kernel::sums`].
+    ///
+    /// # Safety
+    /// [`Kernel::begin`] must come first.
+    unsafe fn end() {}
+
     /// C ← A·B or, to accumulate, C ← C + A·B, for these rows and columns of a tile, at most a group of each.
     ///
     /// # Safety
-    /// The instructions must be there and all elements of the tile valid.
+    /// [`Kernel::begin`] must come first and all elements of the tile be valid.
     unsafe fn sums(extents: (usize, usize), tile: Tile<Self::Unit>);
 }
 
@@ -507,16 +519,21 @@ unsafe fn block<K: Kernel>(
     c: Output,
 ) {
     let steps = part.len().div_ceil(K::STEP);
-    for (number, b) in b.chunks_exact(steps * K::COLUMNS * K::PARTS).enumerate() {
-        let column = columns.start + number * K::COLUMNS;
-        for (number, row) in rows.clone().step_by(K::ROWS).enumerate() {
+    // SAFETY: the instructions are there.
+    unsafe { K::begin() };
+    for (number, row) in rows.clone().step_by(K::ROWS).enumerate() {
+        // SAFETY: the caller's promise: the groups and the block of C lie inside A, B and C.
+        let (a_start, a_strides) = unsafe { (a.start.offset(number as isize * a.group), a.strides) };
+        for (number, b) in b.chunks_exact(steps * K::COLUMNS * K::PARTS).enumerate() {
+            let column = columns.start + number * K::COLUMNS;
             let extents = (K::ROWS.min(rows.end - row), K::COLUMNS.min(columns.end - column));
-            // SAFETY: the caller's promise: the groups and the block of C lie inside A, B and C.
+            // SAFETY: as above.
             unsafe {
-                let (a, a_strides) = (a.start.offset(number as isize * a.group), a.strides);
                 let c_start = c.start.add(row * c.stride + column);
-                K::sums(extents, Tile { steps, a, a_strides, b: b.as_ptr(), c: c_start, c_stride: c.stride, accumulate });
+                K::sums(extents, Tile { steps, a: a_start, a_strides, b: b.as_ptr(), c: c_start, c_stride: c.stride, accumulate });
             }
         }
     }
+    // SAFETY: begun above.
+    unsafe { K::end() };
 }

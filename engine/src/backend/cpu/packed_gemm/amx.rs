@@ -29,6 +29,14 @@ impl Kernel for Amx {
         // SAFETY: the caller's promise.
         unsafe { rounded::pack::<Self>(side, lines, extents, packed) }
     }
+    unsafe fn begin() {
+        // SAFETY: the caller's promise; nothing else in the thread uses tiles until the end.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) }
+    }
+    unsafe fn end() {
+        // SAFETY: the caller's promise.
+        unsafe { asm!("tilerelease", options(nostack)) }
+    }
     unsafe fn sums(extents: (usize, usize), tile: Tile<Pairs>) {
         // SAFETY: the caller's promise.
         unsafe { rounded::of_whole_groups::<Self>(extents, tile, kernel) }
@@ -64,14 +72,14 @@ fn permitted() -> bool {
 
 /// What LDTILECFG reads: eight tiles of 16 rows of 64 bytes.
 #[repr(C, align(64))]
-pub struct Shapes {
+struct Shapes {
     palette: u8,
     start_row: u8,
     reserved: [u8; 14],
     row_bytes: [u16; 16],
     rows: [u8; 16],
 }
-pub static SHAPES: Shapes = {
+static SHAPES: Shapes = {
     let (mut row_bytes, mut rows) = ([0; 16], [0; 16]);
     let mut tile = 0;
     while tile < 8 {
@@ -102,16 +110,21 @@ unsafe fn kernel(tile: Tile<Pairs>) {
     if !tile.accumulate {
         fetch_to_write(tile);
     }
-    // SAFETY: the caller's promise. LDTILECFG sets all tiles to zero; no state of them outlives the block.
+    // SAFETY: the caller's promise. The tiles' shapes are set, and what is in them is not needed afterwards.
     unsafe {
         asm!(
-            "ldtilecfg [{shapes}]",
             "test {accumulate}, {accumulate}",
-            "jz 2f",
+            "jz 3f",
             "tileloadd tmm0, [{upper} + {stride}*1]",
             "tileloadd tmm1, [{upper} + {stride}*1 + 64]",
             "tileloadd tmm2, [{lower} + {stride}*1]",
             "tileloadd tmm3, [{lower} + {stride}*1 + 64]",
+            "jmp 2f",
+            "3:",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
             "2:",
             "tileloadd tmm4, [{a} + {a_stride}*1]",
             "tileloadd tmm6, [{b} + {b_stride}*1]",
@@ -129,8 +142,6 @@ unsafe fn kernel(tile: Tile<Pairs>) {
             "tilestored [{upper} + {stride}*1 + 64], tmm1",
             "tilestored [{lower} + {stride}*1], tmm2",
             "tilestored [{lower} + {stride}*1 + 64], tmm3",
-            "tilerelease",
-            shapes = in(reg) &raw const SHAPES,
             accumulate = in(reg) usize::from(tile.accumulate),
             upper = in(reg) tile.c,
             lower = in(reg) tile.c.wrapping_add(16 * tile.c_stride),

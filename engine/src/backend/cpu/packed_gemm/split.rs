@@ -7,8 +7,8 @@
 //! less often than one by one. It takes numbers below 2⁻¹²⁶ as zero, in operands and in sums: of operands below about 2⁻¹⁰³ and of products below about
 //! 2⁻¹⁰⁰ the last bits, or all, are lost. A product that is too large by far, beyond 2¹³⁶, may be NaN where it should be ∞.
 
-use super::amx::{Amx, SHAPES, fetch_to_write};
-use super::avx512::lanes;
+use super::amx::{Amx, fetch_to_write};
+use super::avx512::{lanes, transposed};
 use super::rounded::{self, LINES, Pairs, STEP, Square};
 use super::{Kernel, Side, Tile};
 use crate::backend::cpu::matmul::Matrix;
@@ -25,6 +25,8 @@ const PARTS: usize = 3;
 const GROUP: usize = 32;
 /// Numbers of a vector.
 const LANES: usize = 16;
+/// The magnitude from which on the nearest number of eight bits is ∞.
+const TOO_LARGE: f32 = f32::from_bits(0x7f7f_8000);
 /// The classes of ∞ and −∞.
 const INFINITE: i32 = 0x08 | 0x10;
 
@@ -45,7 +47,20 @@ impl Kernel for Split {
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
         // SAFETY: the caller's promise.
-        unsafe { pack(side, lines, extents, packed) }
+        unsafe {
+            match side {
+                Side::A => pack::<true>(lines, extents, packed),
+                Side::B => pack::<false>(lines, extents, packed),
+            }
+        }
+    }
+    unsafe fn begin() {
+        // SAFETY: the caller's promise.
+        unsafe { Amx::begin() }
+    }
+    unsafe fn end() {
+        // SAFETY: the caller's promise.
+        unsafe { Amx::end() }
     }
     unsafe fn sums(extents: (usize, usize), tile: Tile<Pairs>) {
         // SAFETY: the caller's promise.
@@ -85,32 +100,16 @@ unsafe fn add((rows, columns): (usize, usize), sums: &Sums, tile: Tile<Pairs>) {
     }
 }
 
-/// The parts of 16 numbers, each with the bits of a bfloat16 and zeros. Next to ∞ every number is ∞ or the largest: the first part is the
-/// nearest finite one. Those of ±∞ are 1, 0 and ±∞, so that no product of parts but the last part's is infinite; NaN is in some.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn parts(x: __m512) -> [__m512; PARTS] {
-    let nearest = |x: __m512, finite: __mmask16| {
-        let up = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
-        _mm512_castsi512_ps(_mm512_maskz_and_epi32(finite, up, _mm512_set1_epi32(0xffff_0000u32 as i32)))
-    };
-    let largest = _mm512_castsi512_ps(_mm512_set1_epi32(0x7f7f_0000));
-    let finite = !_mm512_fpclass_ps_mask::<INFINITE>(x);
-    let first = _mm512_max_ps(_mm512_xor_ps(largest, _mm512_set1_ps(-0.0)), _mm512_min_ps(largest, nearest(x, __mmask16::MAX)));
-    let first = _mm512_mask_mov_ps(_mm512_set1_ps(1.0), finite, first);
-    let rest = _mm512_sub_ps(x, first);
-    let second = nearest(rest, finite);
-    [first, second, _mm512_sub_ps(rest, second)]
-}
+/// Thirty-two vectors: the first sixteen numbers of each of sixteen lines and the last, or a number of each line for each of 32 places along k.
+type Vectors = [[__m512; LINES]; 2];
 
-/// Packs a group: at each step the units of the first parts, of the second, of the third.
+/// Packs a group of A, or of B: at each step the units of the first parts, of the second, of the third.
 ///
 /// # Safety
 /// As [`Kernel::pack`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
-unsafe fn pack(side: Side, lines: Matrix<f32>, (count, k): (usize, usize), packed: &mut [Pairs]) {
+#[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+unsafe fn pack<const A: bool>(lines: Matrix<f32>, (count, k): (usize, usize), packed: &mut [Pairs]) {
     let (across, along) = lines.strides;
-    let mut vectors = [[_mm512_setzero_si512(); LINES]; PARTS];
     for (step, packed) in packed.chunks_exact_mut(GROUP * PARTS).enumerate() {
         for first in (0..GROUP).step_by(LINES) {
             let line = first.min(count);
@@ -118,74 +117,160 @@ unsafe fn pack(side: Side, lines: Matrix<f32>, (count, k): (usize, usize), packe
             let square = Square { start, across, along, extents: (LINES.min(count - line), STEP.min(k - step * STEP)) };
             // SAFETY: the caller's promise: the square lies inside the operand.
             unsafe {
-                let by_lines = square.split(&mut vectors);
-                for (part, vectors) in vectors.iter().enumerate() {
-                    let to = packed.as_mut_ptr().add(part * GROUP);
-                    match (side, by_lines) {
-                        (Side::A, true) => rounded::store(*vectors, to.add(first), 1),
-                        (Side::A, false) => rounded::store(rounded::transposed_pairs(*vectors), to.add(first), 1),
-                        (Side::B, true) => rounded::store(rounded::transposed_pairs(*vectors), to.add(first / LINES), GROUP / LINES),
-                        (Side::B, false) => rounded::store(*vectors, to.add(first / LINES), GROUP / LINES),
-                    }
+                let x = square.vectors::<A>();
+                let to = packed.as_mut_ptr().add(if A { first } else { first / LINES });
+                if !store::<A, false>(&x, to) {
+                    store::<A, true>(&x, to);
                 }
             }
         }
     }
 }
 
+/// Stores the units of a square: those of A are of a line each, those of B of sixteen lines and a pair along k. The parts are right if the numbers
+/// are [`ANY`](parts_of_any) or, which is returned, none is too large.
+///
+/// # Safety
+/// They must lie inside a step of a group.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+unsafe fn store<const A: bool, const ANY: bool>(x: &Vectors, to: *mut Pairs) -> bool {
+    const LARGER_MAGNITUDE: i32 = 0b1011;
+    let (words, apart) = if A { (one_after_another(), 1) } else { (in_turn(), GROUP / LINES) };
+    let mut largest = zeros();
+    for unit in 0..LINES {
+        let (half, place) = (2 * unit / LINES, 2 * unit % LINES);
+        let (x, y) = if A { (x[0][unit], x[1][unit]) } else { (x[half][place], x[half][place + 1]) };
+        largest = _mm512_range_ps::<LARGER_MAGNITUDE>(_mm512_range_ps::<LARGER_MAGNITUDE>(largest, x), y);
+        let parts = if ANY { parts_of_any(x, y, words) } else { parts(x, y, words) };
+        for (part, x) in parts.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_store_si512(to.add(part * GROUP + unit * apart).cast(), x) }
+        }
+    }
+    _mm512_cmp_ps_mask::<_CMP_GE_OQ>(largest, _mm512_set1_ps(TOO_LARGE)) == 0
+}
+
 impl Square {
-    /// Writes the parts of the numbers: where a line is contiguous along k 16 pairs of each line, and true; else 16 lines of each pair, and false.
+    /// The vectors of lines for A, or those of places along k for B.
     ///
     /// # Safety
     /// As [`Kernel::pack`].
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
-    unsafe fn split(self, to: &mut [[__m512i; LINES]; PARTS]) -> bool {
+    #[target_feature(enable = "avx512f")]
+    unsafe fn vectors<const A: bool>(self) -> Vectors {
         // SAFETY: the caller's promise.
         unsafe {
-            if self.along == 1 {
-                self.split_along(to);
-            } else if self.across == 1 {
-                self.split_across(to);
-                return false;
-            } else {
-                self.copied(&mut [0.0; LINES * STEP]).split_along(to);
-            }
-        }
-        true
-    }
-
-    /// # Safety
-    /// As [`Square::split`].
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
-    unsafe fn split_along(self, to: &mut [[__m512i; LINES]; PARTS]) {
-        let [first, second, third] = to;
-        for (line, ((first, second), third)) in first.iter_mut().zip(second).zip(third).enumerate() {
-            // SAFETY: the caller's promise.
-            let (low, high) = if line < self.extents.0 { unsafe { self.halves_of_line(line) } } else { (zeros(), zeros()) };
-            let (low, high) = (parts(low), parts(high));
-            *first = rounded::rounded(low[0], high[0]);
-            *second = rounded::rounded(low[1], high[1]);
-            *third = rounded::rounded(low[2], high[2]);
+            let of_lines = self.along == 1 || self.across != 1;
+            let x = match self {
+                Square { along: 1, .. } => self.vectors_along(),
+                Square { across: 1, .. } => self.vectors_across(),
+                _ => self.vectors_of_copy(),
+            };
+            if of_lines == A { x } else { [transposed(x[0]), transposed(x[1])] }
         }
     }
 
     /// # Safety
-    /// As [`Square::split`].
+    /// As [`Kernel::pack`].
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
-    unsafe fn split_across(self, to: &mut [[__m512i; LINES]; PARTS]) {
-        let [first, second, third] = to;
-        for (pair, ((first, second), third)) in first.iter_mut().zip(second).zip(third).enumerate() {
+    #[target_feature(enable = "avx512f")]
+    unsafe fn vectors_along(self) -> Vectors {
+        let mut x = [[zeros(); LINES]; 2];
+        let [low, high] = &mut x;
+        for (line, halves) in low.iter_mut().zip(high).enumerate().take(self.extents.0) {
             // SAFETY: the caller's promise.
-            let (upper, lower) = if 2 * pair < self.extents.1 { unsafe { self.rows_of_pair(pair) } } else { (zeros(), zeros()) };
-            let (upper, lower) = (parts(upper), parts(lower));
-            *first = rounded::interleaved(upper[0], lower[0]);
-            *second = rounded::interleaved(upper[1], lower[1]);
-            *third = rounded::interleaved(upper[2], lower[2]);
+            (*halves.0, *halves.1) = unsafe { self.halves_of_line(line) };
         }
+        x
     }
+
+    /// Those of lines with any strides.
+    ///
+    /// # Safety
+    /// As [`Kernel::pack`].
+    #[cold]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn vectors_of_copy(self) -> Vectors {
+        // SAFETY: the caller's promise.
+        unsafe { self.copied(&mut [0.0; LINES * STEP]).vectors_along() }
+    }
+
+    /// # Safety
+    /// As [`Kernel::pack`].
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn vectors_across(self) -> Vectors {
+        let mut x = [[zeros(); LINES]; 2];
+        for pair in 0..self.extents.1.div_ceil(2) {
+            let (half, place) = (2 * pair / LINES, 2 * pair % LINES);
+            // SAFETY: the caller's promise.
+            (x[half][place], x[half][place + 1]) = unsafe { self.rows_of_pair(pair) };
+        }
+        x
+    }
+}
+
+/// The three units of the parts of the numbers of two vectors, none of them too large. NaN is in some.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn parts(x: __m512, y: __m512, words: __m512i) -> [__m512i; PARTS] {
+    let (x1, y1) = (nearest(x), nearest(y));
+    let (x, y) = (_mm512_sub_ps(x, x1), _mm512_sub_ps(y, y1));
+    let (x2, y2) = (nearest(x), nearest(y));
+    let (x3, y3) = (_mm512_sub_ps(x, x2), _mm512_sub_ps(y, y2));
+    [unit(x1, y1, words), unit(x2, y2, words), unit(x3, y3, words)]
+}
+
+/// As [`parts`] for any numbers. Next to ∞ every number is ∞ or the largest: the first part is the nearest finite one. Those of ±∞ are 1, 0 and ±∞, so
+/// that no product of parts but the last part's is infinite.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+fn parts_of_any(x: __m512, y: __m512, words: __m512i) -> [__m512i; PARTS] {
+    let largest = _mm512_castsi512_ps(_mm512_set1_epi32(0x7f7f_0000));
+    let smallest = _mm512_xor_ps(largest, _mm512_set1_ps(-0.0));
+    let [x, y] = [x, y].map(|x| {
+        let finite = !_mm512_fpclass_ps_mask::<INFINITE>(x);
+        let first = _mm512_max_ps(smallest, _mm512_min_ps(largest, nearest(x)));
+        let first = _mm512_mask_mov_ps(_mm512_set1_ps(1.0), finite, first);
+        let rest = _mm512_sub_ps(x, first);
+        let second = _mm512_maskz_mov_ps(finite, nearest(rest));
+        [first, second, _mm512_sub_ps(rest, second)]
+    });
+    [unit(x[0], y[0], words), unit(x[1], y[1], words), unit(x[2], y[2], words)]
+}
+
+/// The numbers of eight bits nearest to these, the larger of two that are as near.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn nearest(x: __m512) -> __m512 {
+    let up = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
+    _mm512_castsi512_ps(_mm512_and_epi32(up, _mm512_set1_epi32(0xffff_0000u32 as i32)))
+}
+
+/// A unit of these words of two vectors.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn unit(x: __m512, y: __m512, words: __m512i) -> __m512i {
+    _mm512_permutex2var_epi16(_mm512_castps_si512(x), words, _mm512_castps_si512(y))
+}
+
+/// The upper words of the first vector and then those of the second.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn one_after_another() -> __m512i {
+    let words: [u16; STEP] = std::array::from_fn(|i| 2 * i as u16 + 1);
+    // SAFETY: both have 512 bits.
+    unsafe { std::mem::transmute(words) }
+}
+
+/// The upper words of the first vector and of the second in turn.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn in_turn() -> __m512i {
+    let words: [u16; STEP] = std::array::from_fn(|i| (i | 1) as u16 + STEP as u16 * (i % 2) as u16);
+    // SAFETY: both have 512 bits.
+    unsafe { std::mem::transmute(words) }
 }
 
 #[inline]
@@ -258,10 +343,13 @@ macro_rules! products {
 /// As [`Kernel::sums`] of whole groups, whose old elements are not read.
 unsafe fn kernel(tile: Tile<Pairs>) {
     let stride = tile.c_stride * size_of::<f32>();
-    // SAFETY: the caller's promise; what is fetched need not be there. LDTILECFG sets all tiles to zero; no state of them outlives the block.
+    // SAFETY: the caller's promise; what is fetched need not be there. the tiles' shapes are set, and what is in them is not needed afterwards.
     unsafe {
         asm!(
-            "ldtilecfg [{shapes}]",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
             "2:",
             load!(a 4 1 0),
             load!(b 6 3 0),
@@ -281,8 +369,6 @@ unsafe fn kernel(tile: Tile<Pairs>) {
             "tilestored [{upper} + {stride}*1 + 64], tmm1",
             "tilestored [{lower} + {stride}*1], tmm2",
             "tilestored [{lower} + {stride}*1 + 64], tmm3",
-            "tilerelease",
-            shapes = in(reg) &raw const SHAPES,
             upper = in(reg) tile.c,
             lower = in(reg) tile.c.wrapping_add(16 * tile.c_stride),
             stride = in(reg) stride,
