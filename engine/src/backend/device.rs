@@ -304,20 +304,20 @@ impl Backend for Device {
     fn swiglu_vjp(&self, gate: &DeviceArray, up: &DeviceArray, cotangent: &DeviceArray) -> (DeviceArray, DeviceArray) {
         on!(self.swiglu_vjp([gate, up, cotangent]))
     }
-    fn linear_log_prob(&self, hidden: &DeviceArray, weight: &DeviceArray, targets: &Indices) -> (DeviceArray, DeviceArray) {
-        on!(self.linear_log_prob([hidden, weight], targets))
+    fn linear_log_prob(&self, hidden: &DeviceArray, weight: &DeviceArray, targets: &Indices, vjp: bool) -> (DeviceArray, DeviceArray) {
+        on!(self.linear_log_prob([hidden, weight], targets, vjp))
     }
     fn linear_log_prob_vjp(
         &self,
         hidden: &DeviceArray,
         weight: &DeviceArray,
         targets: &Indices,
-        logsumexp: &DeviceArray,
+        saved: &DeviceArray,
         cotangent: &DeviceArray,
     ) -> (DeviceArray, DeviceArray) {
         match self {
-            Self::Cpu(b) => b.linear_log_prob_vjp(hidden.cpu(), weight.cpu(), targets, logsumexp.cpu(), cotangent.cpu()).lift(),
-            Self::Cuda(b) => b.linear_log_prob_vjp(hidden.cuda(), weight.cuda(), targets, logsumexp.cuda(), cotangent.cuda()).lift(),
+            Self::Cpu(b) => b.linear_log_prob_vjp(hidden.cpu(), weight.cpu(), targets, saved.cpu(), cotangent.cpu()).lift(),
+            Self::Cuda(b) => b.linear_log_prob_vjp(hidden.cuda(), weight.cuda(), targets, saved.cuda(), cotangent.cuda()).lift(),
         }
     }
     fn linear_cross_entropy(&self, hidden: &DeviceArray, weight: &DeviceArray, targets: &Indices) -> (DeviceArray, [DeviceArray; 2]) {

@@ -373,26 +373,26 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     }
 
     /// Log-probabilities of given tokens under the vocabulary projection: hidden [N, D], weight [V, D], targets N →
-    /// z = hidden·weightᵀ, (z[n, target n] − logsumexp z\[n\], logsumexp z\[n\]), each \[N\].
-    fn linear_log_prob(&self, hidden: &Self::Array, weight: &Self::Array, targets: &Indices) -> (Self::Array, Self::Array) {
+    /// z = hidden·weightᵀ, z[n, target n] − logsumexp z\[n\], \[N\], and what the vjp needs, if there is to be one: here logsumexp z\[n\].
+    fn linear_log_prob(&self, hidden: &Self::Array, weight: &Self::Array, targets: &Indices, _vjp: bool) -> (Self::Array, Self::Array) {
         let n = self.shape(hidden)[0];
         let z = self.matmul(hidden, &self.permute(weight, &[1, 0]));
         let log_prob = self.gather_last(&self.log_softmax(&z), targets, 1);
         (self.reshape(&log_prob, &[n]), self.reshape(&self.logsumexp(&z), &[n]))
     }
-    /// (hidden̄, weight̄) with z̄ = ȳ∘(onehot(target) − e^{z − logsumexp}).
+    /// (hidden̄, weight̄) with z̄ = ȳ∘(onehot(target) − e^{z − logsumexp}), from what [`Backend::linear_log_prob`] saved for it.
     fn linear_log_prob_vjp(
         &self,
         hidden: &Self::Array,
         weight: &Self::Array,
         targets: &Indices,
-        logsumexp: &Self::Array,
+        saved: &Self::Array,
         cotangent: &Self::Array,
     ) -> (Self::Array, Self::Array) {
         let (n, vocabulary) = (self.shape(hidden)[0], self.shape(weight)[0]);
         let column = |x: &Self::Array| self.reshape(x, &[n, 1]);
         let z = self.matmul(hidden, &self.permute(weight, &[1, 0]));
-        let p = self.map(crate::ops::exp::Exp, &self.zip(Sub, &z, &column(logsumexp)));
+        let p = self.map(crate::ops::exp::Exp, &self.zip(Sub, &z, &column(saved)));
         let chosen = self.scatter_add_last(&column(cotangent), targets, vocabulary);
         let z_cotangent = self.zip(Sub, &chosen, &self.zip(Mul, &p, &column(cotangent)));
         (self.matmul(&z_cotangent, weight), self.matmul(&self.permute(&z_cotangent, &[1, 0]), hidden))
@@ -401,7 +401,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// The sum of −ln softmax(hidden·weightᵀ)[n, target n] over n, [], with its gradients hidden̄ [N, D] and weight̄ [V, D].
     fn linear_cross_entropy(&self, hidden: &Self::Array, weight: &Self::Array, targets: &Indices) -> (Self::Array, [Self::Array; 2]) {
         let n = self.shape(hidden)[0];
-        let (log_prob, logsumexp) = self.linear_log_prob(hidden, weight, targets);
+        let (log_prob, logsumexp) = self.linear_log_prob(hidden, weight, targets, true);
         let loss = self.reshape(&self.scale(&self.sum(&log_prob, 0), -1.0), &[]);
         let cotangent = self.full(-1.0, &[n]);
         let (hidden_bar, weight_bar) = self.linear_log_prob_vjp(hidden, weight, targets, &logsumexp, &cotangent);

@@ -1,9 +1,9 @@
-//! Log-probabilities of given tokens under the vocabulary projection: projection, log-softmax and gather in one op, so that logits of the
-//! whole batch never exist.
+//! Log-probabilities of given tokens under the vocabulary projection: projection, log-softmax and gather in one op, so that logits of a
+//! large batch never exist together.
 //!
 //! forward  z = hidden·weightᵀ, y\[n\] = z[n, target n] − logsumexp z\[n\]
 //! vjp      z̄[n, v] = ȳ\[n\]·([v = target n] − e^{z[n, v] − logsumexp z\[n\]}), hidden̅ = z̄·weight, weight̅ = z̄ᵀ·hidden
-//!          (saves hidden, weight and the logsumexp; z is formed again, a chunk of rows at a time)
+//!          (saves hidden, weight and the logsumexp; z is formed again, a chunk of rows at a time, or saved too, on processors, where it is not large)
 #![doc = include_str!("../explain/text/linear_log_prob.md")]
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
@@ -12,7 +12,8 @@ use super::prelude::*;
 struct LinearLogProb<B: Backend> {
     hidden: B::Array,
     weight: B::Array,
-    logsumexp: B::Array,
+    /// What the backend saved for the vjp.
+    saved: B::Array,
     targets: Indices,
 }
 
@@ -21,7 +22,7 @@ impl<B: Backend> Operation<B> for LinearLogProb<B> {
         "linear_log_prob"
     }
     fn vjp(&self, backend: &B, y_bar: B::Array, _: &[bool]) -> Vec<Option<B::Array>> {
-        let (hidden, weight) = backend.linear_log_prob_vjp(&self.hidden, &self.weight, &self.targets, &self.logsumexp, &y_bar);
+        let (hidden, weight) = backend.linear_log_prob_vjp(&self.hidden, &self.weight, &self.targets, &self.saved, &y_bar);
         vec![Some(hidden), Some(weight)]
     }
 }
@@ -37,11 +38,11 @@ impl<B: Backend> Tensor<B> {
         let fits = h.len() == 2 && w.len() == 2 && h[1] == w[1] && h[0] == targets.len();
         assert!(fits, "linear_log_prob: hidden {h:?}, weight {w:?}, {} targets", targets.len());
         super::embedding::check_indices("linear_log_prob", targets, w[0]);
-        let (y, logsumexp) = self.backend.linear_log_prob(&self.value, &weight.value, targets);
+        let (y, saved) = self.backend.linear_log_prob(&self.value, &weight.value, targets, Self::records(&[self, weight]));
         Tensor::record(&self.backend, y, &[self, weight], || LinearLogProb {
             hidden: self.value.clone(),
             weight: weight.value.clone(),
-            logsumexp,
+            saved,
             targets: targets.clone(),
         })
     }

@@ -269,18 +269,18 @@ impl<T: Scalar> Backend for Cpu<T> {
             },
         )
     }
-    fn linear_log_prob(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices) -> (CpuArray<T>, CpuArray<T>) {
-        vocabulary::forward(self.precision, hidden, weight, targets)
+    fn linear_log_prob(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices, vjp: bool) -> (CpuArray<T>, CpuArray<T>) {
+        vocabulary::forward(self.precision, (hidden, weight), targets, vjp)
     }
     fn linear_log_prob_vjp(
         &self,
         hidden: &CpuArray<T>,
         weight: &CpuArray<T>,
         targets: &Indices,
-        logsumexp: &CpuArray<T>,
+        saved: &CpuArray<T>,
         cotangent: &CpuArray<T>,
     ) -> (CpuArray<T>, CpuArray<T>) {
-        vocabulary::vjp(self.precision, (hidden, weight), targets, logsumexp, cotangent)
+        vocabulary::vjp(self.precision, (hidden, weight), targets, saved, cotangent)
     }
     fn linear_cross_entropy(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices) -> (CpuArray<T>, [CpuArray<T>; 2]) {
         vocabulary::cross_entropy(self.precision, hidden, weight, targets)

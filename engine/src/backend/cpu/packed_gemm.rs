@@ -168,7 +168,7 @@ impl Instructions {
     #[inline]
     pub fn of_large(precision: Precision, (m, k, n): Extents) -> Option<Self> {
         let is_cut = (FEW_ROWS + 1) * k * n > SMALL;
-        let worthwhile = m > FEW_ROWS && is_cut && k.min(n) >= 48 && (n > 128 || 8 * n >= k);
+        let worthwhile = m > FEW_ROWS && is_cut && k.min(n) >= 48 && (n >= 96 || 8 * n >= k);
         let parts = if precision == Precision::F32 && worthwhile { Self::in_parts() } else { None };
         parts.or_else(|| Self::of(precision))
     }

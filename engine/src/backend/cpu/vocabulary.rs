@@ -1,4 +1,5 @@
-//! The vocabulary projection with log-softmax, in chunks of rows: logits exist for one chunk at a time, in the forward and the backward pass.
+//! The vocabulary projection with log-softmax, in chunks of rows: logits exist for one chunk at a time, in the forward and the backward pass. Only
+//! where the backward pass has to wait for the forward pass of other sequences, as in a loss of pairs, and the logits are not too many, they are kept for it.
 //! The readable twin is the default of `Backend::linear_log_prob`.
 
 use super::array::CpuArray;
@@ -15,6 +16,9 @@ const CHUNK_LOGITS: usize = 1 << 24;
 /// Where the vocabulary is so large that this many rows have more logits, up to twice as many are held.
 const WORTHWHILE_ROWS: usize = 512;
 
+/// At most this many logits are kept for the backward pass instead of being formed again: 256 MiB in f32.
+const KEPT_LOGITS: usize = 1 << 26;
+
 /// The rows of each of the equal chunks that n rows are cut into.
 fn rows_a_chunk(n: usize, vocabulary: usize) -> usize {
     let rows_of = |logits: usize| logits / vocabulary.max(1);
@@ -27,15 +31,46 @@ fn rows_a_task(vocabulary: usize) -> usize {
     ((1 << 14) / vocabulary.max(1)).max(1)
 }
 
-/// (log-probability of each target, logsumexp of each row's logits), each [N].
-pub fn forward<T: Scalar>(precision: Precision, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &[u32]) -> (CpuArray<T>, CpuArray<T>) {
+/// What [`vjp`] needs: the logits, where they are kept, and then the logsumexp of each row of them.
+struct Saved<'a, T> {
+    logits: Option<&'a [T]>,
+    totals: &'a [T],
+}
+
+impl<'a, T> Saved<'a, T> {
+    fn new(numbers: &'a [T], rows: usize) -> Self {
+        let (logits, totals) = numbers.split_at(numbers.len() - rows);
+        Self { logits: Some(logits).filter(|logits| !logits.is_empty()), totals }
+    }
+}
+
+/// (log-probability of each target \[N\], what [`vjp`] needs if there is to be one).
+pub fn forward<T: Scalar>(
+    precision: Precision,
+    (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
+    targets: &[u32],
+    vjp: bool,
+) -> (CpuArray<T>, CpuArray<T>) {
+    let kept = vjp && hidden.shape()[0] * weight.shape()[0] <= KEPT_LOGITS;
+    forward_keeping(precision, (hidden, weight), targets, kept)
+}
+
+fn forward_keeping<T: Scalar>(
+    precision: Precision,
+    (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
+    targets: &[u32],
+    kept: bool,
+) -> (CpuArray<T>, CpuArray<T>) {
     let (n, width, vocabulary) = (hidden.shape()[0], hidden.shape()[1], weight.shape()[0]);
     let (h, w) = (hidden.elements(), weight.elements());
-    let (mut log_probs, mut totals) = (T::allocate(n), T::allocate(n));
     let chunk = rows_a_chunk(n, vocabulary);
-    let mut z = T::allocate(chunk.min(n) * vocabulary);
+    let kept_logits = if kept { n * vocabulary } else { 0 };
+    let (mut log_probs, mut saved) = (T::allocate(n), T::allocate(kept_logits + n));
+    let (all_logits, totals) = saved.split_at_mut(kept_logits);
+    let mut one_chunk = if kept { Vec::new() } else { T::allocate(chunk.min(n) * vocabulary) };
     for start in (0..n).step_by(chunk) {
         let rows = chunk.min(n - start);
+        let z = if kept { &mut all_logits[start * vocabulary..] } else { &mut one_chunk[..] };
         let z = &mut z[..rows * vocabulary];
         logits(precision, &h[start * width..(start + rows) * width], &w, width, z);
         let outputs = log_probs[start..start + rows].par_iter_mut().zip(&mut totals[start..start + rows]);
@@ -49,8 +84,9 @@ pub fn forward<T: Scalar>(precision: Precision, hidden: &CpuArray<T>, weight: &C
             *log_prob = (z[target as usize] - m) - log_sum;
         });
     }
-    T::recycle(z);
-    (CpuArray::from_vec(log_probs, &[n]), CpuArray::from_vec(totals, &[n]))
+    T::recycle(one_chunk);
+    let saved_len = saved.len();
+    (CpuArray::from_vec(log_probs, &[n]), CpuArray::from_vec(saved, &[saved_len]))
 }
 
 /// z = hidden·weightᵀ for a chunk of rows.
@@ -70,7 +106,7 @@ pub fn cross_entropy<T: Scalar>(
 ) -> (CpuArray<T>, [CpuArray<T>; 2]) {
     let n = hidden.shape()[0];
     let mut losses = T::allocate(n);
-    let gradients = sweep(precision, (hidden, weight), |range, z| {
+    let gradients = sweep(precision, (hidden, weight), true, |range, z| {
         let vocabulary = weight.shape()[0];
         let rows = z.par_chunks_exact_mut(vocabulary).zip(&mut losses[range.clone()]).zip(&targets[range]);
         rows.with_max_len(rows_a_task(vocabulary)).for_each(|((z, loss), &target)| {
@@ -97,18 +133,24 @@ pub fn vjp<T: Scalar>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
     targets: &[u32],
-    totals: &CpuArray<T>,
+    saved: &CpuArray<T>,
     cotangent: &CpuArray<T>,
 ) -> (CpuArray<T>, CpuArray<T>) {
     let vocabulary = weight.shape()[0];
-    let (totals, g) = (totals.elements(), cotangent.elements());
-    let [hidden, weight] = sweep(precision, (hidden, weight), |range, z| {
-        let inputs = totals[range.clone()].par_iter().zip(&g[range.clone()]).zip(&targets[range]);
-        let rows = z.par_chunks_exact_mut(vocabulary).zip(inputs);
-        rows.with_max_len(rows_a_task(vocabulary)).for_each(|(z, ((&total, &g), &target))| {
+    let (saved, g) = (saved.elements(), cotangent.elements());
+    let saved = Saved::new(&saved, hidden.shape()[0]);
+    let [hidden, weight] = sweep(precision, (hidden, weight), saved.logits.is_none(), |range, z| {
+        let kept = saved.logits.map(|logits| &logits[range.start * vocabulary..]);
+        let inputs = saved.totals[range.clone()].par_iter().zip(&g[range.clone()]).zip(&targets[range]);
+        let rows = z.par_chunks_exact_mut(vocabulary).zip(inputs).enumerate();
+        rows.with_max_len(rows_a_task(vocabulary)).for_each(|(row, (z, ((&total, &g), &target)))| {
+            let kept = kept.map(|kept| &kept[row * vocabulary..][..vocabulary]);
             vectorised(
                 #[inline(always)]
-                || z.iter_mut().for_each(|z| *z = -(*z - total).exp() * g),
+                || match kept {
+                    Some(kept) => z.iter_mut().zip(kept).for_each(|(z, &kept)| *z = -(kept - total).exp() * g),
+                    None => z.iter_mut().for_each(|z| *z = -(*z - total).exp() * g),
+                },
             );
             z[target as usize] += g;
         });
@@ -116,10 +158,11 @@ pub fn vjp<T: Scalar>(
     (hidden, weight)
 }
 
-/// z̄·weight and z̄ᵀ·hidden, where `cotangents` turns the logits z of a chunk of rows into z̄ in place.
+/// z̄·weight and z̄ᵀ·hidden, where `cotangents` turns the logits z of a chunk of rows into z̄ in place, or, if they are not to be formed, writes z̄.
 fn sweep<T: Scalar>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
+    forms_logits: bool,
     mut cotangents: impl FnMut(Range<usize>, &mut [T]),
 ) -> [CpuArray<T>; 2] {
     let (n, width, vocabulary) = (hidden.shape()[0], hidden.shape()[1], weight.shape()[0]);
@@ -135,7 +178,9 @@ fn sweep<T: Scalar>(
         let rows = range.len();
         let z = &mut z[..rows * vocabulary];
         let h = &h[start * width..(start + rows) * width];
-        logits(precision, h, &w, width, z);
+        if forms_logits {
+            logits(precision, h, &w, width, z);
+        }
         cotangents(range, z);
         let z_bar = Matrix::row_major(z, vocabulary);
         let h_bar = &mut h_bar[start * width..(start + rows) * width];
@@ -153,6 +198,25 @@ fn sweep<T: Scalar>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logits_that_are_kept_give_the_bits_of_logits_that_are_formed_again() {
+        let mut generator = crate::Generator::new(3);
+        let mut draw =
+            |shape: [usize; 2]| CpuArray::from_vec((0..shape[0] * shape[1]).map(|_| generator.normal() as f32).collect(), &shape);
+        let (n, width, vocabulary) = (300, 20, 140_000);
+        let (hidden, weight) = (draw([n, width]), draw([vocabulary, width]));
+        let cotangent = draw([n, 1]).reshape(&[n]);
+        let targets: Vec<u32> = (0..n as u32).map(|i| i * 97).collect();
+        assert!(rows_a_chunk(n, vocabulary) < n, "there are several chunks");
+        let gradients = [true, false].map(|kept| {
+            let (log_probs, saved) = forward_keeping(Precision::F32, (&hidden, &weight), &targets, kept);
+            let (hidden_bar, weight_bar) = vjp(Precision::F32, (&hidden, &weight), &targets, &saved, &cotangent);
+            assert_eq!(saved.shape()[0], if kept { n * (vocabulary + 1) } else { n });
+            [log_probs, hidden_bar, weight_bar].map(|x| x.elements().into_owned())
+        });
+        assert!(gradients[0] == gradients[1]);
+    }
 
     #[test]
     fn chunks_are_equal_and_hold_about_as_many_logits_as_they_may() {

@@ -365,7 +365,7 @@ impl Backend for Cuda {
         self.launch_elements("arrays", &kernel, n, arguments![&gate_bar, &up_bar, &gate, &up, &g, n]);
         (gate_bar, up_bar)
     }
-    fn linear_log_prob(&self, hidden: &CudaArray, weight: &CudaArray, targets: &Indices) -> (CudaArray, CudaArray) {
+    fn linear_log_prob(&self, hidden: &CudaArray, weight: &CudaArray, targets: &Indices, _vjp: bool) -> (CudaArray, CudaArray) {
         self.target_log_probs(hidden, weight, targets)
     }
     fn linear_log_prob_vjp(
@@ -373,10 +373,10 @@ impl Backend for Cuda {
         hidden: &CudaArray,
         weight: &CudaArray,
         targets: &Indices,
-        logsumexp: &CudaArray,
+        saved: &CudaArray,
         cotangent: &CudaArray,
     ) -> (CudaArray, CudaArray) {
-        self.target_log_probs_vjp([hidden, weight], targets, logsumexp, cotangent)
+        self.target_log_probs_vjp([hidden, weight], targets, saved, cotangent)
     }
     fn linear_cross_entropy(&self, hidden: &CudaArray, weight: &CudaArray, targets: &Indices) -> (CudaArray, [CudaArray; 2]) {
         self.summed_cross_entropy(hidden, weight, targets)
