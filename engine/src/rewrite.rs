@@ -4,7 +4,7 @@
 //! in it to see whether the gradient suite notices.
 
 use crate::backend::Backend;
-use crate::tape::{Node, Operation};
+use crate::tape::{Node, Operation, Role};
 use crate::tensor::Tensor;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -59,11 +59,16 @@ fn below<B: Backend>(root: Arc<Node<B>>) -> BTreeMap<u64, Arc<Node<B>>> {
 /// A node with its operation rewritten and its parents' copies in their place; parameters are not copied.
 fn copy<B: Backend>(node: &Arc<Node<B>>, copies: &HashMap<u64, Arc<Node<B>>>, rewrite: &impl Rewrite) -> Arc<Node<B>> {
     let Some(operation) = &node.operation else { return node.clone() };
-    let parents = node.parents.iter().map(|parent| parent.as_ref().map(|parent| parent.shape.to_vec())).collect();
-    let recorded = Recorded { operation, value: node.kept.as_ref(), parents };
-    let operation = rewrite.operation(&recorded).unwrap_or_else(|| operation.clone());
-    let parents = node.parents.iter().map(|parent| parent.as_ref().map(|parent| copies[&parent.id].clone())).collect();
-    Arc::new(Node { id: node.id, shape: node.shape.clone(), kept: node.kept.clone(), operation: Some(operation), parents })
+    let parents: Vec<_> = node.parents.iter().map(|parent| parent.as_ref().map(|parent| copies[&parent.id].clone())).collect();
+    let operation = match (node.role, &parents[..]) {
+        (Role::ValueOfMany(_), [Some(op)]) => op.operation.clone(),
+        _ => {
+            let parents = node.parents.iter().map(|parent| parent.as_ref().map(|parent| parent.shape.to_vec())).collect();
+            let recorded = Recorded { operation, value: node.kept.as_ref(), parents };
+            Some(rewrite.operation(&recorded).unwrap_or_else(|| operation.clone()))
+        }
+    };
+    Arc::new(Node { id: node.id, shape: node.shape.clone(), kept: node.kept.clone(), operation, parents, role: node.role })
 }
 
 #[cfg(test)]

@@ -77,6 +77,25 @@ pub trait Scalar:
         unsafe { crate::backend::cpu::matmul::tiled(precision, extents, a, b, beta, out) }
     }
 
+    /// outᵢ ← Aᵢ·B for several (A, rows), or outᵢ ← A·Bᵢ for several (B, columns), in parallel; one of the lists has one, and all the same inner
+    /// extent k. An element has the bits of [`Scalar::parallel_gemm`] of a product with as many columns as all together.
+    ///
+    /// # Safety
+    /// As [`Scalar::gemm`].
+    unsafe fn parallel_gemms(
+        precision: Precision,
+        k: usize,
+        a: &[(Matrix<Self>, usize)],
+        b: &[(Matrix<Self>, usize)],
+        out: &mut [Vec<Self>],
+    ) {
+        for (i, out) in out.iter_mut().enumerate() {
+            let ((a, m), (b, n)) = (a[i.min(a.len() - 1)], b[i.min(b.len() - 1)]);
+            // SAFETY: the caller's promise.
+            unsafe { Self::parallel_gemm(precision, (m, k, n), a, b, Self::zero(), out) }
+        }
+    }
+
     /// A buffer of `len` elements with unspecified contents, recycled where the type keeps a pool.
     fn allocate(len: usize) -> Vec<Self> {
         vec![Self::default(); len]
@@ -227,6 +246,25 @@ impl Scalar for f32 {
         }
         // SAFETY: the caller's promise.
         unsafe { crate::backend::cpu::matmul::tiled(precision, extents, a, b, beta, out) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn parallel_gemms(precision: Precision, k: usize, a: &[(Matrix<f32>, usize)], b: &[(Matrix<f32>, usize)], out: &mut [Vec<f32>]) {
+        let lines = |of: &[(Matrix<f32>, usize)]| of.iter().map(|(_, lines)| lines).sum();
+        let with = packed_gemm::Instructions::of_large(precision, (lines(a), k, lines(b)));
+        if let Some(with) = with.filter(|with| with.shares(a)) {
+            // SAFETY: the caller's promise.
+            return unsafe { packed_gemm::parallel_many(with, k, a, b, out) };
+        }
+        for (i, out) in out.iter_mut().enumerate() {
+            let ((a, m), (b, n)) = (a[i.min(a.len() - 1)], b[i.min(b.len() - 1)]);
+            // SAFETY: the caller's promise.
+            unsafe {
+                match with {
+                    Some(with) => packed_gemm::parallel(with, (m, k, n), a, b, 0.0, out),
+                    None => crate::backend::cpu::matmul::tiled(precision, (m, k, n), a, b, 0.0, out),
+                }
+            }
+        }
     }
 }
 

@@ -21,6 +21,25 @@ pub trait Operation<B: Backend>: Send + Sync + 'static {
 
     /// x̄ᵢ = (∂y/∂xᵢ)ᵀ ȳ for each parent i with `needed[i]`; `None` for the others.
     fn vjp(&self, backend: &B, cotangent: B::Array, needed: &[bool]) -> Vec<Option<B::Array>>;
+
+    /// As [`Operation::vjp`] for an op of several values ([`Tensor::record_many`]), from the cotangents of those that have one.
+    ///
+    /// # Panics
+    /// If the op makes one value.
+    fn vjp_of_many(&self, _backend: &B, _cotangents: Vec<Option<B::Array>>, _needed: &[bool]) -> Vec<Option<B::Array>> {
+        panic!("{}: one value was recorded as several", self.name())
+    }
+}
+
+/// What a node stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A value.
+    Value,
+    /// An op that makes this many values, which are nodes of their own.
+    OpOfMany(usize),
+    /// One of the values of its parent, an op of many.
+    ValueOfMany(usize),
 }
 
 /// Values of at most this many elements are kept in their node, for printing a graph.
@@ -33,23 +52,51 @@ pub struct Node<B: Backend> {
     pub(crate) kept: Option<B::Array>,
     pub(crate) operation: Option<Arc<dyn Operation<B>>>,
     pub(crate) parents: Vec<Option<Arc<Node<B>>>>,
+    pub(crate) role: Role,
 }
 
 static NEXT_NODE: AtomicU64 = AtomicU64::new(0);
 
 impl<B: Backend> Node<B> {
     pub(crate) fn leaf(backend: &B, value: &B::Array) -> Arc<Self> {
-        Self::make(backend, value, None, Vec::new())
+        Self::make(backend, value, None, Vec::new(), Role::Value)
     }
 
     pub(crate) fn new(backend: &B, value: &B::Array, operation: Arc<dyn Operation<B>>, parents: Vec<Option<Arc<Node<B>>>>) -> Arc<Self> {
-        Self::make(backend, value, Some(operation), parents)
+        Self::make(backend, value, Some(operation), parents, Role::Value)
     }
 
-    fn make(backend: &B, value: &B::Array, operation: Option<Arc<dyn Operation<B>>>, parents: Vec<Option<Arc<Node<B>>>>) -> Arc<Self> {
+    /// The nodes of an op's values.
+    pub(crate) fn of_many(
+        backend: &B,
+        values: &[B::Array],
+        operation: Arc<dyn Operation<B>>,
+        parents: Vec<Option<Arc<Node<B>>>>,
+    ) -> Vec<Arc<Self>> {
+        let (id, role) = (NEXT_NODE.fetch_add(1, Ordering::Relaxed), Role::OpOfMany(values.len()));
+        let op = Arc::new(Self { id, shape: [].into(), kept: None, operation: Some(operation.clone()), parents, role });
+        let of = |(index, value)| Self::make(backend, value, Some(operation.clone()), vec![Some(op.clone())], Role::ValueOfMany(index));
+        values.iter().enumerate().map(of).collect()
+    }
+
+    fn make(
+        backend: &B,
+        value: &B::Array,
+        operation: Option<Arc<dyn Operation<B>>>,
+        parents: Vec<Option<Arc<Node<B>>>>,
+        role: Role,
+    ) -> Arc<Self> {
         let shape: Box<[usize]> = backend.shape(value).into();
         let kept = (operation.is_some() && count(&shape) <= KEPT_VALUE).then(|| value.clone());
-        Arc::new(Self { id: NEXT_NODE.fetch_add(1, Ordering::Relaxed), shape, kept, operation, parents })
+        Arc::new(Self { id: NEXT_NODE.fetch_add(1, Ordering::Relaxed), shape, kept, operation, parents, role })
+    }
+
+    /// The nodes that the value was made from, however many values its op has.
+    pub(crate) fn sources(&self) -> &[Option<Arc<Node<B>>>] {
+        match (self.role, &self.parents[..]) {
+            (Role::ValueOfMany(_), [Some(op)]) => &op.parents,
+            (_, parents) => parents,
+        }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -205,18 +252,30 @@ fn walk_with<B: Backend>(
 ) -> Gradients<B> {
     let mut found = BTreeMap::new();
     let mut cotangents = BTreeMap::from([(root.id, seed)]);
+    let mut of_many: BTreeMap<u64, Vec<Option<B::Array>>> = BTreeMap::new();
     let mut frontier = BTreeMap::from([(root.id, root)]);
     while let Some((id, node)) = frontier.pop_last() {
-        let cotangent = cotangents.remove(&id).expect("a node on the frontier has received a cotangent");
-        let Some(operation) = node.operation.as_ref().filter(|_| id >= stop) else {
-            found.insert(id, cotangent);
-            continue;
-        };
-        if keep == Keep::Everything {
-            found.insert(id, cotangent.clone());
-        }
         let needed: Vec<bool> = node.parents.iter().map(Option::is_some).collect();
-        let parent_cotangents = operation.vjp(backend, cotangent, &needed);
+        let parent_cotangents = if let Some(parts) = of_many.remove(&id) {
+            let operation = node.operation.as_ref().expect("an op of many is an operation");
+            operation.vjp_of_many(backend, parts, &needed)
+        } else {
+            let cotangent = cotangents.remove(&id).expect("a node on the frontier has received a cotangent");
+            let Some(operation) = node.operation.as_ref().filter(|_| id >= stop) else {
+                found.insert(id, cotangent);
+                continue;
+            };
+            if keep == Keep::Everything {
+                found.insert(id, cotangent.clone());
+            }
+            if let (Role::ValueOfMany(index), [Some(op)]) = (node.role, &node.parents[..]) {
+                let Role::OpOfMany(count) = op.role else { panic!("{}: the parent of one of many values is their op", op.name()) };
+                of_many.entry(op.id).or_insert_with(|| vec![None; count])[index] = Some(cotangent);
+                frontier.entry(op.id).or_insert_with(|| op.clone());
+                continue;
+            }
+            operation.vjp(backend, cotangent, &needed)
+        };
         let bytes = || parent_cotangents.iter().flatten().map(|x| (size_of::<B::Scalar>() * count(backend.shape(x))) as u64).sum();
         profile::mark(Pass::Backward, node.name(), bytes);
         assert_eq!(parent_cotangents.len(), needed.len(), "{}: one cotangent for each parent", node.name());

@@ -132,6 +132,29 @@ impl<B: Backend> Tensor<B> {
         Self { backend: backend.clone(), value, node }
     }
 
+    /// As [`Tensor::record`] for an op of several values, whose [`Operation::vjp_of_many`] is then asked.
+    pub fn record_many<O: Operation<B>>(
+        backend: &B,
+        values: Vec<B::Array>,
+        parents: &[&Tensor<B>],
+        operation: impl FnOnce() -> O,
+    ) -> Vec<Self> {
+        let wanted = Self::records(parents);
+        let watched = watch::is_watching();
+        let operation = (wanted || watched).then(operation);
+        if let Some(operation) = operation.as_ref().filter(|_| watched) {
+            values.iter().for_each(|value| watch::forward(backend, value, parents, Operation::<B>::name(operation)));
+        }
+        let nodes = operation.filter(|_| wanted).map(|operation| {
+            let parents = parents.iter().map(|p| p.node.clone()).collect();
+            Node::of_many(backend, &values, Arc::new(operation), parents)
+        });
+        let bytes = || values.iter().map(|value| (size_of::<B::Scalar>() * shape::count(backend.shape(value))) as u64).sum();
+        profile::mark(Pass::Forward, nodes.as_ref().map_or("unrecorded", |nodes| nodes[0].name()), bytes);
+        let mut nodes = nodes.into_iter().flatten();
+        values.into_iter().map(|value| Self { backend: backend.clone(), value, node: nodes.next() }).collect()
+    }
+
     /// Would an op on `parents` be recorded: does a gradient flow through one of them, and is recording on?
     pub fn records(parents: &[&Tensor<B>]) -> bool {
         is_recording() && parents.iter().any(|p| p.node.is_some())

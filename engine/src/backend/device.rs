@@ -90,6 +90,11 @@ impl DeviceArray {
 }
 
 /// One backend's results as a device's.
+/// What each of some arrays is on a backend.
+fn each<'a, A>(arrays: &[&'a DeviceArray], on: fn(&'a DeviceArray) -> &'a A) -> Vec<&'a A> {
+    arrays.iter().map(|array| on(array)).collect()
+}
+
 trait Lift {
     type Lifted;
     fn lift(self) -> Self::Lifted;
@@ -201,6 +206,32 @@ impl Backend for Device {
     }
     fn linear(&self, x: &DeviceArray, weight: &DeviceArray, bias: &DeviceArray) -> DeviceArray {
         on!(self.linear([x, weight, bias]))
+    }
+    fn linears(&self, x: &DeviceArray, weights: &[&DeviceArray], biases: &[Option<&DeviceArray>]) -> Vec<DeviceArray> {
+        match self {
+            Self::Cpu(b) => {
+                let (weights, biases) =
+                    (each(weights, DeviceArray::cpu), biases.iter().map(|bias| bias.map(DeviceArray::cpu)).collect::<Vec<_>>());
+                b.linears(x.cpu(), &weights, &biases).into_iter().map(Lift::lift).collect()
+            }
+            Self::Cuda(b) => {
+                let (weights, biases) =
+                    (each(weights, DeviceArray::cuda), biases.iter().map(|bias| bias.map(DeviceArray::cuda)).collect::<Vec<_>>());
+                b.linears(x.cuda(), &weights, &biases).into_iter().map(Lift::lift).collect()
+            }
+        }
+    }
+    fn sum_of_products(&self, products: &[(&DeviceArray, &DeviceArray)]) -> DeviceArray {
+        match self {
+            Self::Cpu(b) => b.sum_of_products(&products.iter().map(|(x, y)| (x.cpu(), y.cpu())).collect::<Vec<_>>()).lift(),
+            Self::Cuda(b) => b.sum_of_products(&products.iter().map(|(x, y)| (x.cuda(), y.cuda())).collect::<Vec<_>>()).lift(),
+        }
+    }
+    fn products_with_rows(&self, a: &[&DeviceArray], rows: &DeviceArray) -> Vec<DeviceArray> {
+        match self {
+            Self::Cpu(b) => b.products_with_rows(&each(a, DeviceArray::cpu), rows.cpu()).into_iter().map(Lift::lift).collect(),
+            Self::Cuda(b) => b.products_with_rows(&each(a, DeviceArray::cuda), rows.cuda()).into_iter().map(Lift::lift).collect(),
+        }
     }
     fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {
         match self {

@@ -238,6 +238,30 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         self.zip(Add, &product, bias)
     }
 
+    /// X·Wᵢᵀ + bᵢ for X [N, in] and each Wᵢ [outᵢ, in] and bᵢ \[outᵢ\], where there is one.
+    fn linears(&self, x: &Self::Array, weights: &[&Self::Array], biases: &[Option<&Self::Array>]) -> Vec<Self::Array> {
+        let layer = |(weight, bias): (&&Self::Array, &Option<&Self::Array>)| match bias {
+            Some(bias) => self.linear(x, weight, bias),
+            None => self.matmul(x, &self.permute(weight, &[1, 0])),
+        };
+        weights.iter().zip(biases).map(layer).collect()
+    }
+
+    /// Σ_i Aᵢ·Bᵢ for Aᵢ [N, kᵢ] and Bᵢ [kᵢ, D].
+    ///
+    /// # Panics
+    /// If there are none.
+    fn sum_of_products(&self, products: &[(&Self::Array, &Self::Array)]) -> Self::Array {
+        let product = |&(a, b): &(&Self::Array, &Self::Array)| self.matmul(a, b);
+        let (first, rest) = products.split_first().expect("a sum of at least one product");
+        rest.iter().fold(product(first), |sum, next| self.accumulate(sum, &product(next)))
+    }
+
+    /// Aᵢᵀ·B for each Aᵢ [N, outᵢ] and B [N, in], as [`Backend::matmul_wide`].
+    fn products_with_rows(&self, a: &[&Self::Array], b: &Self::Array) -> Vec<Self::Array> {
+        a.iter().map(|a| self.matmul_wide(&self.permute(a, &[1, 0]), b)).collect()
+    }
+
     /// c·x.
     fn scale(&self, x: &Self::Array, c: f64) -> Self::Array {
         self.map(crate::ops::scale::Scale(c), x)

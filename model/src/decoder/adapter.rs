@@ -310,13 +310,27 @@ impl<B: Backend> Block<B> {
 
     /// The product of a module, with its adapter's where it has one.
     pub(super) fn adapted(&self, site: Site, linear: &Linear<B>, x: &Tensor<B>) -> Tensor<B> {
-        let y = linear.forward(x);
-        self.lora(site).map_or_else(|| y.clone(), |lora| y.add(&lora.forward(x)))
+        self.with_adapter(site, linear.forward(x), x)
+    }
+
+    /// The products of several modules of the same rows, each with its adapter's where it has one.
+    pub(super) fn adapted_together<const N: usize>(&self, modules: [(Site, &Linear<B>); N], x: &Tensor<B>) -> [Tensor<B>; N] {
+        let layers = modules.map(|(_, linear)| linear.layer());
+        let mut products = x.linears(&layers).into_iter();
+        modules.map(|(site, _)| self.with_adapter(site, products.next().expect("a product for each module"), x))
+    }
+
+    /// y, a module's product of x, with its adapter's.
+    fn with_adapter(&self, site: Site, y: Tensor<B>, x: &Tensor<B>) -> Tensor<B> {
+        match self.lora(site) {
+            Some(lora) => y.add(&lora.forward(x)),
+            None => y,
+        }
     }
 
     /// q, k and v of x, with whatever adapters there are.
     pub(super) fn projections(&self, x: &Tensor<B>) -> [Tensor<B>; 3] {
-        let own = [self.adapted(Site::Q, &self.q, x), self.adapted(Site::K, &self.k, x), self.adapted(Site::V, &self.v, x)];
+        let own = self.adapted_together([(Site::Q, &self.q), (Site::K, &self.k), (Site::V, &self.v)], x);
         let Some(fused) = self.lora(Site::Fused) else { return own };
         let (change, mut start) = (fused.forward(x), 0);
         own.map(|y| {

@@ -35,7 +35,12 @@ pub(super) struct Linear<B: Backend> {
 
 impl<B: Backend> Linear<B> {
     pub fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
-        x.linear(&self.weight.tensor, self.bias.as_ref().map(|bias| &bias.tensor))
+        let (weight, bias) = self.layer();
+        x.linear(weight, bias)
+    }
+    /// Its weight and bias.
+    pub fn layer(&self) -> (&Tensor<B>, Option<&Tensor<B>>) {
+        (&self.weight.tensor, self.bias.as_ref().map(|bias| &bias.tensor))
     }
     fn parameters(&self) -> impl Iterator<Item = &Parameter<B>> {
         std::iter::once(&self.weight).chain(&self.bias)
@@ -164,11 +169,14 @@ impl<B: Backend> Block<B> {
     }
 
     fn mlp(&self, x: &Tensor<B>) -> Tensor<B> {
-        let up = self.adapted(Site::Up, &self.up, x);
+        let up = || self.adapted(Site::Up, &self.up, x);
         let inner = match (self.shape.mlp, &self.gate) {
-            (MlpKind::SwiGlu, Some(gate)) => self.adapted(Site::Gate, gate, x).swiglu(&up),
-            (MlpKind::Gelu { tanh: true }, _) => up.gelu_tanh(),
-            _ => up.gelu_erf(),
+            (MlpKind::SwiGlu, Some(gate)) => {
+                let [gate, up] = self.adapted_together([(Site::Gate, gate), (Site::Up, &self.up)], x);
+                gate.swiglu(&up)
+            }
+            (MlpKind::Gelu { tanh: true }, _) => up().gelu_tanh(),
+            _ => up().gelu_erf(),
         };
         self.adapted(Site::Down, &self.down, &inner)
     }

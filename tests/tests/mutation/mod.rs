@@ -70,24 +70,38 @@ impl<B: Backend> Operation<B> for Planted<B> {
         self.inner.name()
     }
     fn vjp(&self, backend: &B, cotangent: B::Array, needed: &[bool]) -> Vec<Option<B::Array>> {
-        let cotangent = match self.mistake {
-            // x̄ = Σ_k ȳ_k ∂y_k/∂x without its last term.
-            Mistake::MissingTerm => edit(backend, &cotangent, |y_bar, zero| {
-                if let Some(last) = y_bar.last_mut() {
-                    *last = zero;
-                }
-            }),
-            _ => cotangent,
-        };
-        let mut parents = self.inner.vjp(backend, cotangent, needed);
-        if let Some(first) = parents.iter_mut().flatten().next() {
-            *first = self.mistake.in_result(backend, first);
+        let cotangent = self.mistake.in_cotangent(backend, cotangent);
+        self.mistake.in_results(backend, self.inner.vjp(backend, cotangent, needed))
+    }
+    fn vjp_of_many(&self, backend: &B, mut cotangents: Vec<Option<B::Array>>, needed: &[bool]) -> Vec<Option<B::Array>> {
+        if let Some(first) = cotangents.iter_mut().find(|cotangent| cotangent.is_some()) {
+            *first = first.take().map(|cotangent| self.mistake.in_cotangent(backend, cotangent));
         }
-        parents
+        self.mistake.in_results(backend, self.inner.vjp_of_many(backend, cotangents, needed))
     }
 }
 
 impl Mistake {
+    /// The mistake made in what comes in: x̄ = Σ_k ȳ_k ∂y_k/∂x without its last term.
+    fn in_cotangent<B: Backend>(self, backend: &B, cotangent: B::Array) -> B::Array {
+        if self != Self::MissingTerm {
+            return cotangent;
+        }
+        edit(backend, &cotangent, |y_bar, zero| {
+            if let Some(last) = y_bar.last_mut() {
+                *last = zero;
+            }
+        })
+    }
+
+    /// The mistake made in what comes out, for the first parent.
+    fn in_results<B: Backend>(self, backend: &B, mut parents: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
+        if let Some(first) = parents.iter_mut().flatten().next() {
+            *first = self.in_result(backend, first);
+        }
+        parents
+    }
+
     /// The mistake made in one parent's cotangent.
     fn in_result<B: Backend>(self, backend: &B, x_bar: &B::Array) -> B::Array {
         match self {

@@ -122,6 +122,60 @@ pub fn matmul<T: Scalar>(precision: Precision, a: &CpuArray<T>, b: &CpuArray<T>)
     CpuArray::from_vec(out, &shape)
 }
 
+/// X·Wᵢᵀ for X [m, k] and each Wᵢ [nᵢ, k].
+pub fn by_transposed<T: Scalar>(precision: Precision, x: &CpuArray<T>, weights: &[&CpuArray<T>]) -> Vec<CpuArray<T>> {
+    let (m, k) = (x.shape()[0], x.shape()[1]);
+    let b: Vec<_> = weights.iter().map(|w| (matrix(w).t(), w.shape()[0])).collect();
+    // SAFETY: the arrays' own strides and extents.
+    let outs = unsafe { sharing(precision, k, &[(matrix(x), m)], &b) };
+    outs.into_iter().zip(b).map(|(out, (_, n))| CpuArray::from_vec(out, &[m, n])).collect()
+}
+
+/// Aᵢᵀ·B for each Aᵢ [k, mᵢ] and B [k, n].
+pub fn of_transposed<T: Scalar>(precision: Precision, a: &[&CpuArray<T>], b: &CpuArray<T>) -> Vec<CpuArray<T>> {
+    let (k, n) = (b.shape()[0], b.shape()[1]);
+    let a: Vec<_> = a.iter().map(|a| (matrix(a).t(), a.shape()[1])).collect();
+    // SAFETY: the arrays' own strides and extents.
+    let outs = unsafe { sharing(precision, k, &a, &[(matrix(b), n)]) };
+    outs.into_iter().zip(a).map(|(out, (_, m))| CpuArray::from_vec(out, &[m, n])).collect()
+}
+
+/// Σ_i Aᵢ·Bᵢ for Aᵢ [m, kᵢ] and Bᵢ [kᵢ, n].
+pub fn sum_of_products<T: Scalar>(precision: Precision, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
+    let (m, n) = (products[0].0.shape()[0], products[0].1.shape()[1]);
+    let mut out = T::allocate(m * n);
+    for (number, (a, b)) in products.iter().enumerate() {
+        let beta = if number == 0 { T::zero() } else { T::one() };
+        // SAFETY: the arrays' own strides and extents.
+        unsafe { product(precision, (m, a.shape()[1], n), matrix(a), matrix(b), beta, &mut out) };
+    }
+    CpuArray::from_vec(out, &[m, n])
+}
+
+/// The products of several A with one B, or of one A with several B, given as (matrix, rows) and (matrix, columns): together where they are large.
+///
+/// # Safety
+/// As [`product`].
+unsafe fn sharing<T: Scalar>(precision: Precision, k: usize, a: &[(Matrix<T>, usize)], b: &[(Matrix<T>, usize)]) -> Vec<Vec<T>> {
+    let pairs = (0..a.len().max(b.len())).map(|i| (a[i.min(a.len() - 1)], b[i.min(b.len() - 1)]));
+    let mut outs: Vec<Vec<T>> = pairs.clone().map(|((_, m), (_, n))| T::allocate(m * n)).collect();
+    let work: usize = outs.iter().map(|out| out.len() * k).sum();
+    // SAFETY: the caller's promise.
+    unsafe {
+        if work > SMALL && outs.iter().all(|out| !out.is_empty()) {
+            T::parallel_gemms(precision, k, a, b, &mut outs);
+        } else {
+            pairs.zip(&mut outs).for_each(|(((a, m), (b, n)), out)| product(precision, (m, k, n), a, b, T::zero(), out));
+        }
+    }
+    outs
+}
+
+/// An array of two axes as a matrix.
+fn matrix<T: Scalar>(x: &CpuArray<T>) -> Matrix<T> {
+    Matrix { start: x.as_ptr(), strides: last_two(x.strides()) }
+}
+
 /// Runs the products of a batch in parallel, several small ones a task.
 fn batched<T: Scalar>(out: &mut [T], size: usize, work: usize, one: impl Fn(usize, &mut [T]) + Sync) {
     let per_task = (SMALL / work.max(1)).max(1);

@@ -162,6 +162,16 @@ impl<T: Scalar> Backend for Cpu<T> {
     fn matmul(&self, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
         matmul::matmul(self.precision, a, b)
     }
+    fn linears(&self, x: &CpuArray<T>, weights: &[&CpuArray<T>], biases: &[Option<&CpuArray<T>>]) -> Vec<CpuArray<T>> {
+        let products = matmul::by_transposed(self.precision, x, weights).into_iter();
+        products.zip(biases).map(|(y, bias)| bias.map_or_else(|| y.clone(), |bias| self.zip(super::Add, &y, bias))).collect()
+    }
+    fn sum_of_products(&self, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
+        matmul::sum_of_products(self.precision, products)
+    }
+    fn products_with_rows(&self, a: &[&CpuArray<T>], b: &CpuArray<T>) -> Vec<CpuArray<T>> {
+        matmul::of_transposed(self.precision, a, b)
+    }
     fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {
         awake::keep_awake(work)
     }

@@ -149,6 +149,19 @@ pub enum Instructions {
     Split,
 }
 
+/// A function of the kernel of a set of instructions.
+macro_rules! with {
+    ($instructions:ident, $function:ident($($argument:expr),*)) => {
+        match $instructions {
+            Instructions::Avx512 => $function::<Avx512>($($argument),*),
+            Instructions::Avx2 => $function::<Avx2>($($argument),*),
+            Instructions::Amx => $function::<Amx>($($argument),*),
+            Instructions::Dot => $function::<Dot>($($argument),*),
+            Instructions::Split => $function::<Split>($($argument),*),
+        }
+    };
+}
+
 impl Instructions {
     /// The fastest that are there for this precision.
     #[inline]
@@ -178,6 +191,12 @@ impl Instructions {
         Split::available().then_some(Self::Split)
     }
 
+    /// Are products of these A with one B quicker together? Not where each A is read where it lies.
+    pub fn shares(self, a: &[(Matrix<f32>, usize)]) -> bool {
+        let in_place = |strides| with!(self, reads_in_place(strides));
+        a.len() == 1 || !a.iter().any(|(a, _)| in_place(a.strides))
+    }
+
     /// Their name.
     pub fn name(self) -> &'static str {
         match self {
@@ -190,17 +209,9 @@ impl Instructions {
     }
 }
 
-/// A function of the kernel of a set of instructions.
-macro_rules! with {
-    ($instructions:ident, $function:ident($($argument:expr),*)) => {
-        match $instructions {
-            Instructions::Avx512 => $function::<Avx512>($($argument),*),
-            Instructions::Avx2 => $function::<Avx2>($($argument),*),
-            Instructions::Amx => $function::<Amx>($($argument),*),
-            Instructions::Dot => $function::<Dot>($($argument),*),
-            Instructions::Split => $function::<Split>($($argument),*),
-        }
-    };
+/// [`Kernel::reads_in_place`].
+fn reads_in_place<K: Kernel>(strides: Strides) -> bool {
+    K::reads_in_place(strides)
 }
 
 /// C ← A·B + βC in this thread, C with rows `c_stride` apart.
@@ -218,9 +229,26 @@ pub unsafe fn serial(with: Instructions, extents: Extents, a: Matrix<f32>, b: Ma
 /// # Safety
 /// As [`serial`].
 pub unsafe fn parallel(with: Instructions, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
-    let c = Output { start: c.as_mut_ptr(), stride: extents.2 };
+    let (m, k, n) = extents;
+    let c = Output { start: c.as_mut_ptr(), stride: n };
     // SAFETY: the caller's promise.
-    unsafe { with!(with, parallel_with(extents, a, b, beta, c)) }
+    unsafe {
+        let accumulate = accumulates(extents, beta, c);
+        with!(with, parallel_with(k, &[Piece::only(a, m)], &[Piece::only(b.t(), n)], accumulate, &[c]))
+    }
+}
+
+/// Cᵢ ← Aᵢ·B for several A, or Cᵢ ← A·Bᵢ for several B, in parallel, each C in row-major order: each element with the bits of a product of its own.
+/// Operands come as (matrix, rows) and (matrix, columns), one of the two lists with one.
+///
+/// # Safety
+/// As [`serial`].
+pub unsafe fn parallel_many(with: Instructions, k: usize, a: &[(Matrix<f32>, usize)], b: &[(Matrix<f32>, usize)], c: &mut [Vec<f32>]) {
+    debug_assert!(a.len().min(b.len()) == 1 && a.len().max(b.len()) == c.len(), "products that share an operand");
+    let widths = (0..c.len()).map(|i| b[i.min(b.len() - 1)].1);
+    let c: Vec<Output> = c.iter_mut().zip(widths).map(|(c, stride)| Output { start: c.as_mut_ptr(), stride }).collect();
+    // SAFETY: the caller's promise.
+    unsafe { with!(with, parallel_many_with(k, a, b, &c)) }
 }
 
 /// A row-major output with rows `stride` apart.
@@ -271,17 +299,56 @@ fn block_depth<K: Kernel>(k: usize) -> usize {
     k.div_ceil(k.div_ceil(K::DEPTH).max(1)).next_multiple_of(K::STEP)
 }
 
-/// An operand by its lines.
+/// A matrix of an operand.
 #[derive(Clone, Copy)]
-struct Operand {
-    side: Side,
+struct Piece {
     /// [lines, k]: A, or B transposed.
     matrix: Matrix<f32>,
     /// How many there are.
     lines: usize,
+    /// Which line of the operand the first one is: at the start of a group.
+    first: usize,
 }
 
-impl Operand {
+impl Piece {
+    /// The one matrix of an operand.
+    fn only(matrix: Matrix<f32>, lines: usize) -> Self {
+        Self { matrix, lines, first: 0 }
+    }
+
+    /// Matrices one after another, each from the start of a group on.
+    fn each<K: Kernel>(side: Side, matrices: &[(Matrix<f32>, usize)]) -> Vec<Self> {
+        let place = |first: &mut usize, &(matrix, lines): &(Matrix<f32>, usize)| {
+            let piece = Self { matrix: if side == Side::A { matrix } else { matrix.t() }, lines, first: *first };
+            *first += lines.next_multiple_of(side.group::<K>());
+            Some(piece)
+        };
+        matrices.iter().scan(0, place).collect()
+    }
+}
+
+/// An operand by its lines, those of one matrix or of several.
+#[derive(Clone, Copy)]
+struct Operand<'a> {
+    side: Side,
+    pieces: &'a [Piece],
+    /// How many lines there are, with those that fill up groups between the pieces.
+    lines: usize,
+}
+
+impl<'a> Operand<'a> {
+    fn new(side: Side, pieces: &'a [Piece]) -> Self {
+        let last = &pieces[pieces.len() - 1];
+        Self { side, pieces, lines: last.first + last.lines }
+    }
+
+    /// Which piece has a line, and as which of its own.
+    #[inline]
+    fn piece(self, line: usize) -> (usize, usize) {
+        let piece = if self.pieces.len() == 1 { 0 } else { self.pieces.iter().rposition(|piece| piece.first <= line).unwrap_or(0) };
+        (piece, line - self.pieces[piece].first)
+    }
+
     /// Lines of a group.
     fn group<K: Kernel>(self) -> usize {
         self.side.group::<K>()
@@ -289,7 +356,7 @@ impl Operand {
 
     /// Is it an A that is read where it lies?
     fn in_place<K: Kernel>(self) -> bool {
-        self.side == Side::A && K::reads_in_place(self.matrix.strides)
+        self.side == Side::A && self.pieces.len() == 1 && K::reads_in_place(self.pieces[0].matrix.strides)
     }
 
     /// Units that this many lines take for an inner extent of k.
@@ -304,17 +371,18 @@ impl Operand {
     /// As [`Kernel::pack`].
     unsafe fn pack<K: Kernel>(self, lines: Range<usize>, part: Range<usize>, packed: &mut [K::Unit]) {
         let group_len = self.packed_len::<K>(1, part.len());
-        let (across, along) = self.matrix.strides;
-        for band in parts(part.clone(), if across == 1 { K::BAND } else { part.len() }) {
+        let lie_next = self.pieces.iter().all(|piece| piece.matrix.strides.0 == 1);
+        for band in parts(part.clone(), if lie_next { K::BAND } else { part.len() }) {
             let place = self.packed_len::<K>(1, band.start - part.start);
             let len = self.packed_len::<K>(1, band.len());
             for (number, packed) in packed.chunks_exact_mut(group_len).enumerate() {
-                let first = lines.start + number * self.group::<K>();
-                let extents = (self.group::<K>().min(lines.end - first), band.len());
+                let (piece, line) = self.piece(lines.start + number * self.group::<K>());
+                let Piece { matrix, lines, .. } = self.pieces[piece];
+                let extents = (self.group::<K>().min(lines - line), band.len());
                 // SAFETY: the caller's promise: the group lies inside the operand.
                 unsafe {
-                    let start = self.matrix.start.offset(first as isize * across + band.start as isize * along);
-                    K::pack(self.side, Matrix { start, ..self.matrix }, extents, &mut packed[place..place + len]);
+                    let start = matrix.start.offset(line as isize * matrix.strides.0 + band.start as isize * matrix.strides.1);
+                    K::pack(self.side, Matrix { start, ..matrix }, extents, &mut packed[place..place + len]);
                 }
             }
         }
@@ -333,7 +401,7 @@ impl Operand {
         // SAFETY: the caller's promise.
         unsafe {
             if self.in_place::<K>() {
-                return Rows::in_place::<K>(self.matrix, lines.start, part);
+                return Rows::in_place::<K>(self.pieces[0].matrix, lines.start, part);
             }
             self.pack::<K>(lines, part.clone(), scratch);
         }
@@ -370,7 +438,8 @@ impl Operand {
 /// As [`serial`].
 unsafe fn serial_with<K: Kernel>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: Output) {
     debug_assert!(m > 0 && k > 0 && n > 0, "a product of nothing");
-    let (a, b) = (Operand { side: Side::A, matrix: a, lines: m }, Operand { side: Side::B, matrix: b.t(), lines: n });
+    let (a, b) = ([Piece::only(a, m)], [Piece::only(b.t(), n)]);
+    let (a, b) = (Operand::new(Side::A, &a), Operand::new(Side::B, &b));
     // SAFETY: the caller's promise.
     unsafe {
         let accumulate = accumulates((m, k, n), beta, c);
@@ -380,26 +449,35 @@ unsafe fn serial_with<K: Kernel>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f
                 let (a_packed, b_packed) = scratch.split_at_mut(a_len);
                 b.pack::<K>(0..n, part.clone(), b_packed);
                 let rows = a.rows::<K>(0..m, &part, a_packed);
-                block::<K>((0..m, part.clone(), 0..n), rows, b_packed, accumulate || part.start > 0, c);
+                let block = Block { a, b, part: &part, accumulate: accumulate || part.start > 0, c: &[c] };
+                block.run::<K>((0..m, 0..n), rows, b_packed);
             });
         }
     }
 }
 
-/// [`parallel`] with this kernel.
+/// [`parallel_many`] with this kernel.
 ///
 /// # Safety
 /// As [`serial`].
-unsafe fn parallel_with<K: Kernel>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: Output) {
-    debug_assert!(m > 0 && k > 0 && n > 0, "a product of nothing");
-    let (a, b) = (Operand { side: Side::A, matrix: a, lines: m }, Operand { side: Side::B, matrix: b.t(), lines: n });
-    let (shared, own) = if m <= n { (a, b) } else { (b, a) };
+unsafe fn parallel_many_with<K: Kernel>(k: usize, a: &[(Matrix<f32>, usize)], b: &[(Matrix<f32>, usize)], c: &[Output]) {
+    // SAFETY: the caller's promise.
+    unsafe { parallel_with::<K>(k, &Piece::each::<K>(Side::A, a), &Piece::each::<K>(Side::B, b), false, c) }
+}
+
+/// [`parallel`] with this kernel, for an output of each piece of A, or of B, whichever has several.
+///
+/// # Safety
+/// As [`serial`].
+unsafe fn parallel_with<K: Kernel>(k: usize, a: &[Piece], b: &[Piece], accumulate: bool, c: &[Output]) {
+    let (a, b) = (Operand::new(Side::A, a), Operand::new(Side::B, b));
+    debug_assert!(a.lines > 0 && k > 0 && b.lines > 0, "a product of nothing");
+    let (shared, own) = if a.lines <= b.lines { (a, b) } else { (b, a) };
     let depth = block_depth::<K>(k);
     let block_len = shared.packed_len::<K>(shared.lines, depth);
     let blocks = SHARED_BYTES / (block_len * size_of::<K::Unit>());
     // SAFETY: the caller's promise.
     unsafe {
-        let accumulate = accumulates((m, k, n), beta, c);
         for part in parts(0..k, blocks.max(1) * depth) {
             let packed = shared.pack_in_parallel::<K>(&part, depth);
             let product = Product { shared, own, part, depth, packed: &packed, accumulate, c };
@@ -411,13 +489,13 @@ unsafe fn parallel_with<K: Kernel>((m, k, n): Extents, a: Matrix<f32>, b: Matrix
 
 /// A product for a part of k, with one operand packed.
 struct Product<'a, U> {
-    shared: Operand,
-    own: Operand,
+    shared: Operand<'a>,
+    own: Operand<'a>,
     part: Range<usize>,
     depth: usize,
     packed: &'a [U],
     accumulate: bool,
-    c: Output,
+    c: &'a [Output],
 }
 
 impl<U: Unit> Product<'_, U> {
@@ -461,18 +539,15 @@ impl<U: Unit> Product<'_, U> {
         for (packed, part) in self.packed.chunks_exact(block_len).zip(parts(self.part.clone(), self.depth)) {
             let packed = &packed[self.shared.packed_len::<K>(shared.start, part.len())..];
             let packed = &packed[..self.shared.packed_len::<K>(shared.len(), part.len())];
-            let accumulate = self.accumulate || part.start > 0;
+            let (a, b) = if self.own.side == Side::A { (self.own, self.shared) } else { (self.shared, self.own) };
+            let block = Block { a, b, part: &part, accumulate: self.accumulate || part.start > 0, c: self.c };
             // SAFETY: the caller's promise.
             with_scratch(self.own.own_len::<K>(own.len(), part.len()), |scratch| unsafe {
                 match self.own.side {
-                    Side::A => {
-                        let rows = self.own.rows::<K>(own.clone(), &part, scratch);
-                        block::<K>((own.clone(), part, shared.clone()), rows, packed, accumulate, self.c)
-                    }
+                    Side::A => block.run::<K>((own.clone(), shared.clone()), a.rows::<K>(own.clone(), &part, scratch), packed),
                     Side::B => {
-                        self.own.pack::<K>(own.clone(), part.clone(), scratch);
-                        let rows = Rows::packed::<K>(packed, &part);
-                        block::<K>((shared.clone(), part, own.clone()), rows, scratch, accumulate, self.c)
+                        b.pack::<K>(own.clone(), part.clone(), scratch);
+                        block.run::<K>((shared.clone(), own.clone()), Rows::packed::<K>(packed, &part), scratch)
                     }
                 }
             });
@@ -507,33 +582,43 @@ impl<U> Rows<U> {
     }
 }
 
-/// C[rows, columns] ← A[rows, part]·B[part, columns] or, to accumulate, that plus C, with the groups of these columns packed.
-///
-/// # Safety
-/// As [`serial`].
-unsafe fn block<K: Kernel>(
-    (rows, part, columns): (Range<usize>, Range<usize>, Range<usize>),
-    a: Rows<K::Unit>,
-    b: &[K::Unit],
+/// What is multiplied at a time: lines of both operands for a part of k.
+struct Block<'a> {
+    a: Operand<'a>,
+    b: Operand<'a>,
+    part: &'a Range<usize>,
     accumulate: bool,
-    c: Output,
-) {
-    let steps = part.len().div_ceil(K::STEP);
-    // SAFETY: the instructions are there.
-    unsafe { K::begin() };
-    for (number, row) in rows.clone().step_by(K::ROWS).enumerate() {
-        // SAFETY: the caller's promise: the groups and the block of C lie inside A, B and C.
-        let (a_start, a_strides) = unsafe { (a.start.offset(number as isize * a.group), a.strides) };
-        for (number, b) in b.chunks_exact(steps * K::COLUMNS * K::PARTS).enumerate() {
-            let column = columns.start + number * K::COLUMNS;
-            let extents = (K::ROWS.min(rows.end - row), K::COLUMNS.min(columns.end - column));
-            // SAFETY: as above.
-            unsafe {
-                let c_start = c.start.add(row * c.stride + column);
-                K::sums(extents, Tile { steps, a: a_start, a_strides, b: b.as_ptr(), c: c_start, c_stride: c.stride, accumulate });
+    /// The output of each piece of A or of B.
+    c: &'a [Output],
+}
+
+impl Block<'_> {
+    /// C[rows, columns] ← A[rows, part]·B[part, columns] or, to accumulate, that plus C, with the groups of these columns packed.
+    ///
+    /// # Safety
+    /// As [`serial`].
+    unsafe fn run<K: Kernel>(&self, (rows, columns): (Range<usize>, Range<usize>), a: Rows<K::Unit>, b: &[K::Unit]) {
+        let steps = self.part.len().div_ceil(K::STEP);
+        // SAFETY: the instructions are there.
+        unsafe { K::begin() };
+        for (number, row) in rows.step_by(K::ROWS).enumerate() {
+            let (a_piece, row) = self.a.piece(row);
+            // SAFETY: the caller's promise: the groups and the block of C lie inside A, B and C.
+            let (a_start, a_strides) = unsafe { (a.start.offset(number as isize * a.group), a.strides) };
+            for (column, b) in columns.clone().step_by(K::COLUMNS).zip(b.chunks_exact(steps * K::COLUMNS * K::PARTS)) {
+                let (b_piece, column) = self.b.piece(column);
+                let extents = (K::ROWS.min(self.a.pieces[a_piece].lines - row), K::COLUMNS.min(self.b.pieces[b_piece].lines - column));
+                // One of the operands has one piece.
+                let Output { start, stride } = self.c[a_piece + b_piece];
+                // SAFETY: as above.
+                unsafe {
+                    let c = start.add(row * stride + column);
+                    let tile = Tile { steps, a: a_start, a_strides, b: b.as_ptr(), c, c_stride: stride, accumulate: self.accumulate };
+                    K::sums(extents, tile);
+                }
             }
         }
+        // SAFETY: begun above.
+        unsafe { K::end() };
     }
-    // SAFETY: begun above.
-    unsafe { K::end() };
 }

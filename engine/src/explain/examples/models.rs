@@ -18,6 +18,15 @@ pub(crate) fn linear() -> Example {
     .given("two tokens with two features each, three output features")
 }
 
+pub(crate) fn linears() -> Example {
+    example!(
+        |x: [1.0, 2.0, 3.0, 4.0] => [2, 2]; v: [0.5, -1.0] => [1, 2]; w: [2.0, 0.0, 1.0, 1.0] => [2, 2]; b: [0.1, 0.2] => [2]|
+            Tensor::concat(&x.linears(&[(v, None), (w, Some(b))]).iter().collect::<Vec<_>>(), 1),
+        twin Tensor::concat(&[&x.matmul(&v.t()), &x.matmul(&w.t()).add(b)], 1)
+    )
+    .given("two tokens with two features each, a layer of one output feature and a layer of two, their values side by side")
+}
+
 pub(crate) fn rope() -> Example {
     example!(|x: [1.0, 0.0, 2.0, 1.0, 1.0, 0.0, 2.0, 1.0] => [2, 1, 4]| {
         let table = RotaryTable::new(x.backend(), &[0, 2], &[1.0, 0.01], Pairing::Adjacent);

@@ -56,7 +56,9 @@ fn agrees_with_the_triple_sum<K: Kernel>(name: &str, rounded: impl Fn(f32) -> f3
             // SAFETY: the matrices are whole slices and the instructions are there.
             unsafe {
                 serial_with::<K>((m, k, n), left, right, beta, Output { start: one.as_mut_ptr(), stride: n });
-                parallel_with::<K>((m, k, n), left, right, beta, Output { start: many.as_mut_ptr(), stride: n });
+                let out = Output { start: many.as_mut_ptr(), stride: n };
+                let accumulate = accumulates((m, k, n), beta, out);
+                parallel_with::<K>(k, &[Piece::only(left, m)], &[Piece::only(right.t(), n)], accumulate, &[out]);
             }
             assert_eq!(one, many, "{name}: the same bits however the work is cut");
             for (position, &got) in one.iter().enumerate() {
@@ -105,7 +107,9 @@ fn mean_error<K: Kernel>((m, k, n): Extents, a: &[f32], b: &[f32]) -> f64 {
     let mut c = vec![0.0; m * n];
     let out = Output { start: c.as_mut_ptr(), stride: n };
     // SAFETY: the matrices are whole slices and the callers have seen to the instructions.
-    unsafe { parallel_with::<K>((m, k, n), Matrix::row_major(a, k), Matrix::row_major(b, n), 0.0, out) };
+    unsafe {
+        parallel_with::<K>(k, &[Piece::only(Matrix::row_major(a, k), m)], &[Piece::only(Matrix::row_major(b, n).t(), n)], false, &[out])
+    };
     let error = |position: usize| {
         let terms = (0..k).map(|p| f64::from(a[position / n * k + p]) * f64::from(b[p * n + position % n]));
         let (sum, size) = terms.fold((0.0, 0.0), |(sum, size): (f64, f64), x| (sum + x, size + x.abs()));
@@ -179,6 +183,29 @@ fn avx2_gives_the_bits_of_avx512() {
     let (a, b) = (draw(m * k), draw(k * n));
     let of = |with| product(with, (m, k, n), Matrix::row_major(&a, k), Matrix::row_major(&b, n));
     assert_eq!(of(Instructions::Avx512), of(Instructions::Avx2));
+}
+
+#[test]
+fn products_that_share_an_operand_have_the_bits_of_products_of_their_own() {
+    let mut generator = Generator::new(10);
+    let (m, k, n) = (75, 700, 64);
+    let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
+    let (a, b) = (draw(m * k), [draw(k * n), draw(k * 5), draw(k * 33)]);
+    let widths = [n, 5, 33];
+    with_each(|with| {
+        let many: Vec<_> = b.iter().zip(widths).map(|(b, n)| (Matrix::row_major(b, k).t(), n)).collect();
+        let mut c: Vec<Vec<f32>> = widths.iter().map(|n| vec![f32::NAN; m * n]).collect();
+        // SAFETY: the matrices are whole slices.
+        unsafe { parallel_many(with, k, &[(Matrix::row_major(&a, k), m)], &many, &mut c) };
+        let own: Vec<_> = many.iter().map(|&(b, n)| product(with, (m, k, n), Matrix::row_major(&a, k), b)).collect();
+        assert_eq!(c, own, "{with:?}: several B");
+        let many: Vec<_> = b.iter().zip(widths).map(|(b, n)| (Matrix::row_major(b, n).t(), n)).collect();
+        let mut c: Vec<Vec<f32>> = widths.iter().map(|n| vec![f32::NAN; n * m]).collect();
+        // SAFETY: as above.
+        unsafe { parallel_many(with, k, &many, &[(Matrix::row_major(&a, m), m)], &mut c) };
+        let own: Vec<_> = many.iter().map(|&(a_of, n)| product(with, (n, k, m), a_of, Matrix::row_major(&a, m))).collect();
+        assert_eq!(c, own, "{with:?}: several A");
+    });
 }
 
 /// Every pair of strides of A and of B: dense, spread, broadcast in one direction or both, and columns far apart.
