@@ -22,6 +22,12 @@ pub trait Operation<B: Backend>: Send + Sync + 'static {
     /// x̄ᵢ = (∂y/∂xᵢ)ᵀ ȳ for each parent i with `needed[i]`; `None` for the others.
     fn vjp(&self, backend: &B, cotangent: B::Array, needed: &[bool]) -> Vec<Option<B::Array>>;
 
+    /// [`Operation::vjp`] added to what other ops have found for the parents already, where there is something: an op that can add as it goes need not
+    /// write x̄ᵢ on its own first.
+    fn vjp_added(&self, backend: &B, cotangent: B::Array, needed: &[bool], sums: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
+        added(backend, sums, self.vjp(backend, cotangent, needed))
+    }
+
     /// As [`Operation::vjp`] for an op of several values ([`Tensor::record_many`]), from the cotangents of those that have one.
     ///
     /// # Panics
@@ -29,6 +35,15 @@ pub trait Operation<B: Backend>: Send + Sync + 'static {
     fn vjp_of_many(&self, _backend: &B, _cotangents: Vec<Option<B::Array>>, _needed: &[bool]) -> Vec<Option<B::Array>> {
         panic!("{}: one value was recorded as several", self.name())
     }
+}
+
+/// Each sum with what is added to it, where there are both.
+pub(crate) fn added<B: Backend>(backend: &B, sums: Vec<Option<B::Array>>, terms: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
+    let add = |(sum, term)| match (sum, term) {
+        (Some(sum), Some(term)) => Some(backend.accumulate(sum, &term)),
+        (sum, term) => sum.or(term),
+    };
+    sums.into_iter().zip(terms).map(add).collect()
 }
 
 /// What a node stands for.
@@ -258,7 +273,8 @@ fn walk_with<B: Backend>(
         let needed: Vec<bool> = node.parents.iter().map(Option::is_some).collect();
         let parent_cotangents = if let Some(parts) = of_many.remove(&id) {
             let operation = node.operation.as_ref().expect("an op of many is an operation");
-            operation.vjp_of_many(backend, parts, &needed)
+            let sums = node.parents.iter().map(|parent| cotangents.remove(&parent.as_ref()?.id)).collect();
+            added(backend, sums, operation.vjp_of_many(backend, parts, &needed))
         } else {
             let cotangent = cotangents.remove(&id).expect("a node on the frontier has received a cotangent");
             let Some(operation) = node.operation.as_ref().filter(|_| id >= stop) else {
@@ -274,7 +290,8 @@ fn walk_with<B: Backend>(
                 frontier.entry(op.id).or_insert_with(|| op.clone());
                 continue;
             }
-            operation.vjp(backend, cotangent, &needed)
+            let sums = node.parents.iter().map(|parent| cotangents.remove(&parent.as_ref()?.id)).collect();
+            operation.vjp_added(backend, cotangent, &needed, sums)
         };
         let bytes = || parent_cotangents.iter().flatten().map(|x| (size_of::<B::Scalar>() * count(backend.shape(x))) as u64).sum();
         profile::mark(Pass::Backward, node.name(), bytes);

@@ -136,6 +136,15 @@ fn rows_longer_than_a_block() {
 }
 
 #[test]
+fn linear_layers_of_the_same_rows() {
+    let layers = function!(|x| {
+        let y = x[0].linears(&[(&x[1], None), (&x[2], Some(&x[3]))]);
+        Tensor::concat(&[&y[0], &y[1], &x[0]], 1)
+    });
+    agrees("linears", layers, &[&[70, 24], &[9, 24], &[33, 24], &[33]]);
+}
+
+#[test]
 fn token_indices() {
     let targets: Arc<[u32]> = (0..300).map(|i| (i * 7 % 23) as u32).collect();
     let ids = targets.clone();

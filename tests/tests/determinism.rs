@@ -68,6 +68,12 @@ fn attention_and_rope() {
 }
 
 #[test]
+fn linear_layers_of_the_same_rows() {
+    let layers = function!(|x| Tensor::concat(&x[0].linears(&[(&x[1], None), (&x[2], None)]).iter().collect::<Vec<_>>(), 1));
+    same_bits_on_every_pool("linears", layers, &[&[300, 128], &[96, 128], &[200, 128]]);
+}
+
+#[test]
 fn tokens() {
     let targets: Arc<[u32]> = (0..300).map(|i| (i * 37 % 1031) as u32).collect();
     let fused = targets.clone();

@@ -2,7 +2,7 @@
 //! that scale.
 
 use engine::gradcheck::{Function, Method, Settings, check_with};
-use engine::{Segments, function};
+use engine::{Segments, Tensor, function};
 use slpo_tests::normal_sample;
 use std::sync::Arc;
 
@@ -70,6 +70,31 @@ fn rows_longer_than_a_block() {
     agrees("layer_norm", function!(|x| x[0].layer_norm(&x[1], &x[2], 1e-5)), &[&[40, 701], &[701], &[701]]);
     agrees("rms_norm", function!(|x| x[0].rms_norm(&x[1], 1e-5)), &[&[40, 701], &[701]]);
     agrees("swiglu", function!(|x| x[0].swiglu(&x[1])), &[&[40, 701], &[40, 701]]);
+}
+
+/// Layers whose values are all used, and one that is not; the rows go on elsewhere, so that their gradient is added to.
+#[test]
+fn linear_layers_of_the_same_rows() {
+    let shapes: &[&[usize]] = &[&[70, 64], &[96, 64], &[33, 64], &[33]];
+    let all = function!(|x| {
+        let y = x[0].linears(&[(&x[1], None), (&x[2], Some(&x[3])), (&x[1], None)]);
+        Tensor::concat(&[&y[0], &y[1], &y[2], &x[0]], 1)
+    });
+    agrees("linears", all, shapes);
+    agrees("linears, one of two", function!(|x| x[0].linears(&[(&x[1], None), (&x[2], Some(&x[3]))])[1].clone()), shapes);
+}
+
+/// A table whose gradient comes from its rows and from a product, and a norm beside the rows that it is of.
+#[test]
+fn gradients_that_are_added_to_what_is_there() {
+    let ids: Arc<[u32]> = (0..300).map(|i| (i * 7 % 40) as u32).collect();
+    agrees("tied table", function!(|x; ids: Arc<[u32]>| x[0].embedding(ids).linear(&x[0], None)), &[&[40, 24]]);
+    agrees("norm beside a residual", function!(|x| x[0].rms_norm(&x[1], 1e-5).add(&x[0])), &[&[300, 70], &[70]]);
+    agrees(
+        "norms of the same rows and gain",
+        function!(|x| x[0].rms_norm(&x[1], 1e-5).mul(&x[0].rms_norm(&x[1], 1e-3))),
+        &[&[90, 70], &[70]],
+    );
 }
 
 /// More rows than a chunk of logits holds.

@@ -47,6 +47,8 @@ fn products() {
     complains(|| ones(&[2, 4, 3]).matmul(&ones(&[3, 3, 5])), &["matmul", "[2]", "[3]", "broadcast"]);
     complains(|| ones(&[2, 3]).linear(&ones(&[5, 4]), None), &["linear", "[2, 3]", "weight [5, 4]"]);
     complains(|| ones(&[2, 3]).linear(&ones(&[5, 3]), Some(&ones(&[4]))), &["linear", "[2, 3]", "weight [5, 3]", "[4]"]);
+    complains(|| ones(&[2, 3]).linears(&[(&ones(&[5, 3]), None), (&ones(&[5, 4]), None)]), &["linears", "[2, 3]", "weight [5, 4]"]);
+    complains(|| ones(&[2, 3]).linears(&[]), &["linears", "no layer"]);
 }
 
 #[test]

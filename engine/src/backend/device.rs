@@ -245,6 +245,13 @@ impl Backend for Device {
     fn scatter_add_rows(&self, x: &DeviceArray, rows: &Indices, row_count: usize) -> DeviceArray {
         on!(self.scatter_add_rows([x], rows, row_count))
     }
+    fn scatter_add_rows_to(&self, sum: DeviceArray, x: &DeviceArray, rows: &Indices) -> DeviceArray {
+        match (self, sum) {
+            (Self::Cpu(b), DeviceArray::Cpu(sum)) => b.scatter_add_rows_to(sum, x.cpu(), rows).lift(),
+            (Self::Cuda(b), DeviceArray::Cuda(sum)) => b.scatter_add_rows_to(sum, x.cuda(), rows).lift(),
+            _ => panic!("an array of another device"),
+        }
+    }
     fn gather_last(&self, x: &DeviceArray, index: &Indices, k: usize) -> DeviceArray {
         on!(self.gather_last([x], index, k))
     }
@@ -309,6 +316,22 @@ impl Backend for Device {
         cotangent: &DeviceArray,
     ) -> (DeviceArray, DeviceArray) {
         on!(self.scaled_rms_norm_vjp([x, gain, s, cotangent]))
+    }
+    fn scaled_rms_norm_vjp_to(
+        &self,
+        sum: DeviceArray,
+        x: &DeviceArray,
+        gain: &DeviceArray,
+        s: &DeviceArray,
+        cotangent: &DeviceArray,
+    ) -> (DeviceArray, DeviceArray) {
+        match (self, sum) {
+            (Self::Cpu(b), DeviceArray::Cpu(sum)) => b.scaled_rms_norm_vjp_to(sum, x.cpu(), gain.cpu(), s.cpu(), cotangent.cpu()).lift(),
+            (Self::Cuda(b), DeviceArray::Cuda(sum)) => {
+                b.scaled_rms_norm_vjp_to(sum, x.cuda(), gain.cuda(), s.cuda(), cotangent.cuda()).lift()
+            }
+            _ => panic!("an array of another device"),
+        }
     }
     fn rope(&self, x: &DeviceArray, cos: &DeviceArray, sin: &DeviceArray, pairing: Pairing) -> DeviceArray {
         on!(self.rope([x, cos, sin], pairing))

@@ -262,6 +262,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         a.iter().map(|a| self.matmul_wide(&self.permute(a, &[1, 0]), b)).collect()
     }
 
+    /// [`Backend::scatter_add_rows`] on top of `sum`, free to reuse its storage.
+    fn scatter_add_rows_to(&self, sum: Self::Array, x: &Self::Array, rows: &Indices) -> Self::Array {
+        let row_count = self.shape(&sum)[0];
+        self.accumulate(sum, &self.scatter_add_rows(x, rows, row_count))
+    }
+
     /// c·x.
     fn scale(&self, x: &Self::Array, c: f64) -> Self::Array {
         self.map(crate::ops::scale::Scale(c), x)
@@ -359,6 +365,19 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         let y = self.zip(Mul, x, s);
         let gain_bar = self.sum_to(&self.zip(Mul, cotangent, &y), self.shape(gain));
         (self.rms_norm_vjp(&y, s, &self.zip(Mul, cotangent, gain)), gain_bar)
+    }
+
+    /// [`Backend::scaled_rms_norm_vjp`] with x̄ added to `sum`, free to reuse its storage.
+    fn scaled_rms_norm_vjp_to(
+        &self,
+        sum: Self::Array,
+        x: &Self::Array,
+        gain: &Self::Array,
+        s: &Self::Array,
+        cotangent: &Self::Array,
+    ) -> (Self::Array, Self::Array) {
+        let (x_bar, gain_bar) = self.scaled_rms_norm_vjp(x, gain, s, cotangent);
+        (self.accumulate(sum, &x_bar), gain_bar)
     }
 
     /// Rotates pairs of the last axis of x [N, H, D] by angles given as cos and sin [N, R/2]; entries past R stay.

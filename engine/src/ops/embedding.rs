@@ -19,6 +19,12 @@ impl<B: Backend> Operation<B> for Embedding {
     fn vjp(&self, backend: &B, y_bar: B::Array, _: &[bool]) -> Vec<Option<B::Array>> {
         vec![Some(backend.scatter_add_rows(&y_bar, &self.rows, self.row_count))]
     }
+    fn vjp_added(&self, backend: &B, y_bar: B::Array, needed: &[bool], mut sums: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
+        match sums.remove(0) {
+            Some(sum) => vec![Some(backend.scatter_add_rows_to(sum, &y_bar, &self.rows))],
+            None => self.vjp(backend, y_bar, needed),
+        }
+    }
 }
 
 /// Panics in the name of `op` unless every index is below `bound`.

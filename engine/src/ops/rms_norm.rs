@@ -8,6 +8,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
+use crate::tape::added;
 
 /// 1/√(x + ε).
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,11 @@ impl<B: Backend> Operation<B> for ScaledRmsNorm<B> {
     fn vjp(&self, backend: &B, y_bar: B::Array, _: &[bool]) -> Vec<Option<B::Array>> {
         let (x, gain) = backend.scaled_rms_norm_vjp(&self.x, &self.gain, &self.s, &y_bar);
         vec![Some(x), Some(gain)]
+    }
+    fn vjp_added(&self, backend: &B, y_bar: B::Array, needed: &[bool], mut sums: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
+        let Some(sum) = sums[0].take() else { return added(backend, sums, self.vjp(backend, y_bar, needed)) };
+        let (x, gain) = backend.scaled_rms_norm_vjp_to(sum, &self.x, &self.gain, &self.s, &y_bar);
+        added(backend, sums, vec![Some(x), Some(gain)])
     }
 }
 

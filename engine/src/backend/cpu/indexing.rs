@@ -20,20 +20,33 @@ pub fn gather_rows<T: Scalar>(table: &CpuArray<T>, rows: &[u32]) -> CpuArray<T> 
     CpuArray::from_vec(out, &[rows.len(), width])
 }
 
-/// Adds row n of x [N, D] to row `rows[n]` of the result, in order of n.
+/// Adds row n of x [N, D] to row `rows[n]` of zeros, in order of n.
 pub fn scatter_add_rows<T: Scalar>(x: &CpuArray<T>, rows: &[u32], row_count: usize) -> CpuArray<T> {
+    let mut out = T::allocate(row_count * x.shape()[1]);
+    add_rows(&mut out, x, rows, row_count, |zeros| zeros.fill(T::zero()));
+    CpuArray::from_vec(out, &[row_count, x.shape()[1]])
+}
+
+/// Adds row n of x [N, D] to row `rows[n]` of `sum`, in order of n.
+pub fn scatter_add_rows_to<T: Scalar>(sum: CpuArray<T>, x: &CpuArray<T>, rows: &[u32]) -> CpuArray<T> {
+    let shape = sum.shape().to_vec();
+    let mut out = sum.into_owned_elements();
+    add_rows(&mut out, x, rows, shape[0], |_| ());
+    CpuArray::from_vec(out, &shape)
+}
+
+/// Adds the rows of x to theirs, after `first` has been done to each task's.
+fn add_rows<T: Scalar>(out: &mut [T], x: &CpuArray<T>, rows: &[u32], row_count: usize, first: impl Fn(&mut [T]) + Sync) {
     let width = x.shape()[1];
     let elements = x.elements();
-    let mut out = T::allocate(row_count * width);
     let rows_a_task = (TASK_ELEMENTS / width.max(1)).max(row_count / MOST_TASKS) + 1;
     out.par_chunks_mut(rows_a_task * width.max(1)).enumerate().for_each(|(task, out)| {
-        out.fill(T::zero());
+        first(out);
         let own = task * rows_a_task..(task + 1) * rows_a_task;
         for (x, &row) in elements.chunks_exact(width.max(1)).zip(rows).filter(|(_, row)| own.contains(&(**row as usize))) {
             out[(row as usize - own.start) * width..][..width].iter_mut().zip(x).for_each(|(y, &x)| *y += x);
         }
     });
-    CpuArray::from_vec(out, &[row_count, width])
 }
 
 /// y[r, j] = x[r, index[r, j]] along the last axis.

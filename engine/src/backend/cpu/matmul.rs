@@ -157,7 +157,8 @@ pub fn sum_of_products<T: Scalar>(precision: Precision, products: &[(&CpuArray<T
 /// # Safety
 /// As [`product`].
 unsafe fn sharing<T: Scalar>(precision: Precision, k: usize, a: &[(Matrix<T>, usize)], b: &[(Matrix<T>, usize)]) -> Vec<Vec<T>> {
-    let pairs = (0..a.len().max(b.len())).map(|i| (a[i.min(a.len() - 1)], b[i.min(b.len() - 1)]));
+    let count = if a.is_empty() || b.is_empty() { 0 } else { a.len().max(b.len()) };
+    let pairs = (0..count).map(|i| (a[i.min(a.len() - 1)], b[i.min(b.len() - 1)]));
     let mut outs: Vec<Vec<T>> = pairs.clone().map(|((_, m), (_, n))| T::allocate(m * n)).collect();
     let work: usize = outs.iter().map(|out| out.len() * k).sum();
     // SAFETY: the caller's promise.

@@ -181,6 +181,9 @@ impl<T: Scalar> Backend for Cpu<T> {
     fn scatter_add_rows(&self, x: &CpuArray<T>, rows: &Indices, row_count: usize) -> CpuArray<T> {
         indexing::scatter_add_rows(x, rows, row_count)
     }
+    fn scatter_add_rows_to(&self, sum: CpuArray<T>, x: &CpuArray<T>, rows: &Indices) -> CpuArray<T> {
+        indexing::scatter_add_rows_to(sum, x, rows)
+    }
     fn gather_last(&self, x: &CpuArray<T>, index: &Indices, k: usize) -> CpuArray<T> {
         indexing::gather_last(x, index, k)
     }
@@ -239,7 +242,17 @@ impl<T: Scalar> Backend for Cpu<T> {
         s: &CpuArray<T>,
         cotangent: &CpuArray<T>,
     ) -> (CpuArray<T>, CpuArray<T>) {
-        rows::scaled_rms_norm_vjp(x, gain, s, cotangent)
+        rows::scaled_rms_norm_vjp(x, gain, s, cotangent, None)
+    }
+    fn scaled_rms_norm_vjp_to(
+        &self,
+        sum: CpuArray<T>,
+        x: &CpuArray<T>,
+        gain: &CpuArray<T>,
+        s: &CpuArray<T>,
+        cotangent: &CpuArray<T>,
+    ) -> (CpuArray<T>, CpuArray<T>) {
+        rows::scaled_rms_norm_vjp(x, gain, s, cotangent, Some(sum))
     }
     fn rope(&self, x: &CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
         rope::rope(x, cos, sin, pairing)

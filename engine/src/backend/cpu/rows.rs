@@ -207,44 +207,52 @@ pub fn scaled_rms_norm<T: Scalar>(x: &CpuArray<T>, gain: &CpuArray<T>, epsilon: 
     (CpuArray::from_vec(y, x.shape()), CpuArray::from_vec(s, &with_axis(x.shape(), x.shape().len() - 1, 1)))
 }
 
-/// (s·(ȳ∘gain − x̂·mean(ȳ∘gain∘x̂)), Σ ȳ∘x̂ over the rows), x̂ = x·s. Each task adds its rows up; the tasks' sums are added in their order.
+/// (s·(ȳ∘gain − x̂·mean(ȳ∘gain∘x̂)), Σ ȳ∘x̂ over the rows), x̂ = x·s, the first added to `base` where there is one. Each task adds its rows up; the
+/// tasks' sums are added in their order.
 pub fn scaled_rms_norm_vjp<T: Scalar>(
     x: &CpuArray<T>,
     gain: &CpuArray<T>,
     s: &CpuArray<T>,
     cotangent: &CpuArray<T>,
+    base: Option<CpuArray<T>>,
 ) -> (CpuArray<T>, CpuArray<T>) {
     let (count, n) = rows(x.shape());
     let (x_elements, gains, s, g) = (x.elements(), gain.elements(), s.elements(), cotangent.elements());
-    let mut x_bar = T::allocate(count * n);
+    let adds = base.is_some();
+    let mut x_bar = base.map_or_else(|| T::allocate(count * n), CpuArray::into_owned_elements);
     let size = (TASK / n.max(1)).max(1);
     let mut sums = T::allocate(count.div_ceil(size) * n);
     sums.fill(T::zero());
     let inputs = x_elements.par_chunks((size * n).max(1)).zip(g.par_chunks((size * n).max(1))).zip(s.par_chunks(size));
     let tasks = x_bar.par_chunks_mut((size * n).max(1)).zip(sums.par_chunks_mut(n.max(1))).zip(inputs);
     tasks.with_max_len(1).for_each(|((x_bar, sum), ((x, g), s))| {
+        let mut scaled = T::allocate(n);
         vectorised(
             #[inline(always)]
             || {
                 for (((x_bar, x), g), &s) in x_bar.chunks_exact_mut(n).zip(x.chunks_exact(n)).zip(g.chunks_exact(n)).zip(s) {
-                    scaled_rms_norm_row(x_bar, x, g, &gains, s, sum);
+                    let along = scaled_rms_norm_row(&mut scaled, x, g, &gains, s, sum);
+                    let terms = scaled.iter().zip(x).map(|(&scaled, &x)| (scaled - x * s * along) * s);
+                    if adds {
+                        x_bar.iter_mut().zip(terms).for_each(|(x_bar, term)| *x_bar += term);
+                    } else {
+                        x_bar.iter_mut().zip(terms).for_each(|(x_bar, term)| *x_bar = term);
+                    }
                 }
             },
-        )
+        );
+        T::recycle(scaled);
     });
     let sums = CpuArray::from_vec(sums, &[count.div_ceil(size), n]);
     (CpuArray::from_vec(x_bar, x.shape()), super::reduce::sum(&sums, 0).reshape(&[n]))
 }
 
-/// One row of [`scaled_rms_norm_vjp`]; adds ȳ∘x̂ to `sum`.
+/// mean(ȳ∘gain∘x̂) of a row, with ȳ∘gain in `scaled`; adds ȳ∘x̂ to `sum`.
 #[inline(always)]
-fn scaled_rms_norm_row<T: Scalar>(x_bar: &mut [T], x: &[T], g: &[T], gain: &[T], s: T, sum: &mut [T]) {
-    for i in 0..x_bar.len() {
-        x_bar[i] = g[i] * gain[i];
+fn scaled_rms_norm_row<T: Scalar>(scaled: &mut [T], x: &[T], g: &[T], gain: &[T], s: T, sum: &mut [T]) -> T {
+    for i in 0..scaled.len() {
+        scaled[i] = g[i] * gain[i];
         sum[i] += g[i] * (x[i] * s);
     }
-    let projection = row_dot(x_bar, x) * s / T::from_f64(x.len() as f64);
-    for (x_bar, &x) in x_bar.iter_mut().zip(x) {
-        *x_bar = (*x_bar - x * s * projection) * s;
-    }
+    row_dot(scaled, x) * s / T::from_f64(x.len() as f64)
 }
