@@ -37,9 +37,9 @@ impl<B: Backend> Tensor<B> {
                 continue;
             }
             let value = node.kept.as_ref().map(|kept| self.backend.to_vec(kept).into_iter().map(Scalar::to_f64).collect());
-            let parents = node.sources().iter().flatten().map(|p| p.id).collect();
+            let parents = node.sources().iter().map(|p| p.id).collect();
             found.insert(node.id, GraphNode { id: node.id, op: node.name(), shape: node.shape.to_vec(), parents, value });
-            pending.extend(node.sources().iter().flatten());
+            pending.extend(node.sources());
         }
         found.into_values().collect()
     }

@@ -78,7 +78,8 @@ pub trait Scalar:
     }
 
     /// outᵢ ← Aᵢ·B for several (A, rows), or outᵢ ← A·Bᵢ for several (B, columns), in parallel; one of the lists has one, and all the same inner
-    /// extent k. An element has the bits of [`Scalar::parallel_gemm`] of a product with as many columns as all together.
+    /// extent k. The way of multiplying is that of [`Scalar::parallel_gemm`]
+    /// for as many rows and columns as all have together.
     ///
     /// # Safety
     /// As [`Scalar::gemm`].
@@ -251,7 +252,7 @@ impl Scalar for f32 {
     unsafe fn parallel_gemms(precision: Precision, k: usize, a: &[(Matrix<f32>, usize)], b: &[(Matrix<f32>, usize)], out: &mut [Vec<f32>]) {
         let lines = |of: &[(Matrix<f32>, usize)]| of.iter().map(|(_, lines)| lines).sum();
         let with = packed_gemm::Instructions::of_large(precision, (lines(a), k, lines(b)));
-        if let Some(with) = with.filter(|with| with.shares(a)) {
+        if let Some(with) = with.filter(|with| with.sharing_pays(a)) {
             // SAFETY: the caller's promise.
             return unsafe { packed_gemm::parallel_many(with, k, a, b, out) };
         }

@@ -23,9 +23,10 @@ pub trait Operation<B: Backend>: Send + Sync + 'static {
     fn vjp(&self, backend: &B, cotangent: B::Array, needed: &[bool]) -> Vec<Option<B::Array>>;
 
     /// [`Operation::vjp`] added to what other ops have found for the parents already, where there is something: an op that can add as it goes need not
-    /// write x̄ᵢ on its own first.
+    /// write x̄ᵢ on its own first. What is returned stands in place of the sums: `None` says that nothing was found for a parent, by this op or another.
+    /// Of a parent that is given twice the first entry has the sum.
     fn vjp_added(&self, backend: &B, cotangent: B::Array, needed: &[bool], sums: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
-        added(backend, sums, self.vjp(backend, cotangent, needed))
+        added(backend, self.name(), sums, self.vjp(backend, cotangent, needed))
     }
 
     /// As [`Operation::vjp`] for an op of several values ([`Tensor::record_many`]), from the cotangents of those that have one.
@@ -35,12 +36,24 @@ pub trait Operation<B: Backend>: Send + Sync + 'static {
     fn vjp_of_many(&self, _backend: &B, _cotangents: Vec<Option<B::Array>>, _needed: &[bool]) -> Vec<Option<B::Array>> {
         panic!("{}: one value was recorded as several", self.name())
     }
+
+    /// Which of its parents one of its values was made from, for an op of several values and this many parents.
+    fn parents_of_value(&self, _value: usize, parents: usize) -> Vec<usize> {
+        (0..parents).collect()
+    }
 }
 
-/// Each sum with what is added to it, where there are both.
-pub(crate) fn added<B: Backend>(backend: &B, sums: Vec<Option<B::Array>>, terms: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
-    let add = |(sum, term)| match (sum, term) {
-        (Some(sum), Some(term)) => Some(backend.accumulate(sum, &term)),
+/// Each sum with what an op adds to it, where there are both.
+///
+/// # Panics
+/// If there are not as many terms as sums, or their shapes differ.
+pub(crate) fn added<B: Backend>(backend: &B, op: &str, sums: Vec<Option<B::Array>>, terms: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
+    assert_eq!(terms.len(), sums.len(), "{op}: one cotangent for each parent");
+    let add = |(sum, term): (Option<B::Array>, Option<B::Array>)| match (sum, term) {
+        (Some(sum), Some(term)) => {
+            assert_eq!(backend.shape(&term), backend.shape(&sum), "{op}: the cotangent of a parent has another shape");
+            Some(backend.accumulate(sum, &term))
+        }
         (sum, term) => sum.or(term),
     };
     sums.into_iter().zip(terms).map(add).collect()
@@ -107,10 +120,13 @@ impl<B: Backend> Node<B> {
     }
 
     /// The nodes that the value was made from, however many values its op has.
-    pub(crate) fn sources(&self) -> &[Option<Arc<Node<B>>>] {
-        match (self.role, &self.parents[..]) {
-            (Role::ValueOfMany(_), [Some(op)]) => &op.parents,
-            (_, parents) => parents,
+    pub(crate) fn sources(&self) -> Vec<&Arc<Self>> {
+        match (self.role, &self.parents[..], &self.operation) {
+            (Role::ValueOfMany(index), [Some(op)], Some(operation)) => {
+                let own = operation.parents_of_value(index, op.parents.len());
+                own.into_iter().filter_map(|parent| op.parents[parent].as_ref()).collect()
+            }
+            _ => self.parents.iter().flatten().collect(),
         }
     }
 
@@ -254,69 +270,115 @@ impl<'a, B: Backend> Receiver<'a, B> {
 
 /// Walks back from `root`, whose cotangent is `seed`, to the parameters and to nodes numbered below `stop`.
 pub(crate) fn walk<B: Backend>(backend: &B, root: Arc<Node<B>>, seed: B::Array, stop: u64, keep: Keep) -> Gradients<B> {
-    walk_with(backend, root, seed, stop, keep, None)
+    Walk::new(backend, root, seed, stop, keep).run(None)
 }
 
-fn walk_with<B: Backend>(
-    backend: &B,
-    root: Arc<Node<B>>,
-    seed: B::Array,
+/// A walk back along the tape.
+struct Walk<'a, B: Backend> {
+    backend: &'a B,
     stop: u64,
     keep: Keep,
-    mut receiver: Option<Receiver<'_, B>>,
-) -> Gradients<B> {
-    let mut found = BTreeMap::new();
-    let mut cotangents = BTreeMap::from([(root.id, seed)]);
-    let mut of_many: BTreeMap<u64, Vec<Option<B::Array>>> = BTreeMap::new();
-    let mut frontier = BTreeMap::from([(root.id, root)]);
-    while let Some((id, node)) = frontier.pop_last() {
-        let needed: Vec<bool> = node.parents.iter().map(Option::is_some).collect();
-        let parent_cotangents = if let Some(parts) = of_many.remove(&id) {
-            let operation = node.operation.as_ref().expect("an op of many is an operation");
-            let sums = node.parents.iter().map(|parent| cotangents.remove(&parent.as_ref()?.id)).collect();
-            added(backend, sums, operation.vjp_of_many(backend, parts, &needed))
-        } else {
-            let cotangent = cotangents.remove(&id).expect("a node on the frontier has received a cotangent");
-            let Some(operation) = node.operation.as_ref().filter(|_| id >= stop) else {
-                found.insert(id, cotangent);
-                continue;
-            };
-            if keep == Keep::Everything {
-                found.insert(id, cotangent.clone());
-            }
-            if let (Role::ValueOfMany(index), [Some(op)]) = (node.role, &node.parents[..]) {
-                let Role::OpOfMany(count) = op.role else { panic!("{}: the parent of one of many values is their op", op.name()) };
-                of_many.entry(op.id).or_insert_with(|| vec![None; count])[index] = Some(cotangent);
-                frontier.entry(op.id).or_insert_with(|| op.clone());
-                continue;
-            }
-            let sums = node.parents.iter().map(|parent| cotangents.remove(&parent.as_ref()?.id)).collect();
-            operation.vjp_added(backend, cotangent, &needed, sums)
-        };
-        let bytes = || parent_cotangents.iter().flatten().map(|x| (size_of::<B::Scalar>() * count(backend.shape(x))) as u64).sum();
-        profile::mark(Pass::Backward, node.name(), bytes);
-        assert_eq!(parent_cotangents.len(), needed.len(), "{}: one cotangent for each parent", node.name());
-        for (parent, array) in node.parents.iter().zip(parent_cotangents) {
-            let (Some(parent), Some(array)) = (parent, array) else { continue };
-            assert_eq!(backend.shape(&array), &*parent.shape, "{}: the cotangent of {} has another shape", node.name(), parent.name());
-            if watch::is_watching() {
-                watch::backward(backend, &array, node.name(), parent);
-            }
-            add_to(backend, &mut cotangents, parent.id, array);
-            frontier.entry(parent.id).or_insert_with(|| parent.clone());
-        }
-        if let Some(receiver) = &mut receiver {
-            for parent in node.parents.iter().flatten() {
-                if receiver.is_final(parent) && frontier.remove(&parent.id).is_some() {
-                    let gradient = cotangents.remove(&parent.id).expect("a node on the frontier has received a cotangent");
-                    (receiver.take)(parent.id, gradient);
-                }
-            }
-        }
-        drop(node);
-        profile::mark(Pass::Backward, "accumulate", || 0);
+    /// The nodes that something was found for and that have not been visited.
+    frontier: BTreeMap<u64, Arc<Node<B>>>,
+    /// What was found for them so far.
+    cotangents: BTreeMap<u64, B::Array>,
+    /// What was found for the values of ops of many.
+    of_many: BTreeMap<u64, Vec<Option<B::Array>>>,
+    /// Where the walk has ended.
+    found: BTreeMap<u64, B::Array>,
+}
+
+impl<'a, B: Backend> Walk<'a, B> {
+    fn new(backend: &'a B, root: Arc<Node<B>>, seed: B::Array, stop: u64, keep: Keep) -> Self {
+        let cotangents = BTreeMap::from([(root.id, seed)]);
+        let frontier = BTreeMap::from([(root.id, root)]);
+        Self { backend, stop, keep, frontier, cotangents, of_many: BTreeMap::new(), found: BTreeMap::new() }
     }
-    Gradients { backend: backend.clone(), by_node: found }
+
+    fn run(mut self, mut receiver: Option<Receiver<'_, B>>) -> Gradients<B> {
+        while let Some((_, node)) = self.frontier.pop_last() {
+            let Some(found) = self.parents_of(&node) else { continue };
+            self.deliver(&node, found);
+            if let Some(receiver) = &mut receiver {
+                self.hand_over(&node, receiver);
+            }
+            drop(node);
+            profile::mark(Pass::Backward, "accumulate", || 0);
+        }
+        Gradients { backend: self.backend.clone(), by_node: self.found }
+    }
+
+    /// The cotangents of a node's parents, with what was found for them before. `None` where the walk ends, and for one of an op's many values,
+    /// whose cotangent waits for the others.
+    fn parents_of(&mut self, node: &Node<B>) -> Option<Vec<Option<B::Array>>> {
+        let needed: Vec<bool> = node.parents.iter().map(Option::is_some).collect();
+        if let Some(values) = self.of_many.remove(&node.id) {
+            let operation = node.operation.as_ref().expect("an op of many is an operation");
+            let terms = operation.vjp_of_many(self.backend, values, &needed);
+            return Some(self.added(node, terms));
+        }
+        let cotangent = self.cotangents.remove(&node.id).expect("a node on the frontier has received a cotangent");
+        let Some(operation) = node.operation.as_ref().filter(|_| node.id >= self.stop) else {
+            self.found.insert(node.id, cotangent);
+            return None;
+        };
+        if self.keep == Keep::Everything {
+            self.found.insert(node.id, cotangent.clone());
+        }
+        if let (Role::ValueOfMany(index), [Some(op)]) = (node.role, &node.parents[..]) {
+            let Role::OpOfMany(count) = op.role else { panic!("{}: the parent of one of many values is their op", op.name()) };
+            self.of_many.entry(op.id).or_insert_with(|| vec![None; count])[index] = Some(cotangent);
+            self.frontier.entry(op.id).or_insert_with(|| op.clone());
+            return None;
+        }
+        if watch::is_watching() {
+            let terms = operation.vjp(self.backend, cotangent, &needed);
+            return Some(self.added(node, terms));
+        }
+        let sums = self.sums(node);
+        Some(operation.vjp_added(self.backend, cotangent, &needed, sums))
+    }
+
+    /// What an op found for its parents, looked at if somebody watches, and added to what was found before.
+    fn added(&mut self, node: &Node<B>, terms: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
+        for (parent, term) in node.parents.iter().zip(&terms) {
+            let (Some(parent), Some(term)) = (parent, term) else { continue };
+            if watch::is_watching() {
+                watch::backward(self.backend, term, node.name(), parent);
+            }
+        }
+        let sums = self.sums(node);
+        added(self.backend, node.name(), sums, terms)
+    }
+
+    /// What was found for a node's parents, taken out.
+    fn sums(&mut self, node: &Node<B>) -> Vec<Option<B::Array>> {
+        node.parents.iter().map(|parent| self.cotangents.remove(&parent.as_ref()?.id)).collect()
+    }
+
+    /// Puts the cotangents of a node's parents where the walk will find them.
+    fn deliver(&mut self, node: &Node<B>, found: Vec<Option<B::Array>>) {
+        let bytes = || found.iter().flatten().map(|x| (size_of::<B::Scalar>() * count(self.backend.shape(x))) as u64).sum();
+        profile::mark(Pass::Backward, node.name(), bytes);
+        assert_eq!(found.len(), node.parents.len(), "{}: one cotangent for each parent", node.name());
+        for (parent, array) in node.parents.iter().zip(found) {
+            let (Some(parent), Some(array)) = (parent, array) else { continue };
+            let shape = self.backend.shape(&array);
+            assert_eq!(shape, &*parent.shape, "{}: the cotangent of {} has another shape", node.name(), parent.name());
+            add_to(self.backend, &mut self.cotangents, parent.id, array);
+            self.frontier.entry(parent.id).or_insert_with(|| parent.clone());
+        }
+    }
+
+    /// Gives the receiver the gradients of a node's parents that nothing more can be added to.
+    fn hand_over(&mut self, node: &Node<B>, receiver: &mut Receiver<'_, B>) {
+        for parent in node.parents.iter().flatten() {
+            if receiver.is_final(parent) && self.frontier.remove(&parent.id).is_some() {
+                let gradient = self.cotangents.remove(&parent.id).expect("a node on the frontier has received a cotangent");
+                (receiver.take)(parent.id, gradient);
+            }
+        }
+    }
 }
 
 impl<B: Backend> Tensor<B> {
@@ -344,7 +406,7 @@ impl<B: Backend> Tensor<B> {
         drop(value);
         let Some(root) = node else { return };
         let receiver = Receiver::new(&root, &mut take);
-        let rest = walk_with(&backend, root, seed, 0, Keep::Parameters, Some(receiver));
+        let rest = Walk::new(&backend, root, seed, 0, Keep::Parameters).run(Some(receiver));
         // A parameter that is itself the root has no use.
         rest.by_node.into_iter().for_each(|(id, gradient)| take(id, gradient));
     }

@@ -133,17 +133,25 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// As [`Tensor::record`] for an op of several values, whose [`Operation::vjp_of_many`] is then asked.
+    ///
+    /// # Panics
+    /// If there are no values.
     pub fn record_many<O: Operation<B>>(
         backend: &B,
         values: Vec<B::Array>,
         parents: &[&Tensor<B>],
         operation: impl FnOnce() -> O,
     ) -> Vec<Self> {
+        assert!(!values.is_empty(), "record_many: an op without values");
         let wanted = Self::records(parents);
         let watched = watch::is_watching();
         let operation = (wanted || watched).then(operation);
         if let Some(operation) = operation.as_ref().filter(|_| watched) {
-            values.iter().for_each(|value| watch::forward(backend, value, parents, Operation::<B>::name(operation)));
+            for (index, value) in values.iter().enumerate() {
+                let own = Operation::<B>::parents_of_value(operation, index, parents.len());
+                let own: Vec<&Self> = own.into_iter().map(|parent| parents[parent]).collect();
+                watch::forward(backend, value, &own, Operation::<B>::name(operation));
+            }
         }
         let nodes = operation.filter(|_| wanted).map(|operation| {
             let parents = parents.iter().map(|p| p.node.clone()).collect();

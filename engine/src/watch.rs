@@ -103,7 +103,7 @@ fn nearest_parameters<B: Backend>(mut level: Vec<Arc<Node<B>>>) -> Vec<u64> {
         if !parameters.is_empty() {
             return parameters;
         }
-        let mut next: Vec<Arc<Node<B>>> = level.iter().flat_map(|node| node.sources().iter().flatten().cloned()).collect();
+        let mut next: Vec<Arc<Node<B>>> = level.iter().flat_map(|node| node.sources().into_iter().cloned()).collect();
         next.sort_by_key(|node| node.id);
         next.dedup_by_key(|node| node.id);
         level = next;

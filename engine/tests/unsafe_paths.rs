@@ -65,6 +65,18 @@ agrees!(products_of_transposed_views, &[&[5, 7], &[6, 5]], |_b, x| x[0].t().matm
 agrees!(products_of_broadcast_batches, &[&[2, 1, 3, 4], &[3, 4, 5]], |_b, x| x[0].matmul(&x[1].permute(&[0, 1, 2])));
 agrees!(a_product_without_inner_extent, &[&[3, 0], &[0, 2]], |_b, x| x[0].matmul(&x[1]));
 agrees!(a_linear_map, &[&[5, 6], &[3, 6], &[3]], |_b, x| x[0].linear(&x[1], Some(&x[2])).swiglu(&x[0].slice(1, 0, 3)));
+agrees!(linear_maps_of_the_same_rows, &[&[6, 5], &[3, 6], &[6, 4], &[4]], |_b, x| {
+    let y = x[0].t().linears(&[(&x[1], None), (&x[2].t(), Some(&x[3]))]);
+    y[0].mul(&y[1].slice(1, 0, 3)).add(&x[0].t().slice(1, 0, 3))
+});
+agrees!(linear_maps_without_inner_extent, &[&[3, 0], &[2, 0], &[2, 0]], |_b, x| {
+    let y = x[0].linears(&[(&x[1], None), (&x[2], None)]);
+    y[0].add(&y[1])
+});
+agrees!(sums_that_are_added_to, &[&[5, 4], &[4]], |_b, x| {
+    let rows: Indices = vec![0, 4, 4, 1].into();
+    x[0].rms_norm(&x[1], 1e-5).add(&x[0]).slice(0, 0, 4).add(&x[0].embedding(&rows))
+});
 agrees!(attention_over_segments, &[&[7, 4, 3], &[7, 2, 3], &[7, 2, 3]], |_b, x| {
     x[0].attention(&x[1], &x[2], &Segments::of_lengths(&[4, 1, 2]), 0.5)
 });

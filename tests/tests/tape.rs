@@ -1,5 +1,6 @@
 //! The tape: no_grad, detach, accumulation, and checkpoints that give the very bits of a run that saved everything.
 
+use engine::tape::Operation;
 use engine::{Backend, Cpu, Segments, Tensor, checkpoint, no_grad};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -45,6 +46,82 @@ fn a_checkpoint_gives_the_same_bits_as_saving_everything() {
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// Two values of the first weight, one of the second that nobody uses, and one of the second with a bias.
+fn layers<B: Backend>(x: &Tensor<B>, w: [&Tensor<B>; 2], bias: &Tensor<B>) -> Tensor<B> {
+    let y = x.linears(&[(w[0], None), (w[1], None), (w[0], None), (w[1], Some(bias))]);
+    y[0].mul(&y[2]).add(&y[3])
+}
+
+#[test]
+fn an_op_of_several_values_is_walked_like_ops_of_one() {
+    let cpu = Cpu::<f64>::new();
+    let shapes: [&[usize]; 4] = [&[5, 4], &[3, 4], &[3, 4], &[3]];
+    let leaves: Vec<_> = (0..).zip(shapes).map(|(seed, shape)| normal_parameter(&cpu, seed, shape)).collect();
+    let [x, v, w, b] = [0, 1, 2, 3].map(|i| leaves[i].clone());
+    let several = || layers(&x, [&v, &w], &b).sum_all();
+    let expected = {
+        let y = x.linear(&v, None);
+        y.mul(&y).add(&x.linear(&w, Some(&b))).sum_all().backward()
+    };
+    let close = |leaf: &Tensor<_>, got: &[f64], how: &str| {
+        let pairs = got.iter().zip(expected.of(leaf).to_f64());
+        assert!(pairs.into_iter().all(|(got, expected)| (got - expected).abs() < 1e-12), "{how}");
+    };
+    let all = several().backward_keeping_all();
+    leaves.iter().for_each(|leaf| close(leaf, &all.of(leaf).to_f64(), "keeping all"));
+    let mut taken = Vec::new();
+    several().backward_into(|id, gradient| taken.push((id, gradient)));
+    assert_eq!(taken.len(), 4, "each leaf is handed over once");
+    for (id, gradient) in taken {
+        let leaf = leaves.iter().find(|leaf| leaf.id() == Some(id)).expect("a leaf");
+        close(leaf, &cpu.to_vec(&gradient), "handed over");
+    }
+    let inside = (v.clone(), w.clone(), b.clone());
+    let again = checkpoint(&x, move |x| layers(x, [&inside.0, &inside.1], &inside.2)).sum_all().backward();
+    leaves.iter().for_each(|leaf| close(leaf, &again.of(leaf).to_f64(), "in a checkpoint"));
+    let value = v.clone();
+    let one = checkpoint(&x, move |x| x.linears(&[(&value, None), (&value, None)])[1].clone()).sum_all().backward();
+    let alone = x.linear(&v, None).sum_all().backward();
+    assert_eq!(one.of(&v).to_f64(), alone.of(&v).to_f64(), "a checkpoint of one of the values");
+}
+
+#[test]
+fn a_graph_says_which_layer_a_value_is_of() {
+    let cpu = Cpu::<f64>::new();
+    let [x, v, w] = [5, 3, 2].map(|rows| normal_parameter(&cpu, rows, &[rows as usize, 4]));
+    let y = x.linears(&[(&v, None), (&w, None)]);
+    for (y, weight) in y.iter().zip([&v, &w]) {
+        let graph = y.graph();
+        let value = graph.last().expect("the value itself");
+        assert_eq!((value.op, &value.parents), ("linears", &vec![x.id().unwrap(), weight.id().unwrap()]));
+        assert_eq!(graph.len(), 3);
+    }
+}
+
+/// An op whose gradients have a wrong count or shape.
+struct Misshapen(Vec<Option<Vec<usize>>>);
+impl<B: Backend> Operation<B> for Misshapen {
+    fn name(&self) -> &'static str {
+        "misshapen"
+    }
+    fn vjp(&self, backend: &B, _: B::Array, _: &[bool]) -> Vec<Option<B::Array>> {
+        self.0.iter().map(|shape| shape.as_ref().map(|shape| backend.full(1.0, shape))).collect()
+    }
+}
+
+/// The parent has a gradient already when the op is asked.
+#[test]
+fn gradients_of_a_wrong_count_or_shape_are_reported_in_the_name_of_their_op() {
+    for (shapes, complaint) in [(vec![Some(vec![3])], "another shape"), (vec![Some(vec![4]), None], "one cotangent for each parent")] {
+        let x = normal_parameter(&Cpu::<f64>::new(), 1, &[4]);
+        let y = Tensor::record(x.backend(), x.array().clone(), &[&x], || Misshapen(shapes.clone()));
+        let loss = y.add(&x.exp()).sum_all();
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| loss.backward())).err().expect("a panic");
+        let message = panic.downcast_ref::<String>().expect("a message");
+        assert!(message.contains("misshapen") && message.contains(complaint), "{message}");
+    }
 }
 
 #[test]

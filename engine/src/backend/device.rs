@@ -89,12 +89,12 @@ impl DeviceArray {
     }
 }
 
-/// One backend's results as a device's.
 /// What each of some arrays is on a backend.
-fn each<'a, A>(arrays: &[&'a DeviceArray], on: fn(&'a DeviceArray) -> &'a A) -> Vec<&'a A> {
+fn on_backend<'a, A>(arrays: &[&'a DeviceArray], on: fn(&'a DeviceArray) -> &'a A) -> Vec<&'a A> {
     arrays.iter().map(|array| on(array)).collect()
 }
 
+/// One backend's results as a device's.
 trait Lift {
     type Lifted;
     fn lift(self) -> Self::Lifted;
@@ -211,12 +211,12 @@ impl Backend for Device {
         match self {
             Self::Cpu(b) => {
                 let (weights, biases) =
-                    (each(weights, DeviceArray::cpu), biases.iter().map(|bias| bias.map(DeviceArray::cpu)).collect::<Vec<_>>());
+                    (on_backend(weights, DeviceArray::cpu), biases.iter().map(|bias| bias.map(DeviceArray::cpu)).collect::<Vec<_>>());
                 b.linears(x.cpu(), &weights, &biases).into_iter().map(Lift::lift).collect()
             }
             Self::Cuda(b) => {
                 let (weights, biases) =
-                    (each(weights, DeviceArray::cuda), biases.iter().map(|bias| bias.map(DeviceArray::cuda)).collect::<Vec<_>>());
+                    (on_backend(weights, DeviceArray::cuda), biases.iter().map(|bias| bias.map(DeviceArray::cuda)).collect::<Vec<_>>());
                 b.linears(x.cuda(), &weights, &biases).into_iter().map(Lift::lift).collect()
             }
         }
@@ -227,10 +227,14 @@ impl Backend for Device {
             Self::Cuda(b) => b.sum_of_products(&products.iter().map(|(x, y)| (x.cuda(), y.cuda())).collect::<Vec<_>>()).lift(),
         }
     }
-    fn products_with_rows(&self, a: &[&DeviceArray], rows: &DeviceArray) -> Vec<DeviceArray> {
+    fn products_of_transposed(&self, a: &[&DeviceArray], b: &DeviceArray) -> Vec<DeviceArray> {
         match self {
-            Self::Cpu(b) => b.products_with_rows(&each(a, DeviceArray::cpu), rows.cpu()).into_iter().map(Lift::lift).collect(),
-            Self::Cuda(b) => b.products_with_rows(&each(a, DeviceArray::cuda), rows.cuda()).into_iter().map(Lift::lift).collect(),
+            Self::Cpu(backend) => {
+                backend.products_of_transposed(&on_backend(a, DeviceArray::cpu), b.cpu()).into_iter().map(Lift::lift).collect()
+            }
+            Self::Cuda(backend) => {
+                backend.products_of_transposed(&on_backend(a, DeviceArray::cuda), b.cuda()).into_iter().map(Lift::lift).collect()
+            }
         }
     }
     fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {

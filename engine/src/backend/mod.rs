@@ -258,7 +258,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     }
 
     /// Aᵢᵀ·B for each Aᵢ [N, outᵢ] and B [N, in], as [`Backend::matmul_wide`].
-    fn products_with_rows(&self, a: &[&Self::Array], b: &Self::Array) -> Vec<Self::Array> {
+    fn products_of_transposed(&self, a: &[&Self::Array], b: &Self::Array) -> Vec<Self::Array> {
         a.iter().map(|a| self.matmul_wide(&self.permute(a, &[1, 0]), b)).collect()
     }
 

@@ -14,16 +14,26 @@ struct Linears<B: Backend> {
     biased: Vec<bool>,
 }
 
+impl<B: Backend> Linears<B> {
+    /// Which parent a layer's weight is: they are x, then each layer's weight and bias.
+    fn weight_parent(&self, layer: usize) -> usize {
+        1 + layer + self.biased[..layer].iter().filter(|&&biased| biased).count()
+    }
+}
+
 impl<B: Backend> Operation<B> for Linears<B> {
     fn name(&self) -> &'static str {
         "linears"
     }
-    fn vjp(&self, backend: &B, y_bar: B::Array, needed: &[bool]) -> Vec<Option<B::Array>> {
-        self.vjp_of_many(backend, vec![Some(y_bar)], needed)
+    fn vjp(&self, _: &B, _: B::Array, _: &[bool]) -> Vec<Option<B::Array>> {
+        unreachable!("linears: an op of several values")
+    }
+    fn parents_of_value(&self, layer: usize, _: usize) -> Vec<usize> {
+        let weight = self.weight_parent(layer);
+        [0].into_iter().chain(weight..weight + 1 + usize::from(self.biased[layer])).collect()
     }
     fn vjp_of_many(&self, backend: &B, y_bars: Vec<Option<B::Array>>, needed: &[bool]) -> Vec<Option<B::Array>> {
-        // The parents are x, then each layer's weight and bias.
-        let weight_parent = |layer: usize| 1 + layer + self.biased[..layer].iter().filter(|&&biased| biased).count();
+        let weight_parent = |layer: usize| self.weight_parent(layer);
         let mut gradients: Vec<Option<B::Array>> = needed.iter().map(|_| None).collect();
         let present: Vec<(usize, &B::Array)> = y_bars.iter().enumerate().filter_map(|(layer, y_bar)| Some((layer, y_bar.as_ref()?))).collect();
         if needed[0] {
@@ -32,7 +42,7 @@ impl<B: Backend> Operation<B> for Linears<B> {
         }
         let wanted: Vec<_> = present.iter().filter(|(layer, _)| needed[weight_parent(*layer)]).collect();
         let y_bars: Vec<&B::Array> = wanted.iter().map(|(_, y_bar)| *y_bar).collect();
-        for (&&(layer, _), gradient) in wanted.iter().zip(backend.products_with_rows(&y_bars, &self.x)) {
+        for (&&(layer, _), gradient) in wanted.iter().zip(backend.products_of_transposed(&y_bars, &self.x)) {
             gradients[weight_parent(layer)] = Some(gradient);
         }
         for &(layer, y_bar) in present.iter().filter(|(layer, _)| self.biased[*layer]) {

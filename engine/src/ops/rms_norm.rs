@@ -42,9 +42,9 @@ impl<B: Backend> Operation<B> for ScaledRmsNorm<B> {
         vec![Some(x), Some(gain)]
     }
     fn vjp_added(&self, backend: &B, y_bar: B::Array, needed: &[bool], mut sums: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
-        let Some(sum) = sums[0].take() else { return added(backend, sums, self.vjp(backend, y_bar, needed)) };
+        let Some(sum) = sums[0].take() else { return added(backend, "rms_norm", sums, self.vjp(backend, y_bar, needed)) };
         let (x, gain) = backend.scaled_rms_norm_vjp_to(sum, &self.x, &self.gain, &self.s, &y_bar);
-        added(backend, sums, vec![Some(x), Some(gain)])
+        added(backend, "rms_norm", sums, vec![Some(x), Some(gain)])
     }
 }
 

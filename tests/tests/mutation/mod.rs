@@ -73,6 +73,20 @@ impl<B: Backend> Operation<B> for Planted<B> {
         let cotangent = self.mistake.in_cotangent(backend, cotangent);
         self.mistake.in_results(backend, self.inner.vjp(backend, cotangent, needed))
     }
+    /// Without a mistake the way of the op itself; a mistake is made in what the op adds, not in the sum.
+    fn vjp_added(&self, backend: &B, cotangent: B::Array, needed: &[bool], sums: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
+        if self.mistake == Mistake::Nothing {
+            return self.inner.vjp_added(backend, cotangent, needed, sums);
+        }
+        let add = |(sum, term): (Option<B::Array>, Option<B::Array>)| match (sum, term) {
+            (Some(sum), Some(term)) => Some(backend.accumulate(sum, &term)),
+            (sum, term) => sum.or(term),
+        };
+        sums.into_iter().zip(self.vjp(backend, cotangent, needed)).map(add).collect()
+    }
+    fn parents_of_value(&self, value: usize, parents: usize) -> Vec<usize> {
+        self.inner.parents_of_value(value, parents)
+    }
     fn vjp_of_many(&self, backend: &B, mut cotangents: Vec<Option<B::Array>>, needed: &[bool]) -> Vec<Option<B::Array>> {
         if let Some(first) = cotangents.iter_mut().find(|cotangent| cotangent.is_some()) {
             *first = first.take().map(|cotangent| self.mistake.in_cotangent(backend, cotangent));

@@ -124,7 +124,8 @@ pub fn matmul<T: Scalar>(precision: Precision, a: &CpuArray<T>, b: &CpuArray<T>)
 
 /// X·Wᵢᵀ for X [m, k] and each Wᵢ [nᵢ, k].
 pub fn by_transposed<T: Scalar>(precision: Precision, x: &CpuArray<T>, weights: &[&CpuArray<T>]) -> Vec<CpuArray<T>> {
-    let (m, k) = (x.shape()[0], x.shape()[1]);
+    let [m, k] = extents(x);
+    assert!(weights.iter().all(|w| extents(w)[1] == k), "products by transposed matrices: inner extents differ");
     let b: Vec<_> = weights.iter().map(|w| (matrix(w).t(), w.shape()[0])).collect();
     // SAFETY: the arrays' own strides and extents.
     let outs = unsafe { sharing(precision, k, &[(matrix(x), m)], &b) };
@@ -133,7 +134,8 @@ pub fn by_transposed<T: Scalar>(precision: Precision, x: &CpuArray<T>, weights: 
 
 /// Aᵢᵀ·B for each Aᵢ [k, mᵢ] and B [k, n].
 pub fn of_transposed<T: Scalar>(precision: Precision, a: &[&CpuArray<T>], b: &CpuArray<T>) -> Vec<CpuArray<T>> {
-    let (k, n) = (b.shape()[0], b.shape()[1]);
+    let [k, n] = extents(b);
+    assert!(a.iter().all(|a| extents(a)[0] == k), "products of transposed matrices: inner extents differ");
     let a: Vec<_> = a.iter().map(|a| (matrix(a).t(), a.shape()[1])).collect();
     // SAFETY: the arrays' own strides and extents.
     let outs = unsafe { sharing(precision, k, &a, &[(matrix(b), n)]) };
@@ -142,7 +144,10 @@ pub fn of_transposed<T: Scalar>(precision: Precision, a: &[&CpuArray<T>], b: &Cp
 
 /// Σ_i Aᵢ·Bᵢ for Aᵢ [m, kᵢ] and Bᵢ [kᵢ, n].
 pub fn sum_of_products<T: Scalar>(precision: Precision, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
-    let (m, n) = (products[0].0.shape()[0], products[0].1.shape()[1]);
+    let (a, b) = products.first().expect("a sum of at least one product");
+    let (m, n) = (extents(a)[0], extents(b)[1]);
+    let fits = |&(a, b): &(&CpuArray<T>, &CpuArray<T>)| extents(a) == [m, extents(b)[0]] && extents(b)[1] == n;
+    assert!(products.iter().all(fits), "a sum of products: extents differ");
     let mut out = T::allocate(m * n);
     for (number, (a, b)) in products.iter().enumerate() {
         let beta = if number == 0 { T::zero() } else { T::one() };
@@ -170,6 +175,11 @@ unsafe fn sharing<T: Scalar>(precision: Precision, k: usize, a: &[(Matrix<T>, us
         }
     }
     outs
+}
+
+/// The extents of an array of two axes.
+fn extents<T: Scalar>(x: &CpuArray<T>) -> [usize; 2] {
+    x.shape().try_into().expect("an array of two axes")
 }
 
 /// An array of two axes as a matrix.

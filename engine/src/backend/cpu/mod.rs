@@ -169,7 +169,7 @@ impl<T: Scalar> Backend for Cpu<T> {
     fn sum_of_products(&self, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
         matmul::sum_of_products(self.precision, products)
     }
-    fn products_with_rows(&self, a: &[&CpuArray<T>], b: &CpuArray<T>) -> Vec<CpuArray<T>> {
+    fn products_of_transposed(&self, a: &[&CpuArray<T>], b: &CpuArray<T>) -> Vec<CpuArray<T>> {
         matmul::of_transposed(self.precision, a, b)
     }
     fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {

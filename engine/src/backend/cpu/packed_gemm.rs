@@ -5,6 +5,9 @@
 //! fewer lines is packed once for all tasks, part by part of k; each task packs its own lines of the other one, and multiplies them while they are
 //! in its second-level cache. Where there are tasks enough, that one too goes through memory once.
 //!
+//! An operand may be several matrices one after another, each from the start of a group on, with an output each: products that share the other
+//! operand are then one.
+//!
 //! Every element is Σ over equal blocks of k of at most [`Kernel::DEPTH`], each in the order of k, wherever the tasks are cut: the same bits on
 //! any number of threads, and with AVX-512 as with AVX2, whose kernels are sums of fused multiply-adds. AMX and AVX512-BF16 group the terms of
 //! a sum each in its own way, in bfloat16 and (AMX, see `split.rs`) in f32.
@@ -192,7 +195,7 @@ impl Instructions {
     }
 
     /// Are products of these A with one B quicker together? Not where each A is read where it lies.
-    pub fn shares(self, a: &[(Matrix<f32>, usize)]) -> bool {
+    pub fn sharing_pays(self, a: &[(Matrix<f32>, usize)]) -> bool {
         let in_place = |strides| with!(self, reads_in_place(strides));
         a.len() == 1 || !a.iter().any(|(a, _)| in_place(a.strides))
     }
@@ -238,7 +241,8 @@ pub unsafe fn parallel(with: Instructions, extents: Extents, a: Matrix<f32>, b: 
     }
 }
 
-/// Cᵢ ← Aᵢ·B for several A, or Cᵢ ← A·Bᵢ for several B, in parallel, each C in row-major order: each element with the bits of a product of its own.
+/// Cᵢ ← Aᵢ·B for several A, or Cᵢ ← A·Bᵢ for several B, in parallel, each C in row-major order: each element with the bits of a product of its
+/// own by the same instructions.
 /// Operands come as (matrix, rows) and (matrix, columns), one of the two lists with one.
 ///
 /// # Safety

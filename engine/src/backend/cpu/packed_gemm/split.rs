@@ -5,7 +5,8 @@
 //! |a₃| ≤ 2⁻¹⁷·|a|. What is left out of a·b, a₂b₃ + a₃b₂ + a₃b₃, is at most 2⁻²⁴·|a·b| (and a little), what rounding a product to f32 may lose,
 //! and on average a tenth of it with either sign. The instruction sums 32 products before it adds them to a result, so that long sums are rounded
 //! less often than one by one. It takes numbers below 2⁻¹²⁶ as zero, in operands and in sums: of operands below about 2⁻¹⁰³ and of products below about
-//! 2⁻¹⁰⁰ the last bits, or all, are lost. A product that is too large by far, beyond 2¹³⁶, may be NaN where it should be ∞.
+//! 2⁻¹⁰⁰ the last bits, or all, are lost. A product that is too large by far, beyond 2¹³⁶, may be NaN where it should be ∞, and so may ∞ next to
+//! a signalling NaN, which no operation gives.
 
 use super::amx::{Amx, fetch_to_write};
 use super::avx512::{lanes, transposed};
@@ -240,7 +241,7 @@ fn parts_of_any(x: __m512, y: __m512, words: __m512i) -> [__m512i; PARTS] {
     [unit(x[0], y[0], words), unit(x[1], y[1], words), unit(x[2], y[2], words)]
 }
 
-/// The numbers of eight bits nearest to these, the larger of two that are as near.
+/// The numbers of eight bits nearest to these, of two that are as near that of the larger magnitude.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn nearest(x: __m512) -> __m512 {
@@ -343,7 +344,7 @@ macro_rules! products {
 /// As [`Kernel::sums`] of whole groups, whose old elements are not read.
 unsafe fn kernel(tile: Tile<Pairs>) {
     let stride = tile.c_stride * size_of::<f32>();
-    // SAFETY: the caller's promise; what is fetched need not be there. the tiles' shapes are set, and what is in them is not needed afterwards.
+    // SAFETY: the caller's promise; what is fetched need not be there. The tiles' shapes are set, and what is in them is not needed afterwards.
     unsafe {
         asm!(
             "tilezero tmm0",

@@ -258,3 +258,26 @@ fn infinities_and_nan_stay_in_their_row_and_column() {
         }
     });
 }
+
+/// A number next to ∞ alone among ones, in every place that packing sees another way: each comes through a product with the identity as it is.
+#[test]
+fn the_largest_numbers_are_themselves() {
+    let n = 32;
+    let identity: Vec<f32> = (0..n * n).map(|i| if i % n == i / n { 1.0 } else { 0.0 }).collect();
+    for bits in [0x7f7f_7fffu32, 0x7f7f_8000, 0x7f7f_ffff, 0xff7f_7fff, 0xff7f_8000, 0xff7f_ffff] {
+        let mut spread = vec![1.0f32; 2 * n * n];
+        let (row, column) = (3, 17);
+        spread[2 * (row * n + column)] = f32::from_bits(bits);
+        let dense: Vec<f32> = spread.iter().step_by(2).copied().collect();
+        let transposed: Vec<f32> = (0..n * n).map(|i| dense[i % n * n + i / n]).collect();
+        let of_spread = Matrix { start: spread.as_ptr(), strides: (2 * n as isize, 2) };
+        for x in [Matrix::row_major(&dense, n), Matrix::row_major(&transposed, n).t(), of_spread] {
+            with_each(|with| {
+                if !matches!(with, Instructions::Amx | Instructions::Dot) {
+                    assert_eq!(product(with, (n, n, n), x, Matrix::row_major(&identity, n)), dense, "{with:?}: {bits:x} in A");
+                    assert_eq!(product(with, (n, n, n), Matrix::row_major(&identity, n), x), dense, "{with:?}: {bits:x} in B");
+                }
+            });
+        }
+    }
+}
