@@ -78,8 +78,7 @@ pub trait Scalar:
     }
 
     /// outᵢ ← Aᵢ·B for several (A, rows), or outᵢ ← A·Bᵢ for several (B, columns), in parallel; one of the lists has one, and all the same inner
-    /// extent k. The way of multiplying is that of [`Scalar::parallel_gemm`]
-    /// for as many rows and columns as all have together.
+    /// extent k. The way of multiplying is that of [`Scalar::parallel_gemm`] for as many rows and columns as all have together.
     ///
     /// # Safety
     /// As [`Scalar::gemm`].
@@ -90,8 +89,7 @@ pub trait Scalar:
         b: &[(Matrix<Self>, usize)],
         out: &mut [Vec<Self>],
     ) {
-        for (i, out) in out.iter_mut().enumerate() {
-            let ((a, m), (b, n)) = (a[i.min(a.len() - 1)], b[i.min(b.len() - 1)]);
+        for (((a, m), (b, n)), out) in crate::backend::cpu::matmul::pairs(a, b).zip(out) {
             // SAFETY: the caller's promise.
             unsafe { Self::parallel_gemm(precision, (m, k, n), a, b, Self::zero(), out) }
         }
@@ -256,8 +254,7 @@ impl Scalar for f32 {
             // SAFETY: the caller's promise.
             return unsafe { packed_gemm::parallel_many(with, k, a, b, out) };
         }
-        for (i, out) in out.iter_mut().enumerate() {
-            let ((a, m), (b, n)) = (a[i.min(a.len() - 1)], b[i.min(b.len() - 1)]);
+        for (((a, m), (b, n)), out) in crate::backend::cpu::matmul::pairs(a, b).zip(out) {
             // SAFETY: the caller's promise.
             unsafe {
                 match with {

@@ -47,7 +47,7 @@ pub trait Operation<B: Backend>: Send + Sync + 'static {
 ///
 /// # Panics
 /// If there are not as many terms as sums, or their shapes differ.
-pub(crate) fn added<B: Backend>(backend: &B, op: &str, sums: Vec<Option<B::Array>>, terms: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
+pub fn added<B: Backend>(backend: &B, op: &str, sums: Vec<Option<B::Array>>, terms: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
     assert_eq!(terms.len(), sums.len(), "{op}: one cotangent for each parent");
     let add = |(sum, term): (Option<B::Array>, Option<B::Array>)| match (sum, term) {
         (Some(sum), Some(term)) => {

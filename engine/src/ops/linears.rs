@@ -33,20 +33,19 @@ impl<B: Backend> Operation<B> for Linears<B> {
         [0].into_iter().chain(weight..weight + 1 + usize::from(self.biased[layer])).collect()
     }
     fn vjp_of_many(&self, backend: &B, y_bars: Vec<Option<B::Array>>, needed: &[bool]) -> Vec<Option<B::Array>> {
-        let weight_parent = |layer: usize| self.weight_parent(layer);
         let mut gradients: Vec<Option<B::Array>> = needed.iter().map(|_| None).collect();
         let present: Vec<(usize, &B::Array)> = y_bars.iter().enumerate().filter_map(|(layer, y_bar)| Some((layer, y_bar.as_ref()?))).collect();
         if needed[0] {
             let products: Vec<_> = present.iter().map(|&(layer, y_bar)| (y_bar, &self.weights[layer])).collect();
             gradients[0] = Some(backend.sum_of_products(&products));
         }
-        let wanted: Vec<_> = present.iter().filter(|(layer, _)| needed[weight_parent(*layer)]).collect();
+        let wanted: Vec<_> = present.iter().filter(|(layer, _)| needed[self.weight_parent(*layer)]).collect();
         let y_bars: Vec<&B::Array> = wanted.iter().map(|(_, y_bar)| *y_bar).collect();
         for (&&(layer, _), gradient) in wanted.iter().zip(backend.products_of_transposed(&y_bars, &self.x)) {
-            gradients[weight_parent(layer)] = Some(gradient);
+            gradients[self.weight_parent(layer)] = Some(gradient);
         }
         for &(layer, y_bar) in present.iter().filter(|(layer, _)| self.biased[*layer]) {
-            let parent = weight_parent(layer) + 1;
+            let parent = self.weight_parent(layer) + 1;
             let out = backend.shape(y_bar)[1];
             gradients[parent] = needed[parent].then(|| backend.reshape(&backend.sum(y_bar, 0), &[out]));
         }

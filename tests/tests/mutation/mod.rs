@@ -6,7 +6,7 @@ pub mod copies;
 use engine::Backend;
 use engine::gradcheck::{Entry, Method, Report, Settings, check_entry, check_entry_with};
 use engine::rewrite::{Recorded, Rewrite};
-use engine::tape::Operation;
+use engine::tape::{Operation, added};
 use std::sync::{Arc, Mutex};
 
 /// A kind of mistake in a vector-Jacobian product.
@@ -78,11 +78,7 @@ impl<B: Backend> Operation<B> for Planted<B> {
         if self.mistake == Mistake::Nothing {
             return self.inner.vjp_added(backend, cotangent, needed, sums);
         }
-        let add = |(sum, term): (Option<B::Array>, Option<B::Array>)| match (sum, term) {
-            (Some(sum), Some(term)) => Some(backend.accumulate(sum, &term)),
-            (sum, term) => sum.or(term),
-        };
-        sums.into_iter().zip(self.vjp(backend, cotangent, needed)).map(add).collect()
+        added(backend, self.name(), sums, self.vjp(backend, cotangent, needed))
     }
     fn parents_of_value(&self, value: usize, parents: usize) -> Vec<usize> {
         self.inner.parents_of_value(value, parents)

@@ -162,19 +162,23 @@ pub fn sum_of_products<T: Scalar>(precision: Precision, products: &[(&CpuArray<T
 /// # Safety
 /// As [`product`].
 unsafe fn sharing<T: Scalar>(precision: Precision, k: usize, a: &[(Matrix<T>, usize)], b: &[(Matrix<T>, usize)]) -> Vec<Vec<T>> {
-    let count = if a.is_empty() || b.is_empty() { 0 } else { a.len().max(b.len()) };
-    let pairs = (0..count).map(|i| (a[i.min(a.len() - 1)], b[i.min(b.len() - 1)]));
-    let mut outs: Vec<Vec<T>> = pairs.clone().map(|((_, m), (_, n))| T::allocate(m * n)).collect();
+    let mut outs: Vec<Vec<T>> = pairs(a, b).map(|((_, m), (_, n))| T::allocate(m * n)).collect();
     let work: usize = outs.iter().map(|out| out.len() * k).sum();
     // SAFETY: the caller's promise.
     unsafe {
         if work > SMALL && outs.iter().all(|out| !out.is_empty()) {
             T::parallel_gemms(precision, k, a, b, &mut outs);
         } else {
-            pairs.zip(&mut outs).for_each(|(((a, m), (b, n)), out)| product(precision, (m, k, n), a, b, T::zero(), out));
+            pairs(a, b).zip(&mut outs).for_each(|(((a, m), (b, n)), out)| product(precision, (m, k, n), a, b, T::zero(), out));
         }
     }
     outs
+}
+
+/// Each operand of several with the one that they share; none where a list is empty.
+pub fn pairs<'a, T: Copy>(a: &'a [T], b: &'a [T]) -> impl Iterator<Item = (T, T)> + 'a {
+    let count = if a.is_empty() || b.is_empty() { 0 } else { a.len().max(b.len()) };
+    (0..count).map(|i| (a[i.min(a.len() - 1)], b[i.min(b.len() - 1)]))
 }
 
 /// The extents of an array of two axes.

@@ -16,13 +16,14 @@ mod amx;
 mod avx2;
 mod avx512;
 mod dot;
+mod operand;
 mod rounded;
 mod single;
 mod split;
 #[cfg(test)]
 mod tests;
 
-use super::matmul::{Extents, Matrix, SMALL};
+use super::matmul::{Extents, Matrix, SMALL, pairs};
 use super::pool::Pooled;
 use crate::backend::precision::Precision;
 use crate::scalar::Strides;
@@ -30,6 +31,7 @@ use amx::Amx;
 use avx2::Avx2;
 use avx512::Avx512;
 use dot::Dot;
+use operand::{Operand, Piece, Rows};
 use rayon::prelude::*;
 use split::Split;
 use std::cell::RefCell;
@@ -242,15 +244,14 @@ pub unsafe fn parallel(with: Instructions, extents: Extents, a: Matrix<f32>, b: 
 }
 
 /// Cᵢ ← Aᵢ·B for several A, or Cᵢ ← A·Bᵢ for several B, in parallel, each C in row-major order: each element with the bits of a product of its
-/// own by the same instructions.
-/// Operands come as (matrix, rows) and (matrix, columns), one of the two lists with one.
+/// own by the same instructions. Operands come as (matrix, rows) and (matrix, columns), one of the two lists with one.
 ///
 /// # Safety
 /// As [`serial`].
 pub unsafe fn parallel_many(with: Instructions, k: usize, a: &[(Matrix<f32>, usize)], b: &[(Matrix<f32>, usize)], c: &mut [Vec<f32>]) {
     debug_assert!(a.len().min(b.len()) == 1 && a.len().max(b.len()) == c.len(), "products that share an operand");
-    let widths = (0..c.len()).map(|i| b[i.min(b.len() - 1)].1);
-    let c: Vec<Output> = c.iter_mut().zip(widths).map(|(c, stride)| Output { start: c.as_mut_ptr(), stride }).collect();
+    let outputs = c.iter_mut().zip(pairs(a, b));
+    let c: Vec<Output> = outputs.map(|(c, (_, (_, n)))| Output { start: c.as_mut_ptr(), stride: n }).collect();
     // SAFETY: the caller's promise.
     unsafe { with!(with, parallel_many_with(k, a, b, &c)) }
 }
@@ -301,139 +302,6 @@ fn parts(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>>
 /// The inner extent of the equal blocks that k is cut into.
 fn block_depth<K: Kernel>(k: usize) -> usize {
     k.div_ceil(k.div_ceil(K::DEPTH).max(1)).next_multiple_of(K::STEP)
-}
-
-/// A matrix of an operand.
-#[derive(Clone, Copy)]
-struct Piece {
-    /// [lines, k]: A, or B transposed.
-    matrix: Matrix<f32>,
-    /// How many there are.
-    lines: usize,
-    /// Which line of the operand the first one is: at the start of a group.
-    first: usize,
-}
-
-impl Piece {
-    /// The one matrix of an operand.
-    fn only(matrix: Matrix<f32>, lines: usize) -> Self {
-        Self { matrix, lines, first: 0 }
-    }
-
-    /// Matrices one after another, each from the start of a group on.
-    fn each<K: Kernel>(side: Side, matrices: &[(Matrix<f32>, usize)]) -> Vec<Self> {
-        let place = |first: &mut usize, &(matrix, lines): &(Matrix<f32>, usize)| {
-            let piece = Self { matrix: if side == Side::A { matrix } else { matrix.t() }, lines, first: *first };
-            *first += lines.next_multiple_of(side.group::<K>());
-            Some(piece)
-        };
-        matrices.iter().scan(0, place).collect()
-    }
-}
-
-/// An operand by its lines, those of one matrix or of several.
-#[derive(Clone, Copy)]
-struct Operand<'a> {
-    side: Side,
-    pieces: &'a [Piece],
-    /// How many lines there are, with those that fill up groups between the pieces.
-    lines: usize,
-}
-
-impl<'a> Operand<'a> {
-    fn new(side: Side, pieces: &'a [Piece]) -> Self {
-        let last = &pieces[pieces.len() - 1];
-        Self { side, pieces, lines: last.first + last.lines }
-    }
-
-    /// Which piece has a line, and as which of its own.
-    #[inline]
-    fn piece(self, line: usize) -> (usize, usize) {
-        let piece = if self.pieces.len() == 1 { 0 } else { self.pieces.iter().rposition(|piece| piece.first <= line).unwrap_or(0) };
-        (piece, line - self.pieces[piece].first)
-    }
-
-    /// Lines of a group.
-    fn group<K: Kernel>(self) -> usize {
-        self.side.group::<K>()
-    }
-
-    /// Is it an A that is read where it lies?
-    fn in_place<K: Kernel>(self) -> bool {
-        self.side == Side::A && self.pieces.len() == 1 && K::reads_in_place(self.pieces[0].matrix.strides)
-    }
-
-    /// Units that this many lines take for an inner extent of k.
-    fn packed_len<K: Kernel>(self, lines: usize, k: usize) -> usize {
-        lines.next_multiple_of(self.group::<K>()) * k.div_ceil(K::STEP) * K::PARTS
-    }
-
-    /// Packs these lines for this part of k, group by group; where lines lie next to each other in bands of k, so that each row of the memory
-    /// is read once for all groups.
-    ///
-    /// # Safety
-    /// As [`Kernel::pack`].
-    unsafe fn pack<K: Kernel>(self, lines: Range<usize>, part: Range<usize>, packed: &mut [K::Unit]) {
-        let group_len = self.packed_len::<K>(1, part.len());
-        let lie_next = self.pieces.iter().all(|piece| piece.matrix.strides.0 == 1);
-        for band in parts(part.clone(), if lie_next { K::BAND } else { part.len() }) {
-            let place = self.packed_len::<K>(1, band.start - part.start);
-            let len = self.packed_len::<K>(1, band.len());
-            for (number, packed) in packed.chunks_exact_mut(group_len).enumerate() {
-                let (piece, line) = self.piece(lines.start + number * self.group::<K>());
-                let Piece { matrix, lines, .. } = self.pieces[piece];
-                let extents = (self.group::<K>().min(lines - line), band.len());
-                // SAFETY: the caller's promise: the group lies inside the operand.
-                unsafe {
-                    let start = matrix.start.offset(line as isize * matrix.strides.0 + band.start as isize * matrix.strides.1);
-                    K::pack(self.side, Matrix { start, ..matrix }, extents, &mut packed[place..place + len]);
-                }
-            }
-        }
-    }
-
-    /// Units of what a thread packs of these lines for itself.
-    fn own_len<K: Kernel>(self, lines: usize, k: usize) -> usize {
-        if self.in_place::<K>() { 0 } else { self.packed_len::<K>(lines, k) }
-    }
-
-    /// Rows of A for a part of k, where they lie or packed into `scratch`, of [`Operand::own_len`].
-    ///
-    /// # Safety
-    /// As [`Kernel::pack`].
-    unsafe fn rows<K: Kernel>(self, lines: Range<usize>, part: &Range<usize>, scratch: &mut [K::Unit]) -> Rows<K::Unit> {
-        // SAFETY: the caller's promise.
-        unsafe {
-            if self.in_place::<K>() {
-                return Rows::in_place::<K>(self.pieces[0].matrix, lines.start, part);
-            }
-            self.pack::<K>(lines, part.clone(), scratch);
-        }
-        Rows::packed::<K>(scratch, part)
-    }
-
-    /// Packs all lines for a part of k, cut into blocks of `depth`, each in the space of a whole one.
-    ///
-    /// # Safety
-    /// As [`Kernel::pack`].
-    unsafe fn pack_in_parallel<K: Kernel>(self, part: &Range<usize>, depth: usize) -> Vec<K::Unit> {
-        let block_len = self.packed_len::<K>(self.lines, depth);
-        let mut packed = K::Unit::pool().take(part.len().div_ceil(depth) * block_len);
-        packed.par_chunks_exact_mut(block_len).enumerate().for_each(|(block, packed)| {
-            let from = part.start + block * depth;
-            let part = from..(from + depth).min(part.end);
-            let packed = &mut packed[..self.packed_len::<K>(self.lines, part.len())];
-            let group_len = self.packed_len::<K>(1, part.len());
-            let groups = (PACK_BYTES / (group_len * size_of::<K::Unit>())).max(1);
-            packed.par_chunks_mut(groups * group_len).enumerate().for_each(|(task, packed)| {
-                let first = task * groups * self.group::<K>();
-                let lines = first..(first + groups * self.group::<K>()).min(self.lines);
-                // SAFETY: the caller's promise.
-                unsafe { self.pack::<K>(lines, part.clone(), packed) }
-            });
-        });
-        packed
-    }
 }
 
 /// [`serial`] with this kernel.
@@ -556,33 +424,6 @@ impl<U: Unit> Product<'_, U> {
                 }
             });
         }
-    }
-}
-
-/// Rows of A as kernels read them, group by group.
-#[derive(Clone, Copy)]
-struct Rows<U> {
-    start: *const U,
-    /// Units from a group to the next.
-    group: isize,
-    strides: Strides,
-}
-
-impl<U> Rows<U> {
-    /// Packed rows, for this part of k.
-    fn packed<K: Kernel<Unit = U>>(packed: &[U], part: &Range<usize>) -> Self {
-        let group = (part.len().div_ceil(K::STEP) * K::ROWS * K::PARTS) as isize;
-        Self { start: packed.as_ptr(), group, strides: (1, K::ROWS as isize) }
-    }
-
-    /// The rows of `a` from `row` on where they lie, for this part of k. The units are f32.
-    ///
-    /// # Safety
-    /// The row and the part must lie inside A.
-    unsafe fn in_place<K: Kernel<Unit = U>>(a: Matrix<f32>, row: usize, part: &Range<usize>) -> Self {
-        // SAFETY: the caller's promise.
-        let start = unsafe { a.start.offset(row as isize * a.strides.0 + part.start as isize * a.strides.1) };
-        Self { start: start.cast(), group: K::ROWS as isize * a.strides.0, strides: a.strides }
     }
 }
 
