@@ -124,13 +124,15 @@ impl Block<'_> {
     fn row_length(&self) -> usize {
         row_length(self.queries)
     }
-    /// The keys of the block that any of the queries of a vector sees, the first of them query `lane` of the block.
+    /// The keys of the block that queries `lane..=last` of it see: any of them, and all of them.
     #[inline(always)]
-    fn keys_seen(&self, lane: usize) -> Range<usize> {
+    fn keys_seen(&self, lane: usize) -> (Range<usize>, Range<usize>) {
         let last = (lane + LANES).min(self.queries) - 1;
-        let (start, end) = (self.blocks.seen(self.first_query + lane).0, self.blocks.seen(self.first_query + last).1);
+        let [first, last] = [lane, last].map(|query| self.blocks.seen(self.first_query + query));
         let within = |key: usize| key.saturating_sub(self.first_key).min(self.keys);
-        within(start)..within(end)
+        let any = within(first.0)..within(last.1);
+        let all = within(last.0).min(any.end)..within(first.1);
+        (any, all.start..all.end.max(all.start))
     }
     /// The lanes of that vector whose queries see a key of the block.
     #[inline(always)]
@@ -140,25 +142,37 @@ impl Block<'_> {
         let within = |query: usize| query.saturating_sub(first).min(LANES) as u32;
         within(key)..within(key.saturating_add(self.blocks.window))
     }
-    /// `f(lanes that see the key, its scores)` of each key, for the vector of queries that begins at `lane`, with the scores of one or
-    /// several matrices; zeros where no query of the vector sees the key.
+    /// `f(where the scores of a key begin, the lanes that see it)` for the keys that any query of a vector sees, the first of them query `lane` of
+    /// the block.
     #[inline(always)]
-    fn for_each_key<T: Scalar, const N: usize>(
-        &self,
-        lane: usize,
-        mut matrices: [&mut [T]; N],
-        mut f: impl FnMut(Range<u32>, [&mut [T; LANES]; N]),
-    ) {
-        let (seen, length) = (self.keys_seen(lane), self.row_length());
-        for key in 0..self.keys {
-            let vectors = matrices.each_mut().map(|matrix| matrix[key * length + lane..].first_chunk_mut().expect("rows of whole vectors"));
-            if seen.contains(&key) {
-                f(self.lanes_seeing(key, lane), vectors);
-            } else {
-                vectors.into_iter().for_each(|scores| *scores = [T::zero(); LANES]);
+    fn for_each_key(&self, lane: usize, mut f: impl FnMut(usize, Range<u32>)) {
+        let ((any, all), length) = (self.keys_seen(lane), self.row_length());
+        for key in any.start..all.start {
+            f(key * length + lane, self.lanes_seeing(key, lane));
+        }
+        for key in all.clone() {
+            f(key * length + lane, 0..LANES as u32);
+        }
+        for key in all.end..any.end {
+            f(key * length + lane, self.lanes_seeing(key, lane));
+        }
+    }
+    /// Zeros for the keys that no query of a vector sees.
+    #[inline(always)]
+    fn clear_unseen<T: Scalar, const N: usize>(&self, lane: usize, matrices: [&mut [T]; N]) {
+        let ((any, _), length) = (self.keys_seen(lane), self.row_length());
+        for matrix in matrices {
+            for key in (0..any.start).chain(any.end..self.keys) {
+                matrix[key * length + lane..][..LANES].fill(T::zero());
             }
         }
     }
+}
+
+/// The scores of a vector of queries, which begin at a place.
+#[inline(always)]
+fn vector<T>(scores: &mut [T], place: usize) -> &mut [T; LANES] {
+    scores[place..].first_chunk_mut().expect("rows of whole vectors")
 }
 
 /// The output [N, H, D] and the logsumexp of the scores [N, H].
@@ -286,29 +300,19 @@ fn softmax_of_vector<T: Scalar>(
     let (mut m, mut sum) = (*maximum, [T::zero(); LANES]);
     block.for_each_key(
         lane,
-        [scores],
         #[inline(always)]
-        |seeing, [scores]| {
-            for l in 0..LANES {
-                scores[l] = if sees(&seeing, l) { scores[l] * scale } else { T::neg_infinity() };
-                m[l] = m[l].maximum(scores[l]);
-            }
-        },
+        |place, seeing| raise(&mut m, vector(scores, place), scale, &seeing),
     );
     block.for_each_key(
         lane,
-        [scores],
         #[inline(always)]
-        |seeing, [scores]| {
-            for l in 0..LANES {
-                let p = (scores[l] - m[l]).exp();
-                scores[l] = if sees(&seeing, l) { p } else { T::zero() };
-            }
-            for l in 0..LANES {
-                sum[l] += scores[l];
-            }
+        |place, seeing| {
+            let scores = vector(scores, place);
+            exponentials(scores, &m, scale, &seeing);
+            add(&mut sum, scores);
         },
     );
+    block.clear_unseen(lane, [scores]);
     for l in 0..LANES {
         // Where nothing was seen yet both are −∞.
         let correction = (maximum[l] - m[l]).exp();
@@ -318,6 +322,34 @@ fn softmax_of_vector<T: Scalar>(
         total[l] = total[l] * corrections[l] + sum[l];
     }
     *maximum = m;
+}
+
+/// m ← max(m, scale·s) where s is seen. A score that is NaN is no maximum, but what follows from it is NaN.
+#[inline(always)]
+fn raise<T: Scalar>(m: &mut [T; LANES], scores: &[T; LANES], scale: T, seeing: &Range<u32>) {
+    let mut seen = [T::neg_infinity(); LANES];
+    for l in 0..LANES {
+        seen[l] = if sees(seeing, l) { scores[l] * scale } else { T::neg_infinity() };
+    }
+    for l in 0..LANES {
+        m[l] = if seen[l] > m[l] { seen[l] } else { m[l] };
+    }
+}
+
+/// s ← e^{scale·s − m} where it is seen, else 0.
+#[inline(always)]
+fn exponentials<T: Scalar>(scores: &mut [T; LANES], m: &[T; LANES], scale: T, seeing: &Range<u32>) {
+    for l in 0..LANES {
+        let p = (scores[l] * scale - m[l]).exp();
+        scores[l] = if sees(seeing, l) { p } else { T::zero() };
+    }
+}
+
+#[inline(always)]
+fn add<T: Scalar>(sum: &mut [T; LANES], x: &[T; LANES]) {
+    for l in 0..LANES {
+        sum[l] += x[l];
+    }
 }
 
 fn scale_row<T: Scalar>(row: &mut [T], factor: T) {
@@ -465,18 +497,22 @@ fn score_cotangents<T: Scalar>(block: &Block<'_>, (p, p_bar): (&mut [T], &mut [T
                 let [lse, delta] = [&saved.logsumexp, &saved.delta].map(|x| x[lane..].first_chunk::<LANES>().expect("a vector"));
                 block.for_each_key(
                     lane,
-                    [&mut *p, &mut *p_bar],
                     #[inline(always)]
-                    |seeing, [p, p_bar]| {
-                        for l in 0..LANES {
-                            let p_of_query = (p[l] * scale - lse[l]).exp();
-                            let s_bar = p_of_query * (p_bar[l] - delta[l]) * scale;
-                            p[l] = if sees(&seeing, l) { p_of_query } else { T::zero() };
-                            p_bar[l] = if sees(&seeing, l) { s_bar } else { T::zero() };
-                        }
-                    },
+                    |place, seeing| cotangents_of_vector([vector(p, place), vector(p_bar, place)], [lse, delta], scale, &seeing),
                 );
+                block.clear_unseen(lane, [&mut *p, &mut *p_bar]);
             },
         );
+    }
+}
+
+/// [`score_cotangents`] of one key.
+#[inline(always)]
+fn cotangents_of_vector<T: Scalar>([p, p_bar]: [&mut [T; LANES]; 2], [lse, delta]: [&[T; LANES]; 2], scale: T, seeing: &Range<u32>) {
+    for l in 0..LANES {
+        let p_of_query = (p[l] * scale - lse[l]).exp();
+        let s_bar = p_of_query * (p_bar[l] - delta[l]) * scale;
+        p[l] = if sees(seeing, l) { p_of_query } else { T::zero() };
+        p_bar[l] = if sees(seeing, l) { s_bar } else { T::zero() };
     }
 }

@@ -31,7 +31,7 @@ use amx::Amx;
 use avx2::Avx2;
 use avx512::Avx512;
 use dot::Dot;
-use operand::{Operand, Piece, Rows};
+use operand::{Columns, Operand, Piece, Rows};
 use rayon::prelude::*;
 use split::Split;
 use std::cell::RefCell;
@@ -98,6 +98,11 @@ trait Kernel {
         false
     }
 
+    /// Is a B with these strides, of at most this many rows, read where it lies by a product that is not cut? Only kernels with units of f32 may.
+    fn reads_columns_in_place(_strides: Strides, _n: usize) -> bool {
+        false
+    }
+
     /// Packs one group of an operand, given as a matrix [lines, k] of these extents. What lies past the extents is not read by
     /// [`Kernel::sums`], or is zero.
     ///
@@ -132,8 +137,9 @@ struct Tile<U> {
     /// A group of A, with the strides of its rows and steps: packed, or where it lies.
     a: *const U,
     a_strides: Strides,
-    /// A packed group of B.
+    /// A group of B, with the units from a step to the next: packed, or where it lies.
     b: *const U,
+    b_stride: usize,
     c: *mut f32,
     c_stride: usize,
     accumulate: bool,
@@ -269,6 +275,9 @@ unsafe impl Sync for Output {}
 
 /// Runs `f` with a scratch buffer of this thread, with unspecified contents.
 fn with_scratch<U: Unit, R>(len: usize, f: impl FnOnce(&mut [U]) -> R) -> R {
+    if len == 0 {
+        return f(&mut []);
+    }
     let mut buffer = U::scratch().take();
     if buffer.len() < len {
         buffer.resize(len, U::default());
@@ -317,12 +326,11 @@ unsafe fn serial_with<K: Kernel>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f
         let accumulate = accumulates((m, k, n), beta, c);
         for part in parts(0..k, block_depth::<K>(k)) {
             let a_len = a.own_len::<K>(m, part.len());
-            with_scratch(a_len + b.packed_len::<K>(n, part.len()), |scratch| {
+            with_scratch(a_len + b.columns_len::<K>(n, part.len()), |scratch| {
                 let (a_packed, b_packed) = scratch.split_at_mut(a_len);
-                b.pack::<K>(0..n, part.clone(), b_packed);
-                let rows = a.rows::<K>(0..m, &part, a_packed);
+                let (rows, columns) = (a.rows::<K>(0..m, &part, a_packed), b.columns::<K>(0..n, &part, b_packed));
                 let block = Block { a, b, part: &part, accumulate: accumulate || part.start > 0, c: &[c] };
-                block.run::<K>((0..m, 0..n), rows, b_packed);
+                block.run::<K>((0..m, 0..n), rows, columns);
             });
         }
     }
@@ -416,10 +424,14 @@ impl<U: Unit> Product<'_, U> {
             // SAFETY: the caller's promise.
             with_scratch(self.own.own_len::<K>(own.len(), part.len()), |scratch| unsafe {
                 match self.own.side {
-                    Side::A => block.run::<K>((own.clone(), shared.clone()), a.rows::<K>(own.clone(), &part, scratch), packed),
+                    Side::A => {
+                        let (rows, columns) = (a.rows::<K>(own.clone(), &part, scratch), Columns::packed::<K>(packed, &part));
+                        block.run::<K>((own.clone(), shared.clone()), rows, columns)
+                    }
                     Side::B => {
                         b.pack::<K>(own.clone(), part.clone(), scratch);
-                        block.run::<K>((shared.clone(), own.clone()), Rows::packed::<K>(packed, &part), scratch)
+                        let (rows, columns) = (Rows::packed::<K>(packed, &part), Columns::packed::<K>(scratch, &part));
+                        block.run::<K>((shared.clone(), own.clone()), rows, columns)
                     }
                 }
             });
@@ -438,11 +450,11 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// C[rows, columns] ← A[rows, part]·B[part, columns] or, to accumulate, that plus C, with the groups of these columns packed.
+    /// C[rows, columns] ← A[rows, part]·B[part, columns] or, to accumulate, that plus C.
     ///
     /// # Safety
     /// As [`serial`].
-    unsafe fn run<K: Kernel>(&self, (rows, columns): (Range<usize>, Range<usize>), a: Rows<K::Unit>, b: &[K::Unit]) {
+    unsafe fn run<K: Kernel>(&self, (rows, columns): (Range<usize>, Range<usize>), a: Rows<K::Unit>, b: Columns<K::Unit>) {
         let steps = self.part.len().div_ceil(K::STEP);
         // SAFETY: the instructions are there.
         unsafe { K::begin() };
@@ -450,15 +462,24 @@ impl Block<'_> {
             let (a_piece, row) = self.a.piece(row);
             // SAFETY: the caller's promise: the groups and the block of C lie inside A, B and C.
             let (a_start, a_strides) = unsafe { (a.start.offset(number as isize * a.group), a.strides) };
-            for (column, b) in columns.clone().step_by(K::COLUMNS).zip(b.chunks_exact(steps * K::COLUMNS * K::PARTS)) {
+            for (number, column) in columns.clone().step_by(K::COLUMNS).enumerate() {
                 let (b_piece, column) = self.b.piece(column);
                 let extents = (K::ROWS.min(self.a.pieces[a_piece].lines - row), K::COLUMNS.min(self.b.pieces[b_piece].lines - column));
                 // One of the operands has one piece.
                 let Output { start, stride } = self.c[a_piece + b_piece];
                 // SAFETY: as above.
                 unsafe {
-                    let c = start.add(row * stride + column);
-                    let tile = Tile { steps, a: a_start, a_strides, b: b.as_ptr(), c, c_stride: stride, accumulate: self.accumulate };
+                    let (b_start, c) = (b.start.add(number * b.group), start.add(row * stride + column));
+                    let tile = Tile {
+                        steps,
+                        a: a_start,
+                        a_strides,
+                        b: b_start,
+                        b_stride: b.stride,
+                        c,
+                        c_stride: stride,
+                        accumulate: self.accumulate,
+                    };
                     K::sums(extents, tile);
                 }
             }

@@ -27,6 +27,9 @@ impl Kernel for Avx2 {
         strides.1 == 1 && strides.0 % 1024 != 0
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
+        if side == Side::B && extents.0 < COLUMNS {
+            packed.fill(0.0);
+        }
         // SAFETY: the caller's promise.
         unsafe { single::pack::<Self, { Avx2::ROWS }, COLUMNS>(side, lines, extents, packed) }
     }

@@ -26,6 +26,10 @@ impl Kernel for Avx512 {
     fn reads_in_place(strides: Strides) -> bool {
         (strides.1 == 1 && strides.0 % 1024 != 0) || (strides.0 == 1 && strides.1 <= 768)
     }
+    /// Contiguous rows of one or two groups.
+    fn reads_columns_in_place(strides: Strides, n: usize) -> bool {
+        strides.1 == 1 && strides.0 >= 0 && n <= 2 * COLUMNS
+    }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
         // SAFETY: the caller's promise.
         unsafe { single::pack::<Self, { Avx512::ROWS }, COLUMNS>(side, lines, extents, packed) }
@@ -116,10 +120,11 @@ unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(colum
     // SAFETY: the caller's promise.
     unsafe {
         let mut total = [[_mm512_setzero_ps(); H]; R];
+        let masks = [lanes(columns), lanes(columns.saturating_sub(LANES))];
         let rows: [*const f32; R] = std::array::from_fn(|i| tile.a.offset(i as isize * tile.a_strides.0));
         for p in 0..tile.steps {
-            let b = tile.b.add(p * COLUMNS);
-            let b: [__m512; H] = std::array::from_fn(|half| _mm512_loadu_ps(b.add(LANES * half)));
+            let b = tile.b.add(p * tile.b_stride);
+            let b: [__m512; H] = std::array::from_fn(|half| _mm512_maskz_loadu_ps(masks[half], b.wrapping_add(LANES * half)));
             for i in 0..R {
                 let a = if COLUMN_MAJOR { *tile.a.offset(p as isize * tile.a_strides.1 + i as isize) } else { *rows[i].add(p) };
                 let a = _mm512_set1_ps(a);
@@ -128,7 +133,6 @@ unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(colum
                 }
             }
         }
-        let masks = [lanes(columns), lanes(columns.saturating_sub(LANES))];
         for (i, total) in total.iter().enumerate() {
             let c = tile.c.add(i * tile.c_stride);
             for (half, mask) in masks.into_iter().enumerate().take(H) {

@@ -116,6 +116,31 @@ impl<'a> Operand<'a> {
         Rows::packed::<K>(scratch, part)
     }
 
+    /// Is it a B that a product that is not cut reads where it lies?
+    fn columns_in_place<K: Kernel>(self) -> bool {
+        self.side == Side::B && self.pieces.len() == 1 && K::reads_columns_in_place(self.pieces[0].matrix.t().strides, self.lines)
+    }
+
+    /// Units that [`Operand::columns`] packs of these lines.
+    pub(super) fn columns_len<K: Kernel>(self, lines: usize, k: usize) -> usize {
+        if self.columns_in_place::<K>() { 0 } else { self.packed_len::<K>(lines, k) }
+    }
+
+    /// Columns of B for a part of k, where they lie or packed into `scratch`, of [`Operand::columns_len`].
+    ///
+    /// # Safety
+    /// As [`Kernel::pack`].
+    pub(super) unsafe fn columns<K: Kernel>(self, lines: Range<usize>, part: &Range<usize>, scratch: &mut [K::Unit]) -> Columns<K::Unit> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.columns_in_place::<K>() {
+                return Columns::in_place::<K>(self.pieces[0].matrix.t(), lines.start, part);
+            }
+            self.pack::<K>(lines, part.clone(), scratch);
+        }
+        Columns::packed::<K>(scratch, part)
+    }
+
     /// Packs all lines for a part of k, cut into blocks of `depth`, each in the space of a whole one.
     ///
     /// # Safety
@@ -164,5 +189,34 @@ impl<U> Rows<U> {
         // SAFETY: the caller's promise.
         let start = unsafe { a.start.offset(row as isize * a.strides.0 + part.start as isize * a.strides.1) };
         Self { start: start.cast(), group: K::ROWS as isize * a.strides.0, strides: a.strides }
+    }
+}
+
+/// Columns of B as kernels read them, group by group.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<U> {
+    pub(super) start: *const U,
+    /// Units from a group to the next.
+    pub(super) group: usize,
+    /// Units from a step to the next.
+    pub(super) stride: usize,
+}
+
+impl<U> Columns<U> {
+    /// Packed columns, for this part of k.
+    pub(super) fn packed<K: Kernel<Unit = U>>(packed: &[U], part: &Range<usize>) -> Self {
+        let stride = K::COLUMNS * K::PARTS;
+        Self { start: packed.as_ptr(), group: part.len().div_ceil(K::STEP) * stride, stride }
+    }
+
+    /// The columns of `b` from `column` on where they lie, for this part of k. The units are f32 and rows contiguous.
+    ///
+    /// # Safety
+    /// The column and the part must lie inside B.
+    unsafe fn in_place<K: Kernel<Unit = U>>(b: Matrix<f32>, column: usize, part: &Range<usize>) -> Self {
+        let stride = b.strides.0.unsigned_abs();
+        // SAFETY: the caller's promise.
+        let start = unsafe { b.start.add(part.start * stride + column) };
+        Self { start: start.cast(), group: K::COLUMNS, stride }
     }
 }

@@ -39,7 +39,7 @@ pub trait Vectors {
     unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut f32, to_stride: usize);
 }
 
-/// Packs a group of A, of R lines, or of B, of C lines with zeros past the last: [k, R] or [k, C].
+/// Packs a group of A, of R lines, or of B, of C lines: [k, R] or [k, C].
 ///
 /// # Safety
 /// As [`super::Kernel::pack`].
@@ -49,9 +49,6 @@ pub unsafe fn pack<V: Vectors, const R: usize, const C: usize>(
     extents: (usize, usize),
     packed: &mut [f32],
 ) {
-    if side == Side::B && extents.0 < C {
-        packed.fill(0.0);
-    }
     // SAFETY: the caller's promise.
     unsafe {
         match side {
