@@ -169,6 +169,9 @@ impl<B: Backend> Block<B> {
     }
 
     fn mlp(&self, x: &Tensor<B>) -> Tensor<B> {
+        if let Some([gate, up, down]) = self.plain_gated_mlp() {
+            return x.gated_mlp(gate, up, down);
+        }
         let up = || self.adapted(Site::Up, &self.up, x);
         let inner = match (self.shape.mlp, &self.gate) {
             (MlpKind::SwiGlu, Some(gate)) => {
@@ -179,6 +182,14 @@ impl<B: Backend> Block<B> {
             _ => up().gelu_erf(),
         };
         self.adapted(Site::Down, &self.down, &inner)
+    }
+
+    /// The weights of SwiGLU's gate, up and down where none has a bias or an adapter: then the feed-forward part is one op.
+    fn plain_gated_mlp(&self) -> Option<[&Tensor<B>; 3]> {
+        let gate = self.gate.as_ref().filter(|_| self.shape.mlp == MlpKind::SwiGlu)?;
+        let layers = [(Site::Gate, gate), (Site::Up, &self.up), (Site::Down, &self.down)];
+        let plain = layers.iter().all(|(site, layer)| layer.bias.is_none() && self.lora(*site).is_none());
+        plain.then_some(layers.map(|(_, layer)| &layer.weight.tensor))
     }
 
     pub fn parameters(&self) -> Vec<&Parameter<B>> {
