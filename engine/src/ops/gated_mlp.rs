@@ -50,3 +50,21 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
     Sample::new(function!(|x| x[0].gated_mlp(&x[1], &x[2], &x[3])), inputs)
         .with_twin(function!(|x| x[0].linear(&x[1], None).swiglu(&x[0].linear(&x[2], None)).linear(&x[3], None)))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::watch::first_non_finite;
+    use crate::{Cpu, Tensor, no_grad};
+
+    #[test]
+    fn a_value_that_overflows_is_found_recorded_or_not() {
+        let cpu = Cpu::<f32>::new();
+        let x = Tensor::parameter(&cpu, &[1e30], &[1, 1]);
+        let weight = Tensor::constant(&cpu, &[1e30], &[1, 1]);
+        let overflow = || x.gated_mlp(&weight, &weight, &weight);
+        for found in [first_non_finite(overflow).1, first_non_finite(|| no_grad(overflow)).1] {
+            let found = found.expect("an overflow");
+            assert_eq!((found.op, found.parameters), ("gated_mlp", vec![x.id().expect("a parameter")]));
+        }
+    }
+}
