@@ -39,19 +39,22 @@ fn records(folder: &Path) -> Vec<Value> {
 #[test]
 fn a_value_that_overflows_stops_the_run_and_the_op_and_its_tensor_are_named() {
     let workplace = Workplace::new();
-    let gate = "model.layers.1.mlp.gate_proj.weight";
-    altered(&workplace, "huge", |name, value| {
-        if name == gate {
-            *value = 3e38;
-        }
-    });
-    let line = stopped(&workplace.run("sft --model {}/huge --data {}/completions.jsonl --steps 3 --out {}/run"));
-    assert!(
-        line.starts_with("error: step 1: the loss is ") && line.contains("; micro-batch 1: the first value that is not finite is"),
-        "{line}"
-    );
-    assert!(line.contains("the result of op `linears`"), "{line}");
-    assert!(line.contains("computed from ") && line.contains(gate) && !line.contains("up_proj"), "{line}");
+    let key = ("linears", "model.layers.1.self_attn.k_proj.weight", "q_proj");
+    let gate = ("gated_mlp", "model.layers.1.mlp.gate_proj.weight", "o_proj");
+    for (op, huge, other) in [key, gate] {
+        altered(&workplace, op, |name, value| {
+            if name == huge {
+                *value = 3e38;
+            }
+        });
+        let line = stopped(&workplace.run(&format!("sft --model {{}}/{op} --data {{}}/completions.jsonl --steps 3 --out {{}}/run-{op}")));
+        assert!(
+            line.starts_with("error: step 1: the loss is ") && line.contains("; micro-batch 1: the first value that is not finite is"),
+            "{line}"
+        );
+        assert!(line.contains(&format!("the result of op `{op}`")), "{line}");
+        assert!(line.contains("computed from ") && line.contains(huge) && !line.contains(other), "{line}");
+    }
 }
 
 #[test]

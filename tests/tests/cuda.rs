@@ -145,6 +145,13 @@ fn linear_layers_of_the_same_rows() {
 }
 
 #[test]
+fn gated_feed_forward_part() {
+    let gated_mlp = function!(|x| x[0].gated_mlp(&x[1], &x[2], &x[3]).add(&x[0]));
+    agrees("gated_mlp", gated_mlp, &[&[70, 24], &[33, 24], &[33, 24], &[24, 33]]);
+    agrees("gated_mlp, one row", function!(|x| x[0].gated_mlp(&x[1], &x[2], &x[3])), &[&[1, 24], &[33, 24], &[33, 24], &[9, 33]]);
+}
+
+#[test]
 fn token_indices() {
     let targets: Arc<[u32]> = (0..300).map(|i| (i * 7 % 23) as u32).collect();
     let ids = targets.clone();

@@ -74,6 +74,12 @@ fn linear_layers_of_the_same_rows() {
 }
 
 #[test]
+fn gated_feed_forward_part() {
+    let gated_mlp = function!(|x| x[0].gated_mlp(&x[1], &x[2], &x[3]));
+    same_bits_on_every_pool("gated_mlp", gated_mlp, &[&[300, 128], &[200, 128], &[200, 128], &[128, 200]]);
+}
+
+#[test]
 fn tokens() {
     let targets: Arc<[u32]> = (0..300).map(|i| (i * 37 % 1031) as u32).collect();
     let fused = targets.clone();

@@ -2,8 +2,8 @@
 //! that scale.
 
 use engine::gradcheck::{Function, Method, Settings, check_with};
-use engine::{Segments, Tensor, function};
-use slpo_tests::normal_sample;
+use engine::{Backend, Cpu, Reference, Segments, Tensor, function};
+use slpo_tests::{normal, normal_parameter, normal_sample};
 use std::sync::Arc;
 
 fn agrees(name: &str, f: impl Function, shapes: &[&[usize]]) {
@@ -82,6 +82,68 @@ fn linear_layers_of_the_same_rows() {
     });
     agrees("linears", all, shapes);
     agrees("linears, one of two", function!(|x| x[0].linears(&[(&x[1], None), (&x[2], Some(&x[3]))])[1].clone()), shapes);
+}
+
+/// [N, D], [F, D], [F, D] and [E, F]: rows and weights of a gated feed-forward part.
+fn gated_mlp_shapes([n, d, f, e]: [usize; 4]) -> [Vec<usize>; 4] {
+    [vec![n, d], vec![f, d], vec![f, d], vec![e, f]]
+}
+
+#[test]
+fn gated_mlp_of_few_and_many_rows() {
+    for extents in [[650, 128, 200, 128], [601, 30, 257, 40], [70, 64, 96, 64], [33, 5, 7, 3], [1, 128, 200, 128]] {
+        let shapes = gated_mlp_shapes(extents);
+        let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
+        agrees(&format!("gated_mlp of {extents:?}"), function!(|x| x[0].gated_mlp(&x[1], &x[2], &x[3])), &shapes);
+    }
+    // The rows go on elsewhere, so that their gradient is added to.
+    let residual = function!(|x| x[0].add(&x[0].gated_mlp(&x[1], &x[2], &x[3])));
+    agrees("gated_mlp beside a residual", residual, &[&[130, 40], &[70, 40], &[70, 40], &[40, 70]]);
+}
+
+/// Only some of the rows and the weights have a gradient.
+#[test]
+fn gated_mlp_of_constants() {
+    let shapes = gated_mlp_shapes([610, 24, 50, 20]);
+    let constants: Vec<Vec<f64>> = (10..).zip(&shapes).map(|(seed, shape)| normal(seed, shape.iter().product())).collect();
+    for needed in [[true, false, false, false], [false, true, true, true], [true, true, false, false], [false, false, true, true]] {
+        let inputs: Vec<&[usize]> = shapes.iter().zip(needed).filter(|(_, needed)| *needed).map(|(shape, _)| shape.as_slice()).collect();
+        let (shapes, constants) = (shapes.clone(), constants.clone());
+        let some = function!(|x; needed: [bool; 4], shapes: [Vec<usize>; 4], constants: Vec<Vec<f64>>| {
+            let mut inputs = x.iter();
+            let operand = |i: usize| match needed[i] {
+                true => inputs.next().expect("an input for each that is needed").clone(),
+                false => Tensor::constant(x[0].backend(), &constants[i], &shapes[i]),
+            };
+            let [x, gate, up, down] = [0, 1, 2, 3].map(operand);
+            x.gated_mlp(&gate, &up, &down)
+        });
+        agrees(&format!("gated_mlp where {needed:?} are needed"), some, &inputs);
+    }
+}
+
+/// The cotangents that are not needed are left out, and the others do not change.
+fn only_the_needed_cotangents<B: Backend>(backend: &B) {
+    let shapes = gated_mlp_shapes([9, 5, 7, 4]);
+    let [x, gate, up, down] = [0, 1, 2, 3].map(|i| normal_parameter(backend, i as u64, &shapes[i]).into_array());
+    let (weights, y_bar) = ([&gate, &up, &down], normal_parameter(backend, 9, &[9, 4]).into_array());
+    assert!(backend.gated_mlp(&x, weights, false).1.is_none(), "nothing is kept unless it is asked for");
+    let saved = backend.gated_mlp(&x, weights, true).1.expect("what was asked for");
+    let cotangents = |needed| backend.gated_mlp_vjp(&x, weights, &saved, &y_bar, needed).map(|x| x.map(|x| backend.to_vec(&x)));
+    let all = cotangents([true; 4]);
+    for mask in 0..16 {
+        let needed = [0, 1, 2, 3].map(|bit| mask >> bit & 1 == 1);
+        for ((some, all), needed) in cotangents(needed).iter().zip(&all).zip(needed) {
+            assert_eq!(some.as_ref(), all.as_ref().filter(|_| needed), "{mask:b}");
+        }
+    }
+}
+
+#[test]
+fn gated_mlp_forms_the_needed_cotangents_only() {
+    only_the_needed_cotangents(&Reference::<f64>::new());
+    only_the_needed_cotangents(&Cpu::<f64>::new());
+    only_the_needed_cotangents(&Cpu::<f32>::new());
 }
 
 /// A table whose gradient comes from its rows and from a product, and a norm beside the rows that it is of.

@@ -52,6 +52,7 @@ fn products_of_views() {
     agrees("broadcast batches", function!(|x| x[0].matmul(&x[1])), &[&[3, 1, 13, 20], &[4, 20, 15]]);
     agrees("permuted batches", function!(|x| x[0].permute(&[1, 0, 2]).matmul(&x[1].permute(&[2, 1, 0]))), &[&[20, 5, 10], &[15, 10, 5]]);
     agrees("one row", function!(|x| x[0].matmul(&x[1].t())), &[&[1, 30], &[7, 30]]);
+    agrees("gated_mlp", function!(|x| x[0].gated_mlp(&x[1], &x[2], &x[3])), &[&[130, 64], &[96, 64], &[96, 64], &[64, 96]]);
 }
 
 /// Of numbers that bfloat16 holds, products and their sums of few terms are those of f32 exactly; of others they are not.

@@ -49,6 +49,12 @@ fn products() {
     complains(|| ones(&[2, 3]).linear(&ones(&[5, 3]), Some(&ones(&[4]))), &["linear", "[2, 3]", "weight [5, 3]", "[4]"]);
     complains(|| ones(&[2, 3]).linears(&[(&ones(&[5, 3]), None), (&ones(&[5, 4]), None)]), &["linears", "[2, 3]", "weight [5, 4]"]);
     complains(|| ones(&[2, 3]).linears(&[]), &["linears", "no layer"]);
+    let gated_mlp = |x: &[usize], gate: &[usize], up: &[usize], down: &[usize]| ones(x).gated_mlp(&ones(gate), &ones(up), &ones(down));
+    complains(|| gated_mlp(&[2, 3], &[5, 4], &[5, 4], &[3, 5]), &["gated_mlp: [2, 3] with gate [5, 4], up [5, 4] and down [3, 5]"]);
+    complains(|| gated_mlp(&[2, 3], &[5, 3], &[6, 3], &[3, 5]), &["gated_mlp", "gate [5, 3]", "up [6, 3]"]);
+    complains(|| gated_mlp(&[2, 3], &[5, 3], &[5, 3], &[3, 6]), &["gated_mlp", "gate [5, 3]", "down [3, 6]"]);
+    complains(|| gated_mlp(&[3], &[5, 3], &[5, 3], &[3, 5]), &["gated_mlp", "[3] with"]);
+    assert_eq!(gated_mlp(&[2, 3], &[5, 3], &[5, 3], &[4, 5]).shape(), [2, 4]);
 }
 
 #[test]

@@ -87,6 +87,48 @@ fn an_op_of_several_values_is_walked_like_ops_of_one() {
     assert_eq!(one.of(&v).to_f64(), alone.of(&v).to_f64(), "a checkpoint of one of the values");
 }
 
+/// The gated feed-forward part of four leaves: x, gate, up and down.
+fn gated_mlp<B: Backend>(leaves: &[Tensor<B>]) -> Tensor<B> {
+    leaves[0].gated_mlp(&leaves[1], &leaves[2], &leaves[3])
+}
+
+fn gated_mlp_leaves() -> [Tensor<Cpu<f64>>; 4] {
+    let shapes: [&[usize]; 4] = [&[5, 4], &[3, 4], &[3, 4], &[2, 3]];
+    [0, 1, 2, 3].map(|i| normal_parameter(&Cpu::new(), i as u64, shapes[i]))
+}
+
+#[test]
+fn what_is_frozen_in_a_gated_mlp_gets_no_gradient_and_the_rest_keeps_its_own() {
+    let leaves = gated_mlp_leaves();
+    let whole = gated_mlp(&leaves).sum_all().backward();
+    for mask in 1..16 {
+        let is_trained = |i: usize| mask >> i & 1 == 1;
+        let own: Vec<_> = leaves.iter().enumerate().map(|(i, leaf)| if is_trained(i) { leaf.clone() } else { leaf.detach() }).collect();
+        let y = gated_mlp(&own);
+        assert_eq!(y.graph().last().map(|value| value.parents.len()), Some(mask.count_ones() as usize));
+        let gradients = y.sum_all().backward();
+        for (i, leaf) in leaves.iter().enumerate() {
+            let expected = is_trained(i).then(|| bits(&whole.of(leaf)));
+            assert_eq!(gradients.get(leaf).map(|gradient| bits(&gradient)), expected, "leaf {i} of {mask:b}");
+        }
+    }
+    assert!(!gated_mlp(&leaves.map(|leaf| leaf.detach())).is_differentiable());
+}
+
+#[test]
+fn a_gated_mlp_in_a_checkpoint_has_its_bits_and_a_weight_given_twice_the_sum() {
+    let leaves = gated_mlp_leaves();
+    let [x, gate, _, down] = &leaves;
+    let whole = gated_mlp(&leaves).sum_all().backward();
+    let inside = leaves.clone();
+    let again = checkpoint(x, move |x| x.gated_mlp(&inside[1], &inside[2], &inside[3])).sum_all().backward();
+    leaves.iter().for_each(|leaf| assert_eq!(bits(&again.of(leaf)), bits(&whole.of(leaf))));
+    let twice = x.gated_mlp(gate, gate, down).sum_all().backward();
+    let (first, second) = (gate.detach().to_parameter(), gate.detach().to_parameter());
+    let apart = x.gated_mlp(&first, &second, down).sum_all().backward();
+    assert_eq!(bits(&twice.of(gate)), bits(&apart.of(&first).add(&apart.of(&second))));
+}
+
 #[test]
 fn a_graph_says_which_layer_a_value_is_of() {
     let cpu = Cpu::<f64>::new();

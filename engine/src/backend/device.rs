@@ -123,8 +123,14 @@ impl<A: Lift, B: Lift, C: Lift> Lift for (A, B, C) {
         (self.0.lift(), self.1.lift(), self.2.lift())
     }
 }
-impl<A: Lift> Lift for [A; 2] {
-    type Lifted = [A::Lifted; 2];
+impl<A: Lift> Lift for Option<A> {
+    type Lifted = Option<A::Lifted>;
+    fn lift(self) -> Self::Lifted {
+        self.map(A::lift)
+    }
+}
+impl<A: Lift, const N: usize> Lift for [A; N] {
+    type Lifted = [A::Lifted; N];
     fn lift(self) -> Self::Lifted {
         self.map(A::lift)
     }
@@ -361,6 +367,31 @@ impl Backend for Device {
     }
     fn swiglu_vjp(&self, gate: &DeviceArray, up: &DeviceArray, cotangent: &DeviceArray) -> (DeviceArray, DeviceArray) {
         on!(self.swiglu_vjp([gate, up, cotangent]))
+    }
+    fn gated_mlp(&self, x: &DeviceArray, weights: [&DeviceArray; 3], keep: bool) -> (DeviceArray, Option<[DeviceArray; 2]>) {
+        match self {
+            Self::Cpu(backend) => backend.gated_mlp(x.cpu(), weights.map(DeviceArray::cpu), keep).lift(),
+            Self::Cuda(backend) => backend.gated_mlp(x.cuda(), weights.map(DeviceArray::cuda), keep).lift(),
+        }
+    }
+    fn gated_mlp_vjp(
+        &self,
+        x: &DeviceArray,
+        weights: [&DeviceArray; 3],
+        saved: &[DeviceArray; 2],
+        cotangent: &DeviceArray,
+        needed: [bool; 4],
+    ) -> [Option<DeviceArray>; 4] {
+        match self {
+            Self::Cpu(backend) => {
+                let saved = saved.each_ref().map(|x| x.cpu().clone());
+                backend.gated_mlp_vjp(x.cpu(), weights.map(DeviceArray::cpu), &saved, cotangent.cpu(), needed).lift()
+            }
+            Self::Cuda(backend) => {
+                let saved = saved.each_ref().map(|x| x.cuda().clone());
+                backend.gated_mlp_vjp(x.cuda(), weights.map(DeviceArray::cuda), &saved, cotangent.cuda(), needed).lift()
+            }
+        }
     }
     fn linear_log_prob(&self, hidden: &DeviceArray, weight: &DeviceArray, targets: &Indices, vjp: bool) -> (DeviceArray, DeviceArray) {
         on!(self.linear_log_prob([hidden, weight], targets, vjp))

@@ -415,6 +415,39 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         (gate_cotangent, self.zip(Mul, cotangent, &self.map(crate::ops::silu::Silu, gate)))
     }
 
+    /// The gated feed-forward part for X [N, D] and the weights Wg and Wu [F, D] and Wd [E, F]: Y = (silu(G)∘U)·Wdᵀ with G = X·Wgᵀ and U = X·Wuᵀ,
+    /// and G and U where `keep` (the vjp will be asked for).
+    fn gated_mlp(&self, x: &Self::Array, weights: [&Self::Array; 3], keep: bool) -> (Self::Array, Option<[Self::Array; 2]>) {
+        let [gate, up, down] = weights;
+        let projections: [Self::Array; 2] =
+            self.linears(x, &[gate, up], &[None, None]).try_into().unwrap_or_else(|_| unreachable!("a value of each layer"));
+        let [g, u] = &projections;
+        let y = self.matmul(&self.swiglu(g, u), &self.permute(down, &[1, 0]));
+        (y, keep.then_some(projections))
+    }
+    /// The cotangents of X, Wg, Wu and Wd, those that are needed, from what [`Backend::gated_mlp`] kept: with H = silu(G)∘U and H̄ = Ȳ·Wd,
+    /// Ḡ = silu′(G)∘U∘H̄ and Ū = silu(G)∘H̄, X̄ = Ḡ·Wg + Ū·Wu, W̄g = Ḡᵀ·X, W̄u = Ūᵀ·X, W̄d = Ȳᵀ·H.
+    fn gated_mlp_vjp(
+        &self,
+        x: &Self::Array,
+        weights: [&Self::Array; 3],
+        saved: &[Self::Array; 2],
+        cotangent: &Self::Array,
+        needed: [bool; 4],
+    ) -> [Option<Self::Array>; 4] {
+        let ([gate, up, down], [g, u], [x_needed, gate_needed, up_needed, down_needed]) = (weights, saved, needed);
+        let down_bar = down_needed.then(|| self.products_of_transposed(&[cotangent], &self.swiglu(g, u)).swap_remove(0));
+        if !(x_needed || gate_needed || up_needed) {
+            return [None, None, None, down_bar];
+        }
+        let (g_bar, u_bar) = self.swiglu_vjp(g, u, &self.matmul(cotangent, down));
+        let x_bar = x_needed.then(|| self.sum_of_products(&[(&g_bar, gate), (&u_bar, up)]));
+        let inner_bars: Vec<_> = gate_needed.then_some(&g_bar).into_iter().chain(up_needed.then_some(&u_bar)).collect();
+        let mut weight_bars = self.products_of_transposed(&inner_bars, x).into_iter();
+        let [gate_bar, up_bar] = [gate_needed, up_needed].map(|needed| if needed { weight_bars.next() } else { None });
+        [x_bar, gate_bar, up_bar, down_bar]
+    }
+
     /// Log-probabilities of given tokens under the vocabulary projection: hidden [N, D], weight [V, D], targets N →
     /// z = hidden·weightᵀ, z[n, target n] − logsumexp z\[n\], \[N\], and what the vjp needs, if there is to be one: here logsumexp z\[n\].
     fn linear_log_prob(&self, hidden: &Self::Array, weight: &Self::Array, targets: &Indices, _vjp: bool) -> (Self::Array, Self::Array) {

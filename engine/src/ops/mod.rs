@@ -26,7 +26,7 @@ macro_rules! ops {
 
 ops! {
     add, sub, mul, div, neg, scale, exp, ln, sqrt, powf, tanh, sigmoid, log_sigmoid, softplus, log1mexp, silu, gelu, relu, swiglu,
-    matmul, linear, linears, reshape, permute, slice, concat, broadcast, sum, mean, max,
+    matmul, linear, linears, gated_mlp, reshape, permute, slice, concat, broadcast, sum, mean, max,
     softmax, log_softmax, logsumexp, layer_norm, rms_norm, rope, embedding, scatter_add_rows, gather, scatter_add,
     attention, cross_entropy, linear_log_prob, linear_cross_entropy, dropout, detach, checkpoint,
 }

@@ -169,6 +169,9 @@ impl<B: Backend> Block<B> {
     }
 
     fn mlp(&self, x: &Tensor<B>) -> Tensor<B> {
+        if let Some([gate, up, down]) = self.plain_gated_mlp() {
+            return x.gated_mlp(gate, up, down);
+        }
         let up = || self.adapted(Site::Up, &self.up, x);
         let inner = match (self.shape.mlp, &self.gate) {
             (MlpKind::SwiGlu, Some(gate)) => {
@@ -179,6 +182,14 @@ impl<B: Backend> Block<B> {
             _ => up().gelu_erf(),
         };
         self.adapted(Site::Down, &self.down, &inner)
+    }
+
+    /// The weights of SwiGLU's gate, up and down where none has a bias or an adapter: then the feed-forward part is one op.
+    fn plain_gated_mlp(&self) -> Option<[&Tensor<B>; 3]> {
+        let gate = self.gate.as_ref().filter(|_| self.shape.mlp == MlpKind::SwiGlu)?;
+        let layers = [(Site::Gate, gate), (Site::Up, &self.up), (Site::Down, &self.down)];
+        let plain = layers.iter().all(|(site, layer)| layer.bias.is_none() && self.lora(*site).is_none());
+        plain.then_some(layers.map(|(_, layer)| &layer.weight.tensor))
     }
 
     pub fn parameters(&self) -> Vec<&Parameter<B>> {
@@ -207,5 +218,80 @@ impl<B: Backend> Block<B> {
             all.extend(layer.parameters_mut());
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decoder::{Decoder, LoraSettings};
+    use crate::gradcheck::llama;
+    use engine::Cpu;
+
+    fn decoder() -> Decoder<Cpu<f64>> {
+        Decoder::random(&Cpu::new(), &llama(), 7).unwrap()
+    }
+
+    fn rows() -> Tensor<Cpu<f64>> {
+        let mut generator = Generator::new(3);
+        let data: Vec<f64> = (0..5 * 8).map(|_| generator.normal()).collect();
+        Tensor::parameter(&Cpu::new(), &data, &[5, 8])
+    }
+
+    fn ops(y: &Tensor<Cpu<f64>>) -> Vec<&'static str> {
+        let mut ops: Vec<_> = y.graph().iter().map(|node| node.op).filter(|op| *op != "parameter").collect();
+        ops.dedup();
+        ops
+    }
+
+    /// The value and the gradients of some leaves.
+    fn results(y: Tensor<Cpu<f64>>, leaves: &[&Tensor<Cpu<f64>>]) -> Vec<f64> {
+        let value = y.to_f64();
+        let gradients = y.mul(&y).sum_all().backward();
+        leaves.iter().fold(value, |all, leaf| [all, gradients.of(leaf).to_f64()].concat())
+    }
+
+    #[track_caller]
+    fn close(a: &[f64], b: &[f64]) {
+        assert_eq!(a.len(), b.len());
+        // f64 sums in another order.
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-13 * b.abs().max(1.0)), "{a:?} and {b:?}");
+    }
+
+    #[test]
+    fn the_feed_forward_part_as_one_op_is_that_of_its_layers() {
+        let (decoder, x) = (decoder(), rows());
+        let block = &decoder.blocks[0];
+        let [gate, up, down] = block.plain_gated_mlp().expect("no bias and no adapter");
+        let leaves = [&x, gate, up, down];
+        let composed = x.linear(gate, None).swiglu(&x.linear(up, None)).linear(down, None);
+        let fused = block.mlp(&x);
+        assert_eq!(ops(&fused), ["gated_mlp"]);
+        close(&results(fused, &leaves), &results(composed, &leaves));
+    }
+
+    #[test]
+    fn an_adapter_that_changes_nothing_takes_the_layers_apart_only_where_it_sits_in_them() {
+        let (decoder, x) = (decoder(), rows());
+        let one = results(decoder.blocks[0].mlp(&x), &[&x]);
+        for (target, apart) in [("gate_proj", true), ("up_proj", true), ("down_proj", true), ("o_proj", false)] {
+            let targets = vec![target.to_owned()];
+            let settings = LoraSettings { rank: 2, alpha: 2.0, rank_stabilised: false, targets, base: String::new() };
+            let adapted = decoder.with_new_adapter(&settings, 1).unwrap();
+            let y = adapted.blocks[0].mlp(&x);
+            assert_eq!(ops(&y).contains(&"swiglu"), apart, "{target}");
+            assert_eq!(ops(&y).contains(&"gated_mlp"), !apart, "{target}");
+            close(&results(y, &[&x]), &one);
+        }
+    }
+
+    #[test]
+    fn layers_with_biases_are_taken_apart() {
+        let x = rows();
+        let biased = Decoder::random(&Cpu::new(), &Config { mlp_bias: true, ..llama() }, 7).unwrap();
+        let y = biased.blocks[0].mlp(&x);
+        assert!(ops(&y).contains(&"swiglu") && !ops(&y).contains(&"gated_mlp"));
+        // Biases are zero at the start.
+        close(&results(y, &[&x]), &results(decoder().blocks[0].mlp(&x), &[&x]));
     }
 }

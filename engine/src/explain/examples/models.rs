@@ -27,6 +27,15 @@ pub(crate) fn linears() -> Example {
     .given("two tokens with two features each, a layer of one output feature and a layer of two, their values side by side")
 }
 
+pub(crate) fn gated_mlp() -> Example {
+    example!(
+        |x: [1.0, 2.0, -1.0, 0.5] => [2, 2]; g: [0.5, -1.0, 2.0, 0.0] => [2, 2]; u: [1.0, 1.0, 0.0, -0.5] => [2, 2];
+            d: [1.0, -2.0] => [1, 2]| x.gated_mlp(g, u, d),
+        twin x.linear(g, None).swiglu(&x.linear(u, None)).linear(d, None)
+    )
+    .given("two tokens with two features each, two inner features, one output feature")
+}
+
 pub(crate) fn rope() -> Example {
     example!(|x: [1.0, 0.0, 2.0, 1.0, 1.0, 0.0, 2.0, 1.0] => [2, 1, 4]| {
         let table = RotaryTable::new(x.backend(), &[0, 2], &[1.0, 0.01], Pairing::Adjacent);
