@@ -101,7 +101,7 @@ fn gated_mlp_leaves() -> [Tensor<Cpu<f64>>; 4] {
 fn what_is_frozen_in_a_gated_mlp_gets_no_gradient_and_the_rest_keeps_its_own() {
     let leaves = gated_mlp_leaves();
     let whole = gated_mlp(&leaves).sum_all().backward();
-    for mask in 1..16 {
+    for mask in 1..16u32 {
         let is_trained = |i: usize| mask >> i & 1 == 1;
         let own: Vec<_> = leaves.iter().enumerate().map(|(i, leaf)| if is_trained(i) { leaf.clone() } else { leaf.detach() }).collect();
         let y = gated_mlp(&own);
