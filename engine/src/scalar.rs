@@ -3,7 +3,7 @@
 //! Everything an op computes on one element is written against [`Scalar`], so the same formula serves training, the f64 reference
 //! and exact forward mode. The stable forms (sigmoid, softplus, log1mexp …) live here once, for every type.
 
-use crate::backend::cpu::matmul::{Extents, Matrix};
+use crate::backend::cpu::matmul::{Extents, Matrix, Prepacked};
 #[cfg(target_arch = "x86_64")]
 use crate::backend::cpu::packed_gemm;
 use crate::backend::precision::Precision;
@@ -93,6 +93,22 @@ pub trait Scalar:
             // SAFETY: the caller's promise.
             unsafe { Self::parallel_gemm(precision, (m, k, n), a, b, Self::zero(), out) }
         }
+    }
+
+    /// The columns of several B [k, n], given as (matrix, n), packed for products of `rows` rows altogether, each in a thread of its own; `None`
+    /// where such products are those of [`Scalar::gemm`].
+    ///
+    /// # Safety
+    /// No extent may be 0, and every element must be valid.
+    unsafe fn prepacked(_precision: Precision, _rows: usize, _k: usize, _b: &[(Matrix<Self>, usize)]) -> Option<Prepacked> {
+        None
+    }
+    /// [`OnTheRight::multiply`](crate::backend::cpu::matmul::OnTheRight::multiply) for columns that [`Scalar::prepacked`] packed.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn gemm_prepacked(_b: &Prepacked, _m: usize, _a: Matrix<Self>, _accumulate: bool, _c: &[(*mut Self, usize)]) {
+        unreachable!("nothing is packed for this type")
     }
 
     /// A buffer of `len` elements with unspecified contents, recycled where the type keeps a pool.
@@ -263,6 +279,17 @@ impl Scalar for f32 {
                 }
             }
         }
+    }
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn prepacked(precision: Precision, rows: usize, k: usize, b: &[(Matrix<f32>, usize)]) -> Option<Prepacked> {
+        let with = packed_gemm::Instructions::of_large(precision, (rows, k, b.iter().map(|(_, n)| n).sum()))?;
+        // SAFETY: the caller's promise.
+        Some(unsafe { Prepacked::new(with, k, b) })
+    }
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn gemm_prepacked(b: &Prepacked, m: usize, a: Matrix<f32>, accumulate: bool, c: &[(*mut f32, usize)]) {
+        // SAFETY: the caller's promise.
+        unsafe { b.multiply(m, a, accumulate, c) }
     }
 }
 

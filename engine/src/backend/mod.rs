@@ -418,12 +418,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// The gated feed-forward part for X [N, D] and the weights Wg and Wu [F, D] and Wd [E, F]: Y = (silu(G)∘U)·Wdᵀ with G = X·Wgᵀ and U = X·Wuᵀ,
     /// and G and U where `keep` (the vjp will be asked for).
     fn gated_mlp(&self, x: &Self::Array, weights: [&Self::Array; 3], keep: bool) -> (Self::Array, Option<[Self::Array; 2]>) {
-        let [gate, up, down] = weights;
-        let projections: [Self::Array; 2] =
-            self.linears(x, &[gate, up], &[None, None]).try_into().unwrap_or_else(|_| unreachable!("a value of each layer"));
-        let [g, u] = &projections;
-        let y = self.matmul(&self.swiglu(g, u), &self.permute(down, &[1, 0]));
-        (y, keep.then_some(projections))
+        gated_mlp_by_products(self, x, weights, keep)
     }
     /// The cotangents of X, Wg, Wu and Wd, those that are needed, from what [`Backend::gated_mlp`] kept: with H = silu(G)∘U and H̄ = Ȳ·Wd,
     /// Ḡ = silu′(G)∘U∘H̄ and Ū = silu(G)∘H̄, X̄ = Ḡ·Wg + Ū·Wu, W̄g = Ḡᵀ·X, W̄u = Ūᵀ·X, W̄d = Ȳᵀ·H.
@@ -557,4 +552,14 @@ pub(crate) fn sum_last<B: Backend>(backend: &B, x: &B::Array) -> B::Array {
     let shape = backend.shape(x).to_vec();
     let total = backend.sum(x, shape.len() - 1);
     backend.reshape(&total, &shape[..shape.len() - 1])
+}
+
+/// [`Backend::gated_mlp`] product by product.
+fn gated_mlp_by_products<B: Backend>(backend: &B, x: &B::Array, weights: [&B::Array; 3], keep: bool) -> (B::Array, Option<[B::Array; 2]>) {
+    let [gate, up, down] = weights;
+    let projections: [B::Array; 2] =
+        backend.linears(x, &[gate, up], &[None, None]).try_into().unwrap_or_else(|_| unreachable!("a value of each layer"));
+    let [g, u] = &projections;
+    let y = backend.matmul(&backend.swiglu(g, u), &backend.permute(down, &[1, 0]));
+    (y, keep.then_some(projections))
 }

@@ -2,6 +2,8 @@
 //! a fixed size that run in parallel.
 
 use super::array::CpuArray;
+#[cfg(target_arch = "x86_64")]
+pub use super::packed_gemm::Prepacked;
 use crate::backend::precision::Precision;
 use crate::scalar::{Scalar, Strides};
 use rayon::prelude::*;
@@ -29,11 +31,23 @@ impl<T> Matrix<T> {
     pub fn row_major(elements: &[T], columns: usize) -> Self {
         Self { start: elements.as_ptr(), strides: (columns as isize, 1) }
     }
+    /// The rows from `row` on.
+    ///
+    /// # Safety
+    /// The row must be inside.
+    pub unsafe fn from_row(self, row: usize) -> Self {
+        // SAFETY: the caller's promise.
+        Self { start: unsafe { self.start.offset(row as isize * self.strides.0) }, ..self }
+    }
     /// The transpose.
     pub fn t(self) -> Self {
         Self { start: self.start, strides: (self.strides.1, self.strides.0) }
     }
 }
+
+/// No processor of another kind has packed columns.
+#[cfg(not(target_arch = "x86_64"))]
+pub enum Prepacked {}
 
 /// (m, k, n): the rows of the output, the inner extent, the columns of the output.
 pub type Extents = (usize, usize, usize);
@@ -175,6 +189,44 @@ unsafe fn sharing<T: Scalar>(precision: Precision, k: usize, a: &[(Matrix<T>, us
     outs
 }
 
+/// Matrices that products of rows, each in a thread of its own, have on their right: packed once where there is a kernel for it.
+pub struct OnTheRight<T> {
+    precision: Precision,
+    k: usize,
+    b: Vec<(Matrix<T>, usize)>,
+    packed: Option<Prepacked>,
+}
+
+impl<T: Scalar> OnTheRight<T> {
+    /// For products of `rows` rows altogether with each B [k, n], given as (matrix, n).
+    ///
+    /// # Safety
+    /// No extent may be 0, and every element must be valid as long as this lives.
+    pub unsafe fn new(precision: Precision, rows: usize, k: usize, b: Vec<(Matrix<T>, usize)>) -> Self {
+        // SAFETY: the caller's promise.
+        let packed = unsafe { T::prepacked(precision, rows, k, &b) };
+        Self { precision, k, b, packed }
+    }
+
+    /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, in this thread, each C given by its start and the stride between its rows.
+    ///
+    /// # Safety
+    /// m must not be 0, every element that is reached valid, and nothing else may touch those of the C meanwhile.
+    pub unsafe fn multiply(&self, m: usize, a: Matrix<T>, accumulate: bool, c: &[(*mut T, usize)]) {
+        assert_eq!(c.len(), self.b.len(), "an output of each matrix on the right");
+        // SAFETY: the caller's promise.
+        unsafe {
+            if let Some(packed) = &self.packed {
+                return T::gemm_prepacked(packed, m, a, accumulate, c);
+            }
+            let beta = if accumulate { T::one() } else { T::zero() };
+            for (&(b, n), &(c, stride)) in self.b.iter().zip(c) {
+                T::gemm(self.precision, (m, self.k, n), a, b, beta, c, stride);
+            }
+        }
+    }
+}
+
 /// Each operand of several with the one that they share; none where a list is empty.
 pub fn pairs<'a, T: Copy>(a: &'a [T], b: &'a [T]) -> impl Iterator<Item = (T, T)> + 'a {
     let count = if a.is_empty() || b.is_empty() { 0 } else { a.len().max(b.len()) };
@@ -187,7 +239,7 @@ fn extents<T: Scalar>(x: &CpuArray<T>) -> [usize; 2] {
 }
 
 /// An array of two axes as a matrix.
-fn matrix<T: Scalar>(x: &CpuArray<T>) -> Matrix<T> {
+pub fn matrix<T: Scalar>(x: &CpuArray<T>) -> Matrix<T> {
     Matrix { start: x.as_ptr(), strides: last_two(x.strides()) }
 }
 

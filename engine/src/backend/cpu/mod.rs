@@ -6,6 +6,7 @@ pub mod array;
 mod attention;
 mod awake;
 mod elementwise;
+mod gated_mlp;
 mod indexing;
 pub(crate) mod matmul;
 mod optimizer;
@@ -278,7 +279,7 @@ impl<T: Scalar> Backend for Cpu<T> {
             [gate, up],
             gate.shape(),
             #[inline(always)]
-            |[gate, up]| gate * gate.sigmoid() * up,
+            |[gate, up]| gated_mlp::swiglu(gate, up),
         )
     }
     fn swiglu_vjp(&self, gate: &CpuArray<T>, up: &CpuArray<T>, cotangent: &CpuArray<T>) -> (CpuArray<T>, CpuArray<T>) {
@@ -286,11 +287,27 @@ impl<T: Scalar> Backend for Cpu<T> {
             [gate, up, cotangent],
             #[inline(always)]
             |[gate, up, g]| {
-                let sigmoid = gate.sigmoid();
-                let silu = gate * sigmoid;
-                ((sigmoid + silu * (T::one() - sigmoid)) * up * g, silu * g)
+                let (gate_bar, up_bar, _) = gated_mlp::swiglu_vjp(gate, up, g);
+                (gate_bar, up_bar)
             },
         )
+    }
+    fn gated_mlp(&self, x: &CpuArray<T>, weights: [&CpuArray<T>; 3], keep: bool) -> (CpuArray<T>, Option<[CpuArray<T>; 2]>) {
+        if gated_mlp::pays(x, &weights) {
+            gated_mlp::forward(self.precision, x, weights, keep)
+        } else {
+            super::gated_mlp_by_products(self, x, weights, keep)
+        }
+    }
+    fn gated_mlp_vjp(
+        &self,
+        x: &CpuArray<T>,
+        weights: [&CpuArray<T>; 3],
+        saved: &[CpuArray<T>; 2],
+        cotangent: &CpuArray<T>,
+        needed: [bool; 4],
+    ) -> [Option<CpuArray<T>>; 4] {
+        gated_mlp::vjp(self.precision, x, weights, saved, cotangent, needed)
     }
     fn linear_log_prob(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices, vjp: bool) -> (CpuArray<T>, CpuArray<T>) {
         vocabulary::forward(self.precision, (hidden, weight), targets, vjp)

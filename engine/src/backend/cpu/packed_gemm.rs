@@ -17,6 +17,7 @@ mod avx2;
 mod avx512;
 mod dot;
 mod operand;
+mod prepacked;
 mod rounded;
 mod single;
 mod split;
@@ -31,6 +32,7 @@ use amx::Amx;
 use avx2::Avx2;
 use avx512::Avx512;
 use dot::Dot;
+pub use prepacked::Prepacked;
 use operand::{Columns, Operand, Piece, Rows};
 use rayon::prelude::*;
 use split::Split;
@@ -172,6 +174,7 @@ macro_rules! with {
         }
     };
 }
+use with;
 
 impl Instructions {
     /// The fastest that are there for this precision.
