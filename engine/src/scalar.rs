@@ -103,7 +103,7 @@ pub trait Scalar:
     unsafe fn prepacked(_precision: Precision, _rows: usize, _k: usize, _b: &[(Matrix<Self>, usize)]) -> Option<Prepacked> {
         None
     }
-    /// [`OnTheRight::multiply`](crate::backend::cpu::matmul::OnTheRight::multiply) for columns that [`Scalar::prepacked`] packed.
+    /// The product of rows for columns that [`Scalar::prepacked`] packed.
     ///
     /// # Safety
     /// As there.

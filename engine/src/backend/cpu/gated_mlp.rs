@@ -2,21 +2,15 @@
 //! The readable twin is the default of `Backend::gated_mlp`.
 
 use super::array::CpuArray;
-use super::matmul::{self, Matrix, OnTheRight, matrix};
+use super::by_rows::{self, OnTheRight, Rows, for_rows, with_buffers};
+use super::matmul::{self, Matrix, matrix};
 use super::simd::vectorised;
 use crate::backend::precision::Precision;
 use crate::scalar::Scalar;
-use rayon::prelude::*;
-
-/// Rows of a task.
-const ROWS: usize = 64;
-/// More numbers than this the weights must not have, so that they stay in the cache too; rows fewer than a task's are not worth it.
-const MOST_WEIGHTS: usize = 3 << 16;
 
 /// Is it quicker than product by product?
 pub fn pays<T: Scalar>(x: &CpuArray<T>, weights: &[&CpuArray<T>; 3]) -> bool {
-    let numbers: usize = weights.iter().map(|weight| weight.view().len()).sum();
-    x.shape()[0] >= ROWS && x.shape()[1] > 0 && numbers > 0 && numbers <= MOST_WEIGHTS
+    x.shape()[1] > 0 && by_rows::pays(x.shape()[0], weights.iter().copied())
 }
 
 /// silu(g)·u.
@@ -31,56 +25,6 @@ pub fn swiglu_vjp<T: Scalar>(gate: T, up: T, cotangent: T) -> (T, T, T) {
     let sigmoid = gate.sigmoid();
     let silu = gate * sigmoid;
     ((sigmoid + silu * (T::one() - sigmoid)) * up * cotangent, silu * cotangent, silu)
-}
-
-/// Rows of an output that tasks write, each its own.
-struct Rows<T> {
-    start: *mut T,
-    width: usize,
-}
-impl<T> Clone for Rows<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T> Copy for Rows<T> {}
-// SAFETY: tasks write disjoint rows.
-unsafe impl<T: Send> Send for Rows<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Rows<T> {}
-
-impl<T: Scalar> Rows<T> {
-    fn new(buffer: &mut [T], width: usize) -> Self {
-        Self { start: buffer.as_mut_ptr(), width }
-    }
-    /// The rows from `first` on as an output of products.
-    ///
-    /// # Safety
-    /// The row must be inside.
-    unsafe fn output(self, first: usize) -> (*mut T, usize) {
-        // SAFETY: the caller's promise.
-        (unsafe { self.start.add(first * self.width) }, self.width)
-    }
-    /// `count` rows from `first` on.
-    ///
-    /// # Safety
-    /// They must be inside, and nothing else may touch them meanwhile.
-    unsafe fn rows<'a>(self, first: usize, count: usize) -> &'a mut [T] {
-        // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(first * self.width), count * self.width) }
-    }
-}
-
-/// Runs `task(first row, row count)` for all rows.
-fn for_rows(n: usize, task: impl Fn(usize, usize) + Sync) {
-    (0..n.div_ceil(ROWS)).into_par_iter().with_max_len(1).for_each(|i| task(i * ROWS, ROWS.min(n - i * ROWS)));
-}
-
-/// Runs `f` with buffers of so many elements, whose contents are unspecified.
-fn with_buffers<T: Scalar, const N: usize>(len: usize, f: impl FnOnce([&mut [T]; N])) {
-    let mut buffers: [Vec<T>; N] = std::array::from_fn(|_| T::allocate(len));
-    f(buffers.each_mut().map(Vec::as_mut_slice));
-    buffers.into_iter().for_each(T::recycle);
 }
 
 /// Y, and G and U where `keep`.
@@ -106,10 +50,7 @@ pub fn forward<T: Scalar>(
             unsafe {
                 let (gate, up) = kept.map_or((own_gate, own_up), |[gate, up]| (gate.rows(from, count), up.rows(from, count)));
                 first.multiply(count, matrix(x).from_row(from), false, &[(gate.as_mut_ptr(), inner), (up.as_mut_ptr(), inner)]);
-                vectorised(
-                    #[inline(always)]
-                    || (0..count * inner).for_each(|i| h[i] = swiglu(gate[i], up[i])),
-                );
+                hidden_rows(h, [gate, up]);
                 second.multiply(count, Matrix::row_major(h, inner), false, &[y.output(from)]);
             }
         });
@@ -140,9 +81,23 @@ pub fn vjp<T: Scalar>(
     [x_bar, gate_bar, up_bar, down_bar]
 }
 
+/// H from G and U, some rows.
+fn hidden_rows<T: Scalar>(h: &mut [T], inputs: [&[T]; 2]) {
+    let [gate, up] = inputs.map(|input| &input[..h.len()]);
+    vectorised(
+        #[inline(always)]
+        || {
+            for i in 0..h.len() {
+                h[i] = swiglu(gate[i], up[i]);
+            }
+        },
+    );
+}
+
 /// Ḡ, Ū and H from G, U and H̄, some rows.
-#[inline(always)]
-fn inner_rows<T: Scalar>([g_bar, u_bar, h]: [&mut [T]; 3], [gate, up, h_bar]: [&[T]; 3]) {
+fn cotangent_rows<T: Scalar>([g_bar, u_bar, h]: [&mut [T]; 3], inputs: [&[T]; 3]) {
+    let [gate, up, h_bar] = inputs.map(|input| &input[..h.len()]);
+    let (g_bar, u_bar) = (&mut g_bar[..h.len()], &mut u_bar[..h.len()]);
     vectorised(
         #[inline(always)]
         || {
@@ -174,7 +129,7 @@ fn inner_cotangents<T: Scalar>(
     for_rows(shape[0], |from, count| {
         let inputs = inputs.each_ref().map(|input| &input[from * shape[1]..(from + count) * shape[1]]);
         // SAFETY: each task has its own rows of the outputs.
-        inner_rows(outputs.map(|bar| unsafe { bar.rows(from, count) }), inputs);
+        cotangent_rows(outputs.map(|bar| unsafe { bar.rows(from, count) }), inputs);
     });
     let [g_bar, u_bar, h] = bars.map(|bar| CpuArray::from_vec(bar, &shape));
     let x_bar = x_needed.then(|| matmul::sum_of_products(precision, &[(&g_bar, gate), (&u_bar, up)]));
@@ -205,7 +160,7 @@ fn inner_cotangents_by_rows<T: Scalar>(
             // SAFETY: each task has its own rows of the outputs.
             unsafe {
                 first.multiply(count, matrix(cotangent).from_row(from), false, &[(h_bar.as_mut_ptr(), inner)]);
-                inner_rows(outputs.0.map(|bar| bar.rows(from, count)), [gate, up, h_bar]);
+                cotangent_rows(outputs.0.map(|bar| bar.rows(from, count)), [gate, up, h_bar]);
                 if let Some(x_bar) = outputs.1 {
                     let [g_bar, u_bar, _] = outputs.0.map(|bar| Matrix::row_major(bar.rows(from, count), inner));
                     second[0].multiply(count, g_bar, false, &[x_bar.output(from)]);

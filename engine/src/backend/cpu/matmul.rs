@@ -2,6 +2,7 @@
 //! a fixed size that run in parallel.
 
 use super::array::CpuArray;
+use super::by_rows;
 #[cfg(target_arch = "x86_64")]
 pub use super::packed_gemm::Prepacked;
 use crate::backend::precision::Precision;
@@ -162,6 +163,9 @@ pub fn sum_of_products<T: Scalar>(precision: Precision, products: &[(&CpuArray<T
     let (m, n) = (extents(a)[0], extents(b)[1]);
     let fits = |&(a, b): &(&CpuArray<T>, &CpuArray<T>)| extents(a) == [m, extents(b)[0]] && extents(b)[1] == n;
     assert!(products.iter().all(fits), "a sum of products: extents differ");
+    if products.len() > 1 && by_rows::pays(m, products.iter().map(|(_, b)| *b)) {
+        return by_rows::sum_of_products(precision, products);
+    }
     let mut out = T::allocate(m * n);
     for (number, (a, b)) in products.iter().enumerate() {
         let beta = if number == 0 { T::zero() } else { T::one() };
@@ -187,44 +191,6 @@ unsafe fn sharing<T: Scalar>(precision: Precision, k: usize, a: &[(Matrix<T>, us
         }
     }
     outs
-}
-
-/// Matrices that products of rows, each in a thread of its own, have on their right: packed once where there is a kernel for it.
-pub struct OnTheRight<T> {
-    precision: Precision,
-    k: usize,
-    b: Vec<(Matrix<T>, usize)>,
-    packed: Option<Prepacked>,
-}
-
-impl<T: Scalar> OnTheRight<T> {
-    /// For products of `rows` rows altogether with each B [k, n], given as (matrix, n).
-    ///
-    /// # Safety
-    /// No extent may be 0, and every element must be valid as long as this lives.
-    pub unsafe fn new(precision: Precision, rows: usize, k: usize, b: Vec<(Matrix<T>, usize)>) -> Self {
-        // SAFETY: the caller's promise.
-        let packed = unsafe { T::prepacked(precision, rows, k, &b) };
-        Self { precision, k, b, packed }
-    }
-
-    /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, in this thread, each C given by its start and the stride between its rows.
-    ///
-    /// # Safety
-    /// m must not be 0, every element that is reached valid, and nothing else may touch those of the C meanwhile.
-    pub unsafe fn multiply(&self, m: usize, a: Matrix<T>, accumulate: bool, c: &[(*mut T, usize)]) {
-        assert_eq!(c.len(), self.b.len(), "an output of each matrix on the right");
-        // SAFETY: the caller's promise.
-        unsafe {
-            if let Some(packed) = &self.packed {
-                return T::gemm_prepacked(packed, m, a, accumulate, c);
-            }
-            let beta = if accumulate { T::one() } else { T::zero() };
-            for (&(b, n), &(c, stride)) in self.b.iter().zip(c) {
-                T::gemm(self.precision, (m, self.k, n), a, b, beta, c, stride);
-            }
-        }
-    }
 }
 
 /// Each operand of several with the one that they share; none where a list is empty.

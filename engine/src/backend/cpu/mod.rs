@@ -5,6 +5,7 @@
 pub mod array;
 mod attention;
 mod awake;
+mod by_rows;
 mod elementwise;
 mod gated_mlp;
 mod indexing;

@@ -6,7 +6,9 @@ use crate::backend::AdamwStep;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 
+/// Elements handled by one task, of a sum of squares and of a step.
 const TASK: usize = 1 << 14;
+const STEP_TASK: usize = 1 << 12;
 
 /// One AdamW step in place.
 pub fn adamw<T: Scalar>(theta: &mut CpuArray<T>, m: &mut CpuArray<T>, v: &mut CpuArray<T>, gradient: &CpuArray<T>, step: &AdamwStep) {
@@ -14,8 +16,8 @@ pub fn adamw<T: Scalar>(theta: &mut CpuArray<T>, m: &mut CpuArray<T>, v: &mut Cp
     let take = |x: &mut CpuArray<T>| std::mem::replace(x, CpuArray::from_vec(Vec::new(), &[0])).into_owned_elements();
     let (mut thetas, mut ms, mut vs, gs) = (take(theta), take(m), take(v), gradient.elements());
     let constants = Constants::of(step);
-    let state = thetas.par_chunks_mut(TASK).zip(ms.par_chunks_mut(TASK)).zip(vs.par_chunks_mut(TASK));
-    state.zip(gs.par_chunks(TASK)).with_max_len(1).for_each(|(((theta, m), v), g)| {
+    let state = thetas.par_chunks_mut(STEP_TASK).zip(ms.par_chunks_mut(STEP_TASK)).zip(vs.par_chunks_mut(STEP_TASK));
+    state.zip(gs.par_chunks(STEP_TASK)).with_max_len(4).for_each(|(((theta, m), v), g)| {
         vectorised(
             #[inline(always)]
             || constants.update(theta, m, v, g),

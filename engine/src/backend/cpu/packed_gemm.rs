@@ -32,8 +32,8 @@ use amx::Amx;
 use avx2::Avx2;
 use avx512::Avx512;
 use dot::Dot;
-pub use prepacked::Prepacked;
 use operand::{Columns, Operand, Piece, Rows};
+pub use prepacked::Prepacked;
 use rayon::prelude::*;
 use split::Split;
 use std::cell::RefCell;
@@ -195,7 +195,7 @@ impl Instructions {
     #[inline]
     pub fn of_large(precision: Precision, (m, k, n): Extents) -> Option<Self> {
         let is_cut = (FEW_ROWS + 1) * k * n > SMALL;
-        let worthwhile = m > FEW_ROWS && is_cut && k.min(n) >= 48 && (n >= 96 || 8 * n >= k);
+        let worthwhile = m > FEW_ROWS && is_cut && k.min(n) >= 48 && (n >= 64 || 8 * n >= k);
         let parts = if precision == Precision::F32 && worthwhile { Self::in_parts() } else { None };
         parts.or_else(|| Self::of(precision))
     }

@@ -6,6 +6,9 @@ use crate::ops::rope::Pairing;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 
+/// Elements handled by one task.
+const TASK: usize = 1 << 14;
+
 /// Rotates pairs of the last axis of x [N, H, D] by the angles of cos and sin [N, R/2].
 pub fn rope<T: Scalar>(x: &CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
     let (heads, width) = (x.shape()[1], x.shape()[2]);
@@ -14,24 +17,35 @@ pub fn rope<T: Scalar>(x: &CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pa
     let from = x.elements();
     let mut out = T::allocate(from.len());
     let token = (heads * width).max(1);
-    let tokens_a_task = (1 << 14) / token + 1;
-    let tokens = out.par_chunks_mut(token).zip(from.par_chunks(token)).with_min_len(tokens_a_task).with_max_len(tokens_a_task);
-    tokens.enumerate().for_each(|(n, (to, from))| {
-        let (cos, sin) = (&cos[n * half..][..half], &sin[n * half..][..half]);
+    let tokens_a_task = TASK / token + 1;
+    let tasks = out.par_chunks_mut(tokens_a_task * token).zip(from.par_chunks(tokens_a_task * token)).with_max_len(1);
+    tasks.enumerate().for_each(|(task, (to, from))| {
         vectorised(
             #[inline(always)]
             || {
-                for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(width)) {
-                    to[2 * half..].copy_from_slice(&from[2 * half..]);
-                    match pairing {
-                        Pairing::RotateHalf => rotate_halves(&mut to[..2 * half], from, cos, sin),
-                        Pairing::Adjacent => rotate_adjacent(&mut to[..2 * half], from, cos, sin),
-                    }
+                for (n, (to, from)) in to.chunks_exact_mut(token).zip(from.chunks_exact(token)).enumerate() {
+                    let angles = (task * tokens_a_task + n) * half..(task * tokens_a_task + n + 1) * half;
+                    rotate_heads(width, to, from, [&cos[angles.clone()], &sin[angles]], pairing);
                 }
             },
         )
     });
     CpuArray::from_vec(out, x.shape())
+}
+
+/// Every head of a token.
+#[inline(always)]
+fn rotate_heads<T: Scalar>(width: usize, to: &mut [T], from: &[T], [cos, sin]: [&[T]; 2], pairing: Pairing) {
+    let rotated = 2 * cos.len();
+    for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(width)) {
+        if rotated < width {
+            to[rotated..].copy_from_slice(&from[rotated..]);
+        }
+        match pairing {
+            Pairing::RotateHalf => rotate_halves(&mut to[..rotated], from, cos, sin),
+            Pairing::Adjacent => rotate_adjacent(&mut to[..rotated], from, cos, sin),
+        }
+    }
 }
 
 /// Pairs that are rotated at a time: a vector of f32.

@@ -250,7 +250,9 @@ pub fn scaled_rms_norm_vjp<T: Scalar>(
 /// mean(ȳ∘gain∘x̂) of a row, with ȳ∘gain in `scaled`; adds ȳ∘x̂ to `sum`.
 #[inline(always)]
 fn scaled_rms_norm_row<T: Scalar>(scaled: &mut [T], x: &[T], g: &[T], gain: &[T], s: T, sum: &mut [T]) -> T {
-    for i in 0..scaled.len() {
+    let n = scaled.len();
+    let ([x, g, gain], sum) = ([x, g, gain].map(|row| &row[..n]), &mut sum[..n]);
+    for i in 0..n {
         scaled[i] = g[i] * gain[i];
         sum[i] += g[i] * (x[i] * s);
     }

@@ -1,0 +1,128 @@
+//! Products of some rows at a time, each task with all that is done to its rows, by matrices that stay in the second-level cache of each thread.
+
+use super::array::CpuArray;
+use super::matmul::{Matrix, Prepacked, matrix};
+use crate::backend::precision::Precision;
+use crate::scalar::Scalar;
+use rayon::prelude::*;
+
+/// Rows of a task.
+const ROWS: usize = 32;
+/// As many numbers the matrices may have, so that they stay in the cache.
+const MOST_NUMBERS: usize = 3 << 16;
+
+/// Is it quicker than product by product, for products of so many rows with these matrices?
+pub fn pays<'a, T: Scalar>(rows: usize, matrices: impl Iterator<Item = &'a CpuArray<T>>) -> bool {
+    let (mut numbers, mut empty) = (0, false);
+    for matrix in matrices {
+        numbers += matrix.view().len();
+        empty |= matrix.view().is_empty();
+    }
+    rows >= ROWS && !empty && numbers <= MOST_NUMBERS
+}
+
+/// Matrices that products of rows, each in a thread of its own, have on their right: packed once where there is a kernel for it.
+pub struct OnTheRight<T> {
+    precision: Precision,
+    k: usize,
+    b: Vec<(Matrix<T>, usize)>,
+    packed: Option<Prepacked>,
+}
+
+impl<T: Scalar> OnTheRight<T> {
+    /// For products of `rows` rows altogether with each B [k, n], given as (matrix, n).
+    ///
+    /// # Safety
+    /// No extent may be 0, and every element must be valid as long as this lives.
+    pub unsafe fn new(precision: Precision, rows: usize, k: usize, b: Vec<(Matrix<T>, usize)>) -> Self {
+        // SAFETY: the caller's promise.
+        let packed = unsafe { T::prepacked(precision, rows, k, &b) };
+        Self { precision, k, b, packed }
+    }
+
+    /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, in this thread, each C given by its start and the stride between its rows.
+    ///
+    /// # Safety
+    /// m must not be 0, every element that is reached valid, and nothing else may touch those of the C meanwhile.
+    pub unsafe fn multiply(&self, m: usize, a: Matrix<T>, accumulate: bool, c: &[(*mut T, usize)]) {
+        assert_eq!(c.len(), self.b.len(), "an output of each matrix on the right");
+        // SAFETY: the caller's promise.
+        unsafe {
+            if let Some(packed) = &self.packed {
+                return T::gemm_prepacked(packed, m, a, accumulate, c);
+            }
+            let beta = if accumulate { T::one() } else { T::zero() };
+            for (&(b, n), &(c, stride)) in self.b.iter().zip(c) {
+                T::gemm(self.precision, (m, self.k, n), a, b, beta, c, stride);
+            }
+        }
+    }
+}
+
+/// Rows of an output that tasks write, each its own.
+pub struct Rows<T> {
+    start: *mut T,
+    width: usize,
+}
+impl<T> Clone for Rows<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Rows<T> {}
+// SAFETY: tasks write disjoint rows.
+unsafe impl<T: Send> Send for Rows<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Rows<T> {}
+
+impl<T: Scalar> Rows<T> {
+    /// Those of a row-major buffer.
+    pub fn new(buffer: &mut [T], width: usize) -> Self {
+        Self { start: buffer.as_mut_ptr(), width }
+    }
+    /// The rows from `first` on as an output of products.
+    ///
+    /// # Safety
+    /// The row must be inside.
+    pub unsafe fn output(self, first: usize) -> (*mut T, usize) {
+        // SAFETY: the caller's promise.
+        (unsafe { self.start.add(first * self.width) }, self.width)
+    }
+    /// `count` rows from `first` on.
+    ///
+    /// # Safety
+    /// They must be inside, and nothing else may touch them meanwhile.
+    pub unsafe fn rows<'a>(self, first: usize, count: usize) -> &'a mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(first * self.width), count * self.width) }
+    }
+}
+
+/// Runs `task(first row, row count)` for all rows.
+pub fn for_rows(n: usize, task: impl Fn(usize, usize) + Sync) {
+    (0..n.div_ceil(ROWS)).into_par_iter().with_max_len(1).for_each(|i| task(i * ROWS, ROWS.min(n - i * ROWS)));
+}
+
+/// Runs `f` with buffers of so many elements, whose contents are unspecified.
+pub fn with_buffers<T: Scalar, const N: usize>(len: usize, f: impl FnOnce([&mut [T]; N])) {
+    let mut buffers: [Vec<T>; N] = std::array::from_fn(|_| T::allocate(len));
+    f(buffers.each_mut().map(Vec::as_mut_slice));
+    buffers.into_iter().for_each(T::recycle);
+}
+
+/// Σ_i Aᵢ·Bᵢ for Aᵢ [m, kᵢ] and Bᵢ [kᵢ, n], whose extents fit.
+pub fn sum_of_products<T: Scalar>(precision: Precision, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
+    let [m, n] = [products[0].0.shape()[0], products[0].1.shape()[1]];
+    let mut sum = T::allocate(m * n);
+    let output = Rows::new(&mut sum, n);
+    // SAFETY: the arrays' own strides and extents.
+    let right = |b: &CpuArray<T>| unsafe { OnTheRight::new(precision, m, b.shape()[0], vec![(matrix(b), n)]) };
+    let products: Vec<_> = products.iter().map(|(a, b)| (matrix(a), right(b))).collect();
+    for_rows(m, |from, count| {
+        for (number, (a, b)) in products.iter().enumerate() {
+            // SAFETY: each task has its own rows of the sum.
+            unsafe { b.multiply(count, a.from_row(from), number > 0, &[output.output(from)]) };
+        }
+    });
+    CpuArray::from_vec(sum, &[m, n])
+}
