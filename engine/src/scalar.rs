@@ -45,6 +45,11 @@ pub trait Scalar:
     fn to_f64(self) -> f64;
     /// e^x.
     fn exp(self) -> Self;
+    /// e^x for a term of a sum that has 1 or more beside it, x at most a little above 0: it may be 0 where it is below the least normal number.
+    #[inline(always)]
+    fn exp_of_term(self) -> Self {
+        self.exp()
+    }
     /// e^x − 1, accurate near zero.
     fn exp_m1(self) -> Self;
     /// ln x.
@@ -234,6 +239,10 @@ impl Scalar for f32 {
     #[inline(always)]
     fn exp(self) -> Self {
         crate::backend::cpu::vector_math::exp(self)
+    }
+    #[inline(always)]
+    fn exp_of_term(self) -> Self {
+        crate::backend::cpu::vector_math::exp_of_term(self)
     }
     #[inline(always)]
     fn tanh(self) -> Self {

@@ -17,6 +17,8 @@ use std::ops::Range;
 /// Queries and keys of one block of scores.
 const QUERIES: usize = 32;
 const KEYS: usize = 256;
+/// Elements of a gradient that a task sets to zero.
+const CLEARED: usize = 1 << 15;
 /// Queries whose scores are computed together.
 const LANES: usize = 16;
 
@@ -43,6 +45,26 @@ impl<T> Head<T> {
     unsafe fn row(self, row: usize) -> *mut T {
         // SAFETY: the caller's promise.
         unsafe { self.start.add(row * self.stride) }
+    }
+    /// Multiplies the rows from `row` on, of `width` elements, by a factor each.
+    ///
+    /// # Safety
+    /// As [`Head::row`]; nothing else may touch the rows meanwhile.
+    unsafe fn scale_rows(self, row: usize, width: usize, factors: &[T])
+    where
+        T: Scalar,
+    {
+        vectorised(
+            #[inline(always)]
+            || {
+                for (i, &factor) in factors.iter().enumerate() {
+                    // SAFETY: the caller's promise.
+                    for x in unsafe { std::slice::from_raw_parts_mut(self.row(row + i), width) } {
+                        *x *= factor;
+                    }
+                }
+            },
+        );
     }
     /// The rows from `row` on, to read.
     ///
@@ -225,16 +247,15 @@ unsafe fn forward_head<T: Scalar>(
                 T::gemm(layout.precision, extents, k.rows(first_key), q.rows(first).t(), T::zero(), scores.as_mut_ptr(), row_length);
                 let corrections = online.softmax(&block, &mut scores, scale);
                 if beta != T::zero() {
-                    for (i, &correction) in corrections.iter().enumerate().take(queries) {
-                        scale_row(std::slice::from_raw_parts_mut(o.row(first + i), width), correction);
-                    }
+                    o.scale_rows(first, width, &corrections[..queries]);
                 }
                 let p = Matrix::row_major(&scores, row_length).t();
                 T::gemm(layout.precision, (queries, keys, width), p, v.rows(first_key), beta, o.row(first), o.stride);
                 beta = T::one();
             }
-            for (i, (logsumexp_of, inverse)) in online.ends().into_iter().enumerate().take(queries) {
-                scale_row(std::slice::from_raw_parts_mut(o.row(first + i), width), inverse);
+            let (logsumexps, inverses) = online.ends();
+            o.scale_rows(first, width, &inverses[..queries]);
+            for (i, &logsumexp_of) in logsumexps[..queries].iter().enumerate() {
                 *logsumexp.0.add((first_query + first + i) * heads + head) = logsumexp_of;
             }
         }
@@ -273,18 +294,13 @@ impl<T: Scalar> Online<T> {
     }
 
     /// The logsumexp of each query's scores, and 1/Σ e^{scale·s − m}.
-    fn ends(&self) -> [(T, T); QUERIES] {
-        let mut ends = [(T::zero(), T::zero()); QUERIES];
-        vectorised(
-            #[inline(always)]
-            || {
-                let logs = self.total.map(|total| total.ln());
-                for (i, end) in ends.iter_mut().enumerate() {
-                    *end = (self.maximum[i] + logs[i], T::one() / self.total[i]);
-                }
-            },
-        );
-        ends
+    fn ends(&self) -> ([T; QUERIES], [T; QUERIES]) {
+        let (mut logsumexps, mut inverses) = ([T::zero(); QUERIES], [T::zero(); QUERIES]);
+        for (i, &total) in self.total.iter().enumerate() {
+            logsumexps[i] = self.maximum[i] + total.ln();
+            inverses[i] = T::one() / total;
+        }
+        (logsumexps, inverses)
     }
 }
 
@@ -340,7 +356,7 @@ fn raise<T: Scalar>(m: &mut [T; LANES], scores: &[T; LANES], scale: T, seeing: &
 #[inline(always)]
 fn exponentials<T: Scalar>(scores: &mut [T; LANES], m: &[T; LANES], scale: T, seeing: &Range<u32>) {
     for l in 0..LANES {
-        let p = (scores[l] * scale - m[l]).exp();
+        let p = (scores[l] * scale - m[l]).exp_of_term();
         scores[l] = if sees(seeing, l) { p } else { T::zero() };
     }
 }
@@ -350,10 +366,6 @@ fn add<T: Scalar>(sum: &mut [T; LANES], x: &[T; LANES]) {
     for l in 0..LANES {
         sum[l] += x[l];
     }
-}
-
-fn scale_row<T: Scalar>(row: &mut [T], factor: T) {
-    row.iter_mut().for_each(|x| *x *= factor);
 }
 
 /// (q̄, k̄, v̄) from the output and the logsumexp of the forward pass.
@@ -378,7 +390,7 @@ pub fn vjp<T: Scalar>(
     };
     let mut results = [q, k, v].map(|x| {
         let mut data = T::allocate(x.view().len());
-        data.fill(T::zero());
+        data.par_chunks_mut(CLEARED).for_each(|part| part.fill(T::zero()));
         data
     });
     let bases: [Base<T>; 3] = std::array::from_fn(|i| Base(results[i].as_mut_ptr()));
@@ -475,13 +487,19 @@ impl<T: Scalar> Inputs<'_, T> {
     /// Of each of `count` queries from `query` on, for one head.
     fn saved(&self, layout: &Layout<'_>, query: usize, count: usize, head: usize) -> Saved<T> {
         let mut saved = Saved { logsumexp: [T::zero(); QUERIES], delta: [T::zero(); QUERIES] };
-        for i in 0..count {
-            saved.logsumexp[i] = self.logsumexp[(query + i) * layout.heads + head];
-            saved.delta[i] = self.delta(layout, query + i, head);
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for i in 0..count {
+                    saved.logsumexp[i] = self.logsumexp[(query + i) * layout.heads + head];
+                    saved.delta[i] = self.delta(layout, query + i, head);
+                }
+            },
+        );
         saved
     }
     /// δ = Σ_d ō_d·o_d for one query and head.
+    #[inline(always)]
     fn delta(&self, layout: &Layout<'_>, query: usize, head: usize) -> T {
         let start = (query * layout.heads + head) * layout.width;
         row_dot(&self.cotangent[start..start + layout.width], &self.output[start..start + layout.width])
@@ -510,7 +528,7 @@ fn score_cotangents<T: Scalar>(block: &Block<'_>, (p, p_bar): (&mut [T], &mut [T
 #[inline(always)]
 fn cotangents_of_vector<T: Scalar>([p, p_bar]: [&mut [T; LANES]; 2], [lse, delta]: [&[T; LANES]; 2], scale: T, seeing: &Range<u32>) {
     for l in 0..LANES {
-        let p_of_query = (p[l] * scale - lse[l]).exp();
+        let p_of_query = (p[l] * scale - lse[l]).exp_of_term();
         let s_bar = p_of_query * (p_bar[l] - delta[l]) * scale;
         p[l] = if sees(seeing, l) { p_of_query } else { T::zero() };
         p_bar[l] = if sees(seeing, l) { s_bar } else { T::zero() };

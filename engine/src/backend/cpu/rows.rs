@@ -58,7 +58,7 @@ pub fn row_max_and_log_sum<T: Scalar>(row: &[T]) -> (T, T) {
     if !m.is_finite() {
         return (m, T::zero());
     }
-    (m, row_sum_of(row, |x| (x - m).exp()).ln())
+    (m, row_sum_of(row, |x| (x - m).exp_of_term()).ln())
 }
 
 /// Turns a row x into e^{x − m} with m its maximum; returns m and Σ e^{x − m}, 1 where m is not finite.
@@ -67,7 +67,7 @@ pub fn row_exponentials<T: Scalar>(row: &mut [T]) -> (T, T) {
     let m = row_max(row);
     let mut sum = Compensated::default();
     for part in row.chunks_mut(BLOCK) {
-        part.iter_mut().for_each(|x| *x = (*x - m).exp());
+        part.iter_mut().for_each(|x| *x = (*x - m).exp_of_term());
         sum.add(row_sum(part));
     }
     (m, if m.is_finite() { sum.total } else { T::one() })

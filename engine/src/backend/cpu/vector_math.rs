@@ -14,12 +14,27 @@ pub fn exp(x: f32) -> f32 {
     let x = if x < -104.0 { -104.0 } else { x };
     let x = if x > 89.0 { 89.0 } else { x };
     let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let half = ((n * 0.5) + ROUND) - ROUND;
+    exp_of_rest(x, n) * power_of_two(half) * power_of_two(n - half)
+}
+
+/// [`exp`] for x up to 88, with 0 where it would be below 2⁻¹²⁶: what a term of a sum beside 1 may lose.
+#[inline(always)]
+pub fn exp_of_term(x: f32) -> f32 {
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits());
+    let power = f32::from_bits(exponent.wrapping_add(127) << 23);
+    let e = exp_of_rest(x, rounded - ROUND) * power;
+    if x < -87.0 { 0.0 } else { e }
+}
+
+/// e^r with r = x − n·ln 2.
+#[inline(always)]
+fn exp_of_rest(x: f32, n: f32) -> f32 {
     let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
     let tail = 1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0));
     let polynomial = 0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * tail));
-    let exponential = 1.0 + (r + r * r * polynomial);
-    let half = ((n * 0.5) + ROUND) - ROUND;
-    exponential * power_of_two(half) * power_of_two(n - half)
+    1.0 + (r + r * r * polynomial)
 }
 
 /// 2ⁿ for an integer n in −126..=127, by its bits.
@@ -57,6 +72,15 @@ mod tests {
     fn exp_is_within_two_units_in_the_last_place_of_f64() {
         let error = worst(exp, f64::exp, -87.0, 88.7);
         assert!(error < 2.0 * f32::EPSILON as f64, "{error:e}");
+    }
+
+    #[test]
+    fn exp_of_a_term_is_exp_or_nothing() {
+        for x in (0..=200_000).map(|i| 88.0 - 200.0 * i as f32 / 200_000.0).chain([-0.0, -87.0, -1e4, -3e38, f32::NEG_INFINITY]) {
+            let expected = if x < -87.0 { 0.0 } else { exp(x) };
+            assert_eq!(exp_of_term(x).to_bits(), expected.to_bits(), "{x}");
+        }
+        assert!(exp_of_term(f32::NAN).is_nan());
     }
 
     #[test]
