@@ -45,7 +45,7 @@ pub trait Scalar:
     fn to_f64(self) -> f64;
     /// e^x.
     fn exp(self) -> Self;
-    /// e^x for a term of a sum that has 1 or more beside it, x at most a little above 0: it may be 0 where it is below the least normal number.
+    /// e^x for a term of a sum that has 1 beside it, or a probability: it may be 0 below e⁻⁸⁷, and means nothing above e⁸⁸.
     #[inline(always)]
     fn exp_of_term(self) -> Self {
         self.exp()
@@ -108,10 +108,11 @@ pub trait Scalar:
     unsafe fn prepacked(_precision: Precision, _rows: usize, _k: usize, _b: &[(Matrix<Self>, usize)]) -> Option<Prepacked> {
         None
     }
-    /// The product of rows for columns that [`Scalar::prepacked`] packed.
+    /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, in this thread, with columns that [`Scalar::prepacked`] packed and each C given
+    /// by its start and the stride between its rows.
     ///
     /// # Safety
-    /// As there.
+    /// As [`Scalar::gemm`], with a C for each B.
     unsafe fn gemm_prepacked(_b: &Prepacked, _m: usize, _a: Matrix<Self>, _accumulate: bool, _c: &[(*mut Self, usize)]) {
         unreachable!("nothing is packed for this type")
     }

@@ -81,6 +81,11 @@ agrees!(a_gated_mlp_of_slices, &[&[9, 8], &[5, 8], &[3, 4]], |_b, x| {
 agrees!(a_gated_mlp_of_rows_of_nothing, &[&[3, 0], &[2, 0], &[2, 0], &[4, 2]], |_b, x| x[0].gated_mlp(&x[1], &x[2], &x[3]));
 agrees!(a_gated_mlp_without_inner_extent, &[&[3, 2], &[0, 2], &[0, 2], &[4, 0]], |_b, x| x[0].gated_mlp(&x[1], &x[2], &x[3]));
 agrees!(a_gated_mlp_of_no_rows, &[&[0, 3], &[2, 3], &[2, 3], &[4, 2]], |_b, x| x[0].gated_mlp(&x[1], &x[2], &x[3]));
+agrees!(a_gated_mlp_of_many_rows, &[&[3, 7], &[3, 2], &[2, 3], &[4, 2]], |_b, x| x[0].t().gated_mlp(&x[1].t(), &x[2], &x[3]));
+agrees!(linear_maps_of_many_rows, &[&[7, 3], &[2, 3], &[2, 3]], |_b, x| {
+    let y = x[0].linears(&[(&x[1], None), (&x[2], None)]);
+    y[0].mul(&y[1])
+});
 agrees!(sums_that_are_added_to, &[&[5, 4], &[4]], |_b, x| {
     let rows: Indices = vec![0, 4, 4, 1].into();
     x[0].rms_norm(&x[1], 1e-5).add(&x[0]).slice(0, 0, 4).add(&x[0].embedding(&rows))

@@ -67,6 +67,37 @@ fn attention_and_rope() {
     same_bits_on_every_pool("attention", attention, &[&[371, 4, 8], &[371, 2, 8], &[371, 2, 8]]);
 }
 
+/// Few rows go product by product, many some rows at a time: the rows of both have the same bits, and so have they layer by layer.
+#[test]
+fn a_row_of_gated_mlp_is_the_same_whatever_other_rows_there_are() {
+    fn rows<B: Backend>(backend: &B, [d, f, e]: [usize; 3]) {
+        let shapes: [[usize; 2]; 4] = [[321, d], [f, d], [f, d], [e, f]];
+        let [x, gate, up, down] = [0, 1, 2, 3].map(|i| normal_parameter(backend, i as u64, &shapes[i]));
+        let cotangent = normal_parameter(backend, 9, &[321, e]);
+        let first_rows = |n: usize, f: &dyn Fn(&Tensor<B>) -> Tensor<B>| {
+            let x = Tensor::parameter(backend, &x.to_f64()[..n * d], &[n, d]);
+            let y = f(&x);
+            let value = bits(&y)[..9 * e].to_vec();
+            let x_bar = bits(&y.backward_with(&cotangent.slice(0, 0, n)).of(&x))[..9 * d].to_vec();
+            (value, x_bar)
+        };
+        let fused = |x: &Tensor<B>| x.gated_mlp(&gate, &up, &down);
+        let layers = |x: &Tensor<B>| {
+            let y = x.linears(&[(&gate, None), (&up, None)]);
+            y[0].swiglu(&y[1]).linear(&down, None)
+        };
+        let expected = first_rows(9, &fused);
+        for n in [9, 255, 256, 257, 321] {
+            assert!(first_rows(n, &fused) == expected, "{d}, {f}, {e}: of {n} rows");
+            assert!(first_rows(n, &layers) == expected, "{d}, {f}, {e}: of {n} rows, layer by layer");
+        }
+    }
+    for extents in [[128, 200, 128], [30, 257, 40], [48, 1030, 64]] {
+        rows(&Cpu::<f32>::new(), extents);
+        Cpu::with_precision(Precision::Bf16).iter().for_each(|cpu| rows(cpu, extents));
+    }
+}
+
 #[test]
 fn linear_layers_of_the_same_rows() {
     let layers = function!(|x| Tensor::concat(&x[0].linears(&[(&x[1], None), (&x[2], None)]).iter().collect::<Vec<_>>(), 1));
@@ -75,8 +106,10 @@ fn linear_layers_of_the_same_rows() {
 
 #[test]
 fn gated_feed_forward_part() {
-    let gated_mlp = function!(|x| x[0].gated_mlp(&x[1], &x[2], &x[3]));
-    same_bits_on_every_pool("gated_mlp", gated_mlp, &[&[300, 128], &[200, 128], &[200, 128], &[128, 200]]);
+    for [n, d, f] in [[300, 128, 200], [70, 128, 800]] {
+        let gated_mlp = function!(|x| x[0].gated_mlp(&x[1], &x[2], &x[3]));
+        same_bits_on_every_pool("gated_mlp", gated_mlp, &[&[n, d], &[f, d], &[f, d], &[d, f]]);
+    }
 }
 
 #[test]

@@ -11,12 +11,12 @@ fn agrees(name: &str, f: impl Function, shapes: &[&[usize]]) {
     check_with(name, &normal_sample(f, shapes), &Settings { methods, ..Settings::default() }).assert();
 }
 
-/// Blocks are 64 queries by 256 keys: segments that are longer, one short of, equal to and one past a block.
+/// Blocks are 32 queries by 256 keys: segments that are longer, one short of, equal to and one past a block.
 #[test]
 fn attention_over_segments_longer_than_a_block() {
     for (lengths, window) in [
         (vec![300, 5], None),
-        (vec![64, 65, 63, 1], None),
+        (vec![64, 65, 63, 31, 32, 33, 1], None),
         (vec![257], None),
         (vec![300, 40], Some(70)),
         (vec![290], Some(257)),
@@ -35,6 +35,24 @@ fn attention_of_few_queries_over_a_long_cache() {
         let segments = Segments::of_queries_and_keys(&[1, 70, 3], &[300, 270, 3]).with_window(window);
         let attention = function!(|x; segments: Segments| x[0].attention(&x[1], &x[2], segments, 0.4));
         agrees(&format!("cached attention, window {window:?}"), attention, &[&[74, 3, 5], &[573, 1, 5], &[573, 1, 5]]);
+    }
+}
+
+/// What is not finite in a query reaches its own output, in every block of keys, and no other.
+#[test]
+fn attention_of_queries_that_are_not_finite() {
+    let (n, width) = (300, 8);
+    for (row, bad) in [(0, f64::NAN), (40, f64::NAN), (290, f64::NAN), (290, f64::INFINITY)] {
+        let [mut q, k, v] = [1, 2, 3].map(|seed| normal(seed, n * width));
+        let outputs = |q: &[f64]| {
+            let [q, k, v] = [q, &k, &v].map(|x| Tensor::constant(&Cpu::<f32>::new(), x, &[n, 1, width]));
+            q.attention(&k, &v, &Segments::of_lengths(&[n]), 0.4).to_f64()
+        };
+        let all_finite = outputs(&q);
+        q[row * width + 3] = bad;
+        for (position, (x, finite)) in outputs(&q).into_iter().zip(all_finite).enumerate() {
+            assert!(if position / width == row { x.is_nan() } else { x == finite }, "{bad} in {row}: {x} at {position}");
+        }
     }
 }
 
@@ -91,7 +109,7 @@ fn gated_mlp_shapes([n, d, f, e]: [usize; 4]) -> [Vec<usize>; 4] {
 
 #[test]
 fn gated_mlp_of_few_and_many_rows() {
-    for extents in [[650, 128, 200, 128], [601, 30, 257, 40], [70, 64, 96, 64], [33, 5, 7, 3], [1, 128, 200, 128]] {
+    for extents in [[650, 128, 200, 128], [601, 30, 257, 40], [300, 48, 1030, 64], [70, 64, 96, 64], [33, 5, 7, 3], [1, 128, 200, 128]] {
         let shapes = gated_mlp_shapes(extents);
         let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
         agrees(&format!("gated_mlp of {extents:?}"), function!(|x| x[0].gated_mlp(&x[1], &x[2], &x[3])), &shapes);
@@ -123,10 +141,10 @@ fn gated_mlp_of_constants() {
 }
 
 /// The cotangents that are not needed are left out, and the others do not change.
-fn only_the_needed_cotangents<B: Backend>(backend: &B) {
-    let shapes = gated_mlp_shapes([9, 5, 7, 4]);
+fn only_the_needed_cotangents<B: Backend>(backend: &B, n: usize) {
+    let shapes = gated_mlp_shapes([n, 5, 7, 4]);
     let [x, gate, up, down] = [0, 1, 2, 3].map(|i| normal_parameter(backend, i as u64, &shapes[i]).into_array());
-    let (weights, y_bar) = ([&gate, &up, &down], normal_parameter(backend, 9, &[9, 4]).into_array());
+    let (weights, y_bar) = ([&gate, &up, &down], normal_parameter(backend, 9, &[n, 4]).into_array());
     assert!(backend.gated_mlp(&x, weights, false).1.is_none(), "nothing is kept unless it is asked for");
     let saved = backend.gated_mlp(&x, weights, true).1.expect("what was asked for");
     let cotangents = |needed| backend.gated_mlp_vjp(&x, weights, &saved, &y_bar, needed).map(|x| x.map(|x| backend.to_vec(&x)));
@@ -141,9 +159,11 @@ fn only_the_needed_cotangents<B: Backend>(backend: &B) {
 
 #[test]
 fn gated_mlp_forms_the_needed_cotangents_only() {
-    only_the_needed_cotangents(&Reference::<f64>::new());
-    only_the_needed_cotangents(&Cpu::<f64>::new());
-    only_the_needed_cotangents(&Cpu::<f32>::new());
+    for n in [9, 300] {
+        only_the_needed_cotangents(&Reference::<f64>::new(), n);
+        only_the_needed_cotangents(&Cpu::<f64>::new(), n);
+        only_the_needed_cotangents(&Cpu::<f32>::new(), n);
+    }
 }
 
 /// A table whose gradient comes from its rows and from a product, and a norm beside the rows that it is of.

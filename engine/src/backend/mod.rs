@@ -437,9 +437,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         }
         let (g_bar, u_bar) = self.swiglu_vjp(g, u, &self.matmul(cotangent, down));
         let x_bar = x_needed.then(|| self.sum_of_products(&[(&g_bar, gate), (&u_bar, up)]));
-        let inner_bars: Vec<_> = gate_needed.then_some(&g_bar).into_iter().chain(up_needed.then_some(&u_bar)).collect();
-        let mut weight_bars = self.products_of_transposed(&inner_bars, x).into_iter();
-        let [gate_bar, up_bar] = [gate_needed, up_needed].map(|needed| if needed { weight_bars.next() } else { None });
+        let [gate_bar, up_bar] = products_of_needed(self, [&g_bar, &u_bar], x, [gate_needed, up_needed]);
         [x_bar, gate_bar, up_bar, down_bar]
     }
 
@@ -552,6 +550,13 @@ pub(crate) fn sum_last<B: Backend>(backend: &B, x: &B::Array) -> B::Array {
     let shape = backend.shape(x).to_vec();
     let total = backend.sum(x, shape.len() - 1);
     backend.reshape(&total, &shape[..shape.len() - 1])
+}
+
+/// Those of [`Backend::products_of_transposed`] that are needed.
+fn products_of_needed<B: Backend>(backend: &B, a: [&B::Array; 2], b: &B::Array, needed: [bool; 2]) -> [Option<B::Array>; 2] {
+    let wanted: Vec<_> = a.into_iter().zip(needed).filter_map(|(a, needed)| needed.then_some(a)).collect();
+    let mut products = backend.products_of_transposed(&wanted, b).into_iter();
+    needed.map(|needed| if needed { products.next() } else { None })
 }
 
 /// [`Backend::gated_mlp`] product by product.

@@ -153,7 +153,7 @@ impl Block<'_> {
         let [first, last] = [lane, last].map(|query| self.blocks.seen(self.first_query + query));
         let within = |key: usize| key.saturating_sub(self.first_key).min(self.keys);
         let any = within(first.0)..within(last.1);
-        let all = within(last.0).min(any.end)..within(first.1);
+        let all = within(last.0)..within(first.1);
         (any, all.start..all.end.max(all.start))
     }
     /// The lanes of that vector whose queries see a key of the block.

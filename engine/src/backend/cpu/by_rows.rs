@@ -6,19 +6,21 @@ use crate::backend::precision::Precision;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 
-/// Rows of a task.
-const ROWS: usize = 32;
-/// As many numbers the matrices may have, so that they stay in the cache.
-const MOST_NUMBERS: usize = 3 << 16;
+/// Rows of a task. (Miri is slow, and must see rows in several tasks.)
+const ROWS: usize = if cfg!(miri) { 2 } else { 32 };
+/// With fewer tasks threads would have nothing to do.
+const FEWEST_TASKS: usize = if cfg!(miri) { 2 } else { 8 };
+/// As many bytes the matrices may have, so that they stay in the cache: packed in three parts they take half as much again.
+const MOST_BYTES: usize = 3 << 18;
 
-/// Is it quicker than product by product, for products of so many rows with these matrices?
+/// Is it quicker than product by product, for products of so many rows with these matrices? Not where one has no elements.
 pub fn pays<'a, T: Scalar>(rows: usize, matrices: impl Iterator<Item = &'a CpuArray<T>>) -> bool {
     let (mut numbers, mut empty) = (0, false);
     for matrix in matrices {
         numbers += matrix.view().len();
         empty |= matrix.view().is_empty();
     }
-    rows >= ROWS && !empty && numbers <= MOST_NUMBERS
+    rows >= FEWEST_TASKS * ROWS && !empty && numbers * size_of::<T>() <= MOST_BYTES
 }
 
 /// Matrices that products of rows, each in a thread of its own, have on their right: packed once where there is a kernel for it.
@@ -60,22 +62,22 @@ impl<T: Scalar> OnTheRight<T> {
 }
 
 /// Rows of an output that tasks write, each its own.
-pub struct Rows<T> {
+pub struct OutputRows<T> {
     start: *mut T,
     width: usize,
 }
-impl<T> Clone for Rows<T> {
+impl<T> Clone for OutputRows<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<T> Copy for Rows<T> {}
+impl<T> Copy for OutputRows<T> {}
 // SAFETY: tasks write disjoint rows.
-unsafe impl<T: Send> Send for Rows<T> {}
+unsafe impl<T: Send> Send for OutputRows<T> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Rows<T> {}
+unsafe impl<T: Send> Sync for OutputRows<T> {}
 
-impl<T: Scalar> Rows<T> {
+impl<T: Scalar> OutputRows<T> {
     /// Those of a row-major buffer.
     pub fn new(buffer: &mut [T], width: usize) -> Self {
         Self { start: buffer.as_mut_ptr(), width }
@@ -104,18 +106,18 @@ pub fn for_rows(n: usize, task: impl Fn(usize, usize) + Sync) {
 }
 
 /// Runs `f` with buffers of so many elements, whose contents are unspecified.
-pub fn with_buffers<T: Scalar, const N: usize>(len: usize, f: impl FnOnce([&mut [T]; N])) {
-    let mut buffers: [Vec<T>; N] = std::array::from_fn(|_| T::allocate(len));
+pub fn with_buffers<T: Scalar, const N: usize>(lens: [usize; N], f: impl FnOnce([&mut [T]; N])) {
+    let mut buffers: [Vec<T>; N] = lens.map(T::allocate);
     f(buffers.each_mut().map(Vec::as_mut_slice));
     buffers.into_iter().for_each(T::recycle);
 }
 
-/// Σ_i Aᵢ·Bᵢ for Aᵢ [m, kᵢ] and Bᵢ [kᵢ, n], whose extents fit.
+/// Σ_i Aᵢ·Bᵢ for Aᵢ [m, kᵢ] and Bᵢ [kᵢ, n] whose extents fit, and Bᵢ that [`pays`] accepts.
 pub fn sum_of_products<T: Scalar>(precision: Precision, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
     let [m, n] = [products[0].0.shape()[0], products[0].1.shape()[1]];
     let mut sum = T::allocate(m * n);
-    let output = Rows::new(&mut sum, n);
-    // SAFETY: the arrays' own strides and extents.
+    let output = OutputRows::new(&mut sum, n);
+    // SAFETY: the arrays' own strides, and extents that are not 0.
     let right = |b: &CpuArray<T>| unsafe { OnTheRight::new(precision, m, b.shape()[0], vec![(matrix(b), n)]) };
     let products: Vec<_> = products.iter().map(|(a, b)| (matrix(a), right(b))).collect();
     for_rows(m, |from, count| {

@@ -92,8 +92,7 @@ pub unsafe fn tiled<T: Scalar>(precision: Precision, (m, k, n): Extents, a: Matr
         let (a, b, output) = (a, b, output);
         // SAFETY: the tile lies inside the three matrices, and no two tiles overlap.
         unsafe {
-            let a = Matrix { start: a.start.offset(rows.start as isize * a.strides.0), ..a };
-            let b = Matrix { start: b.start.offset(columns.start as isize * b.strides.1), ..b };
+            let (a, b) = (a.from_row(rows.start), b.t().from_row(columns.start).t());
             let c_start = output.0.add(rows.start * n + columns.start);
             T::gemm(precision, (rows.len(), k, columns.len()), a, b, beta, c_start, n);
         }

@@ -276,12 +276,7 @@ impl<T: Scalar> Backend for Cpu<T> {
         attention::vjp(self.precision, (q, k, v), (output, logsumexp), cotangent, segments, scale)
     }
     fn swiglu(&self, gate: &CpuArray<T>, up: &CpuArray<T>) -> CpuArray<T> {
-        combine(
-            [gate, up],
-            gate.shape(),
-            #[inline(always)]
-            |[gate, up]| gated_mlp::swiglu(gate, up),
-        )
+        gated_mlp::hidden(gate, up)
     }
     fn swiglu_vjp(&self, gate: &CpuArray<T>, up: &CpuArray<T>, cotangent: &CpuArray<T>) -> (CpuArray<T>, CpuArray<T>) {
         elementwise::combine_two(
@@ -294,7 +289,7 @@ impl<T: Scalar> Backend for Cpu<T> {
         )
     }
     fn gated_mlp(&self, x: &CpuArray<T>, weights: [&CpuArray<T>; 3], keep: bool) -> (CpuArray<T>, Option<[CpuArray<T>; 2]>) {
-        if gated_mlp::pays(x, &weights) {
+        if by_rows::pays(x.shape()[0], weights.into_iter()) {
             gated_mlp::forward(self.precision, x, weights, keep)
         } else {
             super::gated_mlp_by_products(self, x, weights, keep)
@@ -308,7 +303,23 @@ impl<T: Scalar> Backend for Cpu<T> {
         cotangent: &CpuArray<T>,
         needed: [bool; 4],
     ) -> [Option<CpuArray<T>>; 4] {
-        gated_mlp::vjp(self.precision, x, weights, saved, cotangent, needed)
+        gated_mlp::check_vjp(x, weights, saved, cotangent);
+        let [x_needed, gate_needed, up_needed, down_needed] = needed;
+        let (x_bar, inner) = match needed {
+            [false, false, false, _] => (None, None),
+            _ if by_rows::pays(x.shape()[0], weights.into_iter()) => {
+                let weight_needed = gate_needed || up_needed || down_needed;
+                gated_mlp::vjp_by_rows(self.precision, weights, saved, cotangent, (x_needed, weight_needed))
+            }
+            _ => gated_mlp::vjp_by_products(self.precision, weights, saved, cotangent, x_needed),
+        };
+        let down_bar = down_needed.then(|| {
+            let h = inner.as_ref().map_or_else(|| gated_mlp::hidden(&saved[0], &saved[1]), |[_, _, h]| h.clone());
+            matmul::of_transposed(self.precision, &[cotangent], &h).swap_remove(0)
+        });
+        let [gate_bar, up_bar] =
+            inner.map_or([None, None], |[g, u, _]| super::products_of_needed(self, [&g, &u], x, [gate_needed, up_needed]));
+        [x_bar, gate_bar, up_bar, down_bar]
     }
     fn linear_log_prob(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices, vjp: bool) -> (CpuArray<T>, CpuArray<T>) {
         vocabulary::forward(self.precision, (hidden, weight), targets, vjp)

@@ -6,9 +6,11 @@ use crate::backend::AdamwStep;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 
-/// Elements handled by one task, of a sum of squares and of a step.
+/// Elements of a sum of squares that one task adds up.
 const TASK: usize = 1 << 14;
-const STEP_TASK: usize = 1 << 12;
+/// Elements of a parameter that are updated at a time; a task has some of these chunks.
+const STEP_CHUNK: usize = 1 << 12;
+const CHUNKS_A_TASK: usize = 4;
 
 /// One AdamW step in place.
 pub fn adamw<T: Scalar>(theta: &mut CpuArray<T>, m: &mut CpuArray<T>, v: &mut CpuArray<T>, gradient: &CpuArray<T>, step: &AdamwStep) {
@@ -16,8 +18,8 @@ pub fn adamw<T: Scalar>(theta: &mut CpuArray<T>, m: &mut CpuArray<T>, v: &mut Cp
     let take = |x: &mut CpuArray<T>| std::mem::replace(x, CpuArray::from_vec(Vec::new(), &[0])).into_owned_elements();
     let (mut thetas, mut ms, mut vs, gs) = (take(theta), take(m), take(v), gradient.elements());
     let constants = Constants::of(step);
-    let state = thetas.par_chunks_mut(STEP_TASK).zip(ms.par_chunks_mut(STEP_TASK)).zip(vs.par_chunks_mut(STEP_TASK));
-    state.zip(gs.par_chunks(STEP_TASK)).with_max_len(4).for_each(|(((theta, m), v), g)| {
+    let state = thetas.par_chunks_mut(STEP_CHUNK).zip(ms.par_chunks_mut(STEP_CHUNK)).zip(vs.par_chunks_mut(STEP_CHUNK));
+    state.zip(gs.par_chunks(STEP_CHUNK)).with_max_len(CHUNKS_A_TASK).for_each(|(((theta, m), v), g)| {
         vectorised(
             #[inline(always)]
             || constants.update(theta, m, v, g),

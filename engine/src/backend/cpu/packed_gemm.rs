@@ -5,6 +5,9 @@
 //! fewer lines is packed once for all tasks, part by part of k; each task packs its own lines of the other one, and multiplies them while they are
 //! in its second-level cache. Where there are tasks enough, that one too goes through memory once.
 //!
+//! Small products in one thread read a B with contiguous rows where it lies, if the kernel may, and columns may be packed once for many products
+//! (`prepacked.rs`).
+//!
 //! An operand may be several matrices one after another, each from the start of a group on, with an output each: products that share the other
 //! operand are then one.
 //!
@@ -100,7 +103,7 @@ trait Kernel {
         false
     }
 
-    /// Is a B with these strides, of at most this many rows, read where it lies by a product that is not cut? Only kernels with units of f32 may.
+    /// Is a B with these strides and n columns read where it lies by a product that is not cut? Only kernels with units of f32 may.
     fn reads_columns_in_place(_strides: Strides, _n: usize) -> bool {
         false
     }
@@ -139,8 +142,9 @@ struct Tile<U> {
     /// A group of A, with the strides of its rows and steps: packed, or where it lies.
     a: *const U,
     a_strides: Strides,
-    /// A group of B, with the units from a step to the next: packed, or where it lies.
+    /// A group of B: packed, or where it lies for a kernel that [`Kernel::reads_columns_in_place`].
     b: *const U,
+    /// Units of B from a step to the next, those of a group where it is packed.
     b_stride: usize,
     c: *mut f32,
     c_stride: usize,
@@ -189,7 +193,7 @@ impl Instructions {
         }
     }
 
-    /// The fastest for a product of these extents that is cut into tasks. Packing operands in three parts takes longer than packing them as they are,
+    /// The fastest for a product of these extents that is cut into tasks, or into rows for columns that are packed once. Packing operands in three parts takes longer than packing them as they are,
     /// which a large B that is not too long and narrow makes up for. How many rows A has makes no difference beyond [`FEW_ROWS`], so that a row of the result is
     /// the same whatever other rows there are.
     #[inline]

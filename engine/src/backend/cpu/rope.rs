@@ -38,9 +38,7 @@ pub fn rope<T: Scalar>(x: &CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pa
 fn rotate_heads<T: Scalar>(width: usize, to: &mut [T], from: &[T], [cos, sin]: [&[T]; 2], pairing: Pairing) {
     let rotated = 2 * cos.len();
     for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(width)) {
-        if rotated < width {
-            to[rotated..].copy_from_slice(&from[rotated..]);
-        }
+        to[rotated..].copy_from_slice(&from[rotated..]);
         match pairing {
             Pairing::RotateHalf => rotate_halves(&mut to[..rotated], from, cos, sin),
             Pairing::Adjacent => rotate_adjacent(&mut to[..rotated], from, cos, sin),

@@ -18,7 +18,7 @@ pub fn exp(x: f32) -> f32 {
     exp_of_rest(x, n) * power_of_two(half) * power_of_two(n - half)
 }
 
-/// [`exp`] for x up to 88, with 0 where it would be below 2⁻¹²⁶: what a term of a sum beside 1 may lose.
+/// [`exp`] for a term of a sum that has 1 beside it, or a probability: 0 below −87, where the least normal numbers begin. Above 88 the result means nothing.
 #[inline(always)]
 pub fn exp_of_term(x: f32) -> f32 {
     let rounded = x * std::f32::consts::LOG2_E + ROUND;

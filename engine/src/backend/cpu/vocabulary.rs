@@ -148,8 +148,8 @@ pub fn vjp<T: Scalar>(
             vectorised(
                 #[inline(always)]
                 || match kept {
-                    Some(kept) => z.iter_mut().zip(kept).for_each(|(z, &kept)| *z = -(kept - total).exp() * g),
-                    None => z.iter_mut().for_each(|z| *z = -(*z - total).exp() * g),
+                    Some(kept) => z.iter_mut().zip(kept).for_each(|(z, &kept)| *z = -(kept - total).exp_of_term() * g),
+                    None => z.iter_mut().for_each(|z| *z = -(*z - total).exp_of_term() * g),
                 },
             );
             z[target as usize] += g;

@@ -27,6 +27,7 @@ impl Kernel for Avx2 {
         strides.1 == 1 && strides.0 % 1024 != 0
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
+        // The kernel loads whole vectors.
         if side == Side::B && extents.0 < COLUMNS {
             packed.fill(0.0);
         }

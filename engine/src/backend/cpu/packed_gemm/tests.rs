@@ -208,6 +208,41 @@ fn products_that_share_an_operand_have_the_bits_of_products_of_their_own() {
     });
 }
 
+/// Columns of several B, packed once, by some rows at a time.
+#[test]
+fn columns_that_are_packed_once_give_the_bits_of_products_of_their_own() {
+    let (m, widths) = (75, [64, 5, 33]);
+    let mut generator = Generator::new(11);
+    let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
+    for k in [70, 700, 1030] {
+        let (a, b) = (draw(m * k), widths.map(|n| draw(k * n)));
+        for transposed in [false, true] {
+            let a_of = row_major(&a, m, k, transposed);
+            let b_of: Vec<_> = b.iter().zip(widths).map(|(b, n)| (row_major(b, k, n, transposed), n)).collect();
+            with_each(|with| {
+                // SAFETY: the matrices are whole slices, and the rows that are multiplied lie inside them.
+                let packed = unsafe { Prepacked::new(with, k, &b_of) };
+                let mut c: Vec<Vec<f32>> = widths.iter().map(|n| vec![f32::NAN; m * n]).collect();
+                for accumulate in [false, true] {
+                    for rows in parts(0..m, 32) {
+                        let outputs: Vec<_> = c.iter_mut().zip(widths).map(|(c, n)| (c[rows.start * n..].as_mut_ptr(), n)).collect();
+                        // SAFETY: as above.
+                        unsafe { packed.multiply(rows.len(), a_of.from_row(rows.start), accumulate, &outputs) };
+                    }
+                    for (c, &(b, n)) in c.iter().zip(&b_of) {
+                        let mut own = product(with, (m, k, n), a_of, b);
+                        if accumulate {
+                            // SAFETY: as above.
+                            unsafe { serial(with, (m, k, n), a_of, b, 1.0, own.as_mut_ptr(), n) };
+                        }
+                        assert_eq!(c, &own, "{with:?}, k of {k}, accumulate: {accumulate}");
+                    }
+                }
+            });
+        }
+    }
+}
+
 /// Every pair of strides of A and of B: dense, spread, broadcast in one direction or both, and columns far apart.
 #[test]
 fn operands_of_any_strides() {
@@ -224,7 +259,11 @@ fn operands_of_any_strides() {
             let (a, b) = (dense(m, k, a_strides), dense(k, n, b_strides));
             let expected = product(with, (m, k, n), Matrix::row_major(&a, k), Matrix::row_major(&b, n));
             let of = |strides| Matrix { start: numbers.as_ptr(), strides };
+            let mut alone = vec![f32::NAN; m * n];
+            // SAFETY: the strides lead to numbers there are.
+            unsafe { serial(with, (m, k, n), of(a_strides), of(b_strides), 0.0, alone.as_mut_ptr(), n) };
             assert_eq!(expected, product(with, (m, k, n), of(a_strides), of(b_strides)), "{with:?}, {a_strides:?} by {b_strides:?}");
+            assert_eq!(expected, alone, "{with:?}, {a_strides:?} by {b_strides:?} in one thread");
         }
     });
 }
