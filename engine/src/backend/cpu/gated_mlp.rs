@@ -59,23 +59,19 @@ fn inner_cotangents<T: Scalar>([g_bar, u_bar, h]: [&mut [T]; 3], inputs: [&[T]; 
 /// # Panics
 /// If X [N, D], Wg and Wu [F, D] and Wd [E, F] do not fit.
 #[track_caller]
-fn check<T: Scalar>(x: &CpuArray<T>, weights: [&CpuArray<T>; 3]) {
+pub fn check<T: Scalar>(x: &CpuArray<T>, weights: [&CpuArray<T>; 3]) {
     let [x, gate, up, down] = [x, weights[0], weights[1], weights[2]].map(CpuArray::shape);
     let fits = [x, gate, up, down].iter().all(|shape| shape.len() == 2) && x[1] == gate[1] && gate == up && down[1] == gate[0];
     assert!(fits, "gated_mlp: {x:?} with gate {gate:?}, up {up:?} and down {down:?}");
 }
 
-/// Y by rows, and G and U where `keep`, for weights that [`by_rows::pays`](super::by_rows::pays) accepts.
-///
-/// # Panics
-/// If the extents do not fit.
-pub fn forward<T: Scalar>(
+/// Y, and G and U where `keep`, by rows, with all that [`check`] checked, for weights that [`by_rows::pays`](super::by_rows::pays) accepts.
+pub fn forward_by_rows<T: Scalar>(
     precision: Precision,
     x: &CpuArray<T>,
     weights: [&CpuArray<T>; 3],
     keep: bool,
 ) -> (CpuArray<T>, Option<[CpuArray<T>; 2]>) {
-    check(x, weights);
     let [gate, up, down] = weights;
     let (n, inner, out) = (x.shape()[0], gate.shape()[0], down.shape()[0]);
     let mut y = T::allocate(n * out);

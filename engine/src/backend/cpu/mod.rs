@@ -289,8 +289,9 @@ impl<T: Scalar> Backend for Cpu<T> {
         )
     }
     fn gated_mlp(&self, x: &CpuArray<T>, weights: [&CpuArray<T>; 3], keep: bool) -> (CpuArray<T>, Option<[CpuArray<T>; 2]>) {
+        gated_mlp::check(x, weights);
         if by_rows::pays(x.shape()[0], weights.into_iter()) {
-            gated_mlp::forward(self.precision, x, weights, keep)
+            gated_mlp::forward_by_rows(self.precision, x, weights, keep)
         } else {
             super::gated_mlp_by_products(self, x, weights, keep)
         }
