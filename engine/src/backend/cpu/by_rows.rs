@@ -123,7 +123,7 @@ pub fn sum_of_products<T: Scalar>(precision: Precision, products: &[(&CpuArray<T
     for_rows(m, |from, count| {
         for (number, (a, b)) in products.iter().enumerate() {
             // SAFETY: each task has its own rows of the sum.
-            unsafe { b.multiply(count, a.from_row(from), number > 0, &[output.output(from)]) };
+            unsafe { b.multiply(count, a.rows_from(from), number > 0, &[output.output(from)]) };
         }
     });
     CpuArray::from_vec(sum, &[m, n])

@@ -89,7 +89,7 @@ pub fn forward_by_rows<T: Scalar>(
             // SAFETY: each task has its own rows of the outputs.
             unsafe {
                 let (gate, up) = kept.map_or((own_gate, own_up), |[gate, up]| (gate.rows(from, count), up.rows(from, count)));
-                first.multiply(count, matrix(x).from_row(from), false, &[(gate.as_mut_ptr(), inner), (up.as_mut_ptr(), inner)]);
+                first.multiply(count, matrix(x).rows_from(from), false, &[(gate.as_mut_ptr(), inner), (up.as_mut_ptr(), inner)]);
                 hidden_numbers(h, [gate, up]);
                 second.multiply(count, Matrix::row_major(h, inner), false, &[y.output(from)]);
             }
@@ -168,7 +168,7 @@ pub fn vjp_by_rows<T: Scalar>(
             // SAFETY: each task has its own rows of the outputs.
             unsafe {
                 let mut bars = kept_rows.map_or(own, |kept| kept.map(|bar| bar.rows(from, count)));
-                first.multiply(count, matrix(cotangent).from_row(from), false, &[(h_bar.as_mut_ptr(), inner)]);
+                first.multiply(count, matrix(cotangent).rows_from(from), false, &[(h_bar.as_mut_ptr(), inner)]);
                 inner_cotangents(bars.each_mut().map(|bar| &mut **bar), [gate, up, h_bar]);
                 if let Some(x_bar) = x_bar_rows {
                     second[0].multiply(count, Matrix::row_major(bars[0], inner), false, &[x_bar.output(from)]);

@@ -36,7 +36,7 @@ impl<T> Matrix<T> {
     ///
     /// # Safety
     /// The row must be inside.
-    pub unsafe fn from_row(self, row: usize) -> Self {
+    pub unsafe fn rows_from(self, row: usize) -> Self {
         // SAFETY: the caller's promise.
         Self { start: unsafe { self.start.offset(row as isize * self.strides.0) }, ..self }
     }
@@ -92,7 +92,7 @@ pub unsafe fn tiled<T: Scalar>(precision: Precision, (m, k, n): Extents, a: Matr
         let (a, b, output) = (a, b, output);
         // SAFETY: the tile lies inside the three matrices, and no two tiles overlap.
         unsafe {
-            let (a, b) = (a.from_row(rows.start), b.t().from_row(columns.start).t());
+            let (a, b) = (a.rows_from(rows.start), b.t().rows_from(columns.start).t());
             let c_start = output.0.add(rows.start * n + columns.start);
             T::gemm(precision, (rows.len(), k, columns.len()), a, b, beta, c_start, n);
         }

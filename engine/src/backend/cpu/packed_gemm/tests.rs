@@ -227,7 +227,7 @@ fn columns_that_are_packed_once_give_the_bits_of_products_of_their_own() {
                     for rows in parts(0..m, 32) {
                         let outputs: Vec<_> = c.iter_mut().zip(widths).map(|(c, n)| (c[rows.start * n..].as_mut_ptr(), n)).collect();
                         // SAFETY: as above.
-                        unsafe { packed.multiply(rows.len(), a_of.from_row(rows.start), accumulate, &outputs) };
+                        unsafe { packed.multiply(rows.len(), a_of.rows_from(rows.start), accumulate, &outputs) };
                     }
                     for (c, &(b, n)) in c.iter().zip(&b_of) {
                         let mut own = product(with, (m, k, n), a_of, b);
