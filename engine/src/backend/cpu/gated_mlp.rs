@@ -27,33 +27,51 @@ pub fn swiglu_vjp<T: Scalar>(gate: T, up: T, cotangent: T) -> (T, T, T) {
     ((sigmoid + silu * (T::one() - sigmoid)) * up * cotangent, silu * cotangent, silu)
 }
 
+/// So many numbers at a time, a fixed count, are computed in vectors.
+const LANES: usize = 16;
+
 /// [`hidden`] for as many numbers as H has.
 fn hidden_numbers<T: Scalar>(h: &mut [T], inputs: [&[T]; 2]) {
-    let [gate, up] = inputs.map(|input| &input[..h.len()]);
+    let [gate, up] = inputs.map(|input| input[..h.len()].as_chunks::<LANES>());
+    let (h, h_rest) = h.as_chunks_mut::<LANES>();
     vectorised(
         #[inline(always)]
         || {
-            for i in 0..h.len() {
-                h[i] = swiglu(gate[i], up[i]);
+            for (h, (gate, up)) in h.iter_mut().zip(gate.0.iter().zip(up.0)) {
+                for i in 0..LANES {
+                    h[i] = swiglu(gate[i], up[i]);
+                }
             }
         },
     );
+    for (h, (&gate, &up)) in h_rest.iter_mut().zip(gate.1.iter().zip(up.1)) {
+        *h = swiglu(gate, up);
+    }
 }
 
 /// Ḡ, Ū and H from G, U and H̄, for as many numbers as H has.
 fn inner_cotangents<T: Scalar>([g_bar, u_bar, h]: [&mut [T]; 3], inputs: [&[T]; 3]) {
-    let [gate, up, h_bar] = inputs.map(|input| &input[..h.len()]);
-    let (g_bar, u_bar) = (&mut g_bar[..h.len()], &mut u_bar[..h.len()]);
+    let len = h.len();
+    let [gate, up, h_bar] = inputs.map(|input| input[..len].as_chunks::<LANES>());
+    let [g_bar, u_bar, h] = [&mut g_bar[..len], &mut u_bar[..len], h].map(|output| output.as_chunks_mut::<LANES>());
+    let whole = (g_bar.0.iter_mut().zip(u_bar.0).zip(h.0)).zip(gate.0.iter().zip(up.0).zip(h_bar.0));
     vectorised(
         #[inline(always)]
         || {
-            for i in 0..h.len() {
-                let silu;
-                (g_bar[i], u_bar[i], silu) = swiglu_vjp(gate[i], up[i], h_bar[i]);
-                h[i] = silu * up[i];
+            for (((g_bar, u_bar), h), ((gate, up), h_bar)) in whole {
+                for i in 0..LANES {
+                    let silu;
+                    (g_bar[i], u_bar[i], silu) = swiglu_vjp(gate[i], up[i], h_bar[i]);
+                    h[i] = silu * up[i];
+                }
             }
         },
     );
+    for i in 0..h.1.len() {
+        let silu;
+        (g_bar.1[i], u_bar.1[i], silu) = swiglu_vjp(gate.1[i], up.1[i], h_bar.1[i]);
+        h.1[i] = silu * up.1[i];
+    }
 }
 
 /// # Panics

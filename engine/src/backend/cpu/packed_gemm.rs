@@ -15,6 +15,7 @@
 //! any number of threads, and with AVX-512 as with AVX2, whose kernels are sums of fused multiply-adds. AMX and AVX512-BF16 group the terms of
 //! a sum each in its own way, in bfloat16 and (AMX, see `split.rs`) in f32.
 
+mod ahead;
 mod amx;
 mod avx2;
 mod avx512;
@@ -31,6 +32,7 @@ use super::matmul::{Extents, Matrix, SMALL, pairs};
 use super::pool::Pooled;
 use crate::backend::precision::Precision;
 use crate::scalar::Strides;
+use ahead::{Ahead, OwnBlock};
 use amx::Amx;
 use avx2::Avx2;
 use avx512::Avx512;
@@ -38,7 +40,7 @@ use dot::Dot;
 use operand::{Columns, Operand, Piece, Rows};
 pub use prepacked::Prepacked;
 use rayon::prelude::*;
-use split::Split;
+use split::{Split, Turned};
 use std::cell::RefCell;
 use std::ops::Range;
 use std::thread::LocalKey;
@@ -92,8 +94,10 @@ trait Kernel {
     const TASK_WORK: usize;
     /// Units for each line and step.
     const PARTS: usize = 1;
-    /// Bytes that a task packs for itself: they stay in the second-level cache.
-    const OWN_BYTES: usize = if cfg!(test) { 1 << 15 } else { 1 << 17 };
+    /// Bytes that a task packs for itself at a time, of a product whose shared operand has so many in a part of k: they stay in the second-level cache.
+    fn own_bytes(_shared_bytes: usize) -> usize {
+        if cfg!(test) { 1 << 15 } else { 1 << 17 }
+    }
 
     /// Are the instructions there?
     fn available() -> bool;
@@ -115,6 +119,30 @@ trait Kernel {
     /// The instructions must be there and the elements valid.
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Self::Unit]);
 
+    /// Is packing done in pieces, between the products of what is packed already?
+    const IN_PIECES: bool = false;
+
+    /// How many pieces packing one group of these lines, for an inner extent of k, is cut into.
+    fn pieces(_side: Side, _lines: Matrix<f32>, _k: usize) -> usize {
+        1
+    }
+
+    /// One piece of [`Kernel::pack`], in order of their numbers. What is in `turned` is kept from one to the next.
+    ///
+    /// # Safety
+    /// As [`Kernel::pack`].
+    unsafe fn pack_piece(
+        _number: usize,
+        side: Side,
+        lines: Matrix<f32>,
+        extents: (usize, usize),
+        packed: &mut [Self::Unit],
+        _turned: &mut Turned,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::pack(side, lines, extents, packed) }
+    }
+
     /// What has to be done in a thread before its [`Kernel::sums`].
     ///
     /// # Safety
@@ -132,7 +160,29 @@ trait Kernel {
     /// # Safety
     /// [`Kernel::begin`] must come first and all elements of the tile be valid.
     unsafe fn sums(extents: (usize, usize), tile: Tile<Self::Unit>);
+
+    /// [`Kernel::sums`], with pieces of something else done where they cost nothing.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline]
+    unsafe fn sums_while(extents: (usize, usize), tile: Tile<Self::Unit>, _meanwhile: &mut impl Meanwhile) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::sums(extents, tile) }
+    }
 }
+
+/// What is done piece by piece while products are under way.
+trait Meanwhile {
+    /// Does what has to be done before these groups are multiplied, counted from the first of each operand.
+    fn before(&mut self, _a_group: usize, _b_group: usize) {}
+    /// Does a piece, if any is left.
+    fn piece(&mut self) {}
+}
+
+/// Nothing to do.
+struct Nothing;
+impl Meanwhile for Nothing {}
 
 /// What a kernel works on.
 #[derive(Clone, Copy)]
@@ -337,7 +387,7 @@ unsafe fn serial_with<K: Kernel>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f
                 let (a_packed, b_packed) = scratch.split_at_mut(a_len);
                 let (rows, columns) = (a.rows::<K>(0..m, &part, a_packed), b.columns::<K>(0..n, &part, b_packed));
                 let block = Block { a, b, part: &part, accumulate: accumulate || part.start > 0, c: &[c] };
-                block.run::<K>((0..m, 0..n), rows, columns);
+                block.run::<K>((0..m, 0..n), rows, columns, &mut Nothing);
             });
         }
     }
@@ -385,64 +435,82 @@ struct Product<'a, U> {
     c: &'a [Output],
 }
 
+/// How many lines a task multiplies, of the shared and of the own operand, and how many of its own lines it packs at a time.
+struct Cut {
+    shared: usize,
+    own: usize,
+    block: usize,
+}
+
 impl<U: Unit> Product<'_, U> {
     /// Cuts it into tasks and runs them.
     ///
     /// # Safety
     /// As [`serial`].
     unsafe fn run<K: Kernel<Unit = U>>(&self) {
-        let (shared_lines, own_lines) = self.cut::<K>();
-        let own_tasks = self.own.lines.div_ceil(own_lines);
-        let tasks = own_tasks * self.shared.lines.div_ceil(shared_lines);
+        let cut = self.cut::<K>();
+        let own_tasks = self.own.lines.div_ceil(cut.own);
+        let tasks = own_tasks * self.shared.lines.div_ceil(cut.shared);
         (0..tasks).into_par_iter().with_max_len(1).for_each(|task| {
             let range = |number: usize, size: usize, lines: usize| number * size..((number + 1) * size).min(lines);
-            let shared = range(task / own_tasks, shared_lines, self.shared.lines);
-            let own = range(task % own_tasks, own_lines, self.own.lines);
+            let shared = range(task / own_tasks, cut.shared, self.shared.lines);
+            let own = range(task % own_tasks, cut.own, self.own.lines);
+            let own_parts =
+                |lines: Range<usize>| parts(self.part.clone(), self.depth).map(move |part| OwnBlock { lines: lines.clone(), part });
+            let blocks: Vec<OwnBlock> = parts(own, cut.block).flat_map(own_parts).collect();
             // SAFETY: the caller's promise; tasks write disjoint blocks of C.
-            unsafe { self.task::<K>(&shared, &own) }
+            unsafe { self.task::<K>(&shared, &blocks) }
         });
     }
 
-    /// How many lines of the shared and of the own operand a task multiplies: the own lines are cut first, and the shared ones where there would be too few tasks,
-    /// because tasks that share own lines pack them each for itself.
-    fn cut<K: Kernel>(&self) -> (usize, usize) {
+    /// The own lines are cut first, and the shared ones where there would be too few tasks, because tasks that share own lines pack them each for itself.
+    fn cut<K: Kernel>(&self) -> Cut {
         let (shared_group, own_group) = (self.shared.group::<K>(), self.own.group::<K>());
         let worthwhile = self.shared.lines * self.part.len() * self.own.lines / K::TASK_WORK;
         let threads = rayon::current_num_threads();
         let wanted = worthwhile.clamp(1, 4 * threads);
-        let most = K::OWN_BYTES / (self.own.packed_len::<K>(1, self.depth) * size_of::<K::Unit>());
-        let own = self.own.lines.div_ceil(own_group).div_ceil(wanted).min(most).max(1) * own_group;
+        let shared_bytes = self.shared.packed_len::<K>(self.shared.lines, self.depth) * size_of::<K::Unit>();
+        let most = K::own_bytes(shared_bytes) / (self.own.packed_len::<K>(1, self.depth) * size_of::<K::Unit>());
+        let own = self.own.lines.div_ceil(own_group).div_ceil(wanted) * own_group;
+        let block = (own / own_group).min(most).max(1) * own_group;
         let shared_tasks = wanted.min(2 * threads).div_ceil(self.own.lines.div_ceil(own));
         let shared = self.shared.lines.div_ceil(shared_group).div_ceil(shared_tasks) * shared_group;
-        (shared, own)
+        Cut { shared, own, block }
     }
 
-    /// Multiplies these lines.
+    /// Multiplies these shared lines by those of the blocks.
     ///
     /// # Safety
     /// As [`serial`], for the block of C of these lines.
-    unsafe fn task<K: Kernel<Unit = U>>(&self, shared: &Range<usize>, own: &Range<usize>) {
-        let block_len = self.shared.packed_len::<K>(self.shared.lines, self.depth);
-        for (packed, part) in self.packed.chunks_exact(block_len).zip(parts(self.part.clone(), self.depth)) {
-            let packed = &packed[self.shared.packed_len::<K>(shared.start, part.len())..];
-            let packed = &packed[..self.shared.packed_len::<K>(shared.len(), part.len())];
-            let (a, b) = if self.own.side == Side::A { (self.own, self.shared) } else { (self.shared, self.own) };
-            let block = Block { a, b, part: &part, accumulate: self.accumulate || part.start > 0, c: self.c };
-            // SAFETY: the caller's promise.
-            with_scratch(self.own.own_len::<K>(own.len(), part.len()), |scratch| unsafe {
-                match self.own.side {
-                    Side::A => {
-                        let (rows, columns) = (a.rows::<K>(own.clone(), &part, scratch), Columns::packed::<K>(packed, &part));
-                        block.run::<K>((own.clone(), shared.clone()), rows, columns)
-                    }
-                    Side::B => {
-                        b.pack::<K>(own.clone(), part.clone(), scratch);
-                        let (rows, columns) = (Rows::packed::<K>(packed, &part), Columns::packed::<K>(scratch, &part));
-                        block.run::<K>((shared.clone(), own.clone()), rows, columns)
-                    }
+    unsafe fn task<K: Kernel<Unit = U>>(&self, shared: &Range<usize>, blocks: &[OwnBlock]) {
+        let shared_len = |lines: usize, k: usize| self.shared.packed_len::<K>(lines, k);
+        let packed_of_part = |part: &Range<usize>| {
+            let packed = &self.packed[(part.start - self.part.start) / self.depth * shared_len(self.shared.lines, self.depth)..];
+            packed[shared_len(shared.start, part.len())..][..shared_len(shared.len(), part.len())].as_ptr()
+        };
+        let (a, b) = if self.own.side == Side::A { (self.own, self.shared) } else { (self.shared, self.own) };
+        let slot = self.own.own_len::<K>(blocks[0].lines.len(), blocks[0].part.len());
+        // SAFETY: the caller's promise; two slots are there if blocks need one each.
+        with_scratch::<K::Unit, _>(if K::IN_PIECES && blocks.len() > 1 { 2 * slot } else { slot }, |scratch| unsafe {
+            let start: *mut K::Unit = scratch.as_mut_ptr();
+            let second = if scratch.len() > slot { start.add(slot) } else { start };
+            let mut ahead = Ahead::<K>::new(self.own, blocks, [start, second]);
+            for (number, OwnBlock { lines, part }) in blocks.iter().enumerate() {
+                let block = Block { a, b, part, accumulate: self.accumulate || part.start > 0, c: self.c };
+                let shared_units = packed_of_part(part);
+                if self.own.in_place::<K>() {
+                    let rows = Rows::in_place::<K>(self.own.pieces[0].matrix, lines.start, part);
+                    block.run::<K>((lines.clone(), shared.clone()), rows, Columns::packed::<K>(shared_units, part), &mut Nothing);
+                    continue;
                 }
-            });
-        }
+                let own_units = ahead.block(number);
+                let (ranges, rows, columns) = match self.own.side {
+                    Side::A => ((lines.clone(), shared.clone()), own_units, shared_units),
+                    Side::B => ((shared.clone(), lines.clone()), shared_units, own_units),
+                };
+                block.run::<K>(ranges, Rows::packed::<K>(rows, part), Columns::packed::<K>(columns, part), &mut ahead);
+            }
+        });
     }
 }
 
@@ -461,22 +529,29 @@ impl Block<'_> {
     ///
     /// # Safety
     /// As [`serial`].
-    unsafe fn run<K: Kernel>(&self, (rows, columns): (Range<usize>, Range<usize>), a: Rows<K::Unit>, b: Columns<K::Unit>) {
+    unsafe fn run<K: Kernel>(
+        &self,
+        (rows, columns): (Range<usize>, Range<usize>),
+        a: Rows<K::Unit>,
+        b: Columns<K::Unit>,
+        meanwhile: &mut impl Meanwhile,
+    ) {
         let steps = self.part.len().div_ceil(K::STEP);
         // SAFETY: the instructions are there.
         unsafe { K::begin() };
-        for (number, row) in rows.step_by(K::ROWS).enumerate() {
+        for (a_group, row) in rows.step_by(K::ROWS).enumerate() {
             let (a_piece, row) = self.a.piece(row);
             // SAFETY: the caller's promise: the groups and the block of C lie inside A, B and C.
-            let (a_start, a_strides) = unsafe { (a.start.offset(number as isize * a.group), a.strides) };
-            for (number, column) in columns.clone().step_by(K::COLUMNS).enumerate() {
+            let (a_start, a_strides) = unsafe { (a.start.offset(a_group as isize * a.group), a.strides) };
+            for (b_group, column) in columns.clone().step_by(K::COLUMNS).enumerate() {
+                meanwhile.before(a_group, b_group);
                 let (b_piece, column) = self.b.piece(column);
                 let extents = (K::ROWS.min(self.a.pieces[a_piece].lines - row), K::COLUMNS.min(self.b.pieces[b_piece].lines - column));
                 // One of the operands has one piece.
                 let Output { start, stride } = self.c[a_piece + b_piece];
                 // SAFETY: as above.
                 unsafe {
-                    let (b_start, c) = (b.start.add(number * b.group), start.add(row * stride + column));
+                    let (b_start, c) = (b.start.add(b_group * b.group), start.add(row * stride + column));
                     let tile = Tile {
                         steps,
                         a: a_start,
@@ -487,7 +562,7 @@ impl Block<'_> {
                         c_stride: stride,
                         accumulate: self.accumulate,
                     };
-                    K::sums(extents, tile);
+                    K::sums_while(extents, tile, meanwhile);
                 }
             }
         }

@@ -67,6 +67,53 @@ const COLUMNS: usize = Avx512::COLUMNS;
 /// How far along a line numbers are fetched before they are read.
 const AHEAD: usize = 64;
 
+/// Transposes a square of vectors in its place. In four rounds those that are 1, 2, 4 and 8 apart exchange lanes; the first two rounds leave row p
+/// where the two lowest bits of p change places. (A macro, because a function that is not inlined passes the vectors through memory.)
+macro_rules! transpose_in_place {
+    ($x:ident) => {
+        exchange!($x, 1, _mm512_unpacklo_ps, _mm512_unpackhi_ps);
+        exchange!($x, 2, low_doubles, high_doubles);
+        exchange!($x, 4, even_quarters, odd_quarters);
+        exchange!($x, 8, even_quarters, odd_quarters);
+        for p in (0..LANES).step_by(4) {
+            $x.swap(p + 1, p + 2);
+        }
+    };
+}
+
+/// One of its rounds.
+macro_rules! exchange {
+    ($x:ident, $apart:literal, $low:ident, $high:ident) => {
+        for i in (0..LANES).filter(|i| i & $apart == 0) {
+            ($x[i], $x[i + $apart]) = ($low($x[i], $x[i + $apart]), $high($x[i], $x[i + $apart]));
+        }
+    };
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn low_doubles(a: __m512, b: __m512) -> __m512 {
+    _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn high_doubles(a: __m512, b: __m512) -> __m512 {
+    _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn even_quarters(a: __m512, b: __m512) -> __m512 {
+    _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn odd_quarters(a: __m512, b: __m512) -> __m512 {
+    _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b)
+}
+
 /// # Safety
 /// As [`Vectors::transpose`].
 #[target_feature(enable = "avx512f")]
@@ -79,35 +126,41 @@ unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut
             _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD).cast());
             *x = _mm512_loadu_ps(from);
         }
-        for (p, row) in transposed(x).into_iter().enumerate() {
+        transpose_in_place!(x);
+        for (p, row) in x.into_iter().enumerate() {
             _mm512_mask_storeu_ps(to.add(p * to_stride), lanes(count), row);
         }
     }
 }
 
-/// The transpose of a square of vectors. In four rounds those that are 1, 2, 4 and 8 apart exchange lanes; the first two rounds leave row p
-/// where the two lowest bits of p change places.
+/// [`Vectors::transpose`] for a whole square, to a place at the start of a line of the cache, with the numbers that lie `ahead` of those that are read
+/// fetched to the second-level cache.
+///
+/// # Safety
+/// As there.
+#[inline(never)]
+#[target_feature(enable = "avx512f")]
+pub unsafe fn transpose_whole((from, from_stride): (*const f32, isize), ahead: isize, (to, to_stride): (*mut f32, usize)) {
+    let mut x = [_mm512_setzero_ps(); LANES];
+    // SAFETY: the caller's promise; what is fetched need not be there.
+    unsafe {
+        for (j, x) in x.iter_mut().enumerate() {
+            let from = from.wrapping_offset(j as isize * from_stride);
+            _mm_prefetch::<_MM_HINT_T1>(from.wrapping_offset(ahead).cast());
+            *x = _mm512_loadu_ps(from);
+        }
+        transpose_in_place!(x);
+        for (p, row) in x.into_iter().enumerate() {
+            _mm512_store_ps(to.add(p * to_stride), row);
+        }
+    }
+}
+
+/// The transpose of a square of vectors.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn transposed(mut x: [__m512; LANES]) -> [__m512; LANES] {
-    macro_rules! exchange {
-        ($x:ident, $apart:literal, $low:expr, $high:expr) => {
-            for i in (0..LANES).filter(|i| i & $apart == 0) {
-                ($x[i], $x[i + $apart]) = ($low($x[i], $x[i + $apart]), $high($x[i], $x[i + $apart]));
-            }
-        };
-    }
-    let low_doubles = |a, b| _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
-    let high_doubles = |a, b| _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
-    let even_quarters = |a, b| _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
-    let odd_quarters = |a, b| _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
-    exchange!(x, 1, _mm512_unpacklo_ps, _mm512_unpackhi_ps);
-    exchange!(x, 2, low_doubles, high_doubles);
-    exchange!(x, 4, even_quarters, odd_quarters);
-    exchange!(x, 8, even_quarters, odd_quarters);
-    for p in (0..LANES).step_by(4) {
-        x.swap(p + 1, p + 2);
-    }
+    transpose_in_place!(x);
     x
 }
 

@@ -113,7 +113,7 @@ impl<'a> Operand<'a> {
             }
             self.pack::<K>(lines, part.clone(), scratch);
         }
-        Rows::packed::<K>(scratch, part)
+        Rows::packed::<K>(scratch.as_ptr(), part)
     }
 
     /// Is it a B that a product that is not cut reads where it lies?
@@ -138,7 +138,7 @@ impl<'a> Operand<'a> {
             }
             self.pack::<K>(lines, part.clone(), scratch);
         }
-        Columns::packed::<K>(scratch, part)
+        Columns::packed::<K>(scratch.as_ptr(), part)
     }
 
     /// Packs all lines for a part of k, cut into blocks of `depth`, each in the space of a whole one.
@@ -176,9 +176,9 @@ pub(super) struct Rows<U> {
 
 impl<U> Rows<U> {
     /// Packed rows, for this part of k.
-    pub(super) fn packed<K: Kernel<Unit = U>>(packed: &[U], part: &Range<usize>) -> Self {
+    pub(super) fn packed<K: Kernel<Unit = U>>(packed: *const U, part: &Range<usize>) -> Self {
         let group = (part.len().div_ceil(K::STEP) * K::ROWS * K::PARTS) as isize;
-        Self { start: packed.as_ptr(), group, strides: (1, K::ROWS as isize) }
+        Self { start: packed, group, strides: (1, K::ROWS as isize) }
     }
 
     /// The rows of `a` from `row` on where they lie, for this part of k. The units are f32.
@@ -204,9 +204,9 @@ pub(super) struct Columns<U> {
 
 impl<U> Columns<U> {
     /// Packed columns, for this part of k.
-    pub(super) fn packed<K: Kernel<Unit = U>>(packed: &[U], part: &Range<usize>) -> Self {
+    pub(super) fn packed<K: Kernel<Unit = U>>(packed: *const U, part: &Range<usize>) -> Self {
         let stride = K::COLUMNS * K::PARTS;
-        Self { start: packed.as_ptr(), group: part.len().div_ceil(K::STEP) * stride, stride }
+        Self { start: packed, group: part.len().div_ceil(K::STEP) * stride, stride }
     }
 
     /// The columns of `b` from `column` on where they lie, for this part of k. The units are f32 and rows contiguous.

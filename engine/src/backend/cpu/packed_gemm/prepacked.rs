@@ -4,7 +4,7 @@ use super::avx2::Avx2;
 use super::avx512::Avx512;
 use super::operand::{Columns, Operand, Piece};
 use super::rounded::Pairs;
-use super::{Amx, Block, Dot, Instructions, Kernel, Output, Side, Split, Unit, block_depth, parts, with, with_scratch};
+use super::{Amx, Block, Dot, Instructions, Kernel, Nothing, Output, Side, Split, Unit, block_depth, parts, with, with_scratch};
 use crate::backend::cpu::matmul::Matrix;
 use crate::backend::cpu::pool::Pooled;
 
@@ -107,7 +107,8 @@ unsafe fn multiply<K: Kernel<Unit: Kept>>(b: &Prepacked, m: usize, a: Matrix<f32
         let block = Block { a, b: columns, part: &part, accumulate: accumulate || part.start > 0, c: &c };
         // SAFETY: the caller's promise.
         with_scratch(a.own_len::<K>(m, part.len()), |scratch| unsafe {
-            block.run::<K>((0..m, 0..columns.lines), a.rows::<K>(0..m, &part, scratch), Columns::packed::<K>(packed, &part));
+            let rows = a.rows::<K>(0..m, &part, scratch);
+            block.run::<K>((0..m, 0..columns.lines), rows, Columns::packed::<K>(packed.as_ptr(), &part), &mut Nothing);
         });
     }
 }

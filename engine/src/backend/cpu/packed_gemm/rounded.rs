@@ -110,11 +110,11 @@ pub unsafe fn store(x: [__m512i; PAIRS], to: *mut Pairs, stride: usize) {
 
 /// At most sixteen lines by a step of k, by its first element, its strides and its (lines, inner extent).
 #[derive(Clone, Copy)]
-pub struct Square {
-    pub start: *const f32,
-    pub across: isize,
-    pub along: isize,
-    pub extents: (usize, usize),
+struct Square {
+    start: *const f32,
+    across: isize,
+    along: isize,
+    extents: (usize, usize),
 }
 
 impl Square {
@@ -170,7 +170,7 @@ impl Square {
     /// As [`Kernel::pack`].
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub unsafe fn halves_of_line(self, line: usize) -> (__m512, __m512) {
+    unsafe fn halves_of_line(self, line: usize) -> (__m512, __m512) {
         let (low, high) = (lanes(self.extents.1), lanes(self.extents.1.saturating_sub(16)));
         // SAFETY: the caller's promise; lanes that are masked out are not read.
         unsafe {
@@ -203,7 +203,7 @@ impl Square {
     /// As [`Kernel::pack`].
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub unsafe fn rows_of_pair(self, pair: usize) -> (__m512, __m512) {
+    unsafe fn rows_of_pair(self, pair: usize) -> (__m512, __m512) {
         let mask = lanes(self.extents.0);
         // SAFETY: the caller's promise; rows past the extent are not read.
         unsafe {
@@ -220,7 +220,7 @@ impl Square {
     ///
     /// # Safety
     /// As [`Kernel::pack`].
-    pub unsafe fn copied(self, copy: &mut [f32; LINES * STEP]) -> Self {
+    unsafe fn copied(self, copy: &mut [f32; LINES * STEP]) -> Self {
         for (line, copy) in copy.chunks_exact_mut(STEP).enumerate().take(self.extents.0) {
             for (p, x) in copy.iter_mut().enumerate().take(self.extents.1) {
                 // SAFETY: the caller's promise.

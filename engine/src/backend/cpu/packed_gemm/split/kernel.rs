@@ -1,0 +1,110 @@
+//! The kernel of products in three parts, between whose steps something else may be done: the products of a step take the unit that makes them 384 cycles,
+//! in which the core has room for about a hundred other instructions on vectors.
+
+use super::super::rounded::Pairs;
+use super::super::{Meanwhile, Tile};
+use std::arch::asm;
+
+/// Loads a half of a part of A or B into a tile.
+macro_rules! load {
+    (a $tile:literal $part:literal $half:literal) => {
+        concat!("tileloadd tmm", $tile, ", [{a} + {a_stride}*1 + 2048*(", $part, "-1) + 1024*", $half, "]\n")
+    };
+    (b $tile:literal $part:literal $half:literal) => {
+        concat!("tileloadd tmm", $tile, ", [{b} + {b_stride}*1 + 2048*(", $part, "-1) + 64*", $half, "]\n")
+    };
+}
+
+/// Fetches a quarter of a part of A or B of the next step: eight lines of the cache.
+macro_rules! fetch {
+    ($base:literal $part:literal $quarter:literal) => { fetch!($base $part $quarter, 0 1 2 3 4 5 6 7) };
+    ($base:literal $part:literal $quarter:literal, $($line:literal)*) => {
+        concat!($("prefetcht0 [{", $base, "} + 6144 + 2048*(", $part, "-1) + 512*", $quarter, " + 64*", $line, "]\n"),*)
+    };
+}
+
+/// The product of two tiles, added to a tile of sums.
+macro_rules! product {
+    (0) => {
+        "tdpbf16ps tmm0, tmm4, tmm6\n"
+    };
+    (1) => {
+        "tdpbf16ps tmm1, tmm4, tmm7\n"
+    };
+    (2) => {
+        "tdpbf16ps tmm2, tmm5, tmm6\n"
+    };
+    (3) => {
+        "tdpbf16ps tmm3, tmm5, tmm7\n"
+    };
+}
+
+/// The four products, each half of the next part of A or B loaded as soon as it may be, and a part of the next step fetched.
+macro_rules! products {
+    (then b $part:literal, $base:literal $fetched:literal) => {
+        concat!(
+            product!(0), fetch!($base $fetched 0), product!(2), load!(b 6 $part 0), fetch!($base $fetched 1),
+            product!(1), fetch!($base $fetched 2), product!(3), load!(b 7 $part 1), fetch!($base $fetched 3),
+        )
+    };
+    (then a $part:literal, $base:literal $fetched:literal) => {
+        concat!(
+            product!(0), fetch!($base $fetched 0), product!(1), load!(a 4 $part 0), fetch!($base $fetched 1),
+            product!(2), fetch!($base $fetched 2), product!(3), load!(a 5 $part 1), fetch!($base $fetched 3),
+        )
+    };
+    ($base:literal $fetched:literal) => {
+        concat!(
+            product!(0), fetch!($base $fetched 0), product!(1), fetch!($base $fetched 1),
+            product!(2), fetch!($base $fetched 2), product!(3), fetch!($base $fetched 3),
+        )
+    };
+}
+
+/// Instructions on what the operands point to. No code but this uses tiles: they keep what is in them from one to the next.
+macro_rules! with_tiles {
+    ($tile:ident, $($code:expr),*) => {
+        asm!(
+            $($code,)*
+            "/* {a} {b} {a_stride} {b_stride} */",
+            a = in(reg) $tile.a,
+            b = in(reg) $tile.b,
+            a_stride = in(reg) 64usize,
+            b_stride = in(reg) 128usize,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        )
+    };
+}
+
+/// Tiles 0 to 3 are the sums, 4 and 5 the upper and lower rows of a part of A, 6 and 7 the left and right columns of a part of B: in turn
+/// a₁b₃, a₁b₂, a₂b₂, a₂b₁, a₃b₁, a₁b₁. A tile is loaded as soon as the last product that needs the one before has begun, and meanwhile the
+/// next step is fetched, a part of A or B with every four products.
+///
+/// # Safety
+/// As [`Kernel::sums`](super::super::Kernel::sums) of whole groups, whose old elements are not read.
+#[inline(always)]
+pub(super) unsafe fn kernel(mut tile: Tile<Pairs>, meanwhile: &mut impl Meanwhile) {
+    // SAFETY: the caller's promise; what is fetched need not be there. The tiles' shapes are set, and what is in them is not needed afterwards.
+    unsafe {
+        with_tiles!(tile, "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3");
+        for _ in 0..tile.steps {
+            with_tiles!(tile, load!(a 4 1 0), load!(b 6 3 0), load!(a 5 1 1), load!(b 7 3 1), products!(then b 2, "a" 1));
+            with_tiles!(tile, products!(then a 2, "a" 2), products!(then b 1, "a" 3), products!(then a 3, "b" 1));
+            with_tiles!(tile, products!(then a 1, "b" 2), products!("b" 3));
+            meanwhile.piece();
+            (tile.a, tile.b) = (tile.a.wrapping_add(3 * 32), tile.b.wrapping_add(3 * 32));
+        }
+        asm!(
+            "tilestored [{upper} + {stride}*1], tmm0",
+            "tilestored [{upper} + {stride}*1 + 64], tmm1",
+            "tilestored [{lower} + {stride}*1], tmm2",
+            "tilestored [{lower} + {stride}*1 + 64], tmm3",
+            upper = in(reg) tile.c,
+            lower = in(reg) tile.c.wrapping_add(16 * tile.c_stride),
+            stride = in(reg) tile.c_stride * size_of::<f32>(),
+            options(nostack),
+        );
+    }
+}
