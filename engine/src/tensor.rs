@@ -123,10 +123,38 @@ impl<B: Backend> Tensor<B> {
         if let Some(operation) = operation.as_ref().filter(|_| watched) {
             watch::forward(backend, &value, parents, Operation::<B>::name(operation));
         }
-        let node = operation.filter(|_| wanted).map(|operation| {
-            let parents = parents.iter().map(|p| p.node.clone()).collect();
-            Node::new(backend, &value, Arc::new(operation), parents)
-        });
+        let nodes = || parents.iter().map(|p| p.node.clone()).collect();
+        Self::recorded(backend, value, operation.filter(|_| wanted), nodes)
+    }
+
+    /// [`Tensor::record`] for an op that forms its value from its first parent's, which nothing needs afterwards: in its storage, where nothing else
+    /// shares that.
+    pub(crate) fn record_into<O: Operation<B>>(
+        self,
+        others: &[&Tensor<B>],
+        form: impl FnOnce(&B, B::Array) -> B::Array,
+        operation: impl FnOnce() -> O,
+    ) -> Self {
+        let parents: Vec<&Tensor<B>> = std::iter::once(&self).chain(others.iter().copied()).collect();
+        if watch::is_watching() {
+            let value = form(&self.backend, self.value.clone());
+            return Self::record(&self.backend, value, &parents, operation);
+        }
+        let operation = Self::records(&parents).then(operation);
+        let nodes: Vec<_> = parents.iter().map(|p| p.node.clone()).collect();
+        let Self { backend, value, .. } = self;
+        let value = form(&backend, value);
+        Self::recorded(&backend, value, operation, || nodes)
+    }
+
+    /// A value, with a node if it is to be recorded.
+    fn recorded<O: Operation<B>>(
+        backend: &B,
+        value: B::Array,
+        operation: Option<O>,
+        parents: impl FnOnce() -> Vec<Option<Arc<Node<B>>>>,
+    ) -> Self {
+        let node = operation.map(|operation| Node::new(backend, &value, Arc::new(operation), parents()));
         let bytes = || (size_of::<B::Scalar>() * shape::count(backend.shape(&value))) as u64;
         profile::mark(Pass::Forward, node.as_ref().map_or("unrecorded", |node| node.name()), bytes);
         Self { backend: backend.clone(), value, node }

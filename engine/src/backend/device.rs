@@ -343,8 +343,12 @@ impl Backend for Device {
             _ => panic!("an array of another device"),
         }
     }
-    fn rope(&self, x: &DeviceArray, cos: &DeviceArray, sin: &DeviceArray, pairing: Pairing) -> DeviceArray {
-        on!(self.rope([x, cos, sin], pairing))
+    fn rope(&self, x: DeviceArray, cos: &DeviceArray, sin: &DeviceArray, pairing: Pairing) -> DeviceArray {
+        match (self, x) {
+            (Self::Cpu(backend), DeviceArray::Cpu(x)) => backend.rope(x, cos.cpu(), sin.cpu(), pairing).lift(),
+            (Self::Cuda(backend), DeviceArray::Cuda(x)) => backend.rope(x, cos.cuda(), sin.cuda(), pairing).lift(),
+            _ => panic!("an array of another device"),
+        }
     }
     fn attention(&self, q: &DeviceArray, k: &DeviceArray, v: &DeviceArray, segments: &Segments, scale: f64) -> (DeviceArray, DeviceArray) {
         on!(self.attention([q, k, v], segments, scale))

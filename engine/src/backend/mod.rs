@@ -380,9 +380,10 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         (self.accumulate(sum, &x_bar), gain_bar)
     }
 
-    /// Rotates pairs of the last axis of x [N, H, D] by angles given as cos and sin [N, R/2]; entries past R stay.
-    fn rope(&self, x: &Self::Array, cos: &Self::Array, sin: &Self::Array, pairing: Pairing) -> Self::Array {
-        crate::ops::rope::reference(self, x, cos, sin, pairing)
+    /// Rotates pairs of the last axis of x [N, H, D] by angles given as cos and sin [N, R/2]; entries past R stay. It may be done in x's own storage, where
+    /// nothing else shares that.
+    fn rope(&self, x: Self::Array, cos: &Self::Array, sin: &Self::Array, pairing: Pairing) -> Self::Array {
+        crate::ops::rope::reference(self, &x, cos, sin, pairing)
     }
 
     /// Causal grouped-query attention over packed segments (see [`attention`]): the output [N, H, D] and what the vjp needs.

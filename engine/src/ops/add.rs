@@ -35,6 +35,17 @@ impl<B: Backend> Tensor<B> {
         let shapes = [self.shape().to_vec(), other.shape().to_vec()];
         Tensor::record(&self.backend, y, &[self, other], || AddOp { shapes })
     }
+
+    /// self + other for tensors of one shape, in self's own storage where nothing else shares that.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    #[track_caller]
+    pub fn into_add(self, other: &Self) -> Self {
+        assert_eq!(self.shape(), other.shape(), "into_add: the shapes differ");
+        let shapes = [self.shape().to_vec(), other.shape().to_vec()];
+        self.record_into(&[other], |backend, x| backend.accumulate(x, &other.value), || AddOp { shapes })
+    }
 }
 
 pub(super) fn sample(draw: &mut Draw) -> Sample {

@@ -82,7 +82,7 @@ impl<B: Backend> Operation<B> for Rope<B> {
     }
     fn vjp(&self, backend: &B, y_bar: B::Array, _: &[bool]) -> Vec<Option<B::Array>> {
         let back = backend.scale(&self.table.sin, -1.0);
-        vec![Some(backend.rope(&y_bar, &self.table.cos, &back, self.table.pairing))]
+        vec![Some(backend.rope(y_bar, &self.table.cos, &back, self.table.pairing))]
     }
 }
 
@@ -93,11 +93,20 @@ impl<B: Backend> Tensor<B> {
     /// If the tensor has not three axes, the table has another number of positions, or more features than D.
     #[track_caller]
     pub fn rope(&self, table: &RotaryTable<B>) -> Self {
+        self.clone().into_rope(table)
+    }
+
+    /// [`Tensor::rope`] in the tensor's own storage, where nothing else shares that.
+    ///
+    /// # Panics
+    /// As there.
+    #[track_caller]
+    pub fn into_rope(self, table: &RotaryTable<B>) -> Self {
         let angles = self.backend.shape(&table.cos);
         let fits = self.rank() == 3 && self.shape()[0] == angles[0] && 2 * angles[1] <= self.shape()[2];
         assert!(fits, "rope: {:?} with a table of {} positions and {} pairs", self.shape(), angles[0], angles[1]);
-        let y = self.backend.rope(&self.value, &table.cos, &table.sin, table.pairing);
-        Tensor::record(&self.backend, y, &[self], || Rope { table: table.clone() })
+        let rotate = |backend: &B, x: B::Array| backend.rope(x, &table.cos, &table.sin, table.pairing);
+        self.record_into(&[], rotate, || Rope { table: table.clone() })
     }
 }
 

@@ -18,10 +18,10 @@ pub struct ForwardOptions {
 
 impl ForwardOptions {
     /// x with dropout applied, from the stream of `place`.
-    pub(super) fn drop<B: Backend>(&self, x: &Tensor<B>, place: u64) -> Tensor<B> {
+    pub(super) fn drop<B: Backend>(&self, x: Tensor<B>, place: u64) -> Tensor<B> {
         match self.dropout {
             Some((p, generator)) => x.dropout(p, generator.stream(place)),
-            None => x.clone(),
+            None => x,
         }
     }
 }
@@ -141,9 +141,9 @@ impl<B: Backend> Block<B> {
     ) -> Tensor<B> {
         let place = 1 + 2 * index as u64;
         let attended = self.attention(&self.norm1.forward(x), rotary, segments, cached);
-        let attended = x.add(&options.drop(&attended, place));
+        let attended = options.drop(attended, place).into_add(x);
         let input = if self.shape.parallel { x } else { &attended };
-        attended.add(&options.drop(&self.mlp(&self.norm2.forward(input)), place + 1))
+        options.drop(self.mlp(&self.norm2.forward(input)), place + 1).into_add(&attended)
     }
 
     fn attention(
@@ -155,13 +155,18 @@ impl<B: Backend> Block<B> {
     ) -> Tensor<B> {
         let BlockShape { heads, kv_heads, head_dim, .. } = self.shape;
         let n = x.shape()[0];
-        let turned = |x: Tensor<B>, norm: &Option<Norm<B>>| {
-            let x = norm.as_ref().map_or_else(|| x.clone(), |norm| norm.forward(&x));
-            rotary.map_or_else(|| x.clone(), |table| x.rope(table))
+        let turned = |x: Tensor<B>, heads: usize, norm: &Option<Norm<B>>| {
+            let split = x.reshape(&[n, heads, head_dim]);
+            drop(x);
+            let x = norm.as_ref().map_or(split.clone(), |norm| norm.forward(&split));
+            drop(split);
+            match rotary {
+                Some(table) => x.into_rope(table),
+                None => x,
+            }
         };
         let [q, k, v] = self.projections(x);
-        let q = turned(q.reshape(&[n, heads, head_dim]), &self.q_norm);
-        let k = turned(k.reshape(&[n, kv_heads, head_dim]), &self.k_norm);
+        let (q, k) = (turned(q, heads, &self.q_norm), turned(k, kv_heads, &self.k_norm));
         let v = v.reshape(&[n, kv_heads, head_dim]);
         let (k, v) = cached(k, v);
         let scale = 1.0 / (head_dim as f64).sqrt();

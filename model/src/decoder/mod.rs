@@ -118,7 +118,7 @@ impl<B: Backend> Decoder<B> {
             Some(positions) => x.add(&positions.tensor.embedding(batch.positions())),
             None => x,
         };
-        options.drop(&x, 0)
+        options.drop(x, 0)
     }
 
     fn rotary_table(&self, batch: &Packed) -> Option<RotaryTable<B>> {

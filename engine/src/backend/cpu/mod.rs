@@ -256,7 +256,7 @@ impl<T: Scalar> Backend for Cpu<T> {
     ) -> (CpuArray<T>, CpuArray<T>) {
         rows::scaled_rms_norm_vjp(x, gain, s, cotangent, Some(sum))
     }
-    fn rope(&self, x: &CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
+    fn rope(&self, x: CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
         rope::rope(x, cos, sin, pairing)
     }
     fn attention(&self, q: &CpuArray<T>, k: &CpuArray<T>, v: &CpuArray<T>, segments: &Segments, scale: f64) -> (CpuArray<T>, CpuArray<T>) {

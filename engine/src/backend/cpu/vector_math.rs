@@ -13,18 +13,18 @@ const LN_2_LOW: f32 = -2.121_944_4e-4;
 pub fn exp(x: f32) -> f32 {
     let x = if x < -104.0 { -104.0 } else { x };
     let x = if x > 89.0 { 89.0 } else { x };
-    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
-    let half = ((n * 0.5) + ROUND) - ROUND;
-    exp_of_rest(x, n) * power_of_two(half) * power_of_two(n - half)
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+    let half = exponent >> 1;
+    exp_of_rest(x, rounded - ROUND) * power_of_two(half) * power_of_two(exponent.wrapping_sub(half))
 }
 
 /// [`exp`] for a term of a sum that has 1 beside it, or a probability: 0 below −87, where the least normal numbers begin. Above 88 the result means nothing.
 #[inline(always)]
 pub fn exp_of_term(x: f32) -> f32 {
     let rounded = x * std::f32::consts::LOG2_E + ROUND;
-    let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits());
-    let power = f32::from_bits(exponent.wrapping_add(127) << 23);
-    let e = exp_of_rest(x, rounded - ROUND) * power;
+    let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+    let e = exp_of_rest(x, rounded - ROUND) * power_of_two(exponent);
     if x < -87.0 { 0.0 } else { e }
 }
 
@@ -39,9 +39,8 @@ fn exp_of_rest(x: f32, n: f32) -> f32 {
 
 /// 2ⁿ for an integer n in −126..=127, by its bits.
 #[inline(always)]
-fn power_of_two(n: f32) -> f32 {
-    let exponent = (n + ROUND).to_bits().wrapping_sub(ROUND.to_bits());
-    f32::from_bits(exponent.wrapping_add(127) << 23)
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits((n.wrapping_add(127) as u32) << 23)
 }
 
 /// tanh x = (1 − e^{−2|x|})/(1 + e^{−2|x|}) with the sign of x; its Taylor polynomial of degree 9 where |x| < 0.25, whose remainder is below

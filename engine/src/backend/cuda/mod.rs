@@ -314,8 +314,8 @@ impl Backend for Cuda {
     fn scaled_rms_norm_vjp(&self, x: &CudaArray, gain: &CudaArray, s: &CudaArray, cotangent: &CudaArray) -> (CudaArray, CudaArray) {
         self.scaled_normalised_vjp(x, gain, s, cotangent)
     }
-    fn rope(&self, x: &CudaArray, cos: &CudaArray, sin: &CudaArray, pairing: Pairing) -> CudaArray {
-        let x = self.packed(x);
+    fn rope(&self, x: CudaArray, cos: &CudaArray, sin: &CudaArray, pairing: Pairing) -> CudaArray {
+        let x = self.packed(&x);
         let y = self.empty_as(x.shape(), x.storage());
         let (cos, sin) = (self.contiguous(cos), self.contiguous(sin));
         let [heads, width, pairs] = [x.shape()[1], x.shape()[2], cos.shape()[1]].map(int);
