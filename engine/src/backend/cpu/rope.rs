@@ -60,9 +60,11 @@ fn rotate_halves<T: Scalar>(x: &mut [T], cos: &[T], sin: &[T]) {
 /// (a, b) ← (a·cos − b·sin, b·cos + a·sin) for the first N pairs.
 #[inline(always)]
 fn rotate_lanes<T: Scalar, const N: usize>([a, b]: [&mut [T]; 2], [cos, sin]: [&[T]; 2]) {
-    let (a, b, cos, sin) = (&mut a[..N], &mut b[..N], &cos[..N], &sin[..N]);
+    let lanes = |x: &[T]| -> [T; N] { std::array::from_fn(|i| x[i]) };
+    // All is read before anything is written, so that vectors need not be told apart.
+    let (low, high, cos, sin) = (lanes(a), lanes(b), lanes(cos), lanes(sin));
     for i in 0..N {
-        (a[i], b[i]) = (a[i] * cos[i] - b[i] * sin[i], b[i] * cos[i] + a[i] * sin[i]);
+        (a[i], b[i]) = (low[i] * cos[i] - high[i] * sin[i], high[i] * cos[i] + low[i] * sin[i]);
     }
 }
 
