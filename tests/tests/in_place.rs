@@ -1,12 +1,13 @@
 //! Ops that may work in their operand's own storage: where something else shares it, it stays as it is; the result and the gradients are those of
 //! the op that does not.
 
-use engine::{Cpu, Pairing, RotaryTable, Tensor};
+use engine::watch::first_non_finite;
+use engine::{Cpu, Pairing, RotaryTable, Tensor, no_grad};
 
 type T = Tensor<Cpu<f32>>;
 
 /// Tensors of this shape, constant until they are made parameters.
-const SHAPE: [usize; 3] = [4, 40, 7];
+const SHAPE: [usize; 3] = [4, 40, 25];
 
 fn numbers(from: f64) -> Vec<f64> {
     (0..SHAPE.iter().product::<usize>()).map(|i| (from + 0.37 * i as f64).sin()).collect()
@@ -16,8 +17,15 @@ fn constant(backend: &Cpu<f32>, from: f64) -> T {
     Tensor::parameter(backend, &numbers(from), &SHAPE).detach()
 }
 
+const POSITIONS: [u32; 4] = [0, 3, 9, 4];
+
+/// Eleven pairs: a vector of eight and three by themselves; three features of the 25 stay.
+fn frequencies() -> Vec<f64> {
+    (0..11).map(|i| 0.7f64.powi(i)).collect()
+}
+
 fn table(backend: &Cpu<f32>, pairing: Pairing) -> RotaryTable<Cpu<f32>> {
-    RotaryTable::new(backend, &[0, 3, 9, 4], &[1.0, 0.1, 0.01], pairing)
+    RotaryTable::new(backend, &POSITIONS, &frequencies(), pairing)
 }
 
 /// An op in place, and the one that is not.
@@ -66,6 +74,42 @@ fn gradients_are_those_of_the_twin() {
             [found.of(&a).to_vec(), found.of(&b).to_vec()]
         };
         assert_eq!(gradients(&in_place), gradients(&|a, b| twin(&a, b)), "{name}");
+    }
+}
+
+#[test]
+fn rotation_is_its_formula() {
+    let backend = Cpu::<f32>::new();
+    let x = constant(&backend, 0.2);
+    let (before, [tokens, heads, width], pairs) = (x.to_vec(), SHAPE, frequencies().len());
+    for (pairing, apart, step) in [(Pairing::RotateHalf, pairs, 1), (Pairing::Adjacent, 1, 2)] {
+        let mut expected = before.clone();
+        for (token, head, pair) in (0..tokens * heads * pairs).map(|i| (i / (heads * pairs), i / pairs % heads, i % pairs)) {
+            let angle = f64::from(POSITIONS[token]) * frequencies()[pair];
+            let (cos, sin) = (angle.cos() as f32, angle.sin() as f32);
+            let first = (token * heads + head) * width + pair * step;
+            let (a, b) = (before[first], before[first + apart]);
+            (expected[first], expected[first + apart]) = (a * cos - b * sin, b * cos + a * sin);
+        }
+        assert_eq!(x.clone().into_rope(&table(&backend, pairing)).to_vec(), expected, "{pairing:?}");
+    }
+}
+
+#[test]
+fn who_watches_for_what_is_not_finite_sees_the_op_and_its_parameter() {
+    let backend = Cpu::<f32>::new();
+    let x = Tensor::parameter(&backend, &[3e38, 3e38], &[1, 1, 2]);
+    let infinite = Tensor::full(&backend, f64::INFINITY, &[1, 1, 2]);
+    // Turned by 45°, a pair of the largest numbers has a sum that is too large.
+    let table = RotaryTable::new(&backend, &[1], &[std::f64::consts::FRAC_PI_4], Pairing::Adjacent);
+    let rotated = || x.clone().into_rope(&table);
+    let added = || x.clone().into_add(&infinite);
+    for (op, f) in [("rope", &rotated as &dyn Fn() -> T), ("add", &added)] {
+        for (_, found) in [first_non_finite(f), first_non_finite(|| no_grad(f))] {
+            let found = found.expect("an infinity");
+            assert_eq!((found.op, found.parameters), (op, x.id().into_iter().collect()));
+        }
+        assert_eq!(x.to_vec(), [3e38, 3e38], "{op}");
     }
 }
 

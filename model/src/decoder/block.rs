@@ -158,8 +158,10 @@ impl<B: Backend> Block<B> {
         let turned = |x: Tensor<B>, heads: usize, norm: &Option<Norm<B>>| {
             let split = x.reshape(&[n, heads, head_dim]);
             drop(x);
-            let x = norm.as_ref().map_or(split.clone(), |norm| norm.forward(&split));
-            drop(split);
+            let x = match norm {
+                Some(norm) => norm.forward(&split),
+                None => split,
+            };
             match rotary {
                 Some(table) => x.into_rope(table),
                 None => x,

@@ -49,7 +49,14 @@ fn hidden_numbers<T: Scalar>(h: &mut [T], inputs: [&[T]; 2]) {
     }
 }
 
-/// Ḡ, Ū and H from G, U and H̄, for as many numbers as H has.
+/// ḡ, ū and h from g, u and h̄.
+#[inline(always)]
+fn inner_cotangent<T: Scalar>(gate: T, up: T, h_bar: T) -> (T, T, T) {
+    let (gate_bar, up_bar, silu) = swiglu_vjp(gate, up, h_bar);
+    (gate_bar, up_bar, silu * up)
+}
+
+/// [`inner_cotangent`] for as many numbers as H has.
 fn inner_cotangents<T: Scalar>([g_bar, u_bar, h]: [&mut [T]; 3], inputs: [&[T]; 3]) {
     let len = h.len();
     let [gate, up, h_bar] = inputs.map(|input| input[..len].as_chunks::<LANES>());
@@ -60,17 +67,13 @@ fn inner_cotangents<T: Scalar>([g_bar, u_bar, h]: [&mut [T]; 3], inputs: [&[T]; 
         || {
             for (((g_bar, u_bar), h), ((gate, up), h_bar)) in whole {
                 for i in 0..LANES {
-                    let silu;
-                    (g_bar[i], u_bar[i], silu) = swiglu_vjp(gate[i], up[i], h_bar[i]);
-                    h[i] = silu * up[i];
+                    (g_bar[i], u_bar[i], h[i]) = inner_cotangent(gate[i], up[i], h_bar[i]);
                 }
             }
         },
     );
     for i in 0..h.1.len() {
-        let silu;
-        (g_bar.1[i], u_bar.1[i], silu) = swiglu_vjp(gate.1[i], up.1[i], h_bar.1[i]);
-        h.1[i] = silu * up.1[i];
+        (g_bar.1[i], u_bar.1[i], h.1[i]) = inner_cotangent(gate.1[i], up.1[i], h_bar.1[i]);
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Both operands are seen as lines along k: the rows of A and the columns of B, in groups of as many as the kernel takes. The operand with
 //! fewer lines is packed once for all tasks, part by part of k; each task packs its own lines of the other one, and multiplies them while they are
-//! in its second-level cache. Where there are tasks enough, that one too goes through memory once.
+//! in its second-level cache. Where there are tasks enough, that one too goes through memory once. A kernel that leaves room for other instructions packs
+//! what comes next meanwhile (`ahead.rs`).
 //!
 //! Small products in one thread read a B with contiguous rows where it lies, if the kernel may, and columns may be packed once for many products
 //! (`prepacked.rs`).
@@ -119,28 +120,27 @@ trait Kernel {
     /// The instructions must be there and the elements valid.
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Self::Unit]);
 
-    /// Is packing done in pieces, between the products of what is packed already?
+    /// May packing be done in pieces, between the products of what is packed already? Then there are the next two.
     const IN_PIECES: bool = false;
 
     /// How many pieces packing one group of these lines, for an inner extent of k, is cut into.
     fn pieces(_side: Side, _lines: Matrix<f32>, _k: usize) -> usize {
-        1
+        unreachable!("packed at once")
     }
 
-    /// One piece of [`Kernel::pack`], in order of their numbers. What is in `turned` is kept from one to the next.
+    /// One piece of [`Kernel::pack`].
     ///
     /// # Safety
-    /// As [`Kernel::pack`].
+    /// As [`Kernel::pack`]; the pieces of a group in order, with nothing else done to `packed` and `turned` between them.
     unsafe fn pack_piece(
         _number: usize,
-        side: Side,
-        lines: Matrix<f32>,
-        extents: (usize, usize),
-        packed: &mut [Self::Unit],
+        _side: Side,
+        _lines: Matrix<f32>,
+        _extents: (usize, usize),
+        _packed: &mut [Self::Unit],
         _turned: &mut Turned,
     ) {
-        // SAFETY: the caller's promise.
-        unsafe { Self::pack(side, lines, extents, packed) }
+        unreachable!("packed at once")
     }
 
     /// What has to be done in a thread before its [`Kernel::sums`].
@@ -173,8 +173,11 @@ trait Kernel {
 }
 
 /// What is done piece by piece while products are under way.
-trait Meanwhile {
-    /// Does what has to be done before these groups are multiplied, counted from the first of each operand.
+///
+/// # Safety
+/// Neither may multiply by tiles or wait for other tasks, which might: the products keep what is in the tiles.
+unsafe trait Meanwhile {
+    /// Leaves these groups packed, which are multiplied next, counted from the first of the lines of each operand that are multiplied.
     fn before(&mut self, _a_group: usize, _b_group: usize) {}
     /// Does a piece, if any is left.
     fn piece(&mut self) {}
@@ -182,7 +185,8 @@ trait Meanwhile {
 
 /// Nothing to do.
 struct Nothing;
-impl Meanwhile for Nothing {}
+// SAFETY: it does nothing.
+unsafe impl Meanwhile for Nothing {}
 
 /// What a kernel works on.
 #[derive(Clone, Copy)]
@@ -503,7 +507,7 @@ impl<U: Unit> Product<'_, U> {
                     block.run::<K>((lines.clone(), shared.clone()), rows, Columns::packed::<K>(shared_units, part), &mut Nothing);
                     continue;
                 }
-                let own_units = ahead.block(number);
+                let own_units = ahead.begin_block(number);
                 let (ranges, rows, columns) = match self.own.side {
                     Side::A => ((lines.clone(), shared.clone()), own_units, shared_units),
                     Side::B => ((shared.clone(), lines.clone()), shared_units, own_units),

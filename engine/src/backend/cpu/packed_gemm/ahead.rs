@@ -13,7 +13,7 @@ pub(super) struct OwnBlock {
     pub(super) part: Range<usize>,
 }
 
-/// A thread's blocks of an operand, the groups of the first of which have been packed. There is room for two, the one that is multiplied and the next one.
+/// A task's blocks of an operand, of which the first groups have been packed. There is room for two blocks, the one that is multiplied and the next one.
 pub(super) struct Ahead<'a, K: Kernel> {
     operand: Operand<'a>,
     blocks: &'a [OwnBlock],
@@ -51,8 +51,10 @@ impl<'a, K: Kernel> Ahead<'a, K> {
         ahead
     }
 
-    /// Where the units of a block are, of which the first groups need not be packed before their products: from now on the next block may be.
-    pub(super) fn block(&mut self, number: usize) -> *const K::Unit {
+    /// Makes this block, which comes after the one before, the one that is multiplied, and says where its units are: all packed or, in pieces, each group
+    /// once [`Meanwhile::before`] has asked for it.
+    pub(super) fn begin_block(&mut self, number: usize) -> *const K::Unit {
+        debug_assert!(!K::IN_PIECES || self.next.block >= number, "a block begins when the one before is packed");
         self.multiplied = number;
         let slot = self.slots[number % 2];
         if !K::IN_PIECES {
@@ -66,10 +68,10 @@ impl<'a, K: Kernel> Ahead<'a, K> {
 
     /// Finds the lines of the group that is next.
     fn find_group(&mut self) {
-        let Some(OwnBlock { lines, part }) = self.blocks.get(self.next.block) else { return };
+        let Some(OwnBlock { lines, part }) = self.blocks.get(self.next.block).filter(|_| K::IN_PIECES) else { return };
         let group = self.operand.group::<K>();
-        let (piece, line) = self.operand.piece(lines.start + self.next.group * group);
-        let Piece { matrix, lines, .. } = self.operand.pieces[piece];
+        let (number, line) = self.operand.piece(lines.start + self.next.group * group);
+        let Piece { matrix, lines, .. } = self.operand.pieces[number];
         let (across, along) = matrix.strides;
         let start = matrix.start.wrapping_offset(line as isize * across + part.start as isize * along);
         (self.next.lines, self.next.extents) = (Matrix { start, ..matrix }, (group.min(lines - line), part.len()));
@@ -86,7 +88,8 @@ impl<'a, K: Kernel> Ahead<'a, K> {
     }
 }
 
-impl<K: Kernel> Meanwhile for Ahead<'_, K> {
+// SAFETY: packing neither uses tiles nor waits.
+unsafe impl<K: Kernel> Meanwhile for Ahead<'_, K> {
     fn before(&mut self, a_group: usize, b_group: usize) {
         let needed = (self.multiplied, if self.operand.side == Side::A { a_group } else { b_group });
         while K::IN_PIECES && (self.next.block, self.next.group) <= needed {
@@ -100,8 +103,8 @@ impl<K: Kernel> Meanwhile for Ahead<'_, K> {
             return;
         }
         let len = self.operand.packed_len::<K>(1, self.next.extents.1);
-        // SAFETY: the promise of `new`: the group lies inside the operand, and in the slot, which is not that of the block that is multiplied
-        // where its groups have been packed.
+        // SAFETY: the promise of `new`: the group lies inside the operand and in its slot. A group of the block that is multiplied is written before it is
+        // read, and those of the next block are in the other slot.
         unsafe {
             let packed = self.slots[self.next.block % 2].add(self.next.group * len);
             let packed = std::slice::from_raw_parts_mut(packed, len);

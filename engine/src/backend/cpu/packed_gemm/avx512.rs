@@ -137,7 +137,7 @@ unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut
 /// fetched to the second-level cache.
 ///
 /// # Safety
-/// As there.
+/// As there; `to` must be at the start of a line of the cache, and so must all that are `to_stride` apart.
 #[inline(never)]
 #[target_feature(enable = "avx512f")]
 pub unsafe fn transpose_whole((from, from_stride): (*const f32, isize), ahead: isize, (to, to_stride): (*mut f32, usize)) {

@@ -298,6 +298,41 @@ fn infinities_and_nan_stay_in_their_row_and_column() {
     });
 }
 
+/// Whatever a line has, a NaN of any bits, ∞, what is next to it, or large and small numbers, the other lines keep their bits: in whole squares and at their
+/// edges, whichever way the operand lies.
+#[test]
+fn a_line_of_any_numbers_leaves_the_others_as_they_are() {
+    let (lines, k, others) = (40, 70, 35);
+    let mut generator = Generator::new(12);
+    let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
+    let (clean, other) = (draw(lines * k), draw(k * others));
+    for bits in [0x7fff_ffffu32, 0xffff_ffff, 0x7fc0_0001, 0x7f80_0000, 0xff80_0000, 0x7f7f_ffff, 0x4b80_0001, 0x0000_0001, 0x8070_0001] {
+        for (line, place) in [(0, 0), (17, 33), (39, 69)] {
+            let mut numbers = clean.clone();
+            numbers[line * k + place] = f32::from_bits(bits);
+            for transposed in [false, true] {
+                let (with_it, without) = (row_major(&numbers, lines, k, false), row_major(&clean, lines, k, false));
+                let turned: [Vec<f32>; 2] = [&numbers, &clean].map(|x| (0..lines * k).map(|i| x[i % lines * k + i / lines]).collect());
+                let of = |x, turned| if transposed { row_major(turned, lines, k, true) } else { x };
+                let (with_it, without) = (of(with_it, &turned[0]), of(without, &turned[1]));
+                with_each(|with| {
+                    let as_a = |x| product(with, (lines, k, others), x, Matrix::row_major(&other, others));
+                    let as_b = |x: Matrix<f32>| product(with, (others, k, lines), Matrix::row_major(&other, others).t(), x.t());
+                    let (got, expected) = ([as_a(with_it), as_b(with_it)], [as_a(without), as_b(without)]);
+                    for position in 0..lines * others {
+                        let (in_a, in_b) = (position / others, position % lines);
+                        assert!(in_a == line || got[0][position].to_bits() == expected[0][position].to_bits(), "{with:?}: {bits:x} in A");
+                        assert!(in_b == line || got[1][position].to_bits() == expected[1][position].to_bits(), "{with:?}: {bits:x} in B");
+                        let is_nan = f32::from_bits(bits).is_nan();
+                        assert!(!is_nan || in_a != line || got[0][position].is_nan(), "{with:?}: {bits:x} in A is lost");
+                        assert!(!is_nan || in_b != line || got[1][position].is_nan(), "{with:?}: {bits:x} in B is lost");
+                    }
+                });
+            }
+        }
+    }
+}
+
 /// A number next to ∞ alone among ones, in every place that packing sees another way: each comes through a product with the identity as it is.
 #[test]
 fn the_largest_numbers_are_themselves() {
@@ -315,6 +350,33 @@ fn the_largest_numbers_are_themselves() {
                 if !matches!(with, Instructions::Amx | Instructions::Dot) {
                     assert_eq!(product(with, (n, n, n), x, Matrix::row_major(&identity, n)), dense, "{with:?}: {bits:x} in A");
                     assert_eq!(product(with, (n, n, n), Matrix::row_major(&identity, n), x), dense, "{with:?}: {bits:x} in B");
+                }
+            });
+        }
+    }
+}
+
+/// A number so small that its parts are not normal, alone among others, in every place of a step: the others come through a product with the identity as
+/// they are.
+#[test]
+fn numbers_beside_tiny_ones_are_themselves() {
+    let n = 32;
+    let identity: Vec<f32> = (0..n * n).map(|i| if i % n == i / n { 1.0 } else { 0.0 }).collect();
+    let mut generator = Generator::new(13);
+    let numbers: Vec<f32> = (0..n * n).map(|_| generator.normal() as f32).collect();
+    for tiny in [0x0000_1234u32, 0x8012_ffff, 0x0a80_ffff, 0x8b9a_9a9a].map(f32::from_bits) {
+        let mut x = numbers.clone();
+        (0..n).for_each(|i| x[i * n + i] = tiny);
+        let transposed: Vec<f32> = (0..n * n).map(|i| x[i % n * n + i / n]).collect();
+        for x_of in [Matrix::row_major(&x, n), Matrix::row_major(&transposed, n).t()] {
+            with_each(|with| {
+                if matches!(with, Instructions::Amx | Instructions::Dot) {
+                    return;
+                }
+                let unit = Matrix::row_major(&identity, n);
+                for got in [product(with, (n, n, n), x_of, unit), product(with, (n, n, n), unit, x_of)] {
+                    let others = (0..n * n).filter(|i| i % n != i / n);
+                    assert!(others.into_iter().all(|i| got[i] == x[i]), "{with:?}: beside {tiny:e}");
                 }
             });
         }

@@ -61,7 +61,8 @@ macro_rules! products {
     };
 }
 
-/// Instructions on what the operands point to. No code but this uses tiles: they keep what is in them from one to the next.
+/// Instructions on what the operands point to; the comment among them uses those that they do not. No compiled code uses tiles, nor does anything that is done
+/// meanwhile: they keep what is in them from one of these to the next.
 macro_rules! with_tiles {
     ($tile:ident, $($code:expr),*) => {
         asm!(
@@ -86,7 +87,7 @@ macro_rules! with_tiles {
 /// As [`Kernel::sums`](super::super::Kernel::sums) of whole groups, whose old elements are not read.
 #[inline(always)]
 pub(super) unsafe fn kernel(mut tile: Tile<Pairs>, meanwhile: &mut impl Meanwhile) {
-    // SAFETY: the caller's promise; what is fetched need not be there. The tiles' shapes are set, and what is in them is not needed afterwards.
+    // SAFETY: the caller's promise; what is fetched need not be there. The tiles' shapes are set, and what is in them is not needed after the end.
     unsafe {
         with_tiles!(tile, "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3");
         for _ in 0..tile.steps {

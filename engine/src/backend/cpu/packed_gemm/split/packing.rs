@@ -3,14 +3,12 @@
 
 use super::super::avx512::transpose_whole;
 use super::super::rounded::{LINES, Pairs, STEP};
-use super::{GROUP, PARTS};
+use super::{GROUP, LANES, PARTS};
 use crate::backend::cpu::matmul::Matrix;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Numbers of a vector.
-const LANES: usize = 16;
 /// Units of a square, and of a piece of packing.
 const UNITS: usize = 16;
 const PIECE: usize = 4;
@@ -62,7 +60,8 @@ pub fn pieces<const A: bool>(lines: Matrix<f32>, k: usize) -> usize {
     k.div_ceil(STEP) * (GROUP / LINES) * of_square
 }
 
-/// Packs a group of A, or of B: at each step the units of the first parts, of the second, of the third.
+/// Packs a group of A, or of B: at each step the units of the first parts, of the second, of the third. (Choosing a [`piece`] of so much takes as long as a
+/// quarter of it.)
 ///
 /// # Safety
 /// As [`Kernel::pack`](super::super::Kernel::pack).
@@ -274,7 +273,7 @@ unsafe fn store_any(x: Units, apart: usize, to: *mut Pairs) {
 }
 
 /// Have the third parts of some number, or of some numbers together, all bits of an exponent? They have where a number is not finite or its first part
-/// would not be, and may have for others beyond 2¹⁷.
+/// would not be, and may have for others from 2¹⁸ on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn some_exponent_is_full(words: __m512i) -> bool {
