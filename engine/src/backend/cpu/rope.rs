@@ -57,15 +57,19 @@ fn rotate_halves<T: Scalar>(x: &mut [T], cos: &[T], sin: &[T]) {
     }
 }
 
-/// (a, b) ← (a·cos − b·sin, b·cos + a·sin) for the first N pairs.
+/// (a, b) ← (a·cos − b·sin, b·cos + a·sin) for the first N pairs. All are read before any is written: then they are computed in vectors.
 #[inline(always)]
-fn rotate_lanes<T: Scalar, const N: usize>([a, b]: [&mut [T]; 2], [cos, sin]: [&[T]; 2]) {
-    let lanes = |x: &[T]| -> [T; N] { std::array::from_fn(|i| x[i]) };
-    // All is read before anything is written, so that vectors need not be told apart.
-    let (low, high, cos, sin) = (lanes(a), lanes(b), lanes(cos), lanes(sin));
+fn rotate_lanes<T: Scalar, const N: usize>([a, b]: [&mut [T]; 2], angles: [&[T]; 2]) {
+    let [low, high, cos, sin] = [&*a, &*b, angles[0], angles[1]].map(|x| *x.first_chunk::<N>().expect("so many pairs"));
+    let (mut turned_low, mut turned_high) = (low, high);
     for i in 0..N {
-        (a[i], b[i]) = (low[i] * cos[i] - high[i] * sin[i], high[i] * cos[i] + low[i] * sin[i]);
+        turned_low[i] = low[i] * cos[i] - high[i] * sin[i];
     }
+    for i in 0..N {
+        turned_high[i] = high[i] * cos[i] + low[i] * sin[i];
+    }
+    a[..N].copy_from_slice(&turned_low);
+    b[..N].copy_from_slice(&turned_high);
 }
 
 #[inline(always)]
