@@ -6,6 +6,7 @@
 
 use super::array::CpuArray;
 use super::matmul::Matrix;
+use super::parallel_loop::InTasks;
 use super::reduce::row_dot;
 use super::simd::vectorised;
 use crate::backend::precision::Precision;
@@ -212,7 +213,7 @@ pub fn forward<T: Scalar>(
     let base = |elements: &[T]| Base(elements.as_ptr().cast_mut());
     let inputs = (base(&q_elements), base(&k_elements), base(&v_elements));
     let outputs = (Base(output.as_mut_ptr()), Base(logsumexp.as_mut_ptr()));
-    (0..segments.len() * heads).into_par_iter().with_max_len(1).for_each(|task| {
+    (0..segments.len() * heads).into_par_iter().for_each_task(|task| {
         // SAFETY: each task writes the rows of its own segment and head.
         unsafe { forward_head(&layout, task / heads, task % heads, inputs, outputs) }
     });
@@ -390,11 +391,11 @@ pub fn vjp<T: Scalar>(
     };
     let mut results = [q, k, v].map(|x| {
         let mut data = T::allocate(x.view().len());
-        data.par_chunks_mut(CLEARED).for_each(|part| part.fill(T::zero()));
+        data.par_chunks_mut(CLEARED).for_each_task(|part| part.fill(T::zero()));
         data
     });
     let bases: [Base<T>; 3] = std::array::from_fn(|i| Base(results[i].as_mut_ptr()));
-    (0..segments.len() * kv_heads).into_par_iter().with_max_len(1).for_each(|task| {
+    (0..segments.len() * kv_heads).into_par_iter().for_each_task(|task| {
         // SAFETY: each task writes the rows of its own segment, key head and the query heads that use it.
         unsafe { vjp_kv_head(&layout, task / kv_heads, task % kv_heads, &inputs, bases) }
     });

@@ -2,6 +2,7 @@
 
 use super::array::CpuArray;
 use super::matmul::{Matrix, Prepacked, matrix};
+use super::parallel_loop::InTasks;
 use crate::backend::precision::Precision;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
@@ -102,7 +103,7 @@ impl<T: Scalar> OutputRows<T> {
 
 /// Runs `task(first row, row count)` for all rows.
 pub fn for_rows(n: usize, task: impl Fn(usize, usize) + Sync) {
-    (0..n.div_ceil(ROWS)).into_par_iter().with_max_len(1).for_each(|i| task(i * ROWS, ROWS.min(n - i * ROWS)));
+    (0..n.div_ceil(ROWS)).into_par_iter().for_each_task(|i| task(i * ROWS, ROWS.min(n - i * ROWS)));
 }
 
 /// Runs `f` with buffers of so many elements, whose contents are unspecified.

@@ -2,6 +2,7 @@
 //! first-level cache, in parallel and vectorised.
 
 use super::array::CpuArray;
+use super::parallel_loop::InTasks;
 use super::simd::vectorised;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
@@ -112,7 +113,7 @@ fn fill<T: Scalar, const K: usize>(mut lanes: [Lane<T>; K], shape: &[usize], out
             done += len;
         }
     };
-    if out.len() <= TASK { task((0, out)) } else { out.par_chunks_mut(TASK).with_max_len(1).enumerate().for_each(task) }
+    if out.len() <= TASK { task((0, out)) } else { out.par_chunks_mut(TASK).enumerate().for_each_task(task) }
 }
 
 /// Part of one inner row.
@@ -189,7 +190,7 @@ pub fn combine_two<T: Scalar, const K: usize>(
     let shape = inputs[0].shape();
     let elements = inputs.map(CpuArray::elements);
     let (mut first, mut second) = (T::allocate(elements[0].len()), T::allocate(elements[0].len()));
-    first.par_chunks_mut(TASK).zip(second.par_chunks_mut(TASK)).with_max_len(1).enumerate().for_each(|(task, (first, second))| {
+    first.par_chunks_mut(TASK).zip(second.par_chunks_mut(TASK)).enumerate().for_each_task(|(task, (first, second))| {
         let inputs: [&[T]; K] = std::array::from_fn(|k| &elements[k][task * TASK..][..first.len()]);
         vectorised(
             #[inline(always)]
@@ -208,7 +209,7 @@ pub fn accumulate<T: Scalar>(sum: CpuArray<T>, x: &CpuArray<T>) -> CpuArray<T> {
     };
     let mut data = sum;
     let x = x.elements();
-    data.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).with_max_len(1).for_each(|(sum, x)| {
+    data.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each_task(|(sum, x)| {
         vectorised(
             #[inline(always)]
             || sum.iter_mut().zip(x).for_each(|(s, &x)| *s += x),

@@ -5,6 +5,7 @@ use super::array::CpuArray;
 use super::by_rows::{OnTheRight, OutputRows, for_rows, with_buffers};
 use super::elementwise::combine;
 use super::matmul::{self, Matrix, matrix};
+use super::parallel_loop::InTasks;
 use super::simd::vectorised;
 use crate::backend::precision::Precision;
 use crate::scalar::Scalar;
@@ -154,7 +155,7 @@ pub fn vjp_by_products<T: Scalar>(
     let inputs = [&saved[0], &saved[1], &h_bar].map(CpuArray::elements);
     let mut bars: [Vec<T>; 3] = std::array::from_fn(|_| T::allocate(h_bar.view().len()));
     let [g_bar, u_bar, h] = bars.each_mut().map(|bar| bar.par_chunks_mut(TASK));
-    g_bar.zip(u_bar).zip(h).with_max_len(1).enumerate().for_each(|(task, ((g_bar, u_bar), h))| {
+    g_bar.zip(u_bar).zip(h).enumerate().for_each_task(|(task, ((g_bar, u_bar), h))| {
         inner_cotangents([g_bar, u_bar, h], inputs.each_ref().map(|input| &input[task * TASK..]));
     });
     let bars = bars.map(|bar| CpuArray::from_vec(bar, h_bar.shape()));

@@ -1,6 +1,7 @@
 //! Gathering and scattering by integer indices.
 
 use super::array::CpuArray;
+use super::parallel_loop::InTasks;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 
@@ -14,7 +15,7 @@ pub fn gather_rows<T: Scalar>(table: &CpuArray<T>, rows: &[u32]) -> CpuArray<T> 
     let width = table.shape()[1];
     let elements = table.elements();
     let mut out = T::allocate(rows.len() * width);
-    out.par_chunks_exact_mut(width.max(1)).with_min_len(1 + TASK_ELEMENTS / width.max(1)).zip(rows).for_each(|(out, &row)| {
+    out.par_chunks_exact_mut(width.max(1)).zip(rows).for_each_in_tasks_of(1 + TASK_ELEMENTS / width.max(1), |(out, &row)| {
         out.copy_from_slice(&elements[row as usize * width..][..width]);
     });
     CpuArray::from_vec(out, &[rows.len(), width])
@@ -40,7 +41,7 @@ fn add_rows<T: Scalar>(out: &mut [T], x: &CpuArray<T>, rows: &[u32], row_count: 
     let width = x.shape()[1];
     let elements = x.elements();
     let rows_a_task = (TASK_ELEMENTS / width.max(1)).max(row_count / MOST_TASKS) + 1;
-    out.par_chunks_mut(rows_a_task * width.max(1)).enumerate().for_each(|(task, out)| {
+    out.par_chunks_mut(rows_a_task * width.max(1)).enumerate().for_each_task(|(task, out)| {
         first(out);
         let own = task * rows_a_task..(task + 1) * rows_a_task;
         for (x, &row) in elements.chunks_exact(width.max(1)).zip(rows).filter(|(_, row)| own.contains(&(**row as usize))) {
@@ -66,7 +67,8 @@ pub fn scatter_add_last<T: Scalar>(x: &CpuArray<T>, index: &[u32], n: usize) -> 
     let mut out = T::allocate(crate::shape::count(&shape));
     out.fill(T::zero());
     if k > 0 {
-        out.par_chunks_mut(n.max(1)).zip(elements.par_chunks(k).zip(index.par_chunks(k))).for_each(|(y, (x, index))| {
+        let rows = out.par_chunks_mut(n.max(1)).zip(elements.par_chunks(k).zip(index.par_chunks(k)));
+        rows.for_each_in_tasks_of(1 + TASK_ELEMENTS / n.max(1), |(y, (x, index))| {
             x.iter().zip(index).for_each(|(&x, &j)| y[j as usize] += x);
         });
     }

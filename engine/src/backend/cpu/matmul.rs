@@ -5,6 +5,7 @@ use super::array::CpuArray;
 use super::by_rows;
 #[cfg(target_arch = "x86_64")]
 pub use super::packed_gemm::Prepacked;
+use super::parallel_loop::InTasks;
 use crate::backend::precision::Precision;
 use crate::scalar::{Scalar, Strides};
 use rayon::prelude::*;
@@ -101,7 +102,7 @@ pub unsafe fn tiled<T: Scalar>(precision: Precision, (m, k, n): Extents, a: Matr
     let extent = if along_rows { m } else { n };
     let pieces = extent.div_ceil(TILE).max(if m * k * n > SMALL * 16 { 2 } else { 1 });
     let size = extent.div_ceil(pieces).next_multiple_of(16);
-    (0..extent.div_ceil(size)).into_par_iter().with_max_len(1).for_each(|i| {
+    (0..extent.div_ceil(size)).into_par_iter().for_each_task(|i| {
         let piece = i * size..((i + 1) * size).min(extent);
         if along_rows { tile(piece, 0..n) } else { tile(0..m, piece) }
     });
@@ -211,7 +212,7 @@ pub fn matrix<T: Scalar>(x: &CpuArray<T>) -> Matrix<T> {
 /// Runs the products of a batch in parallel, several small ones a task.
 fn batched<T: Scalar>(out: &mut [T], size: usize, work: usize, one: impl Fn(usize, &mut [T]) + Sync) {
     let per_task = (SMALL / work.max(1)).max(1);
-    out.par_chunks_mut(size * per_task).with_max_len(1).enumerate().for_each(|(task, outs)| {
+    out.par_chunks_mut(size * per_task).enumerate().for_each_task(|(task, outs)| {
         for (i, out) in outs.chunks_exact_mut(size).enumerate() {
             one(task * per_task + i, out);
         }

@@ -1,11 +1,11 @@
 //! The CPU: one implementation for every scalar type, vectorised at run time for the processor that is there.
 //!
-//! Parallel loops are cut into tasks by size, and threads take them one by one (`with_max_len`): what a thread has not begun, another can take.
+//! Parallel loops are cut into tasks by size, and threads take them one by one (`parallel_loop`): what a thread has not begun, another can take.
 
 pub mod array;
 mod attention;
-mod awake;
 mod by_rows;
+mod crew;
 mod elementwise;
 mod gated_mlp;
 mod indexing;
@@ -13,6 +13,7 @@ pub(crate) mod matmul;
 mod optimizer;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod packed_gemm;
+pub mod parallel_loop;
 pub mod peak;
 pub mod pool;
 mod reduce;
@@ -175,7 +176,7 @@ impl<T: Scalar> Backend for Cpu<T> {
         matmul::of_transposed(self.precision, a, b)
     }
     fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {
-        awake::keep_awake(work)
+        crew::keep_awake(work)
     }
     fn gather_rows(&self, table: &CpuArray<T>, rows: &Indices) -> CpuArray<T> {
         indexing::gather_rows(table, rows)

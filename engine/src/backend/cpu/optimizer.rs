@@ -1,6 +1,7 @@
 //! AdamW and the norm of a gradient, each in one pass over memory. The readable twins are the defaults of `Backend`.
 
 use super::array::CpuArray;
+use super::parallel_loop::InTasks;
 use super::simd::vectorised;
 use crate::backend::AdamwStep;
 use crate::scalar::Scalar;
@@ -19,7 +20,7 @@ pub fn adamw<T: Scalar>(theta: &mut CpuArray<T>, m: &mut CpuArray<T>, v: &mut Cp
     let (mut thetas, mut ms, mut vs, gs) = (take(theta), take(m), take(v), gradient.elements());
     let constants = Constants::of(step);
     let state = thetas.par_chunks_mut(STEP_CHUNK).zip(ms.par_chunks_mut(STEP_CHUNK)).zip(vs.par_chunks_mut(STEP_CHUNK));
-    state.zip(gs.par_chunks(STEP_CHUNK)).with_max_len(CHUNKS_A_TASK).for_each(|(((theta, m), v), g)| {
+    state.zip(gs.par_chunks(STEP_CHUNK)).for_each_in_tasks_of(CHUNKS_A_TASK, |(((theta, m), v), g)| {
         vectorised(
             #[inline(always)]
             || constants.update(theta, m, v, g),
@@ -70,7 +71,8 @@ impl<T: Scalar> Constants<T> {
 pub fn sums_of_squares<T: Scalar>(arrays: &[&CpuArray<T>]) -> Vec<f64> {
     let elements: Vec<_> = arrays.iter().map(|x| x.elements()).collect();
     let chunks: Vec<&[T]> = elements.iter().flat_map(|x| x.chunks(TASK)).collect();
-    let parts: Vec<f64> = chunks.into_par_iter().with_max_len(1).map(partial_sum_of_squares).collect();
+    let mut parts = vec![0.0; chunks.len()];
+    parts.par_iter_mut().zip(chunks).for_each_task(|(part, chunk)| *part = partial_sum_of_squares(chunk));
     let mut parts = parts.into_iter();
     elements.iter().map(|x| parts.by_ref().take(x.len().div_ceil(TASK)).sum()).collect()
 }

@@ -30,6 +30,7 @@ mod split;
 mod tests;
 
 use super::matmul::{Extents, Matrix, SMALL, pairs};
+use super::parallel_loop::InTasks;
 use super::pool::Pooled;
 use crate::backend::precision::Precision;
 use crate::scalar::Strides;
@@ -455,7 +456,7 @@ impl<U: Unit> Product<'_, U> {
         let cut = self.cut::<K>();
         let own_tasks = self.own.lines.div_ceil(cut.own);
         let tasks = own_tasks * self.shared.lines.div_ceil(cut.shared);
-        (0..tasks).into_par_iter().with_max_len(1).for_each(|task| {
+        (0..tasks).into_par_iter().for_each_task(|task| {
             let range = |number: usize, size: usize, lines: usize| number * size..((number + 1) * size).min(lines);
             let shared = range(task / own_tasks, cut.shared, self.shared.lines);
             let own = range(task % own_tasks, cut.own, self.own.lines);

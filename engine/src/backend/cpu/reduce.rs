@@ -1,6 +1,7 @@
 //! Sums and maxima along an axis, in an order fixed by the sizes alone.
 
 use super::array::CpuArray;
+use super::parallel_loop::InTasks;
 use super::simd::vectorised;
 use crate::scalar::Scalar;
 use crate::shape::{around, with_axis};
@@ -98,7 +99,7 @@ fn reduce<T: Scalar>(
         out.fill(start);
     } else if inner == 1 {
         let rows_a_task = (TASK / extent).max(1);
-        out.par_chunks_mut(rows_a_task).zip(elements.par_chunks(rows_a_task * extent)).with_max_len(1).for_each(|(out, rows)| {
+        out.par_chunks_mut(rows_a_task).zip(elements.par_chunks(rows_a_task * extent)).for_each_task(|(out, rows)| {
             vectorised(
                 #[inline(always)]
                 || out.iter_mut().zip(rows.chunks_exact(extent)).for_each(|(y, x)| *y = row(x)),
@@ -126,17 +127,11 @@ fn fold_columns<T: Scalar>(block: &[T], out: &mut [T], start: T, f: impl Fn(T, T
     if block.len() <= rows_a_band * inner {
         return add_rows(out, block);
     }
-    let bands: Vec<Vec<T>> = block
-        .par_chunks(rows_a_band * inner)
-        .map(|rows| {
-            let mut partial = T::allocate(inner);
-            partial.fill(start);
-            add_rows(&mut partial, rows);
-            partial
-        })
-        .collect();
-    for band in bands {
-        add_rows(out, &band);
-        T::recycle(band);
-    }
+    let mut bands = T::allocate(block.len().div_ceil(rows_a_band * inner) * inner);
+    bands.par_chunks_mut(inner).zip(block.par_chunks(rows_a_band * inner)).for_each_task(|(band, rows)| {
+        band.fill(start);
+        add_rows(band, rows);
+    });
+    add_rows(out, &bands);
+    T::recycle(bands);
 }

@@ -1,6 +1,7 @@
 //! Rotary position embedding in one pass. The readable twin is `ops::rope::reference`.
 
 use super::array::CpuArray;
+use super::parallel_loop::InTasks;
 use super::simd::vectorised;
 use crate::ops::rope::Pairing;
 use crate::scalar::Scalar;
@@ -16,7 +17,7 @@ pub fn rope<T: Scalar>(x: CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pai
     let (cos, sin) = (cos.elements(), sin.elements());
     let mut x = x.into_owned_elements();
     let tokens_a_task = TASK / token + 1;
-    x.par_chunks_mut(tokens_a_task * token).with_max_len(1).enumerate().for_each(|(task, x)| {
+    x.par_chunks_mut(tokens_a_task * token).enumerate().for_each_task(|(task, x)| {
         vectorised(
             #[inline(always)]
             || {

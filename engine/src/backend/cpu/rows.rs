@@ -1,6 +1,7 @@
 //! Fused row-wise kernels: each row is read once or twice while it is in the cache. The readable twins are the defaults of `Backend`.
 
 use super::array::CpuArray;
+use super::parallel_loop::InTasks;
 use super::reduce::{row_dot, row_max, row_sum};
 use super::simd::vectorised;
 use crate::scalar::Scalar;
@@ -18,7 +19,7 @@ fn map_rows<T: Scalar, const K: usize>(inputs: [&CpuArray<T>; K], f: impl Fn([&[
     let mut out = T::allocate(elements[0].len());
     if let Some(rows_a_task) = TASK.checked_div(n) {
         let size = rows_a_task.max(1) * n;
-        out.par_chunks_mut(size).with_max_len(1).enumerate().for_each(|(task, chunk)| {
+        out.par_chunks_mut(size).enumerate().for_each_task(|(task, chunk)| {
             for (i, row) in chunk.chunks_exact_mut(n).enumerate() {
                 let start = task * size + i * n;
                 let inputs: [&[T]; K] = std::array::from_fn(|k| &elements[k][start..start + n]);
@@ -38,7 +39,7 @@ fn fold_rows<T: Scalar>(x: &CpuArray<T>, f: impl Fn(&[T]) -> T + Sync + Copy) ->
     let elements = x.elements();
     let mut out = T::allocate(count);
     let size = (TASK / n.max(1)).max(1);
-    out.par_chunks_mut(size).with_max_len(1).enumerate().for_each(|(task, chunk)| {
+    out.par_chunks_mut(size).enumerate().for_each_task(|(task, chunk)| {
         for (i, y) in chunk.iter_mut().enumerate() {
             let row = &elements[(task * size + i) * n..][..n];
             *y = vectorised(
@@ -193,7 +194,7 @@ pub fn scaled_rms_norm<T: Scalar>(x: &CpuArray<T>, gain: &CpuArray<T>, epsilon: 
     let (mut y, mut s) = (T::allocate(count * n), T::allocate(count));
     let size = (TASK / n.max(1)).max(1);
     let tasks = y.par_chunks_mut((size * n).max(1)).zip(s.par_chunks_mut(size)).zip(x_elements.par_chunks((size * n).max(1)));
-    tasks.with_max_len(1).for_each(|((y, s), x)| {
+    tasks.for_each_task(|((y, s), x)| {
         vectorised(
             #[inline(always)]
             || {
@@ -225,7 +226,7 @@ pub fn scaled_rms_norm_vjp<T: Scalar>(
     sums.fill(T::zero());
     let inputs = x_elements.par_chunks((size * n).max(1)).zip(g.par_chunks((size * n).max(1))).zip(s.par_chunks(size));
     let tasks = x_bar.par_chunks_mut((size * n).max(1)).zip(sums.par_chunks_mut(n.max(1))).zip(inputs);
-    tasks.with_max_len(1).for_each(|((x_bar, sum), ((x, g), s))| {
+    tasks.for_each_task(|((x_bar, sum), ((x, g), s))| {
         let mut scaled = T::allocate(n);
         vectorised(
             #[inline(always)]

@@ -4,6 +4,7 @@
 
 use super::array::CpuArray;
 use super::matmul::{Matrix, product};
+use super::parallel_loop::InTasks;
 use super::rows::{row_exponentials, row_max_and_log_sum};
 use super::simd::vectorised;
 use crate::backend::precision::Precision;
@@ -75,7 +76,7 @@ fn forward_keeping<T: Scalar>(
         logits(precision, &h[start * width..(start + rows) * width], &w, width, z);
         let outputs = log_probs[start..start + rows].par_iter_mut().zip(&mut totals[start..start + rows]);
         let outputs = outputs.zip(z.par_chunks_exact(vocabulary)).zip(&targets[start..start + rows]);
-        outputs.with_max_len(rows_a_task(vocabulary)).for_each(|(((log_prob, total), z), &target)| {
+        outputs.for_each_in_tasks_of(rows_a_task(vocabulary), |(((log_prob, total), z), &target)| {
             let (m, log_sum) = vectorised(
                 #[inline(always)]
                 || row_max_and_log_sum(z),
@@ -109,7 +110,7 @@ pub fn cross_entropy<T: Scalar>(
     let gradients = sweep(precision, (hidden, weight), true, |range, z| {
         let vocabulary = weight.shape()[0];
         let rows = z.par_chunks_exact_mut(vocabulary).zip(&mut losses[range.clone()]).zip(&targets[range]);
-        rows.with_max_len(rows_a_task(vocabulary)).for_each(|((z, loss), &target)| {
+        rows.for_each_in_tasks_of(rows_a_task(vocabulary), |((z, loss), &target)| {
             let chosen = z[target as usize];
             let (m, sum) = vectorised(
                 #[inline(always)]
@@ -143,7 +144,7 @@ pub fn vjp<T: Scalar>(
         let kept = saved.logits.map(|logits| &logits[range.start * vocabulary..]);
         let inputs = saved.totals[range.clone()].par_iter().zip(&g[range.clone()]).zip(&targets[range]);
         let rows = z.par_chunks_exact_mut(vocabulary).zip(inputs).enumerate();
-        rows.with_max_len(rows_a_task(vocabulary)).for_each(|(row, (z, ((&total, &g), &target)))| {
+        rows.for_each_in_tasks_of(rows_a_task(vocabulary), |(row, (z, ((&total, &g), &target)))| {
             let kept = kept.map(|kept| &kept[row * vocabulary..][..vocabulary]);
             vectorised(
                 #[inline(always)]

@@ -1,5 +1,6 @@
 //! Operands of products: lines of one matrix or of several, and how they are packed, or read where they lie.
 
+use super::super::parallel_loop::InTasks;
 use super::{Kernel, PACK_BYTES, Side, parts};
 use crate::backend::cpu::matmul::Matrix;
 use crate::backend::cpu::pool::Pooled;
@@ -148,19 +149,16 @@ impl<'a> Operand<'a> {
     pub(super) unsafe fn pack_in_parallel<K: Kernel>(self, part: &Range<usize>, depth: usize) -> Vec<K::Unit> {
         let block_len = self.packed_len::<K>(self.lines, depth);
         let mut packed = K::Unit::pool().take(part.len().div_ceil(depth) * block_len);
-        packed.par_chunks_exact_mut(block_len).enumerate().for_each(|(block, packed)| {
-            let from = part.start + block * depth;
-            let part = from..(from + depth).min(part.end);
+        let mut tasks = Vec::new();
+        for (part, packed) in parts(part.clone(), depth).zip(packed.chunks_exact_mut(block_len)) {
             let packed = &mut packed[..self.packed_len::<K>(self.lines, part.len())];
             let group_len = self.packed_len::<K>(1, part.len());
             let groups = (PACK_BYTES / (group_len * size_of::<K::Unit>())).max(1);
-            packed.par_chunks_mut(groups * group_len).enumerate().for_each(|(task, packed)| {
-                let first = task * groups * self.group::<K>();
-                let lines = first..(first + groups * self.group::<K>()).min(self.lines);
-                // SAFETY: the caller's promise.
-                unsafe { self.pack::<K>(lines, part.clone(), packed) }
-            });
-        });
+            let lines = parts(0..self.lines, groups * self.group::<K>());
+            tasks.extend(lines.zip(packed.chunks_mut(groups * group_len)).map(|(lines, packed)| (lines, part.clone(), packed)));
+        }
+        // SAFETY: the caller's promise.
+        tasks.into_par_iter().for_each_task(|(lines, part, packed)| unsafe { self.pack::<K>(lines, part, packed) });
         packed
     }
 }

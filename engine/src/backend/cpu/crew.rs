@@ -1,0 +1,376 @@
+//! The threads of a step: between its parallel loops they stay awake, and a loop costs them a message each, not a visit to the scheduler.
+//!
+//! A step has some hundred loops of some microseconds. The pool's scheduler puts idle threads to sleep and hands work on by stealing, which
+//! takes about as long as such a loop. Here the thread that leads the step writes each thread's part of a loop's tasks where only that thread
+//! looks; who is done with its own part takes tasks from the end of another's. Parts are the same from loop to loop, so that rows mostly stay
+//! with the thread whose cache they are in. Which thread does a task changes nothing about the result.
+
+use rayon::Yield;
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// After so many looks without work a thread offers the processor to others between them.
+const BUSY_LOOKS: u32 = 1000;
+/// A thread looks for work of the pool itself once in so many looks.
+const LOOKS_A_VISIT: u32 = 64;
+/// A thread that found no work for this long naps between looks.
+const PATIENCE: Duration = Duration::from_millis(5);
+const NAP: Duration = Duration::from_micros(50);
+
+/// What a thread is to the step that runs.
+#[derive(Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// It has no part in one.
+    Outside,
+    /// It leads the step, with these threads.
+    Leading(&'a Crew),
+    /// It does a task of one of the step's loops.
+    InTask,
+}
+
+thread_local! {
+    static PLACE: Cell<Place<'static>> = const { Cell::new(Place::Outside) };
+}
+
+/// Puts this thread in a place, and back where it was when dropped.
+struct Placed(Place<'static>);
+
+impl Placed {
+    /// # Safety
+    /// A crew that `place` names must live until this is dropped.
+    unsafe fn new(place: Place<'_>) -> Self {
+        // SAFETY: the caller's promise; nothing else outlives it, as `with_place` lends it only for a call.
+        Self(PLACE.replace(unsafe { std::mem::transmute::<Place<'_>, Place<'static>>(place) }))
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        PLACE.set(self.0);
+    }
+}
+
+/// Runs `f` with this thread's place.
+pub(super) fn with_place<R>(f: impl FnOnce(Place<'_>) -> R) -> R {
+    f(PLACE.get())
+}
+
+/// Runs `work` with the other threads of the pool awake and its loops shared with them. Where this is no thread of a pool, the only one, or
+/// already part of a step, it just runs.
+pub fn keep_awake<R>(work: impl FnOnce() -> R) -> R {
+    let outside = with_place(|place| matches!(place, Place::Outside));
+    let Some(leader) = rayon::current_thread_index().filter(|_| outside && rayon::current_num_threads() > 1) else {
+        return work();
+    };
+    let crew = Arc::new(Crew::new(leader, rayon::current_num_threads()));
+    let ended = Ended(crew.clone());
+    let joined = crew.clone();
+    rayon::spawn_broadcast(move |thread| {
+        if thread.index() != leader {
+            joined.look_for_work(thread.index());
+        }
+    });
+    // SAFETY: `ended` keeps the crew, and is dropped after the place.
+    let _place = unsafe { Placed::new(Place::Leading(&ended.0)) };
+    work()
+}
+
+/// Sends the threads away when the step ends, however it ends.
+struct Ended(Arc<Crew>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+/// On lines of the cache of its own.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// Tasks from one number to another, in one word: both change at once.
+struct Tasks(AtomicU64);
+
+/// From which end of a part a task is taken.
+#[derive(Clone, Copy)]
+enum End {
+    Front,
+    Back,
+}
+
+impl Tasks {
+    fn parts(word: u64) -> (u32, u32) {
+        ((word >> 32) as u32, word as u32)
+    }
+
+    fn word(from: u32, to: u32) -> u64 {
+        u64::from(from) << 32 | u64::from(to)
+    }
+
+    /// Gives out tasks `from..to`. What was written before is seen by who takes one.
+    fn give_out(&self, from: u32, to: u32) {
+        self.0.store(Self::word(from, to), Ordering::Release);
+    }
+
+    fn any(&self) -> bool {
+        let (from, to) = Self::parts(self.0.load(Ordering::Relaxed));
+        from < to
+    }
+
+    /// One of the tasks, if any is left.
+    fn take(&self, end: End) -> Option<u32> {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            let (from, to) = Self::parts(word);
+            if from >= to {
+                return None;
+            }
+            let (task, left) = match end {
+                End::Front => (from, Self::word(from + 1, to)),
+                End::Back => (to - 1, Self::word(from, to - 1)),
+            };
+            match self.0.compare_exchange_weak(word, left, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(task),
+                Err(changed) => word = changed,
+            }
+        }
+    }
+}
+
+type Task<'a> = &'a (dyn Fn(usize) + Sync);
+
+/// The threads of a step, and the loop that they share at the moment.
+pub(super) struct Crew {
+    /// The index of the thread that leads.
+    leader: usize,
+    /// Each thread's part of the loop's tasks.
+    parts: Box<[Apart<Tasks>]>,
+    /// What the tasks do: written by the leader while no task is given out, read by who has taken one.
+    task: UnsafeCell<Task<'static>>,
+    /// Tasks of the loop that are done.
+    done: Apart<AtomicUsize>,
+    /// What the first task that panicked said.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    ended: AtomicBool,
+}
+
+// SAFETY: `task` is written only by the leader, between loops, and read only by who has taken a task of the loop and has not yet counted it as
+// done; what is done is counted before the leader writes again.
+unsafe impl Sync for Crew {}
+// SAFETY: the tasks are Sync, and all else is Send.
+unsafe impl Send for Crew {}
+
+impl Crew {
+    fn new(leader: usize, threads: usize) -> Self {
+        Self {
+            leader,
+            parts: (0..threads).map(|_| Apart(Tasks(AtomicU64::new(0)))).collect(),
+            task: UnsafeCell::new(&|_| ()),
+            done: Apart(AtomicUsize::new(0)),
+            panic: Mutex::new(None),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Does `task` for each of `0..tasks` on all threads, and returns when all are done. Only for the leader, between tasks.
+    ///
+    /// # Panics
+    /// As the first task that panics does, after all others are done.
+    pub(super) fn run(&self, tasks: u32, task: Task<'_>) {
+        // SAFETY: no task is given out, so nobody reads it; what it borrows is used only until all are done, before this returns.
+        unsafe { *self.task.get() = std::mem::transmute::<Task<'_>, Task<'static>>(task) };
+        self.done.0.store(0, Ordering::Relaxed);
+        let threads = self.parts.len();
+        let bound = |place: usize| (u64::from(tasks) * place as u64).div_ceil(threads as u64) as u32;
+        for place in 0..threads {
+            self.parts[(self.leader + place) % threads].0.give_out(bound(place), bound(place + 1));
+        }
+        self.do_tasks(self.leader);
+        let mut idle = Idle::default();
+        while self.done.0.load(Ordering::Acquire) < tasks as usize {
+            idle.wait();
+        }
+        if let Some(said) = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            resume_unwind(said);
+        }
+    }
+
+    /// Does this thread's tasks, then others', until none is left to take.
+    fn do_tasks(&self, thread: usize) {
+        // SAFETY: it names no crew.
+        let _place = unsafe { Placed::new(Place::InTask) };
+        let threads = self.parts.len();
+        let mut done = 0;
+        for other in 0..threads {
+            let (part, end) = (&self.parts[(thread + other) % threads].0, if other == 0 { End::Front } else { End::Back });
+            while let Some(number) = part.take(end) {
+                // SAFETY: a task was taken and is not counted yet.
+                let task = unsafe { *self.task.get() };
+                if let Err(said) = catch_unwind(AssertUnwindSafe(|| task(number as usize))) {
+                    self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(said);
+                }
+                done += 1;
+            }
+        }
+        if done > 0 {
+            self.done.0.fetch_add(done, Ordering::Release);
+        }
+    }
+
+    /// Looks for work, the step's or the pool's, until the step ends.
+    fn look_for_work(&self, thread: usize) {
+        let mut idle = Idle::default();
+        while !self.ended.load(Ordering::Relaxed) {
+            if self.parts[thread].0.any() {
+                self.do_tasks(thread);
+            } else if !(idle.visits_pool() && rayon::yield_now() == Some(Yield::Executed)) {
+                idle.wait();
+                continue;
+            }
+            idle = Idle::default();
+        }
+    }
+}
+
+/// Looks without work, one after the other.
+#[derive(Default)]
+struct Idle {
+    looks: u32,
+    /// When the busy ones ended.
+    since: Option<Instant>,
+}
+
+impl Idle {
+    /// Is this look one for work of the pool?
+    fn visits_pool(&self) -> bool {
+        self.looks % LOOKS_A_VISIT == LOOKS_A_VISIT - 1
+    }
+
+    /// A moment until the next look, longer where there was no work for long.
+    fn wait(&mut self) {
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks < BUSY_LOOKS {
+            return std::hint::spin_loop();
+        }
+        if self.since.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+            std::thread::yield_now();
+        } else {
+            std::thread::sleep(NAP);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parallel_loop::InTasks;
+    use super::*;
+    use rayon::prelude::*;
+
+    fn pool(threads: usize) -> rayon::ThreadPool {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+    }
+
+    fn sum_of_loops() -> usize {
+        let one = |i: usize| {
+            let mut numbers = vec![0; 1 + i % 50];
+            numbers.par_iter_mut().enumerate().for_each_task(|(j, number)| *number = i * j);
+            numbers.into_iter().sum::<usize>()
+        };
+        (0..1000).map(one).sum()
+    }
+
+    #[test]
+    fn loops_give_what_they_give_outside_a_step() {
+        let expected = sum_of_loops();
+        for threads in [1, 2, 3, 8] {
+            assert_eq!(pool(threads).install(|| keep_awake(sum_of_loops)), expected, "{threads} threads");
+            assert_eq!(
+                pool(threads).install(|| keep_awake(|| keep_awake(sum_of_loops))),
+                expected,
+                "{threads} threads, within one another"
+            );
+        }
+        assert_eq!(keep_awake(sum_of_loops), expected, "on a thread of no pool");
+    }
+
+    #[test]
+    fn loops_of_tasks_and_of_the_pool_may_be_within_each_other() {
+        let inner = |tasks: bool| {
+            let total = AtomicUsize::new(0);
+            let add = |i: usize| {
+                total.fetch_add(i, Ordering::Relaxed);
+            };
+            if tasks {
+                (0..100usize).into_par_iter().for_each_task(add)
+            } else {
+                (0..100usize).into_par_iter().for_each(add)
+            }
+            total.into_inner()
+        };
+        for (outer, within) in [(true, true), (true, false), (false, true)] {
+            let total = AtomicUsize::new(0);
+            let add = |_: usize| {
+                total.fetch_add(inner(within), Ordering::Relaxed);
+            };
+            let run = || if outer { (0..40usize).into_par_iter().for_each_task(add) } else { (0..40usize).into_par_iter().for_each(add) };
+            pool(3).install(|| keep_awake(run));
+            assert_eq!(total.into_inner(), 40 * 4950, "tasks outside {outer}, inside {within}");
+        }
+    }
+
+    #[test]
+    fn all_threads_do_tasks_and_a_slow_one_is_relieved_of_its_own() {
+        pool(2).install(|| {
+            keep_awake(|| {
+                let by: Vec<AtomicUsize> = (0..2).map(|_| AtomicUsize::new(0)).collect();
+                (0..40usize).into_par_iter().for_each_task(|task| {
+                    by[rayon::current_thread_index().expect("a thread of the pool")].fetch_add(1, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(if task == 0 { 40 } else { 1 }));
+                });
+                let counts: Vec<usize> = by.into_iter().map(AtomicUsize::into_inner).collect();
+                assert_eq!(counts.iter().sum::<usize>(), 40);
+                let leader = counts[rayon::current_thread_index().expect("a thread of the pool")];
+                assert!(leader < 20, "the leader, slow with its first task, did {leader} of 40");
+            });
+        });
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_after_all_tasks_and_the_threads_go_on() {
+        let pool = pool(3);
+        let done = AtomicUsize::new(0);
+        let fails = |task: usize| {
+            assert!(task != 7, "task seven fails");
+            done.fetch_add(1, Ordering::Relaxed);
+        };
+        let step = || {
+            keep_awake(|| {
+                let caught = catch_unwind(AssertUnwindSafe(|| (0..30usize).into_par_iter().for_each_task(fails)));
+                assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"task seven fails"));
+                sum_of_loops()
+            })
+        };
+        assert_eq!(pool.install(step), sum_of_loops());
+        assert_eq!(done.into_inner(), 29);
+        let caught = catch_unwind(AssertUnwindSafe(|| pool.install(|| keep_awake(|| panic!("a step fails")))));
+        assert!(caught.is_err());
+        assert_eq!(pool.broadcast(|thread| thread.index()), [0, 1, 2]);
+    }
+
+    #[test]
+    fn work_of_the_pool_is_done_between_loops_even_after_a_pause() {
+        pool(2).install(|| {
+            keep_awake(|| {
+                std::thread::sleep(2 * PATIENCE);
+                let (a, b) = rayon::join(|| std::thread::sleep(Duration::from_millis(50)), rayon::current_thread_index);
+                assert_eq!(a, ());
+                assert_ne!(b, rayon::current_thread_index(), "the other thread took it");
+                assert_eq!(sum_of_loops(), sum_of_loops());
+            });
+        });
+    }
+}
