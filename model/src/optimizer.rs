@@ -2,7 +2,7 @@
 
 use crate::decoder::{Decoder, Parameter};
 use crate::error::{Error, Result};
-use engine::{AdamwStep, Backend, Gradients, StepDecision, Tensor};
+use engine::{AdamwPart, AdamwStep, Backend, Gradients, StepDecision, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -174,23 +174,31 @@ impl<B: Backend> Optimizer<B> {
     ) {
         self.step += 1;
         let backend = decoder.backend().clone();
+        let mut moving: Vec<Moving<'_, B>> = Vec::new();
         for parameter in decoder.parameters_mut() {
             let Some(gradient) = gradients.take(&parameter.tensor) else { continue };
-            let zeros = || std::array::from_fn(|_| backend.full(0.0, parameter.tensor.shape()));
-            let moments = self.moments.entry(parameter.name.clone()).or_insert_with(|| Moments(zeros()));
-            match self.rule {
-                Rule::Adamw { beta1, beta2, epsilon, weight_decay, decay_vectors } => {
-                    let weight_decay = if decay_vectors || parameter.tensor.rank() > 1 { weight_decay } else { 0.0 };
-                    let step = self.step;
-                    let step = AdamwStep { learning_rate, beta1, beta2, epsilon, weight_decay, step, gradient_scale: scale };
-                    let [m, v] = &mut moments.0;
-                    parameter.update(|theta| match control {
-                        None => backend.adamw(theta, m, v, &gradient, &step),
-                        Some(control) => backend.adamw_controlled(theta, m, v, &gradient, &step, control),
-                    });
+            let (name, moments) = self.moments.remove_entry(&parameter.name).unwrap_or_else(|| {
+                let zeros = std::array::from_fn(|_| backend.full(0.0, parameter.tensor.shape()));
+                (parameter.name.clone(), Moments(zeros))
+            });
+            moving.push(Moving { decayed: parameter.tensor.rank() > 1, theta: parameter.take_array(), parameter, name, moments, gradient });
+        }
+        match self.rule {
+            Rule::Adamw { beta1, beta2, epsilon, weight_decay, decay_vectors } => {
+                let step = AdamwStep { learning_rate, beta1, beta2, epsilon, weight_decay, step: self.step, gradient_scale: scale };
+                let parts = moving.iter_mut().map(|moving| moving.adamw_part(&step, decay_vectors));
+                match control {
+                    None => backend.adamw_all(parts.collect()),
+                    Some(control) => parts.for_each(|AdamwPart { theta, m, v, gradient, step }| {
+                        backend.adamw_controlled(theta, m, v, gradient, &step, control);
+                    }),
                 }
-                Rule::Sgd { momentum } => descend(&backend, parameter, &mut moments.0[0], &gradient, [scale, momentum, learning_rate]),
             }
+            Rule::Sgd { momentum } => moving.iter_mut().for_each(|moving| moving.descend(&backend, scale, momentum, learning_rate)),
+        }
+        for Moving { parameter, name, theta, moments, .. } in moving {
+            parameter.set_array(&backend, theta);
+            self.moments.insert(name, moments);
         }
     }
 
@@ -224,17 +232,31 @@ impl<B: Backend> Optimizer<B> {
     }
 }
 
-/// One step of gradient descent with momentum.
-fn descend<B: Backend>(
-    backend: &B,
-    parameter: &mut Parameter<B>,
-    velocity: &mut B::Array,
-    gradient: &B::Array,
-    [scale, momentum, learning_rate]: [f64; 3],
-) {
-    let decayed = backend.scale(velocity, momentum);
-    *velocity = backend.accumulate(decayed, &backend.scale(gradient, scale));
-    parameter.update(|theta| *theta = backend.zip(engine::backend::Sub, theta, &backend.scale(velocity, learning_rate)));
+/// A parameter while a step moves it, with what the step needs, which others may not hold meanwhile.
+struct Moving<'a, B: Backend> {
+    parameter: &'a mut Parameter<B>,
+    name: String,
+    theta: B::Array,
+    moments: Moments<B>,
+    gradient: B::Array,
+    /// Has it two axes or more, as what decays?
+    decayed: bool,
+}
+
+impl<B: Backend> Moving<'_, B> {
+    fn adamw_part(&mut self, step: &AdamwStep, decay_vectors: bool) -> AdamwPart<'_, B::Array> {
+        let weight_decay = if decay_vectors || self.decayed { step.weight_decay } else { 0.0 };
+        let [m, v] = &mut self.moments.0;
+        AdamwPart { theta: &mut self.theta, m, v, gradient: &self.gradient, step: AdamwStep { weight_decay, ..*step } }
+    }
+
+    /// One step of gradient descent with momentum.
+    fn descend(&mut self, backend: &B, scale: f64, momentum: f64, learning_rate: f64) {
+        let velocity = &mut self.moments.0[0];
+        let decayed = backend.scale(velocity, momentum);
+        *velocity = backend.accumulate(decayed, &backend.scale(&self.gradient, scale));
+        self.theta = backend.zip(engine::backend::Sub, &self.theta, &backend.scale(velocity, learning_rate));
+    }
 }
 
 #[cfg(test)]

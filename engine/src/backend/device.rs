@@ -4,7 +4,7 @@ use super::cpu::Cpu;
 use super::cpu::array::CpuArray;
 use super::cuda::{Cuda, CudaArray};
 use super::precision::Precision;
-use super::{AdamwStep, Backend, Binary, Indices, StepDecision, Unary};
+use super::{AdamwPart, AdamwStep, Backend, Binary, Indices, StepDecision, Unary};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
 use crate::sampling::SamplingRule;
@@ -440,6 +440,12 @@ impl Backend for Device {
             Self::Cuda(backend) => backend.adamw(theta.cuda_mut(), m.cuda_mut(), v.cuda_mut(), gradient.cuda(), step),
         }
     }
+    fn adamw_all(&self, parts: Vec<AdamwPart<'_, DeviceArray>>) {
+        match self {
+            Self::Cpu(backend) => backend.adamw_all(each_part(parts, DeviceArray::cpu_mut, DeviceArray::cpu)),
+            Self::Cuda(backend) => backend.adamw_all(each_part(parts, DeviceArray::cuda_mut, DeviceArray::cuda)),
+        }
+    }
     fn precision(&self) -> Precision {
         match self {
             Self::Cpu(backend) => backend.precision(),
@@ -483,4 +489,17 @@ impl Backend for Device {
             }
         }
     }
+}
+
+/// Parts of a step with the arrays of one device.
+fn each_part<'a, A>(
+    parts: Vec<AdamwPart<'a, DeviceArray>>,
+    of_mut: impl Fn(&'a mut DeviceArray) -> &'a mut A,
+    of: impl Fn(&'a DeviceArray) -> &'a A,
+) -> Vec<AdamwPart<'a, A>> {
+    let one = |AdamwPart { theta, m, v, gradient, step }: AdamwPart<'a, DeviceArray>| {
+        let [theta, m, v] = [theta, m, v].map(&of_mut);
+        AdamwPart { theta, m, v, gradient: of(gradient), step }
+    };
+    parts.into_iter().map(one).collect()
 }

@@ -109,6 +109,20 @@ pub struct AdamwStep {
     pub gradient_scale: f64,
 }
 
+/// A parameter in an AdamW step: its value θ and moments m and v, which the step changes, its gradient g, all of one shape, and the constants.
+pub struct AdamwPart<'a, A> {
+    /// θ.
+    pub theta: &'a mut A,
+    /// The first moment.
+    pub m: &'a mut A,
+    /// The second moment.
+    pub v: &'a mut A,
+    /// g.
+    pub gradient: &'a A,
+    /// The constants for this parameter.
+    pub step: AdamwStep,
+}
+
 /// What became of an optimiser's step that is decided where its numbers are ([`Backend::step_control`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepDecision {
@@ -507,6 +521,13 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         let denominator = self.zip(Add, &root, &self.full(step.epsilon, &[]));
         let update = self.scale(&self.zip(Div, m, &denominator), step.learning_rate / power(step.beta1));
         *theta = self.zip(Sub, &self.scale(theta, 1.0 - step.learning_rate * step.weight_decay), &update);
+    }
+
+    /// [`Backend::adamw`] of each of these parameters: where it pays, all at once.
+    fn adamw_all(&self, parts: Vec<AdamwPart<'_, Self::Array>>) {
+        for AdamwPart { theta, m, v, gradient, step } in parts {
+            self.adamw(theta, m, v, gradient, &step);
+        }
     }
 
     /// How the device rounds the operands of products and stores activations: [`Precision::F32`] where it does neither in another format.

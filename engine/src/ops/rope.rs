@@ -10,6 +10,7 @@
 
 use super::prelude::*;
 use crate::backend::{Add, Mul, Sub};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Which features of a head form a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,31 +21,65 @@ pub enum Pairing {
     RotateHalf,
 }
 
+/// At most so many angles have their cosine and sine kept: 8 MiB.
+const MOST_KEPT: usize = 1 << 19;
+
+/// What positions are rotated by: their angles are a position's number times the frequencies. Cosines and sines are computed once for all batches, where
+/// positions are small.
+#[derive(Clone)]
+pub struct RotaryAngles {
+    frequencies: Vec<f64>,
+    pairing: Pairing,
+    /// (cos φ, sin φ) of the positions from 0 on, each with all frequencies.
+    kept: Arc<Mutex<Vec<[f64; 2]>>>,
+}
+
+impl RotaryAngles {
+    /// With R/2 frequencies (radians a position); θ^{−2i/R} is the usual i-th.
+    pub fn new(frequencies: Vec<f64>, pairing: Pairing) -> Self {
+        Self { frequencies, pairing, kept: Arc::default() }
+    }
+
+    /// The table of N positions.
+    pub fn table<B: Backend>(&self, backend: &B, positions: &[u32]) -> RotaryTable<B> {
+        let width = self.frequencies.len();
+        let ends = positions.iter().max().map_or(0, |&last| last as usize + 1);
+        let of_batch: Vec<[f64; 2]> = if ends * width <= MOST_KEPT {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = kept.len() / width.max(1);
+            kept.extend((known as u32..ends as u32).flat_map(|position| self.of_position(position)));
+            positions.iter().flat_map(|&position| &kept[position as usize * width..][..width]).copied().collect()
+        } else {
+            positions.iter().flat_map(|&position| self.of_position(position)).collect()
+        };
+        let array = |f: fn(&[f64; 2]) -> f64| {
+            backend.from_vec(of_batch.iter().map(|angle| B::Scalar::from_f64(f(angle))).collect(), &[positions.len(), width])
+        };
+        RotaryTable { cos: array(|[cos, _]| *cos), sin: array(|[_, sin]| *sin), minus_sin: array(|[_, sin]| -sin), pairing: self.pairing }
+    }
+
+    fn of_position(&self, position: u32) -> impl Iterator<Item = [f64; 2]> {
+        self.frequencies.iter().map(move |frequency| {
+            let (sin, cos) = (f64::from(position) * frequency).sin_cos();
+            [cos, sin]
+        })
+    }
+}
+
 /// The cosines and sines of a batch's positions, shared by all layers.
 #[derive(Clone)]
 pub struct RotaryTable<B: Backend> {
     cos: B::Array,
     sin: B::Array,
+    /// The sines of −φ.
+    minus_sin: B::Array,
     pairing: Pairing,
 }
 
 impl<B: Backend> RotaryTable<B> {
-    /// The table of N positions and R/2 frequencies (radians a position); θ^{−2i/R} is the usual i-th frequency. Positions that many tokens
-    /// share are computed once.
+    /// [`RotaryAngles::table`] for a batch alone.
     pub fn new(backend: &B, positions: &[u32], frequencies: &[f64], pairing: Pairing) -> Self {
-        let table = |f: fn(f64) -> f64| {
-            let row = |position: u32| frequencies.iter().map(move |w| B::Scalar::from_f64(f(position as f64 * w)));
-            let distinct = positions.iter().max().map_or(0, |&last| last as usize + 1);
-            let data = if distinct <= positions.len() {
-                let rows: Vec<B::Scalar> = (0..distinct as u32).flat_map(row).collect();
-                let width = frequencies.len();
-                positions.iter().flat_map(|&position| &rows[position as usize * width..][..width]).copied().collect()
-            } else {
-                positions.iter().copied().flat_map(row).collect()
-            };
-            backend.from_vec(data, &[positions.len(), frequencies.len()])
-        };
-        Self { cos: table(f64::cos), sin: table(f64::sin), pairing }
+        RotaryAngles::new(frequencies.to_vec(), pairing).table(backend, positions)
     }
 }
 
@@ -81,8 +116,7 @@ impl<B: Backend> Operation<B> for Rope<B> {
         "rope"
     }
     fn vjp(&self, backend: &B, y_bar: B::Array, _: &[bool]) -> Vec<Option<B::Array>> {
-        let back = backend.scale(&self.table.sin, -1.0);
-        vec![Some(backend.rope(y_bar, &self.table.cos, &back, self.table.pairing))]
+        vec![Some(backend.rope(y_bar, &self.table.cos, &self.table.minus_sin, self.table.pairing))]
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Decoder, Parameter, layout};
 use crate::config::{Config, Llama3Scaling, NormKind, PositionKind};
 use crate::error::{Error, Result};
 use crate::safetensors_file::{NamedTensor, NamedTensors};
-use engine::{Backend, Generator, Tensor};
+use engine::{Backend, Generator, Pairing, RotaryAngles, Tensor};
 use std::f64::consts::TAU;
 
 /// The standard deviation of a matrix drawn at random (Radford et al. 2019); projections into the residual stream have it divided by
@@ -74,7 +74,8 @@ impl<B: Backend> Builder<'_, B> {
         let blocks = (0..config.layers).map(|index| self.block(index)).collect::<Result<_>>()?;
         let norm = self.norm("model.norm", hidden, config.norm() == NormKind::Layer)?;
         let head = if config.tied_head { None } else { Some(self.parameter("lm_head.weight".into(), &[vocabulary, hidden])?) };
-        Ok(Decoder { config: config.clone(), embedding, positions, blocks, norm, head, frequencies: frequencies(config), adapter: None })
+        let rotary = RotaryAngles::new(frequencies(config), Pairing::RotateHalf);
+        Ok(Decoder { config: config.clone(), embedding, positions, blocks, norm, head, rotary, adapter: None })
     }
 }
 

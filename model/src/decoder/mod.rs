@@ -27,7 +27,7 @@ pub use parameter::Parameter;
 
 use crate::config::{Config, PositionKind};
 use block::{Block, Norm};
-use engine::{Backend, Pairing, RotaryTable, Segments, Tensor};
+use engine::{Backend, RotaryAngles, RotaryTable, Segments, Tensor};
 
 /// A decoder's weights on a backend, with the configuration that says how they are used.
 #[derive(Clone)]
@@ -38,8 +38,8 @@ pub struct Decoder<B: Backend> {
     blocks: Vec<Block<B>>,
     norm: Norm<B>,
     head: Option<Parameter<B>>,
-    /// Radians a position for each rotated pair; empty for learned positions.
-    frequencies: Vec<f64>,
+    /// The angles that pairs are rotated by; none for learned positions.
+    rotary: RotaryAngles,
     /// The settings of the blocks' adapters, where they have any.
     adapter: Option<LoraSettings>,
 }
@@ -123,7 +123,7 @@ impl<B: Backend> Decoder<B> {
 
     fn rotary_table(&self, batch: &Packed) -> Option<RotaryTable<B>> {
         let rotary = matches!(self.config.position, PositionKind::Rope { .. });
-        rotary.then(|| RotaryTable::new(self.backend(), batch.positions(), &self.frequencies, Pairing::RotateHalf))
+        rotary.then(|| self.rotary.table(self.backend(), batch.positions()))
     }
 
     /// Every parameter that is trained, in the order of the computation: the adapter's, or all where there is none.

@@ -12,13 +12,15 @@ pub struct Parameter<B: Backend> {
 }
 
 impl<B: Backend> Parameter<B> {
-    /// Replaces the value by what `update` makes of its array, as a new parameter. The array's storage is the only one where no
-    /// recording and no clone still holds it.
-    pub fn update(&mut self, update: impl FnOnce(&mut B::Array)) {
-        let backend = self.tensor.backend().clone();
-        let placeholder = Tensor::full(&backend, 0.0, &[]);
-        let mut array = std::mem::replace(&mut self.tensor, placeholder).into_array();
-        update(&mut array);
-        self.tensor = Tensor::from_array(&backend, array).to_parameter();
+    /// Takes the value out, whose storage is the only one where no recording and no clone still holds it. A zero takes its place, until
+    /// [`Parameter::set_array`].
+    pub(crate) fn take_array(&mut self) -> B::Array {
+        let placeholder = Tensor::full(self.tensor.backend(), 0.0, &[]);
+        std::mem::replace(&mut self.tensor, placeholder).into_array()
+    }
+
+    /// Sets the value, as a new parameter.
+    pub(crate) fn set_array(&mut self, backend: &B, array: B::Array) {
+        self.tensor = Tensor::from_array(backend, array).to_parameter();
     }
 }

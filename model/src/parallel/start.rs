@@ -36,7 +36,7 @@ pub fn follow_first<B: Backend>(processes: &Processes, trainer: &mut Trainer<B>)
         let shape = parameter.tensor.shape().to_vec();
         let elements = from_first(processes, first.then_some(&parameter.tensor), &shape)?;
         if !first {
-            parameter.update(|array| *array = backend.from_vec(elements, &shape));
+            parameter.set_array(&backend, backend.from_vec(elements, &shape));
         }
     }
     let mut found = Vec::with_capacity(position.moments.len());

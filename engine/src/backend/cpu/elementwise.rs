@@ -8,7 +8,7 @@ use crate::scalar::Scalar;
 use rayon::prelude::*;
 
 /// Elements handled by one task; the cut never depends on the number of threads.
-const TASK: usize = 1 << 14;
+const TASK: usize = 1 << 13;
 /// Elements of an input that does not lie contiguously are brought together in blocks of this many.
 const BLOCK: usize = 128;
 

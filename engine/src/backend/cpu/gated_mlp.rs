@@ -12,7 +12,7 @@ use crate::scalar::Scalar;
 use rayon::prelude::*;
 
 /// Elements handled by one task where the products are not by rows.
-const TASK: usize = 1 << 14;
+const TASK: usize = 1 << 13;
 
 /// silu(g)·u.
 #[inline(always)]

@@ -24,7 +24,7 @@ pub mod vector_math;
 mod vocabulary;
 
 use super::precision::{Precision, PrecisionError};
-use super::{AdamwStep, Backend, Binary, Indices, Unary};
+use super::{AdamwPart, AdamwStep, Backend, Binary, Indices, Unary};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
 use crate::scalar::Scalar;
@@ -346,6 +346,9 @@ impl<T: Scalar> Backend for Cpu<T> {
         optimizer::sums_of_squares(arrays)
     }
     fn adamw(&self, theta: &mut CpuArray<T>, m: &mut CpuArray<T>, v: &mut CpuArray<T>, gradient: &CpuArray<T>, step: &AdamwStep) {
-        optimizer::adamw(theta, m, v, gradient, step)
+        optimizer::adamw_all(vec![AdamwPart { theta, m, v, gradient, step: *step }])
+    }
+    fn adamw_all(&self, parts: Vec<AdamwPart<'_, CpuArray<T>>>) {
+        optimizer::adamw_all(parts)
     }
 }

@@ -1,34 +1,37 @@
-//! AdamW and the norm of a gradient, each in one pass over memory. The readable twins are the defaults of `Backend`.
+//! AdamW and the norm of a gradient, each in one pass over memory and one parallel loop for all parameters. The readable twins are the defaults of `Backend`.
 
 use super::array::CpuArray;
 use super::parallel_loop::InTasks;
 use super::simd::vectorised;
-use crate::backend::AdamwStep;
+use crate::backend::{AdamwPart, AdamwStep};
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 
 /// Elements of a sum of squares that one task adds up.
 const TASK: usize = 1 << 14;
-/// Elements of a parameter that are updated at a time; a task has some of these chunks.
-const STEP_CHUNK: usize = 1 << 12;
-const CHUNKS_A_TASK: usize = 4;
+/// Elements of a parameter that one task updates.
+const STEP_TASK: usize = 1 << 12;
 
-/// One AdamW step in place.
-pub fn adamw<T: Scalar>(theta: &mut CpuArray<T>, m: &mut CpuArray<T>, v: &mut CpuArray<T>, gradient: &CpuArray<T>, step: &AdamwStep) {
-    let shape = theta.shape().to_vec();
+/// An AdamW step of each of these parameters, in place.
+pub fn adamw_all<T: Scalar>(mut parts: Vec<AdamwPart<'_, CpuArray<T>>>) {
     let take = |x: &mut CpuArray<T>| std::mem::replace(x, CpuArray::from_vec(Vec::new(), &[0])).into_owned_elements();
-    let (mut thetas, mut ms, mut vs, gs) = (take(theta), take(m), take(v), gradient.elements());
-    let constants = Constants::of(step);
-    let state = thetas.par_chunks_mut(STEP_CHUNK).zip(ms.par_chunks_mut(STEP_CHUNK)).zip(vs.par_chunks_mut(STEP_CHUNK));
-    state.zip(gs.par_chunks(STEP_CHUNK)).for_each_in_tasks_of(CHUNKS_A_TASK, |(((theta, m), v), g)| {
+    let mut states: Vec<[Vec<T>; 3]> = parts.iter_mut().map(|part| [&mut *part.theta, part.m, part.v].map(take)).collect();
+    let gradients: Vec<_> = parts.iter().map(|part| part.gradient.elements()).collect();
+    let constants: Vec<Constants<T>> = parts.iter().map(|part| Constants::of(&part.step)).collect();
+    let mut tasks = Vec::new();
+    for ((state, gradient), constants) in states.iter_mut().zip(&gradients).zip(&constants) {
+        let [thetas, ms, vs] = state.each_mut().map(|x| x.chunks_mut(STEP_TASK));
+        tasks.extend(thetas.zip(ms).zip(vs).zip(gradient.chunks(STEP_TASK)).map(|(((theta, m), v), g)| (constants, [theta, m, v], g)));
+    }
+    tasks.into_par_iter().for_each_task(|(constants, [theta, m, v], g)| {
         vectorised(
             #[inline(always)]
             || constants.update(theta, m, v, g),
         )
     });
-    *theta = CpuArray::from_vec(thetas, &shape);
-    *m = CpuArray::from_vec(ms, &shape);
-    *v = CpuArray::from_vec(vs, &shape);
+    for (AdamwPart { theta, m, v, gradient, .. }, state) in parts.into_iter().zip(states) {
+        [*theta, *m, *v] = state.map(|x| CpuArray::from_vec(x, gradient.shape()));
+    }
 }
 
 /// The step's constants in the element type.

@@ -50,7 +50,7 @@ use std::thread::LocalKey;
 /// Bytes of the shared operand that are packed at a time. (Here and below, tests see small products cut as large ones are.)
 const SHARED_BYTES: usize = if cfg!(test) { 1 << 16 } else { 1 << 20 };
 /// Bytes of the shared operand that are worth a task in packing.
-const PACK_BYTES: usize = if cfg!(test) { 1 << 13 } else { 1 << 17 };
+const PACK_BYTES: usize = if cfg!(test) { 1 << 13 } else { 1 << 14 };
 
 /// So many rows, as generating text has, are multiplied without packing B in parts.
 const FEW_ROWS: usize = 8;

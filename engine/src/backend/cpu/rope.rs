@@ -8,7 +8,7 @@ use crate::scalar::Scalar;
 use rayon::prelude::*;
 
 /// Elements handled by one task.
-const TASK: usize = 1 << 14;
+const TASK: usize = 1 << 12;
 
 /// Rotates pairs of the last axis of x [N, H, D] by the angles of cos and sin [N, R/2], in x's own storage where that is not shared.
 pub fn rope<T: Scalar>(x: CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {

@@ -9,7 +9,7 @@ use crate::shape::{rows, with_axis};
 use rayon::prelude::*;
 
 /// Elements handled by one task.
-const TASK: usize = 1 << 14;
+const TASK: usize = 1 << 12;
 
 /// `f(row of each input, row of the output)` for every row, in parallel.
 fn map_rows<T: Scalar, const K: usize>(inputs: [&CpuArray<T>; K], f: impl Fn([&[T]; K], &mut [T]) + Sync + Copy) -> CpuArray<T> {

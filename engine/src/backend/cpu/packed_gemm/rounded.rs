@@ -22,7 +22,7 @@ pub const COLUMNS: usize = 32;
 /// Blocks of k have at most this extent, so that the group that is used again stays in the first-level cache.
 pub const DEPTH: usize = 512;
 /// A task has at least about this many multiply-adds.
-pub const TASK_WORK: usize = 1 << 21;
+pub const TASK_WORK: usize = 1 << 19;
 /// A square of packing has this many lines.
 pub const LINES: usize = 16;
 /// How far along k numbers are fetched before they are read.

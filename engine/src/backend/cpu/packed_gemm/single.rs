@@ -21,7 +21,7 @@ pub const DEPTH: usize = 256;
 /// Lines that lie next to each other are packed in bands of this inner extent: a group's are two lines of the cache at most.
 pub const BAND: usize = 16;
 /// A task has at least about this many multiply-adds.
-pub const TASK_WORK: usize = 1 << 19;
+pub const TASK_WORK: usize = 1 << 17;
 
 /// How far along k numbers of neighbouring lines are fetched before they are read.
 const AHEAD: isize = 32;
