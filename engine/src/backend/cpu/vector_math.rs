@@ -13,7 +13,7 @@ const LN_2_LOW: f32 = -2.121_944_4e-4;
 pub fn exp(x: f32) -> f32 {
     let x = if x < -104.0 { -104.0 } else { x };
     let x = if x > 89.0 { 89.0 } else { x };
-    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
     let half = exponent >> 1;
     exp_of_rest(x, rounded - ROUND) * power_of_two(half) * power_of_two(exponent.wrapping_sub(half))
@@ -22,7 +22,7 @@ pub fn exp(x: f32) -> f32 {
 /// [`exp`] for a term of a sum that has 1 beside it, or a probability: 0 below −87, where the least normal numbers begin. Above 88 the result means nothing.
 #[inline(always)]
 pub fn exp_of_term(x: f32) -> f32 {
-    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
     let e = exp_of_rest(x, rounded - ROUND) * power_of_two(exponent);
     if x < -87.0 { 0.0 } else { e }
@@ -31,10 +31,10 @@ pub fn exp_of_term(x: f32) -> f32 {
 /// e^r with r = x − n·ln 2.
 #[inline(always)]
 fn exp_of_rest(x: f32, n: f32) -> f32 {
-    let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
-    let tail = 1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0));
-    let polynomial = 0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * tail));
-    1.0 + (r + r * r * polynomial)
+    let r = n.mul_add(-LN_2_LOW, n.mul_add(-LN_2_HIGH, x));
+    let tail = r.mul_add(r.mul_add(1.0 / 5040.0, 1.0 / 720.0), 1.0 / 120.0);
+    let polynomial = r.mul_add(r.mul_add(r.mul_add(tail, 1.0 / 24.0), 1.0 / 6.0), 0.5);
+    1.0 + (r * r).mul_add(polynomial, r)
 }
 
 /// 2ⁿ for an integer n in −126..=127, by its bits.
