@@ -20,6 +20,7 @@ mod ahead;
 mod amx;
 mod avx2;
 mod avx512;
+mod by_depth;
 mod dot;
 mod operand;
 mod prepacked;
@@ -96,6 +97,8 @@ trait Kernel {
     const TASK_WORK: usize;
     /// Units for each line and step.
     const PARTS: usize = 1;
+    /// Are the sums of a block of k formed from zero and then added to C? Then parts of k that are formed apart and added in order give the same bits.
+    const SUMS_APART: bool;
     /// Bytes that a task packs for itself at a time, of a product whose shared operand has so many in a part of k: they stay in the second-level cache.
     fn own_bytes(_shared_bytes: usize) -> usize {
         if cfg!(test) { 1 << 15 } else { 1 << 17 }
@@ -416,12 +419,17 @@ unsafe fn parallel_with<K: Kernel>(k: usize, a: &[Piece], b: &[Piece], accumulat
     debug_assert!(a.lines > 0 && k > 0 && b.lines > 0, "a product of nothing");
     let (shared, own) = if a.lines <= b.lines { (a, b) } else { (b, a) };
     let depth = block_depth::<K>(k);
+    if K::SUMS_APART && by_depth::pays(k.div_ceil(depth), (a.lines, k, b.lines)) {
+        // SAFETY: the caller's promise.
+        return unsafe { by_depth::run::<K>((shared, own), k, depth, accumulate, c) };
+    }
     let block_len = shared.packed_len::<K>(shared.lines, depth);
     let blocks = SHARED_BYTES / (block_len * size_of::<K::Unit>());
     // SAFETY: the caller's promise.
     unsafe {
         for part in parts(0..k, blocks.max(1) * depth) {
             let packed = shared.pack_in_parallel::<K>(&part, depth);
+            let accumulate = accumulate || part.start > 0;
             let product = Product { shared, own, part, depth, packed: &packed, accumulate, c };
             product.run::<K>();
             K::Unit::pool().give(packed);
@@ -460,11 +468,8 @@ impl<U: Unit> Product<'_, U> {
             let range = |number: usize, size: usize, lines: usize| number * size..((number + 1) * size).min(lines);
             let shared = range(task / own_tasks, cut.shared, self.shared.lines);
             let own = range(task % own_tasks, cut.own, self.own.lines);
-            let own_parts =
-                |lines: Range<usize>| parts(self.part.clone(), self.depth).map(move |part| OwnBlock { lines: lines.clone(), part });
-            let blocks: Vec<OwnBlock> = parts(own, cut.block).flat_map(own_parts).collect();
             // SAFETY: the caller's promise; tasks write disjoint blocks of C.
-            unsafe { self.task::<K>(&shared, &blocks) }
+            unsafe { self.task::<K>(&shared, own, cut.block) }
         });
     }
 
@@ -474,20 +479,28 @@ impl<U: Unit> Product<'_, U> {
         let worthwhile = self.shared.lines * self.part.len() * self.own.lines / K::TASK_WORK;
         let threads = rayon::current_num_threads();
         let wanted = worthwhile.clamp(1, 4 * threads);
-        let shared_bytes = self.shared.packed_len::<K>(self.shared.lines, self.depth) * size_of::<K::Unit>();
-        let most = K::own_bytes(shared_bytes) / (self.own.packed_len::<K>(1, self.depth) * size_of::<K::Unit>());
         let own = self.own.lines.div_ceil(own_group).div_ceil(wanted) * own_group;
-        let block = (own / own_group).min(most).max(1) * own_group;
+        let block = self.block_lines::<K>(own);
         let shared_tasks = wanted.min(2 * threads).div_ceil(self.own.lines.div_ceil(own));
         let shared = self.shared.lines.div_ceil(shared_group).div_ceil(shared_tasks) * shared_group;
         Cut { shared, own, block }
     }
 
-    /// Multiplies these shared lines by those of the blocks.
+    /// How many own lines a task that has so many packs at a time.
+    fn block_lines<K: Kernel>(&self, own: usize) -> usize {
+        let shared_bytes = self.shared.packed_len::<K>(self.shared.lines, self.depth) * size_of::<K::Unit>();
+        let most = K::own_bytes(shared_bytes) / (self.own.packed_len::<K>(1, self.depth) * size_of::<K::Unit>());
+        let group = self.own.group::<K>();
+        own.div_ceil(group).min(most).max(1) * group
+    }
+
+    /// Multiplies these shared lines by these own ones, of which so many are packed at a time.
     ///
     /// # Safety
     /// As [`serial`], for the block of C of these lines.
-    unsafe fn task<K: Kernel<Unit = U>>(&self, shared: &Range<usize>, blocks: &[OwnBlock]) {
+    unsafe fn task<K: Kernel<Unit = U>>(&self, shared: &Range<usize>, own: Range<usize>, block: usize) {
+        let own_parts = |lines: Range<usize>| parts(self.part.clone(), self.depth).map(move |part| OwnBlock { lines: lines.clone(), part });
+        let blocks: Vec<OwnBlock> = parts(own, block).flat_map(own_parts).collect();
         let shared_len = |lines: usize, k: usize| self.shared.packed_len::<K>(lines, k);
         let packed_of_part = |part: &Range<usize>| {
             let packed = &self.packed[(part.start - self.part.start) / self.depth * shared_len(self.shared.lines, self.depth)..];
@@ -499,9 +512,9 @@ impl<U: Unit> Product<'_, U> {
         with_scratch::<K::Unit, _>(if K::IN_PIECES && blocks.len() > 1 { 2 * slot } else { slot }, |scratch| unsafe {
             let start: *mut K::Unit = scratch.as_mut_ptr();
             let second = if scratch.len() > slot { start.add(slot) } else { start };
-            let mut ahead = Ahead::<K>::new(self.own, blocks, [start, second]);
+            let mut ahead = Ahead::<K>::new(self.own, &blocks, [start, second]);
             for (number, OwnBlock { lines, part }) in blocks.iter().enumerate() {
-                let block = Block { a, b, part, accumulate: self.accumulate || part.start > 0, c: self.c };
+                let block = Block { a, b, part, accumulate: self.accumulate || part.start > self.part.start, c: self.c };
                 let shared_units = packed_of_part(part);
                 if self.own.in_place::<K>() {
                     let rows = Rows::in_place::<K>(self.own.pieces[0].matrix, lines.start, part);

@@ -17,6 +17,7 @@ impl Kernel for Avx512 {
     const DEPTH: usize = single::DEPTH;
     const BAND: usize = single::BAND;
     const TASK_WORK: usize = single::TASK_WORK;
+    const SUMS_APART: bool = true;
 
     #[inline]
     fn available() -> bool {

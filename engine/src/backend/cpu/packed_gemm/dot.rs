@@ -19,6 +19,7 @@ impl Kernel for Dot {
     const DEPTH: usize = rounded::DEPTH;
     const BAND: usize = rounded::DEPTH;
     const TASK_WORK: usize = rounded::TASK_WORK;
+    const SUMS_APART: bool = false;
 
     #[inline]
     fn available() -> bool {

@@ -40,6 +40,7 @@ impl Kernel for Split {
     const DEPTH: usize = rounded::DEPTH;
     const BAND: usize = rounded::DEPTH;
     const TASK_WORK: usize = rounded::TASK_WORK;
+    const SUMS_APART: bool = true;
     const IN_PIECES: bool = true;
 
     /// More where the shared operand does not stay in the second-level cache, but comes through it once for each of a task's blocks.

@@ -382,3 +382,32 @@ fn numbers_beside_tiny_ones_are_themselves() {
         }
     }
 }
+
+#[test]
+fn sums_by_parts_of_k_have_the_bits_of_the_whole_for_several_outputs_and_any_number_of_threads() {
+    let mut generator = Generator::new(12);
+    let (m, k, n) = ([70, 5, 33], 1700, 50);
+    assert!(by_depth::pays(4, (m.iter().sum(), k, n)));
+    let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
+    let (a, b) = (m.map(|m| draw(k * m)), draw(k * n));
+    with_each(|with| {
+        let many: Vec<_> = a.iter().zip(m).map(|(a, m)| (Matrix::row_major(a, m).t(), m)).collect();
+        let of = |threads: usize| {
+            let mut c: Vec<Vec<f32>> = m.iter().map(|m| vec![f32::NAN; m * n]).collect();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            // SAFETY: the matrices are whole slices.
+            pool.install(|| unsafe { parallel_many(with, k, &many, &[(Matrix::row_major(&b, n), n)], &mut c) });
+            c
+        };
+        let found = of(3);
+        for threads in [1, 8, 40] {
+            assert_eq!(of(threads), found, "{}, {threads} threads", with.name());
+        }
+        for (&(a, m), found) in many.iter().zip(&found) {
+            let mut own = vec![0.0; m * n];
+            // SAFETY: the matrices are whole slices.
+            unsafe { serial(with, (m, k, n), a, Matrix::row_major(&b, n), 0.0, own.as_mut_ptr(), n) };
+            assert_eq!(&own, found, "{}", with.name());
+        }
+    });
+}
