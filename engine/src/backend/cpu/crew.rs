@@ -1,15 +1,14 @@
 //! The threads of a step: between its parallel loops they stay awake, and a loop costs them a message each, not a visit to the scheduler.
 //!
 //! A step has some hundred loops of some microseconds. The pool's scheduler puts idle threads to sleep and hands work on by stealing, which
-//! takes about as long as such a loop. Here the thread that leads the step writes each thread's part of a loop's tasks where only that thread
-//! looks; who is done with its own part takes tasks from the end of another's. Parts are the same from loop to loop, so that rows mostly stay
-//! with the thread whose cache they are in. Which thread does a task changes nothing about the result.
+//! takes about as long as such a loop. Here the thread that leads the step calls each of the others where only that one looks, and lets it go the
+//! same way. A thread that has not come when the work is done is not waited for.
 
 use rayon::Yield;
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -66,12 +65,13 @@ pub fn keep_awake<R>(work: impl FnOnce() -> R) -> R {
     let Some(leader) = rayon::current_thread_index().filter(|_| outside && rayon::current_num_threads() > 1) else {
         return work();
     };
-    let crew = Arc::new(Crew::new(leader, rayon::current_num_threads()));
+    let threads = rayon::current_num_threads();
+    let crew = Arc::new(Crew::new(threads));
     let ended = Ended(crew.clone());
     let joined = crew.clone();
     rayon::spawn_broadcast(move |thread| {
         if thread.index() != leader {
-            joined.look_for_work(thread.index());
+            joined.look_for_work((thread.index() + threads - leader) % threads);
         }
     });
     // SAFETY: `ended` keeps the crew, and is dropped after the place.
@@ -90,143 +90,94 @@ impl Drop for Ended {
 
 /// On lines of the cache of its own.
 #[repr(align(128))]
-struct Apart<T>(T);
+pub(super) struct Apart<T>(pub(super) T);
 
-/// Tasks from one number to another, in one word: both change at once.
-struct Tasks(AtomicU64);
+/// A thread has nothing to do with a loop.
+const IDLE: u8 = 0;
+/// The leader has called it to a loop.
+const CALLED: u8 = 1;
+/// It works on the loop.
+const WORKING: u8 = 2;
 
-/// From which end of a part a task is taken.
-#[derive(Clone, Copy)]
-enum End {
-    Front,
-    Back,
-}
-
-impl Tasks {
-    fn parts(word: u64) -> (u32, u32) {
-        ((word >> 32) as u32, word as u32)
-    }
-
-    fn word(from: u32, to: u32) -> u64 {
-        u64::from(from) << 32 | u64::from(to)
-    }
-
-    /// Gives out tasks `from..to`. What was written before is seen by who takes one.
-    fn give_out(&self, from: u32, to: u32) {
-        self.0.store(Self::word(from, to), Ordering::Release);
-    }
-
-    fn any(&self) -> bool {
-        let (from, to) = Self::parts(self.0.load(Ordering::Relaxed));
-        from < to
-    }
-
-    /// One of the tasks, if any is left.
-    fn take(&self, end: End) -> Option<u32> {
-        let mut word = self.0.load(Ordering::Relaxed);
-        loop {
-            let (from, to) = Self::parts(word);
-            if from >= to {
-                return None;
-            }
-            let (task, left) = match end {
-                End::Front => (from, Self::word(from + 1, to)),
-                End::Back => (to - 1, Self::word(from, to - 1)),
-            };
-            match self.0.compare_exchange_weak(word, left, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Some(task),
-                Err(changed) => word = changed,
-            }
-        }
-    }
-}
-
-type Task<'a> = &'a (dyn Fn(usize) + Sync);
+/// What each thread does of a loop, given its place: 0 for the leader, then the others.
+type Work<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// The threads of a step, and the loop that they share at the moment.
 pub(super) struct Crew {
-    /// The index of the thread that leads.
-    leader: usize,
-    /// Each thread's part of the loop's tasks.
-    parts: Box<[Apart<Tasks>]>,
-    /// What the tasks do: written by the leader while no task is given out, read by who has taken one.
-    task: UnsafeCell<Task<'static>>,
-    /// Tasks of the loop that are done.
-    done: Apart<AtomicUsize>,
-    /// What the first task that panicked said.
+    /// What each thread is doing, by its place.
+    threads: Box<[Apart<AtomicU8>]>,
+    /// What they do: written by the leader while all are idle, read by who has been called and works.
+    work: UnsafeCell<Work<'static>>,
+    /// What the first thread whose work panicked said.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     ended: AtomicBool,
 }
 
-// SAFETY: `task` is written only by the leader, between loops, and read only by who has taken a task of the loop and has not yet counted it as
-// done; what is done is counted before the leader writes again.
+// SAFETY: `work` is written only by the leader, between loops, when no other thread works or is called, and read only by threads that work.
 unsafe impl Sync for Crew {}
-// SAFETY: the tasks are Sync, and all else is Send.
+// SAFETY: what is worked on is Sync, and all else is Send.
 unsafe impl Send for Crew {}
 
 impl Crew {
-    fn new(leader: usize, threads: usize) -> Self {
+    fn new(threads: usize) -> Self {
         Self {
-            leader,
-            parts: (0..threads).map(|_| Apart(Tasks(AtomicU64::new(0)))).collect(),
-            task: UnsafeCell::new(&|_| ()),
-            done: Apart(AtomicUsize::new(0)),
+            threads: (0..threads).map(|_| Apart(AtomicU8::new(IDLE))).collect(),
+            work: UnsafeCell::new(&|_| ()),
             panic: Mutex::new(None),
             ended: AtomicBool::new(false),
         }
     }
 
-    /// Does `task` for each of `0..tasks` on all threads, and returns when all are done. Only for the leader, between tasks.
+    /// How many threads it has.
+    pub(super) fn size(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Does `work` in this thread, whose place is 0, and in those of the threads with places below `places` that come before it is done here; returns
+    /// when none works any more. Only for the leader, and not from within.
     ///
     /// # Panics
-    /// As the first task that panics does, after all others are done.
-    pub(super) fn run(&self, tasks: u32, task: Task<'_>) {
-        // SAFETY: no task is given out, so nobody reads it; what it borrows is used only until all are done, before this returns.
-        unsafe { *self.task.get() = std::mem::transmute::<Task<'_>, Task<'static>>(task) };
-        self.done.0.store(0, Ordering::Relaxed);
-        let threads = self.parts.len();
-        let bound = |place: usize| (u64::from(tasks) * place as u64).div_ceil(threads as u64) as u32;
-        for place in 0..threads {
-            self.parts[(self.leader + place) % threads].0.give_out(bound(place), bound(place + 1));
+    /// As the first thread whose work panics does.
+    pub(super) fn run(&self, places: usize, work: Work<'_>) {
+        // SAFETY: no thread is called or works, so nobody reads it; what it borrows is used only until all are idle again, before this returns.
+        unsafe { *self.work.get() = std::mem::transmute::<Work<'_>, Work<'static>>(work) };
+        let others = &self.threads[1..places.max(1)];
+        for Apart(thread) in others {
+            thread.store(CALLED, Ordering::Release);
         }
-        self.do_tasks(self.leader);
-        let mut idle = Idle::default();
-        while self.done.0.load(Ordering::Acquire) < tasks as usize {
-            idle.wait();
+        self.work_at(0);
+        for Apart(thread) in others {
+            if thread.compare_exchange(CALLED, IDLE, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+                let mut idle = Idle::default();
+                while thread.load(Ordering::Acquire) != IDLE {
+                    idle.wait();
+                }
+            }
         }
         if let Some(said) = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
             resume_unwind(said);
         }
     }
 
-    /// Does this thread's tasks, then others', until none is left to take.
-    fn do_tasks(&self, thread: usize) {
+    fn work_at(&self, place: usize) {
         // SAFETY: it names no crew.
         let _place = unsafe { Placed::new(Place::InTask) };
-        let threads = self.parts.len();
-        let mut done = 0;
-        for other in 0..threads {
-            let (part, end) = (&self.parts[(thread + other) % threads].0, if other == 0 { End::Front } else { End::Back });
-            while let Some(number) = part.take(end) {
-                // SAFETY: a task was taken and is not counted yet.
-                let task = unsafe { *self.task.get() };
-                if let Err(said) = catch_unwind(AssertUnwindSafe(|| task(number as usize))) {
-                    self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(said);
-                }
-                done += 1;
-            }
-        }
-        if done > 0 {
-            self.done.0.fetch_add(done, Ordering::Release);
+        // SAFETY: this thread leads, or was called and works.
+        let work = unsafe { *self.work.get() };
+        if let Err(said) = catch_unwind(AssertUnwindSafe(|| work(place))) {
+            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(said);
         }
     }
 
     /// Looks for work, the step's or the pool's, until the step ends.
-    fn look_for_work(&self, thread: usize) {
+    fn look_for_work(&self, place: usize) {
+        let Apart(own) = &self.threads[place];
         let mut idle = Idle::default();
         while !self.ended.load(Ordering::Relaxed) {
-            if self.parts[thread].0.any() {
-                self.do_tasks(thread);
+            let called = own.load(Ordering::Relaxed) == CALLED;
+            if called && own.compare_exchange(CALLED, WORKING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                self.work_at(place);
+                own.store(IDLE, Ordering::Release);
             } else if !(idle.visits_pool() && rayon::yield_now() == Some(Yield::Executed)) {
                 idle.wait();
                 continue;
@@ -269,6 +220,7 @@ mod tests {
     use super::super::parallel_loop::InTasks;
     use super::*;
     use rayon::prelude::*;
+    use std::sync::atomic::AtomicUsize;
 
     fn pool(threads: usize) -> rayon::ThreadPool {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
@@ -340,22 +292,24 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_caller_after_all_tasks_and_the_threads_go_on() {
+    fn a_panic_reaches_the_caller_when_no_thread_works_any_more_and_the_threads_go_on() {
         let pool = pool(3);
-        let done = AtomicUsize::new(0);
+        let at_work = AtomicUsize::new(0);
         let fails = |task: usize| {
+            at_work.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(task as u64 % 3));
+            at_work.fetch_sub(1, Ordering::Relaxed);
             assert!(task != 7, "task seven fails");
-            done.fetch_add(1, Ordering::Relaxed);
         };
         let step = || {
             keep_awake(|| {
                 let caught = catch_unwind(AssertUnwindSafe(|| (0..30usize).into_par_iter().for_each_task(fails)));
                 assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"task seven fails"));
+                assert_eq!(at_work.load(Ordering::Relaxed), 0);
                 sum_of_loops()
             })
         };
         assert_eq!(pool.install(step), sum_of_loops());
-        assert_eq!(done.into_inner(), 29);
         let caught = catch_unwind(AssertUnwindSafe(|| pool.install(|| keep_awake(|| panic!("a step fails")))));
         assert!(caught.is_err());
         assert_eq!(pool.broadcast(|thread| thread.index()), [0, 1, 2]);

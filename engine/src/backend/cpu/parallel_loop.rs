@@ -1,6 +1,6 @@
 //! Parallel loops over rayon's iterators, shared with the threads of a step where one runs.
 
-use super::crew::{Crew, Place, with_place};
+use super::crew::{Apart, Crew, Place, with_place};
 use rayon::iter::plumbing::{Producer, ProducerCallback};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
@@ -49,21 +49,67 @@ struct Shared<'a, F> {
 impl<T: Send, F: Fn(T) + Sync> ProducerCallback<T> for Shared<'_, F> {
     type Output = ();
     fn callback<P: Producer<Item = T>>(self, producer: P) {
-        if self.len <= self.items {
-            return producer.into_iter().for_each(self.f);
+        let Self { crew, len, items, f } = self;
+        let tasks = len.div_ceil(items);
+        if tasks <= 1 {
+            return producer.into_iter().for_each(f);
         }
-        let tasks = self.len.div_ceil(self.items);
-        let mut pieces = Vec::with_capacity(tasks);
-        let mut rest = producer;
-        for _ in 1..tasks {
-            let (piece, after) = rest.split_at(self.items);
-            pieces.push(Mutex::new(Some(piece)));
-            rest = after;
-        }
-        pieces.push(Mutex::new(Some(rest)));
-        self.crew.run(u32::try_from(tasks).expect("fewer than 2³² tasks"), &|number| {
-            let piece = pieces[number].lock().unwrap_or_else(PoisonError::into_inner).take();
-            piece.expect("each task once").into_iter().for_each(&self.f);
+        let parts = Part::each(producer, len, items, crew.size().min(tasks));
+        crew.run(parts.len(), &|place| {
+            for other in 0..parts.len() {
+                let part = &parts[(place + other) % parts.len()];
+                while let Some(task) = part.take(items, other == 0) {
+                    task.into_iter().for_each(&f);
+                }
+            }
         });
+    }
+}
+
+/// A thread's part of a loop. Who is done with its own takes tasks from the end of another's. Parts are the same from loop to loop, so that rows mostly stay
+/// with the thread whose cache they are in. Which thread does a task changes nothing about the result.
+struct Part<P>(Apart<Mutex<Rest<P>>>);
+
+/// What nobody has taken yet: so many items.
+struct Rest<P> {
+    producer: Option<P>,
+    len: usize,
+}
+
+impl<P: Producer> Part<P> {
+    /// As many parts, of whole tasks.
+    fn each(producer: P, len: usize, items: usize, count: usize) -> Vec<Self> {
+        let tasks = len.div_ceil(items);
+        let end = |part: usize| ((tasks * (part + 1)).div_ceil(count) * items).min(len);
+        let (mut rest, mut start) = (Some(producer), 0);
+        let one = |part: usize| {
+            let own = end(part) - start;
+            start += own;
+            let (producer, after) = match rest.take() {
+                Some(all) if part + 1 < count => {
+                    let (producer, after) = all.split_at(own);
+                    (Some(producer), Some(after))
+                }
+                last => (last, None),
+            };
+            rest = after;
+            Self(Apart(Mutex::new(Rest { producer, len: own })))
+        };
+        (0..count).map(one).collect()
+    }
+
+    /// A task, if one is left: from the front, or from the end.
+    fn take(&self, items: usize, front: bool) -> Option<P> {
+        let Rest { producer, len } = &mut *self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = producer.take()?;
+        if *len <= items {
+            return Some(all);
+        }
+        let at = if front { items } else { (*len - 1) / items * items };
+        let (first, second) = all.split_at(at);
+        let (task, rest) = if front { (first, second) } else { (second, first) };
+        *len = if front { *len - items } else { at };
+        *producer = Some(rest);
+        Some(task)
     }
 }
