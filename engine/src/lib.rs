@@ -42,6 +42,7 @@ pub mod watch;
 
 pub use backend::cpu::Cpu;
 pub use backend::cpu::pool::OUT_OF_MEMORY;
+pub use backend::cpu::simd::vectorised;
 pub use backend::cuda::{Cuda, CudaError};
 pub use backend::device::Device;
 pub use backend::precision::{Precision, PrecisionError};

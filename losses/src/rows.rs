@@ -1,7 +1,7 @@
 //! Loops over the rows of an [N, V] buffer: one pass a row, rows in parallel. Nothing is summed across rows, so the result does not depend
 //! on the number of threads.
 
-use engine::Scalar;
+use engine::{Scalar, vectorised};
 use rayon::prelude::*;
 
 /// Numbers that are summed one after another; partial sums of blocks keep the error of a long row small.
@@ -9,12 +9,21 @@ const BLOCK: usize = 512;
 /// Sums that run beside each other, for the vector unit.
 const LANES: usize = 16;
 
-/// f(row number, row) for every row of `data`; the results in order.
+/// f(row number, row) for every row of `data`, where vectors serve if it is inlined ([`vectorised`]); the results in order.
 pub(crate) fn map_rows<T: Scalar, R: Send>(data: &mut [T], width: usize, f: impl Fn(usize, &mut [T]) -> R + Sync) -> Vec<R> {
-    data.par_chunks_exact_mut(width).enumerate().map(|(n, row)| f(n, row)).collect()
+    data.par_chunks_exact_mut(width)
+        .enumerate()
+        .map(|(n, row)| {
+            vectorised(
+                #[inline(always)]
+                || f(n, row),
+            )
+        })
+        .collect()
 }
 
 /// Σ f(x) over a row.
+#[inline(always)]
 pub(crate) fn sum_of<T: Scalar>(row: &[T], f: impl Fn(T) -> T) -> T {
     let mut total = T::zero();
     for block in row.chunks(BLOCK) {
@@ -33,6 +42,7 @@ pub(crate) fn sum_of<T: Scalar>(row: &[T], f: impl Fn(T) -> T) -> T {
 
 /// ln Σ e^x over a row as (m, ln Σ e^{x − m}), m = max x: x − m − ln Σ e^{x − m} keeps the digits that x − ln Σ e^x loses where x is large.
 /// (m, 0) where m is not finite.
+#[inline(always)]
 pub(crate) fn logsumexp_parts<T: Scalar>(row: &[T]) -> (T, T) {
     let m = row.iter().fold(T::neg_infinity(), |m, &x| m.maximum(x));
     if !m.is_finite() {

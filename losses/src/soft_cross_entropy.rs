@@ -12,7 +12,7 @@ use crate::error::LossError;
 use crate::rows::{logsumexp_parts, map_rows, sum_of};
 use engine::gradcheck::{Draw, Sample};
 use engine::tape::Operation;
-use engine::{Backend, Scalar, Tensor, function};
+use engine::{Backend, Scalar, Tensor, function, vectorised};
 use rayon::prelude::*;
 
 struct SoftCrossEntropy<B: Backend> {
@@ -33,7 +33,11 @@ impl<B: Backend> Operation<B> for SoftCrossEntropy<B> {
         let rows = z.par_chunks_exact_mut(shape[1]).zip(log_q.par_chunks_exact(shape[1])).enumerate();
         rows.for_each(|(n, (z, log_q))| {
             let (m, rest, mass) = self.totals[n];
-            z.iter_mut().zip(log_q).for_each(|(z, &log_q)| *z = y_bar[n] * ((*z - m - rest).exp() * mass - log_q.exp()));
+            let y_bar = y_bar[n];
+            vectorised(
+                #[inline(always)]
+                || z.iter_mut().zip(log_q).for_each(|(z, &log_q)| *z = y_bar * ((*z - m - rest).exp() * mass - log_q.exp())),
+            );
         });
         vec![Some(backend.from_vec(z, &shape))]
     }
@@ -45,15 +49,20 @@ fn fused<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>, own: fn(B::Scal
     let (backend, width) = (logits.backend(), logits.shape()[1]);
     let log_q = log_target.to_vec();
     let mut z = logits.to_vec();
-    let rows = map_rows(&mut z, width, |n, z| {
-        let (m, rest) = logsumexp_parts(z);
-        let log_q = &log_q[n * width..][..width];
-        for (z, &log_q) in z.iter_mut().zip(log_q) {
-            let q = log_q.exp();
-            *z = if q == B::Scalar::zero() { q } else { q * (own(log_q) - (*z - m - rest)) };
-        }
-        (sum_of(z, |term| term), (m, rest, sum_of(log_q, Scalar::exp)))
-    });
+    let rows = map_rows(
+        &mut z,
+        width,
+        #[inline(always)]
+        |n, z| {
+            let (m, rest) = logsumexp_parts(z);
+            let log_q = &log_q[n * width..][..width];
+            for (z, &log_q) in z.iter_mut().zip(log_q) {
+                let q = log_q.exp();
+                *z = if q == B::Scalar::zero() { q } else { q * (own(log_q) - (*z - m - rest)) };
+            }
+            (sum_of(z, |term| term), (m, rest, sum_of(log_q, Scalar::exp)))
+        },
+    );
     let (losses, totals): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
     let value = backend.from_vec(losses, &[totals.len()]);
     Ok(Tensor::record(backend, value, &[logits], || SoftCrossEntropy::<B> {

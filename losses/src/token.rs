@@ -15,7 +15,7 @@ use crate::weights::{Shares, Weights};
 use engine::backend::Indices;
 use engine::shape::count;
 use engine::tape::Operation;
-use engine::{Backend, Scalar, Tensor};
+use engine::{Backend, Scalar, Tensor, vectorised};
 use rayon::prelude::*;
 
 /// Target masses of the winning and the losing token at N positions, each `[N]`; constants. Where the two tokens are the same, their one
@@ -193,7 +193,12 @@ impl<B: Backend> TokenInputs<B> {
         let backend = self.logits.backend();
         let positions = self.positions(no_others);
         let mut z = backend.to_vec(self.logits.array());
-        let classes = map_rows(&mut z, self.logits.shape()[1], |n, z| Classes::of(&positions[n], z));
+        let classes = map_rows(
+            &mut z,
+            self.logits.shape()[1],
+            #[inline(always)]
+            |n, z| Classes::of(&positions[n], z),
+        );
         let losses = positions.iter().zip(&classes).map(|(position, classes)| position.loss(classes)).collect();
         let value = backend.from_vec(losses, &[positions.len()]);
         let logits = self.logits.array().clone();
@@ -222,6 +227,7 @@ struct Classes<T> {
 
 impl<T: Scalar> Classes<T> {
     /// Reads the row z once; the entries of the two tokens are overwritten.
+    #[inline(always)]
     fn of(position: &Position<T>, z: &mut [T]) -> Self {
         let (z_w, z_l) = (z[position.chosen], z[position.rejected]);
         z[position.chosen] = T::neg_infinity();
@@ -274,7 +280,10 @@ impl<T: Scalar> Position<T> {
         if self.has_others(classes) {
             let (m, rest) = classes.others;
             let slope = y_bar * (classes.log_others.exp() - u);
-            z.iter_mut().for_each(|z| *z = slope * (*z - m - rest).exp());
+            vectorised(
+                #[inline(always)]
+                || z.iter_mut().for_each(|z| *z = slope * (*z - m - rest).exp()),
+            );
         } else {
             z.fill(T::zero());
         }

@@ -524,6 +524,9 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     }
 
     /// [`Backend::adamw`] of each of these parameters: where it pays, all at once.
+    ///
+    /// # Panics
+    /// If the shapes of a parameter's arrays differ.
     fn adamw_all(&self, parts: Vec<AdamwPart<'_, Self::Array>>) {
         for AdamwPart { theta, m, v, gradient, step } in parts {
             self.adamw(theta, m, v, gradient, &step);

@@ -24,8 +24,8 @@ pub enum Pairing {
 /// At most so many angles have their cosine and sine kept: 8 MiB.
 const MOST_KEPT: usize = 1 << 19;
 
-/// What positions are rotated by: their angles are a position's number times the frequencies. Cosines and sines are computed once for all batches, where
-/// positions are small.
+/// What positions are rotated by: their angles are a position's number times the frequencies. Cosines and sines are computed once for all
+/// batches, where positions are small; clones share them.
 #[derive(Clone)]
 pub struct RotaryAngles {
     frequencies: Vec<f64>,
@@ -40,22 +40,32 @@ impl RotaryAngles {
         Self { frequencies, pairing, kept: Arc::default() }
     }
 
-    /// The table of N positions.
+    /// The table of N positions: cosines and sines [N, R/2].
     pub fn table<B: Backend>(&self, backend: &B, positions: &[u32]) -> RotaryTable<B> {
         let width = self.frequencies.len();
-        let ends = positions.iter().max().map_or(0, |&last| last as usize + 1);
-        let of_batch: Vec<[f64; 2]> = if ends * width <= MOST_KEPT {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = kept.len() / width.max(1);
-            kept.extend((known as u32..ends as u32).flat_map(|position| self.of_position(position)));
-            positions.iter().flat_map(|&position| &kept[position as usize * width..][..width]).copied().collect()
-        } else {
-            positions.iter().flat_map(|&position| self.of_position(position)).collect()
-        };
+        let of_batch = self.of_positions(positions);
         let array = |f: fn(&[f64; 2]) -> f64| {
             backend.from_vec(of_batch.iter().map(|angle| B::Scalar::from_f64(f(angle))).collect(), &[positions.len(), width])
         };
         RotaryTable { cos: array(|[cos, _]| *cos), sin: array(|[_, sin]| *sin), minus_sin: array(|[_, sin]| -sin), pairing: self.pairing }
+    }
+
+    /// Of each position, with all frequencies. Those up to the last one are computed once each where they are no more than the batch's.
+    fn of_positions(&self, positions: &[u32]) -> Vec<[f64; 2]> {
+        let width = self.frequencies.len();
+        let ends = positions.iter().max().map_or(0, |&last| last as usize + 1);
+        let gathered = |rows: &[[f64; 2]]| positions.iter().flat_map(|&position| &rows[position as usize * width..][..width]).copied().collect();
+        let rows = |from: usize| (from as u32..ends as u32).flat_map(|position| self.of_position(position));
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = kept.len() / width.max(1);
+        if ends * width <= MOST_KEPT && ends <= known + positions.len() {
+            kept.extend(rows(known));
+            gathered(&kept)
+        } else if ends <= positions.len() {
+            gathered(&rows(0).collect::<Vec<_>>())
+        } else {
+            positions.iter().flat_map(|&position| self.of_position(position)).collect()
+        }
     }
 
     fn of_position(&self, position: u32) -> impl Iterator<Item = [f64; 2]> {
@@ -77,7 +87,7 @@ pub struct RotaryTable<B: Backend> {
 }
 
 impl<B: Backend> RotaryTable<B> {
-    /// [`RotaryAngles::table`] for a batch alone.
+    /// [`RotaryAngles::table`] of N positions and R/2 frequencies for a batch alone.
     pub fn new(backend: &B, positions: &[u32], frequencies: &[f64], pairing: Pairing) -> Self {
         RotaryAngles::new(frequencies.to_vec(), pairing).table(backend, positions)
     }

@@ -57,6 +57,13 @@ impl<T: Scalar> CpuArray<T> {
             None => Cow::Owned(super::elementwise::copy(self)),
         }
     }
+    /// The elements in row-major order, to write: of this array alone, which takes storage of its own where it shares that or lies in another order.
+    pub fn elements_mut(&mut self) -> &mut [T] {
+        if self.0.as_slice().is_none() {
+            *self = Self::from_vec(super::elementwise::copy(self), self.shape());
+        }
+        self.0.as_slice_mut().expect("row-major")
+    }
     /// The elements in row-major order as the only owner: taken where nothing else shares the storage, copied otherwise.
     pub fn into_owned_elements(self) -> Vec<T> {
         self.try_into_owned_elements().unwrap_or_else(|shared| super::elementwise::copy(&shared))

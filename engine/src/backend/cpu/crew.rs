@@ -16,9 +16,8 @@ use std::time::{Duration, Instant};
 const BUSY_LOOKS: u32 = 1000;
 /// A thread looks for work of the pool itself once in so many looks.
 const LOOKS_A_VISIT: u32 = 64;
-/// A thread that found no work for this long naps between looks.
+/// A thread that found no work for this long leaves until it is invited again: it may be in the middle of work of the pool that others wait for.
 const PATIENCE: Duration = Duration::from_millis(5);
-const NAP: Duration = Duration::from_micros(50);
 
 /// What a thread is to the step that runs.
 #[derive(Clone, Copy)]
@@ -26,7 +25,7 @@ pub(super) enum Place<'a> {
     /// It has no part in one.
     Outside,
     /// It leads the step, with these threads.
-    Leading(&'a Crew),
+    Leading(&'a Arc<Crew>),
     /// It does a task of one of the step's loops.
     InTask,
 }
@@ -66,14 +65,8 @@ pub fn keep_awake<R>(work: impl FnOnce() -> R) -> R {
         return work();
     };
     let threads = rayon::current_num_threads();
-    let crew = Arc::new(Crew::new(threads));
-    let ended = Ended(crew.clone());
-    let joined = crew.clone();
-    rayon::spawn_broadcast(move |thread| {
-        if thread.index() != leader {
-            joined.look_for_work((thread.index() + threads - leader) % threads);
-        }
-    });
+    let ended = Ended(Arc::new(Crew::new(leader, threads)));
+    ended.0.invite();
     // SAFETY: `ended` keeps the crew, and is dropped after the place.
     let _place = unsafe { Placed::new(Place::Leading(&ended.0)) };
     work()
@@ -92,18 +85,26 @@ impl Drop for Ended {
 #[repr(align(128))]
 pub(super) struct Apart<T>(pub(super) T);
 
-/// A thread has nothing to do with a loop.
-const IDLE: u8 = 0;
+/// A thread has left, and has not been invited again.
+const AWAY: u8 = 0;
+/// It is to come.
+const INVITED: u8 = 1;
+/// It is to come, and to work on a loop.
+const EXPECTED: u8 = 2;
+/// It looks for work.
+const IDLE: u8 = 3;
 /// The leader has called it to a loop.
-const CALLED: u8 = 1;
+const CALLED: u8 = 4;
 /// It works on the loop.
-const WORKING: u8 = 2;
+const WORKING: u8 = 5;
 
 /// What each thread does of a loop, given its place: 0 for the leader, then the others.
 type Work<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// The threads of a step, and the loop that they share at the moment.
 pub(super) struct Crew {
+    /// The index in the pool of the thread that leads.
+    leader: usize,
     /// What each thread is doing, by its place.
     threads: Box<[Apart<AtomicU8>]>,
     /// What they do: written by the leader while all are idle, read by who has been called and works.
@@ -119,13 +120,29 @@ unsafe impl Sync for Crew {}
 unsafe impl Send for Crew {}
 
 impl Crew {
-    fn new(threads: usize) -> Self {
+    fn new(leader: usize, threads: usize) -> Self {
         Self {
-            threads: (0..threads).map(|_| Apart(AtomicU8::new(IDLE))).collect(),
+            leader,
+            threads: (0..threads).map(|_| Apart(AtomicU8::new(INVITED))).collect(),
             work: UnsafeCell::new(&|_| ()),
             panic: Mutex::new(None),
             ended: AtomicBool::new(false),
         }
+    }
+
+    /// Asks the pool's threads to come. Those that have are not asked twice. Not while a loop is shared: work of the pool that waits for the leader may
+    /// be done here.
+    fn invite(self: &Arc<Self>) {
+        let crew = self.clone();
+        rayon::spawn_broadcast(move |thread| {
+            let place = (thread.index() + crew.size() - crew.leader) % crew.size();
+            let comes = |Apart(own): &Apart<AtomicU8>| swap(own, INVITED, IDLE) || swap(own, EXPECTED, CALLED);
+            if place > 0 && comes(&crew.threads[place]) {
+                crew.look_for_work(place);
+            }
+        });
+        // The leader's own invitation, which would wait with the crew in it until this thread looks for work of the pool.
+        rayon::yield_local();
     }
 
     /// How many threads it has.
@@ -138,20 +155,25 @@ impl Crew {
     ///
     /// # Panics
     /// As the first thread whose work panics does.
-    pub(super) fn run(&self, places: usize, work: Work<'_>) {
-        // SAFETY: no thread is called or works, so nobody reads it; what it borrows is used only until all are idle again, before this returns.
-        unsafe { *self.work.get() = std::mem::transmute::<Work<'_>, Work<'static>>(work) };
+    pub(super) fn run(self: &Arc<Self>, places: usize, work: Work<'_>) {
         let others = &self.threads[1..places.max(1)];
+        if others.iter().fold(false, |any, Apart(thread)| swap(thread, AWAY, INVITED) || any) {
+            self.invite();
+        }
+        // SAFETY: no thread is called or works, so nobody reads it; what it borrows is used only until none is or does, before this returns.
+        unsafe { *self.work.get() = std::mem::transmute::<Work<'_>, Work<'static>>(work) };
         for Apart(thread) in others {
-            thread.store(CALLED, Ordering::Release);
+            // One that has been invited may come between the first look and the second, and leaves not before the third.
+            let _ = swap(thread, IDLE, CALLED) || swap(thread, INVITED, EXPECTED) || swap(thread, IDLE, CALLED);
         }
         self.work_at(0);
         for Apart(thread) in others {
-            if thread.compare_exchange(CALLED, IDLE, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-                let mut idle = Idle::default();
-                while thread.load(Ordering::Acquire) != IDLE {
-                    idle.wait();
-                }
+            let mut idle = Idle::default();
+            while !swap(thread, CALLED, IDLE)
+                && !swap(thread, EXPECTED, INVITED)
+                && [EXPECTED, CALLED, WORKING].contains(&thread.load(Ordering::Acquire))
+            {
+                idle.wait();
             }
         }
         if let Some(said) = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -165,26 +187,37 @@ impl Crew {
         // SAFETY: this thread leads, or was called and works.
         let work = unsafe { *self.work.get() };
         if let Err(said) = catch_unwind(AssertUnwindSafe(|| work(place))) {
-            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(said);
+            match &mut *self.panic.lock().unwrap_or_else(PoisonError::into_inner) {
+                first @ None => *first = Some(said),
+                // What it says might panic again when it is dropped, here where others work with what is borrowed.
+                Some(_) => std::mem::forget(said),
+            }
         }
     }
 
-    /// Looks for work, the step's or the pool's, until the step ends.
+    /// Looks for work, the step's or the pool's, until the step ends or there has been none for long.
     fn look_for_work(&self, place: usize) {
         let Apart(own) = &self.threads[place];
         let mut idle = Idle::default();
         while !self.ended.load(Ordering::Relaxed) {
-            let called = own.load(Ordering::Relaxed) == CALLED;
-            if called && own.compare_exchange(CALLED, WORKING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            if swap(own, CALLED, WORKING) {
                 self.work_at(place);
                 own.store(IDLE, Ordering::Release);
             } else if !(idle.visits_pool() && rayon::yield_now() == Some(Yield::Executed)) {
+                if idle.has_been_long() && swap(own, IDLE, AWAY) {
+                    return;
+                }
                 idle.wait();
                 continue;
             }
             idle = Idle::default();
         }
     }
+}
+
+/// Changes a thread's state, if it is the first, to the second; says whether it was. What was written before a change is seen by who makes the next.
+fn swap(state: &AtomicU8, from: u8, to: u8) -> bool {
+    state.load(Ordering::Relaxed) == from && state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
 /// Looks without work, one after the other.
@@ -201,17 +234,19 @@ impl Idle {
         self.looks % LOOKS_A_VISIT == LOOKS_A_VISIT - 1
     }
 
-    /// A moment until the next look, longer where there was no work for long.
+    /// Has there been no work for long?
+    fn has_been_long(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() > PATIENCE)
+    }
+
+    /// A moment until the next look.
     fn wait(&mut self) {
         self.looks = self.looks.wrapping_add(1);
         if self.looks < BUSY_LOOKS {
             return std::hint::spin_loop();
         }
-        if self.since.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
-            std::thread::yield_now();
-        } else {
-            std::thread::sleep(NAP);
-        }
+        self.since.get_or_insert_with(Instant::now);
+        std::thread::yield_now();
     }
 }
 
@@ -274,21 +309,28 @@ mod tests {
         }
     }
 
+    /// Waits until it is so, as it must be soon.
+    fn wait_until(so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !so() {
+            assert!(start.elapsed() < Duration::from_secs(20), "nobody came");
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
-    fn all_threads_do_tasks_and_a_slow_one_is_relieved_of_its_own() {
-        pool(2).install(|| {
-            keep_awake(|| {
-                let by: Vec<AtomicUsize> = (0..2).map(|_| AtomicUsize::new(0)).collect();
-                (0..40usize).into_par_iter().for_each_task(|task| {
-                    by[rayon::current_thread_index().expect("a thread of the pool")].fetch_add(1, Ordering::Relaxed);
-                    std::thread::sleep(Duration::from_millis(if task == 0 { 40 } else { 1 }));
-                });
-                let counts: Vec<usize> = by.into_iter().map(AtomicUsize::into_inner).collect();
-                assert_eq!(counts.iter().sum::<usize>(), 40);
-                let leader = counts[rayon::current_thread_index().expect("a thread of the pool")];
-                assert!(leader < 20, "the leader, slow with its first task, did {leader} of 40");
+    fn a_thread_that_takes_long_is_relieved_of_its_other_tasks() {
+        let step = || {
+            let done = AtomicUsize::new(0);
+            (0..40usize).into_par_iter().for_each_task(|task| {
+                if task == 0 {
+                    wait_until(|| done.load(Ordering::Relaxed) == 39);
+                }
+                done.fetch_add(1, Ordering::Relaxed);
             });
-        });
+            assert_eq!(done.into_inner(), 40);
+        };
+        pool(2).install(|| keep_awake(|| (0..50).for_each(|_| step())));
     }
 
     #[test]
@@ -316,15 +358,38 @@ mod tests {
     }
 
     #[test]
-    fn work_of_the_pool_is_done_between_loops_even_after_a_pause() {
+    fn work_of_the_pool_is_done_between_loops_and_who_has_left_comes_back() {
+        let expected = sum_of_loops();
         pool(2).install(|| {
             keep_awake(|| {
-                std::thread::sleep(2 * PATIENCE);
-                let (a, b) = rayon::join(|| std::thread::sleep(Duration::from_millis(50)), rayon::current_thread_index);
-                assert_eq!(a, ());
-                assert_ne!(b, rayon::current_thread_index(), "the other thread took it");
-                assert_eq!(sum_of_loops(), sum_of_loops());
+                for pause in [Duration::ZERO, 3 * PATIENCE] {
+                    std::thread::sleep(pause);
+                    let others = AtomicBool::new(false);
+                    rayon::join(|| wait_until(|| others.load(Ordering::Relaxed)), || others.store(true, Ordering::Relaxed));
+                    std::thread::sleep(pause);
+                    let others = AtomicUsize::new(0);
+                    (0..2usize).into_par_iter().for_each_task(|_| {
+                        others.fetch_add(1, Ordering::Relaxed);
+                        wait_until(|| others.load(Ordering::Relaxed) == 2);
+                    });
+                    assert_eq!(sum_of_loops(), expected);
+                }
             });
         });
+    }
+
+    #[test]
+    fn steps_of_one_pool_at_the_same_time_with_loops_of_the_pool_within_end() {
+        let step = |_: usize| {
+            keep_awake(|| {
+                let sums: Vec<usize> = (0..20usize).into_par_iter().map(|_| sum_of_loops()).collect();
+                sums.into_iter().sum::<usize>() + sum_of_loops()
+            })
+        };
+        let expected = 21 * sum_of_loops();
+        for threads in [2, 3] {
+            let found: Vec<usize> = pool(threads).install(|| (0..8usize).into_par_iter().map(step).collect());
+            assert_eq!(found, [expected; 8], "{threads} threads");
+        }
     }
 }

@@ -43,11 +43,11 @@ fn hidden_numbers<T: Scalar>(h: &mut [T], inputs: [&[T]; 2]) {
                     h[i] = swiglu(gate[i], up[i]);
                 }
             }
+            for (h, (&gate, &up)) in h_rest.iter_mut().zip(gate.1.iter().zip(up.1)) {
+                *h = swiglu(gate, up);
+            }
         },
     );
-    for (h, (&gate, &up)) in h_rest.iter_mut().zip(gate.1.iter().zip(up.1)) {
-        *h = swiglu(gate, up);
-    }
 }
 
 /// ḡ, ū and h from g, u and h̄.
@@ -71,11 +71,11 @@ fn inner_cotangents<T: Scalar>([g_bar, u_bar, h]: [&mut [T]; 3], inputs: [&[T]; 
                     (g_bar[i], u_bar[i], h[i]) = inner_cotangent(gate[i], up[i], h_bar[i]);
                 }
             }
+            for i in 0..h.1.len() {
+                (g_bar.1[i], u_bar.1[i], h.1[i]) = inner_cotangent(gate.1[i], up.1[i], h_bar.1[i]);
+            }
         },
     );
-    for i in 0..h.1.len() {
-        (g_bar.1[i], u_bar.1[i], h.1[i]) = inner_cotangent(gate.1[i], up.1[i], h_bar.1[i]);
-    }
 }
 
 /// # Panics

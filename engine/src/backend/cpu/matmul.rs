@@ -209,8 +209,11 @@ pub fn matrix<T: Scalar>(x: &CpuArray<T>) -> Matrix<T> {
     Matrix { start: x.as_ptr(), strides: last_two(x.strides()) }
 }
 
-/// Runs the products of a batch in parallel, several small ones a task.
+/// Runs the products of a batch in parallel, several small ones a task; a few large ones one after another, each in parallel.
 fn batched<T: Scalar>(out: &mut [T], size: usize, work: usize, one: impl Fn(usize, &mut [T]) + Sync) {
+    if work > SMALL && out.len() / size < rayon::current_num_threads() {
+        return out.chunks_exact_mut(size).enumerate().for_each(|(i, out)| one(i, out));
+    }
     let per_task = (SMALL / work.max(1)).max(1);
     out.par_chunks_mut(size * per_task).enumerate().for_each_task(|(task, outs)| {
         for (i, out) in outs.chunks_exact_mut(size).enumerate() {

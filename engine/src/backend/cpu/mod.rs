@@ -19,7 +19,7 @@ pub mod pool;
 mod reduce;
 mod rope;
 mod rows;
-mod simd;
+pub mod simd;
 pub mod vector_math;
 mod vocabulary;
 

@@ -1,4 +1,5 @@
-//! AdamW and the norm of a gradient, each in one pass over memory and one parallel loop for all parameters. The readable twins are the defaults of `Backend`.
+//! AdamW and the norm of a gradient, each in one pass over memory and one parallel loop for all parameters. The readable twins are the
+//! defaults of `Backend`.
 
 use super::array::CpuArray;
 use super::parallel_loop::InTasks;
@@ -14,13 +15,13 @@ const STEP_TASK: usize = 1 << 12;
 
 /// An AdamW step of each of these parameters, in place.
 pub fn adamw_all<T: Scalar>(mut parts: Vec<AdamwPart<'_, CpuArray<T>>>) {
-    let take = |x: &mut CpuArray<T>| std::mem::replace(x, CpuArray::from_vec(Vec::new(), &[0])).into_owned_elements();
-    let mut states: Vec<[Vec<T>; 3]> = parts.iter_mut().map(|part| [&mut *part.theta, part.m, part.v].map(take)).collect();
     let gradients: Vec<_> = parts.iter().map(|part| part.gradient.elements()).collect();
     let constants: Vec<Constants<T>> = parts.iter().map(|part| Constants::of(&part.step)).collect();
     let mut tasks = Vec::new();
-    for ((state, gradient), constants) in states.iter_mut().zip(&gradients).zip(&constants) {
-        let [thetas, ms, vs] = state.each_mut().map(|x| x.chunks_mut(STEP_TASK));
+    for ((part, gradient), constants) in parts.iter_mut().zip(&gradients).zip(&constants) {
+        let same = [&*part.theta, part.m, part.v].iter().all(|x| x.shape() == part.gradient.shape());
+        assert!(same, "adamw: a gradient of shape {:?} for a parameter of shape {:?}", part.gradient.shape(), part.theta.shape());
+        let [thetas, ms, vs] = [&mut *part.theta, part.m, part.v].map(|x| x.elements_mut().chunks_mut(STEP_TASK));
         tasks.extend(thetas.zip(ms).zip(vs).zip(gradient.chunks(STEP_TASK)).map(|(((theta, m), v), g)| (constants, [theta, m, v], g)));
     }
     tasks.into_par_iter().for_each_task(|(constants, [theta, m, v], g)| {
@@ -29,9 +30,6 @@ pub fn adamw_all<T: Scalar>(mut parts: Vec<AdamwPart<'_, CpuArray<T>>>) {
             || constants.update(theta, m, v, g),
         )
     });
-    for (AdamwPart { theta, m, v, gradient, .. }, state) in parts.into_iter().zip(states) {
-        [*theta, *m, *v] = state.map(|x| CpuArray::from_vec(x, gradient.shape()));
-    }
 }
 
 /// The step's constants in the element type.

@@ -97,7 +97,8 @@ trait Kernel {
     const TASK_WORK: usize;
     /// Units for each line and step.
     const PARTS: usize = 1;
-    /// Are the sums of a block of k formed from zero and then added to C? Then parts of k that are formed apart and added in order give the same bits.
+    /// Are the sums of a block of k formed from zero and then added to C? Then parts of k that are formed apart and added in order give the same
+    /// bits.
     const SUMS_APART: bool;
     /// Bytes that a task packs for itself at a time, of a product whose shared operand has so many in a part of k: they stay in the second-level cache.
     fn own_bytes(_shared_bytes: usize) -> usize {

@@ -3,16 +3,16 @@
 use super::crew::{Apart, Crew, Place, with_place};
 use rayon::iter::plumbing::{Producer, ProducerCallback};
 use rayon::prelude::*;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Loops whose items are tasks.
+/// Loops whose items are tasks. Where one panics, so does the loop, when no thread works on it any more; other tasks may not have been done then.
 pub trait InTasks: IndexedParallelIterator {
     /// `f` of each item, each a task: worth some microseconds.
     fn for_each_task(self, f: impl Fn(Self::Item) + Sync + Send) {
         self.for_each_in_tasks_of(1, f);
     }
 
-    /// `f` of each item, so many of them a task.
+    /// `f` of each item, about so many of them a task.
     fn for_each_in_tasks_of(self, items: usize, f: impl Fn(Self::Item) + Sync + Send) {
         let items = items.max(1);
         with_place(|place| match place {
@@ -40,7 +40,7 @@ impl<T: Send, F: Fn(T) + Sync> ProducerCallback<T> for InOrder<F> {
 
 /// The items in tasks for a crew.
 struct Shared<'a, F> {
-    crew: &'a Crew,
+    crew: &'a Arc<Crew>,
     len: usize,
     items: usize,
     f: F,

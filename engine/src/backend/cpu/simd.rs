@@ -2,7 +2,8 @@
 //!
 //! The loops have a fixed number of lanes and multiply and add in one step only where they say so (`mul_add`), so every choice gives the same bits.
 
-/// Runs `f`, compiled for the widest vectors this processor has. `f` must be small enough to be inlined.
+/// Runs `f`, compiled for the widest vectors this processor has, if it is inlined: a closure marked `#[inline(always)]`, as must be what it calls. Loops with
+/// exponentials of f32 belong in it: outside, each multiplication and addition in one step may be a call.
 #[inline(always)]
 pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]

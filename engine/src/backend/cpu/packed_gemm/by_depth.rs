@@ -1,10 +1,10 @@
-//! Products with a long sum and a small result, as gradients of weights are: each task forms all of C for its part of the inner extent, from rows that
-//! its thread has likely made itself, and the parts are added in their order. Nothing waits for an operand that is packed for all.
+//! Products with a long sum and a small result, as gradients of weights are: each task forms all of C for its part of the inner extent, from
+//! rows that its thread has likely made itself, and the parts are added in their order. Nothing waits for an operand that is packed for all.
 
 use super::super::parallel_loop::InTasks;
 use super::super::simd::vectorised;
 use super::operand::Operand;
-use super::{Extents, Kernel, Output, Product, Side, parts};
+use super::{Extents, FEW_ROWS, Kernel, Output, Product, Side, parts};
 use crate::backend::cpu::pool::Pooled;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -14,7 +14,7 @@ const TASK: usize = 1 << 12;
 
 /// Is it quicker, for a sum in so many blocks? Not where the parts of C outweigh the operands.
 pub(super) fn pays(blocks: usize, (m, k, n): Extents) -> bool {
-    blocks > 1 && 4 * blocks * m * n <= k * (m + n)
+    blocks > 1 && m.min(n) > FEW_ROWS && 4 * blocks * m * n <= k * (m + n)
 }
 
 /// A·B, or C + A·B, by blocks of k of this depth.
@@ -30,7 +30,7 @@ pub(super) unsafe fn run<K: Kernel>((shared, own): (Operand<'_>, Operand<'_>), k
     let mut partial = f32::pool().take((blocks.len() - 1) * of_all);
     let outputs = Outputs::of(c, &lens, &mut partial);
     let group = own.group::<K>();
-    let own_lines = own.lines.div_ceil(group).div_ceil(rayon::current_num_threads().div_ceil(blocks.len())) * group;
+    let own_lines = own.lines.div_ceil(group).div_ceil(tasks_a_block(blocks.len(), rayon::current_num_threads())) * group;
     let own_tasks = own.lines.div_ceil(own_lines);
     (0..blocks.len() * own_tasks).into_par_iter().for_each_task(|task| {
         let (block, from) = (task / own_tasks, task % own_tasks * own_lines);
@@ -54,6 +54,12 @@ pub(super) unsafe fn run<K: Kernel>((shared, own): (Operand<'_>, Operand<'_>), k
         add(c, &terms);
     }
     f32::pool().give(partial);
+}
+
+/// Into how many tasks a block is cut, each of which packs the shared operand for itself: the fewest with which all threads have as many, or
+/// some to take over.
+fn tasks_a_block(blocks: usize, threads: usize) -> usize {
+    (1..threads).find(|tasks| (blocks * tasks).is_multiple_of(threads) || blocks * tasks >= 4 * threads).unwrap_or(threads)
 }
 
 /// The outputs of each block: C for the first, then those of what is added to it.
