@@ -1,4 +1,5 @@
-//! The same bits whatever the number of threads: values and gradients of large arrays on rayon pools of 1, 2, 3 and 7 threads.
+//! The same bits whatever the number of threads, and whether they stay awake: values and gradients of large arrays on rayon pools of 1, 2, 3 and 7
+//! threads.
 
 use engine::gradcheck::Function;
 use engine::{Backend, Cpu, Pairing, Precision, RotaryTable, Segments, Tensor, function};
@@ -20,6 +21,9 @@ fn same_bits_on_every_pool(name: &str, f: impl Function, shapes: &[&[usize]]) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         pool.install(|| {
             let single = value_and_gradient_bits(&f, &Cpu::<f32>::new(), &shapes);
+            let step = Cpu::<f32>::new();
+            let awake = step.keep_awake(|| value_and_gradient_bits(&f, &step, &shapes));
+            assert!(awake == single, "{name}: {threads} threads that stay awake give other bits");
             let double = value_and_gradient_bits(&f, &Cpu::<f64>::new(), &shapes);
             let rounding = Cpu::with_precision(Precision::Bf16).map(|cpu| value_and_gradient_bits(&f, &cpu, &shapes));
             [single, double, rounding.unwrap_or_default()].concat()
