@@ -54,7 +54,10 @@ impl RotaryAngles {
     fn of_positions(&self, positions: &[u32]) -> Vec<[f64; 2]> {
         let width = self.frequencies.len();
         let ends = positions.iter().max().map_or(0, |&last| last as usize + 1);
-        let gathered = |rows: &[[f64; 2]]| positions.iter().flat_map(|&position| &rows[position as usize * width..][..width]).copied().collect();
+        let gathered = |rows: &[[f64; 2]]| {
+            let row = |&position: &u32| &rows[position as usize * width..][..width];
+            positions.iter().flat_map(row).copied().collect()
+        };
         let rows = |from: usize| (from as u32..ends as u32).flat_map(|position| self.of_position(position));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let known = kept.len() / width.max(1);

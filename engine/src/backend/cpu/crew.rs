@@ -1,8 +1,8 @@
 //! The threads of a step: between its parallel loops they stay awake, and a loop costs them a message each, not a visit to the scheduler.
 //!
 //! A step has some hundred loops of some microseconds. The pool's scheduler puts idle threads to sleep and hands work on by stealing, which
-//! takes about as long as such a loop. Here the thread that leads the step calls each of the others where only that one looks, and lets it go the
-//! same way. A thread that has not come when the work is done is not waited for.
+//! takes a good part of such a loop's time. Here the thread that leads the step calls each of the others where only that one looks, and lets it
+//! go the same way. A thread that has not come when the work is done is not waited for.
 
 use rayon::Yield;
 use std::any::Any;
@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 const BUSY_LOOKS: u32 = 1000;
 /// A thread looks for work of the pool itself once in so many looks.
 const LOOKS_A_VISIT: u32 = 64;
-/// A thread that found no work for this long leaves until it is invited again: it may be in the middle of work of the pool that others wait for.
+/// A thread that found no work for this long leaves until it is invited again: it may be in the middle of work of the pool that others wait
+/// for.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// What a thread is to the step that runs.
@@ -130,8 +131,8 @@ impl Crew {
         }
     }
 
-    /// Asks the pool's threads to come. Those that have are not asked twice. Not while a loop is shared: work of the pool that waits for the leader may
-    /// be done here.
+    /// Asks the pool's threads to come; those that have do nothing more. Not while a loop is shared: work of the pool that waits for the leader
+    /// may be done here.
     fn invite(self: &Arc<Self>) {
         let crew = self.clone();
         rayon::spawn_broadcast(move |thread| {
@@ -150,8 +151,8 @@ impl Crew {
         self.threads.len()
     }
 
-    /// Does `work` in this thread, whose place is 0, and in those of the threads with places below `places` that come before it is done here; returns
-    /// when none works any more. Only for the leader, and not from within.
+    /// Does `work` in this thread, whose place is 0, and in those of the threads with places below `places` that come before it is done here;
+    /// returns when none works any more. Only for the leader, and not from within.
     ///
     /// # Panics
     /// As the first thread whose work panics does.
@@ -215,7 +216,8 @@ impl Crew {
     }
 }
 
-/// Changes a thread's state, if it is the first, to the second; says whether it was. What was written before a change is seen by who makes the next.
+/// Changes a thread's state, if it is the first, to the second; says whether it was. What was written before a change is seen by who makes the
+/// next.
 fn swap(state: &AtomicU8, from: u8, to: u8) -> bool {
     state.load(Ordering::Relaxed) == from && state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }

@@ -5,7 +5,8 @@ use rayon::iter::plumbing::{Producer, ProducerCallback};
 use rayon::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Loops whose items are tasks. Where one panics, so does the loop, when no thread works on it any more; other tasks may not have been done then.
+/// Loops whose items are tasks. Where one panics, so does the loop, when no thread works on it any more; other tasks may not have been done
+/// then.
 pub trait InTasks: IndexedParallelIterator {
     /// `f` of each item, each a task: worth some microseconds.
     fn for_each_task(self, f: impl Fn(Self::Item) + Sync + Send) {
@@ -66,8 +67,8 @@ impl<T: Send, F: Fn(T) + Sync> ProducerCallback<T> for Shared<'_, F> {
     }
 }
 
-/// A thread's part of a loop. Who is done with its own takes tasks from the end of another's. Parts are the same from loop to loop, so that rows mostly stay
-/// with the thread whose cache they are in. Which thread does a task changes nothing about the result.
+/// A thread's part of a loop. Who is done with its own takes tasks from the end of another's. Parts are the same from loop to loop, so that
+/// rows mostly stay with the thread whose cache they are in. Which thread does a task changes nothing about the result.
 struct Part<P>(Apart<Mutex<Rest<P>>>);
 
 /// What nobody has taken yet: so many items.

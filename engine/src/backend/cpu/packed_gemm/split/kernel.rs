@@ -3,6 +3,7 @@
 
 use super::super::rounded::Pairs;
 use super::super::{Meanwhile, Tile};
+use super::{GROUP, PARTS};
 use std::arch::asm;
 
 /// Loads a half of a part of A or B into a tile.
@@ -95,7 +96,7 @@ pub(super) unsafe fn kernel(mut tile: Tile<Pairs>, meanwhile: &mut impl Meanwhil
             with_tiles!(tile, products!(then a 2, "a" 2), products!(then b 1, "a" 3), products!(then a 3, "b" 1));
             with_tiles!(tile, products!(then a 1, "b" 2), products!("b" 3));
             meanwhile.piece();
-            (tile.a, tile.b) = (tile.a.wrapping_add(3 * 32), tile.b.wrapping_add(3 * 32));
+            (tile.a, tile.b) = (tile.a.wrapping_add(PARTS * GROUP), tile.b.wrapping_add(PARTS * GROUP));
         }
         asm!(
             "tilestored [{upper} + {stride}*1], tmm0",
