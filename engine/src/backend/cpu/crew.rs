@@ -62,10 +62,10 @@ pub(super) fn with_place<R>(f: impl FnOnce(Place<'_>) -> R) -> R {
 /// already part of a step, it just runs.
 pub fn keep_awake<R>(work: impl FnOnce() -> R) -> R {
     let outside = with_place(|place| matches!(place, Place::Outside));
-    let Some(leader) = rayon::current_thread_index().filter(|_| outside && rayon::current_num_threads() > 1) else {
+    let threads = rayon::current_num_threads();
+    let Some(leader) = rayon::current_thread_index().filter(|_| outside && threads > 1) else {
         return work();
     };
-    let threads = rayon::current_num_threads();
     let ended = Ended(Arc::new(Crew::new(leader, threads)));
     ended.0.invite();
     // SAFETY: `ended` keeps the crew, and is dropped after the place.

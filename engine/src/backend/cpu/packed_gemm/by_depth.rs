@@ -4,7 +4,7 @@
 use super::super::parallel_loop::InTasks;
 use super::super::simd::vectorised;
 use super::operand::Operand;
-use super::{Extents, FEW_ROWS, Kernel, Output, Product, Side, parts};
+use super::{Extents, FEW_ROWS, Kernel, Output, Product, Side, pairs, parts};
 use crate::backend::cpu::pool::Pooled;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -24,11 +24,10 @@ pub(super) fn pays(blocks: usize, (m, k, n): Extents) -> bool {
 pub(super) unsafe fn run<K: Kernel>((shared, own): (Operand<'_>, Operand<'_>), k: usize, depth: usize, accumulate: bool, c: &[Output]) {
     let blocks: Vec<Range<usize>> = parts(0..k, depth).collect();
     let (a, b) = if own.side == Side::A { (own, shared) } else { (shared, own) };
-    let lens: Vec<usize> =
-        (0..c.len()).map(|i| a.pieces[i.min(a.pieces.len() - 1)].lines * b.pieces[i.min(b.pieces.len() - 1)].lines).collect();
+    let lens: Vec<usize> = pairs(a.pieces, b.pieces).map(|(a, b)| a.lines * b.lines).collect();
     let of_all: usize = lens.iter().sum();
     let mut partial = f32::pool().take((blocks.len() - 1) * of_all);
-    let outputs = Outputs::of(c, &lens, &mut partial);
+    let outputs = outputs_of_blocks(c, &lens, &mut partial);
     let group = own.group::<K>();
     let own_lines = own.lines.div_ceil(group).div_ceil(tasks_a_block(blocks.len(), rayon::current_num_threads())) * group;
     let own_tasks = own.lines.div_ceil(own_lines);
@@ -39,7 +38,7 @@ pub(super) unsafe fn run<K: Kernel>((shared, own): (Operand<'_>, Operand<'_>), k
         // SAFETY: the caller's promise; tasks write disjoint blocks of C or of what is added to it.
         unsafe {
             shared.pack::<K>(0..shared.lines, part.clone(), &mut packed);
-            let c = &outputs.0[block];
+            let c = &outputs[block];
             let product = Product { shared, own, part, depth, packed: &packed, accumulate: accumulate && block == 0, c };
             let lines = from..(from + own_lines).min(own.lines);
             product.task::<K>(&(0..shared.lines), lines, product.block_lines::<K>(own_lines));
@@ -63,21 +62,17 @@ fn tasks_a_block(blocks: usize, threads: usize) -> usize {
 }
 
 /// The outputs of each block: C for the first, then those of what is added to it.
-struct Outputs(Vec<Vec<Output>>);
-
-impl Outputs {
-    fn of(c: &[Output], lens: &[usize], partial: &mut [f32]) -> Self {
-        let mut outputs = vec![c.to_vec()];
-        for mut part in partial.chunks_exact_mut(lens.iter().sum()) {
-            let one = |(c, &len): (&Output, &usize)| {
-                let (own, rest) = std::mem::take(&mut part).split_at_mut(len);
-                part = rest;
-                Output { start: own.as_mut_ptr(), stride: c.stride }
-            };
-            outputs.push(c.iter().zip(lens).map(one).collect());
-        }
-        Self(outputs)
+fn outputs_of_blocks(c: &[Output], lens: &[usize], partial: &mut [f32]) -> Vec<Vec<Output>> {
+    let mut outputs = vec![c.to_vec()];
+    for mut part in partial.chunks_exact_mut(lens.iter().sum()) {
+        let one = |(c, &len): (&Output, &usize)| {
+            let (own, rest) = std::mem::take(&mut part).split_at_mut(len);
+            part = rest;
+            Output { start: own.as_mut_ptr(), stride: c.stride }
+        };
+        outputs.push(c.iter().zip(lens).map(one).collect());
     }
+    outputs
 }
 
 /// c ← ((c + first term) + second term) …
