@@ -47,7 +47,7 @@ pub use backend::cuda::{Cuda, CudaError};
 pub use backend::device::Device;
 pub use backend::precision::{Precision, PrecisionError};
 pub use backend::reference::Reference;
-pub use backend::{AdamwPart, AdamwStep, Backend, StepDecision};
+pub use backend::{AdamwPart, AdamwStep, Backend, SgdStep, StepDecision};
 pub use cache_aligned::CacheAligned;
 pub use dual::Dual;
 pub use mapped_file::MappedFile;

@@ -2,7 +2,7 @@
 
 use crate::decoder::{Decoder, Parameter};
 use crate::error::{Error, Result};
-use engine::{AdamwPart, AdamwStep, Backend, Gradients, StepDecision, Tensor};
+use engine::{AdamwPart, AdamwStep, Backend, Gradients, SgdStep, StepDecision, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -134,16 +134,8 @@ impl<B: Backend> Optimizer<B> {
         self.update(decoder, gradients, scale, None, learning_rate);
     }
 
-    /// Whether the device can decide about a step of this rule, so that the host need not wait in the middle of it.
-    pub fn decides_on_device(&self, backend: &B) -> bool {
-        backend.is_queued() && matches!(self.rule, Rule::Adamw { .. })
-    }
-
     /// As [`Optimizer::step`], with the scale formed on the device from the gradients of the sum of `losses` over `weight`, clipped to `clip`;
     /// waits only then. Where the loss or a gradient is not finite, the parameter that shows it is named, if any, and no step was made.
-    ///
-    /// # Panics
-    /// For a rule that [`Optimizer::decides_on_device`] does not cover.
     pub fn step_by_device(
         &mut self,
         decoder: &mut Decoder<B>,
@@ -151,7 +143,6 @@ impl<B: Backend> Optimizer<B> {
         losses: &[&B::Array],
         [weight, clip, learning_rate]: [f64; 3],
     ) -> (StepDecision, Option<String>) {
-        assert!(matches!(self.rule, Rule::Adamw { .. }), "only AdamW's steps are decided on a device");
         let backend = decoder.backend().clone();
         let control = backend.step_control(losses, &with_gradients(decoder, &gradients).1, weight, clip);
         let places: Vec<bool> = decoder.parameters().iter().map(|parameter| gradients.array(&parameter.tensor).is_some()).collect();
@@ -194,7 +185,12 @@ impl<B: Backend> Optimizer<B> {
                     }),
                 }
             }
-            Rule::Sgd { momentum } => moving.iter_mut().for_each(|moving| moving.descend(&backend, scale, momentum, learning_rate)),
+            Rule::Sgd { momentum } => {
+                let step = SgdStep { learning_rate, momentum, gradient_scale: scale };
+                for Moving { theta, moments: Moments([velocity, _]), gradient, .. } in &mut moving {
+                    backend.sgd(theta, velocity, gradient, &step, control);
+                }
+            }
         }
         for Moving { parameter, name, theta, moments, .. } in moving {
             parameter.set_array(&backend, theta);
@@ -248,14 +244,6 @@ impl<B: Backend> Moving<'_, B> {
         let weight_decay = if decay_vectors || self.decayed { step.weight_decay } else { 0.0 };
         let [m, v] = &mut self.moments.0;
         AdamwPart { theta: &mut self.theta, m, v, gradient: &self.gradient, step: AdamwStep { weight_decay, ..*step } }
-    }
-
-    /// One step of gradient descent with momentum.
-    fn descend(&mut self, backend: &B, scale: f64, momentum: f64, learning_rate: f64) {
-        let velocity = &mut self.moments.0[0];
-        let decayed = backend.scale(velocity, momentum);
-        *velocity = backend.accumulate(decayed, &backend.scale(&self.gradient, scale));
-        self.theta = backend.zip(engine::backend::Sub, &self.theta, &backend.scale(velocity, learning_rate));
     }
 }
 

@@ -132,7 +132,7 @@ impl<B: Backend> Trainer<B> {
         let (step, learning_rate) = (self.steps() + 1, self.schedule.at(self.steps() + 1));
         let before: Option<Vec<Tensor<B>>> =
             self.count_changes.then(|| self.decoder.parameters().into_iter().map(|p| p.tensor.clone()).collect());
-        let by_device = self.parallel.is_none() && self.optimizer.decides_on_device(self.decoder.backend());
+        let by_device = self.decoder.backend().is_queued() && self.parallel.as_ref().is_none_or(Parallel::is_queued);
         let made = if by_device {
             self.decided_by_device(micro_batches, &mut loss, learning_rate)?
         } else {
@@ -178,15 +178,26 @@ impl<B: Backend> Trainer<B> {
         mut loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>,
         learning_rate: f64,
     ) -> Result<Made> {
-        let (mut sums, mut weight, mut gradients): (Vec<Tensor<B>>, f64, Option<Gradients<B>>) = (Vec::new(), 0.0, None);
+        let backend = self.decoder.backend().clone();
+        let (mut losses, mut weight, mut gradients): (Vec<B::Array>, f64, Option<Gradients<B>>) = (Vec::new(), 0.0, None);
         for micro_batch in 0..micro_batches {
             let (sum, count) = loss(&self.decoder, micro_batch)?;
-            sums.push(sum.detach());
+            losses.push(sum.array().clone());
             weight += count;
-            gradients = Some(added(gradients, sum.backward()));
+            let parallel = self.parallel.as_mut().filter(|_| micro_batch + 1 == micro_batches);
+            gradients = Some(match (parallel, gradients.take()) {
+                (Some(parallel), before) => {
+                    let own = losses.drain(..).reduce(|sum, loss| backend.accumulate(sum, &loss)).expect("this micro-batch's");
+                    let (whole, whole_weight) = parallel.whole_batch_on_device(own, weight)?;
+                    losses.push(whole);
+                    weight = whole_weight;
+                    parallel.backward(&self.decoder, sum, before)?
+                }
+                (None, before) => added(before, sum.backward()),
+            });
         }
         let gradients = gradients.ok_or_else(no_micro_batch)?;
-        let losses: Vec<&B::Array> = sums.iter().map(Tensor::array).collect();
+        let losses: Vec<&B::Array> = losses.iter().collect();
         let numbers = [weight, self.clip, learning_rate];
         let (decision, not_finite) = self.optimizer.step_by_device(&mut self.decoder, gradients, &losses, numbers);
         profile::mark(Pass::Update, "optimizer", || 0);

@@ -3,6 +3,7 @@
 use engine::gradcheck::{Function, Input, Sample};
 use engine::{Backend, Generator, Scalar, Tensor};
 use proptest::test_runner::{Config, RngSeed};
+use std::net::TcpListener;
 
 /// Property tests that draw the same cases every day. `PROPTEST_CASES` and `PROPTEST_RNG_SEED` explore further.
 pub fn everyday(cases: u32) -> Config {
@@ -37,4 +38,10 @@ pub fn normal_sample(f: impl Function, shapes: &[&[usize]]) -> Sample {
 /// The bits of every element: equal only where the numbers are identical.
 pub fn bits<B: Backend>(x: &Tensor<B>) -> Vec<u64> {
     x.to_vec().into_iter().map(|x| x.to_f64().to_bits()).collect()
+}
+
+/// A port that nobody listens at.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port of this machine");
+    listener.local_addr().expect("an address").port()
 }

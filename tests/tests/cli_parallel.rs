@@ -5,7 +5,7 @@ mod command;
 
 use command::{Workplace, binary, text};
 use serde_json::Value;
-use std::net::TcpListener;
+use slpo_tests::free_port;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -23,11 +23,6 @@ fn process(workplace: &Workplace, arguments: &str, rank: usize, size: usize, por
     command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string()).env("SLPO_JOIN_SECONDS", "60");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-}
-
-/// A port that nobody listens at.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Starts all processes of a run.

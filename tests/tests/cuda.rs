@@ -1,24 +1,29 @@
 //! The GPU's kernels against `Cpu<f64>`, values and gradients: on a GPU where there is one, and compiled for the processor everywhere else, where
 //! that shows wrong arithmetic, indices and barriers, and says nothing of the driver or cuBLAS.
 
+use engine::backend::Add;
 use engine::backend::cuda::Nccl;
+use engine::backend::device::DeviceArray;
 use engine::gradcheck::{Function, check_entry_on, check_on};
-use engine::{AdamwStep, Backend, Cpu, Cuda, Device, Generator, Precision, SamplingRule, Segments, StepDecision, Tensor, function};
+use engine::{
+    AdamwStep, Backend, Cpu, Cuda, Device, Generator, Precision, SamplingRule, Segments, SgdStep, StepDecision, Tensor, function,
+};
 use losses::{Hyperparameters, Loss, PairInputs};
 use model::batch::Batch;
 use model::boundary::Sequence;
 use model::config::Config;
 use model::data::PreferencePair;
 use model::decoder::{Decoder, ForwardOptions};
+use model::generate::{Limits, Sampling, generate};
 use model::optimizer::{Rule, Schedule};
 use model::parallel::launch::Place;
 use model::parallel::tcp::TcpGroup;
-use model::parallel::{Parallel, Processes};
+use model::parallel::{Exchange, Parallel, Processes};
 use model::preference::{PairBatch, Scored};
 use model::train::{OnNonFinite, Trainer};
-use slpo_tests::{bits, normal, normal_parameter, normal_sample};
+use slpo_tests::{bits, free_port, normal, normal_parameter, normal_sample};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::time::Duration;
 
 /// What the kernels run on here; says what is left out and why.
@@ -197,6 +202,31 @@ fn adamw_steps_and_leaves_shared_storage_alone() {
     }
 }
 
+/// θ, u and what θ was after three steps of gradient descent, the second of them with a control, the third with one that stops it.
+fn descent<B: Backend>(backend: &B) -> [Vec<f64>; 3] {
+    let array = |seed| normal_parameter(backend, seed, &[7, 5]).into_array();
+    let (mut theta, mut u) = (array(1), backend.full(0.0, &[7, 5]));
+    let kept = theta.clone();
+    let rates = SgdStep { learning_rate: 1e-2, momentum: 0.5, gradient_scale: 0.25 };
+    let loss = |value| Tensor::constant(backend, &[value], &[]).into_array();
+    let control = |value| backend.step_control(&[&loss(value)], &[&array(12)], 8.0, 1e-2);
+    let mut step = |seed, control: Option<&B::Array>| backend.sgd(&mut theta, &mut u, &array(seed), &rates, control);
+    step(11, None);
+    step(12, Some(&control(1.0)));
+    step(13, Some(&control(f64::NAN)));
+    [theta, u, kept].map(|x| Tensor::from_array(backend, x).to_f64())
+}
+
+#[test]
+fn descent_steps_as_on_the_processor_and_leaves_shared_storage_alone() {
+    let expected = descent(&Cpu::<f64>::new());
+    for device in devices() {
+        for (got, expected) in descent(device).iter().flatten().zip(expected.iter().flatten()) {
+            assert!((got - expected).abs() <= 1e-6 * (1.0 + expected.abs()), "{got} for {expected}");
+        }
+    }
+}
+
 #[test]
 fn squares_are_summed_in_double_precision() {
     for device in devices() {
@@ -331,6 +361,104 @@ fn without_a_gpu_a_group_of_one_has_the_bits_of_steps_alone() {
     }
 }
 
+/// Where the processes of [`SharedDevice`] meet: what each brings.
+struct Meeting {
+    all_there: Barrier,
+    brought: Mutex<Vec<Vec<DeviceArray>>>,
+}
+
+/// Sums over processes that are threads of this one and share its device: there, in the order of ranks, as NCCL sums on GPUs of their own.
+struct SharedDevice {
+    rank: usize,
+    device: Device,
+    meeting: Arc<Meeting>,
+    gradients: Vec<Option<DeviceArray>>,
+}
+
+impl SharedDevice {
+    fn sums(&self, own: Vec<DeviceArray>) -> Vec<DeviceArray> {
+        self.meeting.brought.lock().unwrap()[self.rank] = own;
+        self.meeting.all_there.wait();
+        let brought = self.meeting.brought.lock().unwrap().clone();
+        self.meeting.all_there.wait();
+        let add =
+            |sums: Vec<DeviceArray>, more: Vec<DeviceArray>| sums.iter().zip(&more).map(|(a, b)| self.device.zip(Add, a, b)).collect();
+        brought.into_iter().reduce(add).unwrap()
+    }
+}
+
+impl Exchange<Device> for SharedDevice {
+    fn is_queued(&self) -> bool {
+        true
+    }
+    fn add_up(&mut self, array: DeviceArray) -> model::Result<DeviceArray> {
+        Ok(self.sums(vec![array]).swap_remove(0))
+    }
+    fn put(&mut self, place: usize, gradient: DeviceArray) {
+        self.gradients[place] = Some(gradient);
+    }
+    fn finish(&mut self) -> model::Result<Vec<Option<DeviceArray>>> {
+        let own = self.gradients.iter_mut().map(|gradient| gradient.take().unwrap()).collect();
+        Ok(self.sums(own).into_iter().map(Some).collect())
+    }
+}
+
+/// The weights after three steps, the last of which is not finite in the second process alone, of a process of a group of threads.
+fn trained_in_group(cuda: &Cuda, rank: usize, meeting: &Arc<Meeting>, (port, before): (u16, usize)) -> Vec<f64> {
+    let device = Device::Cuda(cuda.clone());
+    let mut trainer = trainer(&device);
+    let gradients = vec![None; trainer.decoder.parameters().len()];
+    let place = Place { rank, size: 2, host: "127.0.0.1".to_owned(), port, join_limit: Duration::from_secs(60) };
+    let processes = Processes::join(move || TcpGroup::join(&place), |lost| panic!("{lost}")).unwrap();
+    let exchange = Box::new(SharedDevice { rank, device, meeting: meeting.clone(), gradients });
+    trainer.parallel = Some(Parallel { processes: processes.clone(), exchange });
+    trainer.on_non_finite = OnNonFinite::Skip;
+    for _ in 0..2 {
+        trainer.step(1, |decoder, _| Ok(loss_of_row(decoder, rank, false))).unwrap();
+    }
+    meeting.all_there.wait();
+    assert_eq!(cuda.waits() - before, 2 * 2, "once for each process and step");
+    meeting.all_there.wait();
+    let outcome = trainer.step(1, |decoder, _| Ok(loss_of_row(decoder, rank, rank == 1))).unwrap();
+    assert!(outcome.skipped.is_some(), "every process skips what one cannot make");
+    processes.meet().unwrap();
+    processes.leave(None);
+    trainer.decoder.parameters().into_iter().flat_map(|parameter| parameter.tensor.to_f64()).collect()
+}
+
+/// The loss of a row of tokens with its weight.
+fn loss_of_row(decoder: &Decoder<Device>, row: usize, spoiled: bool) -> (Tensor<Device>, f64) {
+    let tokens: Vec<u32> = (0..20).map(|i| (i * 3 + 5 * row as u32) % 32).collect();
+    let batch = Batch::of_windows([&tokens[..]]);
+    let loss = batch.loss(decoder, &ForwardOptions::default());
+    (if spoiled { loss.scale(1e38).scale(1e38) } else { loss }, batch.target_count() as f64)
+}
+
+/// Two processes whose sums stay on the device each wait once a step, and come to the weights of one process with both their rows.
+#[test]
+fn a_group_whose_sums_stay_on_the_device_decides_there() {
+    for device in [Precision::F32, Precision::Bf16].into_iter().flat_map(with_precision) {
+        let Device::Cuda(cuda) = &device else { continue };
+        let mut alone = trainer(&device);
+        for _ in 0..2 {
+            alone.step(2, |decoder, row| Ok(loss_of_row(decoder, row, false))).unwrap();
+        }
+        let alone: Vec<f64> = alone.decoder.parameters().into_iter().flat_map(|parameter| parameter.tensor.to_f64()).collect();
+        let meeting = Arc::new(Meeting { all_there: Barrier::new(2), brought: Mutex::new(vec![Vec::new(); 2]) });
+        let (port, before) = (free_port(), cuda.waits());
+        let group: Vec<Vec<f64>> = std::thread::scope(|scope| {
+            let threads = [0, 1].map(|rank| {
+                scope.spawn({
+                    let meeting = &meeting;
+                    move || trained_in_group(cuda, rank, meeting, (port, before))
+                })
+            });
+            threads.map(|thread| thread.join().unwrap()).into()
+        });
+        assert!(group[0] == alone && group[1] == alone, "{}", cuda.name());
+    }
+}
+
 fn trainer(device: &Device) -> Trainer<Device> {
     let config = Config { vocab_size: 32, layers: 1, ..Config::preset("nano").unwrap() };
     let schedule = Schedule { learning_rate: 1e-2, warmup: 0, steps: 9, final_fraction: 1.0 };
@@ -350,10 +478,13 @@ fn a_step_waits_for_the_device_once() {
         let reference = trainer.decoder.clone();
         let (batch, pairs) = (Batch::of_windows(windows.iter().map(Vec::as_slice)), PairBatch::new([&pair]));
         let options = ForwardOptions::default();
+        let mut descending = Trainer::new(trainer.decoder.clone(), Rule::Sgd { momentum: 0.9 }, trainer.schedule, 1.0);
         for step in 1..=2 {
-            let before = cuda.waits();
-            trainer.step(2, |decoder, _| Ok((batch.loss(decoder, &options), batch.target_count() as f64))).unwrap();
-            assert_eq!(cuda.waits() - before, 1, "language modelling, step {step}");
+            for trainer in [&mut trainer, &mut descending] {
+                let before = cuda.waits();
+                trainer.step(2, |decoder, _| Ok((batch.loss(decoder, &options), batch.target_count() as f64))).unwrap();
+                assert_eq!(cuda.waits() - before, 1, "language modelling by {:?}, step {step}", trainer.optimizer.rule());
+            }
             let before = cuda.waits();
             let aligned = trainer.step(1, |decoder, _| {
                 let (policy, reference) = (Scored::policy(&pairs, decoder, &options), Scored::reference(&pairs, &reference));
@@ -492,6 +623,23 @@ fn sampled_tokens_are_the_processors() {
 }
 
 /// Every place of a small row is chosen where the uniform number says, also at both ends of [0, 1).
+/// A token comes back for each row, and nothing else: no logits.
+#[test]
+fn generating_reads_tokens_alone() {
+    // Devices of this test's own: what others read would be counted.
+    for device in [Precision::F32, Precision::Bf16].into_iter().flat_map(with_precision) {
+        let Device::Cuda(cuda) = &device else { continue };
+        let decoder = trainer(&device).decoder;
+        let (prompts, limits) = ([vec![1, 2, 3], vec![4]], Limits { max_tokens: 5, stop: &[] });
+        for sampling in [Sampling::GREEDY, Sampling::PLAIN, Sampling { temperature: 0.7, top_k: 9, top_p: 0.9 }] {
+            let before = (cuda.waits(), cuda.bytes_read());
+            let tokens = generate(&decoder, &prompts, &sampling, limits, &Generator::new(3), |_, _| true).unwrap();
+            assert_eq!(tokens.concat().len(), 2 * 5);
+            assert_eq!((cuda.waits() - before.0, cuda.bytes_read() - before.1), (5, 2 * 5 * size_of::<u32>()), "{sampling:?}");
+        }
+    }
+}
+
 #[test]
 fn sampling_passes_through_the_order() {
     let logits = [0.0, 1.0, 0.0, f32::NEG_INFINITY, 1.0, -1.0];

@@ -4,7 +4,7 @@ use super::cpu::Cpu;
 use super::cpu::array::CpuArray;
 use super::cuda::{Cuda, CudaArray};
 use super::precision::Precision;
-use super::{AdamwPart, AdamwStep, Backend, Binary, Indices, StepDecision, Unary};
+use super::{AdamwPart, AdamwStep, Backend, Binary, Indices, SgdStep, StepDecision, Unary};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
 use crate::sampling::SamplingRule;
@@ -444,6 +444,21 @@ impl Backend for Device {
         match self {
             Self::Cpu(backend) => backend.adamw_all(each_part(parts, DeviceArray::cpu_mut, DeviceArray::cpu)),
             Self::Cuda(backend) => backend.adamw_all(each_part(parts, DeviceArray::cuda_mut, DeviceArray::cuda)),
+        }
+    }
+    fn sgd(
+        &self,
+        theta: &mut DeviceArray,
+        velocity: &mut DeviceArray,
+        gradient: &DeviceArray,
+        step: &SgdStep,
+        control: Option<&DeviceArray>,
+    ) {
+        match self {
+            Self::Cpu(backend) => backend.sgd(theta.cpu_mut(), velocity.cpu_mut(), gradient.cpu(), step, control.map(DeviceArray::cpu)),
+            Self::Cuda(backend) => {
+                backend.sgd(theta.cuda_mut(), velocity.cuda_mut(), gradient.cuda(), step, control.map(DeviceArray::cuda))
+            }
         }
     }
     fn precision(&self) -> Precision {

@@ -123,6 +123,17 @@ pub struct AdamwPart<'a, A> {
     pub step: AdamwStep,
 }
 
+/// The constants of one step of gradient descent with momentum (Polyak 1964, with the learning rate outside of the velocity).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SgdStep {
+    /// η.
+    pub learning_rate: f64,
+    /// μ in [0, 1): what the velocity keeps.
+    pub momentum: f64,
+    /// The gradient is multiplied by this first (global-norm clipping, averaging).
+    pub gradient_scale: f64,
+}
+
 /// What became of an optimiser's step that is decided where its numbers are ([`Backend::step_control`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepDecision {
@@ -533,6 +544,25 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         }
     }
 
+    /// One step of gradient descent in place: with g scaled, u ← μu + g, θ ← θ − ηu. A control ([`Backend::step_control`]) puts its scale in
+    /// place of the step's, and where it says that not all is finite, nothing changes.
+    fn sgd(
+        &self,
+        theta: &mut Self::Array,
+        velocity: &mut Self::Array,
+        gradient: &Self::Array,
+        step: &SgdStep,
+        control: Option<&Self::Array>,
+    ) {
+        let decision = control.map(|control| self.step_decision(control));
+        if decision.as_ref().is_some_and(|decision| !decision.finite) {
+            return;
+        }
+        let g = self.scale(gradient, decision.map_or(step.gradient_scale, |decision| decision.scale));
+        *velocity = self.accumulate(self.scale(velocity, step.momentum), &g);
+        *theta = self.zip(Sub, theta, &self.scale(velocity, step.learning_rate));
+    }
+
     /// How the device rounds the operands of products and stores activations: [`Precision::F32`] where it does neither in another format.
     fn precision(&self) -> Precision {
         Precision::F32
@@ -542,7 +572,8 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         false
     }
     /// The [`StepDecision`] for a step from the sums of micro-batches' losses (one element each), the gradients, what the sums are means over
-    /// (above 0), and the largest norm: as an array that only [`Backend::adamw_controlled`] and [`Backend::step_decision`] understand.
+    /// (above 0), and the largest norm: as an array that only [`Backend::adamw_controlled`], [`Backend::sgd`] and
+    /// [`Backend::step_decision`] understand.
     fn step_control(&self, losses: &[&Self::Array], gradients: &[&Self::Array], weight: f64, clip: f64) -> Self::Array {
         let loss = losses.iter().map(|loss| self.to_vec(loss)[0].to_f64()).sum();
         let numbers = StepDecision::new(loss, self.sums_of_squares(gradients), weight, clip).numbers();

@@ -9,6 +9,18 @@ use engine::Backend;
 
 /// Adds up the gradients of a step over the processes. Parameters go by their place in [`Decoder::parameters`].
 pub trait Exchange<B: Backend> {
+    /// Are the sums formed on the device, with the host going on? Then so can be what depends on them.
+    fn is_queued(&self) -> bool {
+        false
+    }
+
+    /// Begins to add up an array that is no gradient, of one shape in all processes and at the same point of the step. What comes back holds
+    /// the sum once [`Exchange::finish`] has returned.
+    ///
+    /// # Errors
+    /// Where another process is lost.
+    fn add_up(&mut self, array: B::Array) -> Result<B::Array>;
+
     /// Takes a parameter's gradient, at most once a step.
     fn put(&mut self, place: usize, gradient: B::Array);
 
@@ -67,6 +79,11 @@ fn length(shape: &[usize]) -> usize {
 }
 
 impl<B: Backend> Exchange<B> for HostExchange<B> {
+    fn add_up(&mut self, array: B::Array) -> Result<B::Array> {
+        let sum = self.processes.begin_sum(Numbers::of(self.backend.to_vec(&array))).wait()?;
+        Ok(self.backend.from_vec(sum.into_elements(), self.backend.shape(&array)))
+    }
+
     fn put(&mut self, place: usize, gradient: B::Array) {
         self.put[place] = true;
         let elements = self.backend.to_vec(&gradient);

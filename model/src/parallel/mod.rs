@@ -61,6 +61,20 @@ impl<B: Backend> Parallel<B> {
         Ok((sums[0], sums[1]))
     }
 
+    /// Are the sums over the processes formed on the device, so that what a step depends on never need come to the host?
+    pub fn is_queued(&self) -> bool {
+        self.exchange.is_queued()
+    }
+
+    /// As [`Parallel::whole_batch`], with the loss where it is: what comes back holds that of the whole batch once [`Parallel::backward`] has
+    /// returned.
+    ///
+    /// # Errors
+    /// Where another process is lost.
+    pub fn whole_batch_on_device(&mut self, loss: B::Array, weight: f64) -> Result<(B::Array, f64)> {
+        Ok((self.exchange.add_up(loss)?, self.processes.sum(&[weight])?[0]))
+    }
+
     /// The gradient of the whole batch: this process's last micro-batch walked back, `before` (that of its others) added, and the same of all
     /// processes, in buckets that are on their way while the walk goes on.
     ///

@@ -58,8 +58,7 @@ impl NcclExchange {
     }
 
     fn add(&mut self, place: usize, gradient: DeviceArray) {
-        let DeviceArray::Cuda(gradient) = gradient else { panic!("a gradient of the processor in a sum over GPUs") };
-        for bucket in self.buckets.put(place, gradient) {
+        for bucket in self.buckets.put(place, on_gpu(gradient)) {
             let (places, arrays): (Vec<usize>, Vec<CudaArray>) = bucket.into_iter().unzip();
             match self.nccl.begin_sum(arrays) {
                 Ok(sums) => places.into_iter().zip(sums).for_each(|(place, sum)| self.sums[place] = Some(sum.into())),
@@ -69,7 +68,22 @@ impl NcclExchange {
     }
 }
 
+/// The array on the GPU.
+fn on_gpu(array: DeviceArray) -> CudaArray {
+    let DeviceArray::Cuda(array) = array else { panic!("an array of the processor in a sum over GPUs") };
+    array
+}
+
 impl Exchange<Device> for NcclExchange {
+    fn is_queued(&self) -> bool {
+        true
+    }
+
+    fn add_up(&mut self, array: DeviceArray) -> Result<DeviceArray> {
+        let sum = self.nccl.begin_sum(vec![on_gpu(array)]).map_err(Error::Cuda)?.swap_remove(0);
+        Ok(sum.into())
+    }
+
     fn put(&mut self, place: usize, gradient: DeviceArray) {
         self.put[place] = true;
         self.add(place, gradient);

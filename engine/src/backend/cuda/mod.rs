@@ -40,7 +40,7 @@ pub use queue::GraphReport;
 pub use runtime::Storage;
 
 use super::precision::Precision;
-use super::{AdamwStep, Backend, Binary, Indices, StepDecision, Unary};
+use super::{AdamwStep, Backend, Binary, Indices, SgdStep, StepDecision, Unary};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
 use crate::sampling::SamplingRule;
@@ -76,6 +76,7 @@ struct Inner {
     tables: Mutex<VecDeque<Table>>,
     rates: Mutex<Vec<Rates>>,
     waits: AtomicUsize,
+    bytes_read: AtomicUsize,
 }
 
 impl fmt::Debug for Cuda {
@@ -142,6 +143,7 @@ impl Cuda {
             tables: Mutex::default(),
             rates: Mutex::default(),
             waits: AtomicUsize::new(0),
+            bytes_read: AtomicUsize::new(0),
         }))
     }
 
@@ -164,6 +166,11 @@ impl Cuda {
     /// How often the host has waited for the device: each time it read something there.
     pub fn waits(&self) -> usize {
         self.0.waits.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes the host has read from the device.
+    pub fn bytes_read(&self) -> usize {
+        self.0.bytes_read.load(Ordering::Relaxed)
     }
 
     /// Waits until everything that was launched has run.
@@ -392,6 +399,9 @@ impl Backend for Cuda {
     }
     fn adamw(&self, theta: &mut CudaArray, m: &mut CudaArray, v: &mut CudaArray, gradient: &CudaArray, step: &AdamwStep) {
         self.adamw_step([theta, m, v], gradient, step, None);
+    }
+    fn sgd(&self, theta: &mut CudaArray, velocity: &mut CudaArray, gradient: &CudaArray, step: &SgdStep, control: Option<&CudaArray>) {
+        self.sgd_step([theta, velocity], gradient, step, control);
     }
     fn is_queued(&self) -> bool {
         true

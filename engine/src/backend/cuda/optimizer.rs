@@ -6,7 +6,7 @@ use super::launch::{Argument, arguments};
 use super::runtime::Grid;
 use super::views::{bytes_of, bytes_of_mut};
 use super::{compile, launch};
-use crate::backend::{AdamwStep, StepDecision};
+use crate::backend::{AdamwStep, SgdStep, StepDecision};
 use std::sync::MutexGuard;
 
 /// Elements whose squares one block adds up.
@@ -14,42 +14,16 @@ const CHUNK: usize = 1 << 16;
 
 /// The numbers of a step on the device.
 pub(super) struct Rates {
-    /// The bits of what they keep from step to step: β₁, β₂, the weight decay and ε.
-    rule: [u64; 4],
-    /// Their bits: zeros, which no step has, before the first.
-    numbers: [u32; 9],
+    /// The bits of what they keep from step to step: the rule's constants.
+    rule: Vec<u64>,
+    /// Their bits: none before the first step.
+    numbers: Vec<u32>,
     buffer: Buffer,
 }
 
 impl Cuda {
     /// With a control, its scale replaces the step's, and where it says so nothing changes.
-    pub(super) fn adamw_step(
-        &self,
-        [theta, m, v]: [&mut CudaArray; 3],
-        gradient: &CudaArray,
-        step: &AdamwStep,
-        control: Option<&CudaArray>,
-    ) {
-        let gradient = self.contiguous(gradient);
-        let old = [&*theta, &*m, &*v].map(|x| (self.contiguous(x), x.address()));
-        let mut new = [theta, m, v];
-        for (array, (old, address)) in new.iter_mut().zip(&old) {
-            // The arrays in `old` share the block with the one that is to be written, so two owners mean none besides.
-            if old.address() != *address || !array.has_owners(2) {
-                **array = self.empty(old.shape());
-            }
-        }
-        new.iter().for_each(|array| array.forget_rounded());
-        let n = gradient.len();
-        let (rates, _until_launched) = self.rates(step);
-        let mut arguments = Vec::from(arguments![&*new[0], &*new[1], &*new[2], &old[0].0, &old[1].0, &old[2].0, &gradient]);
-        arguments.extend([rates, control.map_or(0, CudaArray::address)].map(Argument::Address));
-        arguments.push(n.into());
-        self.launch_elements("optimizer", "adamw", n, &arguments);
-    }
-
-    /// Where the numbers of a step lie, and what keeps others from replacing them: those of steps that differ in their count, rate and scale only at the same place, so that the launches are the same.
-    fn rates(&self, step: &AdamwStep) -> (u64, MutexGuard<'_, Vec<Rates>>) {
+    pub(super) fn adamw_step(&self, arrays: [&mut CudaArray; 3], gradient: &CudaArray, step: &AdamwStep, control: Option<&CudaArray>) {
         let correction = |beta: f64| 1.0 - beta.powf(step.step as f64);
         let numbers = [
             step.gradient_scale,
@@ -62,11 +36,51 @@ impl Cuda {
             1.0 - step.learning_rate * step.weight_decay,
             step.epsilon,
         ];
-        let numbers = numbers.map(|x| (x as f32).to_bits());
-        let rule = [step.beta1, step.beta2, step.weight_decay, step.epsilon].map(f64::to_bits);
+        let rule = [step.beta1, step.beta2, step.weight_decay, step.epsilon];
+        self.optimizer_step("adamw", arrays, gradient, (&rule, &numbers), control);
+    }
+
+    /// As [`Cuda::adamw_step`].
+    pub(super) fn sgd_step(&self, arrays: [&mut CudaArray; 2], gradient: &CudaArray, step: &SgdStep, control: Option<&CudaArray>) {
+        let numbers = [step.gradient_scale, step.momentum, step.learning_rate];
+        self.optimizer_step("sgd", arrays, gradient, (&[step.momentum], &numbers), control);
+    }
+
+    /// Launches a rule's kernel on a parameter and its moments, which are written where they lie if nobody else has them.
+    fn optimizer_step<const N: usize>(
+        &self,
+        kernel: &str,
+        mut arrays: [&mut CudaArray; N],
+        gradient: &CudaArray,
+        (rule, numbers): (&[f64], &[f64]),
+        control: Option<&CudaArray>,
+    ) {
+        let gradient = self.contiguous(gradient);
+        let old = arrays.each_ref().map(|x| (self.contiguous(x), x.address()));
+        for (array, (old, address)) in arrays.iter_mut().zip(&old) {
+            // The arrays in `old` share the block with the one that is to be written, so two owners mean none besides.
+            if old.address() != *address || !array.has_owners(2) {
+                **array = self.empty(old.shape());
+            }
+        }
+        arrays.iter().for_each(|array| array.forget_rounded());
+        let n = gradient.len();
+        let (rates, _until_launched) = self.rates(rule, numbers);
+        let mut arguments: Vec<Argument> = arrays.iter().map(|new| Argument::from(&**new)).collect();
+        arguments.extend(old.iter().map(|(old, _)| Argument::from(old)));
+        arguments.extend([gradient.address(), rates, control.map_or(0, CudaArray::address)].map(Argument::Address));
+        arguments.push(n.into());
+        self.launch_elements("optimizer", kernel, n, &arguments);
+    }
+
+    /// Where the numbers of a step lie, and what keeps others from replacing them: those of steps of one rule, which differ in their count,
+    /// rate and scale, at the same place, so that the launches are the same.
+    fn rates(&self, rule: &[f64], numbers: &[f64]) -> (u64, MutexGuard<'_, Vec<Rates>>) {
+        let numbers: Vec<u32> = numbers.iter().map(|&x| (x as f32).to_bits()).collect();
+        let rule: Vec<u64> = rule.iter().map(|x| x.to_bits()).collect();
         let mut kept = self.0.rates.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let at = kept.iter().position(|rates| rates.rule == rule).unwrap_or_else(|| {
-            kept.push(Rates { rule, numbers: [0; 9], buffer: Buffer::new(&self.0, size_of_val(&numbers)) });
+            kept.push(Rates { rule, numbers: Vec::new(), buffer: Buffer::new(&self.0, size_of_val(&numbers[..])) });
             kept.len() - 1
         });
         if kept[at].numbers != numbers {

@@ -7,6 +7,7 @@ use super::runtime::Storage;
 use crate::backend::precision::Precision;
 use crate::shape::{around, with_axis};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Numbers as the bytes that a device holds.
 pub(super) trait Plain: Copy {}
@@ -81,7 +82,8 @@ impl Cuda {
     /// Waits for what was launched, and copies from the device.
     pub(super) fn read(&self, address: u64, bytes: &mut [u8]) {
         if !bytes.is_empty() {
-            self.0.waits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.0.waits.fetch_add(1, Ordering::Relaxed);
+            self.0.bytes_read.fetch_add(bytes.len(), Ordering::Relaxed);
             self.0.runtime.settled().and_then(|device| device.download(address, bytes)).unwrap_or_else(|error| error.raise());
         }
     }

@@ -24,6 +24,18 @@ KERNEL adamw(float* theta_out, float* m_out, float* v_out, const float* theta, c
     }
 }
 
+// u ← μu + g, θ ← θ − ηu, g = the gradient times its scale; the numbers are [scale, μ, η], the rest as for adamw.
+KERNEL sgd(float* theta_out, float* u_out, const float* theta, const float* u, const float* gradient, const float* numbers,
+           const double* control, Long n) {
+    float gradient_scale = control ? (float)control[0] : numbers[0], momentum = numbers[1], rate = numbers[2];
+    bool changes = !control || control[1] != 0.0;
+    FOR_EACH(i, n) {
+        float u_new = changes ? momentum * u[i] + gradient[i] * gradient_scale : u[i];
+        u_out[i] = u_new;
+        theta_out[i] = changes ? theta[i] - rate * u_new : theta[i];
+    }
+}
+
 // Σ x² in double precision: each block sums `chunk` elements.
 KERNEL sum_of_squares(double* sums, const float* x, Long chunk, Long n) {
     __shared__ double partial[256];
