@@ -146,7 +146,7 @@ mod tests {
 
     fn base(name: &str) -> Option<Decoder<Cpu<f64>>> {
         let model = ModelFolder::open(&shared(&format!("data/tiny-random/{name}"))?).unwrap();
-        Some(Decoder::from_tensors(&Cpu::new(), &model.config, &model.tensors).unwrap())
+        Some(Decoder::from_tensors(&Cpu::new(), &model.config, model.tensors.clone()).unwrap())
     }
 
     fn settings(decoder: &Decoder<Cpu<f64>>, targets: &[&str]) -> LoraSettings {

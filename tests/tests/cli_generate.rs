@@ -33,7 +33,7 @@ fn greedy_tokens_are_those_of_the_full_forward_pass_at_every_step_alone_and_in_a
     for name in ARCHITECTURES {
         let Some(folder) = shared(&format!("data/tiny-random/{name}")) else { return };
         let model = ModelFolder::open(&folder).unwrap();
-        let decoder = Decoder::from_tensors(&Cpu::<f64>::new(), &model.config, &model.tensors).unwrap();
+        let decoder = Decoder::from_tensors(&Cpu::<f64>::new(), &model.config, model.tensors.clone()).unwrap();
         let golden = json(&folder.join("golden_forward.json"));
         let mut prompts: Vec<Vec<u32>> = golden["cases"].as_array().unwrap().iter().map(|case| tokens(&case["tokens"])).collect();
         prompts.iter_mut().for_each(|prompt| prompt.truncate(20));

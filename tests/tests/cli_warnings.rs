@@ -16,7 +16,7 @@ fn altered(workplace: &Workplace, name: &str, change: impl Fn(&str, &mut f32)) {
     for (tensor, values) in &mut tensors {
         values.data.iter_mut().for_each(|value| change(tensor, value));
     }
-    Decoder::from_tensors(&engine::Cpu::<f32>::new(), &config, &tensors).unwrap();
+    Decoder::from_tensors(&engine::Cpu::<f32>::new(), &config, tensors.clone()).unwrap();
     ModelFolder::save(&workplace.path(name), &config, &tensors, &tokenizer).unwrap();
 }
 

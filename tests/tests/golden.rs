@@ -16,7 +16,7 @@ use std::path::Path;
 
 fn decoder<B: Backend>(backend: &B, folder: &Path) -> Decoder<B> {
     let model = ModelFolder::open(folder).unwrap();
-    Decoder::from_tensors(backend, &model.config, &model.tensors).unwrap()
+    Decoder::from_tensors(backend, &model.config, model.tensors.clone()).unwrap()
 }
 
 #[track_caller]
@@ -191,7 +191,7 @@ fn stories260k_reads_real_stories_as_well_as_its_golden_values_say() {
     let out = tempfile::tempdir().unwrap();
     model::convert::convert(&folder.join("stories260K.bin"), Some(&folder.join("tok512.bin")), out.path()).unwrap();
     let model = ModelFolder::open(out.path()).unwrap();
-    let decoder = Decoder::from_tensors(&Cpu::<f64>::new(), &model.config, &model.tensors).unwrap();
+    let decoder = Decoder::from_tensors(&Cpu::<f64>::new(), &model.config, model.tensors.clone()).unwrap();
     for (story, expected) in text.split("<|endoftext|>").zip(golden["stories"].as_array().unwrap()) {
         let mut tokens = vec![model.tokenizer.bos().unwrap()];
         tokens.extend(model.tokenizer.encode(story.trim()).unwrap());

@@ -28,7 +28,7 @@ fn pairs(golden: &Value) -> Vec<PreferencePair> {
 }
 
 fn decoder<B: Backend>(backend: &B, model: &ModelFolder) -> Decoder<B> {
-    Decoder::from_tensors(backend, &model.config, &model.tensors).unwrap()
+    Decoder::from_tensors(backend, &model.config, model.tensors.clone()).unwrap()
 }
 
 #[track_caller]

@@ -57,7 +57,7 @@ fn some_tokens(model: &ModelFolder) -> Vec<u32> {
 
 fn with_our_logits(folder: &Path) {
     let model = ModelFolder::open(folder).unwrap();
-    let decoder = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, &model.tensors).unwrap();
+    let decoder = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, model.tensors.clone()).unwrap();
     let tokens = some_tokens(&model);
     let text = json!({ "tokens": tokens, "logits": logits(&decoder, &tokens) }).to_string();
     std::fs::write(folder.join("slpo.json"), text).unwrap();
@@ -70,7 +70,7 @@ fn transformers_loads_what_is_written_and_gives_the_same_logits() {
     for name in FOLDERS {
         let Some(source) = shared(&format!("data/{name}")) else { return };
         let model = ModelFolder::open(&source).unwrap();
-        let decoder = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, &model.tensors).unwrap();
+        let decoder = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, model.tensors.clone()).unwrap();
         let folder = out.path().join(name.replace('/', "-"));
         // From the decoder, as after training, and not merely the tensors that were read.
         ModelFolder::save(&folder, &model.config, &decoder.to_tensors(), &model.tokenizer).unwrap();
@@ -136,7 +136,7 @@ fn shards_in_half_precision_that_transformers_wrote_give_its_logits() {
         assert!(folder.join("model.safetensors.index.json").exists(), "{folder:?} is in several files");
         let expected = shared::json(&folder.join("logits.json"));
         let model = ModelFolder::open(&folder).unwrap();
-        let decoder = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, &model.tensors).unwrap();
+        let decoder = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, model.tensors.clone()).unwrap();
         let ours = logits(&decoder, &shared::tokens(&expected["tokens"])).pop().unwrap();
         let theirs = shared::numbers(&expected["logits"]);
         // Two programs in f32: some units in the seventh digit.
@@ -159,7 +159,7 @@ fn gguf_files_of_llama_cpp_s_package_give_back_the_folder_they_came_from() {
         let position = if name.contains("llama3") { theirs.config.position } else { ours.config.position };
         assert_eq!(Config { position, ..ours.config.clone() }, theirs.config, "{name}");
         let run = |config: &Config, model: &ModelFolder| {
-            let decoder = Decoder::from_tensors(&Cpu::<f64>::new(), config, &model.tensors).unwrap();
+            let decoder = Decoder::from_tensors(&Cpu::<f64>::new(), config, model.tensors.clone()).unwrap();
             logits(&decoder, &some_tokens(model)).concat()
         };
         let (a, b) = (run(&ours.config, &ours), run(&theirs.config, &theirs));
@@ -208,7 +208,7 @@ fn quantised_gguf_files_come_close_and_bring_their_tokenizer() {
 /// A folder with a base model, an adapter as training leaves one, and our logits with it.
 fn adapted(name: &str, folder: &Path) -> Option<()> {
     let model = ModelFolder::open(&shared(&format!("data/{name}"))?).unwrap();
-    let base = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, &model.tensors).unwrap();
+    let base = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, model.tensors.clone()).unwrap();
     ModelFolder::save(&folder.join("base"), &model.config, &base.to_tensors(), &model.tokenizer).unwrap();
     let path = folder.join("base").to_str().unwrap().to_owned();
     let targets = usual_targets(&model.config);
@@ -242,7 +242,7 @@ fn peft_loads_an_adapter_and_gives_the_same_logits_and_what_peft_writes_is_loade
     assert_eq!(text.matches(" equal").count(), paths.len(), "{text}");
     for folder in &folders {
         let model = ModelFolder::open(&folder.join("base")).unwrap();
-        let base = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, &model.tensors).unwrap();
+        let base = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, model.tensors.clone()).unwrap();
         let theirs = adapter::load(&folder.join("peft"), &base).unwrap();
         let expected = shared::json(&folder.join("peft/logits.json"));
         let rows = expected["logits"].as_array().unwrap().iter().map(shared::numbers);

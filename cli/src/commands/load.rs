@@ -28,7 +28,7 @@ impl Loaded {
     /// [`Failure::Model`] and [`Failure::Failed`], naming the file.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let ModelFolder { config, tensors, tokenizer } = ModelFolder::open(path)?;
-        let decoder = Decoder::from_tensors(&crate::device::current(), &config, &tensors).map_err(|error| match error {
+        let decoder = Decoder::from_tensors(&crate::device::current(), &config, tensors).map_err(|error| match error {
             Error::MissingTensor { .. } | Error::ShapeMismatch { .. } => Failure::Failed(format!("{}: {error}", path.display())),
             other => Failure::Model(other.at(path)),
         })?;

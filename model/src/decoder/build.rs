@@ -5,7 +5,7 @@ use super::{Decoder, Parameter, layout};
 use crate::config::{Config, Llama3Scaling, NormKind, PositionKind};
 use crate::error::{Error, Result};
 use crate::safetensors_file::{NamedTensor, NamedTensors};
-use engine::{Backend, Generator, Pairing, RotaryAngles, Tensor};
+use engine::{Backend, Generator, Pairing, RotaryAngles, Scalar, Tensor};
 use std::f64::consts::TAU;
 
 /// The standard deviation of a matrix drawn at random (Radford et al. 2019); projections into the residual stream have it divided by
@@ -109,16 +109,16 @@ impl<B: Backend> Decoder<B> {
         })
     }
 
-    /// A decoder with a file's weights, in the file's names and layout.
+    /// A decoder with a file's weights, in the file's names and layout. They are taken, so that a weight is not in memory twice.
     ///
     /// # Errors
     /// A missing tensor, one of another shape than the configuration asks for, or one that the configuration has no place for.
-    pub fn from_tensors(backend: &B, config: &Config, tensors: &NamedTensors) -> Result<Self> {
+    pub fn from_tensors(backend: &B, config: &Config, tensors: NamedTensors) -> Result<Self> {
         let mut tensors = layout::from_file(config, tensors)?;
         let decoder = Self::build(config, &mut |name, shape| {
             let tensor = layout::take(&mut tensors, name, shape)?;
-            let data: Vec<f64> = tensor.data.iter().map(|&x| x as f64).collect();
-            Ok(Tensor::parameter(backend, &data, shape))
+            let data = tensor.data.into_iter().map(|x| B::Scalar::from_f64(x.into())).collect();
+            Ok(Tensor::from_vec(backend, data, shape).to_parameter())
         })?;
         layout::nothing_left(&tensors)?;
         Ok(decoder)

@@ -100,16 +100,16 @@ fn family(config: &Config) -> Option<Family> {
 ///
 /// # Errors
 /// [`Error::ShapeMismatch`] for a fused or transposed tensor of another shape than the configuration asks for.
-pub fn from_file(config: &Config, tensors: &NamedTensors) -> Result<NamedTensors> {
+pub fn from_file(config: &Config, tensors: NamedTensors) -> Result<NamedTensors> {
     let mut out = NamedTensors::new();
     let family = family(config);
     for (name, tensor) in tensors {
-        let ignored = is_buffer(name) || (config.tied_head && is_head(name));
+        let ignored = is_buffer(&name) || (config.tied_head && is_head(&name));
         if ignored {
             continue;
         }
         match &family {
-            None => drop(out.insert(name.clone(), tensor.clone())),
+            None => drop(out.insert(name, tensor)),
             Some(family) => family.insert(config, name, tensor, &mut out)?,
         }
     }
@@ -122,20 +122,20 @@ fn is_head(name: &str) -> bool {
 }
 
 impl Family {
-    fn insert(&self, config: &Config, name: &str, tensor: &NamedTensor, out: &mut NamedTensors) -> Result<()> {
+    fn insert(&self, config: &Config, name: String, tensor: NamedTensor, out: &mut NamedTensors) -> Result<()> {
         let prefix = self.layers.split('.').next().unwrap_or_default();
         // GPT-2's own files leave the outer module's name out.
-        let name = if name.starts_with(prefix) || is_head(name) { name.to_owned() } else { format!("{prefix}.{name}") };
+        let name = if name.starts_with(prefix) || is_head(&name) { name } else { format!("{prefix}.{name}") };
         if let Some((_, ours)) = self.outer.iter().find(|(theirs, _)| *theirs == name) {
-            out.insert((*ours).to_owned(), tensor.clone());
+            out.insert((*ours).to_owned(), tensor);
             return Ok(());
         }
         let Some((index, rest)) = name.strip_prefix(self.layers).and_then(|rest| rest.split_once('.')) else {
-            out.insert(name, tensor.clone());
+            out.insert(name, tensor);
             return Ok(());
         };
         let layer = format!("model.layers.{index}.");
-        let transposed = if self.transposed && tensor.shape.len() == 2 { transpose(tensor) } else { tensor.clone() };
+        let transposed = if self.transposed && tensor.shape.len() == 2 { transpose(&tensor) } else { tensor };
         if let Some(kind) = rest.strip_prefix(self.fused) {
             let parts = split_fused(config, &name, &transposed)?;
             for (part, value) in ["q_proj", "k_proj", "v_proj"].into_iter().zip(parts) {

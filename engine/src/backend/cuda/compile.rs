@@ -8,6 +8,7 @@ use super::runtime::{Unit, hash};
 use cudarc::nvrtc::{result as nvrtc, sys};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What all sources start with.
 pub const COMMON: &str = include_str!("kernels/common.cuh");
@@ -140,8 +141,9 @@ pub fn cached(folder: Option<&Path>, key: &Key, compile: impl FnOnce() -> Result
 
 /// Writes a file whole or not at all.
 fn keep(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    static WRITTEN: AtomicUsize = AtomicUsize::new(0);
     std::fs::create_dir_all(folder)?;
-    let partial = path.with_extension(format!("partial{}", std::process::id()));
+    let partial = path.with_extension(format!("partial{}-{}", std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed)));
     std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path)).inspect_err(|_| {
         let _ = std::fs::remove_file(&partial);
     })

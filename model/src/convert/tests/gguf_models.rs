@@ -88,7 +88,7 @@ fn settings(config: &Config) -> Writer {
 /// The model of a folder as llama.cpp lays it out.
 fn laid_out(model: &ModelFolder) -> Vec<u8> {
     let config = &model.config;
-    let mut parameters = layout::from_file(config, &model.tensors).unwrap();
+    let mut parameters = layout::from_file(config, model.tensors.clone()).unwrap();
     if matches!(config.architecture, Architecture::Gpt2 | Architecture::GptNeoX) {
         (0..config.layers).for_each(|layer| fuse(&mut parameters, layer));
     }
