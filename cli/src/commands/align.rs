@@ -16,7 +16,7 @@ use crate::run_folder::Record;
 use crate::start;
 use crate::training::{self, Job, Settings, Values, fingerprint, sequence_words, series, smoothing};
 use crate::watch::Watch;
-use engine::{Device, Generator, Tensor};
+use engine::{Device, Generator, Tensor, no_grad};
 use model::boundary::Limits;
 use model::checkpoint::RunState;
 use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
@@ -144,13 +144,11 @@ impl Cache {
     }
 }
 
-/// Log-probabilities of the chosen and the rejected completions of a micro-batch, by the policy and by the reference.
-type LogProbs = [Tensor<Backend>; 4];
-
-/// Of a micro-batch, without what their gradients need.
-fn log_probs(policy: &Scored<'_, Backend>, reference: &Scored<'_, Backend>) -> LogProbs {
+/// ln π of the chosen and the rejected completions of a micro-batch, then ln π_ref of both, [4·pairs], so that they are read at once; without
+/// what their gradients need.
+fn log_probs(policy: &Scored<'_, Backend>, reference: &Scored<'_, Backend>) -> Tensor<Backend> {
     let ((chosen, rejected), (reference_chosen, reference_rejected)) = (policy.sequence_log_probs(), reference.sequence_log_probs());
-    [chosen, rejected, reference_chosen, reference_rejected].map(|x| x.detach())
+    no_grad(|| Tensor::concat(&[&chosen, &rejected, &reference_chosen, &reference_rejected], 0))
 }
 
 /// Sums over pairs of what a step logs.
@@ -167,18 +165,21 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, [chosen, rejected, reference_chosen, reference_rejected]: &LogProbs) {
-        let values = |x: &Tensor<Backend>| x.to_f64();
-        let (reference_w, reference_l) = (values(reference_chosen), values(reference_rejected));
-        let masses = reference_w.iter().zip(&reference_l).map(|(&w, &l)| w.max(l) + (-(w - l).abs()).exp().ln_1p());
-        self.log_mass = self.log_mass.into_iter().chain(masses).reduce(f64::max);
-        self.chosen_log_ratio += values(chosen).iter().zip(&reference_w).map(|(policy, reference)| policy - reference).sum::<f64>();
-        let margins = values(&chosen.sub(reference_chosen).sub(&rejected.sub(reference_rejected)));
-        self.pairs += margins.len() as f64;
-        self.chosen += values(chosen).iter().sum::<f64>();
-        self.rejected += values(rejected).iter().sum::<f64>();
-        self.margin += margins.iter().sum::<f64>();
-        self.correct += margins.iter().filter(|&&margin| margin > 0.0).count() as f64;
+    /// Adds a micro-batch's [`log_probs`].
+    fn add(&mut self, log_probs: &Tensor<Backend>) {
+        let (values, pairs) = (log_probs.to_f64(), log_probs.len() / 4);
+        for pair in 0..pairs {
+            let [w, l, reference_w, reference_l] = std::array::from_fn(|part| values[part * pairs + pair]);
+            let log_mass = reference_w.max(reference_l) + (-(reference_w - reference_l).abs()).exp().ln_1p();
+            let margin = (w - reference_w) - (l - reference_l);
+            self.log_mass = Some(self.log_mass.map_or(log_mass, |largest| largest.max(log_mass)));
+            self.pairs += 1.0;
+            self.chosen += w;
+            self.rejected += l;
+            self.chosen_log_ratio += w - reference_w;
+            self.margin += margin;
+            self.correct += f64::from(u8::from(margin > 0.0));
+        }
     }
 
     /// The sums over the pairs of all processes, in the order of ranks.
