@@ -110,3 +110,11 @@ pub enum LossError {
         pair: usize,
     },
 }
+
+/// Are all entries of a list below a bound?
+pub(crate) fn all_below(bound: usize, what: &'static str, list: &[u32]) -> Result<(), LossError> {
+    match list.iter().position(|&entry| entry as usize >= bound) {
+        Some(index) => Err(LossError::OutOfRange { what, index, value: list[index] as usize, bound }),
+        None => Ok(()),
+    }
+}

@@ -10,7 +10,7 @@
 //! All in logarithms relative to the fork, so that improbable prefixes cost no precision: with d_t = ln μ/π(w_<t) and R_t = ln μ/π(l_<t),
 //! ln[1 + e^{d_t}] = softplus d_t and ln[1 − e^{R_t}] = log1mexp R_t.
 
-use crate::error::LossError;
+use crate::error::{LossError, all_below};
 use crate::numeric::logaddexp;
 use engine::Scalar;
 
@@ -30,9 +30,7 @@ impl<T: Scalar> Branch<'_, T> {
     }
 
     fn check(&self, what: &'static str, vocabulary: usize) -> Result<(), LossError> {
-        if let Some(index) = self.tokens.iter().position(|&token| token as usize >= vocabulary) {
-            return Err(LossError::OutOfRange { what, index, value: self.tokens[index] as usize, bound: vocabulary });
-        }
+        all_below(vocabulary, what, self.tokens)?;
         let (found, expected) = (self.log_probs.len(), self.tokens.len() * vocabulary);
         if found != expected { Err(LossError::Count { what, found, expected }) } else { Ok(()) }
     }
@@ -88,7 +86,13 @@ fn remaining_mass<T: Scalar>(token_log_probs: &[T], log_moved: T) -> Vec<T> {
     for (t, &log_prob) in token_log_probs.iter().enumerate().rev() {
         remaining[t] = remaining[t + 1] + log_prob;
     }
-    remaining.into_iter().map(|r| if r > T::zero() { T::zero() } else { r }).collect()
+    remaining.into_iter().map(at_most_zero).collect()
+}
+
+/// A logarithm of a probability without the rounding that makes it positive.
+#[inline(always)]
+pub(crate) fn at_most_zero<T: Scalar>(log_prob: T) -> T {
+    if log_prob > T::zero() { T::zero() } else { log_prob }
 }
 
 /// ln q along the chosen completion, where `moved` is ln μ/π(u); the loser's entry at the fork is left to the caller.
@@ -111,7 +115,8 @@ fn chosen_rows<T: Scalar>(branch: &Branch<'_, T>, fork: usize, moved: T, vocabul
 }
 
 /// ln[(p + e^d)/(1 + e^d)] from ln p: for d > 0 as ln[1 − (1 − p)/(1 + e^d)], which keeps its precision near 0.
-fn towards<T: Scalar>(log_prob: T, d: T) -> T {
+#[inline(always)]
+pub(crate) fn towards<T: Scalar>(log_prob: T, d: T) -> T {
     let grown = d.softplus();
     if d > T::zero() { (log_prob.log1mexp() - grown).log1mexp() } else { logaddexp(log_prob, d) - grown }
 }

@@ -43,10 +43,12 @@ impl PairLoss for Ipo {
         (slope / n_w, -slope / n_l)
     }
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
-        let (n_w, n_l): (Vec<_>, Vec<_>) = inputs.pairs().iter().map(|pair| self.divisors(pair)).unzip();
         let (a, r) = inputs.log_ratios();
-        let target = Tensor::full(a.backend(), 0.5 / self.beta, &[]);
-        let d = a.div(&inputs.constant(n_w)).sub(&r.div(&inputs.constant(n_l))).sub(&target);
+        let (a, r) = match inputs.lengths().filter(|_| self.length_normalize) {
+            Some((n_w, n_l)) => (a.div(&inputs.counts(n_w)), r.div(&inputs.counts(n_l))),
+            None => (a, r),
+        };
+        let d = a.sub(&r).sub(&Tensor::full(r.backend(), 0.5 / self.beta, &[]));
         d.mul(&d)
     }
 }

@@ -1,5 +1,6 @@
 //! Preference losses: DPO and its relatives, and every form of SLPO, each as a composition of ops and as one fused op whose gradient
-//! was derived by hand.
+//! was derived by hand. The fused ops work on the host, row by row; on a device with a queue ([`is_queued`](engine::Backend::is_queued)) the
+//! compositions are computed instead, with all that they need of the reference made there: a training step never waits for a loss.
 //!
 //! | room | holds |
 //! |---|---|
@@ -55,6 +56,7 @@ pub mod slpo_gkl;
 pub mod slpo_literal;
 pub mod slpo_token;
 pub mod soft_cross_entropy;
+mod target_on_device;
 pub mod token;
 pub mod verify;
 pub mod weights;

@@ -131,15 +131,12 @@ macro_rules! dispatch {
 }
 
 /// A loss of each pair, `[B]`, as one fused op; its mean is the batch's loss. The fused op works on the host: on a device with a queue, which
-/// it would make wait, the loss is the composition of ops instead.
+/// it would make the host wait for, the loss is the composition of ops instead.
 ///
 /// # Errors
 /// If the loss is not pairwise, a hyper-parameter is out of range, or lengths are needed and missing.
 pub fn pairwise<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
-    if inputs.policy().0.backend().is_queued() {
-        return pairwise_composed(loss, hyper, inputs);
-    }
-    dispatch!(loss, hyper, inputs, fused)
+    dispatch!(loss, hyper, inputs, by_pair)
 }
 
 /// The same as [`pairwise`] as a composition of ops, with no derivative written by hand.

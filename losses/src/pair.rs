@@ -55,7 +55,12 @@ pub trait PairLoss: Copy + Send + Sync + 'static {
     /// The loss of each pair, `[B]`, as a composition of ops.
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B>;
 
-    /// The loss of each pair, `[B]`, as one op with the gradient above.
+    /// The loss of each pair, `[B]`: as one op, or composed on a device with a queue, which the op would make the host wait for.
+    fn by_pair<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
+        if inputs.policy_chosen.backend().is_queued() { self.composed(inputs) } else { self.fused(inputs) }
+    }
+
+    /// The loss of each pair, `[B]`, as one op with the gradient above, whose numbers are worked out on the host.
     fn fused<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         let pairs = inputs.pairs();
         let values: Vec<B::Scalar> = pairs.iter().map(|&pair| self.value(pair)).collect();
@@ -204,7 +209,7 @@ impl<B: Backend> PairInputs<B> {
         a.sub(&r).scale(beta)
     }
 
-    /// The pairs one by one.
+    /// The pairs one by one, read on the host.
     pub fn pairs(&self) -> Vec<Pair<B::Scalar>> {
         let chosen = self.policy_chosen.to_vec().into_iter().zip(self.policy_rejected.to_vec());
         let reference = self.reference_chosen.to_vec().into_iter().zip(self.reference_rejected.to_vec());
@@ -220,9 +225,9 @@ impl<B: Backend> PairInputs<B> {
         .collect()
     }
 
-    /// A constant `[B]` with a number for each pair.
-    pub(crate) fn constant(&self, values: Vec<B::Scalar>) -> Tensor<B> {
-        let shape = [values.len()];
-        Tensor::from_vec(self.policy_chosen.backend(), values, &shape)
+    /// The numbers of tokens as a constant `[B]`.
+    pub(crate) fn counts(&self, lengths: &[usize]) -> Tensor<B> {
+        let lengths: Vec<f64> = lengths.iter().map(|&n| n as f64).collect();
+        Tensor::constant(self.policy_chosen.backend(), &lengths, &[lengths.len()])
     }
 }

@@ -89,11 +89,11 @@ pub(crate) fn any_weights(draw: &mut Draw) -> Weights {
     if draw.coin() { Weights::Eq7 { alpha } } else { Weights::Shift { alpha } }
 }
 
-/// A pairwise loss, fused or composed, as a function of the policy's log-probabilities.
+/// A pairwise loss, as it is trained with or composed, as a function of the policy's log-probabilities.
 struct OfPolicy<L> {
     loss: L,
     domain: Domain,
-    fused: bool,
+    composed: bool,
 }
 
 impl<L: PairLoss> Function for OfPolicy<L> {
@@ -103,13 +103,13 @@ impl<L: PairLoss> Function for OfPolicy<L> {
         let (chosen, rejected) = self.domain.lengths.clone();
         let inputs = PairInputs::new(&x[0], &x[1], &reference[0], &reference[1]).and_then(|inputs| inputs.with_lengths(chosen, rejected));
         let inputs = inputs.expect("a domain's vectors have one length and no completion is empty");
-        if self.fused { self.loss.fused(&inputs) } else { self.loss.composed(&inputs) }
+        if self.composed { self.loss.composed(&inputs) } else { self.loss.by_pair(&inputs) }
     }
 }
 
 /// A pairwise loss with its composition as twin.
 pub(crate) fn pair_sample<L: PairLoss>(loss: L, domain: Domain) -> Sample {
     let inputs = [&domain.chosen, &domain.rejected].map(|x| Input::new(x.clone(), &[domain.len()]));
-    let twin = OfPolicy { loss, domain: domain.clone(), fused: false };
-    Sample::new(OfPolicy { loss, domain, fused: true }, inputs).with_twin(twin)
+    let twin = OfPolicy { loss, domain: domain.clone(), composed: true };
+    Sample::new(OfPolicy { loss, domain, composed: false }, inputs).with_twin(twin)
 }

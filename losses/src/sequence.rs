@@ -4,7 +4,7 @@
 //!
 //! What the mask drops (the prompt, padding) is never read: a NaN there does no harm. A sequence without completion tokens is an error.
 
-use crate::error::LossError;
+use crate::error::{LossError, all_below};
 use engine::backend::Indices;
 use engine::{Backend, Tensor};
 
@@ -36,10 +36,7 @@ pub fn sequence_log_probs<B: Backend>(
             return Err(LossError::Count { what, found, expected: n });
         }
     }
-    if let Some(index) = sequences.iter().position(|&s| s as usize >= sequence_count) {
-        let value = sequences[index] as usize;
-        return Err(LossError::OutOfRange { what: "sequence indices", index, value, bound: sequence_count });
-    }
+    all_below(sequence_count, "sequence indices", sequences)?;
     let kept: Indices = (0..n as u32).filter(|&i| keep[i as usize]).collect();
     let groups: Indices = kept.iter().map(|&i| sequences[i as usize]).collect();
     let mut lengths = vec![0; sequence_count];

@@ -44,13 +44,11 @@ impl PairLoss for Slpo {
         (push * difference.sigmoid() - w.chosen, push * (-difference).sigmoid() - w.rejected)
     }
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
-        let shares: Vec<Shares<B::Scalar>> = inputs.pairs().iter().map(|pair| self.shares(pair)).collect();
-        let weight = |part: fn(&Shares<B::Scalar>) -> B::Scalar| inputs.constant(shares.iter().map(part).collect());
-        let (l_w, l_l) = inputs.policy();
+        let ((l_w, l_l), (reference_w, reference_l)) = (inputs.policy(), inputs.reference());
+        let w = self.weights.shares_of(reference_w, reference_l);
         let column = |x: &Tensor<B>| x.reshape(&[x.len(), 1]);
         let log_others = Tensor::concat(&[&column(l_w), &column(l_l)], 1).logsumexp().map(LogComplement);
-        let kept = weight(|w| w.chosen).mul(l_w).add(&weight(|w| w.rejected).mul(l_l));
-        kept.add(&weight(|w| w.others).mul(&log_others)).neg()
+        w.chosen.mul(l_w).add(&w.rejected.mul(l_l)).add(&w.others.mul(&log_others)).neg()
     }
 }
 

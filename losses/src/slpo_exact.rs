@@ -11,12 +11,14 @@
 #![doc = include_str!("explain/text/slpo_exact.md")]
 #![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
-use crate::error::LossError;
+use crate::error::{LossError, all_below};
 use crate::exact_target::{Branch, exact_target, fork};
 use crate::soft_cross_entropy::{kl_divergence, kl_divergence_composed};
+use crate::target_on_device::target_on_device;
 use engine::backend::Indices;
 use engine::gradcheck::{Draw, Sample};
 use engine::{Backend, Cpu, Scalar, Tensor, function};
+use std::ops::Range;
 
 /// Where the completions of one pair lie among the N rows of logits. Rows of different completions must not overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub struct ExactTargets<B: Backend> {
 
 impl<B: Backend> ExactTargets<B> {
     /// The targets from the reference's logits [N, V], with the part `moved` in [0, 1] of each loser's mass moved to its winner. Rows that
-    /// belong to no completion weigh 0.
+    /// belong to no completion weigh 0. On a device with a queue they are formed there, and the host does not wait for them.
     ///
     /// # Errors
     /// If there are no pairs, rows or tokens are out of range, or the completions of a pair do not part.
@@ -53,33 +55,12 @@ impl<B: Backend> ExactTargets<B> {
         if pairs.is_empty() {
             return Err(LossError::EmptyBatch);
         }
-        let backend = logits.backend();
-        let mut log_target = backend.to_vec(&backend.log_softmax(logits.array()));
-        let mut weights = vec![B::Scalar::zero(); n];
-        let mut owner = vec![0u32; n];
-        for (number, pair) in pairs.iter().enumerate() {
-            pair.check(number, n)?;
-            let (w, l) =
-                (pair.chosen_start..pair.chosen_start + pair.chosen.len(), pair.rejected_start..pair.rejected_start + pair.rejected.len());
-            let branch = |rows: &std::ops::Range<usize>| log_target[rows.start * vocabulary..rows.end * vocabulary].to_vec();
-            let (chosen, rejected) = (branch(&w), branch(&l));
-            let chosen = Branch { tokens: &pair.chosen, log_probs: &chosen };
-            let target = exact_target(chosen, Branch { tokens: &pair.rejected, log_probs: &rejected }, vocabulary, moved)?;
-            log_target[w.start * vocabulary..w.end * vocabulary].copy_from_slice(&target.chosen);
-            log_target[l.start * vocabulary..l.end * vocabulary].copy_from_slice(&target.rejected);
-            owner[w.clone()].fill(number as u32);
-            owner[l.clone()].fill(number as u32);
-            weights[w].fill(B::Scalar::one());
-            for (t, row) in l.enumerate().skip(target.fork + 1) {
-                weights[row] = target.rejected_share[t];
-            }
-        }
-        Ok(Self {
-            log_target: Tensor::from_vec(backend, log_target, &[n, vocabulary]),
-            weights: Tensor::from_vec(backend, weights, &[n]),
-            pairs: owner.into(),
-            pair_count: pairs.len(),
-        })
+        let forks = pairs.iter().enumerate().map(|(number, pair)| pair.check(number, n, vocabulary)).collect::<Result<Vec<_>, _>>()?;
+        let (log_target, weights) = match logits.backend().is_queued() {
+            true => target_on_device(logits, pairs, &forks, moved),
+            false => target_on_host(logits, pairs, moved)?,
+        };
+        Ok(Self { log_target, weights, pairs: owners(pairs, n), pair_count: pairs.len() })
     }
 
     /// ln q for each row, [N, V].
@@ -110,7 +91,15 @@ impl<B: Backend> ExactTargets<B> {
 }
 
 impl PairRows {
-    fn check(&self, pair: usize, rows: usize) -> Result<(), LossError> {
+    pub(crate) fn chosen_rows(&self) -> Range<usize> {
+        self.chosen_start..self.chosen_start + self.chosen.len()
+    }
+    pub(crate) fn rejected_rows(&self) -> Range<usize> {
+        self.rejected_start..self.rejected_start + self.rejected.len()
+    }
+
+    /// The position where the completions part, if they lie within the rows and the vocabulary.
+    fn check(&self, pair: usize, rows: usize, vocabulary: usize) -> Result<usize, LossError> {
         for (what, start, tokens) in
             [("chosen rows", self.chosen_start, &self.chosen), ("rejected rows", self.rejected_start, &self.rejected)]
         {
@@ -119,8 +108,42 @@ impl PairRows {
                 return Err(LossError::OutOfRange { what, index: pair, value: end - 1, bound: rows });
             }
         }
-        fork(&self.chosen, &self.rejected).map(|_| ()).ok_or(LossError::NoFork { pair })
+        let fork = fork(&self.chosen, &self.rejected).ok_or(LossError::NoFork { pair })?;
+        all_below(vocabulary, "chosen tokens", &self.chosen)?;
+        all_below(vocabulary, "rejected tokens", &self.rejected)?;
+        Ok(fork)
     }
+}
+
+/// The pair that each of N rows belongs to; the first for rows of no completion.
+fn owners(pairs: &[PairRows], n: usize) -> Indices {
+    let mut owners = vec![0; n];
+    for (number, pair) in pairs.iter().enumerate() {
+        owners[pair.chosen_rows()].fill(number as u32);
+        owners[pair.rejected_rows()].fill(number as u32);
+    }
+    owners.into()
+}
+
+/// ln q for each row, [N, V], and the rows' weights, `[N]`, from the reference's logits, pair by pair.
+pub(crate) fn target_on_host<B: Backend>(logits: &Tensor<B>, pairs: &[PairRows], moved: f64) -> Result<(Tensor<B>, Tensor<B>), LossError> {
+    let (backend, n, vocabulary) = (logits.backend(), logits.shape()[0], logits.shape()[1]);
+    let mut log_target = backend.to_vec(&backend.log_softmax(logits.array()));
+    let mut weights = vec![B::Scalar::zero(); n];
+    for pair in pairs {
+        let (w, l) = (pair.chosen_rows(), pair.rejected_rows());
+        let branch = |rows: &Range<usize>| log_target[rows.start * vocabulary..rows.end * vocabulary].to_vec();
+        let (chosen, rejected) = (branch(&w), branch(&l));
+        let chosen = Branch { tokens: &pair.chosen, log_probs: &chosen };
+        let target = exact_target(chosen, Branch { tokens: &pair.rejected, log_probs: &rejected }, vocabulary, moved)?;
+        log_target[w.start * vocabulary..w.end * vocabulary].copy_from_slice(&target.chosen);
+        log_target[l.start * vocabulary..l.end * vocabulary].copy_from_slice(&target.rejected);
+        weights[w].fill(B::Scalar::one());
+        for (t, row) in l.enumerate().skip(target.fork + 1) {
+            weights[row] = target.rejected_share[t];
+        }
+    }
+    Ok((Tensor::from_vec(backend, log_target, &[n, vocabulary]), Tensor::from_vec(backend, weights, &[n])))
 }
 
 /// The loss of each pair, `[B]`, for the policy's logits [N, V]; its mean is the batch's loss.

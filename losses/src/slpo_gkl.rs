@@ -14,7 +14,7 @@
 use crate::pair::{Pair, PairInputs, PairLoss};
 use crate::samples::prelude::*;
 use crate::weights::Weights;
-use engine::backend::{Saves, Unary};
+use engine::backend::{Binary, Saves, Unary};
 use engine::{Backend, Scalar, Tensor};
 
 /// Where e^u goes over into its tangent.
@@ -46,22 +46,44 @@ pub struct SlpoGkl {
     pub weights: Weights,
 }
 
+/// ln m as the larger of ln π_w and ln π_l, and ln(1 + e^{−|ln π_w − ln π_l|}), to be subtracted one after the other.
+#[inline(always)]
+fn log_mass<T: Scalar>(log_chosen: T, log_rejected: T) -> (T, T) {
+    let (high, low) = if log_chosen < log_rejected { (log_rejected, log_chosen) } else { (log_chosen, log_rejected) };
+    (high, (low - high).exp().ln_1p())
+}
+
+/// The first part of ln m.
+#[derive(Clone, Copy, Debug)]
+struct LogLarger;
+
+impl Binary for LogLarger {
+    #[inline(always)]
+    fn value<T: Scalar>(self, log_chosen: T, log_rejected: T) -> T {
+        log_mass(log_chosen, log_rejected).0
+    }
+}
+
+/// The second part of ln m.
+#[derive(Clone, Copy, Debug)]
+struct LogRest;
+
+impl Binary for LogRest {
+    #[inline(always)]
+    fn value<T: Scalar>(self, log_chosen: T, log_rejected: T) -> T {
+        log_mass(log_chosen, log_rejected).1
+    }
+}
+
 impl SlpoGkl {
     fn relative<T: Scalar>(self, pair: &Pair<T>) -> (T, T) {
         self.weights.relative(pair.reference_chosen, pair.reference_rejected)
     }
 }
 
-/// ln m as the larger of ln π_w and ln π_l, and ln(1 + e^{−|ln π_w − ln π_l|}), to be subtracted one after the other.
-fn log_mass<T: Scalar>(pair: &Pair<T>) -> (T, T) {
-    let (w, l) = (pair.reference_chosen, pair.reference_rejected);
-    let (high, low) = if w < l { (l, w) } else { (w, l) };
-    (high, (low - high).exp().ln_1p())
-}
-
 /// (u, v).
 fn coordinates<T: Scalar>(pair: &Pair<T>) -> (T, T) {
-    let (high, rest) = log_mass(pair);
+    let (high, rest) = log_mass(pair.reference_chosen, pair.reference_rejected);
     (pair.chosen - high - rest, pair.rejected - high - rest)
 }
 
@@ -76,12 +98,11 @@ impl PairLoss for SlpoGkl {
         (Growth.derivative(u) - omega_w, Growth.derivative(v) - omega_l)
     }
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
-        let pairs = inputs.pairs();
-        let (high, rest): (Vec<_>, Vec<_>) = pairs.iter().map(log_mass).unzip();
-        let (omega_w, omega_l): (Vec<_>, Vec<_>) = pairs.iter().map(|pair| self.relative(pair)).unzip();
-        let (high, rest, (l_w, l_l)) = (inputs.constant(high), inputs.constant(rest), inputs.policy());
+        let ((l_w, l_l), (reference_w, reference_l)) = (inputs.policy(), inputs.reference());
+        let (high, rest) = (reference_w.detached_zip(LogLarger, reference_l), reference_w.detached_zip(LogRest, reference_l));
+        let (omega_w, omega_l) = self.weights.relative_of(reference_w, reference_l);
         let (u, v) = (l_w.sub(&high).sub(&rest), l_l.sub(&high).sub(&rest));
-        let linear = inputs.constant(omega_w).mul(&u).add(&inputs.constant(omega_l).mul(&v));
+        let linear = omega_w.mul(&u).add(&omega_l.mul(&v));
         u.map(Growth).add(&v.map(Growth)).sub(&linear)
     }
 }

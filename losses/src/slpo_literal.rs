@@ -8,26 +8,28 @@
 #![doc = include_str!("explain/text/slpo_literal.md")]
 #![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
-use crate::slpo_token::{Plain, others};
+use crate::slpo_token::Plain;
 use crate::token::{NoOthers, TokenInputs};
 use engine::gradcheck::{Draw, Sample};
 use engine::{Backend, Tensor, function};
 
 /// The loss of each position, [..], as one op; its mean over B·T ([`TokenInputs::mean`] without a mask) is what the listing returns.
-/// The masses w_l are not used.
+/// The masses w_l are not used. The op works on the host: on a device with a queue, which it would make the host wait for, the loss is the
+/// composition of ops instead.
 pub fn slpo_literal<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
-    inputs.fused("slpo_literal", NoOthers::AsPrinted)
+    if inputs.is_queued() { slpo_literal_composed(inputs) } else { inputs.fused("slpo_literal", NoOthers::AsPrinted) }
 }
 
 /// The listing line by line, as a composition of ops.
 pub fn slpo_literal_composed<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
-    let positions = inputs.positions(NoOthers::AsPrinted);
-    let n = positions.len();
-    let mass = |part| inputs.mass(&positions, part);
-    let log_probs = inputs.logits.log_softmax();
-    let log_prob_w = log_probs.gather(&inputs.chosen).reshape(&[n]);
-    let log_prob_o = log_probs.masked_logsumexp(&others(inputs));
-    inputs.shaped(&mass(|m| m.chosen).mul(&log_prob_w).add(&mass(|m| m.others).mul(&log_prob_o)).neg())
+    inputs.composed(|rows| {
+        let w_w = &rows.weights.chosen;
+        let log_probs = rows.logits.log_softmax();
+        let log_prob_w = log_probs.gather(&rows.chosen).reshape(w_w.shape());
+        let log_prob_o = log_probs.logsumexp_without(&rows.both_tokens());
+        let rest = Tensor::full(w_w.backend(), 1.0, &[]).sub(w_w);
+        w_w.mul(&log_prob_w).add(&rest.mul(&log_prob_o)).neg()
+    })
 }
 
 pub(crate) fn sample(draw: &mut Draw) -> Sample {

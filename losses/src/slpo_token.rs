@@ -15,32 +15,22 @@ use engine::gradcheck::{Draw, Sample};
 use engine::ops::logsumexp::FiniteOrZero;
 use engine::{Backend, Tensor, function};
 
-/// The loss of each position, [..], as one op; 0 where masked. [`TokenInputs::mean`] gives the batch's loss.
+/// The loss of each position, [..], as one op; 0 where masked. [`TokenInputs::mean`] gives the batch's loss. The op works on the host: on a
+/// device with a queue, which it would make the host wait for, the loss is the composition of ops instead.
 pub fn slpo_token<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
-    inputs.fused("slpo_token", NoOthers::Dropped)
+    if inputs.is_queued() { slpo_token_composed(inputs) } else { inputs.fused("slpo_token", NoOthers::Dropped) }
 }
 
 /// The same as a composition of ops.
 pub fn slpo_token_composed<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
-    let positions = inputs.positions(NoOthers::Dropped);
-    let n = positions.len();
-    let log_probs = inputs.logits.log_softmax();
-    let mass = |part| inputs.mass(&positions, part);
-    let token = |tokens: &Indices| log_probs.gather(tokens).reshape(&[n]);
-    let log_others = log_probs.masked_logsumexp(&others(inputs)).map(FiniteOrZero);
-    let tokens = mass(|m| m.chosen).mul(&token(&inputs.chosen)).add(&mass(|m| m.rejected).mul(&token(&inputs.rejected)));
-    inputs.shaped(&tokens.add(&mass(|m| m.others).mul(&log_others)).neg())
-}
-
-/// Which entries of the logits [N, V] belong to neither token.
-pub(crate) fn others<B: Backend>(inputs: &TokenInputs<B>) -> Vec<bool> {
-    let vocabulary = inputs.logits.shape()[1];
-    let mut keep = vec![true; inputs.logits.len()];
-    for (n, (&w, &l)) in inputs.chosen.iter().zip(&inputs.rejected[..]).enumerate() {
-        keep[n * vocabulary + w as usize] = false;
-        keep[n * vocabulary + l as usize] = false;
-    }
-    keep
+    inputs.composed(|rows| {
+        let (w_w, w_l) = (&rows.weights.chosen, &rows.weights.rejected);
+        let u = Tensor::full(w_w.backend(), 1.0, &[]).sub(w_w).sub(w_l);
+        let log_probs = rows.logits.log_softmax();
+        let token = |tokens: &Indices| log_probs.gather(tokens).reshape(w_w.shape());
+        let log_others = log_probs.logsumexp_without(&rows.both_tokens()).map(FiniteOrZero);
+        w_w.mul(&token(&rows.chosen)).add(&w_l.mul(&token(&rows.rejected))).add(&u.mul(&log_others)).neg()
+    })
 }
 
 /// Tokens, masses and mask for a sample, as plain numbers.

@@ -11,6 +11,7 @@
 use crate::error::LossError;
 use crate::rows::{logsumexp_parts, map_rows, sum_of};
 use engine::gradcheck::{Draw, Sample};
+use engine::ops::logsumexp::FiniteOrZero;
 use engine::tape::Operation;
 use engine::{Backend, Scalar, Tensor, function, vectorised};
 use rayon::prelude::*;
@@ -43,7 +44,7 @@ impl<B: Backend> Operation<B> for SoftCrossEntropy<B> {
     }
 }
 
-/// Σ_v q_v (own(ln q_v) + logsumexp z − z_v) of each row as one op.
+/// Σ_v q_v (own(ln q_v) + logsumexp z − z_v) of each row as one op, whose rows the host reads.
 fn fused<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>, own: fn(B::Scalar) -> B::Scalar) -> Result<Tensor<B>, LossError> {
     check(logits, log_target)?;
     let (backend, width) = (logits.backend(), logits.shape()[1]);
@@ -80,19 +81,27 @@ fn check<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<(), L
     Ok(())
 }
 
-/// H(q, p) of each row of logits [N, V] with targets ln q [N, V], a constant: `[N]`, in nats.
+/// H(q, p) of each row of logits [N, V] with targets ln q [N, V], a constant: `[N]`, in nats. The op works on the host: on a device with a
+/// queue, which it would make the host wait for, it is the composition of ops instead.
 ///
 /// # Errors
 /// If the shapes differ or are not [N, V] with V ≥ 1.
 pub fn soft_cross_entropy<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<Tensor<B>, LossError> {
+    if logits.backend().is_queued() {
+        return soft_cross_entropy_composed(logits, log_target);
+    }
     fused(logits, log_target, |_| B::Scalar::zero())
 }
 
-/// KL(q‖p) of each row of logits [N, V] from targets ln q [N, V], a constant: `[N]`, in nats, 0 where p = q.
+/// KL(q‖p) of each row of logits [N, V] from targets ln q [N, V], a constant: `[N]`, in nats, 0 where p = q. Like [`soft_cross_entropy`] the
+/// composition of ops on a device with a queue.
 ///
 /// # Errors
 /// As [`soft_cross_entropy`].
 pub fn kl_divergence<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<Tensor<B>, LossError> {
+    if logits.backend().is_queued() {
+        return kl_divergence_composed(logits, log_target);
+    }
     fused(logits, log_target, |log_q| log_q)
 }
 
@@ -110,10 +119,10 @@ pub fn soft_cross_entropy_composed<B: Backend>(logits: &Tensor<B>, log_target: &
 /// # Errors
 /// As [`soft_cross_entropy`].
 pub fn kl_divergence_composed<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<Tensor<B>, LossError> {
-    let weighted = |log_q: B::Scalar| crate::numeric::times_log(log_q.exp(), log_q);
-    let terms = log_target.to_vec().into_iter().map(weighted).collect();
-    let negative_entropy = Tensor::from_vec(logits.backend(), terms, log_target.shape()).sum(1);
-    Ok(soft_cross_entropy_composed(logits, log_target)?.add(&negative_entropy))
+    check(logits, log_target)?;
+    let log_q = log_target.detach();
+    // 0·ln 0 as 0·0. Terms of ln q − ln p, not H(q, p) − H(q), which would cancel where p is near q.
+    Ok(log_q.exp().mul(&log_q.map(FiniteOrZero).sub(&logits.log_softmax())).sum(1))
 }
 
 /// Targets that are log-softmax of other logits.

@@ -7,8 +7,11 @@
 //! vjp      z̄_w = ȳ(p_w − w_w), z̄_l = ȳ(p_l − w_l), z̄_v = ȳ e^{z_v − c}(p_o − u) elsewhere      (saves z and the classes' logarithms)
 //!
 //! The last is the audit's p_v(1 − u/p_o) without the division, which would be 0/0 where p_o underflows.
+//!
+//! That pass is the host's. On a device with a queue the forms are compositions of ops: tokens and mask, which the host knows, go there as
+//! indices, and the masses are made there.
 
-use crate::error::LossError;
+use crate::error::{LossError, all_below};
 use crate::numeric::{logaddexp, times_log};
 use crate::rows::{logsumexp_parts, map_rows};
 use crate::weights::{Shares, Weights};
@@ -22,8 +25,10 @@ use rayon::prelude::*;
 /// class has the sum of both.
 #[derive(Clone, Debug)]
 pub struct TokenWeights<B: Backend> {
-    pub(crate) chosen: Vec<B::Scalar>,
-    pub(crate) rejected: Vec<B::Scalar>,
+    /// w_w.
+    pub(crate) chosen: Tensor<B>,
+    /// w_l.
+    pub(crate) rejected: Tensor<B>,
 }
 
 impl<B: Backend> TokenWeights<B> {
@@ -32,8 +37,9 @@ impl<B: Backend> TokenWeights<B> {
     /// # Errors
     /// If the two have different numbers of elements.
     pub fn given(chosen: &Tensor<B>, rejected: Option<&Tensor<B>>) -> Result<Self, LossError> {
-        let chosen = chosen.to_vec();
-        let rejected = rejected.map_or_else(|| vec![B::Scalar::zero(); chosen.len()], Tensor::to_vec);
+        let flat = |masses: &Tensor<B>| masses.detach().reshape(&[masses.len()]);
+        let chosen = flat(chosen);
+        let rejected = rejected.map_or_else(|| Tensor::full(chosen.backend(), 0.0, chosen.shape()), flat);
         if rejected.len() != chosen.len() {
             return Err(LossError::Count { what: "w_l", found: rejected.len(), expected: chosen.len() });
         }
@@ -46,15 +52,11 @@ impl<B: Backend> TokenWeights<B> {
     /// # Errors
     /// If a token is not below V or there is not one of each for every row of the reference's logits [.., V].
     pub fn from_reference(weights: Weights, logits: &Tensor<B>, chosen: &Indices, rejected: &Indices) -> Result<Self, LossError> {
-        let shares = |(w, l, same): ReferenceTokens<B::Scalar>| match same {
-            true => (w.exp(), B::Scalar::zero()),
-            false => {
-                let shares = weights.shares(w, l);
-                (shares.chosen, shares.rejected)
-            }
-        };
-        let (chosen, rejected) = reference_log_probs(logits, chosen, rejected)?.into_iter().map(shares).unzip();
-        Ok(Self { chosen, rejected })
+        let [w, l] = reference_log_probs(logits, chosen, rejected)?;
+        let same: Vec<f64> = chosen.iter().zip(&rejected[..]).map(|(w, l)| if w == l { 1.0 } else { 0.0 }).collect();
+        let same = Tensor::constant(w.backend(), &same, w.shape());
+        let (apart, shares) = (Tensor::full(w.backend(), 1.0, &[]).sub(&same), weights.shares_of(&w, &l));
+        Ok(Self { chosen: shares.chosen.mul(&apart).add(&w.exp().mul(&same)), rejected: shares.rejected.mul(&apart) })
     }
 
     /// The listing's w_w as its text has it: p(w) + p(l), also where w = l. There it can exceed 1 (claim I6 of the audit).
@@ -62,28 +64,17 @@ impl<B: Backend> TokenWeights<B> {
     /// # Errors
     /// As [`TokenWeights::from_reference`].
     pub fn literal(logits: &Tensor<B>, chosen: &Indices, rejected: &Indices) -> Result<Self, LossError> {
-        let sums = reference_log_probs(logits, chosen, rejected)?.into_iter().map(|(w, l, _)| (w.exp() + l.exp(), B::Scalar::zero()));
-        let (chosen, rejected) = sums.unzip();
-        Ok(Self { chosen, rejected })
+        let [w, l] = reference_log_probs(logits, chosen, rejected)?;
+        Ok(Self { chosen: w.exp().add(&l.exp()), rejected: Tensor::full(w.backend(), 0.0, w.shape()) })
     }
 }
 
-/// (ln p(w), ln p(l), w = l) at one position.
-type ReferenceTokens<T> = (T, T, bool);
-
-/// What the reference says of the tokens at each position, from its logits [.., V].
-fn reference_log_probs<B: Backend>(
-    logits: &Tensor<B>,
-    chosen: &Indices,
-    rejected: &Indices,
-) -> Result<Vec<ReferenceTokens<B::Scalar>>, LossError> {
-    let logits = flat(logits)?;
+/// ln p(w) and ln p(l) at each position, each `[N]`, from the reference's logits [.., V]; constants.
+fn reference_log_probs<B: Backend>(logits: &Tensor<B>, chosen: &Indices, rejected: &Indices) -> Result<[Tensor<B>; 2], LossError> {
+    let logits = flat(logits)?.detach();
     check_tokens(&logits, chosen, rejected)?;
-    let (backend, z) = (logits.backend(), logits.array());
-    let totals = backend.to_vec(&backend.logsumexp(z));
-    let at = |tokens| backend.to_vec(&backend.gather_last(z, tokens, 1));
-    let pairs = at(chosen).into_iter().zip(at(rejected)).zip(totals).enumerate();
-    Ok(pairs.map(|(n, ((w, l), total))| (w - total, l - total, chosen[n] == rejected[n])).collect())
+    let total = logits.logsumexp();
+    Ok([chosen, rejected].map(|tokens| logits.gather(tokens).reshape(total.shape()).sub(&total)))
 }
 
 /// Logits [.., V] as [N, V].
@@ -100,9 +91,7 @@ fn check_tokens<B: Backend>(logits: &Tensor<B>, chosen: &Indices, rejected: &Ind
         if tokens.len() != n {
             return Err(LossError::Count { what, found: tokens.len(), expected: n });
         }
-        if let Some(index) = tokens.iter().position(|&token| token as usize >= vocabulary) {
-            return Err(LossError::OutOfRange { what, index, value: tokens[index] as usize, bound: vocabulary });
-        }
+        all_below(vocabulary, what, tokens)?;
     }
     Ok(())
 }
@@ -125,7 +114,7 @@ pub struct TokenInputs<B: Backend> {
     shape: Vec<usize>,
     pub(crate) chosen: Indices,
     pub(crate) rejected: Indices,
-    weights: TokenWeights<B>,
+    pub(crate) weights: TokenWeights<B>,
     keep: Vec<bool>,
 }
 
@@ -163,12 +152,12 @@ impl<B: Backend> TokenInputs<B> {
         by_position.sum_all().scale(1.0 / kept as f64)
     }
 
-    /// Classes and masses at each position; with w_l = 0 for the listing as printed, which has none.
-    pub(crate) fn positions(&self, no_others: NoOthers) -> Vec<Position<B::Scalar>> {
+    /// Classes and masses at each position, read on the host; with w_l = 0 for the listing as printed, which has none.
+    fn positions(&self, no_others: NoOthers) -> Vec<Position<B::Scalar>> {
         let zero = B::Scalar::zero();
+        let (w_w, w_l) = (self.weights.chosen.to_vec(), self.weights.rejected.to_vec());
         let position = |n: usize| {
-            let (w_w, given) = (self.weights.chosen[n], self.weights.rejected[n]);
-            let w_l = if no_others == NoOthers::AsPrinted { zero } else { given };
+            let (w_w, w_l) = (w_w[n], if no_others == NoOthers::AsPrinted { zero } else { w_l[n] });
             let others = B::Scalar::one() - w_w - w_l;
             let masses = Shares { chosen: w_w, rejected: w_l, others };
             let masses = if self.keep[n] { masses } else { Shares { chosen: zero, rejected: zero, others: zero } };
@@ -177,18 +166,43 @@ impl<B: Backend> TokenInputs<B> {
         (0..self.keep.len()).map(position).collect()
     }
 
-    /// One of the masses at each position, `[N]`.
-    pub(crate) fn mass(&self, positions: &[Position<B::Scalar>], part: fn(&Shares<B::Scalar>) -> B::Scalar) -> Tensor<B> {
-        let masses = positions.iter().map(|position| part(&position.masses)).collect();
-        Tensor::from_vec(self.logits.backend(), masses, &[positions.len()])
+    /// The winning and the losing token of each position, one after the other.
+    pub(crate) fn both_tokens(&self) -> Indices {
+        self.chosen.iter().zip(&self.rejected[..]).flat_map(|(&w, &l)| [w, l]).collect()
     }
 
-    /// A value for each position in the shape of the result.
-    pub(crate) fn shaped(&self, by_position: &Tensor<B>) -> Tensor<B> {
-        by_position.reshape(&self.shape)
+    /// The loss of each position as a composition of ops, which `by_row` makes of the positions that count, `[K]`: the others are not read,
+    /// and their loss is 0.
+    pub(crate) fn composed(&self, by_row: impl FnOnce(&Self) -> Tensor<B>) -> Tensor<B> {
+        let n = self.keep.len();
+        let kept: Indices = (0..n as u32).filter(|&n| self.keep[n as usize]).collect();
+        if kept.len() == n {
+            return by_row(self).reshape(&self.shape);
+        }
+        let losses = by_row(&self.only(&kept)).reshape(&[kept.len(), 1]);
+        losses.scatter_add_rows(&kept, n).reshape(&self.shape)
     }
 
-    /// The loss of each position as one op.
+    /// These positions alone.
+    fn only(&self, kept: &Indices) -> Self {
+        let tokens = |tokens: &Indices| kept.iter().map(|&n| tokens[n as usize]).collect();
+        let masses = |masses: &Tensor<B>| masses.reshape(&[masses.len(), 1]).embedding(kept).reshape(&[kept.len()]);
+        Self {
+            logits: self.logits.embedding(kept),
+            shape: vec![kept.len()],
+            chosen: tokens(&self.chosen),
+            rejected: tokens(&self.rejected),
+            weights: TokenWeights { chosen: masses(&self.weights.chosen), rejected: masses(&self.weights.rejected) },
+            keep: vec![true; kept.len()],
+        }
+    }
+
+    /// Does the device work behind the host's back, so that reading the logits would make the host wait?
+    pub(crate) fn is_queued(&self) -> bool {
+        self.logits.backend().is_queued()
+    }
+
+    /// The loss of each position as one op, whose rows the host reads.
     pub(crate) fn fused(&self, name: &'static str, no_others: NoOthers) -> Tensor<B> {
         let backend = self.logits.backend();
         let positions = self.positions(no_others);
@@ -202,17 +216,17 @@ impl<B: Backend> TokenInputs<B> {
         let losses = positions.iter().zip(&classes).map(|(position, classes)| position.loss(classes)).collect();
         let value = backend.from_vec(losses, &[positions.len()]);
         let logits = self.logits.array().clone();
-        self.shaped(&Tensor::record(backend, value, &[&self.logits], || TokenLoss::<B> { name, logits, positions, classes }))
+        Tensor::record(backend, value, &[&self.logits], || TokenLoss::<B> { name, logits, positions, classes }).reshape(&self.shape)
     }
 }
 
 /// A position's tokens and target masses.
-pub(crate) struct Position<T> {
+struct Position<T> {
     chosen: usize,
     rejected: usize,
     keep: bool,
     /// w_w, w_l and u.
-    pub masses: Shares<T>,
+    masses: Shares<T>,
     no_others: NoOthers,
 }
 

@@ -3,11 +3,13 @@
 //! Eq 7 of the paper (Eq 6 at α = 1):  w_w = α·m,         w_l = (1 − α)·m
 //! shift (claim S5 of the audit):       w_w = π_w + α·π_l, w_l = (1 − α)·π_l
 //!
-//! with m = π_w + π_l, and w_o = 1 − m for both. Eq 7 lowers the winner wherever π_w/m > α; the shift never does.
+//! with m = π_w + π_l, and w_o = 1 − m for both. Eq 7 lowers the winner wherever π_w/m > α; the shift never does. They are computed for one
+//! pair, or for all pairs of a batch where the reference's log-probabilities are: on a device with a queue the host need not wait for them.
 
 use crate::error::LossError;
 use crate::numeric::logaddexp;
-use engine::Scalar;
+use engine::backend::Binary;
+use engine::{Backend, Scalar, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -69,6 +71,52 @@ pub struct Shares<T> {
     pub others: T,
 }
 
+/// One of the three masses.
+#[derive(Clone, Copy, Debug)]
+enum Class {
+    Chosen,
+    Rejected,
+    Others,
+}
+
+/// One of [`Weights::shares`] as a function of ln π_w and ln π_l.
+#[derive(Clone, Copy, Debug)]
+struct Share(Weights, Class);
+
+impl Binary for Share {
+    #[inline(always)]
+    fn value<T: Scalar>(self, log_chosen: T, log_rejected: T) -> T {
+        let shares = self.0.shares(log_chosen, log_rejected);
+        match self.1 {
+            Class::Chosen => shares.chosen,
+            Class::Rejected => shares.rejected,
+            Class::Others => shares.others,
+        }
+    }
+}
+
+/// w_w/m of [`Weights::relative`] as a function of ln π_w and ln π_l.
+#[derive(Clone, Copy, Debug)]
+struct RelativeChosen(Weights);
+
+impl Binary for RelativeChosen {
+    #[inline(always)]
+    fn value<T: Scalar>(self, log_chosen: T, log_rejected: T) -> T {
+        self.0.relative(log_chosen, log_rejected).0
+    }
+}
+
+/// w_l/m of [`Weights::relative`] as a function of ln π_w and ln π_l.
+#[derive(Clone, Copy, Debug)]
+struct RelativeRejected(Weights);
+
+impl Binary for RelativeRejected {
+    #[inline(always)]
+    fn value<T: Scalar>(self, log_chosen: T, log_rejected: T) -> T {
+        self.0.relative(log_chosen, log_rejected).1
+    }
+}
+
 impl Weights {
     /// (w_w, w_l, w_o) from the reference's log-probabilities. Masses below the smallest number are 0. A pair's mass above 1, which
     /// rounding can produce, is scaled back to 1.
@@ -95,5 +143,16 @@ impl Weights {
                 (chosen + T::from_f64(alpha) * rejected, T::from_f64(1.0 - alpha) * rejected)
             }
         }
+    }
+
+    /// [`Weights::shares`] of many pairs, from the reference's log-probabilities in one shape: constants of that shape.
+    pub(crate) fn shares_of<B: Backend>(self, log_chosen: &Tensor<B>, log_rejected: &Tensor<B>) -> Shares<Tensor<B>> {
+        let share = |class| log_chosen.detached_zip(Share(self, class), log_rejected);
+        Shares { chosen: share(Class::Chosen), rejected: share(Class::Rejected), others: share(Class::Others) }
+    }
+
+    /// [`Weights::relative`] of many pairs, as [`Weights::shares_of`].
+    pub(crate) fn relative_of<B: Backend>(self, log_chosen: &Tensor<B>, log_rejected: &Tensor<B>) -> (Tensor<B>, Tensor<B>) {
+        (log_chosen.detached_zip(RelativeChosen(self), log_rejected), log_chosen.detached_zip(RelativeRejected(self), log_rejected))
     }
 }

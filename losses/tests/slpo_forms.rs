@@ -4,8 +4,8 @@ use engine::backend::Indices;
 use engine::{Cpu, Tensor};
 use losses::slpo::Slpo;
 use losses::slpo_gkl::SlpoGkl;
-use losses::slpo_literal::slpo_literal;
-use losses::slpo_token::slpo_token;
+use losses::slpo_literal::{slpo_literal, slpo_literal_composed};
+use losses::slpo_token::{slpo_token, slpo_token_composed};
 use losses::{LossError, PairInputs, PairLoss, TokenInputs, TokenWeights, Weights};
 
 type World = Cpu<f64>;
@@ -139,11 +139,13 @@ fn masked_positions_neither_count_nor_receive_a_gradient() {
     let logits = tensor(&[0.1, 0.2, 0.3, f64::NAN, 0.0, 0.0], &[1, 2, 3]);
     let weights = TokenWeights::given(&tensor(&[0.5, 0.5], &[1, 2]), None).expect("masses");
     let inputs = TokenInputs::new(&logits, &[0, 0].into(), &[1, 1].into(), weights.clone(), Some(&[true, false])).expect("a batch");
-    let y = inputs.mean(&slpo_token(&inputs));
     let alone =
         token_inputs(&tensor(&[0.1, 0.2, 0.3], &[1, 3]), &[0], &[1], TokenWeights::given(&tensor(&[0.5], &[1]), None).expect("a mass"));
-    assert_eq!(y.item(), slpo_token(&alone).item());
-    assert_eq!(y.backward().of(&logits).to_f64()[3..], [0.0; 3]);
+    for form in [slpo_token, slpo_token_composed, slpo_literal, slpo_literal_composed] {
+        let y = inputs.mean(&form(&inputs));
+        assert_eq!(y.item(), form(&alone).item());
+        assert_eq!(y.backward().of(&logits).to_f64()[3..], [0.0; 3]);
+    }
     let nothing = TokenInputs::new(&logits, &[0, 0].into(), &[1, 1].into(), weights.clone(), Some(&[false, false]));
     assert_eq!(nothing.expect_err("refused"), LossError::NothingKept);
     let outside = TokenInputs::new(&logits, &[0, 3].into(), &[1, 1].into(), weights, None);

@@ -56,6 +56,7 @@ fn functions_of_logits_are_finite_and_keep_their_precision() {
     stable("tanh", function!(|x| x[0].tanh()), &LOGITS, &LOGITS_SHAPE, 1.0);
     let keep: Vec<bool> = (0..20).map(|i| i % 5 != 0).collect();
     stable("masked_logsumexp", function!(|x; keep: Vec<bool>| x[0].masked_logsumexp(keep)), &LOGITS, &LOGITS_SHAPE, LOGSUMEXP);
+    stable("logsumexp_without", function!(|x| x[0].logsumexp_without(&[0; 4].into())), &LOGITS, &LOGITS_SHAPE, LOGSUMEXP);
 }
 
 #[test]

@@ -89,6 +89,8 @@ fn reductions_and_rows() {
     complains(|| scalar.log_softmax(), &["log_softmax", "scalar"]);
     complains(|| scalar.logsumexp(), &["logsumexp", "scalar"]);
     complains(|| x.masked_logsumexp(&[true]), &["masked_logsumexp", "1", "[2, 3]"]);
+    complains(|| x.logsumexp_without(&[0].into()), &["logsumexp_without", "1", "[2, 3]"]);
+    complains(|| x.logsumexp_without(&[0, 3].into()), &["logsumexp_without", "3"]);
     complains(|| x.rms_norm(&ones(&[4]), 1e-5), &["rms_norm", "[2, 3]", "[4]"]);
     complains(|| x.layer_norm(&ones(&[4]), &ones(&[3]), 1e-5), &["layer_norm", "[2, 3]", "[4]"]);
     complains(|| x.layer_norm(&ones(&[3]), &ones(&[2]), 1e-5), &["layer_norm", "[2, 3]", "[2]"]);

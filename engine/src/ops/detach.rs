@@ -6,11 +6,22 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
+use crate::backend::Binary;
 
 impl<B: Backend> Tensor<B> {
     /// The same value as a constant: no gradient flows through it.
     pub fn detach(&self) -> Self {
         Tensor { backend: self.backend.clone(), value: self.value.clone(), node: None }
+    }
+
+    /// f(a, b) of every pair of elements of this tensor and another, broadcasting, as a constant: no gradient flows through it.
+    ///
+    /// # Panics
+    /// If the shapes do not broadcast.
+    #[track_caller]
+    pub fn detached_zip<F: Binary>(&self, f: F, other: &Self) -> Self {
+        broadcast_or_panic("detached_zip", self.shape(), other.shape());
+        Self::from_array(&self.backend, self.backend.zip(f, &self.value, &other.value))
     }
 }
 
@@ -30,6 +41,7 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
 
 #[cfg(test)]
 mod tests {
+    use crate::backend::Mul;
     use crate::{Cpu, Tensor};
 
     #[test]
@@ -37,5 +49,13 @@ mod tests {
         let x = Tensor::parameter(&Cpu::<f64>::new(), &[3.0], &[1]);
         let gradients = x.mul(&x.detach()).sum_all().backward();
         assert_eq!(gradients.of(&x).to_f64(), [3.0]);
+    }
+
+    #[test]
+    fn no_gradient_flows_through_a_detached_function_of_two() {
+        let x = Tensor::parameter(&Cpu::<f64>::new(), &[3.0, 4.0], &[2]);
+        let product = x.detached_zip(Mul, &Tensor::full(x.backend(), 2.0, &[]));
+        assert_eq!(product.to_f64(), [6.0, 8.0]);
+        assert!(!product.is_differentiable());
     }
 }

@@ -1,4 +1,4 @@
-//! The logarithm of a sum of exponentials over the last axis, of all entries or of those a mask keeps.
+//! The logarithm of a sum of exponentials over the last axis, of all entries, of those a mask keeps, or of all but some.
 //!
 //! forward  y = m + ln Σⱼ e^{xⱼ − m}, m = max x; a masked entry counts as −∞
 //! vjp      x̄ⱼ = e^{xⱼ − y}·ȳ, 0 where masked         (saves x and y)
@@ -68,6 +68,23 @@ impl<B: Backend> Tensor<B> {
         self.logsumexp_of(self.backend.zip(Add, &self.value, &self.backend.from_vec(mask, self.shape())))
     }
 
+    /// ln Σ e^x over the entries of the last axis, [.., n], that are not at `index`, which holds a few (the same ones may come twice) for each row,
+    /// row-major; −∞ where none is left. The mask is made where the tensor is.
+    ///
+    /// # Panics
+    /// If the tensor is a scalar, `index` does not hold a whole number of entries for each row, or one is not below n.
+    #[track_caller]
+    pub fn logsumexp_without(&self, index: &Indices) -> Self {
+        assert!(self.rank() > 0, "logsumexp_without: a scalar has no last axis");
+        let (rows, extent) = crate::shape::rows(self.shape());
+        let fits = rows > 0 && index.len().is_multiple_of(rows);
+        assert!(fits, "logsumexp_without: {} indices for the {rows} rows of {:?}", index.len(), self.shape());
+        super::embedding::check_indices("logsumexp_without", index, extent);
+        let left_out = self.backend.full(f64::NEG_INFINITY, &with_axis(self.shape(), self.rank() - 1, index.len() / rows));
+        let mask = self.backend.scatter_add_last(&left_out, index, extent);
+        self.logsumexp_of(self.backend.zip(Add, &self.value, &mask))
+    }
+
     fn logsumexp_of(&self, x: B::Array) -> Self {
         let y = self.backend.logsumexp(&x);
         let dropped = self.backend.reshape(&y, &self.shape()[..self.rank() - 1]);
@@ -88,6 +105,12 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
             .with_inner_magnitude(1.0);
     }
     let width = shape[shape.len() - 1];
+    if width > 1 && draw.coin() {
+        // The first entry of each row stays.
+        let left_out = draw.extent() * (count(&shape) / width);
+        let index: Indices = draw.indices(left_out, width - 1).iter().map(|i| i + 1).collect();
+        return Sample::new(function!(|x; index: Indices| x[0].logsumexp_without(index)), [draw.logits(&shape)]).with_inner_magnitude(1.0);
+    }
     let keep: Vec<bool> = (0..count(&shape)).map(|i| i % width == 0 || draw.coin()).collect();
     Sample::new(function!(|x; keep: Vec<bool>| x[0].masked_logsumexp(keep)), [draw.logits(&shape)]).with_inner_magnitude(1.0)
 }
@@ -102,5 +125,18 @@ mod tests {
         let y = x.masked_logsumexp(&[false, false]);
         assert_eq!(y.to_f64(), [f64::NEG_INFINITY]);
         assert_eq!(y.sum_all().backward().of(&x).to_f64(), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn leaving_entries_out_is_masking_them() {
+        let x = Tensor::parameter(&Cpu::<f64>::new(), &[1.0, 2.0, 0.5, -1.0, 0.0, 3.0, 1.0, 1.0, 1.0], &[3, 3]);
+        let (without, masked) = (
+            x.logsumexp_without(&[0, 2, 1, 1, 0, 2].into()),
+            x.masked_logsumexp(&[false, true, false, true, false, true, false, true, false]),
+        );
+        assert_eq!(without.to_f64(), masked.to_f64());
+        let gradient = |y: Tensor<_>| y.sum_all().backward().of(&x).to_f64();
+        assert_eq!(gradient(without), gradient(masked));
+        assert_eq!(x.logsumexp_without(&[0, 1, 2, 0, 1, 2, 2, 1, 0].into()).to_f64(), [f64::NEG_INFINITY; 3]);
     }
 }
