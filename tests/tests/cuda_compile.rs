@@ -5,8 +5,13 @@
 use engine::backend::cuda::compile::{Target, UNITS, compile, compiler};
 use engine::backend::cuda::runtime::Unit;
 use engine::backend::cuda::{Storage, map_source, map_vjp_source, zip_source};
-use engine::backend::{Add, Div, Equal, Mul, Sub, Unary};
+use engine::backend::{Add, Div, Equal, Indices, Mul, Sub, Unary};
+use engine::gradcheck::check_entry_on;
 use engine::ops::{exp, gelu, ln, log_sigmoid, log1mexp, logsumexp, neg, powf, relu, rms_norm, scale, sigmoid, silu, softplus, sqrt, tanh};
+use engine::{Cuda, Device, Precision};
+use losses::{ExactTargets, PairRows, TokenWeights, Weights};
+use slpo_tests::normal_parameter;
+use std::path::Path;
 
 /// sm_80, sm_90 and sm_100: A100, H100, B200.
 const ARCHITECTURES: [i32; 3] = [80, 90, 100];
@@ -41,6 +46,35 @@ fn made_from_formulas() -> Vec<String> {
     sources
 }
 
+/// The sources of the kernels that the losses run, formulas of their own among them, from running them on the emulator.
+fn met_by_losses() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-kernels");
+    let mut units = Vec::new();
+    for precision in [Precision::F32, Precision::Bf16] {
+        let cuda = match Cuda::emulated(&folder, precision) {
+            Ok(cuda) => cuda,
+            Err(reason) => return skipped(&reason),
+        };
+        let device = Device::Cuda(cuda.clone());
+        losses::registry().iter().for_each(|entry| check_entry_on(&device, entry, 0..2, 5).assert());
+        let (logits, [w, l]) = (normal_parameter(&cuda, 1, &[5, 4]), [[0u32, 1, 2, 3, 0], [1, 1, 0, 2, 2]].map(Indices::from));
+        for weights in [Weights::Eq7 { alpha: 0.75 }, Weights::Shift { alpha: 0.75 }] {
+            TokenWeights::from_reference(weights, &logits, &w, &l).unwrap();
+        }
+        let pair = PairRows { chosen_start: 0, chosen: vec![1, 0, 2], rejected_start: 3, rejected: vec![1, 2] };
+        ExactTargets::from_reference(&logits, &[pair], 0.5).unwrap();
+        units.extend(cuda.units());
+    }
+    units.sort();
+    units.dedup_by(|a, b| a.1 == b.1);
+    units
+}
+
+fn skipped(reason: &str) -> Vec<(String, String)> {
+    println!("skipped: the losses' kernels: {reason}");
+    Vec::new()
+}
+
 /// The lines of the compiler's log that speak of registers kept in memory.
 fn spills(log: &str) -> Vec<&str> {
     log.lines().filter(|line| line.contains("spill") && !line.contains(" 0 bytes spill stores, 0 bytes spill loads")).collect()
@@ -54,7 +88,14 @@ fn every_kernel_compiles_without_a_spill() {
     };
     let formulas = made_from_formulas();
     let made = formulas.iter().map(|text| Unit::new("formula", text));
-    let units: Vec<Unit<'_>> = UNITS.iter().cloned().chain(made).collect();
+    let mut units: Vec<Unit<'_>> = UNITS.iter().cloned().chain(made).collect();
+    let met = met_by_losses();
+    let met: Vec<Unit<'_>> = met.iter().map(|(name, text)| Unit::new(name, text)).collect();
+    for unit in met {
+        if units.iter().all(|known| known.hash != unit.hash) {
+            units.push(unit);
+        }
+    }
     for architecture in ARCHITECTURES {
         if !known.contains(&architecture) {
             println!("skipped: this NVRTC makes no code for sm_{architecture}");

@@ -22,10 +22,17 @@ type Launch = unsafe extern "C" fn(u32, u32, u32, *mut *mut c_void);
 pub struct Emulator {
     compiler: String,
     folder: PathBuf,
-    loaded: Mutex<HashMap<u64, Library>>,
+    loaded: Mutex<HashMap<u64, Loaded>>,
     allocations: Mutex<HashMap<u64, Vec<u64>>>,
     graphs: Mutex<HashMap<usize, Vec<Command>>>,
     captured: AtomicUsize,
+}
+
+/// A unit's library, with its name and text.
+struct Loaded {
+    library: Library,
+    name: String,
+    text: String,
 }
 
 /// Libraries that this process began to build: each is built under a name of its own, because emulators share the folder.
@@ -81,6 +88,9 @@ impl Runtime for Emulator {
     fn name(&self) -> &str {
         "emulator"
     }
+    fn units(&self) -> Vec<(String, String)> {
+        locked(&self.loaded).values().map(|unit| (unit.name.clone(), unit.text.clone())).collect()
+    }
     fn most_blocks(&self) -> u32 {
         3
     }
@@ -116,12 +126,14 @@ impl Runtime for Emulator {
     fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError> {
         let mut loaded = locked(&self.loaded);
         let source = unit.hash;
-        let library = match loaded.entry(source) {
+        let loaded = match loaded.entry(source) {
             Entry::Occupied(built) => built.into_mut(),
-            Entry::Vacant(place) => place.insert(self.build(unit)?),
+            Entry::Vacant(place) => {
+                place.insert(Loaded { library: self.build(unit)?, name: unit.name.to_owned(), text: unit.text.to_owned() })
+            }
         };
         // SAFETY: the symbol has this type by the header's REGISTER.
-        let symbol = unsafe { library.get::<Launch>(format!("launch_{kernel}")) };
+        let symbol = unsafe { loaded.library.get::<Launch>(format!("launch_{kernel}")) };
         let symbol = symbol.map_err(|error| CudaError::Call { call: "dlsym", error: error.to_string() })?;
         Ok(Function(*symbol as usize))
     }

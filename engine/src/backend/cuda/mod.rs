@@ -152,6 +152,11 @@ impl Cuda {
         self.0.runtime.device().name()
     }
 
+    /// The names and texts of the sources whose kernels ran, where the kernels are emulated: for tests that compile them for GPUs too.
+    pub fn units(&self) -> Vec<(String, String)> {
+        self.0.runtime.device().units()
+    }
+
     /// How often commands ran as graphs, and how often alone.
     pub fn graphs(&self) -> GraphReport {
         self.0.runtime.report()

@@ -160,6 +160,10 @@ pub const fn hash(bytes: &[u8]) -> u64 {
 pub trait Runtime: Send + Sync {
     /// What it is called.
     fn name(&self) -> &str;
+    /// The names and texts of the units that functions were taken from, where it keeps them.
+    fn units(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
     /// The most blocks that a loop over elements is spread over.
     fn most_blocks(&self) -> u32;
     /// New memory, with unspecified contents.
