@@ -101,6 +101,14 @@ pub enum LossError {
         /// Which loss.
         loss: Loss,
     },
+    /// Two completions lie in the same row of logits.
+    #[error("pair {pair}: row {row} of the logits belongs to another completion already")]
+    SharedRow {
+        /// The second pair, from 0.
+        pair: usize,
+        /// The row, from 0.
+        row: usize,
+    },
     /// Chosen and rejected are equal, or one is the beginning of the other.
     #[error(
         "pair {pair}: one completion is the other or its beginning; the exact target needs two that part (end both with the end token)"

@@ -136,7 +136,7 @@ macro_rules! dispatch {
 /// # Errors
 /// If the loss is not pairwise, a hyper-parameter is out of range, or lengths are needed and missing.
 pub fn pairwise<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
-    dispatch!(loss, hyper, inputs, by_pair)
+    dispatch!(loss, hyper, inputs, evaluate)
 }
 
 /// The same as [`pairwise`] as a composition of ops, with no derivative written by hand.

@@ -7,6 +7,7 @@
 //! a composition of ops, to which the fused op is held.
 
 use crate::error::LossError;
+use crate::numeric::where_they_are;
 use crate::sequence::PairLogProbs;
 use engine::tape::Operation;
 use engine::{Backend, Scalar, Tensor};
@@ -56,8 +57,8 @@ pub trait PairLoss: Copy + Send + Sync + 'static {
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B>;
 
     /// The loss of each pair, `[B]`: as one op, or composed on a device with a queue, which the op would make the host wait for.
-    fn by_pair<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
-        if inputs.policy_chosen.backend().is_queued() { self.composed(inputs) } else { self.fused(inputs) }
+    fn evaluate<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
+        where_they_are(inputs.policy_chosen.backend(), || self.fused(inputs), || self.composed(inputs))
     }
 
     /// The loss of each pair, `[B]`, as one op with the gradient above, whose numbers are worked out on the host.

@@ -103,7 +103,7 @@ impl<L: PairLoss> Function for OfPolicy<L> {
         let (chosen, rejected) = self.domain.lengths.clone();
         let inputs = PairInputs::new(&x[0], &x[1], &reference[0], &reference[1]).and_then(|inputs| inputs.with_lengths(chosen, rejected));
         let inputs = inputs.expect("a domain's vectors have one length and no completion is empty");
-        if self.composed { self.loss.composed(&inputs) } else { self.loss.by_pair(&inputs) }
+        if self.composed { self.loss.composed(&inputs) } else { self.loss.evaluate(&inputs) }
     }
 }
 

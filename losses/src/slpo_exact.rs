@@ -13,6 +13,7 @@
 
 use crate::error::{LossError, all_below};
 use crate::exact_target::{Branch, exact_target, fork};
+use crate::numeric::where_they_are;
 use crate::soft_cross_entropy::{kl_divergence, kl_divergence_composed};
 use crate::target_on_device::target_on_device;
 use engine::backend::Indices;
@@ -47,7 +48,7 @@ impl<B: Backend> ExactTargets<B> {
     /// belong to no completion weigh 0. On a device with a queue they are formed there, and the host does not wait for them.
     ///
     /// # Errors
-    /// If there are no pairs, rows or tokens are out of range, or the completions of a pair do not part.
+    /// If there are no pairs, rows or tokens are out of range, two completions share a row, or the completions of a pair do not part.
     pub fn from_reference(logits: &Tensor<B>, pairs: &[PairRows], moved: f64) -> Result<Self, LossError> {
         let [n, vocabulary] = *logits.shape() else {
             return Err(LossError::Shape { what: "reference logits", found: logits.shape().to_vec(), expected: vec![1, 1] });
@@ -56,11 +57,10 @@ impl<B: Backend> ExactTargets<B> {
             return Err(LossError::EmptyBatch);
         }
         let forks = pairs.iter().enumerate().map(|(number, pair)| pair.check(number, n, vocabulary)).collect::<Result<Vec<_>, _>>()?;
-        let (log_target, weights) = match logits.backend().is_queued() {
-            true => target_on_device(logits, pairs, &forks, moved),
-            false => target_on_host(logits, pairs, moved)?,
-        };
-        Ok(Self { log_target, weights, pairs: owners(pairs, n), pair_count: pairs.len() })
+        let owners = owners(pairs, n)?;
+        let (on_host, on_device) = (|| target_on_host(logits, pairs, moved), || Ok(target_on_device(logits, pairs, &forks, moved)));
+        let (log_target, weights) = where_they_are(logits.backend(), on_host, on_device)?;
+        Ok(Self { log_target, weights, pairs: owners, pair_count: pairs.len() })
     }
 
     /// ln q for each row, [N, V].
@@ -116,13 +116,16 @@ impl PairRows {
 }
 
 /// The pair that each of N rows belongs to; the first for rows of no completion.
-fn owners(pairs: &[PairRows], n: usize) -> Indices {
-    let mut owners = vec![0; n];
+fn owners(pairs: &[PairRows], n: usize) -> Result<Indices, LossError> {
+    let mut owners: Vec<Option<u32>> = vec![None; n];
     for (number, pair) in pairs.iter().enumerate() {
-        owners[pair.chosen_rows()].fill(number as u32);
-        owners[pair.rejected_rows()].fill(number as u32);
+        for row in pair.chosen_rows().chain(pair.rejected_rows()) {
+            if owners[row].replace(number as u32).is_some() {
+                return Err(LossError::SharedRow { pair: number, row });
+            }
+        }
     }
-    owners.into()
+    Ok(owners.into_iter().map(|owner| owner.unwrap_or(0)).collect())
 }
 
 /// ln q for each row, [N, V], and the rows' weights, `[N]`, from the reference's logits, pair by pair.

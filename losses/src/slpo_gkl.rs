@@ -11,10 +11,11 @@
 #![doc = include_str!("explain/text/slpo_gkl.md")]
 #![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
+use crate::numeric::formulas;
 use crate::pair::{Pair, PairInputs, PairLoss};
 use crate::samples::prelude::*;
 use crate::weights::Weights;
-use engine::backend::{Binary, Saves, Unary};
+use engine::backend::{Saves, Unary};
 use engine::{Backend, Scalar, Tensor};
 
 /// Where e^u goes over into its tangent.
@@ -53,26 +54,11 @@ fn log_mass<T: Scalar>(log_chosen: T, log_rejected: T) -> (T, T) {
     (high, (low - high).exp().ln_1p())
 }
 
-/// The first part of ln m.
-#[derive(Clone, Copy, Debug)]
-struct LogLarger;
-
-impl Binary for LogLarger {
-    #[inline(always)]
-    fn value<T: Scalar>(self, log_chosen: T, log_rejected: T) -> T {
-        log_mass(log_chosen, log_rejected).0
-    }
-}
-
-/// The second part of ln m.
-#[derive(Clone, Copy, Debug)]
-struct LogRest;
-
-impl Binary for LogRest {
-    #[inline(always)]
-    fn value<T: Scalar>(self, log_chosen: T, log_rejected: T) -> T {
-        log_mass(log_chosen, log_rejected).1
-    }
+formulas! {
+    /// The first part of ln m, from ln π_w and ln π_l.
+    LogLarger(log_chosen, log_rejected) = log_mass(log_chosen, log_rejected).0;
+    /// The second part.
+    LogRest(log_chosen, log_rejected) = log_mass(log_chosen, log_rejected).1;
 }
 
 impl SlpoGkl {

@@ -8,6 +8,7 @@
 #![doc = include_str!("explain/text/slpo_literal.md")]
 #![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
+use crate::numeric::where_they_are;
 use crate::slpo_token::Plain;
 use crate::token::{NoOthers, TokenInputs};
 use engine::gradcheck::{Draw, Sample};
@@ -17,12 +18,12 @@ use engine::{Backend, Tensor, function};
 /// The masses w_l are not used. The op works on the host: on a device with a queue, which it would make the host wait for, the loss is the
 /// composition of ops instead.
 pub fn slpo_literal<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
-    if inputs.is_queued() { slpo_literal_composed(inputs) } else { inputs.fused("slpo_literal", NoOthers::AsPrinted) }
+    where_they_are(inputs.logits.backend(), || inputs.fused("slpo_literal", NoOthers::AsPrinted), || slpo_literal_composed(inputs))
 }
 
 /// The listing line by line, as a composition of ops.
 pub fn slpo_literal_composed<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
-    inputs.composed(|rows| {
+    inputs.of_kept_rows(|rows| {
         let w_w = &rows.weights.chosen;
         let log_probs = rows.logits.log_softmax();
         let log_prob_w = log_probs.gather(&rows.chosen).reshape(w_w.shape());

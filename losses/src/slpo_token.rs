@@ -9,6 +9,7 @@
 #![doc = include_str!("explain/text/slpo_token.md")]
 #![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
+use crate::numeric::{times_log_of, where_they_are};
 use crate::token::{NoOthers, TokenInputs};
 use engine::backend::Indices;
 use engine::gradcheck::{Draw, Sample};
@@ -18,18 +19,18 @@ use engine::{Backend, Tensor, function};
 /// The loss of each position, [..], as one op; 0 where masked. [`TokenInputs::mean`] gives the batch's loss. The op works on the host: on a
 /// device with a queue, which it would make the host wait for, the loss is the composition of ops instead.
 pub fn slpo_token<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
-    if inputs.is_queued() { slpo_token_composed(inputs) } else { inputs.fused("slpo_token", NoOthers::Dropped) }
+    where_they_are(inputs.logits.backend(), || inputs.fused("slpo_token", NoOthers::Dropped), || slpo_token_composed(inputs))
 }
 
 /// The same as a composition of ops.
 pub fn slpo_token_composed<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
-    inputs.composed(|rows| {
+    inputs.of_kept_rows(|rows| {
         let (w_w, w_l) = (&rows.weights.chosen, &rows.weights.rejected);
         let u = Tensor::full(w_w.backend(), 1.0, &[]).sub(w_w).sub(w_l);
         let log_probs = rows.logits.log_softmax();
         let token = |tokens: &Indices| log_probs.gather(tokens).reshape(w_w.shape());
         let log_others = log_probs.logsumexp_without(&rows.both_tokens()).map(FiniteOrZero);
-        w_w.mul(&token(&rows.chosen)).add(&w_l.mul(&token(&rows.rejected))).add(&u.mul(&log_others)).neg()
+        w_w.mul(&token(&rows.chosen)).add(&times_log_of(w_l, &token(&rows.rejected))).add(&u.mul(&log_others)).neg()
     })
 }
 

@@ -9,6 +9,7 @@
 #![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
 use crate::error::LossError;
+use crate::numeric::{times_log_of, where_they_are};
 use crate::rows::{logsumexp_parts, map_rows, sum_of};
 use engine::gradcheck::{Draw, Sample};
 use engine::ops::logsumexp::FiniteOrZero;
@@ -87,10 +88,8 @@ fn check<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<(), L
 /// # Errors
 /// If the shapes differ or are not [N, V] with V ≥ 1.
 pub fn soft_cross_entropy<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<Tensor<B>, LossError> {
-    if logits.backend().is_queued() {
-        return soft_cross_entropy_composed(logits, log_target);
-    }
-    fused(logits, log_target, |_| B::Scalar::zero())
+    let fused = || fused(logits, log_target, |_| B::Scalar::zero());
+    where_they_are(logits.backend(), fused, || soft_cross_entropy_composed(logits, log_target))
 }
 
 /// KL(q‖p) of each row of logits [N, V] from targets ln q [N, V], a constant: `[N]`, in nats, 0 where p = q. Like [`soft_cross_entropy`] the
@@ -99,10 +98,7 @@ pub fn soft_cross_entropy<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>
 /// # Errors
 /// As [`soft_cross_entropy`].
 pub fn kl_divergence<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<Tensor<B>, LossError> {
-    if logits.backend().is_queued() {
-        return kl_divergence_composed(logits, log_target);
-    }
-    fused(logits, log_target, |log_q| log_q)
+    where_they_are(logits.backend(), || fused(logits, log_target, |log_q| log_q), || kl_divergence_composed(logits, log_target))
 }
 
 /// [`soft_cross_entropy`] as a composition of ops.
@@ -111,7 +107,7 @@ pub fn kl_divergence<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> 
 /// As [`soft_cross_entropy`].
 pub fn soft_cross_entropy_composed<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<Tensor<B>, LossError> {
     check(logits, log_target)?;
-    Ok(log_target.detach().exp().mul(&logits.log_softmax()).sum(1).neg())
+    Ok(times_log_of(&log_target.detach().exp(), &logits.log_softmax()).sum(1).neg())
 }
 
 /// [`kl_divergence`] as a composition of ops.
@@ -121,8 +117,8 @@ pub fn soft_cross_entropy_composed<B: Backend>(logits: &Tensor<B>, log_target: &
 pub fn kl_divergence_composed<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<Tensor<B>, LossError> {
     check(logits, log_target)?;
     let log_q = log_target.detach();
-    // 0·ln 0 as 0·0. Terms of ln q − ln p, not H(q, p) − H(q), which would cancel where p is near q.
-    Ok(log_q.exp().mul(&log_q.map(FiniteOrZero).sub(&logits.log_softmax())).sum(1))
+    // Terms of ln q − ln p, not H(q, p) − H(q), which would cancel where p is near q.
+    Ok(times_log_of(&log_q.exp(), &log_q.map(FiniteOrZero).sub(&logits.log_softmax())).sum(1))
 }
 
 /// Targets that are log-softmax of other logits.

@@ -11,9 +11,9 @@
 //! row may be infinite there. Sums along completions double their number of terms in each round, R's from the end and d's from the fork.
 
 use crate::exact_target::{at_most_zero, towards};
-use crate::numeric::logaddexp;
+use crate::numeric::{formulas, logaddexp};
 use crate::slpo_exact::PairRows;
-use engine::backend::{Binary, Indices};
+use engine::backend::Indices;
 use engine::ops::logsumexp::FiniteOrZero;
 use engine::{Backend, Scalar, Tensor};
 
@@ -153,17 +153,6 @@ fn written<T: Scalar>(log_prob: T) -> T {
     if log_prob > largest { largest } else { log_prob }
 }
 
-macro_rules! formulas {
-    ($($(#[$doc:meta])* $name:ident($a:ident, $b:ident) = $formula:expr;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug)]
-        struct $name;
-        impl Binary for $name {
-            #[inline(always)]
-            fn value<T: Scalar>(self, $a: T, $b: T) -> T { $formula }
-        }
-    )*};
-}
 formulas! {
     /// R_t, from Σ_{s ≥ t} ln π(l_s|l_<s) and ln(moved).
     Remaining(sum, log_moved) = at_most_zero(log_moved + sum);

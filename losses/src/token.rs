@@ -173,7 +173,7 @@ impl<B: Backend> TokenInputs<B> {
 
     /// The loss of each position as a composition of ops, which `by_row` makes of the positions that count, `[K]`: the others are not read,
     /// and their loss is 0.
-    pub(crate) fn composed(&self, by_row: impl FnOnce(&Self) -> Tensor<B>) -> Tensor<B> {
+    pub(crate) fn of_kept_rows(&self, by_row: impl FnOnce(&Self) -> Tensor<B>) -> Tensor<B> {
         let n = self.keep.len();
         let kept: Indices = (0..n as u32).filter(|&n| self.keep[n as usize]).collect();
         if kept.len() == n {
@@ -195,11 +195,6 @@ impl<B: Backend> TokenInputs<B> {
             weights: TokenWeights { chosen: masses(&self.weights.chosen), rejected: masses(&self.weights.rejected) },
             keep: vec![true; kept.len()],
         }
-    }
-
-    /// Does the device work behind the host's back, so that reading the logits would make the host wait?
-    pub(crate) fn is_queued(&self) -> bool {
-        self.logits.backend().is_queued()
     }
 
     /// The loss of each position as one op, whose rows the host reads.

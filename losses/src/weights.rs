@@ -81,9 +81,9 @@ enum Class {
 
 /// One of [`Weights::shares`] as a function of ln π_w and ln π_l.
 #[derive(Clone, Copy, Debug)]
-struct Share(Weights, Class);
+struct Mass(Weights, Class);
 
-impl Binary for Share {
+impl Binary for Mass {
     #[inline(always)]
     fn value<T: Scalar>(self, log_chosen: T, log_rejected: T) -> T {
         let shares = self.0.shares(log_chosen, log_rejected);
@@ -95,25 +95,19 @@ impl Binary for Share {
     }
 }
 
-/// w_w/m of [`Weights::relative`] as a function of ln π_w and ln π_l.
+/// One of [`Weights::relative`], which leave nothing to the others, as a function of ln π_w and ln π_l.
 #[derive(Clone, Copy, Debug)]
-struct RelativeChosen(Weights);
+struct RelativeMass(Weights, Class);
 
-impl Binary for RelativeChosen {
+impl Binary for RelativeMass {
     #[inline(always)]
     fn value<T: Scalar>(self, log_chosen: T, log_rejected: T) -> T {
-        self.0.relative(log_chosen, log_rejected).0
-    }
-}
-
-/// w_l/m of [`Weights::relative`] as a function of ln π_w and ln π_l.
-#[derive(Clone, Copy, Debug)]
-struct RelativeRejected(Weights);
-
-impl Binary for RelativeRejected {
-    #[inline(always)]
-    fn value<T: Scalar>(self, log_chosen: T, log_rejected: T) -> T {
-        self.0.relative(log_chosen, log_rejected).1
+        let (chosen, rejected) = self.0.relative(log_chosen, log_rejected);
+        match self.1 {
+            Class::Chosen => chosen,
+            Class::Rejected => rejected,
+            Class::Others => T::zero(),
+        }
     }
 }
 
@@ -147,12 +141,13 @@ impl Weights {
 
     /// [`Weights::shares`] of many pairs, from the reference's log-probabilities in one shape: constants of that shape.
     pub(crate) fn shares_of<B: Backend>(self, log_chosen: &Tensor<B>, log_rejected: &Tensor<B>) -> Shares<Tensor<B>> {
-        let share = |class| log_chosen.detached_zip(Share(self, class), log_rejected);
-        Shares { chosen: share(Class::Chosen), rejected: share(Class::Rejected), others: share(Class::Others) }
+        let mass = |class| log_chosen.detached_zip(Mass(self, class), log_rejected);
+        Shares { chosen: mass(Class::Chosen), rejected: mass(Class::Rejected), others: mass(Class::Others) }
     }
 
     /// [`Weights::relative`] of many pairs, as [`Weights::shares_of`].
     pub(crate) fn relative_of<B: Backend>(self, log_chosen: &Tensor<B>, log_rejected: &Tensor<B>) -> (Tensor<B>, Tensor<B>) {
-        (log_chosen.detached_zip(RelativeChosen(self), log_rejected), log_chosen.detached_zip(RelativeRejected(self), log_rejected))
+        let mass = |class| log_chosen.detached_zip(RelativeMass(self, class), log_rejected);
+        (mass(Class::Chosen), mass(Class::Rejected))
     }
 }

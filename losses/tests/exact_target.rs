@@ -143,6 +143,7 @@ fn completions_that_do_not_part_are_refused() {
     assert_eq!(pair(&[0, END], &[0, END]), LossError::NoFork { pair: 0 });
     assert_eq!(pair(&[0], &[0, END]), LossError::NoFork { pair: 0 });
     assert_eq!(pair(&[], &[0, END]), LossError::NoFork { pair: 0 });
+    assert_eq!(pair(&[0, 1, 1, END], &[1, END]), LossError::SharedRow { pair: 0, row: 3 });
     assert!(pair(&[0, 1], &[1, 7]).to_string().contains("rejected tokens[1] is 7, but must be below 3"));
     assert!(pair(&[0, 1], &[1, 0, 1, END]).to_string().contains("rejected rows[0] is 6, but must be below 6"));
 }

@@ -58,8 +58,8 @@ pub struct StepOutcome {
 /// (mean loss, norm of its gradient) of a step that was made, or (loss, what is not finite) of one that was not.
 type Made = std::result::Result<(f64, f64), (f64, String)>;
 
-fn no_micro_batch() -> Error {
-    Error::bad_config("a step needs at least one micro-batch")
+fn nothing_to_learn() -> Error {
+    Error::bad_config("a step needs at least one micro-batch, and something to predict in it")
 }
 fn loss_not_finite(loss: f64) -> String {
     format!("the loss is {loss}")
@@ -117,7 +117,7 @@ impl<B: Backend> Trainer<B> {
     /// processes, the micro-batches are this process's own, the whole batch is that of all, and each makes the same step.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] for a loss or a gradient that is NaN or infinite, unless such steps are skipped (the parameters are as before in
+    /// [`Error::BadConfig`] for a batch without rows, or without a target in them; [`Error::NotFinite`] for a loss or a gradient that is NaN or infinite, unless such steps are skipped (the parameters are as before in
     /// either case), in every process alike; those of `loss`; [`Error::Lost`].
     pub fn step(&mut self, micro_batches: usize, loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>) -> Result<StepOutcome> {
         let backend = self.decoder.backend().clone();
@@ -132,7 +132,7 @@ impl<B: Backend> Trainer<B> {
         let (step, learning_rate) = (self.steps() + 1, self.schedule.at(self.steps() + 1));
         let before: Option<Vec<Tensor<B>>> =
             self.count_changes.then(|| self.decoder.parameters().into_iter().map(|p| p.tensor.clone()).collect());
-        let by_device = self.decoder.backend().is_queued() && self.parallel.as_ref().is_none_or(Parallel::is_queued);
+        let by_device = self.decoder.backend().is_queued() && self.parallel.as_mut().is_none_or(Parallel::is_queued);
         let made = if by_device {
             self.decided_by_device(micro_batches, &mut loss, learning_rate)?
         } else {
@@ -188,15 +188,14 @@ impl<B: Backend> Trainer<B> {
             gradients = Some(match (parallel, gradients.take()) {
                 (Some(parallel), before) => {
                     let own = losses.drain(..).reduce(|sum, loss| backend.accumulate(sum, &loss)).expect("this micro-batch's");
-                    let (whole, whole_weight) = parallel.whole_batch_on_device(own, weight)?;
-                    losses.push(whole);
-                    weight = whole_weight;
-                    parallel.backward(&self.decoder, sum, before)?
+                    let whole = parallel.backward_on_device(&self.decoder, sum, before, (&own, weight))?;
+                    (losses, weight) = (whole.1, whole.2);
+                    whole.0
                 }
                 (None, before) => added(before, sum.backward()),
             });
         }
-        let gradients = gradients.ok_or_else(no_micro_batch)?;
+        let gradients = gradients.filter(|_| weight > 0.0).ok_or_else(nothing_to_learn)?;
         let losses: Vec<&B::Array> = losses.iter().collect();
         let numbers = [weight, self.clip, learning_rate];
         let (decision, not_finite) = self.optimizer.step_by_device(&mut self.decoder, gradients, &losses, numbers);
@@ -234,7 +233,7 @@ impl<B: Backend> Trainer<B> {
                 (None, before) => added(before, sum.backward()),
             });
         }
-        let gradients = gradients.ok_or_else(no_micro_batch)?;
+        let gradients = gradients.filter(|_| weight > 0.0).ok_or_else(nothing_to_learn)?;
         let (loss, norm) = (total / weight, gradient_norm(&self.decoder, &gradients, 1.0 / weight));
         profile::mark(Pass::Update, "gradient norm", || 0);
         Ok(match norm.not_finite {

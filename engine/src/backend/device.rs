@@ -434,16 +434,25 @@ impl Backend for Device {
             Self::Cuda(backend) => backend.sums_of_squares(&arrays.iter().map(|x| x.cuda()).collect::<Vec<_>>()),
         }
     }
-    fn adamw(&self, theta: &mut DeviceArray, m: &mut DeviceArray, v: &mut DeviceArray, gradient: &DeviceArray, step: &AdamwStep) {
-        match self {
-            Self::Cpu(backend) => backend.adamw(theta.cpu_mut(), m.cpu_mut(), v.cpu_mut(), gradient.cpu(), step),
-            Self::Cuda(backend) => backend.adamw(theta.cuda_mut(), m.cuda_mut(), v.cuda_mut(), gradient.cuda(), step),
-        }
+    fn adamw(
+        &self,
+        theta: &mut DeviceArray,
+        m: &mut DeviceArray,
+        v: &mut DeviceArray,
+        gradient: &DeviceArray,
+        step: &AdamwStep,
+        control: Option<&DeviceArray>,
+    ) {
+        self.adamw_all(vec![AdamwPart { theta, m, v, gradient, step: *step }], control);
     }
-    fn adamw_all(&self, parts: Vec<AdamwPart<'_, DeviceArray>>) {
+    fn adamw_all(&self, parts: Vec<AdamwPart<'_, DeviceArray>>, control: Option<&DeviceArray>) {
         match self {
-            Self::Cpu(backend) => backend.adamw_all(each_part(parts, DeviceArray::cpu_mut, DeviceArray::cpu)),
-            Self::Cuda(backend) => backend.adamw_all(each_part(parts, DeviceArray::cuda_mut, DeviceArray::cuda)),
+            Self::Cpu(backend) => {
+                backend.adamw_all(each_part(parts, DeviceArray::cpu_mut, DeviceArray::cpu), control.map(DeviceArray::cpu))
+            }
+            Self::Cuda(backend) => {
+                backend.adamw_all(each_part(parts, DeviceArray::cuda_mut, DeviceArray::cuda), control.map(DeviceArray::cuda))
+            }
         }
     }
     fn sgd(
@@ -486,22 +495,6 @@ impl Backend for Device {
         match self {
             Self::Cpu(backend) => backend.step_decision(control.cpu()),
             Self::Cuda(backend) => backend.step_decision(control.cuda()),
-        }
-    }
-    fn adamw_controlled(
-        &self,
-        theta: &mut DeviceArray,
-        m: &mut DeviceArray,
-        v: &mut DeviceArray,
-        gradient: &DeviceArray,
-        step: &AdamwStep,
-        control: &DeviceArray,
-    ) {
-        match self {
-            Self::Cpu(backend) => backend.adamw_controlled(theta.cpu_mut(), m.cpu_mut(), v.cpu_mut(), gradient.cpu(), step, control.cpu()),
-            Self::Cuda(backend) => {
-                backend.adamw_controlled(theta.cuda_mut(), m.cuda_mut(), v.cuda_mut(), gradient.cuda(), step, control.cuda())
-            }
         }
     }
 }

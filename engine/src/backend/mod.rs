@@ -520,11 +520,23 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         arrays.iter().map(|x| self.sum_of_squares(x)).collect()
     }
 
-    /// One AdamW step in place (Loshchilov and Hutter 2019, algorithm 2): with g scaled,
+    /// One AdamW step in place (Loshchilov and Hutter 2019, algorithm 2): with g scaled ([`Backend::step_scale`]),
     /// m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², θ ← (1 − ηλ)θ − η·m̂/(√v̂ + ε), m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ).
-    fn adamw(&self, theta: &mut Self::Array, m: &mut Self::Array, v: &mut Self::Array, gradient: &Self::Array, step: &AdamwStep) {
+    ///
+    /// # Panics
+    /// If the arrays' shapes differ.
+    fn adamw(
+        &self,
+        theta: &mut Self::Array,
+        m: &mut Self::Array,
+        v: &mut Self::Array,
+        gradient: &Self::Array,
+        step: &AdamwStep,
+        control: Option<&Self::Array>,
+    ) {
+        let Some(scale) = self.step_scale(step.gradient_scale, control) else { return };
         let power = |beta: f64| 1.0 - beta.powf(step.step as f64);
-        let g = self.scale(gradient, step.gradient_scale);
+        let g = self.scale(gradient, scale);
         let mix = |old: &Self::Array, new: &Self::Array, beta: f64| self.zip(Add, &self.scale(old, beta), &self.scale(new, 1.0 - beta));
         *m = mix(m, &g, step.beta1);
         *v = mix(v, &self.zip(Mul, &g, &g), step.beta2);
@@ -538,14 +550,16 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     ///
     /// # Panics
     /// If the shapes of a parameter's arrays differ.
-    fn adamw_all(&self, parts: Vec<AdamwPart<'_, Self::Array>>) {
+    fn adamw_all(&self, parts: Vec<AdamwPart<'_, Self::Array>>, control: Option<&Self::Array>) {
         for AdamwPart { theta, m, v, gradient, step } in parts {
-            self.adamw(theta, m, v, gradient, &step);
+            self.adamw(theta, m, v, gradient, &step, control);
         }
     }
 
-    /// One step of gradient descent in place: with g scaled, u ← μu + g, θ ← θ − ηu. A control ([`Backend::step_control`]) puts its scale in
-    /// place of the step's, and where it says that not all is finite, nothing changes.
+    /// One step of gradient descent in place: with g scaled ([`Backend::step_scale`]), u ← μu + g, θ ← θ − ηu.
+    ///
+    /// # Panics
+    /// If the arrays' shapes differ.
     fn sgd(
         &self,
         theta: &mut Self::Array,
@@ -554,13 +568,18 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         step: &SgdStep,
         control: Option<&Self::Array>,
     ) {
-        let decision = control.map(|control| self.step_decision(control));
-        if decision.as_ref().is_some_and(|decision| !decision.finite) {
-            return;
-        }
-        let g = self.scale(gradient, decision.map_or(step.gradient_scale, |decision| decision.scale));
-        *velocity = self.accumulate(self.scale(velocity, step.momentum), &g);
+        let Some(scale) = self.step_scale(step.gradient_scale, control) else { return };
+        *velocity = self.accumulate(self.scale(velocity, step.momentum), &self.scale(gradient, scale));
         *theta = self.zip(Sub, theta, &self.scale(velocity, step.learning_rate));
+    }
+
+    /// What a gradient is multiplied by: `scale`, or what a control ([`Backend::step_control`]) has in its place; `None` where that says that not
+    /// all is finite, so that nothing changes. Reads the control: a device with a queue leaves that to its kernels.
+    fn step_scale(&self, scale: f64, control: Option<&Self::Array>) -> Option<f64> {
+        match control.map(|control| self.step_decision(control)) {
+            None => Some(scale),
+            Some(decision) => decision.finite.then_some(decision.scale),
+        }
     }
 
     /// How the device rounds the operands of products and stores activations: [`Precision::F32`] where it does neither in another format.
@@ -572,7 +591,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         false
     }
     /// The [`StepDecision`] for a step from the sums of micro-batches' losses (one element each), the gradients, what the sums are means over
-    /// (above 0), and the largest norm: as an array that only [`Backend::adamw_controlled`], [`Backend::sgd`] and
+    /// (above 0), and the largest norm: as an array that only [`Backend::adamw`], [`Backend::sgd`] and
     /// [`Backend::step_decision`] understand.
     fn step_control(&self, losses: &[&Self::Array], gradients: &[&Self::Array], weight: f64, clip: f64) -> Self::Array {
         let loss = losses.iter().map(|loss| self.to_vec(loss)[0].to_f64()).sum();
@@ -583,21 +602,6 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// What [`Backend::step_control`] came to.
     fn step_decision(&self, control: &Self::Array) -> StepDecision {
         StepDecision::from_numbers(&self.to_vec(control).iter().map(|x| x.to_f64()).collect::<Vec<_>>())
-    }
-    /// [`Backend::adamw`] with the control's scale in place of the step's; where the control says that not all is finite, nothing changes.
-    fn adamw_controlled(
-        &self,
-        theta: &mut Self::Array,
-        m: &mut Self::Array,
-        v: &mut Self::Array,
-        gradient: &Self::Array,
-        step: &AdamwStep,
-        control: &Self::Array,
-    ) {
-        let decision = self.step_decision(control);
-        if decision.finite {
-            self.adamw(theta, m, v, gradient, &AdamwStep { gradient_scale: decision.scale, ..*step });
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::prelude::*;
 use crate::backend::{Add, Mul, Sub};
 use crate::ops::exp::Exp;
 
-/// x where it is finite, else 0: keeps −∞ − (−∞) out of a difference.
+/// x, 0 where it is infinite: keeps −∞ − (−∞) out of a difference. NaN stays.
 #[derive(Clone, Copy, Debug)]
 pub struct FiniteOrZero;
 
@@ -77,10 +77,10 @@ impl<B: Backend> Tensor<B> {
     pub fn logsumexp_without(&self, index: &Indices) -> Self {
         assert!(self.rank() > 0, "logsumexp_without: a scalar has no last axis");
         let (rows, extent) = crate::shape::rows(self.shape());
-        let fits = rows > 0 && index.len().is_multiple_of(rows);
+        let fits = if rows == 0 { index.is_empty() } else { index.len().is_multiple_of(rows) };
         assert!(fits, "logsumexp_without: {} indices for the {rows} rows of {:?}", index.len(), self.shape());
         super::embedding::check_indices("logsumexp_without", index, extent);
-        let left_out = self.backend.full(f64::NEG_INFINITY, &with_axis(self.shape(), self.rank() - 1, index.len() / rows));
+        let left_out = self.backend.full(f64::NEG_INFINITY, &with_axis(self.shape(), self.rank() - 1, index.len() / rows.max(1)));
         let mask = self.backend.scatter_add_last(&left_out, index, extent);
         self.logsumexp_of(self.backend.zip(Add, &self.value, &mask))
     }

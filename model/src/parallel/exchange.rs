@@ -1,4 +1,4 @@
-//! Sums of gradients over processes, begun while the backward pass goes on.
+//! Sums over processes: of gradients, begun while the backward pass goes on, and of what goes with them.
 
 use super::buckets::{BUCKET_BYTES, Buckets};
 use super::numbers::Numbers;
@@ -9,17 +9,10 @@ use engine::Backend;
 
 /// Adds up the gradients of a step over the processes. Parameters go by their place in [`Decoder::parameters`].
 pub trait Exchange<B: Backend> {
-    /// Are the sums formed on the device, with the host going on? Then so can be what depends on them.
-    fn is_queued(&self) -> bool {
-        false
+    /// Its sums on the device, where they are formed there, with the host going on: then so can be what depends on them.
+    fn on_device(&mut self) -> Option<&mut dyn DeviceSums<B>> {
+        None
     }
-
-    /// Begins to add up an array that is no gradient, of one shape in all processes and at the same point of the step. What comes back holds
-    /// the sum once [`Exchange::finish`] has returned.
-    ///
-    /// # Errors
-    /// Where another process is lost.
-    fn add_up(&mut self, array: B::Array) -> Result<B::Array>;
 
     /// Takes a parameter's gradient, at most once a step.
     fn put(&mut self, place: usize, gradient: B::Array);
@@ -29,6 +22,16 @@ pub trait Exchange<B: Backend> {
     /// # Errors
     /// Where another process is lost.
     fn finish(&mut self) -> Result<Vec<Option<B::Array>>>;
+}
+
+/// Sums that the host need not wait for.
+pub trait DeviceSums<B: Backend> {
+    /// Begins to add up an array that is no gradient, of one shape in all processes and at the same point of the step. What comes back holds
+    /// the sum once [`Exchange::finish`] has returned.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`](crate::Error::Cuda); where another process is lost.
+    fn add_up(&mut self, array: B::Array) -> Result<B::Array>;
 }
 
 /// Which parameters have a gradient in any process. A process without one adds zeros, as the sums must be of the same length everywhere.
@@ -79,11 +82,6 @@ fn length(shape: &[usize]) -> usize {
 }
 
 impl<B: Backend> Exchange<B> for HostExchange<B> {
-    fn add_up(&mut self, array: B::Array) -> Result<B::Array> {
-        let sum = self.processes.begin_sum(Numbers::of(self.backend.to_vec(&array))).wait()?;
-        Ok(self.backend.from_vec(sum.into_elements(), self.backend.shape(&array)))
-    }
-
     fn put(&mut self, place: usize, gradient: B::Array) {
         self.put[place] = true;
         let elements = self.backend.to_vec(&gradient);

@@ -12,7 +12,8 @@
 //!
 //! A process is to its batch what a set of micro-batches is: losses, weights and gradients are sums over rows, added up over the processes in
 //! the order of their ranks and divided by the weight of the whole batch. With one micro-batch a process, the sums have the
-//! very bits of one process that accumulates over as many; with more, the order of the additions is another one.
+//! very bits of one process that accumulates over as many; with more, the order of the additions is another one. NCCL adds gradients in an order of
+//! its own, which shows from three processes on.
 
 pub mod buckets;
 pub mod exchange;
@@ -26,7 +27,7 @@ pub mod share;
 pub mod start;
 pub mod tcp;
 
-pub use exchange::{Exchange, HostExchange};
+pub use exchange::{DeviceSums, Exchange, HostExchange};
 pub use launch::Launch;
 pub use numbers::Numbers;
 pub use processes::{Group, Lost, Processes};
@@ -61,26 +62,50 @@ impl<B: Backend> Parallel<B> {
         Ok((sums[0], sums[1]))
     }
 
-    /// Are the sums over the processes formed on the device, so that what a step depends on never need come to the host?
-    pub fn is_queued(&self) -> bool {
-        self.exchange.is_queued()
-    }
-
-    /// As [`Parallel::whole_batch`], with the loss where it is: what comes back holds that of the whole batch once [`Parallel::backward`] has
-    /// returned.
-    ///
-    /// # Errors
-    /// Where another process is lost.
-    pub fn whole_batch_on_device(&mut self, loss: B::Array, weight: f64) -> Result<(B::Array, f64)> {
-        Ok((self.exchange.add_up(loss)?, self.processes.sum(&[weight])?[0]))
-    }
-
     /// The gradient of the whole batch: this process's last micro-batch walked back, `before` (that of its others) added, and the same of all
     /// processes, in buckets that are on their way while the walk goes on.
     ///
     /// # Errors
     /// Where another process is lost.
     pub fn backward(&mut self, decoder: &Decoder<B>, loss: Tensor<B>, before: Option<Gradients<B>>) -> Result<Gradients<B>> {
+        self.put_gradients(decoder, loss, before);
+        self.sums(decoder)
+    }
+
+    /// Are sums formed on the device, so that the host need not wait for it to decide about a step?
+    pub fn is_queued(&mut self) -> bool {
+        self.exchange.on_device().is_some()
+    }
+
+    /// As [`Parallel::backward`], with this process's `own` loss, one number on the device, and the weight of its rows: the gradient, each
+    /// process's loss in the order of ranks, and the weight of the whole batch.
+    ///
+    /// # Errors
+    /// As [`Parallel::backward`], and [`Error::Cuda`](crate::Error::Cuda).
+    ///
+    /// # Panics
+    /// Where sums are formed through the host.
+    pub fn backward_on_device(
+        &mut self,
+        decoder: &Decoder<B>,
+        loss: Tensor<B>,
+        before: Option<Gradients<B>>,
+        (own, weight): (&B::Array, f64),
+    ) -> Result<(Gradients<B>, Vec<B::Array>, f64)> {
+        let (backend, rank, size) = (decoder.backend(), self.processes.rank(), self.processes.size());
+        // A place for each process: what is added to a number there is 0, so that the sum has its very bits.
+        let places: Vec<B::Array> =
+            (0..size).map(|place| if place == rank { backend.reshape(own, &[1]) } else { backend.full(0.0, &[1]) }).collect();
+        let own = backend.concat(&places.iter().collect::<Vec<_>>(), 0);
+        self.put_gradients(decoder, loss, before);
+        let losses = self.exchange.on_device().expect("sums on the device").add_up(own)?;
+        let weight = self.processes.sum(&[weight])?[0];
+        let gradients = self.sums(decoder)?;
+        Ok((gradients, (0..size).map(|rank| backend.slice(&losses, 0, rank, rank + 1)).collect(), weight))
+    }
+
+    /// Walks back from a loss, handing out gradients as they are final.
+    fn put_gradients(&mut self, decoder: &Decoder<B>, loss: Tensor<B>, before: Option<Gradients<B>>) {
         let (backend, parameters) = (decoder.backend(), decoder.parameters());
         let places: HashMap<u64, usize> = parameters.iter().enumerate().filter_map(|(place, p)| Some((p.tensor.id()?, place))).collect();
         let mut before: Vec<Option<B::Array>> = match before {
@@ -98,8 +123,12 @@ impl<B: Backend> Parallel<B> {
         for (place, gradient) in before.into_iter().enumerate() {
             gradient.into_iter().for_each(|gradient| self.exchange.put(place, gradient));
         }
+    }
+
+    /// The sums of the gradients that were handed out.
+    fn sums(&mut self, decoder: &Decoder<B>) -> Result<Gradients<B>> {
         let sums = self.exchange.finish()?;
-        let present = parameters.into_iter().zip(sums).filter_map(|(parameter, sum)| Some((&parameter.tensor, sum?)));
-        Ok(Gradients::of_arrays(backend, present))
+        let present = decoder.parameters().into_iter().zip(sums).filter_map(|(parameter, sum)| Some((&parameter.tensor, sum?)));
+        Ok(Gradients::of_arrays(decoder.backend(), present))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Parallel;
 use super::buckets::{BUCKET_BYTES, Buckets};
-use super::exchange::{Exchange, present};
+use super::exchange::{DeviceSums, Exchange, present};
 use super::processes::Processes;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
@@ -74,14 +74,16 @@ fn on_gpu(array: DeviceArray) -> CudaArray {
     array
 }
 
-impl Exchange<Device> for NcclExchange {
-    fn is_queued(&self) -> bool {
-        true
-    }
-
+impl DeviceSums<Device> for NcclExchange {
     fn add_up(&mut self, array: DeviceArray) -> Result<DeviceArray> {
         let sum = self.nccl.begin_sum(vec![on_gpu(array)]).map_err(Error::Cuda)?.swap_remove(0);
         Ok(sum.into())
+    }
+}
+
+impl Exchange<Device> for NcclExchange {
+    fn on_device(&mut self) -> Option<&mut dyn DeviceSums<Device>> {
+        Some(self)
     }
 
     fn put(&mut self, place: usize, gradient: DeviceArray) {

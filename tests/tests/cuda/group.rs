@@ -11,10 +11,10 @@ use model::decoder::{Decoder, ForwardOptions};
 use model::optimizer::{Rule, Schedule};
 use model::parallel::launch::Place;
 use model::parallel::tcp::TcpGroup;
-use model::parallel::{Exchange, Parallel, Processes};
-use model::train::{OnNonFinite, Trainer};
+use model::parallel::{DeviceSums, Exchange, Parallel, Processes};
+use model::train::{OnNonFinite, StepOutcome, Trainer};
 use slpo_tests::{free_port, normal, normal_parameter};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 /// The weights after three steps of a small decoder, each of two micro-batches, on this device: alone, or in a group of one.
@@ -80,38 +80,33 @@ fn without_a_gpu_a_group_of_one_has_the_bits_of_steps_alone() {
     }
 }
 
-/// Where the processes of [`SharedDevice`] meet: what each brings.
-struct Meeting {
-    all_there: Barrier,
-    brought: Mutex<Vec<Vec<DeviceArray>>>,
-}
-
-/// Sums over processes that are threads of this one and share its device: there, in the order of ranks, as NCCL sums on GPUs of their own.
+/// Sums over two processes that are threads of this one and share its device: there, in the order of ranks, as NCCL sums on GPUs of their own.
 struct SharedDevice {
     rank: usize,
     device: Device,
-    meeting: Arc<Meeting>,
+    to_other: Sender<Vec<DeviceArray>>,
+    from_other: Receiver<Vec<DeviceArray>>,
     gradients: Vec<Option<DeviceArray>>,
 }
 
 impl SharedDevice {
     fn sums(&self, own: Vec<DeviceArray>) -> Vec<DeviceArray> {
-        self.meeting.brought.lock().unwrap()[self.rank] = own;
-        self.meeting.all_there.wait();
-        let brought = self.meeting.brought.lock().unwrap().clone();
-        self.meeting.all_there.wait();
-        let add =
-            |sums: Vec<DeviceArray>, more: Vec<DeviceArray>| sums.iter().zip(&more).map(|(a, b)| self.device.zip(Add, a, b)).collect();
-        brought.into_iter().reduce(add).unwrap()
+        self.to_other.send(own.clone()).unwrap();
+        let other = self.from_other.recv_timeout(Duration::from_secs(60)).unwrap();
+        let [first, second] = if self.rank == 0 { [own, other] } else { [other, own] };
+        first.iter().zip(&second).map(|(a, b)| self.device.zip(Add, a, b)).collect()
+    }
+}
+
+impl DeviceSums<Device> for SharedDevice {
+    fn add_up(&mut self, array: DeviceArray) -> model::Result<DeviceArray> {
+        Ok(self.sums(vec![array]).swap_remove(0))
     }
 }
 
 impl Exchange<Device> for SharedDevice {
-    fn is_queued(&self) -> bool {
-        true
-    }
-    fn add_up(&mut self, array: DeviceArray) -> model::Result<DeviceArray> {
-        Ok(self.sums(vec![array]).swap_remove(0))
+    fn on_device(&mut self) -> Option<&mut dyn DeviceSums<Device>> {
+        Some(self)
     }
     fn put(&mut self, place: usize, gradient: DeviceArray) {
         self.gradients[place] = Some(gradient);
@@ -122,58 +117,91 @@ impl Exchange<Device> for SharedDevice {
     }
 }
 
-/// The weights after three steps, the last of which is not finite in the second process alone, of a process of a group of threads.
-fn trained_in_group(cuda: &Cuda, rank: usize, meeting: &Arc<Meeting>, (port, before): (u16, usize)) -> Vec<f64> {
-    let device = Device::Cuda(cuda.clone());
-    let mut trainer = trainer(&device);
-    let gradients = vec![None; trainer.decoder.parameters().len()];
-    let place = Place { rank, size: 2, host: "127.0.0.1".to_owned(), port, join_limit: Duration::from_secs(60) };
-    let processes = Processes::join(move || TcpGroup::join(&place), |lost| panic!("{lost}")).unwrap();
-    let exchange = Box::new(SharedDevice { rank, device, meeting: meeting.clone(), gradients });
-    trainer.parallel = Some(Parallel { processes: processes.clone(), exchange });
-    trainer.on_non_finite = OnNonFinite::Skip;
-    for _ in 0..2 {
-        trainer.step(1, |decoder, _| Ok(loss_of_row(decoder, rank, false))).unwrap();
+/// The rows of each process, a micro-batch each.
+const ROWS: [&[usize]; 2] = [&[0, 1], &[2]];
+
+/// The loss of a row of tokens, which are more in every row, with its weight.
+fn loss_of_row(decoder: &Decoder<Device>, row: usize) -> (Tensor<Device>, f64) {
+    let tokens: Vec<u32> = (0..20 + 3 * row as u32).map(|i| (i * 3 + 5 * row as u32) % 32).collect();
+    let batch = Batch::of_windows([&tokens[..]]);
+    (batch.loss(decoder, &ForwardOptions::default()), batch.target_count() as f64)
+}
+
+/// What came of the steps of a process, how often both waited for them, and the weights after them.
+struct Steps {
+    outcomes: Vec<StepOutcome>,
+    waits: usize,
+    weights: Vec<f64>,
+}
+
+impl Steps {
+    /// Two steps over these rows.
+    fn of(trainer: &mut Trainer<Device>, rows: &[usize]) -> Self {
+        let mut step = || trainer.step(rows.len(), |decoder, index| Ok(loss_of_row(decoder, rows[index]))).unwrap();
+        let outcomes = vec![step(), step()];
+        Self { outcomes, waits: 0, weights: weights(trainer) }
     }
-    meeting.all_there.wait();
-    assert_eq!(cuda.waits() - before, 2 * 2, "once for each process and step");
-    meeting.all_there.wait();
-    let outcome = trainer.step(1, |decoder, _| Ok(loss_of_row(decoder, rank, rank == 1))).unwrap();
-    assert!(outcome.skipped.is_some(), "every process skips what one cannot make");
-    processes.meet().unwrap();
-    processes.leave(None);
+}
+
+fn weights(trainer: &Trainer<Device>) -> Vec<f64> {
     trainer.decoder.parameters().into_iter().flat_map(|parameter| parameter.tensor.to_f64()).collect()
 }
 
-/// The loss of a row of tokens with its weight.
-fn loss_of_row(decoder: &Decoder<Device>, row: usize, spoiled: bool) -> (Tensor<Device>, f64) {
-    let tokens: Vec<u32> = (0..20).map(|i| (i * 3 + 5 * row as u32) % 32).collect();
-    let batch = Batch::of_windows([&tokens[..]]);
-    let loss = batch.loss(decoder, &ForwardOptions::default());
-    (if spoiled { loss.scale(1e38).scale(1e38) } else { loss }, batch.target_count() as f64)
+/// The steps of a process of two, then one that is not finite in the second process alone, which both must pass over.
+fn steps_in_group(cuda: &Cuda, rule: Rule, mut exchange: SharedDevice, port: u16) -> Steps {
+    let (rank, device) = (exchange.rank, Device::Cuda(cuda.clone()));
+    let start = trainer(&device);
+    let mut trainer = Trainer::new(start.decoder, rule, start.schedule, start.clip);
+    exchange.gradients = vec![None; trainer.decoder.parameters().len()];
+    let place = Place { rank, size: 2, host: "127.0.0.1".to_owned(), port, join_limit: Duration::from_secs(60) };
+    let processes = Processes::join(move || TcpGroup::join(&place), |lost| panic!("{lost}")).unwrap();
+    trainer.parallel = Some(Parallel { processes: processes.clone(), exchange: Box::new(exchange) });
+    trainer.on_non_finite = OnNonFinite::Skip;
+    processes.meet().unwrap();
+    let before = cuda.waits();
+    processes.meet().unwrap();
+    let mut step = |spoiled: bool| {
+        let loss = |decoder: &Decoder<Device>, index: usize| {
+            let (loss, weight) = loss_of_row(decoder, ROWS[rank][index]);
+            Ok((if spoiled { loss.scale(1e38).scale(1e38) } else { loss }, weight))
+        };
+        trainer.step(ROWS[rank].len(), loss).unwrap()
+    };
+    let outcomes = vec![step(false), step(false)];
+    processes.meet().unwrap();
+    let waits = cuda.waits() - before;
+    processes.meet().unwrap();
+    assert!(step(rank == 1).skipped.is_some(), "every process passes over what one cannot make");
+    processes.meet().unwrap();
+    processes.leave(None);
+    Steps { outcomes, waits, weights: weights(&trainer) }
 }
 
-/// Two processes whose sums stay on the device each wait once a step, and come to the weights of one process with both their rows.
+/// Two processes with unequal shares, whose sums stay on the device, each wait once a step, and come to the weights of one process with all
+/// their rows. The loss of a process's own rows is summed in f32, of at most two terms: one rounding, and those of the means.
 #[test]
 fn a_group_whose_sums_stay_on_the_device_decides_there() {
     for device in [Precision::F32, Precision::Bf16].into_iter().flat_map(with_precision) {
         let Device::Cuda(cuda) = &device else { continue };
-        let mut alone = trainer(&device);
-        for _ in 0..2 {
-            alone.step(2, |decoder, row| Ok(loss_of_row(decoder, row, false))).unwrap();
-        }
-        let alone: Vec<f64> = alone.decoder.parameters().into_iter().flat_map(|parameter| parameter.tensor.to_f64()).collect();
-        let meeting = Arc::new(Meeting { all_there: Barrier::new(2), brought: Mutex::new(vec![Vec::new(); 2]) });
-        let (port, before) = (free_port(), cuda.waits());
-        let group: Vec<Vec<f64>> = std::thread::scope(|scope| {
-            let threads = [0, 1].map(|rank| {
-                scope.spawn({
-                    let meeting = &meeting;
-                    move || trained_in_group(cuda, rank, meeting, (port, before))
-                })
+        for rule in [Rule::default(), Rule::Sgd { momentum: 0.9 }] {
+            let start = trainer(&device);
+            let alone = Steps::of(&mut Trainer::new(start.decoder, rule, start.schedule, start.clip), &ROWS.concat());
+            let ((to_second, from_first), (to_first, from_second), port) = (channel(), channel(), free_port());
+            let of =
+                |rank, to_other, from_other| SharedDevice { rank, device: device.clone(), to_other, from_other, gradients: Vec::new() };
+            let exchanges = [of(0, to_second, from_second), of(1, to_first, from_first)];
+            let group: [Steps; 2] = std::thread::scope(|scope| {
+                let threads = exchanges.map(|exchange| scope.spawn(move || steps_in_group(cuda, rule, exchange, port)));
+                threads.map(|thread| thread.join().unwrap())
             });
-            threads.map(|thread| thread.join().unwrap()).into()
-        });
-        assert!(group[0] == alone && group[1] == alone, "{}", cuda.name());
+            for process in group {
+                assert!(process.weights == alone.weights, "{} by {rule:?}", cuda.name());
+                assert_eq!(process.waits, 2 * 2, "once for each process and step");
+                for (own, alone) in process.outcomes.iter().zip(&alone.outcomes) {
+                    assert_eq!(own.gradient_norm, alone.gradient_norm);
+                    assert!((own.loss - alone.loss).abs() <= 2f64.powi(-24) * 1.1 * alone.loss, "{} for {}", own.loss, alone.loss);
+                }
+            }
+        }
     }
 }

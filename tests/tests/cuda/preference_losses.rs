@@ -7,6 +7,7 @@ use engine::{Backend, Tensor, function};
 use losses::slpo_exact::slpo_exact;
 use losses::slpo_literal::slpo_literal;
 use losses::slpo_token::slpo_token;
+use losses::soft_cross_entropy::{kl_divergence, soft_cross_entropy};
 use losses::{ExactTargets, Hyperparameters, Loss, PairRows, TokenInputs, TokenWeights, WeightRule, Weights};
 use model::boundary::Sequence;
 use model::data::PreferencePair;
@@ -63,11 +64,11 @@ fn every_loss_from_the_weights_of_two_decoders() {
     }
 }
 
-/// The losses whose masses and targets are made from the reference's logits, as functions of both models' logits [6, 5]: far ones among them,
+/// The losses whose masses and targets are made from the reference's logits, as functions of both models' logits [N, 5]: far ones among them,
 /// whose size is that of what cancels inside. At the third and the last position the tokens of the two completions are the same.
 fn losses_of_two_models() -> Vec<Entry> {
-    fn sample(draw: &mut Draw, f: impl Function) -> Sample {
-        let logits = [draw.logits(&[6, 5]), draw.logits(&[6, 5])];
+    fn sample(draw: &mut Draw, rows: usize, f: impl Function) -> Sample {
+        let logits = [draw.logits(&[rows, 5]), draw.logits(&[rows, 5])];
         let largest = logits.iter().flat_map(|x| &x.data).fold(1.0f64, |m, z| m.max(z.abs()));
         Sample::new(f, logits).with_inner_magnitude(largest)
     }
@@ -82,24 +83,49 @@ fn losses_of_two_models() -> Vec<Entry> {
             let masses = TokenWeights::from_reference(*weights, &x[1], &w, &l).unwrap();
             slpo_token(&TokenInputs::new(&x[0], &w, &l, masses, Some(keep)).unwrap())
         });
-        sample(draw, loss)
+        sample(draw, 6, loss)
     };
     let literal = |draw: &mut Draw| {
         let loss = function!(|x| {
             let [w, l] = tokens();
             slpo_literal(&TokenInputs::new(&x[0], &w, &l, TokenWeights::literal(&x[1], &w, &l).unwrap(), None).unwrap())
         });
-        sample(draw, loss)
+        sample(draw, 6, loss)
     };
     let exact = |draw: &mut Draw| {
         let moved = if draw.coin() { 1.0 } else { 0.4 };
         let loss = function!(|x; moved: f64| {
-            let pair = PairRows { chosen_start: 0, chosen: vec![1, 0, 4], rejected_start: 4, rejected: vec![1, 2] };
-            slpo_exact(&x[0], &ExactTargets::from_reference(&x[1], &[pair], *moved).unwrap()).unwrap()
+            let short = PairRows { chosen_start: 0, chosen: vec![1, 0, 4], rejected_start: 4, rejected: vec![1, 2] };
+            let long = PairRows { chosen_start: 15, chosen: vec![2, 3, 1, 1, 0], rejected_start: 6, rejected: vec![2, 0, 1, 4, 2, 3, 3, 0] };
+            slpo_exact(&x[0], &ExactTargets::from_reference(&x[1], &[short, long], *moved).unwrap()).unwrap()
         });
-        sample(draw, loss)
+        sample(draw, 20, loss)
     };
     vec![Entry::new("slpo-token", token), Entry::new("slpo-literal", literal), Entry::new("slpo-exact", exact)]
+}
+
+/// What the mask drops may be anything, and a logit of −∞ weighs nothing where its token shall have no mass.
+#[test]
+fn masked_rows_and_tokens_without_mass_do_no_harm_on_the_device() {
+    let (nan, infinite) = (f64::NAN, f64::NEG_INFINITY);
+    for device in devices() {
+        let logits = Tensor::parameter(device, &[0.1, infinite, 0.3, nan, 0.0, 0.0], &[2, 3]);
+        let masses = |data: &[f64]| Tensor::constant(device, data, &[2]);
+        let weights = TokenWeights::given(&masses(&[0.5, 0.5]), None).unwrap();
+        let inputs = TokenInputs::new(&logits, &[0, 0].into(), &[1, 1].into(), weights, Some(&[true, false])).unwrap();
+        let loss = inputs.mean(&slpo_token(&inputs));
+        let expected = -0.5 * (1.0 / (1.0 + 0.2f64.exp())).ln() - 0.5 * (1.0 / (1.0 + (-0.2f64).exp())).ln();
+        assert!((loss.item() - expected).abs() < 1e-6, "{} for {expected}", loss.item());
+        let gradient = loss.backward().of(&logits).to_f64();
+        assert!(gradient[..3].iter().all(|g| g.is_finite()) && gradient[3..] == [0.0; 3], "{gradient:?}");
+        let (row, target) = ([0.1, infinite, 0.3], [0.5f64.ln(), infinite, 0.5f64.ln()]);
+        let [row, target] = [row, target].map(|data| Tensor::parameter(device, &data, &[1, 3]));
+        for (form, expected) in [(soft_cross_entropy(&row, &target), expected), (kl_divergence(&row, &target), expected - 2f64.ln())] {
+            let loss = form.unwrap().sum_all();
+            assert!((loss.item() - expected).abs() < 1e-6, "{} for {expected}", loss.item());
+            assert!(loss.backward().of(&row).to_f64().iter().all(|g| g.is_finite()));
+        }
+    }
 }
 
 #[test]

@@ -55,7 +55,6 @@ fn sampled_tokens_are_the_processors() {
     }
 }
 
-/// Every place of a small row is chosen where the uniform number says, also at both ends of [0, 1).
 /// A token comes back for each row, and nothing else: no logits.
 #[test]
 fn generating_reads_tokens_alone() {
@@ -73,6 +72,7 @@ fn generating_reads_tokens_alone() {
     }
 }
 
+/// Every place of a small row is chosen where the uniform number says, also at both ends of [0, 1).
 #[test]
 fn sampling_passes_through_the_order() {
     let logits = [0.0, 1.0, 0.0, f32::NEG_INFINITY, 1.0, -1.0];

@@ -345,10 +345,22 @@ impl<T: Scalar> Backend for Cpu<T> {
     fn sums_of_squares(&self, arrays: &[&CpuArray<T>]) -> Vec<f64> {
         optimizer::sums_of_squares(arrays)
     }
-    fn adamw(&self, theta: &mut CpuArray<T>, m: &mut CpuArray<T>, v: &mut CpuArray<T>, gradient: &CpuArray<T>, step: &AdamwStep) {
-        optimizer::adamw_all(vec![AdamwPart { theta, m, v, gradient, step: *step }])
+    fn adamw(
+        &self,
+        theta: &mut CpuArray<T>,
+        m: &mut CpuArray<T>,
+        v: &mut CpuArray<T>,
+        gradient: &CpuArray<T>,
+        step: &AdamwStep,
+        control: Option<&CpuArray<T>>,
+    ) {
+        self.adamw_all(vec![AdamwPart { theta, m, v, gradient, step: *step }], control);
     }
-    fn adamw_all(&self, parts: Vec<AdamwPart<'_, CpuArray<T>>>) {
-        optimizer::adamw_all(parts)
+    fn adamw_all(&self, mut parts: Vec<AdamwPart<'_, CpuArray<T>>>, control: Option<&CpuArray<T>>) {
+        for part in &mut parts {
+            let Some(scale) = self.step_scale(part.step.gradient_scale, control) else { return };
+            part.step.gradient_scale = scale;
+        }
+        optimizer::adamw_all(parts);
     }
 }

@@ -126,14 +126,14 @@ impl Runtime for Emulator {
     fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError> {
         let mut loaded = locked(&self.loaded);
         let source = unit.hash;
-        let loaded = match loaded.entry(source) {
+        let own = match loaded.entry(source) {
             Entry::Occupied(built) => built.into_mut(),
             Entry::Vacant(place) => {
                 place.insert(Loaded { library: self.build(unit)?, name: unit.name.to_owned(), text: unit.text.to_owned() })
             }
         };
         // SAFETY: the symbol has this type by the header's REGISTER.
-        let symbol = unsafe { loaded.library.get::<Launch>(format!("launch_{kernel}")) };
+        let symbol = unsafe { own.library.get::<Launch>(format!("launch_{kernel}")) };
         let symbol = symbol.map_err(|error| CudaError::Call { call: "dlsym", error: error.to_string() })?;
         Ok(Function(*symbol as usize))
     }

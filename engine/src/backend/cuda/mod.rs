@@ -152,7 +152,7 @@ impl Cuda {
         self.0.runtime.device().name()
     }
 
-    /// The names and texts of the sources whose kernels ran, where the kernels are emulated: for tests that compile them for GPUs too.
+    /// The names and texts of the sources that kernels were taken from, where they are emulated: for tests that compile them for GPUs too.
     pub fn units(&self) -> Vec<(String, String)> {
         self.0.runtime.device().units()
     }
@@ -402,8 +402,16 @@ impl Backend for Cuda {
     fn sums_of_squares(&self, arrays: &[&CudaArray]) -> Vec<f64> {
         self.squares(arrays)
     }
-    fn adamw(&self, theta: &mut CudaArray, m: &mut CudaArray, v: &mut CudaArray, gradient: &CudaArray, step: &AdamwStep) {
-        self.adamw_step([theta, m, v], gradient, step, None);
+    fn adamw(
+        &self,
+        theta: &mut CudaArray,
+        m: &mut CudaArray,
+        v: &mut CudaArray,
+        gradient: &CudaArray,
+        step: &AdamwStep,
+        control: Option<&CudaArray>,
+    ) {
+        self.adamw_step([theta, m, v], gradient, step, control);
     }
     fn sgd(&self, theta: &mut CudaArray, velocity: &mut CudaArray, gradient: &CudaArray, step: &SgdStep, control: Option<&CudaArray>) {
         self.sgd_step([theta, velocity], gradient, step, control);
@@ -416,16 +424,5 @@ impl Backend for Cuda {
     }
     fn step_decision(&self, control: &CudaArray) -> StepDecision {
         self.decision(control)
-    }
-    fn adamw_controlled(
-        &self,
-        theta: &mut CudaArray,
-        m: &mut CudaArray,
-        v: &mut CudaArray,
-        gradient: &CudaArray,
-        step: &AdamwStep,
-        control: &CudaArray,
-    ) {
-        self.adamw_step([theta, m, v], gradient, step, Some(control));
     }
 }

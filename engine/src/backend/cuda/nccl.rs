@@ -5,7 +5,7 @@
 //! The declarations are those of nccl.h, unchanged since NCCL 2.0.
 
 use super::error::{CudaError, call};
-use super::{Cuda, CudaArray};
+use super::{Cuda, CudaArray, Storage};
 use cudarc::driver::{result as driver, sys};
 use libloading::Library;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -112,7 +112,7 @@ impl Nccl {
         Ok(Self { cuda: cuda.clone(), communicator: communicator as usize, stream: stream as usize, events, held: Vec::new() })
     }
 
-    /// Begins to add up arrays over the group, element by element; every process brings as many, of the same shapes. What comes back holds
+    /// Begins to add up arrays over the group in f32, element by element; every process brings as many, of the same shapes. What comes back holds
     /// the sums once [`Nccl::finish`] has been called.
     ///
     /// # Errors
@@ -121,7 +121,8 @@ impl Nccl {
         let functions = Functions::get()?;
         let mut pairs: Vec<(CudaArray, CudaArray)> = Vec::with_capacity(arrays.len());
         for mut array in arrays {
-            let sum = if array.is_sole_owner() { array.clone() } else { self.cuda.empty(array.shape()) };
+            let in_place = array.is_sole_owner() && array.storage() == Storage::F32;
+            let sum = if in_place { array.clone() } else { self.cuda.empty(array.shape()) };
             pairs.push((self.cuda.contiguous(&array), sum));
         }
         let settled = self.cuda.0.runtime.settled()?;

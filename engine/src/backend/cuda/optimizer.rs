@@ -14,8 +14,8 @@ const CHUNK: usize = 1 << 16;
 
 /// The numbers of a step on the device.
 pub(super) struct Rates {
-    /// The bits of what they keep from step to step: the rule's constants.
-    rule: Vec<u64>,
+    /// The kernel, and the bits of what the numbers keep from step to step: the rule's constants.
+    rule: (&'static str, Vec<u64>),
     /// Their bits: none before the first step.
     numbers: Vec<u32>,
     buffer: Buffer,
@@ -49,12 +49,14 @@ impl Cuda {
     /// Launches a rule's kernel on a parameter and its moments, which are written where they lie if nobody else has them.
     fn optimizer_step<const N: usize>(
         &self,
-        kernel: &str,
+        kernel: &'static str,
         mut arrays: [&mut CudaArray; N],
         gradient: &CudaArray,
         (rule, numbers): (&[f64], &[f64]),
         control: Option<&CudaArray>,
     ) {
+        let fits = arrays.iter().all(|x| x.shape() == gradient.shape());
+        assert!(fits, "{kernel}: a gradient of {:?} for arrays of {:?}", gradient.shape(), arrays.each_ref().map(|x| x.shape()));
         let gradient = self.contiguous(gradient);
         let old = arrays.each_ref().map(|x| (self.contiguous(x), x.address()));
         for (array, (old, address)) in arrays.iter_mut().zip(&old) {
@@ -65,7 +67,7 @@ impl Cuda {
         }
         arrays.iter().for_each(|array| array.forget_rounded());
         let n = gradient.len();
-        let (rates, _until_launched) = self.rates(rule, numbers);
+        let (rates, _until_launched) = self.rates(kernel, rule, numbers);
         let mut arguments: Vec<Argument> = arrays.iter().map(|new| Argument::from(&**new)).collect();
         arguments.extend(old.iter().map(|(old, _)| Argument::from(old)));
         arguments.extend([gradient.address(), rates, control.map_or(0, CudaArray::address)].map(Argument::Address));
@@ -75,9 +77,9 @@ impl Cuda {
 
     /// Where the numbers of a step lie, and what keeps others from replacing them: those of steps of one rule, which differ in their count,
     /// rate and scale, at the same place, so that the launches are the same.
-    fn rates(&self, rule: &[f64], numbers: &[f64]) -> (u64, MutexGuard<'_, Vec<Rates>>) {
+    fn rates(&self, kernel: &'static str, rule: &[f64], numbers: &[f64]) -> (u64, MutexGuard<'_, Vec<Rates>>) {
         let numbers: Vec<u32> = numbers.iter().map(|&x| (x as f32).to_bits()).collect();
-        let rule: Vec<u64> = rule.iter().map(|x| x.to_bits()).collect();
+        let rule = (kernel, rule.iter().map(|x| x.to_bits()).collect());
         let mut kept = self.0.rates.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let at = kept.iter().position(|rates| rates.rule == rule).unwrap_or_else(|| {
             kept.push(Rates { rule, numbers: Vec::new(), buffer: Buffer::new(&self.0, size_of_val(&numbers[..])) });
