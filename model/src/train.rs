@@ -117,8 +117,8 @@ impl<B: Backend> Trainer<B> {
     /// processes, the micro-batches are this process's own, the whole batch is that of all, and each makes the same step.
     ///
     /// # Errors
-    /// [`Error::BadConfig`] for a batch without rows, or without a target in them; [`Error::NotFinite`] for a loss or a gradient that is NaN or infinite, unless such steps are skipped (the parameters are as before in
-    /// either case), in every process alike; those of `loss`; [`Error::Lost`].
+    /// [`Error::BadConfig`] for a batch without rows, or without a target in them; [`Error::NotFinite`] for a loss or a gradient that is NaN or
+    /// infinite, unless such steps are skipped (the parameters are as before in either case), in every process alike; those of `loss`; [`Error::Lost`].
     pub fn step(&mut self, micro_batches: usize, loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>) -> Result<StepOutcome> {
         let backend = self.decoder.backend().clone();
         backend.keep_awake(|| self.step_awake(micro_batches, loss))
