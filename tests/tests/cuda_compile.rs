@@ -94,18 +94,23 @@ fn every_kernel_compiles_without_a_spill() {
             units.push(unit);
         }
     }
-    for architecture in ARCHITECTURES {
-        if !known.contains(&architecture) {
-            println!("skipped: this NVRTC makes no code for sm_{architecture}");
-            continue;
+    std::thread::scope(|scope| {
+        for architecture in ARCHITECTURES {
+            if !known.contains(&architecture) {
+                println!("skipped: this NVRTC makes no code for sm_{architecture}");
+                continue;
+            }
+            let units = &units;
+            scope.spawn(move || units.iter().for_each(|unit| compiles_without_a_spill(unit, architecture)));
         }
-        for unit in &units {
-            let (code, log) = compile(unit, Target::Cubin(architecture)).unwrap_or_else(|error| panic!("{error}\n{}", unit.text));
-            assert!(code.starts_with(b"\x7fELF") && log.contains("registers"), "{}: {log}", unit.name);
-            assert!(spills(&log).is_empty(), "{} for sm_{architecture}: {:?}", unit.name, spills(&log));
-        }
-        println!("{} sources compile for sm_{architecture}", units.len());
-    }
+    });
+    println!("{} sources for {ARCHITECTURES:?}", units.len());
+}
+
+fn compiles_without_a_spill(unit: &Unit<'_>, architecture: i32) {
+    let (code, log) = compile(unit, Target::Cubin(architecture)).unwrap_or_else(|error| panic!("{error}\n{}", unit.text));
+    assert!(code.starts_with(b"\x7fELF") && log.contains("registers"), "{}: {log}", unit.name);
+    assert!(spills(&log).is_empty(), "{} for sm_{architecture}: {:?}", unit.name, spills(&log));
 }
 
 #[test]
