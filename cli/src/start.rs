@@ -56,7 +56,7 @@ fn shares(objective: &LossObjective, rho_w: f64, rho_l: f64) -> (f64, f64) {
 }
 
 /// ln m = ln(π_w + π_l).
-fn log_mass(l_w: f64, l_l: f64) -> f64 {
+pub fn log_mass(l_w: f64, l_l: f64) -> f64 {
     let (high, low) = if l_w > l_l { (l_w, l_l) } else { (l_l, l_w) };
     high + (low - high).exp().ln_1p()
 }

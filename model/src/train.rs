@@ -188,9 +188,9 @@ impl<B: Backend> Trainer<B> {
             gradients = Some(match (parallel, gradients.take()) {
                 (Some(parallel), before) => {
                     let own = losses.drain(..).reduce(|sum, loss| backend.accumulate(sum, &loss)).expect("this micro-batch's");
-                    let whole = parallel.backward_on_device(&self.decoder, sum, before, (&own, weight))?;
-                    (losses, weight) = (whole.1, whole.2);
-                    whole.0
+                    let whole;
+                    (whole, losses, weight) = parallel.backward_on_device(&self.decoder, sum, before, (&own, weight))?;
+                    whole
                 }
                 (None, before) => added(before, sum.backward()),
             });

@@ -11,6 +11,7 @@ use engine::ops::{exp, gelu, ln, log_sigmoid, log1mexp, logsumexp, neg, powf, re
 use engine::{Cuda, Device, Precision};
 use losses::{ExactTargets, PairRows, TokenWeights, Weights};
 use slpo_tests::normal_parameter;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// sm_80, sm_90 and sm_100: A100, H100, B200.
@@ -88,12 +89,9 @@ fn every_kernel_compiles_without_a_spill() {
     let made = formulas.iter().map(|text| Unit::new("formula", text));
     let mut units: Vec<Unit<'_>> = UNITS.iter().cloned().chain(made).collect();
     let met = met_by_losses();
-    let met: Vec<Unit<'_>> = met.iter().map(|(name, text)| Unit::new(name, text)).collect();
-    for unit in met {
-        if units.iter().all(|known| known.hash != unit.hash) {
-            units.push(unit);
-        }
-    }
+    units.extend(met.iter().map(|(name, text)| Unit::new(name, text)));
+    let mut seen = HashSet::new();
+    units.retain(|unit| seen.insert(unit.hash));
     std::thread::scope(|scope| {
         for architecture in ARCHITECTURES {
             if !known.contains(&architecture) {

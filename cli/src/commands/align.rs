@@ -170,7 +170,7 @@ impl Sums {
         let (values, pairs) = (log_probs.to_f64(), log_probs.len() / 4);
         for pair in 0..pairs {
             let [w, l, reference_w, reference_l] = std::array::from_fn(|part| values[part * pairs + pair]);
-            let log_mass = reference_w.max(reference_l) + (-(reference_w - reference_l).abs()).exp().ln_1p();
+            let log_mass = start::log_mass(reference_w, reference_l);
             let margin = (w - reference_w) - (l - reference_l);
             self.log_mass = Some(self.log_mass.map_or(log_mass, |largest| largest.max(log_mass)));
             self.pairs += 1.0;

@@ -1,6 +1,6 @@
 //! Steps of several processes, with sums through the host, by NCCL, and on one device that threads share.
 
-use crate::{devices, is_emulated, trainer, with_precision};
+use crate::{devices, is_emulated, trainer_by, weights, with_precision};
 use engine::backend::Add;
 use engine::backend::cuda::Nccl;
 use engine::backend::device::DeviceArray;
@@ -36,7 +36,7 @@ fn trained(device: &Device, group: bool) -> Vec<f64> {
         });
         assert!(outcome.unwrap().loss.is_finite());
     }
-    trainer.decoder.parameters().into_iter().flat_map(|parameter| parameter.tensor.to_f64()).collect()
+    weights(&trainer)
 }
 
 /// All of NCCL's path but the other GPUs.
@@ -143,15 +143,10 @@ impl Steps {
     }
 }
 
-fn weights(trainer: &Trainer<Device>) -> Vec<f64> {
-    trainer.decoder.parameters().into_iter().flat_map(|parameter| parameter.tensor.to_f64()).collect()
-}
-
 /// The steps of a process of two, then one that is not finite in the second process alone, which both must pass over.
 fn steps_in_group(cuda: &Cuda, rule: Rule, mut exchange: SharedDevice, port: u16) -> Steps {
     let (rank, device) = (exchange.rank, Device::Cuda(cuda.clone()));
-    let start = trainer(&device);
-    let mut trainer = Trainer::new(start.decoder, rule, start.schedule, start.clip);
+    let mut trainer = trainer_by(rule, &device);
     exchange.gradients = vec![None; trainer.decoder.parameters().len()];
     let place = Place { rank, size: 2, host: "127.0.0.1".to_owned(), port, join_limit: Duration::from_secs(60) };
     let processes = Processes::join(move || TcpGroup::join(&place), |lost| panic!("{lost}")).unwrap();
@@ -184,8 +179,7 @@ fn a_group_whose_sums_stay_on_the_device_decides_there() {
     for device in [Precision::F32, Precision::Bf16].into_iter().flat_map(with_precision) {
         let Device::Cuda(cuda) = &device else { continue };
         for rule in [Rule::default(), Rule::Sgd { momentum: 0.9 }] {
-            let start = trainer(&device);
-            let alone = Steps::of(&mut Trainer::new(start.decoder, rule, start.schedule, start.clip), &ROWS.concat());
+            let alone = Steps::of(&mut trainer_by(rule, &device), &ROWS.concat());
             let ((to_second, from_first), (to_first, from_second), port) = (channel(), channel(), free_port());
             let of =
                 |rank, to_other, from_other| SharedDevice { rank, device: device.clone(), to_other, from_other, gradients: Vec::new() };

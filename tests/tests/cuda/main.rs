@@ -48,7 +48,15 @@ fn is_emulated(cuda: &Cuda) -> bool {
 }
 
 fn trainer(device: &Device) -> Trainer<Device> {
+    trainer_by(Rule::default(), device)
+}
+
+fn trainer_by(rule: Rule, device: &Device) -> Trainer<Device> {
     let config = Config { vocab_size: 32, layers: 1, ..Config::preset("nano").unwrap() };
     let schedule = Schedule { learning_rate: 1e-2, warmup: 0, steps: 9, final_fraction: 1.0 };
-    Trainer::new(Decoder::random(device, &config, 3).unwrap(), Rule::default(), schedule, 1.0)
+    Trainer::new(Decoder::random(device, &config, 3).unwrap(), rule, schedule, 1.0)
+}
+
+fn weights(trainer: &Trainer<Device>) -> Vec<f64> {
+    trainer.decoder.parameters().into_iter().flat_map(|parameter| parameter.tensor.to_f64()).collect()
 }

@@ -15,14 +15,16 @@ fn steps<B: Backend>(backend: &B) -> [Vec<f64>; 4] {
     [theta, m, v, kept].map(|x| Tensor::from_array(backend, x).to_f64())
 }
 
+fn near<const N: usize>(got: &[Vec<f64>; N], expected: &[Vec<f64>; N]) {
+    for (got, expected) in got.iter().flatten().zip(expected.iter().flatten()) {
+        assert!((got - expected).abs() <= 1e-6 * (1.0 + expected.abs()), "{got} for {expected}");
+    }
+}
+
 #[test]
 fn adamw_steps_and_leaves_shared_storage_alone() {
     let expected = steps(&Cpu::<f64>::new());
-    for device in devices() {
-        for (got, expected) in steps(device).iter().flatten().zip(expected.iter().flatten()) {
-            assert!((got - expected).abs() <= 1e-6 * (1.0 + expected.abs()), "{got} for {expected}");
-        }
-    }
+    devices().iter().for_each(|device| near(&steps(device), &expected));
 }
 
 /// θ, u and what θ was after three steps of gradient descent, the second of them with a control, the third with one that stops it.
@@ -43,11 +45,7 @@ fn descent<B: Backend>(backend: &B) -> [Vec<f64>; 3] {
 #[test]
 fn descent_steps_as_on_the_processor_and_leaves_shared_storage_alone() {
     let expected = descent(&Cpu::<f64>::new());
-    for device in devices() {
-        for (got, expected) in descent(device).iter().flatten().zip(expected.iter().flatten()) {
-            assert!((got - expected).abs() <= 1e-6 * (1.0 + expected.abs()), "{got} for {expected}");
-        }
-    }
+    devices().iter().for_each(|device| near(&descent(device), &expected));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::objective::LossObjective;
 use crate::preference_losses::{hyperparameters, preference_pairs};
-use crate::{devices, trainer, with_precision};
+use crate::{devices, trainer, trainer_by, weights, with_precision};
 use engine::{Device, Generator, Precision, Tensor};
 use losses::Loss;
 use model::batch::Batch;
@@ -28,7 +28,7 @@ fn a_step_waits_for_the_device_once() {
                 assert_eq!(cuda.waits() - before, 1, "{name}, step {number}");
             }
         };
-        let mut descending = Trainer::new(trainer.decoder.clone(), Rule::Sgd { momentum: 0.9 }, trainer.schedule, 1.0);
+        let mut descending = trainer_by(Rule::Sgd { momentum: 0.9 }, &device);
         for (name, trainer) in [("language modelling", &mut trainer), ("language modelling by descent", &mut descending)] {
             once(name, &mut |_| {
                 trainer.step(2, |decoder, _| Ok((batch.loss(decoder, &options), batch.target_count() as f64))).unwrap().loss
@@ -91,7 +91,6 @@ fn a_step_that_is_not_finite_is_not_made() {
             Ok((spoiled, batch.target_count() as f64))
         }
     };
-    let weights = |trainer: &Trainer<Device>| trainer.decoder.parameters().into_iter().flat_map(|p| p.tensor.to_f64()).collect::<Vec<_>>();
     for gradient_only in [false, true] {
         let said = trainer(&Device::default()).step(1, loss(gradient_only)).unwrap_err().to_string();
         for device in devices() {

@@ -139,11 +139,16 @@ pub fn cached(folder: Option<&Path>, key: &Key, compile: impl FnOnce() -> Result
     Ok(code)
 }
 
+/// Part of a name that no other file has which this process or another is making.
+pub(super) fn own_name() -> String {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    format!("{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed))
+}
+
 /// Writes a file whole or not at all.
 fn keep(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    static WRITTEN: AtomicUsize = AtomicUsize::new(0);
     std::fs::create_dir_all(folder)?;
-    let partial = path.with_extension(format!("partial{}-{}", std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed)));
+    let partial = path.with_extension(format!("partial{}", own_name()));
     std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path)).inspect_err(|_| {
         let _ = std::fs::remove_file(&partial);
     })

@@ -1,7 +1,7 @@
 //! The same kernels on a processor: compiled by the system's C++ compiler with a header that plays blocks, barriers and shuffles. For tests
 //! of kernels and of what launches them on machines without a GPU; it says nothing about speed, the driver or cuBLAS.
 
-use super::compile::{COMMON, kernel_names};
+use super::compile::{COMMON, kernel_names, own_name};
 use super::error::CudaError;
 use super::runtime::{Arguments, Command, Function, Graph, Grid, Operand, Product, Runtime, Storage, Unit, hash};
 use libloading::Library;
@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 const HOST: &str = include_str!("kernels/host.h");
@@ -34,9 +34,6 @@ struct Loaded {
     name: String,
     text: String,
 }
-
-/// Libraries that this process began to build: each is built under a name of its own, because emulators share the folder.
-static BUILDS: AtomicU64 = AtomicU64::new(0);
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -67,7 +64,8 @@ impl Emulator {
         let stem = self.folder.join(format!("{}-{:016x}", unit.name, hash(source.as_bytes())));
         let library = stem.with_extension("so");
         if !library.exists() {
-            let own = format!("{}-{}", process::id(), BUILDS.fetch_add(1, Ordering::Relaxed));
+            // Emulators share the folder.
+            let own = own_name();
             let (partial, text) = (stem.with_extension(format!("{own}.so")), stem.with_extension(format!("{own}.cpp")));
             std::fs::write(&text, source).map_err(|error| failed(error.to_string()))?;
             let options = ["-std=c++17", "-O2", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-o"];
@@ -126,14 +124,14 @@ impl Runtime for Emulator {
     fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError> {
         let mut loaded = locked(&self.loaded);
         let source = unit.hash;
-        let own = match loaded.entry(source) {
+        let Loaded { library, .. } = match loaded.entry(source) {
             Entry::Occupied(built) => built.into_mut(),
             Entry::Vacant(place) => {
                 place.insert(Loaded { library: self.build(unit)?, name: unit.name.to_owned(), text: unit.text.to_owned() })
             }
         };
         // SAFETY: the symbol has this type by the header's REGISTER.
-        let symbol = unsafe { own.library.get::<Launch>(format!("launch_{kernel}")) };
+        let symbol = unsafe { library.get::<Launch>(format!("launch_{kernel}")) };
         let symbol = symbol.map_err(|error| CudaError::Call { call: "dlsym", error: error.to_string() })?;
         Ok(Function(*symbol as usize))
     }
