@@ -7,7 +7,7 @@ use crate::backend::precision::Precision;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 
-/// Rows of a task. (Miri is slow, and must see rows in several tasks.)
+/// Rows of a task, rounded up to whole groups of a kernel. (Miri is slow, and must see rows in several tasks.)
 const ROWS: usize = if cfg!(miri) { 2 } else { 32 };
 /// With fewer tasks threads would have nothing to do.
 const FEWEST_TASKS: usize = if cfg!(miri) { 2 } else { 8 };
@@ -41,6 +41,11 @@ impl<T: Scalar> OnTheRight<T> {
         // SAFETY: the caller's promise.
         let packed = unsafe { T::prepacked(precision, rows, k, &b) };
         Self { precision, k, b, packed }
+    }
+
+    /// Rows of a task that leave no part of a group.
+    pub fn rows_of_task(&self) -> usize {
+        ROWS.next_multiple_of(self.packed.as_ref().map_or(1, Prepacked::rows_of_group))
     }
 
     /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, in this thread, each C given by its start and the stride between its rows.
@@ -101,9 +106,9 @@ impl<T: Scalar> OutputRows<T> {
     }
 }
 
-/// Runs `task(first row, row count)` for all rows.
-pub fn for_rows(n: usize, task: impl Fn(usize, usize) + Sync) {
-    (0..n.div_ceil(ROWS)).into_par_iter().for_each_task(|i| task(i * ROWS, ROWS.min(n - i * ROWS)));
+/// Runs `task(first row, row count)` for all of n rows, so many at a time.
+pub fn for_rows(n: usize, rows: usize, task: impl Fn(usize, usize) + Sync) {
+    (0..n.div_ceil(rows)).into_par_iter().for_each_task(|i| task(i * rows, rows.min(n - i * rows)));
 }
 
 /// Runs `f` with buffers of so many elements, whose contents are unspecified.
@@ -121,7 +126,7 @@ pub fn sum_of_products<T: Scalar>(precision: Precision, products: &[(&CpuArray<T
     // SAFETY: the arrays' own strides, and extents that are not 0.
     let right = |b: &CpuArray<T>| unsafe { OnTheRight::new(precision, m, b.shape()[0], vec![(matrix(b), n)]) };
     let products: Vec<_> = products.iter().map(|(a, b)| (matrix(a), right(b))).collect();
-    for_rows(m, |from, count| {
+    for_rows(m, products[0].1.rows_of_task(), |from, count| {
         for (number, (a, b)) in products.iter().enumerate() {
             // SAFETY: each task has its own rows of the sum.
             unsafe { b.multiply(count, a.rows_from(from), number > 0, &[output.output(from)]) };

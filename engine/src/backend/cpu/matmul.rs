@@ -50,6 +50,13 @@ impl<T> Matrix<T> {
 /// No processor of another kind has packed columns.
 #[cfg(not(target_arch = "x86_64"))]
 pub enum Prepacked {}
+#[cfg(not(target_arch = "x86_64"))]
+impl Prepacked {
+    /// Rows of A that the kernel takes at a time.
+    pub fn rows_of_group(&self) -> usize {
+        match *self {}
+    }
+}
 
 /// (m, k, n): the rows of the output, the inner extent, the columns of the output.
 pub type Extents = (usize, usize, usize);

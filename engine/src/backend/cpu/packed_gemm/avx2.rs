@@ -23,9 +23,14 @@ impl Kernel for Avx2 {
     fn available() -> bool {
         is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
     }
-    /// Rows that are not a multiple of a page apart. 6 rows of a column are less than half of what a line of the cache holds.
+    /// Rows that are not a multiple of a page apart, or columns that are a few lines of the cache apart: those that are further apart share few sets
+    /// of it, and 6 rows of a column are less than half of what a line holds.
     fn reads_in_place(strides: Strides) -> bool {
-        strides.1 == 1 && strides.0 % 1024 != 0
+        (strides.1 == 1 && strides.0 % 1024 != 0) || (strides.0 == 1 && strides.1 <= 4 * COLUMNS as isize)
+    }
+    /// Contiguous rows of whole vectors, of up to four groups.
+    fn reads_columns_in_place(strides: Strides, n: usize) -> bool {
+        strides.1 == 1 && strides.0 >= 0 && n.is_multiple_of(LANES) && n <= 4 * COLUMNS
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
         // The kernel loads whole vectors.
@@ -99,7 +104,7 @@ unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut
         exchange!(x, 4, low_halves, high_halves);
         for (i, row) in x.into_iter().enumerate() {
             let p = (i & !3) | ((i & 1) << 1) | ((i >> 1) & 1);
-            _mm256_maskstore_ps(to.add(p * to_stride), first_lanes(count), row);
+            store_first(to.add(p * to_stride), count, row);
         }
     }
 }
@@ -115,7 +120,7 @@ unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(colum
         let mut total = [[_mm256_setzero_ps(); H]; R];
         let rows: [*const f32; R] = std::array::from_fn(|i| tile.a.offset(i as isize * tile.a_strides.0));
         for p in 0..tile.steps {
-            let b = tile.b.add(p * COLUMNS);
+            let b = tile.b.add(p * tile.b_stride);
             let b: [__m256; H] = std::array::from_fn(|half| _mm256_loadu_ps(b.add(LANES * half)));
             for i in 0..R {
                 let a = if COLUMN_MAJOR { *tile.a.offset(p as isize * tile.a_strides.1 + i as isize) } else { *rows[i].add(p) };
@@ -140,6 +145,26 @@ unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(colum
                     }
                 }
             }
+        }
+    }
+}
+
+/// Stores the first `count` of 8 lanes, whole vectors and groups of A without masks, which make a store ten times as long on some processors.
+///
+/// # Safety
+/// So many elements must be valid.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn store_first(to: *mut f32, count: usize, x: __m256) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match count {
+            LANES => _mm256_storeu_ps(to, x),
+            Avx2::ROWS => {
+                _mm_storeu_ps(to, _mm256_castps256_ps128(x));
+                _mm_store_sd(to.add(4).cast(), _mm_castps_pd(_mm256_extractf128_ps::<1>(x)));
+            }
+            some => _mm256_maskstore_ps(to, first_lanes(some), x),
         }
     }
 }

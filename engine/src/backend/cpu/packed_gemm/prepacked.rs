@@ -71,6 +71,12 @@ impl Prepacked {
         unsafe { with!(with, pack(with, k, b)) }
     }
 
+    /// Rows of A that the kernel takes at a time.
+    pub fn rows_of_group(&self) -> usize {
+        let with = self.with;
+        with!(with, rows_of_group())
+    }
+
     /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, in this thread, each C given by its start and the stride between its rows.
     ///
     /// # Safety
@@ -81,6 +87,11 @@ impl Prepacked {
         // SAFETY: the caller's promise; the instructions were there when the columns were packed.
         unsafe { with!(with, multiply(self, m, a, accumulate, c)) }
     }
+}
+
+/// [`Kernel::ROWS`].
+fn rows_of_group<K: Kernel>() -> usize {
+    K::ROWS
 }
 
 /// [`Prepacked::new`] with this kernel.

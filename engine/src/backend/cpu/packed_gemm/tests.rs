@@ -13,7 +13,7 @@ fn row_major(x: &[f32], rows: usize, columns: usize, transposed: bool) -> Matrix
     if transposed { Matrix::row_major(x, rows).t() } else { Matrix::row_major(x, columns) }
 }
 
-const SHAPES: [(usize, usize, usize); 18] = [
+const SHAPES: [(usize, usize, usize); 19] = [
     (1, 1, 1),
     (12, 5, 32),
     (32, 32, 32),
@@ -28,6 +28,7 @@ const SHAPES: [(usize, usize, usize); 18] = [
     (800, 40, 33),
     (24, 32, 1),
     (64, 64, 16),
+    (50, 300, 40),
     (13, 33, 33000),
     (5000, 20, 40),
     (150, 1100, 160),
