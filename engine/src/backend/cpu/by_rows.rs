@@ -43,7 +43,7 @@ impl<T: Scalar> OnTheRight<T> {
         Self { precision, k, b, packed }
     }
 
-    /// Rows of a task that leave no part of a group.
+    /// Rows of a task that are whole groups of the kernel for these matrices.
     pub fn rows_of_task(&self) -> usize {
         ROWS.next_multiple_of(self.packed.as_ref().map_or(1, Prepacked::rows_of_group))
     }

@@ -23,14 +23,14 @@ impl Kernel for Avx2 {
     fn available() -> bool {
         is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
     }
-    /// Rows that are not a multiple of a page apart, or columns that are a few lines of the cache apart: those that are further apart share few sets
-    /// of it, and 6 rows of a column are less than half of what a line holds.
+    /// Rows that are not a multiple of a page apart, or columns that are two lines of the cache apart at most, as attention's scores are: of those that
+    /// are further apart, 6 rows are less than half of what is fetched.
     fn reads_in_place(strides: Strides) -> bool {
-        (strides.1 == 1 && strides.0 % 1024 != 0) || (strides.0 == 1 && strides.1 <= 4 * COLUMNS as isize)
+        (strides.1 == 1 && strides.0 % 1024 != 0) || (strides.0 == 1 && (0..=2 * COLUMNS as isize).contains(&strides.1))
     }
-    /// Contiguous rows of whole vectors, of up to four groups.
+    /// Contiguous rows of whole vectors, of up to four groups, that are not a multiple of a page apart.
     fn reads_columns_in_place(strides: Strides, n: usize) -> bool {
-        strides.1 == 1 && strides.0 >= 0 && n.is_multiple_of(LANES) && n <= 4 * COLUMNS
+        strides.1 == 1 && strides.0 >= 0 && strides.0 % 1024 != 0 && n.is_multiple_of(LANES) && n <= 4 * COLUMNS
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
         // The kernel loads whole vectors.
@@ -162,7 +162,7 @@ unsafe fn store_first(to: *mut f32, count: usize, x: __m256) {
             LANES => _mm256_storeu_ps(to, x),
             Avx2::ROWS => {
                 _mm_storeu_ps(to, _mm256_castps256_ps128(x));
-                _mm_store_sd(to.add(4).cast(), _mm_castps_pd(_mm256_extractf128_ps::<1>(x)));
+                _mm_storel_epi64(to.add(4).cast(), _mm_castps_si128(_mm256_extractf128_ps::<1>(x)));
             }
             some => _mm256_maskstore_ps(to, first_lanes(some), x),
         }
