@@ -8,6 +8,9 @@ mod mutation;
 use engine::gradcheck::{Entry, Method};
 use mutation::copies::{self, Op};
 use mutation::{Mistake, Plant, line, own_operation, report, seen_by};
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::thread;
 
 fn registries() -> Vec<Entry> {
     engine::ops::registry().into_iter().chain(losses::registry()).collect()
@@ -33,17 +36,25 @@ fn seen(name: &str, op: &str, mistake: Mistake, entry: &Entry) -> Vec<Method> {
 
 /// Plants every kind of mistake in each op of these entries: all of them must be seen.
 fn every_mistake_is_seen<'a>(mutated: impl IntoIterator<Item = (&'a str, &'static str)>) -> usize {
-    let (mut mutants, mut unseen) = (0, Vec::new());
-    for (name, op) in mutated {
-        for mistake in Mistake::ALL {
-            mutants += 1;
-            if seen(name, op, mistake, &entry(name).rewritten(Plant { op, mistake })).is_empty() {
-                unseen.push(format!("{mistake:?} in {op} of {name}"));
-            }
-        }
-    }
-    assert!(unseen.is_empty(), "{} of {mutants} mutants are not seen: {unseen:?}", unseen.len());
-    mutants
+    let of_op = |(name, op)| Mistake::ALL.map(|mistake| (name, op, mistake));
+    let mutants: Vec<(&str, &str, Mistake)> = mutated.into_iter().flat_map(of_op).collect();
+    let unseen = in_threads(&mutants, |&(name, op, mistake)| {
+        let is_seen = !seen(name, op, mistake, &entry(name).rewritten(Plant { op, mistake })).is_empty();
+        (!is_seen).then(|| format!("{mistake:?} in {op} of {name}"))
+    });
+    let unseen: Vec<String> = unseen.into_iter().flatten().collect();
+    assert!(unseen.is_empty(), "{} of {} mutants are not seen: {unseen:?}", unseen.len(), mutants.len());
+    mutants.len()
+}
+
+/// `f` of every item, in no order, in a thread for each core. (Those of rayon's pool would take up a mutant in the middle of another.)
+fn in_threads<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let (threads, f) = (thread::available_parallelism().map_or(1, NonZero::get), &f);
+    thread::scope(|scope| {
+        let every = |first| scope.spawn(move || items.iter().skip(first).step_by(threads).map(f).collect::<Vec<R>>());
+        let running: Vec<_> = (0..threads).map(every).collect();
+        running.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
 }
 
 #[test]
