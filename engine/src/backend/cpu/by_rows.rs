@@ -43,9 +43,10 @@ impl<T: Scalar> OnTheRight<T> {
         Self { precision, k, b, packed }
     }
 
-    /// Rows of a task that are whole groups of the kernel for these matrices.
-    pub fn rows_of_task(&self) -> usize {
-        ROWS.next_multiple_of(self.packed.as_ref().map_or(1, Prepacked::rows_of_group))
+    /// Runs `task(first row, row count)` for all of n rows, by whole groups of the kernel for these matrices.
+    pub fn for_rows(&self, n: usize, task: impl Fn(usize, usize) + Sync) {
+        let rows = ROWS.next_multiple_of(self.packed.as_ref().map_or(1, Prepacked::rows_of_group));
+        (0..n.div_ceil(rows)).into_par_iter().for_each_task(|i| task(i * rows, rows.min(n - i * rows)));
     }
 
     /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, in this thread, each C given by its start and the stride between its rows.
@@ -106,11 +107,6 @@ impl<T: Scalar> OutputRows<T> {
     }
 }
 
-/// Runs `task(first row, row count)` for all of n rows, so many at a time.
-pub fn for_rows(n: usize, rows: usize, task: impl Fn(usize, usize) + Sync) {
-    (0..n.div_ceil(rows)).into_par_iter().for_each_task(|i| task(i * rows, rows.min(n - i * rows)));
-}
-
 /// Runs `f` with buffers of so many elements, whose contents are unspecified.
 pub fn with_buffers<T: Scalar, const N: usize>(lens: [usize; N], f: impl FnOnce([&mut [T]; N])) {
     let mut buffers: [Vec<T>; N] = lens.map(T::allocate);
@@ -126,7 +122,7 @@ pub fn sum_of_products<T: Scalar>(precision: Precision, products: &[(&CpuArray<T
     // SAFETY: the arrays' own strides, and extents that are not 0.
     let right = |b: &CpuArray<T>| unsafe { OnTheRight::new(precision, m, b.shape()[0], vec![(matrix(b), n)]) };
     let products: Vec<_> = products.iter().map(|(a, b)| (matrix(a), right(b))).collect();
-    for_rows(m, products[0].1.rows_of_task(), |from, count| {
+    products[0].1.for_rows(m, |from, count| {
         for (number, (a, b)) in products.iter().enumerate() {
             // SAFETY: each task has its own rows of the sum.
             unsafe { b.multiply(count, a.rows_from(from), number > 0, &[output.output(from)]) };

@@ -2,7 +2,7 @@
 //! The readable twin is the default of `Backend::gated_mlp`.
 
 use super::array::CpuArray;
-use super::by_rows::{OnTheRight, OutputRows, for_rows, with_buffers};
+use super::by_rows::{OnTheRight, OutputRows, with_buffers};
 use super::elementwise::combine;
 use super::matmul::{self, Matrix, matrix};
 use super::parallel_loop::InTasks;
@@ -104,7 +104,7 @@ pub fn forward_by_rows<T: Scalar>(
         let first = OnTheRight::new(precision, n, x.shape()[1], vec![(matrix(gate).t(), inner), (matrix(up).t(), inner)]);
         (first, OnTheRight::new(precision, n, inner, vec![(matrix(down).t(), out)]))
     };
-    for_rows(n, first.rows_of_task(), |from, count| {
+    first.for_rows(n, |from, count| {
         let (y, kept) = outputs;
         let own = if kept.is_some() { 0 } else { count * inner };
         with_buffers([count * inner, own, own], |[h, own_gate, own_up]: [&mut [T]; 3]| {
@@ -183,7 +183,7 @@ pub fn vjp_by_rows<T: Scalar>(
         let first = OnTheRight::new(precision, n, out, vec![(matrix(down), inner)]);
         (first, [gate, up].map(|weight| OnTheRight::new(precision, n, inner, vec![(matrix(weight), width)])))
     };
-    for_rows(n, first.rows_of_task(), |from, count| {
+    first.for_rows(n, |from, count| {
         let [gate, up] = saved.each_ref().map(|saved| &saved[from * inner..(from + count) * inner]);
         let own = if kept_rows.is_some() { 0 } else { count * inner };
         with_buffers([count * inner, own, own, own], |[h_bar, own @ ..]: [&mut [T]; 4]| {
