@@ -38,7 +38,10 @@ TABLES = {
 
 def measure(slpo, preset, steps, extra):
     command = [slpo, "bench", "step", "--json", "--preset", preset, "--steps", str(steps), *extra]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        sys.exit(f"{slpo} does not run: {error.strerror}")
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
     return json.loads(done.stdout)

@@ -49,6 +49,8 @@ def measure(command, seconds=None):
     command = [str(part) for part in command]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
+    except OSError as error:
+        sys.exit(f"{command[0]} does not run: {error.strerror}")
     except subprocess.TimeoutExpired:
         raise Missed(f"over {seconds:.0f} s") from None
     if done.returncode != 0:
