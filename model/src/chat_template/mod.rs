@@ -8,8 +8,8 @@ mod environment;
 mod python;
 mod source;
 
-pub use source::FILE;
 pub(crate) use source::Source;
+pub use source::{FILE, FOLDER};
 
 use crate::data::Message;
 use crate::error::{Error, Result};
@@ -18,16 +18,40 @@ use minijinja::value::Serde;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The one template of an environment.
 const NAME: &str = "chat_template";
 
+/// What a template is run on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TemplateInput<'a> {
+    /// The conversation: each message an object with `role` and what else it has.
+    pub messages: &'a [Value],
+    /// The tools that the model may call, as JSON schemas.
+    pub tools: Option<&'a Value>,
+    /// The texts that the model may refer to.
+    pub documents: Option<&'a Value>,
+    /// Further variables of the template, such as `enable_thinking`.
+    pub arguments: Option<&'a Map<String, Value>>,
+}
+
+/// The text of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The text.
+    pub text: String,
+    /// The bytes of the text that the template marks as the model's own words (`{% generation %}`), in their order.
+    pub generated: Vec<Range<usize>>,
+}
+
 /// A chat template that is ready to run.
 #[derive(Clone)]
 pub struct JinjaTemplate {
-    environment: Arc<Environment<'static>>,
+    source: Arc<Source>,
+    environments: Arc<Vec<Environment<'static>>>,
     special_tokens: BTreeMap<String, String>,
     path: PathBuf,
 }
@@ -39,37 +63,69 @@ impl JinjaTemplate {
     /// # Errors
     /// [`Error::ChatTemplate`] with the line of the template that is no Jinja.
     pub fn new(text: &str, special_tokens: BTreeMap<String, String>, path: &Path) -> Result<Self> {
-        let mut environment = environment::new().map_err(|error| refused(path, &error))?;
-        let text = environment::with_plain_generation_blocks(text);
-        environment.add_template_owned(NAME, text).map_err(|error| refused(path, &error))?;
-        Ok(Self { environment: Arc::new(environment), special_tokens, path: path.to_owned() })
+        Self::from_source(Source::single(text.to_owned(), path), special_tokens)
     }
 
-    /// The text of a conversation; with `add_generation_prompt`, up to where the model's next turn begins.
+    /// Compiles the templates of a model's folder.
+    ///
+    /// # Errors
+    /// As [`JinjaTemplate::new`].
+    pub(crate) fn from_source(source: Source, special_tokens: BTreeMap<String, String>) -> Result<Self> {
+        let path = source.templates.first().map(|template| template.path.clone()).unwrap_or_default();
+        let mut environments = Vec::new();
+        for template in &source.templates {
+            let mut environment = environment::new().map_err(|error| refused(&template.path, &error))?;
+            let text = environment::with_plain_generation_blocks(&template.text);
+            environment.add_template_owned(NAME, text).map_err(|error| refused(&template.path, &error))?;
+            environments.push(environment);
+        }
+        Ok(Self { source: Arc::new(source), environments: Arc::new(environments), special_tokens, path })
+    }
+
+    /// The text of a conversation; with `add_generation_prompt`, up to where the model's next turn begins. Where the model has
+    /// several templates, tools choose the one called "tool_use".
     ///
     /// # Errors
     /// [`Error::ChatTemplate`] where the template refuses the conversation (`raise_exception`) or cannot be run.
+    pub fn render_input(&self, input: &TemplateInput<'_>, add_generation_prompt: bool) -> Result<Rendered> {
+        let place = self.source.chosen(input.tools.is_some()).unwrap_or_default();
+        let path = &self.source.templates[place].path;
+        let mut context: Map<String, Value> = self.special_tokens.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
+        context.extend(input.arguments.cloned().unwrap_or_default());
+        let given = [
+            ("messages", json!(input.messages)),
+            ("add_generation_prompt", json!(add_generation_prompt)),
+            ("tools", input.tools.cloned().unwrap_or_default()),
+            ("documents", input.documents.cloned().unwrap_or_default()),
+        ];
+        context.extend(given.map(|(name, value)| (name.to_owned(), value)));
+        let template = self.environments[place].get_template(NAME).map_err(|error| refused(path, &error))?;
+        let text = template.render(Serde(context)).map_err(|error| refused(path, &error))?;
+        Ok(Rendered { text, generated: Vec::new() })
+    }
+
+    /// True if the template marks the model's own words (`{% generation %}`).
+    pub fn marks_generation(&self) -> bool {
+        self.source.templates.iter().all(|template| template.text.contains("endgeneration"))
+    }
+
+    /// As [`JinjaTemplate::render_input`] for messages of a role and a text.
+    ///
+    /// # Errors
+    /// As [`JinjaTemplate::render_input`].
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
         let turn = |message: &Message| json!({"role": message.role.name(), "content": message.content});
         let turns: Vec<Value> = messages.iter().map(turn).collect();
         self.render_json(&turns, add_generation_prompt)
     }
 
-    /// As [`JinjaTemplate::render`] for messages of any form that JSON can write, as tool calls need.
+    /// As [`JinjaTemplate::render_input`] for messages alone.
     ///
     /// # Errors
-    /// As [`JinjaTemplate::render`].
+    /// As [`JinjaTemplate::render_input`].
     pub fn render_json(&self, messages: &[Value], add_generation_prompt: bool) -> Result<String> {
-        let mut context: Map<String, Value> = self.special_tokens.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
-        let given = [
-            ("messages", json!(messages)),
-            ("add_generation_prompt", json!(add_generation_prompt)),
-            ("tools", Value::Null),
-            ("documents", Value::Null),
-        ];
-        context.extend(given.map(|(name, value)| (name.to_owned(), value)));
-        let template = self.environment.get_template(NAME).map_err(|error| refused(&self.path, &error))?;
-        template.render(Serde(context)).map_err(|error| refused(&self.path, &error))
+        let input = TemplateInput { messages, ..TemplateInput::default() };
+        Ok(self.render_input(&input, add_generation_prompt)?.text)
     }
 
     /// The text of the token that ends a turn and a text, where the model names one.

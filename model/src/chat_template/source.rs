@@ -1,56 +1,130 @@
-//! Where a model's folder keeps its chat template.
+//! Where a model's folder keeps its chat templates.
 
 use crate::error::{Error, Result};
 use crate::tokenizer::SETTINGS_FILE;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// The template's own file; what it holds goes before what `tokenizer_config.json` holds.
+/// The file of the template called "default". Templates in files replace those in `tokenizer_config.json`.
 pub const FILE: &str = "chat_template.jinja";
+/// The folder of the other named templates, one file each.
+pub const FOLDER: &str = "additional_chat_templates";
 
-/// A template's text and the file that it came from.
+/// The name of a template that has no name of its own.
+pub(super) const DEFAULT: &str = "default";
+/// The name of the template for conversations with tools.
+const WITH_TOOLS: &str = "tool_use";
+
+/// One template of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Source {
+pub(crate) struct NamedText {
+    /// [`DEFAULT`], "tool_use", "rag" or another.
+    pub name: String,
     /// The template.
     pub text: String,
-    /// The file, for messages.
+    /// The file that it was read from.
     pub path: PathBuf,
 }
 
-impl Source {
-    /// The template of a folder whose `tokenizer_config.json` holds `settings`: [`FILE`], else `chat_template`, which is a
-    /// text or a list of named ones, of which the one called "default" counts (the only one, where there is one).
+impl NamedText {
+    /// Where the template is kept in `folder`.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::ChatTemplate`] where `chat_template` is of another form.
-    pub fn read(folder: &Path, settings: Option<&Map<String, Value>>) -> Result<Option<Self>> {
-        let path = folder.join(FILE);
-        if path.exists() {
-            let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-            return Ok(Some(Self { text, path }));
+    /// [`Error::ChatTemplate`] where its name is no name of a file.
+    pub fn file(&self, folder: &Path) -> Result<PathBuf> {
+        if self.name == DEFAULT {
+            return Ok(folder.join(FILE));
         }
-        let path = folder.join(SETTINGS_FILE);
-        match settings.and_then(|settings| settings.get("chat_template")) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(Self { text: text.clone(), path })),
-            Some(Value::Array(list)) => match named(list) {
-                Some(text) => Ok(Some(Self { text: text.to_owned(), path })),
-                None => {
-                    let reason = "\"chat_template\" is a list of templates, and none is called \"default\"".to_owned();
-                    Err(Error::ChatTemplate { path, reason })
-                }
-            },
-            Some(_) => {
-                let reason = "\"chat_template\" must be a text or a list of named texts".to_owned();
-                Err(Error::ChatTemplate { path, reason })
-            }
+        let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ');
+        if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(is_plain) {
+            let reason = format!("a template called {:?} cannot be kept in a file of that name", self.name);
+            return Err(Error::ChatTemplate { path: self.path.clone(), reason });
         }
+        Ok(folder.join(FOLDER).join(format!("{}.jinja", self.name)))
     }
 }
 
-/// The template called "default", or the only one.
-fn named(list: &[Value]) -> Option<&str> {
-    let default = list.iter().find(|entry| entry.get("name").and_then(Value::as_str) == Some("default"));
-    let only = list.first().filter(|_| list.len() == 1);
-    default.or(only)?.get("template")?.as_str()
+/// The chat templates of a model, one at least.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// In the order of their files or of their list.
+    pub templates: Vec<NamedText>,
+    /// True if they were read from `tokenizer_config.json`.
+    pub in_settings: bool,
+}
+
+impl Source {
+    /// One template without a name.
+    pub fn single(text: String, path: &Path) -> Self {
+        Self { templates: vec![NamedText { name: DEFAULT.to_owned(), text, path: path.to_owned() }], in_settings: false }
+    }
+
+    /// Reads the templates of a folder whose `tokenizer_config.json` holds `settings`: [`FILE`] and the files of [`FOLDER`], or
+    /// else `chat_template`, which is a text, a list of `{"name", "template"}` or an object of texts by name.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::ChatTemplate`] where `chat_template` has another form.
+    pub fn read(folder: &Path, settings: Option<&Map<String, Value>>) -> Result<Option<Self>> {
+        let templates = in_files(folder)?;
+        if !templates.is_empty() {
+            return Ok(Some(Self { templates, in_settings: false }));
+        }
+        let Some(value) = settings.and_then(|settings| settings.get("chat_template")).filter(|value| !value.is_null()) else {
+            return Ok(None);
+        };
+        let path = folder.join(SETTINGS_FILE);
+        let bad = || Error::ChatTemplate {
+            path: path.clone(),
+            reason: "\"chat_template\" must be a text or a list of named texts, [{\"name\": \"default\", \"template\": \"…\"}]".to_owned(),
+        };
+        let texts = in_settings(value).ok_or_else(bad)?;
+        let named = |(name, text)| NamedText { name, text, path: path.clone() };
+        Ok(Some(Self { templates: texts.into_iter().map(named).collect(), in_settings: true }))
+    }
+
+    /// The place in [`Source::templates`] of the template for a conversation, as transformers chooses: with tools "tool_use"
+    /// where there is one, otherwise "default".
+    pub fn chosen(&self, has_tools: bool) -> Option<usize> {
+        let place = |name: &str| self.templates.iter().position(|template| template.name == name);
+        let for_tools = if has_tools { place(WITH_TOOLS) } else { None };
+        for_tools.or_else(|| place(DEFAULT))
+    }
+}
+
+/// The templates that have files of their own.
+fn in_files(folder: &Path) -> Result<Vec<NamedText>> {
+    let mut paths = Vec::new();
+    let default = folder.join(FILE);
+    if default.exists() {
+        paths.push((DEFAULT.to_owned(), default));
+    }
+    let others = folder.join(FOLDER);
+    if others.is_dir() {
+        let mut named = Vec::new();
+        for entry in std::fs::read_dir(&others).map_err(Error::io(&others))? {
+            let path = entry.map_err(Error::io(&others))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".jinja")).map(str::to_owned);
+            named.extend(name.map(|name| (name, path)));
+        }
+        named.sort();
+        paths.extend(named);
+    }
+    let read = |(name, path): (String, PathBuf)| {
+        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        Ok(NamedText { name, text, path })
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// The names and texts of `chat_template` in the settings; `None` where it has another form.
+fn in_settings(value: &Value) -> Option<Vec<(String, String)>> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    match value {
+        Value::String(text) => Some(vec![(DEFAULT.to_owned(), text.clone())]),
+        Value::Array(list) if !list.is_empty() => {
+            list.iter().map(|entry| Some((text(entry.get("name")?)?, text(entry.get("template")?)?))).collect()
+        }
+        Value::Object(map) if !map.is_empty() => map.iter().map(|(name, entry)| Some((name.clone(), text(entry)?))).collect(),
+        _ => None,
+    }
 }

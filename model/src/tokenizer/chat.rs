@@ -2,8 +2,8 @@
 
 use super::Tokenizer;
 use super::folder::token_name;
-use crate::atomic::atomic_write;
-use crate::chat_template::{FILE, JinjaTemplate, Source};
+use crate::atomic::{atomic_write, make_folder};
+use crate::chat_template::{JinjaTemplate, Source};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::ChatTemplate`] where it cannot be compiled.
     pub fn chat_template(&self) -> Result<Option<JinjaTemplate>> {
-        let compile = |source: &Source| JinjaTemplate::new(&source.text, self.special_tokens(), &source.path);
+        let compile = |source: &Source| JinjaTemplate::from_source(source.clone(), self.special_tokens());
         self.chat.as_ref().map(compile).transpose()
     }
 
@@ -24,7 +24,7 @@ impl Tokenizer {
     /// [`Error::Io`].
     pub fn with_chat_template(mut self, path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        self.chat = Some(Source { text, path: path.to_owned() });
+        self.chat = Some(Source::single(text, path));
         Ok(self)
     }
 
@@ -41,13 +41,17 @@ impl Tokenizer {
         own.chain(named).collect()
     }
 
-    /// Writes the template's own file, unless `tokenizer_config.json` keeps the same text.
+    /// Writes the templates' own files, unless `tokenizer_config.json` keeps them.
     pub(super) fn save_chat_template(&self, folder: &Path) -> Result<()> {
         let Some(source) = &self.chat else { return Ok(()) };
-        let kept = self.settings.as_ref().and_then(|settings| settings.get("chat_template")?.as_str());
-        if kept == Some(source.text.as_str()) {
+        if source.in_settings && self.settings.as_ref().is_some_and(|settings| settings.contains_key("chat_template")) {
             return Ok(());
         }
-        atomic_write(&folder.join(FILE), source.text.as_bytes())
+        for template in &source.templates {
+            let path = template.file(folder)?;
+            make_folder(path.parent().unwrap_or(folder))?;
+            atomic_write(&path, template.text.as_bytes())?;
+        }
+        Ok(())
     }
 }
