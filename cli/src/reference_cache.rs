@@ -123,7 +123,7 @@ mod tests {
     use model::config::Config;
 
     fn pair(first: u32, second: u32) -> PreferencePair {
-        let sequence = |token: u32| Sequence { tokens: vec![1, 2, token, 4], completion_start: 2 };
+        let sequence = |token: u32| Sequence::new(vec![1, 2, token, 4], 2);
         PreferencePair { line: 1, chosen: sequence(first), rejected: sequence(second) }
     }
 

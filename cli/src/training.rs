@@ -333,9 +333,11 @@ pub fn fingerprint(words: impl IntoIterator<Item = u32>) -> String {
     format!("{hash:016x}-{count}")
 }
 
-/// A sequence as words for a fingerprint: its length, where its completion begins, its tokens.
+/// A sequence as words for a fingerprint: its length, where its completion begins, its tokens, what of them is context.
 pub fn sequence_words(sequence: &Sequence) -> impl Iterator<Item = u32> {
-    [sequence.tokens.len() as u32, sequence.completion_start as u32].into_iter().chain(sequence.tokens.iter().copied())
+    let start = [sequence.tokens.len() as u32, sequence.completion_start as u32];
+    let context = sequence.context.iter().flat_map(|range| [range.start as u32, range.end as u32]);
+    start.into_iter().chain(sequence.tokens.iter().copied()).chain(context)
 }
 
 /// Leaves what was trained in a run's folder: the model, or its adapter with the tokenizer; and what its base's folder has besides.

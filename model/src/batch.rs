@@ -4,6 +4,7 @@ use crate::boundary::Sequence;
 use crate::decoder::{Decoder, ForwardOptions, Packed, SharedStart};
 use engine::backend::Indices;
 use engine::{Backend, Tensor};
+use std::ops::Range;
 
 /// Pairs share what they begin with where that is at least one in this many of all tokens: less would not pay for gathering the keys.
 const LEAST_SHARED: usize = 16;
@@ -16,6 +17,26 @@ fn input(tokens: &[u32]) -> &[u32] {
 /// How many tokens both begin with, the last of b left out: it keeps a row of its own.
 fn common_start(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(&b[..b.len().saturating_sub(1)]).take_while(|(a, b)| a == b).count()
+}
+
+/// A sequence as a batch sees it.
+struct Part<'a> {
+    tokens: &'a [u32],
+    /// The first token that is to be predicted.
+    start: usize,
+    /// Later tokens that are not.
+    context: &'a [Range<usize>],
+}
+
+impl<'a> Part<'a> {
+    fn of(sequence: &'a Sequence) -> Self {
+        Self { tokens: &sequence.tokens, start: sequence.completion_start, context: &sequence.context }
+    }
+
+    /// The positions of the tokens that are to be predicted.
+    fn targets(&self) -> impl Iterator<Item = usize> {
+        (self.start.max(1)..self.tokens.len()).filter(|position| !self.context.iter().any(|range| range.contains(position)))
+    }
 }
 
 /// Packed inputs, and which hidden states predict which tokens of which sequence.
@@ -34,9 +55,9 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Sequences of which the tokens from `completion_start` on are to be predicted; prompt tokens are never targets.
+    /// Sequences of which the learned tokens are to be predicted; tokens of prompts and of what others say later are never targets.
     pub fn of_sequences<'a>(sequences: impl IntoIterator<Item = &'a Sequence>) -> Self {
-        Self::new(sequences.into_iter().map(|s| (s.tokens.as_slice(), s.completion_start)))
+        Self::sharing(sequences.into_iter().map(|sequence| (Part::of(sequence), None)).collect())
     }
 
     /// The first sequences of pairs, then the second ones. What both of a pair begin with is computed once, where that saves enough.
@@ -48,37 +69,33 @@ impl Batch {
         let starts = shared.iter().enumerate().map(|(of, &tokens)| pays.then_some(SharedStart { of, tokens }));
         let starts = first.iter().map(|_| None).chain(starts);
         let sequences = first.iter().chain(&second).zip(starts);
-        Self::sharing(sequences.map(|(s, shared)| (s.tokens.as_slice(), s.completion_start, shared)).collect())
+        Self::sharing(sequences.map(|(sequence, shared)| (Part::of(sequence), shared)).collect())
     }
 
     /// Windows of running text: every token but the first is to be predicted.
     pub fn of_windows<'a>(windows: impl IntoIterator<Item = &'a [u32]>) -> Self {
-        Self::new(windows.into_iter().map(|window| (window, 1)))
+        Self::sharing(windows.into_iter().map(|window| (Part { tokens: window, start: 1, context: &[] }, None)).collect())
     }
 
-    fn new<'a>(sequences: impl Iterator<Item = (&'a [u32], usize)>) -> Self {
-        Self::sharing(sequences.map(|(tokens, start)| (tokens, start, None)).collect())
-    }
-
-    /// From (tokens, completion start, shared start) of each sequence.
-    fn sharing(sequences: Vec<(&[u32], usize, Option<SharedStart>)>) -> Self {
+    /// From sequences with the start that each shares with another.
+    fn sharing(sequences: Vec<(Part<'_>, Option<SharedStart>)>) -> Self {
         let (mut rows, mut targets, mut groups, mut first_rows) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut offset = 0;
-        for (group, &(tokens, start, shared)) in sequences.iter().enumerate() {
+        for (group, (part, shared)) in sequences.iter().enumerate() {
             first_rows.push(offset);
             let own_from = shared.map_or(0, |shared| shared.tokens);
-            for (position, &target) in tokens.iter().enumerate().skip(start.max(1)) {
+            for position in part.targets() {
                 let row = match shared {
                     Some(shared) if position - 1 < own_from => first_rows[shared.of] + position - 1,
                     _ => offset + position - 1 - own_from,
                 };
                 rows.push(row as u32);
-                targets.push(target);
+                targets.push(part.tokens[position]);
                 groups.push(group as u32);
             }
-            offset += input(tokens).len() - own_from;
+            offset += input(part.tokens).len() - own_from;
         }
-        let inputs: Vec<(&[u32], Option<SharedStart>)> = sequences.iter().map(|&(tokens, _, shared)| (input(tokens), shared)).collect();
+        let inputs: Vec<(&[u32], Option<SharedStart>)> = sequences.iter().map(|(part, shared)| (input(part.tokens), *shared)).collect();
         let plain = inputs.iter().all(|(_, shared)| shared.is_none());
         let packed = if plain { Packed::new(inputs.into_iter().map(|(input, _)| input)) } else { Packed::sharing(&inputs) };
         Self { inputs: packed, rows: rows.into(), targets: targets.into(), groups: groups.into(), sequences: sequences.len() }

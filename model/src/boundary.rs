@@ -2,42 +2,74 @@
 //!
 //! Prompt and completion are tokenised together, as the model would meet them in running text, and compared with the tokens
 //! of the prompt alone. Up to the first difference they are context; from there on they are completion. So where a token
-//! spans the boundary ("Once upon a ti" + "me"), it belongs to the completion, and the model is asked for it whole.
+//! spans the boundary ("Once upon a ti" + "me"), it belongs to the completion, and the model is asked for it whole. The completions of one
+//! prompt all begin at the same place, the earliest that any of them needs.
 
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
+use serde::Serialize;
+use std::fmt;
+use std::ops::Range;
 
 /// One prompt with one completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
-    /// BOS where the tokenizer has one, the prompt, the completion, EOS where it has one.
+    /// The prompt and the completion, with the BOS and EOS that belong there.
     pub tokens: Vec<u32>,
     /// The index of the completion's first token: at least 1, for the first token of a sequence has nothing to be predicted
     /// from, and below the number of tokens.
     pub completion_start: usize,
+    /// Tokens after `completion_start` that are context only, ascending: what others say between the model's turns.
+    pub context: Vec<Range<usize>>,
 }
 
 impl Sequence {
+    /// A sequence whose tokens from `completion_start` on are all to be predicted.
+    pub fn new(tokens: Vec<u32>, completion_start: usize) -> Self {
+        Self { tokens, completion_start, context: Vec::new() }
+    }
+
     /// The context: `tokens[..completion_start]`.
     pub fn prompt(&self) -> &[u32] {
         &self.tokens[..self.completion_start]
     }
 
-    /// What is to be predicted: `tokens[completion_start..]`, at least one token.
+    /// What comes after the prompt: `tokens[completion_start..]`, at least one token.
     pub fn completion(&self) -> &[u32] {
         &self.tokens[self.completion_start..]
+    }
+
+    /// True if the token at `position` is to be predicted.
+    pub fn is_learned(&self, position: usize) -> bool {
+        position >= self.completion_start && !self.context.iter().any(|range| range.contains(&position))
     }
 }
 
 /// What is cut where a sequence is longer than it may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Truncation {
-    /// The oldest part of the prompt first (BOS stays), then the completion's end: the turn that is answered stays whole for as long as
-    /// it can, and every completion can keep a token.
+    /// The start of the prompt (BOS stays) and the ends of the completions: the prompt keeps its last tokens, at least half of the limit
+    /// where it has so many, and the completions have the rest.
     #[default]
+    Both,
+    /// The start of the prompt first (BOS stays), then the completions' ends: every completion can keep a token.
     PromptStart,
     /// The end only: the prompt is never touched, and a prompt that leaves no room drops the row.
     End,
+    /// Nothing: rows that are too long are dropped.
+    Drop,
+}
+
+impl fmt::Display for Truncation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Both => "both: the start of the prompt and the ends of the completions",
+            Self::PromptStart => "prompt-start: the start of the prompt, then the ends of the completions",
+            Self::End => "end: the ends of the completions",
+            Self::Drop => "drop: nothing is cut",
+        })
+    }
 }
 
 /// How rows become sequences.
@@ -47,7 +79,7 @@ pub struct Limits {
     pub max_tokens: usize,
     /// What is cut of longer ones.
     pub truncation: Truncation,
-    /// Whether EOS ends a completion that does not end with it already.
+    /// Whether EOS ends a completion that does not end with it already, of texts that no chat template wrote.
     pub add_eos: bool,
 }
 
@@ -55,6 +87,26 @@ impl Limits {
     /// At most `max_tokens` tokens, EOS at the end.
     pub fn new(max_tokens: usize) -> Self {
         Self { max_tokens, truncation: Truncation::default(), add_eos: true }
+    }
+}
+
+/// One prompt with `N` completions as text.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'a, const N: usize> {
+    /// What is answered; may be empty.
+    pub prompt: &'a str,
+    /// The completions.
+    pub completions: [&'a str; N],
+    /// Bytes of each completion that are context only, ascending.
+    pub context: &'a [Range<usize>],
+    /// True if a chat template wrote the text: neither BOS nor EOS is added.
+    pub framed: bool,
+}
+
+impl<'a, const N: usize> Text<'a, N> {
+    /// Plain texts: BOS and EOS are added where the tokenizer has them.
+    pub fn plain(prompt: &'a str, completions: [&'a str; N]) -> Self {
+        Self { prompt, completions, context: &[], framed: false }
     }
 }
 
@@ -67,12 +119,14 @@ pub enum Unusable {
     NothingToPredict,
     /// The prompt alone has as many tokens as a sequence may have.
     PromptFillsLimit,
+    /// Longer than a sequence may be, and nothing is to be cut.
+    TooLong,
 }
 
 /// Sequences of one row with what happened on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokenized<const N: usize> {
-    /// One for each completion, in order.
+    /// One for each completion, in order; all have the same prompt.
     pub sequences: [Sequence; N],
     /// For how many of them a token spans the boundary.
     pub merged: usize,
@@ -80,33 +134,41 @@ pub struct Tokenized<const N: usize> {
     pub truncated: bool,
 }
 
-/// Tokenises one prompt with `N` completions (two for a preference pair). Where the prompt is cut, it is cut by the same
-/// number of tokens for all of them.
+/// Tokenises one prompt with `N` completions (two for a preference pair). The completions begin at the same token and, where the prompt is
+/// cut, it is cut by the same number of tokens for all of them.
 ///
 /// # Errors
 /// [`crate::Error::Tokenizer`]; the inner `Err` where the row cannot be used.
-pub fn tokenize<const N: usize>(
-    tokenizer: &Tokenizer,
-    prompt: &str,
-    completions: [&str; N],
-    limits: &Limits,
-) -> Result<Result<Tokenized<N>, Unusable>> {
-    let prompt_tokens = with_bos(tokenizer, tokenizer.encode(prompt)?);
+pub fn tokenize<const N: usize>(tokenizer: &Tokenizer, text: &Text<'_, N>, limits: &Limits) -> Result<Result<Tokenized<N>, Unusable>> {
+    // The byte tokenizer's BOS and EOS have no text, so no template can write them.
+    let added = !text.framed || tokenizer.is_bytes();
+    let bos = tokenizer.bos().filter(|_| added);
+    let eos = tokenizer.eos().filter(|_| added && limits.add_eos);
+    let prompt = with_bos(bos, tokenizer.encode(text.prompt)?);
     let mut sequences = Vec::with_capacity(N);
-    let mut merged = 0;
-    for completion in completions {
-        let joined = tokenizer.encode(&[prompt, completion].concat())?;
+    let (mut merged, mut start) = (0, prompt.len());
+    for completion in text.completions {
         if completion.is_empty() {
             return Ok(Err(Unusable::EmptyCompletion));
         }
-        let (sequence, spans) = join(tokenizer, &prompt_tokens, joined, limits);
-        if sequence.tokens.len() < 2 {
-            return Ok(Err(Unusable::NothingToPredict));
-        }
-        merged += usize::from(spans);
-        sequences.push(sequence);
+        let joined = [text.prompt, completion].concat();
+        let (plain, context) = match text.context {
+            [] => (tokenizer.encode(&joined)?, Vec::new()),
+            context => with_context(tokenizer, &joined, text.prompt.len(), context)?,
+        };
+        let count = plain.len();
+        let mut tokens = with_bos(bos, plain);
+        let context = shifted(context, tokens.len() - count);
+        let same = tokens.iter().zip(&prompt).take_while(|(a, b)| a == b).count();
+        tokens.extend(eos.filter(|eos| tokens.last() != Some(eos) || tokens.len() == same));
+        merged += usize::from(same < prompt.len());
+        start = start.min(same);
+        sequences.push(Sequence { tokens, completion_start: 0, context });
     }
-    Ok(fit(&mut sequences, tokenizer.bos().is_some(), limits).and_then(|truncated| {
+    if let Some(reason) = begin_at(&mut sequences, start.max(1)) {
+        return Ok(Err(reason));
+    }
+    Ok(fit(&mut sequences, bos, limits).and_then(|truncated| {
         // There are N completions, so there are N sequences.
         let sequences = sequences.try_into().map_err(|_| Unusable::EmptyCompletion)?;
         Ok(Tokenized { sequences, merged, truncated })
@@ -118,26 +180,46 @@ pub fn tokenize<const N: usize>(
 /// # Errors
 /// [`crate::Error::Tokenizer`]; the inner `Err` where the row cannot be used.
 pub fn tokenize_text(tokenizer: &Tokenizer, text: &str, limits: &Limits) -> Result<Result<Tokenized<1>, Unusable>> {
-    tokenize(tokenizer, "", [text], limits)
+    tokenize(tokenizer, &Text::plain("", [text]), limits)
 }
 
-/// The sequence, and whether a token spans the boundary.
-fn join(tokenizer: &Tokenizer, prompt: &[u32], joined: Vec<u32>, limits: &Limits) -> (Sequence, bool) {
-    let mut tokens = with_bos(tokenizer, joined);
-    let same = tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
-    if let Some(eos) = tokenizer.eos()
-        && limits.add_eos
-        && (tokens.last() != Some(&eos) || tokens.len() == same)
-    {
-        tokens.push(eos);
+/// Sets where the completions begin; why the row cannot be used, where one has nothing to predict from there on.
+fn begin_at(sequences: &mut [Sequence], start: usize) -> Option<Unusable> {
+    for sequence in sequences {
+        if sequence.tokens.len() < 2 {
+            return Some(Unusable::NothingToPredict);
+        }
+        if sequence.tokens.len() <= start {
+            return Some(Unusable::EmptyCompletion);
+        }
+        sequence.completion_start = start;
     }
-    let sequence = Sequence { completion_start: same.max(1), tokens };
-    (sequence, same < prompt.len())
+    None
+}
+
+/// The tokens of a text, and those that lie within the parts `context` of the completion, which begins at byte `from`.
+fn with_context(tokenizer: &Tokenizer, text: &str, from: usize, context: &[Range<usize>]) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
+    let (tokens, places) = tokenizer.encode_with_places(text)?;
+    let within = |place: &Range<usize>| {
+        context.iter().any(|part| from + part.start <= place.start && place.end <= from + part.end && place.start < from + part.end)
+    };
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for position in (0..places.len()).filter(|&position| within(&places[position])) {
+        match ranges.last_mut() {
+            Some(last) if last.end == position => last.end += 1,
+            _ => ranges.push(position..position + 1),
+        }
+    }
+    Ok((tokens, ranges))
+}
+
+fn shifted(ranges: Vec<Range<usize>>, by: usize) -> Vec<Range<usize>> {
+    ranges.into_iter().map(|range| range.start + by..range.end + by).collect()
 }
 
 /// Puts BOS before the tokens unless the text began with it.
-fn with_bos(tokenizer: &Tokenizer, mut tokens: Vec<u32>) -> Vec<u32> {
-    if let Some(bos) = tokenizer.bos()
+fn with_bos(bos: Option<u32>, mut tokens: Vec<u32>) -> Vec<u32> {
+    if let Some(bos) = bos
         && tokens.first() != Some(&bos)
     {
         tokens.insert(0, bos);
@@ -146,28 +228,40 @@ fn with_bos(tokenizer: &Tokenizer, mut tokens: Vec<u32>) -> Vec<u32> {
 }
 
 /// Cuts what is too long; whether anything was.
-fn fit(sequences: &mut [Sequence], has_bos: bool, limits: &Limits) -> Result<bool, Unusable> {
+fn fit(sequences: &mut [Sequence], bos: Option<u32>, limits: &Limits) -> Result<bool, Unusable> {
+    let most = limits.max_tokens;
     let longest = sequences.iter().map(|s| s.tokens.len()).max().unwrap_or(0);
-    if longest <= limits.max_tokens {
+    if longest <= most {
         return Ok(false);
     }
-    if limits.truncation == Truncation::PromptStart {
-        // One token of context stays: BOS, or else the prompt's last.
-        let shortest_prompt = sequences.iter().map(|s| s.completion_start).min().unwrap_or(1);
-        let cut = (longest - limits.max_tokens).min(shortest_prompt - 1);
-        let from = usize::from(has_bos);
-        for sequence in &mut *sequences {
-            sequence.tokens.drain(from..from + cut);
-            sequence.completion_start -= cut;
-        }
+    let prompt = sequences.iter().map(|s| s.completion_start).min().unwrap_or(1);
+    let completion = longest - prompt;
+    // One token of context stays: BOS, or else the prompt's last.
+    let kept = match limits.truncation {
+        Truncation::Drop => return Err(Unusable::TooLong),
+        Truncation::End => prompt,
+        Truncation::PromptStart => prompt.min(most.saturating_sub(completion).max(1)),
+        Truncation::Both => prompt.min(most.saturating_sub(completion).max(most / 2).max(1)),
+    };
+    if kept >= most {
+        return Err(Unusable::PromptFillsLimit);
     }
     for sequence in sequences {
-        if sequence.completion_start >= limits.max_tokens {
-            return Err(Unusable::PromptFillsLimit);
-        }
-        sequence.tokens.truncate(limits.max_tokens);
+        let from = usize::from(bos.is_some() && sequence.tokens.first() == bos.as_ref());
+        cut(sequence, from..from + prompt - kept, most);
     }
     Ok(true)
+}
+
+/// Takes the tokens of `range` out of a prompt, then all beyond the first `most`.
+fn cut(sequence: &mut Sequence, range: Range<usize>, most: usize) {
+    let gone = range.len();
+    sequence.tokens.drain(range);
+    sequence.tokens.truncate(most);
+    sequence.completion_start -= gone;
+    let end = sequence.tokens.len();
+    let moved = sequence.context.iter().map(|range| range.start - gone..(range.end - gone).min(end));
+    sequence.context = moved.filter(|range| range.start < range.end).collect();
 }
 
 #[cfg(test)]

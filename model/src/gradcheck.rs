@@ -186,7 +186,7 @@ fn in_block(name: &str) -> bool {
 /// `context` tokens, and one to four tokens that are to be predicted.
 fn sequence(draw: &mut Draw, config: &Config, context: usize) -> Sequence {
     let length = context + 1 + draw.below(4);
-    Sequence { tokens: (0..length).map(|_| draw.below(config.vocab_size) as u32).collect(), completion_start: context }
+    Sequence::new((0..length).map(|_| draw.below(config.vocab_size) as u32).collect(), context)
 }
 
 /// Inputs for [`decoder`], in units of 0.05: weights with deviation 0.3 and gains about 1. f32 holds them exactly.

@@ -258,7 +258,7 @@ fn a_rows_log_probabilities_in_f32_do_not_depend_on_what_it_is_packed_with() {
 fn pairs_that_begin_alike() -> impl Strategy<Value = Vec<PreferencePair>> {
     let tokens = |most: usize| prop::collection::vec(0..258u32, 0..most);
     let pair = (tokens(10), 1..4usize, tokens(8), tokens(8)).prop_map(|(alike, start, chosen, rejected)| {
-        let sequence = |rest: Vec<u32>| Sequence { tokens: [&[7; 4], &alike[..], &rest, &[3]].concat(), completion_start: start };
+        let sequence = |rest: Vec<u32>| Sequence::new([&[7; 4], &alike[..], &rest, &[3]].concat(), start);
         PreferencePair { line: 1, chosen: sequence(chosen), rejected: sequence(rejected) }
     });
     prop::collection::vec(pair, 1..4)

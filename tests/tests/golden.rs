@@ -40,7 +40,7 @@ fn forward<B: Backend>(backend: &B, folder: &Path, golden: &Value, tolerance: f6
         let last = logits.slice(0, tokens.len() - 1, tokens.len()).to_f64();
         close("logits_last", &last, &numbers(&case["logits_last"]), tolerance);
         if tokens.len() > 1 {
-            let sequence = Sequence { tokens: tokens.clone(), completion_start: 1 };
+            let sequence = Sequence::new(tokens.clone(), 1);
             let log_probs = Batch::of_sequences([&sequence]).token_log_probs(&decoder, &ForwardOptions::default());
             close("next_token_logprob", &log_probs.to_f64(), &numbers(&case["next_token_logprob"]), tolerance);
         }
@@ -167,7 +167,7 @@ fn gradients_agree<B: Backend>(decoder: &Decoder<B>, loss: Tensor<B>, golden: &V
 
 fn gradient<B: Backend>(backend: &B, folder: &Path, golden: &Value, loss_tolerance: f64, tolerance: f64) {
     let decoder = decoder(backend, folder);
-    let sequence = Sequence { tokens: tokens(&golden["tokens"]), completion_start: 1 };
+    let sequence = Sequence::new(tokens(&golden["tokens"]), 1);
     let loss = Batch::of_sequences([&sequence]).token_log_probs(&decoder, &ForwardOptions::default()).mean_all().neg();
     close("loss", &[loss.item()], &[golden["loss"].as_f64().unwrap()], loss_tolerance);
     gradients_agree(&decoder, loss, golden, tolerance);
@@ -196,7 +196,7 @@ fn stories260k_reads_real_stories_as_well_as_its_golden_values_say() {
         let mut tokens = vec![model.tokenizer.bos().unwrap()];
         tokens.extend(model.tokenizer.encode(story.trim()).unwrap());
         tokens.truncate(512);
-        let sequence = Sequence { tokens, completion_start: 1 };
+        let sequence = Sequence::new(tokens, 1);
         let total = Batch::of_sequences([&sequence]).sequence_log_probs(&decoder, &ForwardOptions::default());
         close("sum_logprob", &total.to_f64(), &[expected["sum_logprob"].as_f64().unwrap()], 1e-8);
     }

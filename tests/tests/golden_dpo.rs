@@ -17,7 +17,7 @@ use shared::{json, numbers, shared, tokens};
 fn pairs(golden: &Value) -> Vec<PreferencePair> {
     let sequence = |pair: &Value, key: &str| {
         let prompt = tokens(&pair["prompt_tokens"]);
-        Sequence { tokens: [prompt.clone(), tokens(&pair[key])].concat(), completion_start: prompt.len() }
+        Sequence::new([prompt.clone(), tokens(&pair[key])].concat(), prompt.len())
     };
     let of = |pair: &Value| PreferencePair {
         line: pair["source_row"].as_u64().unwrap() as usize + 1,

@@ -1,6 +1,7 @@
 //! What the commands take that look at a dataset or hold a conversation.
 
 use super::values;
+use super::{CutSettings, TurnSettings};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -57,6 +58,12 @@ pub struct Data {
     /// allows, up to 1024]
     #[arg(long, alias = "max-tokens", value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
     pub max_length: Option<usize>,
+    /// Which turns are learned.
+    #[command(flatten)]
+    pub turns: TurnSettings,
+    /// What is cut.
+    #[command(flatten)]
+    pub cut: CutSettings,
     /// Rows to show with what is learned of them marked
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub examples: usize,

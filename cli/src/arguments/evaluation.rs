@@ -1,6 +1,7 @@
 //! What the commands take that run a model or check the engine.
 
 use super::values::{self, TokenList};
+use super::{CutSettings, TurnSettings};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -117,6 +118,12 @@ pub struct Eval {
     /// configuration allows, up to 1024]
     #[arg(long, value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
     pub max_tokens: Option<usize>,
+    /// Which turns are measured.
+    #[command(flatten)]
+    pub turns: TurnSettings,
+    /// What is cut.
+    #[command(flatten)]
+    pub cut: CutSettings,
 }
 
 /// Arguments of `slpo gradcheck`.

@@ -10,6 +10,7 @@ mod evaluation;
 mod explain;
 mod loss;
 mod one_line;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -22,6 +23,7 @@ pub use conversation::{Chat, Data};
 pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
 pub use explain::Explain;
 pub use loss::LossSettings;
+pub use rows::{CutSettings, TurnSettings};
 pub use training::{Align, Demo, FineTuning, Sft, Train};
 pub use verify::Verify;
 

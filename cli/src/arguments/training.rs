@@ -2,6 +2,7 @@
 
 use super::Lora;
 use super::LossSettings;
+use super::{CutSettings, TurnSettings};
 use super::values;
 use clap::Args;
 use serde::Serialize;
@@ -157,6 +158,10 @@ pub struct FineTuning {
     /// allows, up to 1024]
     #[arg(long, value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
     pub max_tokens: Option<usize>,
+    /// What is cut.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub cut: CutSettings,
     /// Steps between measurements on --eval-data; 0 for the end only
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub eval_every: u64,
@@ -197,6 +202,10 @@ pub struct Sft {
     #[command(flatten)]
     #[serde(flatten)]
     pub training: FineTuning,
+    /// Which turns are learned.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub rows: TurnSettings,
 }
 
 /// Names of the losses.

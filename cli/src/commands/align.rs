@@ -2,13 +2,12 @@
 
 use crate::arguments::{Align, Shared};
 use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps, to_train};
-use crate::commands::{Loaded, longest_sequence};
+use crate::commands::{Loaded, longest_sequence, notices};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::memory;
 use crate::objective::LossObjective;
 use crate::processes;
-use crate::progress::Progress;
 use crate::reference_cache::{self, ReferenceCache};
 use crate::report::Report;
 use crate::report::chart::XyChart;
@@ -49,14 +48,19 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         None => decoder.without_adapter(),
     };
     check_reference(&decoder, &reference)?;
-    let limits = Limits::new(longest_sequence(decoder.config(), settings.max_tokens));
+    let longest = longest_sequence(decoder.config(), settings.max_tokens);
+    let limits = Limits { truncation: settings.cut.truncation(), ..Limits::new(longest) };
     let chat = ChatTemplate::of(&tokenizer)?;
     let load = |path: &Path| PreferenceSet::load(path, &tokenizer, &chat, &limits);
     let set = load(&settings.data)?;
-    Progress::new(0, !shared.json && processes::is_first()).line(&set.report.to_string());
+    notices::of_rows(&set.report, shared.json);
     let train = set.pairs;
     let held_out = match &settings.eval_data {
-        Some(path) => load(path)?.pairs,
+        Some(path) => {
+            let held_out = load(path)?;
+            notices::of_rows(&held_out.report, shared.json);
+            held_out.pairs
+        }
         None => Vec::new(),
     };
     let steps = steps(settings, train.len());

@@ -1,6 +1,6 @@
 //! `slpo chat`: a conversation on the terminal, or with whatever writes lines to standard input.
 
-use super::load::{Loaded, encode_with_bos, ends, longest_sequence};
+use super::load::{Loaded, encode_framed, ends, longest_sequence};
 use crate::arguments::{Chat, Shared};
 use crate::failure::Failure;
 use crate::interrupt::{self, Turn};
@@ -62,7 +62,7 @@ fn sampling(arguments: &Chat) -> Result<Sampling, Failure> {
 }
 
 fn message(role: Role, content: &str) -> Message {
-    Message { role, content: content.to_owned() }
+    Message::new(role, content)
 }
 
 /// What was said so far, and what goes on from it.
@@ -104,7 +104,7 @@ impl Conversation<'_> {
         if terminal {
             note("");
         }
-        let messages = self.messages.iter().map(|m| json!({"role": m.role.name(), "content": m.content}));
+        let messages = self.messages.iter().map(|message| message.to_json(true));
         let messages: Vec<_> = messages.collect();
         self.output.result(&json!({"messages": messages, "cached_tokens": self.session.cached()}), |_| Ok(()))
     }
@@ -113,7 +113,7 @@ impl Conversation<'_> {
     fn turn(&mut self, said: &str) -> Result<(), Failure> {
         self.messages.push(message(Role::User, said));
         let text = self.template.render(&self.messages, true)?;
-        let prompt = encode_with_bos(self.tokenizer, &text)?;
+        let prompt = encode_framed(self.tokenizer, &text)?;
         let room = self.longest.saturating_sub(prompt.len());
         if room == 0 {
             self.messages.pop();

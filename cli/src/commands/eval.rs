@@ -1,11 +1,12 @@
 //! `slpo eval`: how well a model predicts text, completions or preferences.
 
 use super::load::{Loaded, longest_sequence};
+use super::notices;
 use crate::arguments::{Eval, Shared};
 use crate::failure::Failure;
 use crate::output::{Number, Output};
 use model::boundary::Limits;
-use model::data::{ChatTemplate, CompletionSet, DataReport, DropReason, PreferenceSet, TextData, jsonl, text};
+use model::data::{ChatTemplate, CompletionSet, DataReport, DropReason, PreferenceSet, Source, TextData, jsonl, text};
 use model::evaluate;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -42,16 +43,13 @@ enum Kind {
 }
 
 impl Kind {
-    /// The form of the first row; what is no .json or .jsonl file is text.
+    /// The form of the first row; what holds no rows is text.
     fn of(path: &Path) -> Result<Self, Failure> {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        if !matches!(extension, Some("json" | "jsonl" | "parquet")) {
-            return Ok(Self::Text);
-        }
-        let rows = jsonl::read(path)?;
+        let Source::Rows(rows) = Source::read(path)? else { return Ok(Self::Text) };
+        let holds = |row: &jsonl::Row, names: &[&str]| names.iter().any(|name| row.has(name));
         Ok(match rows.first() {
-            Some(row) if row.has("chosen") || row.has("rejected") => Self::Preferences,
-            Some(row) if row.has("text") && extension == Some("jsonl") => Self::Text,
+            Some(row) if holds(row, &["chosen", "rejected"]) => Self::Preferences,
+            Some(row) if row.has("text") && !holds(row, &["prompt", "messages", "conversations", "instruction"]) => Self::Text,
             _ => Self::Completions,
         })
     }
@@ -77,7 +75,8 @@ fn text_cost(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Fa
     if score.tokens == 0 {
         return Err(Failure::Failed(format!("{}: the text is a single token, and nothing comes before it", path.display())));
     }
-    let bytes = text_bytes(path)?;
+    notices::warn(&data.remarks.iter().map(|remark| format!("{}: {remark}", path.display())).collect::<Vec<_>>());
+    let bytes = data.bytes;
     let [nats, perplexity, bits] = [score.nats_per_token(), score.perplexity(), score.bits_per_byte(bytes)];
     let result = TextResult {
         kind: "text",
@@ -100,21 +99,6 @@ fn text_cost(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Fa
 fn trained_window(model: &Path) -> Option<usize> {
     let settings: toml::Table = std::fs::read_to_string(model.join("config.toml")).ok()?.parse().ok()?;
     settings.get("batch_tokens")?.as_integer()?.try_into().ok()
-}
-
-/// Bytes of the documents of a text file, as [`TextData`] reads them.
-fn text_bytes(path: &Path) -> Result<usize, Failure> {
-    if path.extension().is_some_and(|extension| extension == "jsonl") {
-        let rows = jsonl::read(path)?;
-        return Ok(rows.iter().map(|row| row.text("text").map(str::len)).sum::<Result<_, _>>()?);
-    }
-    let whole = std::fs::read_to_string(path).map_err(model::Error::io(path))?;
-    let documents: Vec<&str> = whole.split(text::SEPARATOR).collect();
-    if documents.len() == 1 {
-        return Ok(whole.len());
-    }
-    let documents = documents.into_iter().filter(|document| !document.trim().is_empty());
-    Ok(documents.map(|document| document.trim_matches(['\n', '\r']).len()).sum())
 }
 
 #[derive(Serialize)]
@@ -142,12 +126,14 @@ struct CompletionResult {
 }
 
 fn limits(arguments: &Eval, loaded: &Loaded) -> Limits {
-    Limits::new(longest_sequence(loaded.config(), arguments.max_tokens))
+    let longest = longest_sequence(loaded.config(), arguments.max_tokens);
+    Limits { truncation: arguments.cut.truncation(), ..Limits::new(longest) }
 }
 
 fn completions(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Failure> {
     let limits = limits(arguments, loaded);
-    let set = CompletionSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::of(&loaded.tokenizer)?, &limits)?;
+    let set = CompletionSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::of(&loaded.tokenizer)?, arguments.turns.turns(), &limits)?;
+    notices::of_rows(&set.report, true);
     let score = evaluate::completions(&loaded.decoder, &set.sequences, BATCH)?;
     let result = CompletionResult {
         kind: "completions",
@@ -184,6 +170,7 @@ fn preferences(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), 
         limits.max_tokens = limits.max_tokens.min(longest_sequence(reference.config(), arguments.max_tokens));
     }
     let set = PreferenceSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::of(&loaded.tokenizer)?, &limits)?;
+    notices::of_rows(&set.report, true);
     let reference = reference.as_ref().map(|reference| &reference.decoder);
     let score = evaluate::pairs(&loaded.decoder, reference, &set.pairs, BATCH)?;
     let result = PreferenceResult {

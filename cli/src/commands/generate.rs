@@ -1,6 +1,7 @@
 //! `slpo generate`: text from a model, as it comes; several prompts in one batch.
 
-use super::load::{Loaded, encode_with_bos, ends};
+use super::load::{Loaded, encode_framed, encode_with_bos, ends};
+use super::notices;
 use crate::arguments::{Generate, Shared};
 use crate::failure::Failure;
 use crate::interrupt::{self, Turn};
@@ -125,8 +126,10 @@ fn prompts(arguments: &Generate, loaded: &Loaded) -> Result<Vec<Prompt>, Failure
         all.push(Prompt { text: Some(text.clone()), tokens: encode_with_bos(tokenizer, text)? });
     }
     if let Some(path) = &arguments.prompts {
-        for row in prompts::read(path, &ChatTemplate::of(tokenizer)?)? {
-            let tokens = encode_with_bos(tokenizer, &row.prompt)?;
+        let (rows, remarks) = prompts::read(path, &ChatTemplate::of(tokenizer)?)?;
+        notices::warn(&remarks.iter().map(|remark| format!("{}: {remark}", path.display())).collect::<Vec<_>>());
+        for row in rows {
+            let tokens = if row.framed { encode_framed(tokenizer, &row.prompt)? } else { encode_with_bos(tokenizer, &row.prompt)? };
             all.push(Prompt { text: Some(row.prompt), tokens });
         }
     }

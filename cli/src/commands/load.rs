@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use engine::Device;
 use model::Error;
 use model::config::{Config, PositionKind};
+use model::data::ChatTemplate;
 use model::decoder::Decoder;
 use model::generation_config::GenerationConfig;
 use model::model_folder::ModelFolder;
@@ -67,7 +68,16 @@ pub fn encode_with_bos(tokenizer: &Tokenizer, text: &str) -> model::Result<Vec<u
     Ok(tokens)
 }
 
-/// The tokens that end a text: those of the folder's `generation_config.json`, else those of the configuration; and the tokenizer's own.
+/// The tokens of a text that a chat template wrote: no BOS is added. The byte tokenizer's BOS has no text, so it is put before it.
+///
+/// # Errors
+/// [`Error::Tokenizer`].
+pub fn encode_framed(tokenizer: &Tokenizer, text: &str) -> model::Result<Vec<u32>> {
+    if tokenizer.is_bytes() { encode_with_bos(tokenizer, text) } else { tokenizer.encode(text) }
+}
+
+/// The tokens that end a text: those of the folder's `generation_config.json`, else those of the configuration; the tokenizer's own; and the
+/// one by which the chat template ends the model's turn.
 ///
 /// # Errors
 /// Those of reading `generation_config.json`.
@@ -77,7 +87,15 @@ pub fn ends(folder: &Path, loaded: &Loaded) -> model::Result<Vec<u32>> {
         ends.clone_from(&loaded.config().eos);
     }
     ends.extend(loaded.tokenizer.eos());
+    ends.extend(end_of_turn(&loaded.tokenizer)?);
     Ok(ends)
+}
+
+/// The token by which the chat template ends the model's turn, where it is a single added one.
+fn end_of_turn(tokenizer: &Tokenizer) -> model::Result<Option<u32>> {
+    let Some(end) = ChatTemplate::of(tokenizer)?.end_of_turn() else { return Ok(None) };
+    let tokens = if tokenizer.is_bytes() || tokenizer.is_absent() { Vec::new() } else { tokenizer.encode(&end)? };
+    Ok(tokens.first().copied().filter(|&token| tokenizer.is_added(token)))
 }
 
 /// The tokens of a sequence at most: what was asked for, or what the configuration allows up to 1024. Learned positions bound both.

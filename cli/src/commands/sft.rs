@@ -2,12 +2,10 @@
 
 use crate::arguments::{Sft, Shared};
 use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps, to_train};
-use crate::commands::{Loaded, longest_sequence};
+use crate::commands::{Loaded, longest_sequence, notices};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::memory;
-use crate::processes;
-use crate::progress::Progress;
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
@@ -29,14 +27,19 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
     memory::check_fine_tuning(&settings.model, settings.lora.lora_rank.is_some(), false)?;
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
     let decoder = to_train(decoder, settings, shared.seed)?;
-    let limits = Limits::new(longest_sequence(decoder.config(), settings.max_tokens));
+    let longest = longest_sequence(decoder.config(), settings.max_tokens);
+    let limits = Limits { truncation: settings.cut.truncation(), ..Limits::new(longest) };
     let chat = ChatTemplate::of(&tokenizer)?;
-    let load = |path: &std::path::Path| CompletionSet::load(path, &tokenizer, &chat, &limits);
+    let load = |path: &std::path::Path| CompletionSet::load(path, &tokenizer, &chat, arguments.rows.turns(), &limits);
     let set = load(&settings.data)?;
-    Progress::new(0, !shared.json && processes::is_first()).line(&set.report.to_string());
+    notices::of_rows(&set.report, shared.json);
     let train = set.sequences;
     let held_out = match &settings.eval_data {
-        Some(path) => load(path)?.sequences,
+        Some(path) => {
+            let held_out = load(path)?;
+            notices::of_rows(&held_out.report, shared.json);
+            held_out.sequences
+        }
         None => Vec::new(),
     };
     let steps = steps(settings, train.len());

@@ -2,6 +2,7 @@
 
 use crate::arguments::{Shared, Train};
 use crate::commands::common::{on_non_finite, options};
+use crate::commands::notices;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::memory;
@@ -34,6 +35,7 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
     };
     let config = preset.config().for_tokenizer(&tokenizer)?;
     let text = TextData::load(&settings.data, &tokenizer, settings.held_out)?;
+    notices::warn(&text.remarks.iter().map(|remark| format!("{}: {remark}", settings.data.display())).collect::<Vec<_>>());
     let (rows, tokens) = (settings.batch_rows.unwrap_or(preset.batch.rows), settings.batch_tokens.unwrap_or(preset.batch.tokens));
     text.window(0, tokens)?;
     let own_rows = (rows * settings.accumulate).div_ceil(processes::count()).min(rows);

@@ -109,13 +109,29 @@ impl JinjaTemplate {
         self.source.templates.iter().all(|template| template.text.contains("endgeneration"))
     }
 
+    /// True if one of the templates has `word` in its text, with nothing that could be part of a name on either side.
+    pub fn names(&self, word: &str) -> bool {
+        let in_name = |character: char| character.is_alphanumeric() || character == '_';
+        self.source.templates.iter().any(|template| {
+            let text = &template.text;
+            text.match_indices(word).any(|(at, _)| {
+                let (before, after) = (text[..at].chars().next_back(), text[at + word.len()..].chars().next());
+                !before.is_some_and(in_name) && !after.is_some_and(in_name)
+            })
+        })
+    }
+
+    /// The file that holds the first template.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// As [`JinjaTemplate::render_input`] for messages of a role and a text.
     ///
     /// # Errors
     /// As [`JinjaTemplate::render_input`].
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-        let turn = |message: &Message| json!({"role": message.role.name(), "content": message.content});
-        let turns: Vec<Value> = messages.iter().map(turn).collect();
+        let turns: Vec<Value> = messages.iter().map(|message| message.to_json(true)).collect();
         self.render_json(&turns, add_generation_prompt)
     }
 
@@ -157,7 +173,7 @@ mod tests {
     use crate::data::Role;
 
     fn render(text: &str) -> Result<String> {
-        let messages = [Message { role: Role::User, content: "hi".to_owned() }];
+        let messages = [Message::new(Role::User, "hi")];
         let special = BTreeMap::from([("bos_token".to_owned(), "<s>".to_owned())]);
         JinjaTemplate::new(text, special, Path::new("m/tokenizer_config.json"))?.render(&messages, true)
     }

@@ -80,10 +80,9 @@ fn convert_folder(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result
     if let Some(folder) = tokenizer_folder {
         model_folder::carry(&TOKENIZER_COMPANIONS, folder, out)?;
     }
-    let own_file = source.join(crate::tokenizer::FILE).exists();
     let tokenizer = match tokenizer {
         Some(path) => Some(read_tokenizer(path, model.config.vocab_size)?),
-        None => Some(model.tokenizer).filter(|tokenizer| own_file || !tokenizer.is_bytes()),
+        None => Some(model.tokenizer).filter(|tokenizer| !tokenizer.is_absent()),
     };
     let format = "Hugging Face folder";
     save(format, model.config, model.tensors, tokenizer.as_ref(), out)

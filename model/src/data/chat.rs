@@ -1,47 +1,15 @@
-//! Conversations as text.
+//! Conversations as text: by the model's own chat template, or as transcripts for models that have none.
+//!
+//! Read this after `message.rs`. `turns.rs` cuts these texts into what is learned and what is context.
 
-use super::jsonl::{Row, kind};
-use crate::chat_template::JinjaTemplate;
+use super::message::{Message, Role};
+use crate::chat_template::{JinjaTemplate, Rendered, TemplateInput};
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
-/// Who speaks.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Instructions before the conversation.
-    System,
-    /// The person; also called "human".
-    User,
-    /// The model; also called "gpt".
-    Assistant,
-    /// Somebody else, such as "tool". Chat templates decide what becomes of such a message; transcripts have no place for it.
-    Other(String),
-}
-
-impl Role {
-    /// The role's name as chat templates know it.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::System => "system",
-            Self::User => "user",
-            Self::Assistant => "assistant",
-            Self::Other(name) => name,
-        }
-    }
-}
-
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Who speaks.
-    pub role: Role,
-    /// What is said.
-    pub content: String,
-}
-
-/// How conversations become text: the model's own chat template, or the transcript form for models that have none.
+/// How conversations become text.
 #[derive(Debug, Clone, Default)]
 pub enum ChatTemplate {
     /// The template of the model's folder.
@@ -50,6 +18,37 @@ pub enum ChatTemplate {
     /// with `"\n\nAssistant:"` and its completion begins with a space, which most tokenizers join to the first word.
     #[default]
     Transcript,
+}
+
+/// A conversation with what else a template may be given.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Conversation {
+    /// The turns.
+    pub messages: Vec<Message>,
+    /// The tools that the model may call, as JSON schemas.
+    pub tools: Option<Value>,
+    /// The texts that the model may refer to.
+    pub documents: Option<Value>,
+    /// Further variables of the template (`chat_template_kwargs`).
+    pub arguments: Option<Map<String, Value>>,
+}
+
+impl Conversation {
+    /// A conversation of these turns and nothing else.
+    pub fn of(messages: Vec<Message>) -> Self {
+        Self { messages, ..Self::default() }
+    }
+
+    /// The same setting with other turns.
+    pub(super) fn with(&self, messages: &[Message]) -> Self {
+        Self { messages: messages.to_vec(), ..self.clone() }
+    }
+
+    /// True if there is something that only a chat template can write.
+    fn needs_template(&self) -> Option<&'static str> {
+        let has = [("tools", self.tools.is_some()), ("documents", self.documents.is_some()), ("chat_template_kwargs", self.arguments.is_some())];
+        has.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
 }
 
 impl ChatTemplate {
@@ -61,109 +60,128 @@ impl ChatTemplate {
         Ok(tokenizer.chat_template()?.map_or(Self::Transcript, Self::Jinja))
     }
 
-    /// The conversation so far, up to where the model's next turn begins.
+    /// The conversation so far, up to where the model's next words begin: at the start of a turn or, where the last message is the model's
+    /// own, at the end of that message, which is then continued.
     ///
     /// # Errors
-    /// [`Error::ChatTemplate`] where the template refuses the conversation, or a transcript has no place for a role.
-    pub fn prompt(&self, messages: &[Message]) -> Result<String> {
-        match self {
-            Self::Jinja(template) => template.render(messages, true),
-            Self::Transcript => Ok(messages.iter().map(transcript_turn).collect::<Result<String>>()? + ASSISTANT),
+    /// [`Error::ChatTemplate`] where the template refuses the conversation, or a transcript has no place for a role or a key.
+    pub fn prompt(&self, conversation: &Conversation) -> Result<String> {
+        match conversation.messages.last() {
+            Some(last) if last.role == Role::Assistant => self.continued(conversation, last),
+            _ => self.opened(conversation),
         }
     }
 
-    /// The prompt before a turn, and the turn in `N` versions.
-    ///
-    /// A template is run on the whole conversation with each answer. The prompt is what those texts and the conversation
-    /// before the turn share from the start (so a template that writes earlier turns otherwise once an answer follows moves
-    /// text into the completion, as TRL has it); a completion ends with the EOS token, and what the template writes after it,
-    /// which nobody will generate, is left out. An empty answer is an empty completion, whatever the template writes around it.
-    ///
-    /// # Errors
-    /// As [`ChatTemplate::prompt`].
-    pub fn turn<const N: usize>(&self, before: &[Message], answers: [&str; N]) -> Result<(String, [String; N])> {
-        let mut prompt = self.prompt(before)?;
-        let Self::Jinja(template) = self else {
-            return Ok((prompt, answers.map(|answer| if answer.trim().is_empty() { String::new() } else { format!(" {answer}") })));
-        };
-        let mut wholes = [const { String::new() }; N];
-        for (whole, answer) in wholes.iter_mut().zip(answers) {
-            if answer.trim().is_empty() {
-                continue;
-            }
-            let last = Message { role: Role::Assistant, content: answer.to_owned() };
-            *whole = template.render(&[before, &[last]].concat(), false)?;
-            prompt.truncate(common_start(&prompt, whole));
+    /// The conversation so far and the opening of a new turn of the model.
+    pub(super) fn opened(&self, conversation: &Conversation) -> Result<String> {
+        match self {
+            Self::Jinja(template) => Ok(render(template, conversation, true)?.text),
+            Self::Transcript => Ok(transcript(conversation)? + ASSISTANT),
         }
-        let completions = wholes.map(|whole| match whole.get(prompt.len()..) {
-            Some(completion) => up_to_eos(completion, template.eos_token()).to_owned(),
-            None => String::new(),
-        });
-        Ok((prompt, completions))
     }
+
+    /// The whole conversation, with the spans of the model's words where the template marks them.
+    pub(super) fn whole(&self, conversation: &Conversation) -> Result<Rendered> {
+        match self {
+            Self::Jinja(template) => render(template, conversation, false),
+            Self::Transcript => Ok(Rendered { text: transcript(conversation)?, generated: Vec::new() }),
+        }
+    }
+
+    /// The text up to the end of the last message, as transformers' `continue_final_message` cuts it.
+    fn continued(&self, conversation: &Conversation, last: &Message) -> Result<String> {
+        let (mut text, said) = (self.whole(conversation)?.text, last.text());
+        let Some(at) = text.rfind(said.trim()) else {
+            return Err(self.error("the last message is the assistant's, and the chat template does not write it as it is, so it cannot be continued"));
+        };
+        // Where the template keeps the white space at the end of the message, so does the prompt.
+        let end = if text[at..].starts_with(said.trim_start()) { at + said.trim_start().len() } else { at + said.trim().len() };
+        text.truncate(end);
+        Ok(text)
+    }
+
+    /// What the template writes after the model's words to end its turn, such as `<|im_end|>`, without the white space around it; `None`
+    /// where it writes nothing, or refuses a plain conversation.
+    pub fn end_of_turn(&self) -> Option<String> {
+        const WORDS: &str = "W0rds";
+        let Self::Jinja(template) = self else { return None };
+        let turn = |role| Message::new(role, WORDS);
+        let conversation = Conversation::of(vec![turn(Role::User), turn(Role::Assistant)]);
+        let text = render(template, &conversation, false).ok()?.text;
+        let end = text[text.rfind(WORDS)? + WORDS.len()..].trim();
+        (!end.is_empty()).then(|| end.to_owned())
+    }
+
+    /// True if the template's text has this word, or there is no template.
+    pub(super) fn names(&self, word: &str) -> bool {
+        match self {
+            Self::Jinja(template) => template.names(word),
+            Self::Transcript => true,
+        }
+    }
+
+    fn error(&self, reason: &str) -> Error {
+        let path = match self {
+            Self::Jinja(template) => template.path().to_owned(),
+            Self::Transcript => PathBuf::from("transcript"),
+        };
+        Error::ChatTemplate { path, reason: reason.to_owned() }
+    }
+}
+
+/// Runs a template; a list of text parts stays one where the template reads parts, and is one text elsewhere.
+fn render(template: &JinjaTemplate, conversation: &Conversation, add_generation_prompt: bool) -> Result<Rendered> {
+    if let Some(part) = conversation.messages.iter().find_map(Message::part_that_is_no_text) {
+        let reason = format!("a message has a part of type {part:?}, and this program's models take texts only");
+        return Err(Error::ChatTemplate { path: template.path().to_owned(), reason });
+    }
+    let as_parts = conversation.messages.iter().any(Message::has_parts) && reads_parts(template);
+    let messages: Vec<Value> = conversation.messages.iter().map(|message| message.to_json(as_parts)).collect();
+    let input = TemplateInput {
+        messages: &messages,
+        tools: conversation.tools.as_ref(),
+        documents: conversation.documents.as_ref(),
+        arguments: conversation.arguments.as_ref(),
+    };
+    template.render_input(&input, add_generation_prompt)
+}
+
+/// True if a message of two text parts comes out as its texts, and not as the notation of a list.
+fn reads_parts(template: &JinjaTemplate) -> bool {
+    let part = |text: &str| json!({"type": "text", "text": text});
+    let messages = [json!({"role": "user", "content": [part("F1rst"), part("Sec0nd")]})];
+    let input = TemplateInput { messages: &messages, ..TemplateInput::default() };
+    let text = template.render_input(&input, false).map(|rendered| rendered.text).unwrap_or_default();
+    text.contains("F1rst") && text.contains("Sec0nd") && !text.contains("'F1rst'")
 }
 
 const ASSISTANT: &str = "\n\nAssistant:";
 
-fn transcript_turn(message: &Message) -> Result<String> {
-    match &message.role {
-        Role::System => Ok(message.content.clone()),
-        Role::User => Ok(format!("\n\nHuman: {}", message.content)),
-        Role::Assistant => Ok(format!("{ASSISTANT} {}", message.content)),
-        Role::Other(name) => {
-            let reason = format!("a message by {name:?}: for a model without a chat template a role is system, user or assistant");
-            Err(Error::ChatTemplate { path: PathBuf::from("transcript"), reason })
-        }
-    }
-}
+/// Keys of a message that hold part of what is said, which a transcript cannot write.
+const ONLY_BY_TEMPLATE: [&str; 5] = ["tool_calls", "function_call", "reasoning_content", "reasoning", "thinking"];
 
-/// Bytes of the longest common start that ends between characters.
-pub(super) fn common_start(text: &str, other: &str) -> usize {
-    let same = text.chars().zip(other.chars()).take_while(|(a, b)| a == b);
-    same.map(|(character, _)| character.len_utf8()).sum()
-}
-
-/// The text without the white space after an EOS token at its end.
-fn up_to_eos<'a>(text: &'a str, eos: Option<&str>) -> &'a str {
-    let trimmed = text.trim_end();
-    if eos.is_some_and(|eos| trimmed.ends_with(eos.trim_end())) { trimmed } else { text }
-}
-
-/// Reads a list of `{"role", "content"}` (or ShareGPT's `{"from", "value"}`), or one such object.
-pub(super) fn messages(row: &Row, key: &str, value: &Value) -> Result<Vec<Message>> {
-    match value {
-        Value::Array(list) => list.iter().map(|turn| message(row, key, turn)).collect(),
-        one => Ok(vec![message(row, key, one)?]),
-    }
-}
-
-fn message(row: &Row, key: &str, turn: &Value) -> Result<Message> {
-    let field = |name: &str, alias: &str| turn.get(name).or_else(|| turn.get(alias));
-    let bad = || row.error(format!("{key:?} must hold messages with strings \"role\" and \"content\", not {}", kind(turn)));
-    let role = match field("role", "from").and_then(Value::as_str).ok_or_else(bad)? {
-        "system" => Role::System,
-        "user" | "human" => Role::User,
-        "assistant" | "gpt" => Role::Assistant,
-        "" => return Err(row.error(format!("{key:?} has a message by nobody: its role is empty"))),
-        other => Role::Other(other.to_owned()),
+fn transcript(conversation: &Conversation) -> Result<String> {
+    let no_place = |what: String| {
+        let reason = format!("{what}: a model without a chat template has no place for that");
+        Error::ChatTemplate { path: PathBuf::from("transcript"), reason }
     };
-    let content = field("content", "value").and_then(content_text).ok_or_else(bad)?;
-    Ok(Message { role, content })
-}
-
-/// A text, or parts `[{"type": "text", "text": …}]` that are all texts.
-fn content_text(content: &Value) -> Option<String> {
-    match content {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(parts) => parts.iter().map(|part| part.get("text")?.as_str()).collect(),
-        _ => None,
+    if let Some(name) = conversation.needs_template() {
+        return Err(no_place(format!("the row has {name:?}")));
     }
-}
-
-/// Splits a conversation into what came before the last turn, which must be the model's, and what it said.
-pub(super) fn last_answer(row: &Row, mut messages: Vec<Message>) -> Result<(Vec<Message>, String)> {
-    match messages.pop() {
-        Some(Message { role: Role::Assistant, content }) => Ok((messages, content)),
-        _ => Err(row.error("the last message of a conversation must be the assistant's")),
-    }
+    let turn = |message: &Message| {
+        if let Some(key) = message.further_keys().find(|key| ONLY_BY_TEMPLATE.contains(key)) {
+            return Err(no_place(format!("a message by {:?} has {key:?}", message.role.name())));
+        }
+        if let Some(part) = message.part_that_is_no_text() {
+            return Err(no_place(format!("a message has a part of type {part:?}")));
+        }
+        let text = message.text();
+        match &message.role {
+            Role::System => Ok(text),
+            Role::User => Ok(format!("\n\nHuman: {text}")),
+            Role::Assistant => Ok(format!("{ASSISTANT} {text}")),
+            Role::Other(name) => Err(no_place(format!("a message by {name:?}"))),
+        }
+    };
+    conversation.messages.iter().map(turn).collect()
 }

@@ -1,20 +1,28 @@
-//! Prompts with the completion that is to be learned, and plain texts that are to be learned whole.
+//! Prompts with the completion that is to be learned, conversations, and plain texts that are to be learned whole.
 
-use super::{ChatTemplate, DataReport, DropReason, formats, jsonl};
-use crate::boundary::{Limits, Sequence, tokenize};
+use super::formats::Reader;
+use super::turns::{Turner, Turns};
+use super::{ChatTemplate, DataReport, DropReason, jsonl};
+use crate::boundary::{Limits, Sequence, Text, tokenize};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
-/// A row as text.
+/// A text of which parts are learned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompletionRow {
-    /// Its line in the file, counted from 1.
+    /// Its line in the file, counted from 1; a conversation may give several texts.
     pub line: usize,
     /// What is answered; empty for a plain text.
     pub prompt: String,
     /// What is to be learned.
     pub completion: String,
+    /// Bytes of the completion that are context only, ascending: what others say between the model's turns.
+    pub context: Vec<Range<usize>>,
+    /// True if a chat template wrote the text, with every special token that belongs there.
+    pub framed: bool,
 }
 
 /// The rows of a file as tokens, and what became of them.
@@ -22,40 +30,55 @@ pub struct CompletionRow {
 pub struct CompletionSet {
     /// What can be trained on, in the order of the file.
     pub sequences: Vec<Sequence>,
+    /// The line of each sequence.
+    pub lines: Vec<usize>,
     /// What was kept, cut and dropped.
     pub report: DataReport,
 }
 
 /// Reads rows as text. A row is one of
 /// - `prompt`, `completion`: texts, or conversations `[{role, content}]`;
-/// - `messages` or `conversations` (ShareGPT): a conversation whose last turn is to be learned;
+/// - `messages` or `conversations` (ShareGPT): a conversation of which the assistant's turns are learned, as `turns` says;
 /// - `instruction`, perhaps `input`, `output` (Alpaca): the prompt is both, a line each;
 /// - `text`: learned whole.
 ///
-/// Rows with an empty completion are dropped and counted.
+/// Rows with an empty completion, or without a turn that is learned, are dropped and counted; columns that are not used are named in the report.
 ///
 /// # Errors
-/// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms; [`crate::Error::NoData`] where no row is left.
-pub fn read(path: &Path, chat: &ChatTemplate) -> Result<(Vec<CompletionRow>, DataReport)> {
-    read_rows(path, jsonl::read(path)?, chat)
+/// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms, and for a column that holds part of the prompt and has no
+/// place there; [`crate::Error::NoData`] where no row is left.
+pub fn read(path: &Path, chat: &ChatTemplate, turns: Turns) -> Result<(Vec<CompletionRow>, DataReport)> {
+    read_rows(path, jsonl::read(path)?, chat, turns)
 }
 
 /// As [`read`], of rows that were read before from the file at `path`.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_rows(path: &Path, rows: Vec<jsonl::Row>, chat: &ChatTemplate) -> Result<(Vec<CompletionRow>, DataReport)> {
+pub fn read_rows(path: &Path, rows: Vec<jsonl::Row>, chat: &ChatTemplate, turns: Turns) -> Result<(Vec<CompletionRow>, DataReport)> {
     let mut report = DataReport::new(path, rows.len());
+    let mut reader = Reader::new(Turner::new(chat), turns, &rows);
     let mut kept = Vec::new();
+    let mut used = 0;
     for row in rows {
-        let completion = formats::completion(&row, chat)?;
-        if completion.completion.trim().is_empty() {
+        let completions = match reader.completion(&row)? {
+            Ok(completions) => completions,
+            Err(reason) => {
+                report.drop_row(row.line, reason);
+                continue;
+            }
+        };
+        let before = kept.len();
+        kept.extend(completions.into_iter().filter(|text| !text.completion.trim().is_empty()));
+        if kept.len() == before {
             report.drop_row(row.line, DropReason::EmptyCompletion);
         } else {
-            kept.push(completion);
+            used += 1;
         }
     }
-    let report = report.finish(kept.len())?;
+    report.turns = reader.learned_turns;
+    report.remarks = reader.remarks.sentences();
+    let report = report.finish(used)?;
     Ok((kept, report))
 }
 
@@ -64,8 +87,8 @@ impl CompletionSet {
     ///
     /// # Errors
     /// As [`read`], and [`crate::Error::Tokenizer`].
-    pub fn load(path: &Path, tokenizer: &Tokenizer, chat: &ChatTemplate, limits: &Limits) -> Result<Self> {
-        let (rows, report) = read(path, chat)?;
+    pub fn load(path: &Path, tokenizer: &Tokenizer, chat: &ChatTemplate, turns: Turns, limits: &Limits) -> Result<Self> {
+        let (rows, report) = read(path, chat, turns)?;
         Self::from_rows(&rows, report, tokenizer, limits)
     }
 
@@ -74,17 +97,24 @@ impl CompletionSet {
     /// # Errors
     /// [`crate::Error::Tokenizer`]; [`crate::Error::NoData`] where no row is left.
     pub fn from_rows(rows: &[CompletionRow], mut report: DataReport, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self> {
-        let mut sequences = Vec::with_capacity(rows.len());
+        let (mut sequences, mut lines) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for row in rows {
-            match tokenize(tokenizer, &row.prompt, [&row.completion], limits)? {
+            let text = Text { prompt: &row.prompt, completions: [&row.completion], context: &row.context, framed: row.framed };
+            match tokenize(tokenizer, &text, limits)? {
                 Ok(tokenized) => {
                     report.count(&tokenized);
                     sequences.extend(tokenized.sequences);
+                    lines.push(row.line);
                 }
                 Err(reason) => report.drop_row(row.line, reason),
             }
         }
-        let report = report.finish(sequences.len())?;
-        Ok(Self { sequences, report })
+        report.truncation = limits.truncation;
+        let kept: BTreeSet<usize> = lines.iter().copied().collect();
+        // A row is dropped where none of its texts is left.
+        report.dropped.retain(|dropped| !kept.contains(&dropped.line));
+        report.dropped.dedup_by_key(|dropped| dropped.line);
+        let report = report.finish(kept.len())?;
+        Ok(Self { sequences, lines, report })
     }
 }

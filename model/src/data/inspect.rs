@@ -1,7 +1,7 @@
 //! A look at a dataset before any training: how long its rows are, what is cut, merged and dropped, and what is learned.
 
-use super::{ChatTemplate, DataReport, completions, jsonl, preferences};
-use crate::boundary::{Limits, Sequence, tokenize};
+use super::{ChatTemplate, DataReport, Turns, completions, jsonl, preferences};
+use crate::boundary::{Limits, Sequence, Text, Truncation, tokenize};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 use serde::Serialize;
@@ -55,57 +55,57 @@ pub struct Example {
     pub sequences: Vec<(&'static str, Sequence)>,
 }
 
-/// Reads a file as training would and looks at every row. The first row says whether these are preferences.
+/// How training would read a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading<'a> {
+    /// The model's tokenizer.
+    pub tokenizer: &'a Tokenizer,
+    /// How conversations become text.
+    pub chat: &'a ChatTemplate,
+    /// Which of the model's turns are learned.
+    pub turns: Turns,
+    /// How long sequences may be.
+    pub limits: Limits,
+}
+
+/// Reads a file as training would and looks at every row. The first row says whether these are preferences; the first `examples` rows are
+/// kept to be shown.
 ///
 /// # Errors
 /// Those of reading such a file: see [`preferences::read`] and [`completions::read`].
-pub fn inspect(path: &Path, tokenizer: &Tokenizer, chat: &ChatTemplate, limits: &Limits, examples: usize) -> Result<Inspection> {
+pub fn inspect(path: &Path, reading: &Reading, examples: usize) -> Result<Inspection> {
     let rows = jsonl::read(path)?;
     if rows.first().is_some_and(|row| row.has("chosen") || row.has("rejected")) {
-        inspect_preferences(path, rows, tokenizer, chat, limits, examples)
+        inspect_preferences(path, rows, reading, examples)
     } else {
-        inspect_completions(path, rows, tokenizer, chat, limits, examples)
+        inspect_completions(path, rows, reading, examples)
     }
 }
 
-fn inspect_preferences(
-    path: &Path,
-    rows: Vec<jsonl::Row>,
-    tokenizer: &Tokenizer,
-    chat: &ChatTemplate,
-    limits: &Limits,
-    examples: usize,
-) -> Result<Inspection> {
-    let (rows, report) = preferences::read_rows(path, rows, chat)?;
-    let mut tally = Tally::new(limits);
+fn inspect_preferences(path: &Path, rows: Vec<jsonl::Row>, reading: &Reading, examples: usize) -> Result<Inspection> {
+    let (rows, report) = preferences::read_rows(path, rows, reading.chat)?;
+    let mut tally = Tally::new(&reading.limits);
     for row in &rows {
-        tally.add(row.line, tokenizer, &row.prompt, [&row.chosen, &row.rejected])?;
+        let text = Text { prompt: &row.prompt, completions: [&row.chosen, &row.rejected], context: &[], framed: row.framed };
+        tally.add(row.line, reading.tokenizer, &text)?;
     }
-    let set = super::PreferenceSet::from_rows(&rows, report, tokenizer, limits)?;
+    let set = super::PreferenceSet::from_rows(&rows, report, reading.tokenizer, &reading.limits)?;
     let first = set.pairs.iter().take(examples);
     let examples = first
         .map(|pair| Example { line: pair.line, sequences: vec![("chosen", pair.chosen.clone()), ("rejected", pair.rejected.clone())] });
     Ok(tally.finish(Form::Preferences, &["prompt", "chosen", "rejected", "row"], set.report, examples.collect()))
 }
 
-fn inspect_completions(
-    path: &Path,
-    rows: Vec<jsonl::Row>,
-    tokenizer: &Tokenizer,
-    chat: &ChatTemplate,
-    limits: &Limits,
-    examples: usize,
-) -> Result<Inspection> {
-    let (rows, report) = completions::read_rows(path, rows, chat)?;
-    let mut tally = Tally::new(limits);
+fn inspect_completions(path: &Path, rows: Vec<jsonl::Row>, reading: &Reading, examples: usize) -> Result<Inspection> {
+    let (rows, report) = completions::read_rows(path, rows, reading.chat, reading.turns)?;
+    let mut tally = Tally::new(&reading.limits);
     for row in &rows {
-        tally.add(row.line, tokenizer, &row.prompt, [&row.completion])?;
+        let text = Text { prompt: &row.prompt, completions: [&row.completion], context: &row.context, framed: row.framed };
+        tally.add(row.line, reading.tokenizer, &text)?;
     }
-    let set = super::CompletionSet::from_rows(&rows, report, tokenizer, limits)?;
-    let dropped = |line: usize| set.report.dropped.binary_search_by_key(&line, |row| row.line).is_ok();
-    let lines = rows.iter().map(|row| row.line).filter(|&line| !dropped(line));
-    let first = lines.zip(&set.sequences).take(examples);
-    let examples = first.map(|(line, sequence)| Example { line, sequences: vec![("completion", sequence.clone())] });
+    let set = super::CompletionSet::from_rows(&rows, report, reading.tokenizer, &reading.limits)?;
+    let first = set.lines.iter().zip(&set.sequences).take(examples);
+    let examples = first.map(|(&line, sequence)| Example { line, sequences: vec![("completion", sequence.clone())] });
     Ok(tally.finish(Form::Completions, &["prompt", "completion", "row"], set.report.clone(), examples.collect()))
 }
 
@@ -123,16 +123,16 @@ impl Tally {
         Self { limits: *limits, lengths: Vec::new(), truncated: Vec::new(), merged: Vec::new() }
     }
 
-    fn add<const N: usize>(&mut self, line: usize, tokenizer: &Tokenizer, prompt: &str, completions: [&str; N]) -> Result<()> {
+    fn add<const N: usize>(&mut self, line: usize, tokenizer: &Tokenizer, text: &Text<'_, N>) -> Result<()> {
         let whole = Limits { max_tokens: usize::MAX, ..self.limits };
-        let Ok(row) = tokenize(tokenizer, prompt, completions, &whole)? else { return Ok(()) };
+        let Ok(row) = tokenize(tokenizer, text, &whole)? else { return Ok(()) };
         let prompt = row.sequences.iter().map(|sequence| sequence.prompt().len()).max().unwrap_or(0);
         let longest = row.sequences.iter().map(|sequence| sequence.tokens.len()).max().unwrap_or(0);
         let completions = row.sequences.iter().map(|sequence| sequence.completion().len());
         let lengths: Vec<usize> = [prompt].into_iter().chain(completions).chain([longest]).collect();
         self.lengths.resize(lengths.len(), Vec::new());
         self.lengths.iter_mut().zip(lengths).for_each(|(list, length)| list.push(length));
-        if longest > self.limits.max_tokens {
+        if longest > self.limits.max_tokens && self.limits.truncation != Truncation::Drop {
             self.truncated.push(line);
         }
         if row.merged > 0 {
@@ -145,7 +145,9 @@ impl Tally {
     fn finish(mut self, form: Form, names: &[&'static str], report: DataReport, examples: Vec<Example>) -> Inspection {
         let kept = |line: &usize| report.dropped.binary_search_by_key(line, |row| row.line).is_err();
         self.truncated.retain(kept);
+        self.truncated.dedup();
         self.merged.retain(kept);
+        self.merged.dedup();
         let lengths = names.iter().zip(self.lengths).map(|(name, mut sorted)| {
             sorted.sort_unstable();
             Lengths { name, sorted }
@@ -210,7 +212,9 @@ mod tests {
         let text = rows
             .map(|(prompt, chosen, rejected)| serde_json::json!({"prompt": prompt, "chosen": chosen, "rejected": rejected}).to_string());
         std::fs::write(&path, text.join("\n")).unwrap();
-        let seen = inspect(&path, &Tokenizer::bytes(), &ChatTemplate::default(), &Limits::new(8), 1).unwrap();
+        let (tokenizer, chat) = (Tokenizer::bytes(), ChatTemplate::default());
+        let reading = Reading { tokenizer: &tokenizer, chat: &chat, turns: Turns::All, limits: Limits::new(8) };
+        let seen = inspect(&path, &reading, 1).unwrap();
         assert_eq!((seen.form, seen.report.kept, seen.truncated_lines.as_slice()), (Form::Preferences, 3, &[2][..]));
         assert_eq!(seen.report.dropped.iter().map(|row| row.line).collect::<Vec<_>>(), [3]);
         let names: Vec<_> = seen.lengths.iter().map(|lengths| (lengths.name, lengths.quantile(1.0))).collect();

@@ -1,6 +1,6 @@
 //! Rows of a file: JSON, one object a line or one array of objects, or Parquet. Every row knows its line.
 
-use super::parquet;
+use super::{parquet, source};
 use crate::error::{Error, Result};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -20,7 +20,8 @@ pub struct Row {
 /// Reads a file of rows; blank lines are skipped. What begins as a Parquet file does is read as one.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::BadRow`] for a line that is no UTF-8, no JSON or no object; [`Error::BadFile`] for a damaged Parquet file.
+/// [`Error::Io`]; [`Error::BadRow`] for a line that is no UTF-8, no JSON or no object; [`Error::BadFile`] for a damaged Parquet file, for CSV and
+/// for compressed files.
 pub fn read(path: &Path) -> Result<Vec<Row>> {
     from_bytes(path, std::fs::read(path).map_err(Error::io(path))?)
 }
@@ -30,15 +31,53 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
 /// # Errors
 /// As [`read`].
 pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
+    source::refuse(path, &bytes)?;
     if parquet::is_parquet(&bytes) {
         return parquet::read(path, bytes);
     }
     let text = utf8(path, &bytes)?;
-    if text.trim_start().starts_with('[') {
-        return read_array(path, text);
+    if source::is_csv(path, text) {
+        return Err(source::csv(path));
     }
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-    lines.map(|(line, text)| parse(path, line, text)).collect()
+    from_text(path, text)
+}
+
+/// The rows of a text: a JSON object a line, one list of objects, or one object over several lines.
+pub(super) fn from_text(path: &Path, text: &str) -> Result<Vec<Row>> {
+    match text.trim_start().chars().next() {
+        Some('[') => read_array(path, text),
+        Some('{') if text.trim_start().lines().next().is_some_and(|first| serde_json::from_str::<Value>(first).is_err()) => read_object(path, text),
+        Some('{') | None => {
+            let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+            lines.map(|(line, text)| parse(path, line, text)).collect()
+        }
+        Some(_) => {
+            let line = line_at(&text.as_bytes()[..text.len() - text.trim_start().len()]);
+            let first = text.trim_start().lines().next().unwrap_or_default();
+            if serde_json::from_str::<Value>(first).is_err() {
+                let reason = "this is plain text where rows are wanted: JSON lines, a JSON list or Parquet (`slpo train` learns from plain text)";
+                return Err(bad_row(path, line, reason));
+            }
+            parse(path, line, first).map(|row| vec![row])
+        }
+    }
+}
+
+/// One object over several lines is a row, unless it wraps a list of rows.
+fn read_object(path: &Path, text: &str) -> Result<Vec<Row>> {
+    let line = line_at(&text.as_bytes()[..text.len() - text.trim_start().len()]);
+    let first = text.trim_start().lines().next().unwrap_or_default();
+    let Ok(Value::Object(keys)) = serde_json::from_str::<Value>(text) else {
+        // The words are about the first line, which is what a row a line would be.
+        return parse(path, line, first).map(|row| vec![row]);
+    };
+    let wrapped = keys.iter().find(|(_, value)| value.as_array().is_some_and(|items| items.iter().any(Value::is_object)));
+    match wrapped {
+        Some((key, _)) if !["messages", "conversations", "chosen", "rejected", "prompt", "completion"].contains(&key.as_str()) => {
+            Err(bad_row(path, line, format!("the file is one object, whose {key:?} holds a list: give the file that list alone, or a row a line")))
+        }
+        _ => Ok(vec![Row { path: path.to_owned(), line, keys }]),
+    }
 }
 
 impl Row {

@@ -5,21 +5,28 @@
 //! what it should be (not JSON, a missing key, a number for a text) stops the reading with its line.
 
 pub mod chat;
+mod columns;
 pub mod completions;
 mod formats;
 pub mod inspect;
 pub mod jsonl;
+mod message;
 pub mod parquet;
 pub mod preferences;
 pub mod prompts;
+mod source;
 pub mod text;
+mod turns;
 
-pub use chat::{ChatTemplate, Message, Role};
+pub use chat::{ChatTemplate, Conversation};
 pub use completions::{CompletionRow, CompletionSet};
 pub use preferences::{PreferencePair, PreferenceRow, PreferenceSet};
+pub use message::{Message, Role};
+pub use source::Source;
 pub use text::TextData;
+pub use turns::Turns;
 
-use crate::boundary::{Tokenized, Unusable};
+use crate::boundary::{Tokenized, Truncation, Unusable};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -42,6 +49,10 @@ pub enum DropReason {
     NothingToPredict,
     /// Chosen and rejected have the same tokens, once cut to length.
     EqualTokens,
+    /// Longer than a sequence may be, where such rows are dropped.
+    TooLong,
+    /// Every turn of the model has weight 0.
+    NothingLearned,
 }
 
 impl From<Unusable> for DropReason {
@@ -50,6 +61,7 @@ impl From<Unusable> for DropReason {
             Unusable::EmptyCompletion => Self::EmptyCompletion,
             Unusable::NothingToPredict => Self::NothingToPredict,
             Unusable::PromptFillsLimit => Self::PromptFillsLimit,
+            Unusable::TooLong => Self::TooLong,
         }
     }
 }
@@ -63,6 +75,8 @@ impl fmt::Display for DropReason {
             Self::PromptFillsLimit => "prompt as long as the limit",
             Self::NothingToPredict => "nothing to predict",
             Self::EqualTokens => "same tokens once cut to length",
+            Self::TooLong => "longer than the limit",
+            Self::NothingLearned => "no turn to learn (weight 0)",
         })
     }
 }
@@ -91,12 +105,28 @@ pub struct DataReport {
     pub merged_boundaries: usize,
     /// Rows that were cut to length.
     pub truncated: usize,
+    /// How rows that are too long are cut.
+    pub truncation: Truncation,
+    /// Turns of the model that are learned from conversations; 0 where there are none.
+    pub turns: usize,
+    /// What was noticed and not used, a sentence each.
+    pub remarks: Vec<String>,
 }
 
 impl DataReport {
     /// A report on `rows` rows of which nothing is known yet; `path` names their source in messages.
     pub fn new(path: &Path, rows: usize) -> Self {
-        Self { path: path.to_owned(), rows, kept: 0, dropped: Vec::new(), merged_boundaries: 0, truncated: 0 }
+        Self {
+            path: path.to_owned(),
+            rows,
+            kept: 0,
+            dropped: Vec::new(),
+            merged_boundaries: 0,
+            truncated: 0,
+            truncation: Truncation::default(),
+            turns: 0,
+            remarks: Vec::new(),
+        }
     }
 
     /// How many rows were dropped for each reason.
@@ -151,8 +181,11 @@ impl fmt::Display for DataReport {
         if !self.dropped.is_empty() {
             f.write_str(")")?;
         }
+        if self.turns > 0 {
+            write!(f, ", {} turns learned", self.turns)?;
+        }
         if self.truncated > 0 {
-            write!(f, ", {} cut to length", self.truncated)?;
+            write!(f, ", {} cut to length ({})", self.truncated, self.truncation)?;
         }
         if self.merged_boundaries > 0 {
             write!(f, ", {} completions begin inside a token of their prompt", self.merged_boundaries)?;

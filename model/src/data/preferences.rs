@@ -1,7 +1,9 @@
 //! Preference pairs: one prompt, the completion that was preferred and the one that was not.
 
-use super::{ChatTemplate, DataReport, DropReason, formats, jsonl};
-use crate::boundary::{Limits, Sequence, Tokenized, tokenize};
+use super::formats::Reader;
+use super::turns::{Turner, Turns};
+use super::{ChatTemplate, DataReport, DropReason, jsonl};
+use crate::boundary::{Limits, Sequence, Text, Tokenized, tokenize};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 use std::path::Path;
@@ -17,6 +19,8 @@ pub struct PreferenceRow {
     pub chosen: String,
     /// The other completion.
     pub rejected: String,
+    /// True if a chat template wrote the texts, with every special token that belongs there.
+    pub framed: bool,
 }
 
 /// A pair as tokens.
@@ -44,12 +48,15 @@ pub struct PreferenceSet {
 /// - `chosen`, `rejected` alone: two conversations or two HH transcripts that share all but the last turn, or two texts of which
 ///   the prompt is what they share;
 /// - `instruction`, perhaps `input`, `chosen`, `rejected` (Alpaca): the prompt is both, a line each;
+/// - `question` or `query`, perhaps `system`, `chosen`, `rejected`: a conversation;
 /// - `conversations`, `chosen`, `rejected` (ShareGPT).
 ///
-/// Files are JSON lines, one JSON array, or Parquet. Rows with an empty completion, equal completions or different prompts are dropped and counted.
+/// Files are JSON lines, one JSON array, or Parquet. Rows with an empty completion, equal completions or different prompts are dropped and
+/// counted; columns that are not used are named in the report.
 ///
 /// # Errors
-/// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms; [`crate::Error::NoData`] where no row is left.
+/// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms, and for a column that holds part of the prompt and has no
+/// place there; [`crate::Error::NoData`] where no row is left.
 pub fn read(path: &Path, chat: &ChatTemplate) -> Result<(Vec<PreferenceRow>, DataReport)> {
     read_rows(path, jsonl::read(path)?, chat)
 }
@@ -60,13 +67,15 @@ pub fn read(path: &Path, chat: &ChatTemplate) -> Result<(Vec<PreferenceRow>, Dat
 /// As [`read`].
 pub fn read_rows(path: &Path, rows: Vec<jsonl::Row>, chat: &ChatTemplate) -> Result<(Vec<PreferenceRow>, DataReport)> {
     let mut report = DataReport::new(path, rows.len());
+    let mut reader = Reader::new(Turner::new(chat), Turns::Last, &rows);
     let mut kept = Vec::new();
     for row in rows {
-        match formats::preference(&row, chat)?.and_then(usable) {
+        match reader.preference(&row)?.and_then(usable) {
             Ok(pair) => kept.push(pair),
             Err(reason) => report.drop_row(row.line, reason),
         }
     }
+    report.remarks = reader.remarks.sentences();
     let report = report.finish(kept.len())?;
     Ok((kept, report))
 }
@@ -98,8 +107,8 @@ impl PreferenceSet {
     pub fn from_rows(rows: &[PreferenceRow], mut report: DataReport, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self> {
         let mut pairs = Vec::with_capacity(rows.len());
         for row in rows {
-            let completions = [row.chosen.as_str(), row.rejected.as_str()];
-            match tokenize(tokenizer, &row.prompt, completions, limits)? {
+            let text = Text { prompt: &row.prompt, completions: [&row.chosen, &row.rejected], context: &[], framed: row.framed };
+            match tokenize(tokenizer, &text, limits)? {
                 Ok(Tokenized { sequences: [chosen, rejected], .. }) if chosen.tokens == rejected.tokens => {
                     report.drop_row(row.line, DropReason::EqualTokens);
                 }
@@ -112,6 +121,7 @@ impl PreferenceSet {
                 Err(reason) => report.drop_row(row.line, reason),
             }
         }
+        report.truncation = limits.truncation;
         let report = report.finish(pairs.len())?;
         Ok(Self { pairs, report })
     }

@@ -1,6 +1,8 @@
 //! Prompts alone, to be answered by a model.
 
-use super::{ChatTemplate, formats, jsonl};
+use super::formats::Reader;
+use super::turns::{Turner, Turns};
+use super::{ChatTemplate, jsonl};
 use crate::error::{Error, Result};
 use std::path::Path;
 
@@ -11,17 +13,26 @@ pub struct PromptRow {
     pub line: usize,
     /// What is to be answered.
     pub prompt: String,
+    /// True if a chat template wrote it, with every special token that belongs there.
+    pub framed: bool,
 }
 
-/// Reads the `prompt` of each row: a text, or a conversation `[{role, content}]`; or `instruction` and perhaps `input` (Alpaca). Other
-/// keys are left alone, so files of completions and of preferences can be read too.
+/// Reads the `prompt` of each row: a text, or a conversation `[{role, content}]`, which is continued where its last message is the
+/// assistant's; or `instruction` and perhaps `input` (Alpaca). Columns with answers are left alone, so files of completions and of
+/// preferences can be read too. The second list says, a sentence each, what was not used.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::BadRow`] for a row without a prompt; [`Error::NoData`] for a file without rows.
-pub fn read(path: &Path, chat: &ChatTemplate) -> Result<Vec<PromptRow>> {
+pub fn read(path: &Path, chat: &ChatTemplate) -> Result<(Vec<PromptRow>, Vec<String>)> {
     let rows = jsonl::read(path)?;
     if rows.is_empty() {
         return Err(Error::NoData { path: path.to_owned(), reason: "the file has no rows".to_owned() });
     }
-    rows.iter().map(|row| Ok(PromptRow { line: row.line, prompt: formats::prompt(row, chat)? })).collect()
+    let mut reader = Reader::new(Turner::new(chat), Turns::All, &rows);
+    let mut prompts = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (prompt, framed) = reader.prompt(row)?;
+        prompts.push(PromptRow { line: row.line, prompt, framed });
+    }
+    Ok((prompts, reader.remarks.sentences()))
 }

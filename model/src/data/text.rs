@@ -1,6 +1,9 @@
 //! Running text for language modelling: documents, tokens, windows.
 
-use super::jsonl;
+use super::columns::{self, Remarks};
+use super::formats;
+use super::jsonl::Row;
+use super::source::Source;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 use std::path::{Path, PathBuf};
@@ -16,11 +19,15 @@ pub struct TextData {
     held_out: Vec<u32>,
     /// Documents in the file; 1 where it has no separator.
     pub documents: usize,
+    /// Bytes of the documents.
+    pub bytes: usize,
+    /// What of the file's rows is not used, a sentence each; nothing for running text.
+    pub remarks: Vec<String>,
 }
 
 impl TextData {
-    /// Reads a text file, or the `text` rows of a `.jsonl` file. Documents are what stands between [`SEPARATOR`]s (or one
-    /// row each); each starts with BOS and ends with EOS, as far as the tokenizer has them, but the end of a file without
+    /// Reads running text, or rows with a `text` (JSON lines, a JSON list, Parquet: told by the content, or else by the name). Documents are what
+    /// stands between [`SEPARATOR`]s (or one row each); a byte-order mark is no part of them, and every line end is a line feed. Each starts with BOS and ends with EOS, as far as the tokenizer has them, but the end of a file without
     /// separators is the end of no document. The last `held_out` of the characters, 0 ≤ `held_out` < 1, are kept apart: whole documents where
     /// there are several, so none is in both parts.
     ///
@@ -28,12 +35,14 @@ impl TextData {
     /// [`Error::Io`], [`Error::BadRow`] where it is not UTF-8 or not JSON, [`Error::NoData`] where it has no text,
     /// [`Error::Tokenizer`].
     pub fn load(path: &Path, tokenizer: &Tokenizer, held_out: f64) -> Result<Self> {
-        let documents = read_documents(path)?;
+        let Documents { documents, remarks } = Documents::of(path, Source::read(path)?)?;
         let (train, held_out_documents) = split(&documents, held_out);
         let ends = documents.len() > 1;
         Ok(Self {
             path: path.to_owned(),
             documents: documents.len(),
+            bytes: documents.iter().map(String::len).sum(),
+            remarks,
             train: stream(tokenizer, &train, ends)?,
             held_out: stream(tokenizer, &held_out_documents, ends)?,
         })
@@ -86,21 +95,39 @@ pub fn windows(tokens: &[u32], length: usize) -> impl Iterator<Item = &[u32]> {
     starts.map(move |start| &tokens[start..tokens.len().min(start + length + 1)])
 }
 
-fn read_documents(path: &Path) -> Result<Vec<String>> {
-    let is_rows = path.extension().is_some_and(|extension| extension == "jsonl");
-    let documents: Vec<String> = if is_rows {
-        let rows = jsonl::read(path)?;
-        rows.iter().map(|row| row.text("text").map(str::to_owned)).collect::<Result<_>>()?
-    } else {
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
-        let text = jsonl::utf8(path, &bytes)?;
-        text.split(SEPARATOR).map(|document| trimmed(text, document).to_owned()).collect()
-    };
-    let documents: Vec<_> = documents.into_iter().filter(|text| !text.trim().is_empty()).collect();
-    if documents.is_empty() {
-        return Err(Error::NoData { path: path.to_owned(), reason: "the file has no text".to_owned() });
+/// The documents of a file.
+struct Documents {
+    documents: Vec<String>,
+    remarks: Vec<String>,
+}
+
+impl Documents {
+    fn of(path: &Path, source: Source) -> Result<Self> {
+        let mut remarks = Remarks::default();
+        let documents: Vec<String> = match source {
+            Source::Rows(rows) => rows.iter().filter_map(|row| of_row(row, &mut remarks).transpose()).collect::<Result<_>>()?,
+            Source::Text(text) => text.split(SEPARATOR).map(|document| trimmed(&text, document).to_owned()).collect(),
+        };
+        let documents: Vec<_> = documents.into_iter().filter(|text| !text.trim().is_empty()).collect();
+        if documents.is_empty() {
+            return Err(Error::NoData { path: path.to_owned(), reason: "the file has no text".to_owned() });
+        }
+        Ok(Self { documents, remarks: remarks.sentences() })
     }
-    Ok(documents)
+}
+
+/// The text of a row; none where the row has null for it.
+fn of_row(row: &Row, remarks: &mut Remarks) -> Result<Option<String>> {
+    if row.keys.get("text").is_some_and(serde_json::Value::is_null) {
+        remarks.note("a row without a text is left out", row.line);
+        return Ok(None);
+    }
+    if !row.has("text") {
+        return Err(formats::unknown(row, "\"text\""));
+    }
+    let text = row.text("text")?;
+    columns::judge(row, &["text"], &[text], remarks)?;
+    Ok(Some(text.to_owned()))
 }
 
 /// The line breaks around a separator are no part of a document; a text without separators stays as it is.
@@ -108,7 +135,7 @@ fn trimmed<'a>(whole: &str, document: &'a str) -> &'a str {
     if document.len() == whole.len() {
         return document;
     }
-    document.trim_matches(['\n', '\r'])
+    document.trim_matches('\n').trim_start_matches('\u{feff}')
 }
 
 /// The documents to train on, and those to keep apart.

@@ -15,7 +15,7 @@ fn tokens(generator: &mut Generator, count: usize) -> Vec<u32> {
 
 fn some_pairs(count: usize) -> Vec<PreferencePair> {
     let mut generator = Generator::new(3);
-    let mut sequence = |length: usize| Sequence { tokens: tokens(&mut generator, length), completion_start: 2 };
+    let mut sequence = |length: usize| Sequence::new(tokens(&mut generator, length), 2);
     (0..count).map(|line| PreferencePair { line, chosen: sequence(3 + line), rejected: sequence(9 - line) }).collect()
 }
 

@@ -1,6 +1,6 @@
 //! The tokenizer's files in a model's folder, as Hugging Face lays them out.
 
-use super::{Tokenizer, gpt2_files, read_text};
+use super::{Tokenizer, additions, gpt2_files, read_text};
 use crate::atomic::{atomic_write, make_folder};
 use crate::chat_template::Source;
 use crate::error::{Error, Result};
@@ -11,6 +11,14 @@ use std::path::Path;
 pub const FILE: &str = "tokenizer.json";
 /// Which tokens are BOS and EOS, among other settings.
 pub const SETTINGS_FILE: &str = "tokenizer_config.json";
+
+/// Tokens with their ids that were added to the vocabulary, as transformers 4 kept them.
+pub const ADDED_FILE: &str = "added_tokens.json";
+/// Which tokens have a role, as transformers 4 kept it.
+pub const ROLES_FILE: &str = "special_tokens_map.json";
+
+/// The files beside `tokenizer.json` that say more of a tokenizer.
+pub const FILES: [&str; 3] = [SETTINGS_FILE, ADDED_FILE, ROLES_FILE];
 
 /// Vocabularies of SentencePiece, tiktoken, Mistral and BERT.
 const OTHER_FORMS: [&str; 6] = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "qwen.tiktoken", "tekken.json", "vocab.txt"];
@@ -28,7 +36,8 @@ impl Tokenizer {
         if path.is_dir() {
             return Self::from_folder(path);
         }
-        let tokenizer = Self::from_json(read_text(path)?).map_err(|error| error.at(path))?;
+        let mut tokenizer = Self::from_json(read_text(path)?).map_err(|error| error.at(path))?;
+        tokenizer.remarks.iter_mut().for_each(|remark| *remark = format!("{}: {remark}", path.display()));
         match path.parent() {
             Some(folder) if path.file_name() == Some(FILE.as_ref()) => tokenizer.with_settings(folder),
             _ => Ok(tokenizer),
@@ -36,7 +45,8 @@ impl Tokenizer {
     }
 
     /// Reads the tokenizer of a model's folder: `tokenizer.json`, else GPT-2's `vocab.json` and `merges.txt` (or
-    /// `encoder.json` and `vocab.bpe`), else the byte tokenizer.
+    /// `encoder.json` and `vocab.bpe`). A folder with neither has [`Tokenizer::absent`], which refuses text. The files beside it count as in
+    /// transformers: tokens that `tokenizer_config.json` or `added_tokens.json` adds, and `add_prefix_space`.
     ///
     /// BOS is what `tokenizer_config.json` names if its `add_bos_token` is true, none if that is false, and otherwise what
     /// the tokenizer's own post-processor adds: as in transformers. EOS is what `tokenizer_config.json`,
@@ -52,7 +62,7 @@ impl Tokenizer {
         refuse_other_forms(folder)?;
         match gpt2_files::in_folder(folder) {
             Some((vocab, merges)) => gpt2_files::read(&vocab, &merges)?.with_settings(folder),
-            None => Self::bytes().with_settings(folder),
+            None => Self::absent(folder).with_settings(folder),
         }
     }
 
@@ -62,6 +72,9 @@ impl Tokenizer {
     /// [`Error::Io`].
     pub fn save(&self, folder: &Path) -> Result<()> {
         make_folder(folder)?;
+        if self.is_absent() {
+            return self.save_chat_template(folder);
+        }
         atomic_write(&folder.join(FILE), self.json().as_bytes())?;
         let settings = self.settings.clone().unwrap_or_else(|| self.own_settings());
         let text = format!("{:#}\n", Value::Object(settings));
@@ -83,11 +96,13 @@ impl Tokenizer {
     fn with_settings(mut self, folder: &Path) -> Result<Self> {
         let settings = read_object(&folder.join(SETTINGS_FILE))?;
         self.chat = Source::read(folder, settings.as_ref())?;
-        if self.is_bytes() {
+        if self.is_bytes() || self.is_absent() {
             return Ok(self);
         }
         self.settings = settings;
-        let named = read_object(&folder.join("special_tokens_map.json"))?;
+        let named = read_object(&folder.join(ROLES_FILE))?;
+        let added = read_object(&folder.join(ADDED_FILE))?;
+        self.complete(folder, named.as_ref(), added.as_ref())?;
         let sources = [self.settings.clone(), named];
         let token = |key: &str| {
             let names = sources.iter().flatten().filter_map(|map| token_name(map.get(key)?));
@@ -105,6 +120,21 @@ impl Tokenizer {
         };
         (self.bos, self.eos) = (bos, eos);
         Ok(self)
+    }
+}
+
+impl Tokenizer {
+    /// Takes in what the files beside `tokenizer.json` add to it.
+    fn complete(&mut self, folder: &Path, roles: Option<&Map<String, Value>>, added: Option<&Map<String, Value>>) -> Result<()> {
+        let super::Kind::File { inner, vocab_size, .. } = &mut self.kind else { return Ok(()) };
+        let empty = Map::new();
+        let settings = self.settings.as_ref().unwrap_or(&empty);
+        let path = folder.join(SETTINGS_FILE);
+        let files = additions::Files { settings, roles, added };
+        let remarks = additions::apply(inner, &files).map_err(|error| error.at(&path))?;
+        self.remarks.extend(remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())));
+        *vocab_size = super::vocab_size(inner).unwrap_or(*vocab_size);
+        Ok(())
     }
 }
 

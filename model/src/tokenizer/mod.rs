@@ -2,6 +2,7 @@
 //!
 //! Both kinds are saved as a `tokenizer.json` that Hugging Face reads to the same ids.
 
+mod additions;
 mod bytes;
 mod chat;
 pub(crate) mod file_parts;
@@ -10,14 +11,15 @@ pub mod gpt2_files;
 mod stream;
 
 pub use bytes::{BYTE_BOS, BYTE_EOS};
-pub use folder::{FILE, SETTINGS_FILE};
+pub use folder::{FILE, FILES, SETTINGS_FILE};
 pub use stream::StreamDecoder;
 
 use crate::chat_template::Source;
 use crate::error::{Error, Result};
 use crate::foreign::contained;
 use serde_json::{Map, Value};
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 /// A tokenizer with its BOS and EOS tokens.
 #[derive(Debug, Clone)]
@@ -29,11 +31,17 @@ pub struct Tokenizer {
     settings: Option<Map<String, Value>>,
     /// The folder's chat template.
     chat: Option<Source>,
+    /// What its files say and is not used, a sentence each.
+    remarks: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
 enum Kind {
     Bytes,
+    /// A model's folder has no tokenizer: text has no tokens, and tokens are written as their ids.
+    Absent {
+        folder: PathBuf,
+    },
     File {
         inner: Box<tokenizers::Tokenizer>,
         /// The text of the `tokenizer.json`, kept so that saving changes nothing.
@@ -45,7 +53,33 @@ enum Kind {
 impl Tokenizer {
     /// The byte tokenizer: byte b is token b, [`BYTE_BOS`] starts a text and [`BYTE_EOS`] ends it; 258 tokens.
     pub fn bytes() -> Self {
-        Self { kind: Kind::Bytes, bos: Some(BYTE_BOS), eos: Some(BYTE_EOS), settings: None, chat: None }
+        Self { kind: Kind::Bytes, bos: Some(BYTE_BOS), eos: Some(BYTE_EOS), settings: None, chat: None, remarks: Vec::new() }
+    }
+
+    /// What stands for the tokenizer of a folder that has none: text is refused, and tokens are written as their ids.
+    pub fn absent(folder: &Path) -> Self {
+        Self { kind: Kind::Absent { folder: folder.to_owned() }, bos: None, eos: None, settings: None, chat: None, remarks: Vec::new() }
+    }
+
+    /// True if there is no tokenizer.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.kind, Kind::Absent { .. })
+    }
+
+    /// An error if there is no tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] naming the folder and what to do.
+    pub fn check_present(&self) -> Result<()> {
+        match &self.kind {
+            Kind::Absent { folder } => Err(missing(folder)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the tokenizer's files say and is not used, a sentence each.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// Makes the tokenizer that the text of a `tokenizer.json` describes. Its BOS is the token that its own post-processor
@@ -58,17 +92,15 @@ impl Tokenizer {
             return Ok(Self::bytes());
         }
         let damaged = || Error::tokenizer("not a usable tokenizer.json: its reader gave up on it");
-        let inner = contained(|| plain(&json)).ok_or_else(damaged)??;
-        let largest = inner.get_vocab(true).into_values().max();
-        let Some(largest) = largest else {
-            return Err(Error::tokenizer("its vocabulary is empty"));
-        };
+        let (inner, remarks) = contained(|| plain(&json)).ok_or_else(damaged)??;
+        let vocab_size = vocab_size(&inner).ok_or_else(|| Error::tokenizer("its vocabulary is empty"))?;
         let mut tokenizer = Self {
             bos: leading_token(&inner)?,
             eos: None,
-            kind: Kind::File { inner: Box::new(inner), json, vocab_size: largest as usize + 1 },
+            kind: Kind::File { inner: Box::new(inner), json, vocab_size },
             settings: None,
             chat: None,
+            remarks,
         };
         tokenizer.eos = folder::USUAL_EOS.iter().find_map(|name| tokenizer.id(name));
         Ok(tokenizer)
@@ -82,8 +114,23 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         match &self.kind {
             Kind::Bytes => Ok(text.bytes().map(u32::from).collect()),
+            Kind::Absent { folder } => Err(missing(folder)),
             Kind::File { inner, .. } => ids(inner, text, false),
         }
+    }
+
+    /// As [`Tokenizer::encode`], with the bytes of the text that each token stands for.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_with_places(&self, text: &str) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
+        let Kind::File { inner, .. } = &self.kind else {
+            let tokens = self.encode(text)?;
+            let places = (0..tokens.len()).map(|place| place..place + 1).collect();
+            return Ok((tokens, places));
+        };
+        let encoding = encoding(contained(|| inner.encode(text, false)))?;
+        Ok((encoding.get_ids().to_vec(), encoding.get_offsets().iter().map(|&(start, end)| start..end).collect()))
     }
 
     /// The text of `tokens`. Special tokens and ids that the vocabulary does not have stand for no text; bytes that are
@@ -98,6 +145,7 @@ impl Tokenizer {
                 let bytes: Vec<u8> = tokens.iter().filter_map(|&id| id.try_into().ok()).collect();
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
+            Kind::Absent { .. } => Ok(numbers(tokens)),
             Kind::File { inner, .. } => text(inner, tokens, true),
         }
     }
@@ -128,6 +176,7 @@ impl Tokenizer {
     pub fn vocab_size(&self) -> usize {
         match self.kind {
             Kind::Bytes => bytes::VOCAB_SIZE,
+            Kind::Absent { .. } => 0,
             Kind::File { vocab_size, .. } => vocab_size,
         }
     }
@@ -158,7 +207,17 @@ impl Tokenizer {
     pub fn id(&self, name: &str) -> Option<u32> {
         match &self.kind {
             Kind::Bytes => bytes::special_id(name),
+            Kind::Absent { .. } => None,
             Kind::File { inner, .. } => inner.token_to_id(name),
+        }
+    }
+
+    /// True if the token stands for a name that was added to the vocabulary, as special tokens are.
+    pub fn is_added(&self, id: u32) -> bool {
+        match &self.kind {
+            Kind::Bytes => bytes::special_name(id).is_some(),
+            Kind::Absent { .. } => false,
+            Kind::File { inner, .. } => inner.get_added_tokens_decoder().contains_key(&id),
         }
     }
 
@@ -176,6 +235,9 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`].
     pub fn decode_with_special(&self, tokens: &[u32]) -> Result<String> {
+        if self.is_absent() {
+            return Ok(numbers(tokens));
+        }
         let Kind::File { inner, .. } = &self.kind else {
             let mut text = String::new();
             for run in tokens.chunk_by(|&a, &b| a < BYTE_BOS && b < BYTE_BOS) {
@@ -193,6 +255,7 @@ impl Tokenizer {
     pub fn name(&self, id: u32) -> Option<String> {
         match &self.kind {
             Kind::Bytes => bytes::special_name(id).map(str::to_owned),
+            Kind::Absent { .. } => None,
             Kind::File { inner, .. } => inner.id_to_token(id),
         }
     }
@@ -201,24 +264,45 @@ impl Tokenizer {
     fn json(&self) -> String {
         match &self.kind {
             Kind::Bytes => format!("{:#}\n", bytes::file()),
+            Kind::Absent { .. } => String::new(),
             Kind::File { json, .. } => json.clone(),
         }
     }
 }
 
-/// The tokenizer that a `tokenizer.json` describes, without its truncation and padding.
-fn plain(json: &str) -> Result<tokenizers::Tokenizer> {
+/// The tokenizer that a `tokenizer.json` describes, without its truncation, its padding and its dropout; and what to say of that.
+fn plain(json: &str) -> Result<(tokenizers::Tokenizer, Vec<String>)> {
     let refused = |error| Error::tokenizer(format!("not a usable tokenizer.json: {error}"));
-    let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(refused)?;
+    let (certain, remarks) = additions::without_dropout(json);
+    let mut inner = tokenizers::Tokenizer::from_bytes(certain.as_deref().unwrap_or(json)).map_err(refused)?;
     inner.with_truncation(None).map_err(refused)?;
     inner.with_padding(None);
-    Ok(inner)
+    Ok((inner, remarks))
+}
+
+/// One more than the largest token id.
+fn vocab_size(inner: &tokenizers::Tokenizer) -> Option<usize> {
+    inner.get_vocab(true).into_values().max().map(|largest| largest as usize + 1)
+}
+
+fn missing(folder: &Path) -> Error {
+    let reason = "there is no tokenizer in this folder (tokenizer.json, or vocab.json with merges.txt), so text has no tokens: copy the \
+                  model's tokenizer there, or give token ids where the command takes them";
+    Error::tokenizer(reason).at(folder)
+}
+
+/// Token ids as a text, with a space between them.
+fn numbers(tokens: &[u32]) -> String {
+    tokens.iter().map(|token| format!("{token} ")).collect()
 }
 
 fn ids(inner: &tokenizers::Tokenizer, text: &str, add_special: bool) -> Result<Vec<u32>> {
-    let encoded = contained(|| inner.encode_fast(text, add_special));
-    let encoding = encoded.ok_or_else(defect)?.map_err(|error| Error::tokenizer(format!("cannot encode: {error}")))?;
-    Ok(encoding.get_ids().to_vec())
+    Ok(encoding(contained(|| inner.encode_fast(text, add_special)))?.get_ids().to_vec())
+}
+
+/// What the tokenizer gave, where it gave anything.
+fn encoding(encoded: Option<tokenizers::Result<tokenizers::Encoding>>) -> Result<tokenizers::Encoding> {
+    encoded.ok_or_else(defect)?.map_err(|error| Error::tokenizer(format!("cannot encode: {error}")))
 }
 
 fn text(inner: &tokenizers::Tokenizer, tokens: &[u32], skip_special: bool) -> Result<String> {

@@ -27,7 +27,7 @@ fn every_loss_on_random_shapes() {
 /// Three pairs with prompts and completions of different lengths, which part after one token, at once, and after one.
 pub fn preference_pairs() -> PairBatch {
     let pair = |line, prompt: &[u32], chosen: &[u32], rejected: &[u32]| {
-        let sequence = |completion: &[u32]| Sequence { tokens: [prompt, completion].concat(), completion_start: prompt.len() };
+        let sequence = |completion: &[u32]| Sequence::new([prompt, completion].concat(), prompt.len());
         PreferencePair { line, chosen: sequence(chosen), rejected: sequence(rejected) }
     };
     PairBatch::new(&[

@@ -86,7 +86,7 @@ impl Work {
                     let completion_start = arguments.prompt.max(1);
                     let mut sequence = || {
                         let completion = tokens(batch.tokens + 1 - arguments.prompt);
-                        Sequence { tokens: [&prompt[..], &completion].concat(), completion_start }
+                        Sequence::new([&prompt[..], &completion].concat(), completion_start)
                     };
                     PreferencePair { line, chosen: sequence(), rejected: sequence() }
                 };

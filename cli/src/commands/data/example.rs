@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn special_tokens_are_shown_by_name() {
-        let sequence = Sequence { tokens: vec![256, 104, 105, 33, 257], completion_start: 3 };
+        let sequence = Sequence::new(vec![256, 104, 105, 33, 257], 3);
         assert_eq!(split_text(&Tokenizer::bytes(), &sequence).unwrap(), ["<|bos|>hi", "!<|eos|>"]);
     }
 }

@@ -3,13 +3,14 @@
 mod example;
 
 use super::load::longest_sequence;
+use super::notices;
 use crate::arguments::{Data, Shared};
 use crate::failure::Failure;
 use crate::output::Output;
 use example::Style;
 use model::boundary::Limits;
 use model::config::{Config, huggingface};
-use model::data::inspect::{Form, Inspection, Lengths, inspect};
+use model::data::inspect::{Form, Inspection, Lengths, Reading, inspect};
 use model::data::{ChatTemplate, Dropped};
 use model::tokenizer::Tokenizer;
 use serde_json::{Map, Value, json};
@@ -30,8 +31,11 @@ pub fn run(arguments: &Data, shared: &Shared) -> Result<(), Failure> {
     let config = Config::read(&arguments.model.join(huggingface::FILE))?;
     let tokenizer = Tokenizer::from_folder(&arguments.model)?.for_vocabulary(config.vocab_size);
     let chat = ChatTemplate::of(&tokenizer)?;
-    let limits = Limits::new(longest_sequence(&config, arguments.max_length));
-    let seen = inspect(&arguments.data, &tokenizer, &chat, &limits, arguments.examples)?;
+    let longest = longest_sequence(&config, arguments.max_length);
+    let limits = Limits { truncation: arguments.cut.truncation(), ..Limits::new(longest) };
+    let reading = Reading { tokenizer: &tokenizer, chat: &chat, turns: arguments.turns.turns(), limits };
+    let seen = inspect(&arguments.data, &reading, arguments.examples)?;
+    notices::warn(&seen.report.remarks.iter().map(|remark| format!("{}: {remark}", arguments.data.display())).collect::<Vec<_>>());
     let examples = examples(&seen, &tokenizer)?;
     Output::new(shared.json).result(&as_json(&seen, &chat, &examples), |to| show(to, &seen, &chat, &examples))
 }
@@ -90,6 +94,9 @@ fn as_json(seen: &Inspection, chat: &ChatTemplate, examples: &[Shown]) -> Value 
         "chat_template": matches!(chat, ChatTemplate::Jinja(_)),
         "dropped": drops(&seen.report.dropped).iter().map(|(reason, lines)| json!({"reason": reason, "count": lines.len(), "lines": lines})).collect::<Vec<_>>(),
         "truncated": {"count": seen.truncated_lines.len(), "lines": seen.truncated_lines},
+        "truncation": seen.report.truncation,
+        "turns": seen.report.turns,
+        "remarks": seen.report.remarks,
         "merged": {"count": seen.report.merged_boundaries, "lines": seen.merged_lines},
         "lengths": lengths.collect::<Map<_, _>>(),
         "examples": examples.collect::<Vec<_>>(),
@@ -128,7 +135,14 @@ fn show_rows(to: &mut dyn Write, seen: &Inspection) -> io::Result<()> {
     for (reason, lines) in drops(&seen.report.dropped) {
         line(&format!("dropped, {reason}"), lines.len(), &lines)?;
     }
-    line("cut to length", seen.truncated_lines.len(), &seen.truncated_lines)?;
+    if seen.report.turns > 0 {
+        writeln!(to, "{:>8}  turns of the assistant are learned", seen.report.turns)?;
+    }
+    let mut line = |what: &str, count: usize, lines: &[usize]| match count {
+        0 => writeln!(to, "{count:>8}  {what}"),
+        _ => writeln!(to, "{count:>8}  {what}: line {}", first_lines(lines)),
+    };
+    line(&format!("cut to length ({})", seen.report.truncation), seen.truncated_lines.len(), &seen.truncated_lines)?;
     line("completions that begin inside a token of their prompt", seen.report.merged_boundaries, &seen.merged_lines)
 }
 

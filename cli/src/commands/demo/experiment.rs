@@ -131,7 +131,7 @@ impl Experiment {
     /// A sentence as the model sees it: the end token stands before it too.
     fn sequence(&self, prompt: &[u32], completion: &[u32]) -> Sequence {
         let tokens = [&[self.language.end()], prompt, completion].concat();
-        Sequence { tokens, completion_start: 1 + prompt.len() }
+        Sequence::new(tokens, 1 + prompt.len())
     }
 
     /// Learns the language from sentences drawn from it, each seen once.

@@ -98,9 +98,9 @@ fn draw(experiment: &Experiment, decoder: &Decoder<Backend>, generator: Generato
     let mut sequences = Vec::new();
     for (number, chunk) in prompts.chunks(CHUNK).enumerate() {
         let completions = experiment.complete(decoder, chunk, &generator.stream(3 + number as u64))?;
-        sequences.extend(chunk.iter().zip(completions).map(|(prompt, completion)| Sequence {
-            tokens: [&[experiment.language.end()], prompt.as_slice(), &completion].concat(),
-            completion_start: 1 + prompt.len(),
+        sequences.extend(chunk.iter().zip(completions).map(|(prompt, completion)| {
+            let tokens = [&[experiment.language.end()], prompt.as_slice(), &completion].concat();
+            Sequence::new(tokens, 1 + prompt.len())
         }));
     }
     Ok(sequences)

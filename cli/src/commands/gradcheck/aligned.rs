@@ -84,7 +84,7 @@ fn pair(draw: &mut Draw, config: &Config) -> PreferencePair {
     let other = (fork[0] + 1 + fork[1] % (config.vocab_size as u32 - 1)) % config.vocab_size as u32;
     let mut completion = |first: u32, tail: &[u32]| {
         let tokens = [prompt, shared, &[first], &tail[..draw.below(3)]].concat();
-        Sequence { tokens, completion_start: prompt.len() }
+        Sequence::new(tokens, prompt.len())
     };
     let (chosen, rejected) = (completion(fork[0], &tails[0]), completion(other, &tails[1]));
     PreferencePair { line: 1, chosen, rejected }

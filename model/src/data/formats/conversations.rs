@@ -1,18 +1,24 @@
-//! Conversations: lists of `{"role", "content"}`, or of ShareGPT's `{"from", "value"}`. The last turn is what is learned.
+//! Conversations: lists of `{"role", "content"}`, or of ShareGPT's `{"from", "value"}`.
+//!
+//! A prompt that ends with the model's own message is continued by the answers. Answers that repeat the conversation, from its start or from
+//! one of its turns, are joined to what they do not repeat.
 
-use super::Pair;
-use crate::data::chat::{Message, Role, last_answer, messages};
+use super::{Completions, Pair, Reader};
+use crate::data::chat::Conversation;
+use crate::data::columns::judge_conversation;
 use crate::data::jsonl::Row;
-use crate::data::{ChatTemplate, CompletionRow, DropReason, PreferenceRow};
-use crate::error::{Error, Result};
+use crate::data::message::{Message, Role, in_row, messages, without_nulls};
+use crate::data::turns::Learned;
+use crate::data::{DropReason, PreferenceRow};
+use crate::error::Result;
 use serde_json::Value;
 
-/// Whether the prompt or an answer is a list of messages.
+/// True if the prompt or an answer is a list of messages.
 pub fn is_pair(row: &Row) -> bool {
     ["prompt", "chosen", "rejected"].iter().any(|key| is_list(row, key))
 }
 
-/// Whether the prompt or the completion is a list of messages.
+/// True if the prompt or the completion is a list of messages.
 pub fn is_completion(row: &Row) -> bool {
     ["prompt", "completion"].iter().any(|key| is_list(row, key))
 }
@@ -21,74 +27,219 @@ fn is_list(row: &Row, key: &str) -> bool {
     row.keys.get(key).is_some_and(Value::is_array)
 }
 
-pub fn pair(row: &Row, chat: &ChatTemplate) -> Result<Pair> {
-    let chosen = conversation(row, "prompt", "chosen")?;
-    let rejected = conversation(row, "prompt", "rejected")?;
-    compare(row, chat, chosen, rejected)
+pub fn pair(row: &Row, reader: &mut Reader) -> Result<Pair> {
+    answers(row, reader, "prompt")
 }
 
-pub fn sharegpt_pair(row: &Row, chat: &ChatTemplate) -> Result<Pair> {
-    let chosen = conversation(row, "conversations", "chosen")?;
-    let rejected = conversation(row, "conversations", "rejected")?;
-    compare(row, chat, chosen, rejected)
+pub fn sharegpt_pair(row: &Row, reader: &mut Reader) -> Result<Pair> {
+    answers(row, reader, "conversations")
 }
 
-pub fn completion(row: &Row, chat: &ChatTemplate) -> Result<CompletionRow> {
-    learn_last(row, chat, conversation(row, "prompt", "completion")?)
+fn answers(row: &Row, reader: &mut Reader, prompt_key: &str) -> Result<Pair> {
+    let before = if row.has(prompt_key) { turns(row, prompt_key, Role::User)? } else { Vec::new() };
+    let answers = [turns(row, "chosen", Role::Assistant)?, turns(row, "rejected", Role::Assistant)?];
+    compare(row, reader, before, answers)
 }
 
-pub fn transcript(row: &Row, chat: &ChatTemplate) -> Result<CompletionRow> {
-    let key = if row.has("messages") { "messages" } else { "conversations" };
-    learn_last(row, chat, messages(row, key, &row.keys[key])?)
-}
-
-/// The turns of `prompt_key` and then those of `answer_key`. Where the answer repeats the conversation from its start, as
-/// some data sets have it, it counts alone.
-fn conversation(row: &Row, prompt_key: &str, answer_key: &str) -> Result<Vec<Message>> {
-    let answer = turns(row, answer_key, Role::Assistant)?;
-    let repeats = answer.first().is_some_and(|message| message.role != Role::Assistant);
-    if repeats || !row.has(prompt_key) {
-        return Ok(answer);
+pub fn completion(row: &Row, reader: &mut Reader) -> Result<Completions> {
+    let prompt = turns(row, "prompt", Role::User)?;
+    let answer = turns(row, "completion", Role::Assistant)?;
+    if answer.iter().all(Message::is_empty) {
+        return Ok(Err(DropReason::EmptyCompletion));
     }
-    let mut conversation = turns(row, prompt_key, Role::User)?;
-    conversation.extend(answer);
-    Ok(conversation)
+    let Joined { conversation, own, before } = join(row, &prompt, &answer, "completion")?;
+    judge_conversation(row, reader.turner.chat(), &conversation, &mut reader.remarks);
+    if conversation.messages[own..].iter().any(|message| !message.learned) {
+        return Ok(Err(DropReason::NothingLearned));
+    }
+    let turned = reader.turner.answers(&before, [&conversation.messages], own);
+    let (prompt, [completion]) = turned.map_err(|error| in_row(row, error))?;
+    Ok(reader.rows(row, vec![Learned { prompt, completion, context: Vec::new(), turns: 1 }]))
+}
+
+pub fn transcript(row: &Row, reader: &mut Reader) -> Result<Completions> {
+    let key = if row.has("messages") { "messages" } else { "conversations" };
+    let turns = messages(row, key, &row.keys[key])?;
+    learn(row, reader, turns)
+}
+
+/// What is learned of a conversation.
+pub fn learn(row: &Row, reader: &mut Reader, turns: Vec<Message>) -> Result<Completions> {
+    let conversation = with_setting(row, turns)?;
+    judge_conversation(row, reader.turner.chat(), &conversation, &mut reader.remarks);
+    let own: Vec<&Message> = conversation.messages.iter().filter(|message| message.role == Role::Assistant).collect();
+    if own.is_empty() {
+        return Err(row.error("the conversation has no message by the assistant, so there is nothing to learn"));
+    }
+    if own.iter().all(|message| message.is_empty()) {
+        return Ok(Err(DropReason::EmptyCompletion));
+    }
+    if conversation.messages.last().is_some_and(|message| message.role != Role::Assistant) {
+        reader.remarks.note("the conversation ends with a message that is not the assistant's, which teaches nothing", row.line);
+    }
+    let learned = reader.turner.learned(&conversation, reader.turns).map_err(|error| in_row(row, error))?;
+    if learned.len() > 1 && reader.framed() {
+        reader.remarks.note("the chat template writes earlier turns otherwise later, so that each turn is learned in a text of its own", row.line);
+    }
+    Ok(reader.rows(row, learned))
 }
 
 /// A list of messages, or a text as one message by `speaker`.
 fn turns(row: &Row, key: &str, speaker: Role) -> Result<Vec<Message>> {
     match row.keys.get(key) {
-        Some(Value::String(content)) => Ok(vec![Message { role: speaker, content: content.clone() }]),
+        Some(Value::String(content)) => Ok(vec![Message::new(speaker, content.as_str())]),
         Some(value) => messages(row, key, value),
         None => Err(row.error(format!("{key:?} is missing"))),
     }
 }
 
-fn compare(row: &Row, chat: &ChatTemplate, chosen: Vec<Message>, rejected: Vec<Message>) -> Result<Pair> {
-    let (before, chosen) = last_answer(row, chosen)?;
-    let (before_rejected, rejected) = last_answer(row, rejected)?;
-    if before != before_rejected {
+/// The turns with the row's system text before them, its tools, its documents and its variables for the template.
+pub fn with_setting(row: &Row, mut messages: Vec<Message>) -> Result<Conversation> {
+    let system = match row.keys.get("system") {
+        Some(Value::String(text)) if !text.trim().is_empty() => Some(text),
+        None | Some(Value::Null | Value::String(_)) => None,
+        Some(_) => return Err(row.error("\"system\" must be a text")),
+    };
+    if let Some(system) = system {
+        match messages.first() {
+            Some(first) if first.role == Role::System && first.text() == *system => {}
+            Some(first) if first.role == Role::System => {
+                return Err(row.error("\"system\" and the conversation's own system message are not the same: keep one of them"));
+            }
+            _ => messages.insert(0, Message::new(Role::System, system.as_str())),
+        }
+    }
+    let arguments = match json_column(row, "chat_template_kwargs")? {
+        None => None,
+        Some(Value::Object(variables)) => Some(variables),
+        Some(_) => return Err(row.error("\"chat_template_kwargs\" must be an object")),
+    };
+    let list = |key: &str| match json_column(row, key)? {
+        Some(Value::Array(items)) => Ok(Some(Value::Array(items))),
+        None => Ok(None),
+        Some(_) => Err(row.error(format!("{key:?} must be a list"))),
+    };
+    Ok(Conversation { messages, tools: list("tools")?, documents: list("documents")?, arguments })
+}
+
+/// A column that holds a list or an object, or its JSON as a text; `None` where it holds nothing.
+fn json_column(row: &Row, key: &str) -> Result<Option<Value>> {
+    let value = match row.keys.get(key) {
+        Some(Value::String(text)) if !text.trim().is_empty() => {
+            serde_json::from_str(text).map_err(|_| row.error(format!("{key:?} is a text that is not JSON")))?
+        }
+        Some(value) => value.clone(),
+        None => Value::Null,
+    };
+    let value = without_nulls(value);
+    let empty = match &value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(keys) => keys.is_empty(),
+        Value::String(text) => text.trim().is_empty(),
+        other => other.is_null(),
+    };
+    Ok((!empty).then_some(value))
+}
+
+/// A prompt and an answer as one conversation.
+struct Joined {
+    conversation: Conversation,
+    /// The first message that is the answer's own, or that it goes on with.
+    own: usize,
+    /// What stands before the answer.
+    before: Conversation,
+}
+
+/// Joins an answer to the prompt that it follows, continues or repeats, in the row's setting.
+fn join(row: &Row, prompt: &[Message], answer: &[Message], key: &str) -> Result<Joined> {
+    let Some((messages, own)) = joined(prompt, answer) else {
+        let reason = "begins with a message that is neither the assistant's nor one of the prompt's, so it does not follow the prompt";
+        return Err(row.error(format!("{key:?} {reason}")));
+    };
+    let count = messages.len();
+    let conversation = with_setting(row, messages)?;
+    match conversation.messages.last() {
+        Some(last) if last.role == Role::Assistant => {}
+        _ => return Err(row.error("the last message of a conversation must be the assistant's")),
+    }
+    let own = own + conversation.messages.len() - count;
+    let before = match continues(prompt, answer) {
+        true => with_setting(row, prompt.to_vec())?,
+        false => conversation.with(&conversation.messages[..own]),
+    };
+    Ok(Joined { conversation, own, before })
+}
+
+/// True if the answer goes on with the prompt's last message, which is the model's own.
+fn continues(prompt: &[Message], answer: &[Message]) -> bool {
+    let own = |message: Option<&Message>| message.is_some_and(|message| message.role == Role::Assistant);
+    own(prompt.last()) && own(answer.first())
+}
+
+/// The messages of both, and where the answer's own begin; `None` where the answer neither follows the prompt nor repeats part of it.
+fn joined(prompt: &[Message], answer: &[Message]) -> Option<(Vec<Message>, usize)> {
+    let first = answer.first()?;
+    let says = |a: &Message, b: &Message| a.role == b.role && a.text() == b.text();
+    let same = |a: &[Message], b: &[Message]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| says(a, b));
+    if continues(prompt, answer) {
+        let (last, before) = prompt.split_last()?;
+        let (begun, said) = (last.text(), first.text());
+        let whole = if said.starts_with(&begun) { said } else { begun + &said };
+        return Some(([before, &[first.clone().with_text(whole)], &answer[1..]].concat(), before.len()));
+    }
+    if first.role == Role::Assistant || prompt.is_empty() {
+        return Some(([prompt, answer].concat(), prompt.len()));
+    }
+    // The answer repeats the prompt, perhaps after a system message of its own.
+    let repeats_at = |start: &usize| answer.get(*start..start + prompt.len()).is_some_and(|part| same(part, prompt));
+    if let Some(start) = (0..answer.len()).find(repeats_at) {
+        return Some((answer.to_vec(), start + prompt.len()));
+    }
+    let most = prompt.len().min(answer.len());
+    if let Some(repeated) = (1..=most).rev().find(|&count| same(&prompt[prompt.len() - count..], &answer[..count])) {
+        return Some(([&prompt[..prompt.len() - repeated], answer].concat(), prompt.len()));
+    }
+    let goes_on = prompt.last().is_some_and(|last| last.role == Role::Assistant) && first.role == Role::User;
+    goes_on.then(|| ([prompt, answer].concat(), prompt.len()))
+}
+
+/// Two answers to one prompt. The prompt is what was given as one, or else what both conversations begin with.
+pub fn compare(row: &Row, reader: &mut Reader, prompt: Vec<Message>, answers: [Vec<Message>; 2]) -> Result<Pair> {
+    let follows = |answer: &Vec<Message>| answer.first().is_some_and(|message| message.role == Role::Assistant);
+    let given = !prompt.is_empty() && answers.iter().all(follows);
+    let [chosen, rejected] = &answers;
+    let [mut chosen, rejected] = [join(row, &prompt, chosen, "chosen")?, join(row, &prompt, rejected, "rejected")?];
+    for joined in [&chosen, &rejected] {
+        judge_conversation(row, reader.turner.chat(), &joined.conversation, &mut reader.remarks);
+    }
+    let wholes = [&chosen.conversation.messages, &rejected.conversation.messages];
+    if !given {
+        let shortest = wholes.map(Vec::len).into_iter().min().unwrap_or(1) - 1;
+        chosen.own = wholes[0].iter().zip(wholes[1]).take(shortest).take_while(|(a, b)| a == b).count();
+        chosen.before = chosen.conversation.with(&wholes[0][..chosen.own]);
+    }
+    let own = wholes.map(|messages| &messages[chosen.own..]);
+    let by_the_model = |messages: &[Message]| {
+        messages.first().is_some_and(|message| message.role == Role::Assistant) && messages.iter().all(|message| message.role != Role::User)
+    };
+    if !own.iter().all(|messages| by_the_model(messages)) {
         return Ok(Err(DropReason::PromptsDiffer));
     }
-    let (prompt, [chosen, rejected]) = chat.turn(&before, [&chosen, &rejected]).map_err(|error| in_row(row, error))?;
-    Ok(Ok(PreferenceRow { line: row.line, prompt, chosen, rejected }))
-}
-
-fn learn_last(row: &Row, chat: &ChatTemplate, conversation: Vec<Message>) -> Result<CompletionRow> {
-    let (before, answer) = last_answer(row, conversation)?;
-    let (prompt, [completion]) = chat.turn(&before, [&answer]).map_err(|error| in_row(row, error))?;
-    Ok(CompletionRow { line: row.line, prompt, completion })
-}
-
-/// A row's `prompt` as the text before the model's turn.
-pub fn prompt(row: &Row, chat: &ChatTemplate) -> Result<String> {
-    chat.prompt(&turns(row, "prompt", Role::User)?).map_err(|error| in_row(row, error))
-}
-
-/// What a template refuses is a row of the data: its line says which.
-fn in_row(row: &Row, error: Error) -> Error {
-    match error {
-        Error::ChatTemplate { reason, .. } => row.error(reason),
-        other => other,
+    if own.iter().any(|messages| messages.iter().any(|message| !message.learned)) {
+        return Ok(Err(DropReason::NothingLearned));
     }
+    if own.iter().any(|messages| messages.len() > 1) {
+        reader.remarks.note("an answer has several messages, all of which count as the answer, those of tools too", row.line);
+    }
+    let turned = reader.turner.answers(&chosen.before, wholes.map(Vec::as_slice), chosen.own);
+    let (prompt, [chosen, rejected]) = turned.map_err(|error| in_row(row, error))?;
+    Ok(Ok(PreferenceRow { line: row.line, prompt, chosen, rejected, framed: reader.framed() }))
+}
+
+/// A row's `prompt` as the text before the model's words, and whether a chat template wrote it.
+pub fn prompt(row: &Row, reader: &mut Reader) -> Result<(String, bool)> {
+    let conversation = with_setting(row, turns(row, "prompt", Role::User)?)?;
+    judge_conversation(row, reader.turner.chat(), &conversation, &mut reader.remarks);
+    let text = reader.turner.chat().prompt(&conversation).map_err(|error| in_row(row, error))?;
+    Ok((text, reader.framed()))
 }

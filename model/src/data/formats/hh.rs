@@ -3,17 +3,18 @@
 //! Anthropic's HH form is two transcripts, of which the last `"\n\nAssistant:"` turn was compared (Bai et al. 2022). Of texts without
 //! such turns (TRL's implicit prompt) the prompt is what both share, without a space at its end, which belongs to the next word.
 
-use super::Pair;
-use crate::data::chat::common_start;
+use super::{Pair, Reader};
 use crate::data::jsonl::Row;
-use crate::data::{ChatTemplate, DropReason, PreferenceRow};
+use crate::data::turns::common_start;
+use crate::data::{DropReason, PreferenceRow};
 use crate::error::Result;
 
 const TURN: &str = "\n\nAssistant:";
 
-pub fn pair(row: &Row, _: &ChatTemplate) -> Result<Pair> {
+pub fn pair(row: &Row, reader: &mut Reader) -> Result<Pair> {
     let [whole_chosen, whole_rejected] = [row.text("chosen")?, row.text("rejected")?];
     if !whole_chosen.contains(TURN) && !whole_rejected.contains(TURN) {
+        reader.remarks.note("the row has no prompt: what both answers begin with is taken for it", row.line);
         return Ok(Ok(implicit(row.line, whole_chosen, whole_rejected)));
     }
     let (prompt, chosen) = last_turn(row, "chosen")?;
@@ -21,7 +22,8 @@ pub fn pair(row: &Row, _: &ChatTemplate) -> Result<Pair> {
     if prompt != other_prompt {
         return Ok(Err(DropReason::PromptsDiffer));
     }
-    Ok(Ok(PreferenceRow { line: row.line, prompt: prompt.to_owned(), chosen: chosen.to_owned(), rejected: rejected.to_owned() }))
+    let [prompt, chosen, rejected] = [prompt, chosen, rejected].map(str::to_owned);
+    Ok(Ok(PreferenceRow { line: row.line, prompt, chosen, rejected, framed: false }))
 }
 
 fn implicit(line: usize, chosen: &str, rejected: &str) -> PreferenceRow {
@@ -29,7 +31,7 @@ fn implicit(line: usize, chosen: &str, rejected: &str) -> PreferenceRow {
     let differ = shared.len() < chosen.len() && shared.len() < rejected.len();
     let prompt = if differ { shared.strip_suffix(' ').unwrap_or(shared) } else { shared };
     let [chosen, rejected] = [chosen, rejected].map(|text| text[prompt.len()..].to_owned());
-    PreferenceRow { line, prompt: prompt.to_owned(), chosen, rejected }
+    PreferenceRow { line, prompt: prompt.to_owned(), chosen, rejected, framed: false }
 }
 
 /// The transcript up to and with the last `"\n\nAssistant:"`, and the rest.

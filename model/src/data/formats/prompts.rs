@@ -1,23 +1,22 @@
 //! Plain texts: `prompt` with `chosen` and `rejected`, `prompt` with `completion`, or only `text`.
 
-use super::Pair;
+use super::{Completions, Pair, Reader, plain};
+use crate::data::PreferenceRow;
 use crate::data::jsonl::Row;
-use crate::data::{ChatTemplate, CompletionRow, PreferenceRow};
 use crate::error::Result;
 
-pub fn pair(row: &Row, _: &ChatTemplate) -> Result<Pair> {
-    Ok(Ok(PreferenceRow {
-        line: row.line,
-        prompt: row.text("prompt")?.to_owned(),
-        chosen: row.text("chosen")?.to_owned(),
-        rejected: row.text("rejected")?.to_owned(),
-    }))
+pub fn pair(row: &Row, _: &mut Reader) -> Result<Pair> {
+    let [prompt, chosen, rejected] = [row.text("prompt")?, row.text("chosen")?, row.text("rejected")?].map(str::to_owned);
+    Ok(Ok(PreferenceRow { line: row.line, prompt, chosen, rejected, framed: false }))
 }
 
-pub fn completion(row: &Row, _: &ChatTemplate) -> Result<CompletionRow> {
-    Ok(CompletionRow { line: row.line, prompt: row.text("prompt")?.to_owned(), completion: row.text("completion")?.to_owned() })
+pub fn completion(row: &Row, _: &mut Reader) -> Result<Completions> {
+    if !row.has("completion") && row.has("chosen") {
+        return Err(super::unknown(row, "\"prompt\" and \"completion\", \"messages\" or \"text\""));
+    }
+    Ok(Ok(vec![plain(row, row.text("prompt")?, row.text("completion")?)]))
 }
 
-pub fn text(row: &Row, _: &ChatTemplate) -> Result<CompletionRow> {
-    Ok(CompletionRow { line: row.line, prompt: String::new(), completion: row.text("text")?.to_owned() })
+pub fn text(row: &Row, _: &mut Reader) -> Result<Completions> {
+    Ok(Ok(vec![plain(row, "", row.text("text")?)]))
 }

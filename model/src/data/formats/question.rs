@@ -1,0 +1,28 @@
+//! Questions with two answers: `question` (or `query`), perhaps `system`, and texts `chosen` and `rejected`, as Intel's ORCA pairs have them.
+
+use super::conversations::compare;
+use super::{Pair, Reader};
+use crate::data::jsonl::Row;
+use crate::data::message::{Message, Role, messages};
+use crate::error::Result;
+use serde_json::Value;
+
+/// True for a row with a question and no prompt.
+pub fn matches(row: &Row) -> bool {
+    !row.has("prompt") && key(row).is_some()
+}
+
+fn key(row: &Row) -> Option<&'static str> {
+    ["question", "query"].into_iter().find(|key| row.keys.get(*key).is_some_and(|value| value.as_str().is_some_and(|text| !text.is_empty())))
+}
+
+pub fn pair(row: &Row, reader: &mut Reader) -> Result<Pair> {
+    let question = row.text(key(row).unwrap_or("question"))?;
+    let answer = |key: &str| match row.keys.get(key) {
+        Some(Value::String(text)) => Ok(vec![Message::new(Role::Assistant, text.as_str())]),
+        Some(value) => messages(row, key, value),
+        None => Err(row.error(format!("{key:?} is missing"))),
+    };
+    let answers = [answer("chosen")?, answer("rejected")?];
+    compare(row, reader, vec![Message::new(Role::User, question)], answers)
+}

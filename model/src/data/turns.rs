@@ -1,0 +1,157 @@
+//! What is learned of a conversation: the model's turns, cut out of the text that the chat template writes.
+//!
+//! A turn begins where the template opens it for generation and ends with the token that ends it; white space after that token is nobody's
+//! to say. Where a template writes earlier turns otherwise once others follow (Qwen3 drops their reasoning), or has no template at all, each
+//! turn is learned in a text of its own, which ends with it: so every turn follows what the model sees when it speaks.
+
+use super::chat::{ChatTemplate, Conversation};
+use super::message::{Message, Role};
+use crate::error::Result;
+use serde::Serialize;
+use std::ops::Range;
+
+/// Which of the model's turns are learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turns {
+    /// Every turn of the model.
+    #[default]
+    All,
+    /// The last one.
+    Last,
+}
+
+/// A text of which parts are learned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Learned {
+    /// What stands before the first part that is learned.
+    pub prompt: String,
+    /// From there to the end of the last one.
+    pub completion: String,
+    /// Bytes of the completion that are context only, ascending.
+    pub context: Vec<Range<usize>>,
+    /// How many of the model's turns are learned.
+    pub turns: usize,
+}
+
+/// Cuts conversations into turns by one template.
+pub struct Turner<'a> {
+    chat: &'a ChatTemplate,
+    end_of_turn: Option<String>,
+}
+
+impl<'a> Turner<'a> {
+    /// A turner for a template, whose end of turn is looked up once.
+    pub fn new(chat: &'a ChatTemplate) -> Self {
+        Self { chat, end_of_turn: chat.end_of_turn() }
+    }
+
+    /// The template.
+    pub fn chat(&self) -> &'a ChatTemplate {
+        self.chat
+    }
+
+    /// The prompt before the model's next words, and `N` versions of what follows, each one or more messages.
+    ///
+    /// The prompt is what the texts with each answer and the text of the conversation before share from the start (so a template that
+    /// writes earlier turns otherwise once an answer follows moves text into the completion, as TRL has it). An answer that says nothing is
+    /// an empty completion, whatever the template writes around it.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::prompt`].
+    pub fn answers<const N: usize>(&self, before: &Conversation, wholes: [&[Message]; N], own: usize) -> Result<(String, [String; N])> {
+        let mut prompt = self.chat.prompt(before)?;
+        let mut texts = [const { String::new() }; N];
+        for (text, whole) in texts.iter_mut().zip(wholes) {
+            if whole[own..].iter().all(Message::is_empty) {
+                continue;
+            }
+            *text = self.chat.whole(&before.with(whole))?.text;
+            prompt.truncate(common_start(&prompt, text));
+        }
+        let completions = texts.map(|text| text.get(prompt.len()..).map_or(String::new(), |completion| self.to_its_end(completion).to_owned()));
+        Ok((prompt, completions))
+    }
+
+    /// What is learned of a conversation: several texts where the template writes earlier turns otherwise later; none where no turn of the
+    /// model says anything.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::prompt`].
+    pub fn learned(&self, conversation: &Conversation, turns: Turns) -> Result<Vec<Learned>> {
+        let all = &conversation.messages;
+        let own = |message: &Message| message.role == Role::Assistant && message.learned && !message.is_empty();
+        let mut learned: Vec<usize> = (0..all.len()).filter(|&place| own(&all[place])).collect();
+        if turns == Turns::Last {
+            let last = all.iter().rposition(|message| message.role == Role::Assistant);
+            learned.retain(|place| Some(*place) == last);
+        }
+        let Some(&last) = learned.last() else { return Ok(Vec::new()) };
+        let conversation = conversation.with(&all[..=last]);
+        match self.chat {
+            ChatTemplate::Transcript => learned.iter().map(|&place| self.in_transcript(&conversation, place)).collect(),
+            ChatTemplate::Jinja(_) => self.by_template(&conversation, &learned),
+        }
+    }
+
+    fn in_transcript(&self, conversation: &Conversation, place: usize) -> Result<Learned> {
+        let messages = &conversation.messages;
+        let prompt = self.chat.opened(&conversation.with(&messages[..place]))?;
+        let whole = self.chat.whole(&conversation.with(&messages[..=place]))?.text;
+        let completion = whole.get(prompt.len()..).unwrap_or_default().to_owned();
+        Ok(Learned { prompt, completion, context: Vec::new(), turns: 1 })
+    }
+
+    fn by_template(&self, conversation: &Conversation, learned: &[usize]) -> Result<Vec<Learned>> {
+        let whole = self.chat.whole(conversation)?;
+        let own = |message: &&Message| message.role == Role::Assistant;
+        let places: Vec<usize> = (0..conversation.messages.len()).filter(|&i| own(&&conversation.messages[i])).collect();
+        if whole.generated.len() == places.len() && !places.is_empty() {
+            let marked = places.iter().zip(whole.generated).filter(|(place, span)| learned.contains(place) && !span.is_empty());
+            let spans: Vec<Range<usize>> = marked.map(|(_, span)| span).collect();
+            return Ok(cut(&whole.text, &spans).into_iter().collect());
+        }
+        let (mut spans, mut alone) = (Vec::new(), Vec::new());
+        for &place in learned {
+            let opened = self.chat.opened(&conversation.with(&conversation.messages[..place]))?;
+            let text = self.chat.whole(&conversation.with(&conversation.messages[..=place]))?.text;
+            let start = common_start(&opened, &text);
+            let end = start + self.to_its_end(&text[start..]).len();
+            let follows = spans.last().is_none_or(|before: &Range<usize>| before.end <= start);
+            if follows && whole.text.starts_with(&text[..end]) {
+                spans.push(start..end);
+            }
+            alone.push((text, start..end));
+        }
+        if spans.len() == alone.len() {
+            return Ok(cut(&whole.text, &spans).into_iter().collect());
+        }
+        Ok(alone.iter().filter_map(|(text, span)| cut(text, std::slice::from_ref(span))).collect())
+    }
+
+    /// The text without the white space after the end of a turn.
+    fn to_its_end<'t>(&self, text: &'t str) -> &'t str {
+        let trimmed = text.trim_end();
+        if self.end_of_turn.as_ref().is_some_and(|end| trimmed.ends_with(end.as_str())) { trimmed } else { text }
+    }
+}
+
+/// The text from its start to the end of the last span, cut at the start of the first.
+fn cut(text: &str, spans: &[Range<usize>]) -> Option<Learned> {
+    let spans: Vec<&Range<usize>> = spans.iter().filter(|span| !text[(*span).clone()].is_empty()).collect();
+    let (first, last) = (spans.first()?.start, spans.last()?.end);
+    let between = spans.windows(2).map(|pair| pair[0].end - first..pair[1].start - first);
+    Some(Learned {
+        prompt: text[..first].to_owned(),
+        completion: text[first..last].to_owned(),
+        context: between.filter(|gap| !gap.is_empty()).collect(),
+        turns: spans.len(),
+    })
+}
+
+/// Bytes of the longest common start that ends between characters.
+pub(super) fn common_start(text: &str, other: &str) -> usize {
+    let same = text.chars().zip(other.chars()).take_while(|(a, b)| a == b);
+    same.map(|(character, _)| character.len_utf8()).sum()
+}
+
