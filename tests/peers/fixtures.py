@@ -1,6 +1,6 @@
 """Writes tests/tests/fixtures/peers: what TRL makes of rows of many forms, for tests that need no Python.
 
-    python tests/peers/fixtures.py        (needs torch, transformers, trl and datasets; half a minute)
+    python tests/peers/fixtures.py        (needs torch, transformers, trl and datasets; some minutes)
 
 Token ids come from TRL's own preparation of datasets (DPOTrainer and SFTTrainer), log-probabilities and losses from the trainers' own
 functions, in f32 and in f64. Where slpo's documented policy is another, a row says so (`differs`), and what is expected is put
@@ -8,6 +8,9 @@ together from the same pieces. The policies:
 
 - Nothing is learned after the token that ends the model's turn: white space that a template writes there is left out.
 - The first token of a sequence is context: nothing comes before it that could predict it.
+- What is too long loses the start of its prompt (BOS stays), which keeps at least half of the tokens where it has so many, and the ends
+  of its completions; with `--truncation end` it is cut as TRL's `keep_start` cuts it.
+- A template that writes earlier turns otherwise once others follow gives each turn a text of its own.
 - Rows that teach nothing (an empty completion, two equal ones) are dropped, and so are answers to different conversations.
 """
 
@@ -21,7 +24,7 @@ import tempfile
 import types
 import warnings
 
-os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TOKENIZERS_PARALLELISM="false", CUDA_VISIBLE_DEVICES="", TRL_EXPERIMENTAL_SILENCE="1")
+os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TOKENIZERS_PARALLELISM="false", CUDA_VISIBLE_DEVICES="")
 warnings.filterwarnings("ignore")
 
 import accelerate
@@ -38,6 +41,8 @@ import small_models
 OUT = pathlib.Path(__file__).parent.parent / "tests/fixtures/peers"
 BETA, EPSILON = 0.1, 0.1
 LENGTHS = [12, 24]
+# Their rows are cut as those of others, and are long.
+CUT_NOWHERE = ("bytelevel-eos", "chatml-on-a-base", "chatml-metaspace", "inst", "tools")
 
 # slpo's name of a loss: TRL's losses with their weights. TRL 1.16 has no cDPO; it is 2(1−ε)·sigmoid − (1−2ε)·robust.
 LOSSES = {
@@ -120,10 +125,10 @@ class Setup:
         found = list(trainer._prepare_dataset(stream([row]), self.tokenizer, arguments, "train"))
         return {key: found[0][f"{key}_ids"] for key in ("prompt", "chosen", "rejected")} if found else None
 
-    def prepared_completion(self, row, assistant_only=False, completion_only=None):
+    def prepared_completion(self, row, assistant_only=False):
         """The ids and labels of a row, as SFTTrainer prepares them."""
         trainer = self.sft(assistant_only)
-        trainer.completion_only_loss = "prompt" in row if completion_only is None else completion_only
+        trainer.completion_only_loss = "prompt" in row
         arguments = SFTConfig(**self.settings(assistant_only_loss=assistant_only))
         found = list(trainer._prepare_dataset(stream([row]), self.tokenizer, arguments, False, None, "train"))
         return found[0]["input_ids"], [label != -100 for label in found[0]["labels"]]
@@ -182,43 +187,61 @@ def pair_case(setup, row, trl_row=None, why=None):
     if why:
         case["differs"] = why
     if setup.name == "bytelevel-eos":
-        case |= one_end(setup, case)
+        for key in ("chosen", "rejected"):
+            case[key]["tokens"] = without_second_end(setup, case[key]["tokens"], case[key]["start"])
+        case["differs"] = "one EOS ends a completion; TRL writes one, and its tokenizer puts another after it"
+    if setup.name not in CUT_NOWHERE and (found := cuts(setup, trl_row, case)):
+        case["cuts"] = found
     return case
 
 
-def one_end(setup, case):
+def without_second_end(setup, ids, start):
     """A tokenizer that puts EOS after every text gives TRL a completion with two: one is enough."""
-    shorter = {}
-    for key in ("chosen", "rejected", "completion"):
-        if key in case:
-            ids = case[key]["tokens"]
-            while ids[-2:] == [setup.eos, setup.eos] and len(ids) > case[key]["start"] + 1:
-                ids = ids[:-1]
-            shorter[key] = case[key] | {"tokens": ids}
-    return shorter | {"differs": "one EOS ends a completion; TRL writes one, and its tokenizer puts another after it"}
+    while ids[-2:] == [setup.eos, setup.eos] and len(ids) > start + 1:
+        ids = ids[:-1]
+    return ids
 
 
-def truncated(setup, case):
-    """What TRL's collator leaves of a pair at some lengths by `keep_start`, and what it was given."""
-    found = setup.prepared_pair(case["row"])
-    collator = setup.dpo().data_collator
-    cuts = []
+def cuts(setup, trl_row, case):
+    """What is left of a pair at some lengths: by TRL's `keep_start`, and by slpo's default."""
+    found = []
     for length in LENGTHS:
-        if max(len(case[key]["tokens"]) for key in ("chosen", "rejected")) <= length:
-            continue
-        cut = {"max_tokens": length}
-        if setup.prepared_pair(case["row"], max_length=length, truncation_mode="keep_start") is None:
-            cuts.append(cut | {"dropped": "prompt_fills_limit"})
-            continue
-        collator.max_length, collator.truncation_mode = length, "keep_start"
-        batch = collator([{f"{key}_ids": found[key] for key in found}])
-        collator.max_length = None
-        for at, key in enumerate(("chosen", "rejected")):
-            size = int(batch["attention_mask"][at].sum())
-            learned = int(batch["completion_mask"][at].sum())
-            cut[key] = {"tokens": batch["input_ids"][at][:size].tolist(), "start": max(1, size - learned)}
-        cuts.append(cut)
-    return cuts
+        if max(len(case[key]["tokens"]) for key in ("chosen", "rejected")) > length:
+            fits = setup.prepared_pair(trl_row, max_length=length, truncation_mode="keep_start") is not None
+            end = cut_at_the_end(setup, case, length) if fits else {"dropped": "prompt_fills_limit"}
+            found += [{"max_tokens": length, "truncation": "end"} | end]
+            found += [{"max_tokens": length, "truncation": "both"} | cut_at_both_ends(setup, case, length)]
+    for cut in found:
+        if "chosen" in cut and cut["chosen"]["tokens"] == cut["rejected"]["tokens"]:
+            del cut["chosen"], cut["rejected"]
+            cut["dropped"] = "equal_tokens"
+    return found
+
+
+def cut_at_the_end(setup, case, length):
+    """By TRL's own collator."""
+    collator = setup.dpo().data_collator
+    example = {"prompt_ids": case["chosen"]["tokens"][: case["chosen"]["start"]]}
+    for key in ("chosen", "rejected"):
+        example[f"{key}_ids"] = case[key]["tokens"][case[key]["start"] :]
+    collator.max_length, collator.truncation_mode = length, "keep_start"
+    batch = collator([example])
+    collator.max_length = None
+    left = {}
+    for at, key in enumerate(("chosen", "rejected")):
+        size, learned = (int(batch[mask][at].sum()) for mask in ("attention_mask", "completion_mask"))
+        left[key] = {"tokens": batch["input_ids"][at][:size].tolist(), "start": size - learned}
+    return left
+
+
+def cut_at_both_ends(setup, case, length):
+    """The prompt's end and the completions' beginnings."""
+    start = case["chosen"]["start"]
+    longest = max(len(case[key]["tokens"]) for key in ("chosen", "rejected"))
+    kept = min(start, max(length - (longest - start), length // 2, 1))
+    bos = case["chosen"]["tokens"][:1] if case["chosen"]["tokens"][0] == setup.bos else []
+    prompt = bos + case["chosen"]["tokens"][start - kept + len(bos) : start]
+    return {key: {"tokens": (prompt + case[key]["tokens"][start:])[:length], "start": kept} for key in ("chosen", "rejected")}
 
 
 def spans(setup, messages, ids, **more):
@@ -235,26 +258,39 @@ def spans(setup, messages, ids, **more):
     return learned
 
 
-def conversation_case(setup, row, turns):
-    """A whole conversation, of which all turns of the model are learned, or the last."""
+def last_turn(setup, messages, **more):
+    """A conversation of which the last turn is learned."""
+    ids, learned = setup.prepared_completion({"prompt": messages[:-1], "completion": messages[-1:], **more})
+    start = learned.index(True)
+    return {"tokens": setup.without_tail(ids, start), "start": max(1, start)}
+
+
+def writes_turns_otherwise(setup, messages):
+    """True if the text of a turn of the model is no beginning of the text of all."""
+    render = lambda turns: setup.tokenizer.apply_chat_template(turns, tokenize=False)
+    ends = [at + 1 for at, message in enumerate(messages) if message["role"] == "assistant"]
+    return not all(render(messages).startswith(render(messages[:end])) for end in ends)
+
+
+def every_turn(setup, row):
+    """A conversation of which all turns of the model are learned: one text, or one for each turn."""
     messages = row["messages"]
     more = {key: row[key] for key in ("tools",) if key in row}
-    if turns == "last":
-        split = {"prompt": messages[:-1], "completion": messages[-1:], **more}
-        ids, learned = setup.prepared_completion(split)
-        start = learned.index(True)
-        ids = setup.without_tail(ids, start)
-        learned = learned[: len(ids)]
-    elif "endgeneration" in setup.template:
+    if "endgeneration" in setup.template:
         ids, learned = setup.prepared_completion(row, assistant_only=True)
+    elif writes_turns_otherwise(setup, messages):
+        return [last_turn(setup, messages[: at + 1], **more) for at, turn in enumerate(messages) if turn["role"] == "assistant"]
     else:
         ids, _ = setup.prepared_completion(row)
         learned = spans(setup, messages, ids, **more)
     learned[0] = False
-    # What comes after the last token that is learned has no part in the loss.
-    last = max(at for at, bit in enumerate(learned) if bit)
     positions = [at for at, bit in enumerate(learned) if bit]
-    return {"row": row, "turns": turns, "completion": {"tokens": ids[: last + 1], "learned": positions}}
+    # What comes after the last token that is learned has no part in the loss.
+    return [{"tokens": ids[: positions[-1] + 1], "learned": positions}]
+
+
+def conversation_case(setup, row, turns):
+    return {"row": row, "sequences": every_turn(setup, row) if turns == "all" else [last_turn(setup, row["messages"])]}
 
 
 def completion_case(setup, row):
@@ -265,8 +301,9 @@ def completion_case(setup, row):
     start = learned.index(True)
     if is_chat(row):
         ids = setup.without_tail(ids, start)
-    case = {"row": row, "completion": {"tokens": ids, "start": max(1, start)}}
-    return case | (one_end(setup, case) if setup.name == "bytelevel-eos" else {})
+    if setup.name == "bytelevel-eos":
+        ids = without_second_end(setup, ids, start)
+    return {"row": row, "sequences": [{"tokens": ids, "start": max(1, start)}]}
 
 
 def learned_positions(sequence):
@@ -303,11 +340,11 @@ def log_prob(model, sequence):
 def add_log_probs(setup, cases):
     policy, reference = (setup.model(which, torch.float64) for which in ("policy", "reference"))
     for case in cases:
-        for key in ("chosen", "rejected", "completion"):
-            if key in case:
-                case[key]["log_prob"] = round(log_prob(policy, case[key]), 10)
-                if key != "completion":
-                    case[key]["reference"] = round(log_prob(reference, case[key]), 10)
+        for sequence in case.get("sequences", []):
+            sequence["log_prob"] = round(log_prob(policy, sequence), 10)
+        for sequence in (case[key] for key in ("chosen", "rejected") if key in case):
+            sequence["log_prob"] = round(log_prob(policy, sequence), 10)
+            sequence["reference"] = round(log_prob(reference, sequence), 10)
 
 
 def loss_and_norm(model, loss):
@@ -357,8 +394,8 @@ def first_sft_loss(setup, cases):
     """The loss of a step on all completions at once, by SFTTrainer's own function."""
     examples = []
     for case in cases:
-        if "completion" in case:
-            ids, positions = case["completion"]["tokens"], set(learned_positions(case["completion"]))
+        for sequence in case.get("sequences", []):
+            ids, positions = sequence["tokens"], set(learned_positions(sequence))
             examples.append({"input_ids": ids, "labels": [token if at in positions else -100 for at, token in enumerate(ids)]})
     trainer = setup.sft()
     policies = {torch.float32: trainer.model, torch.float64: setup.model("policy", torch.float64)}
@@ -400,9 +437,9 @@ def completions(setup):
 
 def conversations(setup, turns):
     # A template without words for an end leaves open whose token a line break is that both turns touch.
-    if not setup.template or setup.name in ("without-end", "inst", "inst-legacy", "thought"):
+    if not setup.template or setup.name == "without-end":
         return []
-    rows = [{"messages": messages} for messages in bring.CONVERSATIONS]
+    rows = [{"messages": messages} for messages in (bring.THOUGHT_CONVERSATIONS if setup.name == "thought" else bring.CONVERSATIONS)]
     return [conversation_case(setup, row, turns) for row in rows]
 
 
@@ -421,9 +458,6 @@ def describe(setup):
     whole = {turns: conversations(setup, turns) for turns in ("all", "last")}
     for cases in (pairs, learned, *whole.values()):
         add_log_probs(setup, cases)
-    for case in pairs:
-        if "chosen" in case and not {"differs", "conversations"} & {*case, *case["row"]} and (cuts := truncated(setup, case)):
-            case["truncated"] = cuts
     fixture = {
         "name": setup.name, "tokenizer": setup.kind, "config": setup.config,
         "tokenizer_config": json.loads((setup.folder / "tokenizer_config.json").read_text()), "chat_template": setup.template,

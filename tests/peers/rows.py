@@ -172,3 +172,10 @@ TOOL_CONVERSATIONS = [
     {"messages": [user("Rain?"), call({"city": "Bern"}), {"role": "tool", "content": "wet"}, assistant("Yes."), user("hi"), call("{}")]},
     {"messages": [user("a"), assistant("b"), assistant("c"), user("d"), assistant("e")]},
 ]
+
+# A template that drops earlier thoughts writes a text for each turn.
+THOUGHT_CONVERSATIONS = [
+    [user("hi"), assistant("yes", reasoning_content="polite"), user("Is it?"), assistant("No.", reasoning_content="Sun.")],
+    [user("hi"), assistant("yes"), user("Is it?"), assistant("No.", reasoning_content="Sun.")],
+    [user("hi"), assistant("yes"), user("Is it?"), assistant("No.")],
+]

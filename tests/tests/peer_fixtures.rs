@@ -11,7 +11,7 @@ use command::{object, slpo};
 use engine::{Backend, Cpu, Tensor};
 use losses::{Hyperparameters, Loss, PairInputs, pairwise};
 use model::boundary::{Limits, Sequence, Truncation};
-use model::data::{ChatTemplate, CompletionSet, DataReport, PreferencePair, PreferenceSet};
+use model::data::{ChatTemplate, CompletionSet, DataReport, PreferencePair, PreferenceSet, Turns};
 use model::decoder::{Decoder, ForwardOptions};
 use model::model_folder::ModelFolder;
 use model::optimizer::gradient_norm;
@@ -139,45 +139,51 @@ fn expected(value: &Value) -> (Vec<u32>, Vec<usize>) {
 
 /// The same of a sequence that slpo made.
 fn made(sequence: &Sequence) -> (Vec<u32>, Vec<usize>) {
-    (sequence.tokens.clone(), (sequence.completion_start..sequence.tokens.len()).collect())
+    (sequence.tokens.clone(), (0..sequence.tokens.len()).filter(|&position| sequence.is_learned(position)).collect())
 }
 
 /// The sequence of a case whose learned tokens are its end.
 fn sequence(value: &Value) -> Sequence {
-    Sequence { tokens: tokens(&value["tokens"]), completion_start: value["start"].as_u64().unwrap() as usize }
+    Sequence::new(tokens(&value["tokens"]), value["start"].as_u64().unwrap() as usize)
 }
 
 fn pair(case: &Value) -> PreferencePair {
     PreferencePair { line: 1, chosen: sequence(&case["chosen"]), rejected: sequence(&case["rejected"]) }
 }
 
-/// (line, reason) of the rows that a report counts as dropped.
-fn dropped(report: &DataReport) -> Value {
-    json!(report.dropped.iter().map(|row| json!([row.line, row.reason])).collect::<Vec<_>>())
+/// The rows of a setup's cases that are kept.
+fn kept(cases: &[Value]) -> Vec<&Value> {
+    cases.iter().filter(|case| case.get("dropped").is_none()).collect()
+}
+
+/// Why line 2 was dropped, an empty list where it was not.
+fn reasons(report: &DataReport) -> Vec<Value> {
+    report.dropped.iter().filter(|row| row.line == 2).map(|row| json!(row.reason)).collect()
 }
 
 /// A case's row alone in a file, after a row that is kept: reading stops at a file of which nothing is left.
 fn file_of(setup: &Setup, cases: &[Value], case: &Value) -> PathBuf {
-    let kept = cases.iter().find(|case| case.get("dropped").is_none()).unwrap();
-    setup.rows("rows.jsonl", [&kept["row"], &case["row"]])
+    setup.rows("rows.jsonl", [&kept(cases)[0]["row"], &case["row"]])
 }
 
-fn compare_pair(wrong: &mut Wrong, setup: &Setup, case: &Value, limits: &Limits) {
-    let path = file_of(setup, setup.cases("pairs"), &json!({"row": case["row"]}));
-    let about = || format!("{}, at most {}, {}", setup.name, limits.max_tokens, case["row"]);
+/// Compares what slpo makes of a pair with `expected_case`: the case itself, or what a limit leaves of it.
+fn compare_pair(wrong: &mut Wrong, setup: &Setup, case: &Value, expected_case: &Value, limits: &Limits) {
+    let path = file_of(setup, setup.cases("pairs"), case);
+    let about = || format!("{}, at most {} tokens ({:?}), {}", setup.name, limits.max_tokens, limits.truncation, case["row"]);
     let set = match PreferenceSet::load(&path, &setup.model.tokenizer, &setup.chat, limits) {
         Ok(set) => set,
         Err(error) => return wrong.check(false, || format!("{}: {error}", about())),
     };
-    let found = set.pairs.iter().find(|pair| pair.line == 2);
-    let Some(found) = found.filter(|_| case.get("dropped").is_none()) else {
-        let reasons: Vec<Value> = set.report.dropped.iter().filter(|row| row.line == 2).map(|row| json!(row.reason)).collect();
-        let right = reasons == [case["dropped"].clone()];
-        return wrong.check(right, || format!("{}: dropped for {reasons:?}, expected {}", about(), case["dropped"]));
-    };
-    for (key, ours) in [("chosen", &found.chosen), ("rejected", &found.rejected)] {
-        let (ours, theirs) = (made(ours), expected(&case[key]));
-        wrong.check(ours == theirs, || format!("{}: {key}\n    slpo {ours:?}\n    TRL  {theirs:?}", about()));
+    let expected_reason: Vec<Value> = expected_case.get("dropped").into_iter().cloned().collect();
+    let reasons = reasons(&set.report);
+    if reasons != expected_reason {
+        return wrong.check(false, || format!("{}: dropped for {reasons:?}, expected {expected_reason:?}", about()));
+    }
+    for found in set.pairs.iter().filter(|pair| pair.line == 2) {
+        for (key, ours) in [("chosen", &found.chosen), ("rejected", &found.rejected)] {
+            let (ours, theirs) = (made(ours), expected(&expected_case[key]));
+            wrong.check(ours == theirs, || format!("{}: {key}\n    slpo     {ours:?}\n    expected {theirs:?}", about()));
+        }
     }
 }
 
@@ -186,85 +192,44 @@ fn pairs_have_the_tokens_that_trl_gives_them() {
     let mut wrong = Wrong::default();
     for setup in Setup::all() {
         for case in setup.cases("pairs") {
-            compare_pair(&mut wrong, &setup, case, &Limits::new(4096));
+            compare_pair(&mut wrong, &setup, case, case, &Limits::new(4096));
         }
     }
     wrong.assert_none();
 }
 
 #[test]
-fn pairs_that_are_cut_at_the_end_are_those_of_trl_s_keep_start() {
+fn pairs_that_are_too_long_are_cut_as_documented_or_as_trl_cuts_them() {
     let mut wrong = Wrong::default();
     let mut cuts = 0;
     for setup in Setup::all() {
-        for case in setup.cases("pairs").iter().filter(|case| case["truncated"].is_array()) {
-            for cut in case["truncated"].as_array().unwrap() {
-                let mut cut = cut.clone();
-                cut["row"] = case["row"].clone();
-                let limits = Limits { truncation: Truncation::End, ..Limits::new(cut["max_tokens"].as_u64().unwrap() as usize) };
-                compare_pair(&mut wrong, &setup, &cut, &limits);
+        for case in setup.cases("pairs") {
+            for cut in case["cuts"].as_array().into_iter().flatten() {
+                let truncation = if cut["truncation"] == "end" { Truncation::End } else { Truncation::Both };
+                let limits = Limits { truncation, ..Limits::new(cut["max_tokens"].as_u64().unwrap() as usize) };
+                compare_pair(&mut wrong, &setup, case, cut, &limits);
                 cuts += 1;
             }
         }
     }
-    assert!(cuts > 100, "{cuts} cuts");
+    assert!(cuts > 300, "{cuts} cuts");
     wrong.assert_none();
 }
 
-/// What is wrong with a cut pair: each completion keeps its beginning, the prompt its end (and its BOS), the same for both.
-fn fault_of_cut(cut: &PreferencePair, whole: &PreferencePair, bos: Option<u32>, most: usize) -> Option<String> {
-    let prompt = cut.chosen.prompt();
-    if prompt != cut.rejected.prompt() {
-        return Some("chosen and rejected have prompts of their own".to_owned());
-    }
-    let own = |prompt: &[u32]| prompt.strip_prefix(bos.as_slice()).unwrap_or(prompt).to_vec();
-    let (kept, all) = (own(prompt), own(whole.chosen.prompt()));
-    if !all.ends_with(&kept) || kept.is_empty() != all.is_empty() {
-        return Some(format!("of the prompt {all:?} it keeps {kept:?}"));
-    }
-    let sides = [(&cut.chosen, &whole.chosen), (&cut.rejected, &whole.rejected)];
-    let bad = sides.iter().find(|(cut, whole)| !whole.completion().starts_with(cut.completion()) || cut.tokens.len() > most);
-    bad.map(|(cut, _)| format!("{} tokens, of which the completion is {:?}", cut.tokens.len(), cut.completion()))
-}
-
-#[test]
-fn pairs_that_are_too_long_keep_some_of_the_prompt_and_of_both_completions() {
-    let mut wrong = Wrong::default();
-    for setup in Setup::all() {
-        let load = |case: &Value, limits: &Limits| {
-            let set = PreferenceSet::load(&setup.rows("rows.jsonl", [&case["row"]]), &setup.model.tokenizer, &setup.chat, limits);
-            set.map(|set| set.pairs.into_iter().next())
-        };
-        for case in setup.cases("pairs").iter().filter(|case| case["truncated"].is_array()) {
-            for most in case["truncated"].as_array().unwrap().iter().map(|cut| cut["max_tokens"].as_u64().unwrap() as usize) {
-                let fault = match load(case, &Limits::new(most)) {
-                    Ok(Some(cut)) => fault_of_cut(&cut, &pair(case), setup.model.tokenizer.bos(), most),
-                    Ok(None) => Some("dropped".to_owned()),
-                    Err(error) => Some(error.to_string()),
-                };
-                wrong.check(fault.is_none(), || format!("{}, at most {most}, {}: {}", setup.name, case["row"], fault.unwrap()));
-            }
-        }
-    }
-    wrong.assert_none();
-}
-
-fn compare_completion(wrong: &mut Wrong, setup: &Setup, cases: &[Value], case: &Value) {
+fn compare_completion(wrong: &mut Wrong, setup: &Setup, cases: &[Value], case: &Value, turns: Turns) {
     let path = file_of(setup, cases, case);
-    let about = || format!("{}, {}", setup.name, case["row"]);
-    let set = match CompletionSet::load(&path, &setup.model.tokenizer, &setup.chat, &Limits::new(4096)) {
+    let about = || format!("{}, {turns:?}, {}", setup.name, case["row"]);
+    let set = match CompletionSet::load(&path, &setup.model.tokenizer, &setup.chat, turns, &Limits::new(4096)) {
         Ok(set) => set,
         Err(error) => return wrong.check(false, || format!("{}: {error}", about())),
     };
-    if let Some(reason) = case.get("dropped") {
-        let ours = dropped(&set.report);
-        return wrong.check(ours == json!([[2, reason]]), || format!("{}: dropped {ours}, expected {reason}", about()));
-    }
-    let theirs = expected(&case["completion"]);
-    match set.sequences.get(1).map(made) {
-        Some(ours) => wrong.check(ours == theirs, || format!("{}:\n    slpo {ours:?}\n    TRL  {theirs:?}", about())),
-        None => wrong.check(false, || format!("{}: dropped, {}", about(), set.report)),
-    }
+    let expected_reason: Vec<Value> = case.get("dropped").into_iter().cloned().collect();
+    let reasons = reasons(&set.report);
+    wrong.check(reasons == expected_reason, || format!("{}: dropped for {reasons:?}, expected {expected_reason:?}", about()));
+    let of_row = set.lines.iter().zip(&set.sequences).filter(|(line, _)| **line == 2);
+    let ours: Vec<_> = of_row.map(|(_, sequence)| made(sequence)).collect();
+    let theirs: Vec<_> = case["sequences"].as_array().into_iter().flatten().map(expected).collect();
+    wrong.check(ours == theirs, || format!("{}:\n    slpo     {ours:?}\n    expected {theirs:?}", about()));
 }
 
 #[test]
@@ -272,17 +237,19 @@ fn completions_have_the_tokens_that_trl_gives_them() {
     let mut wrong = Wrong::default();
     for setup in Setup::all() {
         let cases = setup.cases("completions");
-        cases.iter().for_each(|case| compare_completion(&mut wrong, &setup, cases, case));
+        cases.iter().for_each(|case| compare_completion(&mut wrong, &setup, cases, case, Turns::All));
     }
     wrong.assert_none();
 }
 
 #[test]
-fn of_conversations_every_turn_of_the_model_is_learned() {
+fn of_conversations_every_turn_of_the_model_is_learned_or_the_last() {
     let mut wrong = Wrong::default();
     for setup in Setup::all() {
-        let cases = setup.conversations("all");
-        cases.iter().for_each(|case| compare_completion(&mut wrong, &setup, cases, case));
+        for (name, turns) in [("all", Turns::All), ("last", Turns::Last)] {
+            let cases = setup.conversations(name);
+            cases.iter().for_each(|case| compare_completion(&mut wrong, &setup, cases, case, turns));
+        }
     }
     wrong.assert_none();
 }
@@ -307,7 +274,7 @@ fn has_trl_s_lengths(cases: &[Value]) -> bool {
 fn log_probabilities_and_first_losses_are_trl_s() {
     const TOLERANCE: f64 = 1e-9;
     for setup in Setup::all() {
-        let cases: Vec<&Value> = setup.cases("pairs").iter().filter(|case| case.get("dropped").is_none()).collect();
+        let cases = kept(setup.cases("pairs"));
         let pairs: Vec<PreferencePair> = cases.iter().map(|case| pair(case)).collect();
         let backend = Cpu::<f64>::new();
         let (policy, reference) = (setup.decoder(&backend, "policy"), setup.decoder(&backend, "reference"));
@@ -346,13 +313,20 @@ fn f32_tolerance(tokens: usize) -> f64 {
     (700.0 * tokens as f64).sqrt() * 2f64.powi(-24) * 8.0
 }
 
-/// The mean over the cases of an entry of one of their sequences.
+/// The mean over pairs of an entry of one side.
 fn mean(cases: &[&Value], side: &str, key: &str) -> f64 {
     cases.iter().map(|case| case[side][key].as_f64().unwrap()).sum::<f64>() / cases.len() as f64
 }
 
+/// Learned tokens of one side.
 fn learned(cases: &[&Value], side: &str) -> usize {
     cases.iter().map(|case| expected(&case[side]).1.len()).sum()
+}
+
+/// (−ln p in all, learned tokens) of the sequences of some cases.
+fn cost(cases: &[&Value]) -> (f64, usize) {
+    let sequences = cases.iter().flat_map(|case| case["sequences"].as_array().unwrap());
+    sequences.fold((0.0, 0), |(nats, tokens), value| (nats - value["log_prob"].as_f64().unwrap(), tokens + expected(value).1.len()))
 }
 
 /// What the binary says of a command, or what it complains of.
@@ -423,7 +397,7 @@ fn the_binary_reads_pairs_as_trl_and_starts_at_its_losses() {
     let mut wrong = Wrong::default();
     for setup in Setup::all() {
         check_data_report(&mut wrong, &setup, "pairs", &["chosen", "rejected"]);
-        let cases: Vec<&Value> = setup.cases("pairs").iter().filter(|case| case.get("dropped").is_none()).collect();
+        let cases = kept(setup.cases("pairs"));
         setup.rows("kept.jsonl", cases.iter().map(|case| &case["row"]));
         check_eval(&mut wrong, &setup, &cases);
         let losses = if EVERY_LOSS.contains(&setup.name.as_str()) { &LOSSES[..] } else { &LOSSES[..1] };
@@ -439,17 +413,17 @@ fn check_sft(wrong: &mut Wrong, setup: &Setup, name: &str, cases: &[&Value], fla
     setup.rows("learned.jsonl", cases.iter().map(|case| &case["row"]));
     let command = format!(
         "sft --model {{}}/policy --data {{}}/learned.jsonl --max-tokens 1024 --steps 1 --warmup 0 --batch {} --out {{}}/{name} --json{flags}",
-        cases.len()
+        cases.iter().map(|case| case["sequences"].as_array().unwrap().len()).sum::<usize>()
     );
     if said(wrong, setup, &command).is_none() {
         return;
     }
     let log = std::fs::read_to_string(setup.folder.path().join(name).join("metrics.jsonl")).unwrap();
     let step: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
-    let tokens = learned(cases, "completion");
-    let theirs = -mean(cases, "completion", "log_prob") * cases.len() as f64 / tokens as f64;
+    let (nats, tokens) = cost(cases);
+    let theirs = nats / tokens as f64;
     let ours = step["loss"].as_f64().unwrap();
-    let right = (ours - theirs).abs() < f32_tolerance(tokens) / (tokens as f64).sqrt();
+    let right = (ours - theirs).abs() < f32_tolerance(1);
     wrong.check(right, || format!("{}: the first step of {name} has a loss of {ours} a token, TRL's {theirs}", setup.name));
 }
 
@@ -457,11 +431,12 @@ fn check_sft(wrong: &mut Wrong, setup: &Setup, name: &str, cases: &[&Value], fla
 fn the_binary_learns_the_completions_that_trl_learns() {
     let mut wrong = Wrong::default();
     for setup in Setup::all() {
-        let cases: Vec<&Value> = setup.cases("completions").iter().filter(|case| case.get("dropped").is_none()).collect();
+        let cases = kept(setup.cases("completions"));
         check_sft(&mut wrong, &setup, "sft", &cases, "");
         let theirs = setup.fixture["sft"]["loss"].as_f64().unwrap();
-        let sum = -mean(&cases, "completion", "log_prob") * cases.len() as f64 / learned(&cases, "completion") as f64;
-        assert!((sum - theirs).abs() < 1e-9, "{}: SFTTrainer's loss {theirs} is the mean of its tokens', {sum}", setup.name);
+        let (nats, tokens) = cost(&cases);
+        let mean = nats / tokens as f64;
+        assert!((mean - theirs).abs() < 1e-9, "{}: SFTTrainer's loss is {theirs}, the mean over the tokens {mean}", setup.name);
     }
     wrong.assert_none();
 }
