@@ -33,6 +33,7 @@ import torch
 import transformers
 import trl
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.models.llama import modeling_llama
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 import rows as bring
@@ -190,6 +191,8 @@ def pair_case(setup, row, trl_row=None, why=None):
         for key in ("chosen", "rejected"):
             case[key]["tokens"] = without_second_end(setup, case[key]["tokens"], case[key]["start"])
         case["differs"] = "one EOS ends a completion; TRL writes one, and its tokenizer puts another after it"
+    if case["chosen"]["tokens"] == case["rejected"]["tokens"]:
+        return {"row": row, "dropped": "equal_tokens"}
     if setup.name not in CUT_NOWHERE and (found := cuts(setup, trl_row, case)):
         case["cuts"] = found
     return case
@@ -218,19 +221,26 @@ def cuts(setup, trl_row, case):
     return found
 
 
+def collated(case):
+    """A pair as TRL's collator takes it. Where nothing comes before the answers, their first tokens are their own."""
+    start = case["chosen"]["start"]
+    prompts = [case[key]["tokens"][:start] for key in ("chosen", "rejected")]
+    if prompts[0] != prompts[1]:
+        start = 0
+    ids = {f"{key}_ids": case[key]["tokens"][start:] for key in ("chosen", "rejected")}
+    return {"prompt_ids": case["chosen"]["tokens"][:start], **ids}
+
+
 def cut_at_the_end(setup, case, length):
     """By TRL's own collator."""
     collator = setup.dpo().data_collator
-    example = {"prompt_ids": case["chosen"]["tokens"][: case["chosen"]["start"]]}
-    for key in ("chosen", "rejected"):
-        example[f"{key}_ids"] = case[key]["tokens"][case[key]["start"] :]
     collator.max_length, collator.truncation_mode = length, "keep_start"
-    batch = collator([example])
+    batch = collator([collated(case)])
     collator.max_length = None
     left = {}
     for at, key in enumerate(("chosen", "rejected")):
         size, learned = (int(batch[mask][at].sum()) for mask in ("attention_mask", "completion_mask"))
-        left[key] = {"tokens": batch["input_ids"][at][:size].tolist(), "start": size - learned}
+        left[key] = {"tokens": batch["input_ids"][at][:size].tolist(), "start": max(1, size - learned)}
     return left
 
 
@@ -239,9 +249,12 @@ def cut_at_both_ends(setup, case, length):
     start = case["chosen"]["start"]
     longest = max(len(case[key]["tokens"]) for key in ("chosen", "rejected"))
     kept = min(start, max(length - (longest - start), length // 2, 1))
-    bos = case["chosen"]["tokens"][:1] if case["chosen"]["tokens"][0] == setup.bos else []
-    prompt = bos + case["chosen"]["tokens"][start - kept + len(bos) : start]
-    return {key: {"tokens": (prompt + case[key]["tokens"][start:])[:length], "start": kept} for key in ("chosen", "rejected")}
+    left = {}
+    for key in ("chosen", "rejected"):
+        ids = case[key]["tokens"]
+        bos = ids[:1] if ids[0] == setup.bos else []
+        left[key] = {"tokens": (bos + ids[start - kept + len(bos) :])[:length], "start": kept}
+    return left
 
 
 def spans(setup, messages, ids, **more):
@@ -310,15 +323,30 @@ def learned_positions(sequence):
     return sequence.get("learned") or list(range(sequence["start"], len(sequence["tokens"])))
 
 
+class DoubleTorch:
+    """torch as the model's code sees it, with f64 where it asks for f32: its norms, attention and angles are in f32 in every model."""
+
+    float32 = float = torch.float64
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+
 class Exact:
     """A model in f64 with the outputs that TRL's trainers ask for. Their own head of a model forms log-probabilities in f32."""
 
     def __init__(self, model):
         self.model = model
+        head = small_models.DIM // small_models.HEADS
+        steps = torch.arange(0, head, 2, dtype=torch.float64) / head
+        model.model.rotary_emb.inv_freq = small_models.config()["rope_theta"] ** -steps
 
     def __call__(self, labels, fused_lm_head, use_cache, **inputs):
         labels = labels[:, 1:]
-        logits = self.model(**inputs).logits[:, :-1].double()
+        modeling_llama.torch = DoubleTorch()
+        logits = self.model(**inputs).logits[:, :-1]
+        modeling_llama.torch = torch
+        assert logits.dtype == torch.float64
         found = logits.log_softmax(-1).gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
         mask = labels != -100
         nothing = torch.zeros_like(found)
@@ -366,14 +394,7 @@ def in_both_precisions(measure):
 
 def first_dpo_losses(setup, cases):
     """The loss of a step on all pairs at once, by DPOTrainer's own function."""
-    examples = [
-        {
-            "prompt_ids": case["chosen"]["tokens"][: case["chosen"]["start"]],
-            **{f"{key}_ids": case[key]["tokens"][case[key]["start"] :] for key in ("chosen", "rejected")},
-        }
-        for case in cases
-        if "chosen" in case
-    ]
+    examples = [collated(case) for case in cases if "chosen" in case]
     trainer = setup.dpo()
     references = {torch.float32: trainer.ref_model, torch.float64: Exact(setup.model("reference", torch.float64))}
     policies = {torch.float32: trainer.model, torch.float64: setup.model("policy", torch.float64)}

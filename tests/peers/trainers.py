@@ -2,10 +2,10 @@
 
     trainers.py SLPO WORK MODEL...
 
-SLPO is the binary, WORK an empty folder, each MODEL a folder with config.json and model.safetensors, and a tokenizer.json or none: those
-without one get a tokenizer of one token a character. 20 steps of DPO, cDPO, IPO, hinge and robust DPO (DPOTrainer), of fine-tuning
-(SFTTrainer) and of DPO on a LoRA adapter (peft), each on all rows at once, so that no order has to be agreed on. Prints a table of the worst
-errors by loss and model; exit status 1 where one is larger than what f32 explains.
+SLPO is the binary, WORK an empty folder, each MODEL a folder with config.json and model.safetensors. Those without a tokenizer.json
+get one of one token a character. 20 steps of DPO, cDPO, IPO, hinge and robust DPO (DPOTrainer), of fine-tuning (SFTTrainer) and of DPO on a LoRA
+adapter (peft). Each step takes all rows at once, so that no order has to be agreed on. Prints a table of the worst errors by loss and model;
+exit status 1 where one is larger than what f32 explains.
 
 Needs: pip install torch transformers trl peft datasets
 """
@@ -30,7 +30,7 @@ import transformers
 from peft import PeftModel
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.utils import disable_dropout_in_model
 
@@ -83,8 +83,8 @@ def with_tokenizer(source, folder):
 
 
 def rows_of(folder):
-    """The rows; TRL divides by the number of completion tokens with the first of a sequence, which nothing predicts, so each has a prompt."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    """The rows that have a prompt: TRL's IPO counts the first token of a sequence too, which nothing predicts."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     return [row for row in ROWS if tokenizer(row["prompt"])["input_ids"]]
 
 
@@ -173,14 +173,14 @@ def load(folder):
 
 def dpo(work, folder, rows, types, weights, model):
     arguments = DPOConfig(**settings(work, rows), beta=BETA, label_smoothing=EPSILON, loss_type=types, loss_weights=weights)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     data = datasets.Dataset.from_list(rows)
     return steps_of(RecordingDpo(model, None, arguments, train_dataset=data, processing_class=tokenizer, optimizers=optimizer(model)))
 
 
 def sft(work, folder, rows):
     arguments = SFTConfig(**settings(work, rows))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     data = datasets.Dataset.from_list([{"prompt": row["prompt"], "completion": row["chosen"]} for row in rows])
     model = load(folder)
     return steps_of(RecordingSft(model, arguments, train_dataset=data, processing_class=tokenizer, optimizers=optimizer(model)))
