@@ -338,3 +338,5 @@ fn read_text(path: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod tests_support;
