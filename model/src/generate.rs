@@ -2,7 +2,7 @@
 
 use crate::decoder::{Decoder, Packed, packed_checks};
 use crate::error::{Error, Result};
-use engine::{Backend, Generator, SamplingRule, Tensor, no_grad};
+use engine::{Backend, Generator, SamplingRule, Tensor, no_grad, penalise_repetition};
 
 /// How the next token is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,13 +13,17 @@ pub struct Sampling {
     pub top_k: usize,
     /// Only the most likely tokens that together reach this probability, in (0, 1]; 1 keeps all.
     pub top_p: f64,
+    /// Only tokens at least this share of the most likely one's probability, in [0, 1]; 0 keeps all.
+    pub min_p: f64,
+    /// Before all that: logits of tokens of the prompt and of the text so far are divided by this (multiplied where negative); 1 leaves them.
+    pub repetition_penalty: f64,
 }
 
 impl Sampling {
     /// Always the most likely token.
-    pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0 };
+    pub const GREEDY: Self = Self { temperature: 0.0, ..Self::PLAIN };
     /// The decoder's own distribution.
-    pub const PLAIN: Self = Self { temperature: 1.0, top_k: 0, top_p: 1.0 };
+    pub const PLAIN: Self = Self { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0 };
 
     /// Checks the ranges.
     ///
@@ -32,6 +36,12 @@ impl Sampling {
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             return Err(Error::bad_config(format!("top-p {} must be above 0 and at most 1", self.top_p)));
         }
+        if !(0.0..=1.0).contains(&self.min_p) {
+            return Err(Error::bad_config(format!("min-p {} must be from 0 to 1", self.min_p)));
+        }
+        if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
+            return Err(Error::bad_config(format!("repetition penalty {} must be above 0", self.repetition_penalty)));
+        }
         Ok(())
     }
 
@@ -40,9 +50,24 @@ impl Sampling {
         self.rule().choose(logits, self.uniform(generator))
     }
 
-    /// The same as the engine's rule.
+    /// The same as the engine's rule, which follows the penalty.
     pub(crate) fn rule(&self) -> SamplingRule {
-        SamplingRule { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p }
+        SamplingRule { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p, min_p: self.min_p }
+    }
+
+    /// The next token of each sequence from logits [R, V], with a uniform number for each; `seen` holds the tokens of each so far, prompt
+    /// included. The device chooses, unless a penalty asks for what each sequence has seen: then the host does.
+    pub(crate) fn next_tokens<B: Backend>(&self, logits: &Tensor<B>, uniforms: &[f64], seen: &[[&[u32]; 2]]) -> Vec<u32> {
+        if self.repetition_penalty == 1.0 {
+            return logits.backend().sample_rows(logits.array(), &self.rule(), uniforms);
+        }
+        let mut numbers = logits.to_f64();
+        let rows = numbers.chunks_exact_mut(logits.shape()[1]).zip(seen).zip(uniforms);
+        rows.map(|((row, seen), &uniform)| {
+            penalise_repetition(row, seen.iter().copied().flatten().copied(), self.repetition_penalty);
+            self.rule().choose(row, uniform)
+        })
+        .collect()
     }
 
     /// The number that chooses a token; without a temperature none is drawn.
@@ -86,7 +111,8 @@ pub fn generate<B: Backend>(
         }
         let logits = decoder.backend().keep_awake(|| no_grad(|| last_logits(decoder, &next, &mut cache)));
         let uniforms: Vec<f64> = active.iter().map(|&sequence| sampling.uniform(&mut generators[sequence])).collect();
-        let tokens = decoder.backend().sample_rows(logits.array(), &sampling.rule(), &uniforms);
+        let so_far: Vec<[&[u32]; 2]> = active.iter().map(|&sequence| [prompts[sequence].as_slice(), outputs[sequence].as_slice()]).collect();
+        let tokens = sampling.next_tokens(&logits, &uniforms, &so_far);
         let mut kept = Vec::new();
         for (row, (&sequence, token)) in active.iter().zip(tokens).enumerate() {
             outputs[sequence].push(token);
@@ -128,11 +154,11 @@ mod tests {
     fn top_k_and_top_p_keep_the_most_likely() {
         let logits = [0.0, 3.0, 1.0, 2.0];
         let tokens = |sampling: Sampling| sampling.rule().candidates(&logits).into_iter().map(|c| c.0).collect::<Vec<_>>();
-        assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 2, top_p: 1.0 }), [1, 3]);
+        assert_eq!(tokens(Sampling { top_k: 2, ..Sampling::PLAIN }), [1, 3]);
         // p = .644, .237, .087, .032
-        assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 0, top_p: 0.6 }), [1]);
-        assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 0, top_p: 0.7 }), [1, 3]);
-        assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 0, top_p: 1e-9 }), [1], "one is always left");
+        assert_eq!(tokens(Sampling { top_p: 0.6, ..Sampling::PLAIN }), [1]);
+        assert_eq!(tokens(Sampling { top_p: 0.7, ..Sampling::PLAIN }), [1, 3]);
+        assert_eq!(tokens(Sampling { top_p: 1e-9, ..Sampling::PLAIN }), [1], "one is always left");
     }
 
     #[test]

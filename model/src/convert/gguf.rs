@@ -4,7 +4,7 @@
 //! and v of GPT-2 and GPT-NeoX one after another, and Llama 3's frequency change, which GGUF holds as one factor for each frequency.
 
 use super::meta::{reorder, split_fused};
-use crate::config::{Architecture, Config, Llama3Scaling, MlpKind, PositionKind};
+use crate::config::{Architecture, Config, Llama3Scaling, MlpKind, PositionKind, RopeScaling};
 use crate::decoder::layout;
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value};
@@ -178,7 +178,7 @@ fn position(file: &Gguf, keys: &Keys, head_dim: usize) -> Result<PositionKind> {
     let theta = short(keys.number("rope.freq_base")?.unwrap_or(1e4));
     let rotary_dim = keys.size("rope.dimension_count")?.unwrap_or(head_dim);
     let scaling = match file.tensor(ROPE_FACTORS) {
-        Some(info) => Some(llama3_scaling(&file.widen(ROPE_FACTORS, info)?, theta, rotary_dim)?),
+        Some(info) => Some(RopeScaling::Llama3(llama3_scaling(&file.widen(ROPE_FACTORS, info)?, theta, rotary_dim)?)),
         None => None,
     };
     Ok(PositionKind::Rope { theta, rotary_dim, scaling })

@@ -125,7 +125,10 @@ fn checked_parameters(config: &Config, tensors: &mut NamedTensors) -> Result<Nam
         parameters.insert(name.to_owned(), layout::take(tensors, name, shape)?);
         Ok(Tensor::full(&Cpu::<f32>::new(), 0.0, &[]))
     })?;
-    tensors.retain(|name, _| !(layout::is_buffer(name) || config.tied_head && name == "lm_head.weight"));
+    if let Some(head) = tensors.swap_remove("lm_head.weight").filter(|_| config.tied_head) {
+        layout::refuse_other_head("lm_head.weight", &head, parameters.get("model.embed_tokens.weight"))?;
+    }
+    tensors.retain(|name, _| !layout::is_buffer(name));
     layout::nothing_left(tensors)?;
     Ok(parameters)
 }

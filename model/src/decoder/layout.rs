@@ -7,8 +7,9 @@ use crate::config::{Architecture, Config};
 use crate::error::{Error, Result};
 use crate::safetensors_file::{NamedTensor, NamedTensors};
 
-/// Tensors of a file that hold no weights: masks and tables that old versions of transformers saved.
-const NO_WEIGHTS: [&str; 5] = [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"];
+/// Ends of the names of tensors that hold no weights: masks, numbers of positions and tables that old versions of transformers saved.
+const NO_WEIGHTS: [&str; 6] =
+    [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq", "position_ids"];
 
 /// The tensor `name`, taken out.
 ///
@@ -99,13 +100,18 @@ fn family(config: &Config) -> Option<Family> {
 /// The decoder's parameters from a file's tensors.
 ///
 /// # Errors
-/// [`Error::ShapeMismatch`] for a fused or transposed tensor of another shape than the configuration asks for.
+/// [`Error::ShapeMismatch`] for a fused or transposed tensor of another shape than the configuration asks for; [`Error::BadConfig`] for a head
+/// of its own where the configuration ties it to the embedding.
 pub fn from_file(config: &Config, tensors: NamedTensors) -> Result<NamedTensors> {
     let mut out = NamedTensors::new();
     let family = family(config);
+    let mut head = None;
     for (name, tensor) in tensors {
-        let ignored = is_buffer(&name) || (config.tied_head && is_head(&name));
-        if ignored {
+        if is_buffer(&name) {
+            continue;
+        }
+        if config.tied_head && is_head(&name) {
+            head = Some((name, tensor));
             continue;
         }
         match &family {
@@ -113,10 +119,24 @@ pub fn from_file(config: &Config, tensors: NamedTensors) -> Result<NamedTensors>
             Some(family) => family.insert(config, name, tensor, &mut out)?,
         }
     }
+    if let Some((name, head)) = head {
+        refuse_other_head(&name, &head, out.get("model.embed_tokens.weight"))?;
+    }
     Ok(out)
 }
 
-/// Some files repeat a tied head; it is the embedding.
+/// Some files repeat a tied head. One that differs from the embedding is refused: version 4 of transformers computes with the embedding,
+/// version 5 with the head.
+pub(crate) fn refuse_other_head(name: &str, head: &NamedTensor, embedding: Option<&NamedTensor>) -> Result<()> {
+    match embedding {
+        Some(embedding) if embedding.shape != head.shape || embedding.data != head.data => Err(Error::bad_config(format!(
+            "the weights hold a {name} that differs from the embedding, and tie_word_embeddings is true: set it to false in config.json to \
+             compute with {name}, or remove the tensor to compute with the embedding"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn is_head(name: &str) -> bool {
     name == "lm_head.weight" || name == "embed_out.weight"
 }

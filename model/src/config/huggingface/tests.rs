@@ -1,7 +1,7 @@
 //! `config.json` files of real models and of transformers itself, and what is refused.
 
 use super::*;
-use crate::config::{Llama3Scaling, MlpKind, NormKind, PositionKind};
+use crate::config::{Llama3Scaling, MlpKind, NormKind, PositionKind, RopeScaling};
 use crate::test_data::shared;
 
 const FOLDERS: [&str; 10] = [
@@ -59,7 +59,8 @@ fn what_sets_each_architecture_apart_is_read() {
     assert_eq!((gqa.heads, gqa.kv_heads, gqa.head_dim, gqa.tied_head), (4, 2, 8, false));
     assert_eq!((gqa.bos, gqa.eos), (Some(1), vec![2]));
 
-    let scaling = Some(Llama3Scaling { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_positions: 64 });
+    let scaling = Llama3Scaling { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_positions: 64 };
+    let scaling = Some(RopeScaling::Llama3(scaling));
     let position = PositionKind::Rope { theta: 500_000.0, rotary_dim: 8, scaling };
     assert_eq!(read("tiny-random/llama3-rope-scaling").unwrap().position, position);
 
