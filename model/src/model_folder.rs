@@ -1,5 +1,6 @@
 //! A model as Hugging Face lays it out: `config.json`, `model.safetensors` and, where it has one, `tokenizer.json`.
 
+use crate::adapter;
 use crate::atomic::{atomic_write, make_folder};
 use crate::config::{Config, huggingface};
 use crate::error::{Error, Result};
@@ -16,6 +17,8 @@ pub struct ModelFolder {
     pub tensors: NamedTensors,
     /// The folder's tokenizer, or the byte tokenizer; without the BOS and EOS that the model's vocabulary does not have.
     pub tokenizer: Tokenizer,
+    /// A sentence about each thing in the folder that was not used, naming file and key.
+    pub remarks: Vec<String>,
 }
 
 impl ModelFolder {
@@ -25,15 +28,15 @@ impl ModelFolder {
     /// [`Error::Io`] naming the file that is missing, and whatever [`Config::read`], [`Tokenizer::from_folder`] and
     /// [`safetensors_file::read_folder`] refuse.
     pub fn open(path: &Path) -> Result<Self> {
-        if path.is_file() {
-            let reason = "a model is a folder with config.json and model.safetensors, this is a file; \
-                          `slpo convert` makes such a folder from other formats";
-            return Err(Error::bad_file(path, reason));
-        }
-        let config = Config::read(&path.join(huggingface::FILE))?;
+        let (config, mut remarks) = read_config(path)?;
         let tokenizer = Tokenizer::from_folder(path)?.for_vocabulary(config.vocab_size);
         let tensors = safetensors_file::read_folder(path)?;
-        Ok(Self { config, tensors, tokenizer })
+        remarks.extend(safetensors_file::folder_remarks(path)?);
+        if path.join(adapter::SETTINGS_FILE).exists() {
+            let path = path.display();
+            remarks.push(format!("{path}: the adapter in this folder is not used; give the folder with --adapter to use it"));
+        }
+        Ok(Self { config, tensors, tokenizer, remarks })
     }
 
     /// Writes a folder, making it where it is missing. Each file is replaced in one step, the weights last.
@@ -53,6 +56,82 @@ impl ModelFolder {
         make_folder(path)?;
         config.write(&path.join(huggingface::FILE))?;
         safetensors_file::write(&path.join(SINGLE_FILE), tensors)
+    }
+}
+
+/// Reads the configuration of a model's folder, with remarks as [`Config::read_with_remarks`] gives them. A path that is no model's folder is
+/// refused in words that say what it is.
+///
+/// # Errors
+/// [`Error::BadFile`] for a path that is no model's folder; those of [`Config::read_with_remarks`].
+pub fn read_config(folder: &Path) -> Result<(Config, Vec<String>)> {
+    check_folder(folder, "model", "config.json and model.safetensors")?;
+    if !folder.join(huggingface::FILE).exists() {
+        return Err(Error::bad_file(folder, what_it_is_instead(folder)));
+    }
+    Config::read_with_remarks(&folder.join(huggingface::FILE))
+}
+
+/// Refuses a path that is no adapter's folder in words that say what it is.
+///
+/// # Errors
+/// [`Error::BadFile`].
+pub fn check_adapter(folder: &Path) -> Result<()> {
+    check_folder(folder, "LoRA adapter", "adapter_config.json and adapter_model.safetensors")?;
+    let has = |name: &str| folder.join(name).exists();
+    let reason = match (has(adapter::SETTINGS_FILE), has(adapter::WEIGHTS_FILE)) {
+        (true, true) => return Ok(()),
+        (true, false) if has("adapter_model.bin") => {
+            "adapter_model.bin is not read: save the adapter in peft with safe_serialization=True, which writes adapter_model.safetensors"
+        }
+        (true, false) => "adapter_model.safetensors is missing",
+        (false, _) if has(huggingface::FILE) => "this is a model, not a LoRA adapter (there is no adapter_config.json): give it with --model",
+        (false, _) if has(CHECKPOINTS) => STOPPED,
+        (false, _) => "adapter_config.json is missing: a LoRA adapter is a folder with adapter_config.json and adapter_model.safetensors",
+    };
+    Err(Error::bad_file(folder, reason))
+}
+
+/// Where a run keeps its checkpoints.
+const CHECKPOINTS: &str = "checkpoints";
+const STOPPED: &str = "this run was stopped before it wrote its result: go on with the same command and --resume";
+
+/// Refuses a path where there is no folder.
+fn check_folder(path: &Path, what: &str, files: &str) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if path.exists() {
+        let reason = format!("a {what} is a folder with {files}, this is a file; `slpo convert` makes a model's folder from other formats");
+        return Err(Error::bad_file(path, reason));
+    }
+    // A name on the hub is `owner/name`, or a name alone.
+    let name = path.to_string_lossy();
+    let is_hub_id = path.is_relative() && name.split('/').count() <= 2 && !name.starts_with('.') && !name.ends_with('/');
+    let hint = if is_hub_id {
+        let folder = path.file_name().unwrap_or_default().to_string_lossy();
+        format!(": download it first, for example with `hf download {name} --local-dir {folder}`")
+    } else {
+        String::new()
+    };
+    Err(Error::bad_file(path, format!("there is no such folder; a {what} is a folder on this machine{hint}")))
+}
+
+/// Why a folder without `config.json` is no model's.
+fn what_it_is_instead(folder: &Path) -> String {
+    let has = |name: &str| folder.join(name).exists();
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let gguf = files.map(|file| file.file_name().to_string_lossy().into_owned()).find(|name| name.ends_with(".gguf"));
+    if has(adapter::SETTINGS_FILE) {
+        "this is a LoRA adapter, not a model: give its base with --model and this folder with --adapter, or merge them with slpo merge".to_owned()
+    } else if has(CHECKPOINTS) {
+        STOPPED.to_owned()
+    } else if has("params.json") {
+        "config.json is missing; params.json holds Meta's names: slpo convert makes a model's folder from this one".to_owned()
+    } else if let Some(gguf) = gguf {
+        format!("config.json is missing; slpo convert makes a model's folder from {gguf}")
+    } else {
+        "config.json is missing: a model is a folder with config.json and model.safetensors".to_owned()
     }
 }
 
