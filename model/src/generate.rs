@@ -174,4 +174,54 @@ mod tests {
             assert!((count as f64 - n as f64 * p).abs() < 5.0 * deviation, "{count} of {n} for p = {p}");
         }
     }
+
+    /// Logits, tokens so far, and the probabilities after transformers 5.24's own processors in the order of its `generate`: the repetition penalty,
+    /// temperature, top-k, top-p and min-p, each made of `transformers.generation.logits_process` and applied to random logits in f32.
+    const PROCESSORS: &str = include_str!("generate/processors.json");
+
+    #[test]
+    fn probabilities_are_those_of_transformers_processors() {
+        let cases: Vec<serde_json::Value> = serde_json::from_str(PROCESSORS).unwrap();
+        for case in &cases {
+            let number = |key: &str| case[key].as_f64().unwrap();
+            let numbers = |key: &str| case[key].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<f64>>();
+            let sampling = Sampling {
+                temperature: number("temperature"),
+                top_k: number("top_k") as usize,
+                top_p: number("top_p"),
+                min_p: number("min_p"),
+                repetition_penalty: number("repetition_penalty"),
+            };
+            let mut logits = numbers("logits");
+            penalise_repetition(&mut logits, numbers("seen").into_iter().map(|token| token as u32), sampling.repetition_penalty);
+            let candidates = sampling.rule().candidates(&logits);
+            let total: f64 = candidates.iter().map(|c| c.1).sum();
+            let mut found = vec![0.0; logits.len()];
+            candidates.iter().for_each(|&(token, weight)| found[token as usize] = weight / total);
+            for (token, (found, wanted)) in found.iter().zip(numbers("probabilities")).enumerate() {
+                // transformers divides in f32.
+                assert!((found - wanted).abs() < 1e-6, "{sampling:?}: token {token} has {found}, not {wanted}");
+            }
+        }
+        assert_eq!(cases.len(), 8);
+    }
+
+    #[test]
+    fn a_large_penalty_never_lets_a_token_come_twice_and_counts_the_prompt() {
+        let config = crate::config::Config { vocab_size: 64, layers: 1, ..crate::config::Config::preset("nano").unwrap() };
+        let decoder = Decoder::random(&engine::Cpu::<f32>::new(), &config, 3).unwrap();
+        // Every logit of a token seen becomes about 0 or far below: any other that is above 0 comes first.
+        let sampling = Sampling { repetition_penalty: 1e6, ..Sampling::GREEDY };
+        let (prompts, limits) = ([vec![1, 2, 3], vec![9]], Limits { max_tokens: 8, stop: &[] });
+        let run = |prompts: &[Vec<u32>]| generate(&decoder, prompts, &sampling, limits, &Generator::new(0), |_, _| true).unwrap();
+        let both = run(&prompts);
+        for (prompt, new) in prompts.iter().zip(&both) {
+            let all: std::collections::BTreeSet<u32> = prompt.iter().chain(new).copied().collect();
+            assert_eq!(all.len(), prompt.len() + new.len(), "{prompt:?} {new:?}");
+        }
+        assert_eq!(run(&prompts[1..])[0], both[1], "a sequence looks at its own tokens alone");
+        let mut session = crate::session::Session::new(&decoder);
+        let answer = session.generate(&prompts[0], &sampling, limits, &mut Generator::new(0), |_| true).unwrap();
+        assert_eq!(answer, both[0]);
+    }
 }

@@ -228,4 +228,68 @@ mod tests {
         let message = small.for_tokenizer(&Tokenizer::bytes()).unwrap_err().to_string();
         assert!(message.contains("vocab_size 98 is too small for a tokenizer of 258"), "{message}");
     }
+
+    #[test]
+    fn a_path_that_is_no_model_says_what_it_is_and_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |path: &Path| ModelFolder::open(path).unwrap_err().to_string();
+        let hub = message(Path::new("meta-llama/Llama-3.2-1B"));
+        assert!(hub.starts_with("meta-llama/Llama-3.2-1B: there is no such folder; a model is a folder on this machine"), "{hub}");
+        assert!(hub.contains("hf download meta-llama/Llama-3.2-1B") && !hub.contains("os error"), "{hub}");
+        assert!(!message(&folder.path().join("no/such")).contains("hf download"));
+        let with = |name: &str| {
+            let inside = tempfile::tempdir_in(folder.path()).unwrap();
+            match name.strip_suffix('/') {
+                Some(name) => std::fs::create_dir(inside.path().join(name)).unwrap(),
+                None => std::fs::write(inside.path().join(name), "{}").unwrap(),
+            }
+            (message(inside.path()), check_adapter(inside.path()).unwrap_err().to_string())
+        };
+        assert!(with("adapter_config.json").0.contains("this is a LoRA adapter, not a model"));
+        assert!(with("checkpoints/").0.contains("--resume") && with("checkpoints/").1.contains("--resume"));
+        assert!(with("params.json").0.contains("slpo convert"));
+        assert!(with("m-q4.gguf").0.contains("slpo convert makes a model's folder from m-q4.gguf"));
+        assert!(with("notes.txt").0.contains("config.json is missing") && with("notes.txt").1.contains("adapter_config.json is missing"));
+        assert!(with("config.json").1.contains("this is a model, not a LoRA adapter"));
+        assert!(with("adapter_config.json").1.contains("adapter_model.safetensors is missing"));
+    }
+
+    #[test]
+    fn weights_and_adapters_beside_the_model_are_remarked_on() {
+        let Some(path) = shared("data/tiny-random/llama-gqa-untied") else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        for name in [huggingface::FILE, SINGLE_FILE] {
+            std::fs::copy(path.join(name), folder.path().join(name)).unwrap();
+        }
+        let remarks = || ModelFolder::open(folder.path()).unwrap().remarks;
+        assert!(remarks().is_empty());
+        put("model.safetensors.index.json", "{\"weight_map\": {\"lm_head.weight\": \"model-00001-of-00001.safetensors\"}}");
+        assert!(remarks().is_empty(), "the file that it names is not there");
+        put("model-00001-of-00001.safetensors", "");
+        put("adapter_config.json", "{}");
+        let remarks = remarks();
+        assert!(remarks.len() == 2 && remarks[0].contains("index.json") && remarks[1].contains("--adapter"), "{remarks:?}");
+    }
+
+    #[test]
+    fn a_head_under_a_tied_one_must_be_the_embedding() {
+        for (name, embedding, head) in [
+            ("llama3-rope-scaling", "model.embed_tokens.weight", "lm_head.weight"),
+            ("gpt2", "transformer.wte.weight", "lm_head.weight"),
+        ] {
+            let Some(path) = shared(&format!("data/tiny-random/{name}")) else { return };
+            let mut model = ModelFolder::open(&path).unwrap();
+            assert!(model.config.tied_head);
+            let decoder = |model: &ModelFolder| {
+                crate::decoder::Decoder::from_tensors(&engine::Cpu::<f32>::new(), &model.config, model.tensors.clone()).map(|_| ())
+            };
+            let tensor = model.tensors[embedding].clone();
+            model.tensors.insert(head.to_owned(), tensor);
+            decoder(&model).unwrap();
+            model.tensors[head].data[7] += 1.0;
+            let message = decoder(&model).unwrap_err().to_string();
+            assert!(message.contains("lm_head.weight") && message.contains("tie_word_embeddings"), "{message}");
+        }
+    }
 }

@@ -2,13 +2,12 @@
 
 mod example;
 
-use super::load::longest_sequence;
+use super::load::{longest_sequence, warn};
 use crate::arguments::{Data, Shared};
 use crate::failure::Failure;
 use crate::output::Output;
 use example::Style;
 use model::boundary::Limits;
-use model::config::{Config, huggingface};
 use model::data::inspect::{Form, Inspection, Lengths, inspect};
 use model::data::{ChatTemplate, Dropped};
 use model::tokenizer::Tokenizer;
@@ -27,7 +26,8 @@ const LINES: usize = 12;
 /// # Errors
 /// Those of the model's files, of the data and of standard output.
 pub fn run(arguments: &Data, shared: &Shared) -> Result<(), Failure> {
-    let config = Config::read(&arguments.model.join(huggingface::FILE))?;
+    let (config, remarks) = model::model_folder::read_config(&arguments.model)?;
+    warn(&remarks);
     let tokenizer = Tokenizer::from_folder(&arguments.model)?.for_vocabulary(config.vocab_size);
     let chat = ChatTemplate::of(&tokenizer)?;
     let limits = Limits::new(longest_sequence(&config, arguments.max_length));
