@@ -273,6 +273,17 @@ mod tests {
     }
 
     #[test]
+    fn a_tensor_that_is_there_under_two_names_is_refused() {
+        let Some(path) = shared("data/tiny-random/gpt2") else { return };
+        let mut model = ModelFolder::open(&path).unwrap();
+        let tensor = model.tensors["transformer.h.0.attn.c_attn.bias"].clone();
+        model.tensors.insert("h.0.attn.c_attn.bias".to_owned(), tensor);
+        let decoder = crate::decoder::Decoder::from_tensors(&engine::Cpu::<f32>::new(), &model.config, model.tensors);
+        let message = decoder.err().unwrap().to_string();
+        assert!(message.contains("two tensors") && message.contains("layers.0.self_attn.q_proj.bias"), "{message}");
+    }
+
+    #[test]
     fn a_head_under_a_tied_one_must_be_the_embedding() {
         for (name, embedding, head) in [
             ("llama3-rope-scaling", "model.embed_tokens.weight", "lm_head.weight"),

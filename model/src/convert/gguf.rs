@@ -266,6 +266,9 @@ fn our_name(theirs: &str) -> String {
 }
 
 fn tensors(file: &Gguf) -> Result<NamedTensors> {
-    let weights = file.tensors().filter(|(name, _)| *name != ROPE_FACTORS);
-    weights.map(|(name, info)| Ok((our_name(name), NamedTensor::new(info.shape.clone(), file.widen(name, info)?)))).collect()
+    let mut tensors = NamedTensors::new();
+    for (name, info) in file.tensors().filter(|(name, _)| *name != ROPE_FACTORS) {
+        layout::put(&mut tensors, our_name(name), NamedTensor::new(info.shape.clone(), file.widen(name, info)?))?;
+    }
+    Ok(tensors)
 }

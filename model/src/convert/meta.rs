@@ -134,7 +134,10 @@ pub fn read(folder: &Path, params: &Path) -> Result<(Config, NamedTensors, Vec<S
     let (settings, remarks) = settings.map_err(|error| error.at(params))?;
     let remarks = remarks.into_iter().map(|remark| format!("{}: {remark}", params.display())).collect();
     let tensors = safetensors_file::read_folder(folder)?;
-    let mut ours: NamedTensors = tensors.into_iter().map(|(name, tensor)| (our_name(&name), tensor)).collect();
+    let mut ours = NamedTensors::new();
+    for (name, tensor) in tensors {
+        layout::put(&mut ours, our_name(&name), tensor).map_err(|error| error.at(folder))?;
+    }
     let config = config(&settings, &ours).map_err(|error| error.at(params))?;
     let checked = |ours: &mut NamedTensors| -> Result<NamedTensors> {
         split_fused(&config, ours)?;

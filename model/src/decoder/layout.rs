@@ -23,6 +23,17 @@ pub fn take(tensors: &mut NamedTensors, name: &str, shape: &[usize]) -> Result<N
     Ok(tensor)
 }
 
+/// Puts a tensor under the decoder's name.
+///
+/// # Errors
+/// [`Error::BadConfig`] where another tensor of the file has the same place.
+pub(crate) fn put(tensors: &mut NamedTensors, name: String, tensor: NamedTensor) -> Result<()> {
+    match tensors.insert(name.clone(), tensor) {
+        Some(_) => Err(Error::bad_config(format!("two tensors of the weights are {name}, under different names"))),
+        None => Ok(()),
+    }
+}
+
 /// Whether the tensor of a file is a buffer that holds no weights.
 pub(crate) fn is_buffer(name: &str) -> bool {
     NO_WEIGHTS.iter().any(|suffix| name.ends_with(suffix))
@@ -115,7 +126,7 @@ pub fn from_file(config: &Config, tensors: NamedTensors) -> Result<NamedTensors>
             continue;
         }
         match &family {
-            None => drop(out.insert(name, tensor)),
+            None => put(&mut out, name, tensor)?,
             Some(family) => family.insert(config, name, tensor, &mut out)?,
         }
     }
@@ -147,25 +158,22 @@ impl Family {
         // GPT-2's own files leave the outer module's name out.
         let name = if name.starts_with(prefix) || is_head(&name) { name } else { format!("{prefix}.{name}") };
         if let Some((_, ours)) = self.outer.iter().find(|(theirs, _)| *theirs == name) {
-            out.insert((*ours).to_owned(), tensor);
-            return Ok(());
+            return put(out, (*ours).to_owned(), tensor);
         }
         let Some((index, rest)) = name.strip_prefix(self.layers).and_then(|rest| rest.split_once('.')) else {
-            out.insert(name, tensor);
-            return Ok(());
+            return put(out, name, tensor);
         };
         let layer = format!("model.layers.{index}.");
         let transposed = if self.transposed && tensor.shape.len() == 2 { transpose(&tensor) } else { tensor };
         if let Some(kind) = rest.strip_prefix(self.fused) {
             let parts = split_fused(config, &name, &transposed)?;
             for (part, value) in ["q_proj", "k_proj", "v_proj"].into_iter().zip(parts) {
-                out.insert(format!("{layer}self_attn.{part}.{kind}"), value);
+                put(out, format!("{layer}self_attn.{part}.{kind}"), value)?;
             }
             return Ok(());
         }
         let ours = self.inner.iter().find_map(|(theirs, ours)| rest.strip_prefix(theirs).map(|kind| format!("{ours}{kind}")));
-        out.insert(format!("{layer}{}", ours.unwrap_or_else(|| rest.to_owned())), transposed);
-        Ok(())
+        put(out, format!("{layer}{}", ours.unwrap_or_else(|| rest.to_owned())), transposed)
     }
 
     /// The file's name of a parameter inside a layer.
