@@ -170,7 +170,8 @@ fn read_keys(keys: &Keys) -> Result<LoraSettings> {
     }
     check_initialisation(keys)?;
     let patterns = |key: &str| keys.typed(key, "an object", Value::as_object).map(|found| found.into_iter().flatten());
-    let number = |pattern: &str, found: Option<f64>| found.ok_or_else(|| Error::bad_config(format!("the value of {pattern:?} is no number")));
+    let number =
+        |pattern: &str, found: Option<f64>| found.ok_or_else(|| Error::bad_config(format!("the value of {pattern:?} is no number")));
     let ranks = patterns("rank_pattern")?.map(|(pattern, rank)| {
         let rank = number(pattern, rank.as_u64().map(|rank| rank as f64))?;
         Ok((ModulePattern::new(pattern)?, rank as usize))

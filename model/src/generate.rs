@@ -111,7 +111,8 @@ pub fn generate<B: Backend>(
         }
         let logits = decoder.backend().keep_awake(|| no_grad(|| last_logits(decoder, &next, &mut cache)));
         let uniforms: Vec<f64> = active.iter().map(|&sequence| sampling.uniform(&mut generators[sequence])).collect();
-        let so_far: Vec<[&[u32]; 2]> = active.iter().map(|&sequence| [prompts[sequence].as_slice(), outputs[sequence].as_slice()]).collect();
+        let so_far: Vec<[&[u32]; 2]> =
+            active.iter().map(|&sequence| [prompts[sequence].as_slice(), outputs[sequence].as_slice()]).collect();
         let tokens = sampling.next_tokens(&logits, &uniforms, &so_far);
         let mut kept = Vec::new();
         for (row, (&sequence, token)) in active.iter().zip(tokens).enumerate() {

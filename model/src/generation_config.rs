@@ -197,7 +197,8 @@ mod tests {
     fn sampling_counts_only_where_it_is_asked_for_and_the_penalty_always() {
         let greedy = read("{\"temperature\": 0.6, \"repetition_penalty\": 1.2}").unwrap();
         assert_eq!((greedy.sampling, greedy.repetition_penalty), (None, 1.2));
-        let asked = read("{\"do_sample\": true, \"temperature\": 0.6, \"top_p\": 0.9, \"min_p\": 0.05, \"repetition_penalty\": 1.1}").unwrap();
+        let asked =
+            read("{\"do_sample\": true, \"temperature\": 0.6, \"top_p\": 0.9, \"min_p\": 0.05, \"repetition_penalty\": 1.1}").unwrap();
         let wanted = Sampling { temperature: 0.6, top_k: 50, top_p: 0.9, min_p: 0.05, repetition_penalty: 1.1 };
         assert_eq!(asked.sampling, Some(wanted));
     }
@@ -206,7 +207,9 @@ mod tests {
     fn what_is_asked_for_and_not_done_is_named_once_with_the_file() {
         let harmless = "{\"_from_model_config\": true, \"num_beams\": 1, \"typical_p\": 1.0, \"bad_words_ids\": [], \"max_length\": 4096}";
         assert_eq!(read(harmless).unwrap().remarks, Vec::<String>::new());
-        let asked = read("{\"num_beams\": 4, \"no_repeat_ngram_size\": 3, \"typical_p\": 0.9, \"mirostat\": 2, \"forced_eos_token_id\": 2}").unwrap();
+        let asked =
+            read("{\"num_beams\": 4, \"no_repeat_ngram_size\": 3, \"typical_p\": 0.9, \"mirostat\": 2, \"forced_eos_token_id\": 2}")
+                .unwrap();
         assert_eq!(asked.remarks.len(), 2, "{:?}", asked.remarks);
         assert!(asked.remarks.iter().all(|remark| remark.contains(FILE)));
         for key in ["num_beams 4", "no_repeat_ngram_size 3", "typical_p 0.9", "forced_eos_token_id 2"] {

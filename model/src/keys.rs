@@ -101,7 +101,8 @@ impl Account {
 /// The sentence about keys that are unknown.
 pub fn unknown_remark(names: &[String]) -> Option<String> {
     let (keys, them) = if names.len() == 1 { ("key", "it") } else { ("keys", "one of them") };
-    (!names.is_empty()).then(|| format!("unknown {keys} ignored: {}; if {them} changes what is computed, the results differ", names.join(", ")))
+    (!names.is_empty())
+        .then(|| format!("unknown {keys} ignored: {}; if {them} changes what is computed, the results differ", names.join(", ")))
 }
 
 /// An [`Error::Unsupported`] with no file yet.
@@ -139,11 +140,7 @@ impl<'a> Keys<'a> {
     ///
     /// # Errors
     /// Those of `read`.
-    pub fn read_within<T>(
-        map: &'a Map<String, Value>,
-        prefix: String,
-        read: impl FnOnce(&Keys<'a>) -> Result<T>,
-    ) -> Result<(T, Account)> {
+    pub fn read_within<T>(map: &'a Map<String, Value>, prefix: String, read: impl FnOnce(&Keys<'a>) -> Result<T>) -> Result<(T, Account)> {
         let account = Rc::default();
         let value = Self::opened(map, prefix, &account, read)?;
         let account = account.take();
@@ -176,11 +173,7 @@ impl<'a> Keys<'a> {
             let neutral = known.iter().flat_map(|known| known.neutral).find(|(neutral, _)| is_listed(&[neutral], key));
             match neutral {
                 Some((_, neutral)) if neutral.iter().any(|neutral| neutral.is(value)) => {}
-                Some((_, neutral)) => account.unsupported.push(Unsupported {
-                    key: name,
-                    value: shown(value),
-                    supported: names(neutral),
-                }),
+                Some((_, neutral)) => account.unsupported.push(Unsupported { key: name, value: shown(value), supported: names(neutral) }),
                 None if known.iter().any(|known| is_listed(known.harmless, key)) => {}
                 None => account.unknown.push(name),
             }

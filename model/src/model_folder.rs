@@ -85,7 +85,9 @@ pub fn check_adapter(folder: &Path) -> Result<()> {
             "adapter_model.bin is not read: save the adapter in peft with safe_serialization=True, which writes adapter_model.safetensors"
         }
         (true, false) => "adapter_model.safetensors is missing",
-        (false, _) if has(huggingface::FILE) => "this is a model, not a LoRA adapter (there is no adapter_config.json): give it with --model",
+        (false, _) if has(huggingface::FILE) => {
+            "this is a model, not a LoRA adapter (there is no adapter_config.json): give it with --model"
+        }
         (false, _) if has(CHECKPOINTS) => STOPPED,
         (false, _) => "adapter_config.json is missing: a LoRA adapter is a folder with adapter_config.json and adapter_model.safetensors",
     };
@@ -123,7 +125,8 @@ fn what_it_is_instead(folder: &Path) -> String {
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let gguf = files.map(|file| file.file_name().to_string_lossy().into_owned()).find(|name| name.ends_with(".gguf"));
     if has(adapter::SETTINGS_FILE) {
-        "this is a LoRA adapter, not a model: give its base with --model and this folder with --adapter, or merge them with slpo merge".to_owned()
+        "this is a LoRA adapter, not a model: give its base with --model and this folder with --adapter, or merge them with slpo merge"
+            .to_owned()
     } else if has(CHECKPOINTS) {
         STOPPED.to_owned()
     } else if has("params.json") {
@@ -285,10 +288,9 @@ mod tests {
 
     #[test]
     fn a_head_under_a_tied_one_must_be_the_embedding() {
-        for (name, embedding, head) in [
-            ("llama3-rope-scaling", "model.embed_tokens.weight", "lm_head.weight"),
-            ("gpt2", "transformer.wte.weight", "lm_head.weight"),
-        ] {
+        for (name, embedding, head) in
+            [("llama3-rope-scaling", "model.embed_tokens.weight", "lm_head.weight"), ("gpt2", "transformer.wte.weight", "lm_head.weight")]
+        {
             let Some(path) = shared(&format!("data/tiny-random/{name}")) else { return };
             let mut model = ModelFolder::open(&path).unwrap();
             assert!(model.config.tied_head);

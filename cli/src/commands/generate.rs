@@ -6,8 +6,8 @@ use crate::failure::Failure;
 use crate::interrupt::{self, Turn};
 use crate::output::Output;
 use crate::streaming::TextSoFar;
-use model::data::{ChatTemplate, prompts};
 use model::config::PositionKind;
+use model::data::{ChatTemplate, prompts};
 use model::generate::{Limits, Sampling, generate};
 use model::generation_config::GenerationConfig;
 use serde::Serialize;
@@ -170,7 +170,11 @@ fn asked_for(arguments: &Generate, own: &GenerationConfig) -> Option<String> {
         settings.into_iter().filter(|(_, asked, plain)| asked != plain).map(|(name, asked, _)| format!("--{name} {asked}")).collect();
     let path = arguments.model.join(model::generation_config::FILE);
     (!other.is_empty()).then(|| {
-        format!("{} asks for {}; generate draws from the model's own distribution unless flags say otherwise", path.display(), other.join(" "))
+        format!(
+            "{} asks for {}; generate draws from the model's own distribution unless flags say otherwise",
+            path.display(),
+            other.join(" ")
+        )
     })
 }
 

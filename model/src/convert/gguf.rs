@@ -100,7 +100,8 @@ fn read_keys(file: &Gguf, keys: &Keys, architecture: Architecture) -> Result<Con
     let head_dim = head_dim(keys, hidden_size, heads)?;
     let gpt = matches!(architecture, Architecture::Gpt2 | Architecture::GptNeoX);
     // Only Llama's files have a window; another architecture's that is not 0 is refused with the keys that are not asked for.
-    let window = if architecture == Architecture::Llama { size(keys, "attention.sliding_window")?.filter(|&window| window > 0) } else { None };
+    let window =
+        if architecture == Architecture::Llama { size(keys, "attention.sliding_window")?.filter(|&window| window > 0) } else { None };
     let eps = keys.number(if gpt { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" })?;
     let known = |key: &str| file.get(key).and_then(Value::unsigned).filter(|&id| id < vocab_size as u64).map(|id| id as u32);
     let neox = architecture == Architecture::GptNeoX;
@@ -207,7 +208,9 @@ fn linear_scaling(keys: &Keys) -> Result<Option<RopeScaling>> {
     match keys.text("rope.scaling.type")? {
         Some("none") => Ok(None),
         None | Some("linear") => Ok((factor != 0.0 && factor != 1.0).then_some(RopeScaling::Linear { factor })),
-        Some(other) => Err(unsupported(format!("the RoPE scaling {other:?} ({})", keys.name("rope.scaling.type")), "none, linear, and Llama 3's")),
+        Some(other) => {
+            Err(unsupported(format!("the RoPE scaling {other:?} ({})", keys.name("rope.scaling.type")), "none, linear, and Llama 3's"))
+        }
     }
 }
 

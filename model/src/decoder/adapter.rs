@@ -47,7 +47,9 @@ impl ModulePattern {
     pub fn new(pattern: &str) -> Result<Self> {
         let name = pattern.strip_prefix('^').unwrap_or(pattern).replace("\\.", ".");
         match name.contains(|c: char| !(c.is_alphanumeric() || "._-".contains(c))) {
-            true => Err(crate::keys::unsupported(format!("the pattern {pattern:?}"), "names of modules: a whole name, or its end after a dot")),
+            true => {
+                Err(crate::keys::unsupported(format!("the pattern {pattern:?}"), "names of modules: a whole name, or its end after a dot"))
+            }
             false => Ok(Self(if pattern.starts_with('^') { format!("^{name}") } else { name })),
         }
     }

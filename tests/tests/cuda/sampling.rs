@@ -82,7 +82,9 @@ fn sampling_passes_through_the_order() {
     for device in devices() {
         let shape = [uniforms.len(), logits.len()];
         let (here, there) = (device.from_vec(rows.clone(), &shape), cpu.from_vec(rows.clone(), &shape));
-        for (top_k, top_p, min_p) in [(0, 1.0, 0.0), (0, 0.9, 0.0), (1, 1.0, 0.0), (3, 1.0, 0.0), (4, 0.7, 0.0), (0, 1.0, 0.3), (5, 0.95, 0.2)] {
+        for (top_k, top_p, min_p) in
+            [(0, 1.0, 0.0), (0, 0.9, 0.0), (1, 1.0, 0.0), (3, 1.0, 0.0), (4, 0.7, 0.0), (0, 1.0, 0.3), (5, 0.95, 0.2)]
+        {
             let rule = SamplingRule { temperature: 1.0, top_k, top_p, min_p };
             assert_eq!(device.sample_rows(&here, &rule, &uniforms), cpu.sample_rows(&there, &rule, &uniforms), "{rule:?}");
         }

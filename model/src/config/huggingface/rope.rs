@@ -40,7 +40,10 @@ pub fn read(keys: &Keys, architecture: Architecture, head_dim: usize) -> Result<
         return Err(Error::bad_config(format!("{place} must be above 0 and at most 1, not {fraction}")));
     }
     if !neox && fraction != 1.0 {
-        return Err(unsupported(format!("{place} {fraction}"), "1 in this family: transformers 4 and 5 compute different things otherwise"));
+        return Err(unsupported(
+            format!("{place} {fraction}"),
+            "1 in this family: transformers 4 and 5 compute different things otherwise",
+        ));
     }
     let scaling = agreed(nested.into_iter().map(|n| n.scaling))?.and_then(|(_, scaling)| scaling);
     Ok(PositionKind::Rope {
@@ -96,7 +99,9 @@ fn scaling(keys: &Keys, kind: Option<&str>, outer_context: Option<usize>) -> Res
     match kind {
         None | Some("default") => match keys.number("factor")? {
             None | Some(1.0) => Ok(None),
-            Some(factor) => Err(unsupported(format!("{} {factor} without a rope_type", keys.name("factor")), "a rope_type beside it: linear, llama3")),
+            Some(factor) => {
+                Err(unsupported(format!("{} {factor} without a rope_type", keys.name("factor")), "a rope_type beside it: linear, llama3"))
+            }
         },
         Some("linear") => Ok(Some(RopeScaling::Linear { factor: number("factor")? })),
         Some("llama3") => Ok(Some(RopeScaling::Llama3(Llama3Scaling {

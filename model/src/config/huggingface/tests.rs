@@ -281,7 +281,9 @@ fn a_file_that_names_other_code_or_another_class_is_remarked_on() {
         config[key] = value;
         Config::from_json_with_remarks(&config).unwrap().1
     };
-    assert!(remarks("architectures", json!(["MistralForCausalLM"]))[0].contains("architectures names MistralForCausalLM, model_type llama"));
+    assert!(
+        remarks("architectures", json!(["MistralForCausalLM"]))[0].contains("architectures names MistralForCausalLM, model_type llama")
+    );
     assert!(remarks("architectures", json!(["LlamaModel"])).is_empty() && remarks("architectures", json!(["LLaMAForCausalLM"])).is_empty());
     assert!(remarks("auto_map", json!({"AutoModelForCausalLM": "modeling_mine.Mine"}))[0].contains("modeling_mine.Mine"));
     let meta = json!({"dim": 64, "n_layers": 5, "n_heads": 8});

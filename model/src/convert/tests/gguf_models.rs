@@ -268,8 +268,12 @@ fn an_unknown_key_is_named_wherever_it_is() {
         file.integer("llama.vocab_size", 4).integer("llama.attention.value_length", 4).integer("llama.expert_count", 0)
     });
     assert!(usual.is_empty(), "{usual:?}");
-    for key in ["llama.a_new_key", "llama.rope.a_new_key", "general.a_new_key", "qwen2.context_length", "a_new_key", "tokenizer.ggml.a_new_key"] {
-        for remarks in [remarks(&|file| file.integer(key, 3)), remarks(&|file| file.floats(key, &[0.5])), remarks(&|file| file.text(key, "x"))] {
+    for key in
+        ["llama.a_new_key", "llama.rope.a_new_key", "general.a_new_key", "qwen2.context_length", "a_new_key", "tokenizer.ggml.a_new_key"]
+    {
+        for remarks in
+            [remarks(&|file| file.integer(key, 3)), remarks(&|file| file.floats(key, &[0.5])), remarks(&|file| file.text(key, "x"))]
+        {
             assert!(remarks.len() == 1 && remarks[0].contains("small.gguf") && remarks[0].contains(key), "{key}: {remarks:?}");
         }
     }
