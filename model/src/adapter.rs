@@ -86,8 +86,8 @@ impl Adapter {
     /// Reads an adapter's folder.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Json`], [`Error::BadConfig`], [`Error::Unsupported`] naming the setting, [`Error::BadFile`] for a folder that is
-    /// none of an adapter, and those of [`safetensors_file::read`].
+    /// [`Error::Io`], [`Error::Json`], [`Error::BadConfig`], [`Error::Unsupported`] naming the setting, [`Error::BadFile`] for a folder
+    /// that is none of an adapter, and those of [`safetensors_file::read`].
     pub fn open(folder: &Path) -> Result<Self> {
         model_folder::check_adapter(folder)?;
         let path = folder.join(SETTINGS_FILE);
@@ -188,8 +188,8 @@ fn read_keys(keys: &Keys) -> Result<LoraSettings> {
     })
 }
 
-/// Refuses an adapter that belongs to another base than the model as it was published: PiSSA and its like take the adapter's first value out
-/// of the base.
+/// Refuses an adapter that belongs to another base than the model as it was published: PiSSA and its like take the adapter's first value
+/// out of the base.
 fn check_initialisation(keys: &Keys) -> Result<()> {
     let name = match keys.value("init_lora_weights") {
         None | Some(Value::Bool(_)) => return Ok(()),

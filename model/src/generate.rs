@@ -15,7 +15,8 @@ pub struct Sampling {
     pub top_p: f64,
     /// Only tokens at least this share of the most likely one's probability, in [0, 1]; 0 keeps all.
     pub min_p: f64,
-    /// Before all that: logits of tokens of the prompt and of the text so far are divided by this (multiplied where negative); 1 leaves them.
+    /// Before all that: logits of tokens of the prompt and of the text so far are divided by this (multiplied where negative); 1 leaves
+    /// them.
     pub repetition_penalty: f64,
 }
 
@@ -176,8 +177,9 @@ mod tests {
         }
     }
 
-    /// Logits, tokens so far, and the probabilities after transformers 5.24's own processors in the order of its `generate`: the repetition penalty,
-    /// temperature, top-k, top-p and min-p, each made of `transformers.generation.logits_process` and applied to random logits in f32.
+    /// Logits, tokens so far, and the probabilities after transformers 5.24's own processors in the order of its `generate`: the repetition
+    /// penalty, temperature, top-k, top-p and min-p, each made of `transformers.generation.logits_process` and applied to random logits in
+    /// f32.
     const PROCESSORS: &str = include_str!("generate/processors.json");
 
     #[test]

@@ -1,7 +1,7 @@
 //! The keys of a JSON object from a file: typed access, and an account of every key. For the readers of configurations.
 //!
-//! A reader opens an object with [`Keys::read`], asks for the keys it computes with, and names lists of [`Known`] keys. When it is done, each
-//! key of the object and of every object inside that was opened is one of four:
+//! A reader opens an object with [`Keys::read`], asks for the keys it computes with, and names lists of [`Known`] keys. When it is done,
+//! each key of the object and of every object inside that was opened is one of four:
 //!
 //! 1. read: the reader asked for it;
 //! 2. harmless: a list says that it does not change what is computed;

@@ -59,8 +59,8 @@ impl ModelFolder {
     }
 }
 
-/// Reads the configuration of a model's folder, with remarks as [`Config::read_with_remarks`] gives them. A path that is no model's folder is
-/// refused in words that say what it is.
+/// Reads the configuration of a model's folder, with remarks as [`Config::read_with_remarks`] gives them. A path that is no model's folder
+/// is refused in words that say what it is.
 ///
 /// # Errors
 /// [`Error::BadFile`] for a path that is no model's folder; those of [`Config::read_with_remarks`].

@@ -122,8 +122,8 @@ fn elements<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> 
 /// ids), which hold no weights.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::BadFile`] where the header is inconsistent or the file truncated, [`Error::NonFinite`]; [`Error::Unsupported`] for a
-/// tensor of another type than F64, F32, F16 or BF16.
+/// [`Error::Io`], [`Error::BadFile`] where the header is inconsistent or the file truncated, [`Error::NonFinite`]; [`Error::Unsupported`]
+/// for a tensor of another type than F64, F32, F16 or BF16.
 pub fn read(path: &Path) -> Result<NamedTensors> {
     let map = MappedFile::open(path).map_err(Error::io(path))?;
     read_bytes(path, &map)
@@ -195,7 +195,8 @@ pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
     Ok(tensors)
 }
 
-/// A sentence about weights of a folder that [`read_folder`] leaves aside: a sharded model beside a single file. transformers chooses the same.
+/// A sentence about weights of a folder that [`read_folder`] leaves aside: a sharded model beside a single file. transformers chooses the
+/// same.
 ///
 /// # Errors
 /// Those of [`parse_index`].

@@ -1,4 +1,5 @@
-//! What a model's files hold and this program does not use is said once on standard error, whatever the command; what is no model says what it is.
+//! What a model's files hold and this program does not use is said once on standard error, whatever the command; what is no model says what
+//! it is.
 
 mod command;
 mod shared;

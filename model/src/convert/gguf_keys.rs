@@ -1,7 +1,7 @@
 //! The keys of a GGUF file as JSON objects, and which of them are known without being computed with.
 //!
-//! Keys of the architecture (`llama.context_length`) form one object, those of the tokenizer a second, all others a third, so that each has a
-//! reader that accounts for every key.
+//! Keys of the architecture (`llama.context_length`) form one object, those of the tokenizer a second, all others a third, so that each has
+//! a reader that accounts for every key.
 
 use crate::error::Result;
 use crate::gguf::{Gguf, Value};

@@ -121,8 +121,8 @@ pub fn params_file(folder: &Path) -> Option<std::path::PathBuf> {
     ["config.json", "params.json"].map(|name| folder.join(name)).into_iter().find(of_kind)
 }
 
-/// Reads such a folder into Hugging Face's names and layout, with remarks on settings that were not used. What the settings leave out is taken from the weights' shapes, or has Llama 2's
-/// value (RMSNorm ε 1e-5, RoPE's θ 1e4, 2048 positions).
+/// Reads such a folder into Hugging Face's names and layout, with remarks on settings that were not used. What the settings leave out is
+/// taken from the weights' shapes, or has Llama 2's value (RMSNorm ε 1e-5, RoPE's θ 1e4, 2048 positions).
 ///
 /// # Errors
 /// [`Error::Json`] and [`Error::BadConfig`] for the settings, [`Error::Unsupported`], those of [`safetensors_file::read_folder`], and

@@ -111,8 +111,8 @@ fn family(config: &Config) -> Option<Family> {
 /// The decoder's parameters from a file's tensors.
 ///
 /// # Errors
-/// [`Error::ShapeMismatch`] for a fused or transposed tensor of another shape than the configuration asks for; [`Error::BadConfig`] for a head
-/// of its own where the configuration ties it to the embedding.
+/// [`Error::ShapeMismatch`] for a fused or transposed tensor of another shape than the configuration asks for; [`Error::BadConfig`] for a
+/// head of its own where the configuration ties it to the embedding.
 pub fn from_file(config: &Config, tensors: NamedTensors) -> Result<NamedTensors> {
     let mut out = NamedTensors::new();
     let family = family(config);

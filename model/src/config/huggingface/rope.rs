@@ -1,7 +1,7 @@
 //! RoPE's settings: `rope_theta`, `rope_scaling` and `rotary_pct` of transformers 4, `rope_parameters` of transformers 5.
 //!
-//! A setting may stand in several places. Where two of them say different things, the versions of transformers follow different ones, so the
-//! file is refused.
+//! A setting may stand in several places. Where two of them say different things, the versions of transformers follow different ones, so
+//! the file is refused.
 
 use super::known;
 use crate::config::{Architecture, Llama3Scaling, PositionKind, RopeScaling};
