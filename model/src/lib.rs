@@ -19,6 +19,7 @@
 //! | [`model_folder`], [`safetensors_file`], [`convert`] | a folder as Hugging Face lays it out; other formats into such a folder |
 //! | [`adapter`] | LoRA adapters as peft keeps them |
 //! | [`gguf`], [`half_precision`] | GGUF files; the 16-bit types of weight files |
+//! | [`keys`] | the keys of configurations, each read, known or named |
 //! | [`foreign`] | other projects' decoders, whose panics are errors |
 //! | [`atomic`] | files that are either wholly written or not there |
 #![forbid(unsafe_code)]
@@ -42,6 +43,7 @@ pub mod generation_config;
 pub mod gguf;
 pub mod gradcheck;
 pub mod half_precision;
+pub mod keys;
 pub mod language;
 pub mod model_folder;
 pub mod optimizer;

@@ -74,7 +74,7 @@ fn bad_input_is_one_line_that_names_the_place_and_exit_code_1() {
     here.write("latin1.txt", "");
     std::fs::write(here.path("latin1.txt"), b"one\ntwo \xe9\n").unwrap();
     for (arguments, expected) in [
-        ("score --model {}/nowhere --text a", "nowhere/config.json"),
+        ("score --model {}/nowhere --text a", "nowhere: there is no such folder; a model is a folder on this machine"),
         ("score --model {}/text.txt --text a", "a model is a folder"),
         ("score --model {}/short --text a", "short/model.safetensors"),
         ("score --model {}/model --tokens 1,258", "token 258 is out of range: the vocabulary has 258 tokens"),

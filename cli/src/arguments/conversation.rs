@@ -37,6 +37,14 @@ pub struct Chat {
     /// generation_config.json says, or 1]
     #[arg(long, value_name = "P", value_parser = values::share)]
     pub top_p: Option<f64>,
+    /// Choose among tokens at least this share of the most likely one's probability, from 0 to 1; 0 for all [default: what
+    /// generation_config.json says, or 0]
+    #[arg(long, value_name = "P", value_parser = values::fraction)]
+    pub min_p: Option<f64>,
+    /// What logits of tokens that are in the conversation so far are divided by (multiplied where negative), above 0: more than 1 makes
+    /// repetition rarer [default: what generation_config.json says, or 1]
+    #[arg(long, value_name = "X", value_parser = values::positive)]
+    pub repetition_penalty: Option<f64>,
     /// End an answer where it contains this (it is left out); \n is a line break. May be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = values::escaped)]
     pub stop: Vec<String>,

@@ -52,19 +52,26 @@ pub struct Generate {
     /// The token ids to go on from, as they are: no BOS is added (an empty list is BOS alone)
     #[arg(long, value_name = "1,2,3")]
     pub prompt_tokens: Option<TokenList>,
-    /// New tokens to write at most, from 1
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = values::count::<usize>())]
-    pub max_tokens: usize,
-    /// What logits are divided by, at least 0: 1 is the model's own distribution, 0 takes the most likely token
-    #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = values::non_negative)]
-    pub temperature: f64,
-    /// Choose among the K most likely tokens only; 0 for all
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    pub top_k: usize,
-    /// Choose among the most likely tokens that together reach this probability, above 0 and at most 1
-    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = values::share)]
-    pub top_p: f64,
-    /// Go on after the end-of-text token
+    /// New tokens to write at most, from 1 [default: 128]
+    #[arg(long, value_name = "N", value_parser = values::count::<usize>())]
+    pub max_tokens: Option<usize>,
+    /// What logits are divided by, at least 0: 1 is the model's own distribution, 0 takes the most likely token [default: 1]
+    #[arg(long, value_name = "T", value_parser = values::non_negative)]
+    pub temperature: Option<f64>,
+    /// Choose among the K most likely tokens only; 0 for all [default: 0]
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Choose among the most likely tokens that together reach this probability, above 0 and at most 1 [default: 1]
+    #[arg(long, value_name = "P", value_parser = values::share)]
+    pub top_p: Option<f64>,
+    /// Choose among tokens at least this share of the most likely one's probability, from 0 to 1; 0 for all [default: 0]
+    #[arg(long, value_name = "P", value_parser = values::fraction)]
+    pub min_p: Option<f64>,
+    /// What logits of tokens that are in the prompt or in the text so far are divided by (multiplied where negative), above 0: more than 1
+    /// makes repetition rarer [default: 1]
+    #[arg(long, value_name = "X", value_parser = values::positive)]
+    pub repetition_penalty: Option<f64>,
+    /// Go on after the end-of-text token, and after texts that generation_config.json names as ends
     #[arg(long)]
     pub ignore_eos: bool,
     /// Stop where the new text contains this (it is left out); \n is a line break. May be repeated

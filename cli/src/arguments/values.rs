@@ -69,6 +69,11 @@ pub fn share(text: &str) -> Result<f64, String> {
     real(text, |x| x > 0.0 && x <= 1.0, "above 0 and at most 1")
 }
 
+/// A number in [0, 1].
+pub fn fraction(text: &str) -> Result<f64, String> {
+    real(text, |x| (0.0..=1.0).contains(&x), "from 0 to 1")
+}
+
 fn real(text: &str, fits: impl Fn(f64) -> bool, range: &str) -> Result<f64, String> {
     let number: f64 = text.trim().parse().map_err(|_| "not a number".to_owned())?;
     if number.is_finite() && fits(number) { Ok(number) } else { Err(format!("must be {range}")) }

@@ -36,6 +36,7 @@ pub fn to_train(decoder: Decoder<Device>, tuning: &FineTuning, seed: u64) -> Res
         rank_stabilised: false,
         targets: tuning.lora.lora_targets.as_ref().map_or_else(|| usual_targets(decoder.config()), named),
         base: tuning.model.display().to_string(),
+        ..LoraSettings::default()
     };
     decoder.with_new_adapter(&settings, seed).map_err(|error| Failure::Usage(error.to_string()))
 }

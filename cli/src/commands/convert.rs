@@ -1,5 +1,6 @@
 //! `slpo convert`: other formats into a Hugging Face folder.
 
+use super::load::warn;
 use crate::arguments::{Convert, Shared};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -25,6 +26,7 @@ struct Converted<'a> {
 /// Those of [`model::convert::convert`], and of standard output.
 pub fn run(arguments: &Convert, shared: &Shared) -> Result<(), Failure> {
     let report = model::convert::convert(&arguments.source, arguments.tokenizer.as_deref(), &arguments.out)?;
+    warn(&report.remarks);
     let out = arguments.out.to_string_lossy();
     let converted = Converted {
         format: report.format,

@@ -1,15 +1,20 @@
 //! Loading a model to run it, and making tokens for it.
 
 use crate::failure::Failure;
+use crate::processes;
 use engine::Device;
 use model::Error;
+use model::adapter::Adapter;
 use model::config::{Config, PositionKind};
 use model::data::ChatTemplate;
 use model::decoder::Decoder;
 use model::generation_config::GenerationConfig;
 use model::model_folder::ModelFolder;
 use model::tokenizer::Tokenizer;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// Sequences are cut to this many tokens where nothing else says how long they may be.
 const USUAL_LONGEST: usize = 1024;
@@ -28,7 +33,8 @@ impl Loaded {
     /// # Errors
     /// [`Failure::Model`] and [`Failure::Failed`], naming the file.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let ModelFolder { config, tensors, tokenizer } = ModelFolder::open(path)?;
+        let ModelFolder { config, tensors, tokenizer, remarks } = ModelFolder::open(path)?;
+        warn(&remarks);
         let decoder = Decoder::from_tensors(&crate::device::current(), &config, tensors).map_err(|error| match error {
             Error::MissingTensor { .. } | Error::ShapeMismatch { .. } => Failure::Failed(format!("{}: {error}", path.display())),
             other => Failure::Model(other.at(path)),
@@ -39,11 +45,14 @@ impl Loaded {
     /// Opens a model's folder, with a LoRA adapter on it where one is given.
     ///
     /// # Errors
-    /// As [`Loaded::open`], and those of [`model::adapter::load`].
+    /// As [`Loaded::open`], and those of [`Adapter::open`] and [`Adapter::onto`].
     pub fn open_with(path: &Path, adapter: Option<&Path>) -> Result<Self, Failure> {
         let mut loaded = Self::open(path)?;
         if let Some(adapter) = adapter {
-            loaded.decoder = model::adapter::load(adapter, &loaded.decoder)?;
+            let adapter = Adapter::open(adapter)?;
+            warn(&adapter.remarks);
+            warn(adapter.base_remark(path).as_slice());
+            loaded.decoder = adapter.onto(&loaded.decoder)?;
         }
         Ok(loaded)
     }
@@ -51,6 +60,19 @@ impl Loaded {
     /// What the decoder computes.
     pub fn config(&self) -> &Config {
         self.decoder.config()
+    }
+}
+
+/// Says each remark on standard error, once however often a command comes upon it. Of several processes only the first speaks.
+pub fn warn(remarks: &[String]) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    for remark in remarks.iter().filter(|_| processes::is_first()) {
+        if said.insert(remark.clone()) {
+            let line: Vec<&str> = remark.split_whitespace().collect();
+            // A closed standard error is no reason to end a command.
+            let _ = writeln!(io::stderr(), "warning: {}", line.join(" "));
+        }
     }
 }
 

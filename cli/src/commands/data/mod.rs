@@ -9,7 +9,6 @@ use crate::failure::Failure;
 use crate::output::Output;
 use example::Style;
 use model::boundary::Limits;
-use model::config::{Config, huggingface};
 use model::data::inspect::{Form, Inspection, Lengths, Reading, inspect};
 use model::data::{ChatTemplate, Dropped};
 use model::tokenizer::Tokenizer;
@@ -28,7 +27,8 @@ const LINES: usize = 12;
 /// # Errors
 /// Those of the model's files, of the data and of standard output.
 pub fn run(arguments: &Data, shared: &Shared) -> Result<(), Failure> {
-    let config = Config::read(&arguments.model.join(huggingface::FILE))?;
+    let (config, remarks) = model::model_folder::read_config(&arguments.model)?;
+    notices::warn(&remarks);
     let tokenizer = Tokenizer::from_folder(&arguments.model)?.for_vocabulary(config.vocab_size);
     let chat = ChatTemplate::of(&tokenizer)?;
     let longest = longest_sequence(&config, arguments.max_length);
