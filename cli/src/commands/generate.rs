@@ -3,7 +3,7 @@
 use super::load::{Loaded, encode_with_bos, ends};
 use crate::arguments::{Generate, Shared};
 use crate::failure::Failure;
-use crate::interrupt::{self, Turn};
+use crate::interrupt::Turn;
 use crate::output::Output;
 use crate::streaming::TextSoFar;
 use model::data::{ChatTemplate, prompts};
@@ -37,8 +37,7 @@ pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
     let single = arguments.prompts.is_none() && prompts.len() == 1;
     let shown_at_once = if single { output } else { Output::new(true) };
     let mut generated = Vec::with_capacity(prompts.len());
-    interrupt::listen_in_turns()?;
-    let running = Turn::begin();
+    let running = Turn::of_command();
     for (batch, prompts) in (0..).zip(prompts.chunks(BATCH)) {
         let random = engine::Generator::new(shared.seed.wrapping_add(batch));
         generated.extend(answer(arguments, &random, &loaded, prompts, shown_at_once, &running)?);
