@@ -35,6 +35,14 @@ pub fn join() -> Result<(), Failure> {
 }
 
 fn ranked(place: Place) -> Result<Processes, Failure> {
+    if TcpGroup::is_open(&place) {
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: whoever can reach {}:{} can join this run: set SLPO_GROUP_SECRET to the same secret text in all processes",
+            place.host,
+            place.port
+        );
+    }
     Ok(Processes::join(move || TcpGroup::join(&place), end)?)
 }
 
