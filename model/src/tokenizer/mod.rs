@@ -2,6 +2,7 @@
 //!
 //! Both kinds are saved as a `tokenizer.json` that Hugging Face reads to the same ids.
 
+mod bounds;
 mod bytes;
 mod chat;
 pub(crate) mod file_parts;
@@ -17,7 +18,9 @@ use crate::chat_template::Source;
 use crate::error::{Error, Result};
 use crate::foreign::contained;
 use serde_json::{Map, Value};
+use bounds::Bounds;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A tokenizer with its BOS and EOS tokens.
 #[derive(Debug, Clone)]
@@ -39,6 +42,8 @@ enum Kind {
         /// The text of the `tokenizer.json`, kept so that saving changes nothing.
         json: String,
         vocab_size: usize,
+        /// What it may make of a text.
+        bounds: Arc<Bounds>,
     },
 }
 
@@ -58,15 +63,14 @@ impl Tokenizer {
             return Ok(Self::bytes());
         }
         let damaged = || Error::tokenizer("not a usable tokenizer.json: its reader gave up on it");
+        let bounds = Arc::new(Bounds::of(&json)?);
         let inner = contained(|| plain(&json)).ok_or_else(damaged)??;
-        let largest = inner.get_vocab(true).into_values().max();
-        let Some(largest) = largest else {
-            return Err(Error::tokenizer("its vocabulary is empty"));
-        };
+        let largest = bounds::largest_id(&inner.get_vocab(true))?;
+        bounds.check("a0")?;
         let mut tokenizer = Self {
             bos: leading_token(&inner)?,
             eos: None,
-            kind: Kind::File { inner: Box::new(inner), json, vocab_size: largest as usize + 1 },
+            kind: Kind::File { inner: Box::new(inner), json, vocab_size: largest as usize + 1, bounds },
             settings: None,
             chat: None,
         };
@@ -82,7 +86,10 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         match &self.kind {
             Kind::Bytes => Ok(text.bytes().map(u32::from).collect()),
-            Kind::File { inner, .. } => ids(inner, text, false),
+            Kind::File { inner, bounds, .. } => {
+                bounds.check(text)?;
+                ids(inner, text, false)
+            }
         }
     }
 
