@@ -75,7 +75,8 @@ impl ReferenceCache {
         let (rank, size) = processes.map_or((0, 1), |processes| (processes.rank(), processes.size()));
         // The same batches whatever is known, so that a run that was stopped goes on to the same bits.
         let share = |rank: usize| Share::of(pairs.len(), batch, rank, size).micro_batches.into_iter();
-        let missing_of = |rank: usize| share(rank).map(|rows| pairs[rows].iter().copied().filter(|pair| self.get(pair).is_none()).collect());
+        let missing_of =
+            |rank: usize| share(rank).map(|rows| pairs[rows].iter().copied().filter(|pair| self.get(pair).is_none()).collect());
         let parts: Vec<Vec<Vec<&PreferencePair>>> = (0..size).map(|rank| missing_of(rank).collect()).collect();
         let own = compute(&parts[rank], decoder, parts.iter().map(Vec::len).max().unwrap_or(0))?;
         let all = match processes {

@@ -63,11 +63,7 @@ impl TextScore {
 ///
 /// # Errors
 /// [`Error::TokenOutOfRange`]; [`Error::BadConfig`] where a window is longer than the learned positions; what `go_on` says.
-pub fn text<'a, B: Backend>(
-    decoder: &Decoder<B>,
-    windows: impl IntoIterator<Item = &'a [u32]>,
-    go_on: Check<'_>,
-) -> Result<TextScore> {
+pub fn text<'a, B: Backend>(decoder: &Decoder<B>, windows: impl IntoIterator<Item = &'a [u32]>, go_on: Check<'_>) -> Result<TextScore> {
     let mut score = TextScore::default();
     let mut waiting: Vec<&[u32]> = Vec::new();
     let mut count = 0;

@@ -87,12 +87,17 @@ fn check_pages(path: &Path, bytes: &[u8], reader: &SerializedFileReader<bytes::B
             let (start, length) = column.byte_range();
             let chunk = usize::try_from(start).ok().zip(usize::try_from(length).ok());
             let chunk = chunk.and_then(|(start, length)| bytes.get(start..start.checked_add(length)?));
-            let pages = chunk.and_then(|chunk| pages::pages(chunk, u64::try_from(column.num_values()).ok()?)).ok_or_else(|| Error::bad_file(path, format!("a damaged page in its column {name:?}")))?;
+            let pages = chunk
+                .and_then(|chunk| pages::pages(chunk, u64::try_from(column.num_values()).ok()?))
+                .ok_or_else(|| Error::bad_file(path, format!("a damaged page in its column {name:?}")))?;
             let inflated = pages.iter().fold(0, |sum: u64, page| sum.saturating_add(page.uncompressed));
             total = total.saturating_add(inflated);
             let too_much = || {
                 let group = number + 1;
-                Err(Error::bad_file(path, format!("column {name:?} in row group {group} of the Parquet file stands for far more data than the file holds")))
+                Err(Error::bad_file(
+                    path,
+                    format!("column {name:?} in row group {group} of the Parquet file stands for far more data than the file holds"),
+                ))
             };
             if total > most {
                 return too_much();
@@ -190,3 +195,6 @@ fn value(field: Field, left: &mut usize, depth: usize) -> Option<Value> {
 fn one_line(error: &parquet::errors::ParquetError) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests;

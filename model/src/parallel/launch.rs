@@ -193,7 +193,8 @@ mod tests {
         assert_eq!(read(&[]).unwrap(), Launch::Alone);
         assert_eq!(read(&[("OMPI_COMM_WORLD_SIZE", "2")]).unwrap(), Launch::Mpi);
         let torchrun = [("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "29500")];
-        let place = Place { rank: 1, size: 2, host: "localhost".to_owned(), port: 29500, join_limit: Duration::from_secs(300), secret: None };
+        let place =
+            Place { rank: 1, size: 2, host: "localhost".to_owned(), port: 29500, join_limit: Duration::from_secs(300), secret: None };
         assert_eq!(read(&torchrun).unwrap(), Launch::Ranked(place.clone()));
         let with = |more: (&'static str, &'static str)| [&torchrun[..], &[more]].concat();
         let agent = read(&with(("TORCHELASTIC_USE_AGENT_STORE", "True"))).unwrap();

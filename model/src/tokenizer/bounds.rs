@@ -95,7 +95,8 @@ impl Bounds {
         let parts: Parts = serde_json::from_str(json).map_err(|error| Error::tokenizer(format!("not a usable tokenizer.json: {error}")))?;
         [&parts.normalizer, &parts.pre_tokenizer, &parts.decoder].into_iter().flatten().try_for_each(check_patterns)?;
         parts.model.as_ref().map_or(Ok(()), check_model)?;
-        let product = |part: &Option<Value>, kind| part.iter().flat_map(flattened).map(|step| factor(step, kind)).fold(1, usize::saturating_mul);
+        let product =
+            |part: &Option<Value>, kind| part.iter().flat_map(flattened).map(|step| factor(step, kind)).fold(1, usize::saturating_mul);
         let decoders = product(&parts.decoder, Kind::Decoder);
         if decoders > MOST {
             return Err(too_much("its decoder", decoders, MOST));
@@ -172,7 +173,8 @@ fn flattened(part: &Value) -> Vec<&Value> {
 /// The type of a step; old files leave it out.
 fn name(step: &Value) -> &str {
     let known = || {
-        let by_key = [("prepend", "Prepend"), ("precompiled_charsmap", "Precompiled"), ("content", "Replace"), ("clean_text", "BertNormalizer")];
+        let by_key =
+            [("prepend", "Prepend"), ("precompiled_charsmap", "Precompiled"), ("content", "Replace"), ("clean_text", "BertNormalizer")];
         by_key.into_iter().find(|(key, _)| step.get(key).is_some()).map(|(_, name)| name)
     };
     step.get("type").and_then(Value::as_str).or_else(known).unwrap_or("a step without a type")
@@ -255,7 +257,8 @@ fn check_patterns(part: &Value) -> Result<()> {
         }
         let repetitions = repetitions(pattern);
         if repetitions > REPETITIONS {
-            let reason = format!("a regular expression repeats a part {repetitions} times, and {REPETITIONS} times are allowed: {}", start(pattern));
+            let reason =
+                format!("a regular expression repeats a part {repetitions} times, and {REPETITIONS} times are allowed: {}", start(pattern));
             return Err(Error::tokenizer(reason));
         }
     }
@@ -282,6 +285,9 @@ fn repetitions(pattern: &str) -> usize {
             continue;
         }
         let count = rest.split_once('}').map_or("", |(count, _)| count);
+        if !count.bytes().all(|byte| byte.is_ascii_digit() || byte == b',' || byte == b' ') {
+            continue;
+        }
         let counts = count.split(',').filter_map(|count| count.trim().parse::<usize>().ok());
         product = product.saturating_mul(counts.max().unwrap_or(1).max(1));
     }
@@ -326,7 +332,8 @@ fn check_merges(prefix: &str, merges: &RawValue) -> Result<()> {
     };
     match merges.iter().filter_map(right).find(|right| !right.starts_with(prefix)) {
         Some(right) => {
-            let reason = format!("a merge with {} on its right, which does not begin with the continuing_subword_prefix {prefix:?}", start(&right));
+            let reason =
+                format!("a merge with {} on its right, which does not begin with the continuing_subword_prefix {prefix:?}", start(&right));
             Err(Error::tokenizer(reason))
         }
         None => Ok(()),

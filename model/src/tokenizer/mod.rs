@@ -17,8 +17,8 @@ pub use stream::StreamDecoder;
 use crate::chat_template::Source;
 use crate::error::{Error, Result};
 use crate::foreign::contained;
-use serde_json::{Map, Value};
 use bounds::Bounds;
+use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
 

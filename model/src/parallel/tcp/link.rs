@@ -130,17 +130,13 @@ impl Link {
     fn wrong_length(&self, length: u64, awaited: &RangeInclusive<usize>) -> Lost {
         let (least, most) = (awaited.start(), awaited.end());
         let expected = if least == most { format!("{most}") } else { format!("at most {most}") };
-        self.lost(format!("sends {length} bytes where {expected} are expected: both must be the same version of slpo with the same settings"))
+        self.lost(format!(
+            "sends {length} bytes where {expected} are expected: both must be the same version of slpo with the same settings"
+        ))
     }
 
     /// What follows a frame's kind. Its length is checked before there is room for it.
-    fn rest(
-        &self,
-        kind: u8,
-        is_awaited: impl Fn(u32) -> bool,
-        lengths: RangeInclusive<usize>,
-        tick: Tick<'_>,
-    ) -> Result<Vec<u8>, Lost> {
+    fn rest(&self, kind: u8, is_awaited: impl Fn(u32) -> bool, lengths: RangeInclusive<usize>, tick: Tick<'_>) -> Result<Vec<u8>, Lost> {
         let mut header = [0; HEADER - 1];
         self.read(&mut header, tick)?;
         let (number, length) = header.split_at(4);
@@ -151,7 +147,8 @@ impl Link {
             return Err(self.out_of_step());
         }
         let lengths = if is_fail { 0..=REASON } else { lengths };
-        let length = usize::try_from(length).ok().filter(|length| lengths.contains(length)).ok_or_else(|| self.wrong_length(length, &lengths))?;
+        let length =
+            usize::try_from(length).ok().filter(|length| lengths.contains(length)).ok_or_else(|| self.wrong_length(length, &lengths))?;
         let mut bytes = Vec::new();
         while bytes.len() < length {
             let start = bytes.len();

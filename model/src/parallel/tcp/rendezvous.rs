@@ -282,7 +282,8 @@ impl Newcomer {
         }
         let hello = Hello(std::array::from_fn(|index| self.bytes[index]));
         let Some(secret) = &place.secret else {
-            let has_none = || if hello.has_secret() { Err("has a SLPO_GROUP_SECRET, and the first process has none".to_owned()) } else { Ok(()) };
+            let has_none =
+                || if hello.has_secret() { Err("has a SLPO_GROUP_SECRET, and the first process has none".to_owned()) } else { Ok(()) };
             return Ok(Heard::Process(has_none().and_then(|()| hello.rank(place))));
         };
         if !hello.has_secret() {

@@ -23,7 +23,7 @@ fn with(part: &str, value: Value) -> Result<Bounds> {
 /// A charsmap whose texts are these, as SentencePiece writes it.
 fn charsmap(texts: &[&str]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut bytes = [8_u32.to_le_bytes().as_slice(), &[0; 8]].concat();
+    let mut bytes = [1024_u32.to_le_bytes().as_slice(), &[0; 1024]].concat();
     texts.iter().for_each(|text| bytes.extend(text.bytes().chain([0])));
     let digits = |group: &[u8]| {
         let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
@@ -36,7 +36,10 @@ fn charsmap(texts: &[&str]) -> String {
 fn replacements_that_multiply_are_refused_at_the_step_that_makes_too_much() {
     let tenfold = with("normalizer", sequence("normalizers", vec![replace("a", &"a".repeat(10)); 9])).unwrap();
     let reason = tenfold.check("a").unwrap_err().to_string();
-    assert!(reason.contains("step 7 of its normalizer (Replace) can make 10000000 bytes of a text of 1, and 1048576 are allowed"), "{reason}");
+    assert!(
+        reason.contains("step 7 of its normalizer (Replace) can make 10000000 bytes of a text of 1, and 1048576 are allowed"),
+        "{reason}"
+    );
     tenfold.check(&"b".repeat(100)).unwrap();
     // The same in nested sequences, by a regular expression that matches nothing, by insertions before, and by each together.
     let nested = sequence("normalizers", vec![sequence("normalizers", vec![replace("a", &"a".repeat(1000)); 3])]);
@@ -66,14 +69,16 @@ fn added_tokens_are_normalized_as_they_are_read_and_so_checked_before() {
 fn what_is_refused_as_it_is_read() {
     let long = "x".repeat(300);
     let special = json!({"SpecialToken": {"id": "s", "type_id": 0}});
-    let template = |pieces: Value, ids: usize| {
-        json!({"type": "TemplateProcessing", "single": pieces, "pair": [], "special_tokens": {"s": {"id": "s", "ids": vec![0; ids], "tokens": vec!["s"; ids]}}})
-    };
+    let template = |pieces: Value, ids: usize| json!({"type": "TemplateProcessing", "single": pieces, "pair": [], "special_tokens": {"s": {"id": "s", "ids": vec![0; ids], "tokens": vec!["s"; ids]}}});
     let cases = [
         ("decoder", sequence("decoders", vec![replace("a", "aa"); 7]), "its decoder can make a text 128 times as long"),
         ("decoder", replace_matches("", &long), "its decoder can make a text 301 times as long"),
         ("post_processor", template(json!(vec![special.clone(); 100]), 100), "its post_processor can make a text 10000 times"),
-        ("post_processor", sequence("processors", vec![template(json!(vec![special; 20]), 1); 3]), "its post_processor can make a text 8000"),
+        (
+            "post_processor",
+            sequence("processors", vec![template(json!(vec![special; 20]), 1); 3]),
+            "its post_processor can make a text 8000",
+        ),
         ("pre_tokenizer", json!({"type": "Split", "pattern": {"Regex": "(a{1000}){1000}"}}), "repeats a part 1000000 times"),
         ("pre_tokenizer", json!({"type": "Split", "pattern": {"Regex": "((a(?=b)){2,99999}){7,}"}}), "repeats a part 699993 times"),
         ("normalizer", replace_matches(&"a|".repeat(10_000), ""), "a regular expression of 20000 bytes"),
@@ -97,14 +102,19 @@ fn the_tokenizers_of_real_models_are_within_their_bounds() {
     let (space, spaces) = (json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}), replace_matches(" {2,}", "▁"));
     let precompiled = json!({"type": "Precompiled", "precompiled_charsmap": charsmap(&["", "ss", "صلى الله عليه وسلم"])});
     let llama = sequence("normalizers", vec![json!({"type": "Prepend", "prepend": "▁"}), replace(" ", "▁")]);
-    let albert = [replace("``", "\""), replace("''", "\""), json!({"type": "NFKD"}), json!({"type": "StripAccents"}), json!({"type": "Lowercase"})];
+    let albert =
+        [replace("``", "\""), replace("''", "\""), json!({"type": "NFKD"}), json!({"type": "StripAccents"}), json!({"type": "Lowercase"})];
     let albert = sequence("normalizers", albert.into_iter().chain([precompiled.clone(), replace_matches(" {2,}", " ")]).collect());
     let t5 = sequence("normalizers", vec![precompiled, spaces]);
-    let gpt = sequence("pretokenizers", vec![
-        json!({"type": "Split", "pattern": {"Regex": "(?i:'s|'t)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s+(?!\\S)|\\s+"}, "behavior": "Isolated", "invert": false}),
-        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}),
-    ]);
-    let bert = json!({"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true});
+    let gpt = sequence(
+        "pretokenizers",
+        vec![
+            json!({"type": "Split", "pattern": {"Regex": "(?i:'s|'t)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s+(?!\\S)|\\s+"}, "behavior": "Isolated", "invert": false}),
+            json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}),
+        ],
+    );
+    let bert =
+        json!({"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true});
     for (name, json) in [
         ("Llama", json!({"normalizer": llama, "decoder": sequence("decoders", vec![replace("▁", " "), json!({"type": "ByteFallback"})])})),
         ("ALBERT", json!({"normalizer": albert, "pre_tokenizer": space})),
@@ -134,8 +144,11 @@ fn repetitions_are_counted_and_names_in_braces_are_not() {
         (r"(a{3}b{ 4 ,5}){2,}", 30),
         (r"[{]x{,9}", 9),
         (r"a{", 1),
-        (r"(?x)# \u{
-          (a{100}){100} # }", 10_000),
+        (
+            r"(?x)# \u{
+          (a{100}){100} # }",
+            10_000,
+        ),
         (r"{99999999999999999999}", 1),
     ] {
         assert_eq!(repetitions(pattern), expected, "{pattern}");
