@@ -32,11 +32,12 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// 2 for bad usage, 130 for an interrupted command, 1 for any other failure; 0 where the reader of standard output has gone.
+    /// 2 for bad usage, 128 and the signal for a command that was stopped, 1 for any other failure; 0 where the reader of standard output has
+    /// gone.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
-            Self::Interrupted(_) => ExitCode::from(crate::interrupt::EXIT_CODE as u8),
+            Self::Interrupted(_) => ExitCode::from(crate::interrupt::exit_code() as u8),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
         }

@@ -53,6 +53,9 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Failure> {
     match arguments::parse(std::env::args_os().collect())? {
         Request::Show(text) => Ok(std::io::stdout().write_all(text.as_bytes())?),
-        Request::Run(shared, command) => commands::run(&command, &shared),
+        Request::Run(shared, command) => {
+            interrupt::listen()?;
+            commands::run(&command, &shared)
+        }
     }
 }

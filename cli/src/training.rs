@@ -14,6 +14,7 @@ use model::adapter;
 use model::boundary::Sequence;
 use model::checkpoint::{self, Restored, RunState};
 use model::decoder::Decoder;
+use model::evaluate::Check;
 use model::model_folder::{self, ModelFolder};
 use model::parallel::{Parallel, Processes, start};
 use model::tokenizer::Tokenizer;
@@ -41,8 +42,8 @@ pub trait Job {
     fn watch(&mut self, _step: u64, _values: &Values) -> Vec<String> {
         Vec::new()
     }
-    /// Values on data that is not trained on.
-    fn evaluate(&self, trainer: &Trainer<Device>) -> Result<Values, Failure>;
+    /// Values on data that is not trained on; ends early with the error of `go_on`.
+    fn evaluate(&self, trainer: &Trainer<Device>, go_on: Check<'_>) -> Result<Values, Failure>;
     /// The report page, from everything that was logged.
     fn report(&self, records: &[Record], summary: &Value) -> Report;
 }
@@ -81,6 +82,13 @@ pub struct Plan {
     pub base: Option<PathBuf>,
 }
 
+impl Plan {
+    /// Whether what is done after every so many steps, and after the last, is due after this one.
+    fn is_due(&self, every: u64, step: u64) -> bool {
+        step == self.steps || (every > 0 && step.is_multiple_of(every))
+    }
+}
+
 /// The step of a run that is profiled: buffers are filled, the processor has sped up.
 const PROFILED: u64 = 3;
 
@@ -102,24 +110,18 @@ pub fn run(
         }
     }
     let mut run = Run::open(job, trainer, plan, settings, shared)?;
-    if run.first == 0 {
-        run.log_evaluation(job, trainer, 0)?;
+    if !run.log_first_evaluation(job, trainer)? {
+        return Err(run.interrupted(run.first)?);
     }
     for step in run.first + 1..=plan.steps {
         run.step(job, trainer, step)?;
-        let last = step == plan.steps;
-        let due = |every: u64| last || (every > 0 && step.is_multiple_of(every));
-        if due(plan.eval_every) {
-            run.log_evaluation(job, trainer, step)?;
-        }
-        let stop = stop_requested()? && !last;
-        if due(plan.checkpoint_every) || stop {
+        let evaluated = !plan.is_due(plan.eval_every, step) || run.log_evaluation(job, trainer, step)?;
+        let stop = !evaluated || (processes::stop_requested()? && step < plan.steps);
+        if plan.is_due(plan.checkpoint_every, step) || stop {
             run.save(trainer)?;
         }
         if stop {
-            run.bar.finish();
-            meet()?;
-            return Err(run.interrupted(step));
+            return Err(run.interrupted(step)?);
         }
     }
     run.bar.finish();
@@ -157,21 +159,21 @@ fn assemble(
 fn follow(processes: &Processes, job: &mut dyn Job, trainer: &mut Trainer<Device>, plan: &Plan) -> Result<(), Failure> {
     start::follow_first(processes, trainer)?;
     let first = trainer.steps();
+    interrupt::save_first();
     job.prepare(trainer, None, first == 0)?;
+    let mut evaluated = processes::wait_for_first()?;
     for step in first + 1..=plan.steps {
+        if !evaluated {
+            break;
+        }
         job.step(trainer, step)?;
-        if stop_requested()? && step < plan.steps {
-            meet()?;
-            return Err(Failure::Interrupted(format!("step {step} is saved by the first process")));
+        evaluated = !plan.is_due(plan.eval_every, step) || processes::wait_for_first()?;
+        if evaluated && processes::stop_requested()? && step < plan.steps {
+            evaluated = false;
         }
     }
-    meet()
-}
-
-/// Was this process, or any other of the run, asked to stop?
-fn stop_requested() -> Result<bool, Failure> {
-    let own = interrupt::requested();
-    Ok(processes::current().map_or(Ok(own), |processes| processes.any(own))?)
+    meet()?;
+    if evaluated { Ok(()) } else { Err(Failure::Interrupted("the first process says what is saved".to_owned())) }
 }
 
 /// Waits until every process has come so far.
@@ -227,6 +229,7 @@ impl<'a> Run<'a> {
         if first > 0 {
             run.recall(job)?;
         }
+        interrupt::save_first();
         warnings.extend(job.prepare(trainer, Some(run.folder.path()), first == 0)?);
         run.warn(warnings);
         Ok(run)
@@ -274,14 +277,29 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn log_evaluation(&mut self, job: &mut dyn Job, trainer: &Trainer<Device>, step: u64) -> Result<(), Failure> {
-        let values = job.evaluate(trainer)?;
+    /// Evaluates before the first step of a new run, or after the step at which a run was stopped before the evaluation that was due.
+    fn log_first_evaluation(&mut self, job: &mut dyn Job, trainer: &Trainer<Device>) -> Result<bool, Failure> {
+        let step = self.first;
+        let is_due = step == 0 || (self.plan.is_due(self.plan.eval_every, step) && !self.has_evaluation(step)?);
+        if is_due { self.log_evaluation(job, trainer, step) } else { Ok(processes::alone(|_| Ok(()))?.is_some()) }
+    }
+
+    /// Whether an evaluation after a step is logged: a record without a step's own values.
+    fn has_evaluation(&self, step: u64) -> Result<bool, Failure> {
+        let is_step = |record: &Record| record.values.iter().any(|(name, _)| name == "loss");
+        Ok(read_metrics(&self.folder.file("metrics.jsonl"))?.iter().any(|record| record.step == step && !is_step(record)))
+    }
+
+    /// Evaluates while the other processes wait; false where a request to stop ended it.
+    fn log_evaluation(&mut self, job: &mut dyn Job, trainer: &Trainer<Device>, step: u64) -> Result<bool, Failure> {
+        let Some(values) = processes::alone(|go_on| job.evaluate(trainer, go_on))? else { return Ok(false) };
         if values.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let shown: Vec<String> = values.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
         self.bar.line(&format!("step {step}: {}", shown.join(", ")));
-        self.log(job, step, values)
+        self.log(job, step, values)?;
+        Ok(true)
     }
 
     fn save(&self, trainer: &Trainer<Device>) -> Result<(), Failure> {
@@ -289,9 +307,15 @@ impl<'a> Run<'a> {
         Ok(checkpoint::save(self.folder.path(), trainer, &self.state, self.plan.keep)?)
     }
 
-    fn interrupted(&self, step: u64) -> Failure {
+    /// How to go on after a stop, once every process has come so far.
+    fn interrupted(&self, step: u64) -> Result<Failure, Failure> {
+        self.bar.finish();
+        meet()?;
         let folder = show(self.folder.path());
-        Failure::Interrupted(format!("step {step} is saved in {folder}; the same command with --resume goes on from there"))
+        Ok(Failure::Interrupted(match step {
+            0 => format!("no step was made; the same command with --resume begins in {folder}"),
+            _ => format!("step {step} is saved in {folder}; the same command with --resume goes on from there"),
+        }))
     }
 
     fn finish(self, job: &dyn Job, trainer: &Trainer<Device>, tokenizer: &Tokenizer, seconds: f64) -> Result<(), Failure> {

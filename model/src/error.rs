@@ -132,6 +132,9 @@ pub enum Error {
     /// A GPU, or a library for GPUs.
     #[error(transparent)]
     Cuda(#[from] engine::CudaError),
+    /// Whoever waits for the work asked to stop it.
+    #[error("stopped on request")]
+    Stopped,
     /// Well-formed, but something this program does not do.
     #[error("{}: {what} is not supported; supported: {supported}", location(path.as_deref(), "configuration"))]
     Unsupported {

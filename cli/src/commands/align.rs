@@ -4,7 +4,6 @@ use crate::arguments::{Align, Shared};
 use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps, to_train};
 use crate::commands::{Loaded, longest_sequence, notices};
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::memory;
 use crate::objective::LossObjective;
 use crate::processes;
@@ -20,7 +19,7 @@ use model::boundary::Limits;
 use model::checkpoint::RunState;
 use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
 use model::decoder::Decoder;
-use model::evaluate;
+use model::evaluate::{self, Check};
 use model::order::Order;
 use model::parallel::Processes;
 use model::preference::{Objective, PairBatch, Scored};
@@ -34,7 +33,6 @@ type Backend = Device;
 /// Aligns a model with one of the losses.
 pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let settings = &arguments.training;
-    interrupt::listen()?;
     let (loss, hyper) = arguments.settings.of(&arguments.loss)?;
     let objective = LossObjective { loss, hyper };
     // An adapter's base is its own reference, without a copy.
@@ -261,7 +259,7 @@ impl Alignment {
             return Ok(None);
         }
         let pairs: Vec<PreferencePair> = rows.iter().map(|&pair| pair.clone()).collect();
-        let score = evaluate::pairs(decoder, Some(&self.reference), &pairs, self.batch)?;
+        let score = evaluate::pairs(decoder, Some(&self.reference), &pairs, self.batch, &evaluate::to_the_end)?;
         Ok(score.kl.map(|kl| ("kl", kl)))
     }
 }
@@ -315,11 +313,11 @@ impl Job for Alignment {
         self.watch.see(step, &values)
     }
 
-    fn evaluate(&self, trainer: &Trainer<Backend>) -> Result<Values, Failure> {
+    fn evaluate(&self, trainer: &Trainer<Backend>, go_on: Check<'_>) -> Result<Values, Failure> {
         if self.held_out.is_empty() {
             return Ok(Vec::new());
         }
-        let score = evaluate::pairs(&trainer.decoder, Some(&self.reference), &self.held_out, EVALUATED_AT_ONCE)?;
+        let score = evaluate::pairs(&trainer.decoder, Some(&self.reference), &self.held_out, EVALUATED_AT_ONCE, go_on)?;
         Ok(vec![
             ("held_out_accuracy", score.accuracy),
             ("held_out_preferred", score.accuracy_unreferenced),

@@ -51,7 +51,7 @@ pub fn run(arguments: &Chat, shared: &Shared) -> Result<(), Failure> {
         template,
         arguments,
     };
-    interrupt::listen_in_turns()?;
+    interrupt::listen_in_turns();
     conversation.hold()
 }
 
@@ -144,7 +144,7 @@ impl Conversation<'_> {
             begun |= !new.is_empty();
             output.stream(new)
         };
-        let running = Turn::begin();
+        let running = Turn::of_chat();
         self.session.generate(prompt, &self.sampling, limits, &mut self.generator, |token| {
             if ends.contains(&token) || running.interrupted() {
                 return false;

@@ -71,7 +71,7 @@ fn text_cost(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Fa
     let data = TextData::load(path, &loaded.tokenizer, 0.0)?;
     let asked = arguments.window.or_else(|| trained_window(&arguments.model));
     let window = longest_sequence(loaded.config(), asked);
-    let score = evaluate::text(&loaded.decoder, text::windows(data.train(), window))?;
+    let score = evaluate::text(&loaded.decoder, text::windows(data.train(), window), &evaluate::to_the_end)?;
     if score.tokens == 0 {
         return Err(Failure::Failed(format!("{}: the text is a single token, and nothing comes before it", path.display())));
     }
@@ -134,7 +134,7 @@ fn completions(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), 
     let limits = limits(arguments, loaded);
     let set = CompletionSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::of(&loaded.tokenizer)?, arguments.turns.turns(), &limits)?;
     notices::of_rows(&set.report, true);
-    let score = evaluate::completions(&loaded.decoder, &set.sequences, BATCH)?;
+    let score = evaluate::completions(&loaded.decoder, &set.sequences, BATCH, &evaluate::to_the_end)?;
     let result = CompletionResult {
         kind: "completions",
         sequences: set.sequences.len(),
@@ -172,7 +172,7 @@ fn preferences(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), 
     let set = PreferenceSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::of(&loaded.tokenizer)?, &limits)?;
     notices::of_rows(&set.report, true);
     let reference = reference.as_ref().map(|reference| &reference.decoder);
-    let score = evaluate::pairs(&loaded.decoder, reference, &set.pairs, BATCH)?;
+    let score = evaluate::pairs(&loaded.decoder, reference, &set.pairs, BATCH, &evaluate::to_the_end)?;
     let result = PreferenceResult {
         kind: "preferences",
         pairs: score.pairs,

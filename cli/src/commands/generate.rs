@@ -4,7 +4,7 @@ use super::load::{Loaded, encode_framed, encode_with_bos, ends, warn};
 use super::notices;
 use crate::arguments::{Generate, Shared};
 use crate::failure::Failure;
-use crate::interrupt::{self, Turn};
+use crate::interrupt::Turn;
 use crate::output::Output;
 use crate::streaming::TextSoFar;
 use model::config::PositionKind;
@@ -48,8 +48,7 @@ pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
     let single = arguments.prompts.is_none() && prompts.len() == 1;
     let shown_at_once = if single { output } else { Output::new(true) };
     let mut generated = Vec::with_capacity(prompts.len());
-    interrupt::listen_in_turns()?;
-    let running = Turn::begin();
+    let running = Turn::of_command();
     for (batch, prompts) in (0..).zip(prompts.chunks(BATCH)) {
         let random = engine::Generator::new(shared.seed.wrapping_add(batch));
         generated.extend(settings.answer(&random, &loaded, prompts, shown_at_once, &running)?);

@@ -4,7 +4,6 @@ use crate::arguments::{Sft, Shared};
 use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps, to_train};
 use crate::commands::{Loaded, longest_sequence, notices};
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::memory;
 use crate::report::Report;
 use crate::report::chart::XyChart;
@@ -15,7 +14,7 @@ use model::batch::Batch;
 use model::boundary::{Limits, Sequence};
 use model::checkpoint::RunState;
 use model::data::{ChatTemplate, CompletionSet};
-use model::evaluate;
+use model::evaluate::{self, Check};
 use model::order::Order;
 use model::train::{StepOutcome, Trainer};
 use serde_json::Value;
@@ -23,7 +22,6 @@ use serde_json::Value;
 /// Fine-tunes a model on completions; prompt tokens are context only.
 pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
     let settings = &arguments.training;
-    interrupt::listen()?;
     memory::check_fine_tuning(&settings.model, settings.lora.lora_rank.is_some(), false)?;
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
     let decoder = to_train(decoder, settings, shared.seed)?;
@@ -93,11 +91,11 @@ impl Job for FineTuning {
         Ok((outcome, Vec::new(), tokens))
     }
 
-    fn evaluate(&self, trainer: &Trainer<Device>) -> Result<Values, Failure> {
+    fn evaluate(&self, trainer: &Trainer<Device>, go_on: Check<'_>) -> Result<Values, Failure> {
         if self.held_out.is_empty() {
             return Ok(Vec::new());
         }
-        let score = evaluate::completions(&trainer.decoder, &self.held_out, EVALUATED_AT_ONCE)?;
+        let score = evaluate::completions(&trainer.decoder, &self.held_out, EVALUATED_AT_ONCE, go_on)?;
         Ok(vec![("held_out_loss", score.nats_per_token())])
     }
 

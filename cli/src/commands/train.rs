@@ -4,7 +4,6 @@ use crate::arguments::{Shared, Train};
 use crate::commands::common::{on_non_finite, options};
 use crate::commands::notices;
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::memory;
 use crate::processes;
 use crate::report::Report;
@@ -17,7 +16,7 @@ use model::checkpoint::RunState;
 use model::config::Preset;
 use model::data::TextData;
 use model::decoder::Decoder;
-use model::evaluate;
+use model::evaluate::{self, Check};
 use model::optimizer::{Rule, Schedule};
 use model::tokenizer::Tokenizer;
 use model::train::{StepOutcome, Trainer};
@@ -26,7 +25,6 @@ use serde_json::Value;
 /// Trains a decoder from random weights.
 pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
     let settings = arguments;
-    interrupt::listen()?;
     let preset = Preset::named(&settings.preset)?;
     let tokenizer = match &settings.tokenizer {
         Some(path) if path.is_dir() => Tokenizer::from_folder(path)?,
@@ -113,12 +111,12 @@ impl Job for Pretraining {
         Ok((outcome, Vec::new(), count * self.tokens))
     }
 
-    fn evaluate(&self, trainer: &Trainer<Device>) -> Result<Values, Failure> {
+    fn evaluate(&self, trainer: &Trainer<Device>, go_on: Check<'_>) -> Result<Values, Failure> {
         let windows: Vec<&[u32]> = self.text.held_out_windows(self.tokens).collect();
         if windows.is_empty() {
             return Ok(Vec::new());
         }
-        let score = evaluate::text(&trainer.decoder, windows)?;
+        let score = evaluate::text(&trainer.decoder, windows, go_on)?;
         Ok(vec![("held_out_loss", score.nats_per_token())])
     }
 
