@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::interrupt::{self, Turn};
 use crate::output::Output;
 use crate::streaming::TextSoFar;
+use crate::terminal;
 use engine::{Device, Generator};
 use model::chat_template::JinjaTemplate;
 use model::data::{Message, Role};
@@ -43,7 +44,7 @@ pub fn run(arguments: &Chat, shared: &Shared) -> Result<(), Failure> {
         sampling: sampling(arguments)?,
         generator: Generator::new(shared.seed),
         longest: longest_sequence(loaded.config(), Some(loaded.config().max_positions)),
-        output: Output::new(shared.json),
+        output: Output::of_model(shared.json, arguments.raw),
         messages: arguments.system.iter().map(|text| message(Role::System, text)).collect(),
         template,
         arguments,
@@ -160,9 +161,8 @@ impl Conversation<'_> {
     }
 }
 
-/// A closed standard error is no reason to end a conversation.
 fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    terminal::say(text);
 }
 
 fn prompt_mark() {

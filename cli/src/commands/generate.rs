@@ -32,7 +32,7 @@ struct Prompt {
 pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
     let loaded = Loaded::open_with(&arguments.model, arguments.adapter.as_deref())?;
     let prompts = prompts(arguments, &loaded)?;
-    let output = Output::new(shared.json);
+    let output = Output::of_model(shared.json, arguments.raw);
     // The one text of a single prompt is shown as it comes; several cannot be read at once.
     let single = arguments.prompts.is_none() && prompts.len() == 1;
     let shown_at_once = if single { output } else { Output::new(true) };

@@ -6,6 +6,7 @@ use super::load::longest_sequence;
 use crate::arguments::{Data, Shared};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::terminal;
 use example::Style;
 use model::boundary::Limits;
 use model::config::{Config, huggingface};
@@ -33,7 +34,7 @@ pub fn run(arguments: &Data, shared: &Shared) -> Result<(), Failure> {
     let limits = Limits::new(longest_sequence(&config, arguments.max_length));
     let seen = inspect(&arguments.data, &tokenizer, &chat, &limits, arguments.examples)?;
     let examples = examples(&seen, &tokenizer)?;
-    Output::new(shared.json).result(&as_json(&seen, &chat, &examples), |to| show(to, &seen, &chat, &examples))
+    Output::new(shared.json).painted(&as_json(&seen, &chat, &examples), |to| show(to, &seen, &chat, &examples))
 }
 
 /// The text of an example's sequence: the context, and what is learned.
@@ -102,7 +103,8 @@ fn show(to: &mut dyn Write, seen: &Inspection, chat: &ChatTemplate, examples: &[
         Form::Completions => "completions",
     };
     let report = &seen.report;
-    writeln!(to, "{}: {form}, {} rows, {} kept, {} dropped", report.path.display(), report.rows, report.kept, report.dropped.len())?;
+    let path = terminal::shown(&report.path.display().to_string());
+    writeln!(to, "{path}: {form}, {} rows, {} kept, {} dropped", report.rows, report.kept, report.dropped.len())?;
     writeln!(to, "conversations as {}; at most {} tokens a sequence\n", template_name(chat), seen.max_tokens)?;
     show_rows(to, seen)?;
     show_lengths(to, seen)?;
