@@ -30,14 +30,18 @@ impl Output {
     /// [`Failure::Output`] where standard output cannot be written.
     pub fn result(self, value: &impl Serialize, human: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
         let raw = self.raw;
-        self.painted(value, |out| if raw { human(out) } else { human(&mut Shown::new(out)) })
+        self.print(value, |out| if raw { human(out) } else { human(&mut Shown::new(out)) })
     }
 
-    /// As [`Output::result`], for text with colours: `human` shows on its own whatever comes from elsewhere (see [`terminal::shown`]).
+    /// As [`Output::result`], for text with this program's colours (see [`Shown::painted`]).
     ///
     /// # Errors
     /// As [`Output::result`].
     pub fn painted(self, value: &impl Serialize, human: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        self.print(value, |out| human(&mut Shown::painted(out)))
+    }
+
+    fn print(self, value: &impl Serialize, human: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
         let mut out = io::BufWriter::new(io::stdout().lock());
         if self.json {
             serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;

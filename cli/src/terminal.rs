@@ -55,16 +55,38 @@ pub fn say(text: &str) {
     let _ = io::stderr().lock().write_all(format!("{}\n", shown(text)).as_bytes());
 }
 
+/// The colours that this program gives its own text: plain, dim, red, green.
+const COLOURS: [&str; 4] = ["\u{1b}[0m", "\u{1b}[2m", "\u{1b}[31m", "\u{1b}[32m"];
+
 /// Shows what is written, and passes it on.
 pub struct Shown<W> {
     to: W,
     before: char,
+    /// Whether the four colours pass.
+    painted: bool,
 }
 
 impl<W: Write> Shown<W> {
-    /// Nothing is written yet.
+    /// A writer that shows all that a terminal would obey.
     pub fn new(to: W) -> Self {
-        Self { to, before: ' ' }
+        Self { to, before: ' ', painted: false }
+    }
+
+    /// A writer that lets this program's colours through. Text of strangers is to be [`shown`] before it is painted.
+    pub fn painted(to: W) -> Self {
+        Self { painted: true, ..Self::new(to) }
+    }
+
+    fn push_text(&mut self, out: &mut String, mut text: &str) {
+        while let Some(character) = text.chars().next() {
+            let colour = COLOURS.into_iter().find(|colour| self.painted && text.starts_with(colour));
+            match colour {
+                Some(colour) => *out += colour,
+                None => push(out, character, self.before),
+            }
+            self.before = character;
+            text = &text[colour.map_or(character.len_utf8(), str::len)..];
+        }
     }
 }
 
@@ -72,10 +94,7 @@ impl<W: Write> Write for Shown<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut out = String::with_capacity(bytes.len());
         for part in bytes.utf8_chunks() {
-            for character in part.valid().chars() {
-                push(&mut out, character, self.before);
-                self.before = character;
-            }
+            self.push_text(&mut out, part.valid());
             part.invalid().iter().for_each(|byte| out += &format!("\\x{byte:02x}"));
         }
         self.to.write_all(out.as_bytes())?;
@@ -157,6 +176,14 @@ mod tests {
         write!(shown, "👩{}{}", "\u{200d}🔬", "\u{1b}[2J").unwrap();
         shown.write_all(b"\xff\n").unwrap();
         assert_eq!(String::from_utf8(shown.to).unwrap(), "👩\u{200d}🔬\\u{1b}[2J\\xff\n");
+    }
+
+    #[test]
+    fn colours_of_ours_pass_where_text_is_painted() {
+        let mut painted = Shown::painted(Vec::new());
+        write!(painted, "\u{1b}[32mgreen\u{1b}[0m {} \u{1b}[8mhidden\u{1b}[3", shown("\u{1b}[31m")).unwrap();
+        let text = String::from_utf8(painted.to).unwrap();
+        assert_eq!(text, "\u{1b}[32mgreen\u{1b}[0m \\u{1b}[31m \\u{1b}[8mhidden\\u{1b}[3");
     }
 
     #[test]

@@ -9,6 +9,15 @@ use model::whole_folder::WholeFolder;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+/// Refuses a folder that holds a model, an adapter or a run; `advice` says what to do.
+///
+/// # Errors
+/// [`Failure::Failed`] naming the file that tells.
+pub fn refuse_occupied(place: &Path, advice: &str) -> Result<(), Failure> {
+    let Some((what, file)) = what_is_in(place) else { return Ok(()) };
+    Err(Failure::Failed(format!("{} already holds {what} ({file} is there): {advice}", place.display())))
+}
+
 /// A folder that is being written.
 pub struct ModelOut {
     place: PathBuf,
@@ -27,11 +36,10 @@ impl ModelOut {
     /// on there; those of [`WholeFolder::begin`].
     pub fn begin(place: &Path, force: bool) -> Result<Self, Failure> {
         let lock = run_folder::take_lock_where_there_is_one(place)?;
-        let there = what_is_in(place);
-        if let Some((what, file)) = there.as_ref().filter(|_| !force) {
-            let reason = format!("already holds {what} ({file} is there): choose another --out, or give --force to replace it");
-            return Err(Failure::Failed(format!("{} {reason}", place.display())));
+        if !force {
+            refuse_occupied(place, "choose another --out, or give --force to replace it")?;
         }
+        let there = what_is_in(place);
         let folder = WholeFolder::begin(place, force)?;
         Ok(Self { place: place.to_owned(), folder, replaced: there.map(|(what, _)| what), _lock: lock })
     }
@@ -45,7 +53,8 @@ impl ModelOut {
         self.folder.finish()?;
         if self.replaced.is_some() && self.place.join("metrics.jsonl").exists() {
             let place = self.place.display();
-            let warning = format!("warning: the records of a run in {place} (metrics.jsonl, config.toml …) are of the model that was replaced");
+            let warning =
+                format!("warning: the records of a run in {place} (metrics.jsonl, config.toml …) are of the model that was replaced");
             terminal::say(&terminal::line(&warning));
         }
         Ok(made)

@@ -1,5 +1,6 @@
-//! Writing a file whole or not at all, with the system's own error.
+//! Files of a run, written whole or not at all and read whole, with the system's own error.
 
+use model::files;
 use std::io;
 use std::path::Path;
 
@@ -22,6 +23,19 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn write_page(path: &Path, html: &str) -> io::Result<()> {
     make_parents(path)?;
     model::atomic::write_output(path, crate::terminal::page(html).as_bytes())
+}
+
+/// Reads a regular file of text that fits into memory.
+///
+/// # Errors
+/// The system's, or why the file is none to be read.
+pub(super) fn read_whole(path: &Path) -> io::Result<String> {
+    files::read_text(path, files::of_memory()).map_err(|error| match error {
+        model::Error::Io { source, .. } => source,
+        model::Error::BadFile { reason, .. } => io::Error::other(reason),
+        model::Error::BadRow { line, reason, .. } => io::Error::other(format!("line {line}: {reason}")),
+        other => io::Error::other(other),
+    })
 }
 
 fn make_parents(path: &Path) -> io::Result<()> {

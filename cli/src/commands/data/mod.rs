@@ -6,7 +6,6 @@ use super::load::longest_sequence;
 use crate::arguments::{Data, Shared};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::terminal;
 use example::Style;
 use model::boundary::Limits;
 use model::config::{Config, huggingface};
@@ -103,8 +102,7 @@ fn show(to: &mut dyn Write, seen: &Inspection, chat: &ChatTemplate, examples: &[
         Form::Completions => "completions",
     };
     let report = &seen.report;
-    let path = terminal::shown(&report.path.display().to_string());
-    writeln!(to, "{path}: {form}, {} rows, {} kept, {} dropped", report.rows, report.kept, report.dropped.len())?;
+    writeln!(to, "{}: {form}, {} rows, {} kept, {} dropped", report.path.display(), report.rows, report.kept, report.dropped.len())?;
     writeln!(to, "conversations as {}; at most {} tokens a sequence\n", template_name(chat), seen.max_tokens)?;
     show_rows(to, seen)?;
     show_lengths(to, seen)?;
