@@ -8,7 +8,6 @@ use model::Error;
 use model::parallel::launch::{self, Place};
 use model::parallel::tcp::TcpGroup;
 use model::parallel::{Launch, Lost, Processes};
-use std::io::Write;
 use std::sync::OnceLock;
 
 static CURRENT: OnceLock<Processes> = OnceLock::new();
@@ -121,7 +120,7 @@ pub fn leave(failure: Option<&Failure>) {
 /// Ends a process that waits for a lost one.
 fn end(lost: &Lost) {
     if !lost.told_by_first {
-        let _ = writeln!(std::io::stderr(), "error: {lost}");
+        crate::terminal::say(&crate::terminal::line(&format!("error: {lost}")));
     }
     std::process::exit(1);
 }

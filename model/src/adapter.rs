@@ -49,7 +49,7 @@ pub fn save<B: Backend>(folder: &Path, decoder: &Decoder<B>) -> Result<()> {
 /// [`Error::BadFile`] where the adapter's parameters do not fit the decoder.
 pub fn load<B: Backend>(folder: &Path, decoder: &Decoder<B>) -> Result<Decoder<B>> {
     let path = folder.join(SETTINGS_FILE);
-    let text = std::fs::read(&path).map_err(Error::io(&path))?;
+    let text = crate::files::read(&path, crate::files::SETTINGS)?;
     let value: Value = serde_json::from_slice(&text).map_err(Error::json(&path))?;
     let settings = from_json(&value).map_err(|error| error.at(&path))?;
     let weights = folder.join(WEIGHTS_FILE);

@@ -27,7 +27,7 @@ impl GenerationConfig {
         if !path.exists() {
             return Ok(Self::default());
         }
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let text = crate::files::read_text(&path, crate::files::SETTINGS)?;
         let keys: Map<String, Value> = serde_json::from_str(&text).map_err(Error::json(&path))?;
         Self::from_keys(&keys).map_err(|error| error.at(&path))
     }

@@ -98,7 +98,7 @@ fn text_cost(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Fa
 
 /// The window that a model was trained with here: its run's settings lie beside it.
 fn trained_window(model: &Path) -> Option<usize> {
-    let settings: toml::Table = std::fs::read_to_string(model.join("config.toml")).ok()?.parse().ok()?;
+    let settings: toml::Table = model::files::read_text(&model.join("config.toml"), model::files::FLAGS).ok()?.parse().ok()?;
     settings.get("batch_tokens")?.as_integer()?.try_into().ok()
 }
 
@@ -108,7 +108,7 @@ fn text_bytes(path: &Path) -> Result<usize, Failure> {
         let rows = jsonl::read(path)?;
         return Ok(rows.iter().map(|row| row.text("text").map(str::len)).sum::<Result<_, _>>()?);
     }
-    let whole = std::fs::read_to_string(path).map_err(model::Error::io(path))?;
+    let whole = String::from_utf8_lossy(&model::files::read_data(path)?).into_owned();
     let documents: Vec<&str> = whole.split(text::SEPARATOR).collect();
     if documents.len() == 1 {
         return Ok(whole.len());

@@ -26,7 +26,7 @@ impl Source {
     pub fn read(folder: &Path, settings: Option<&Map<String, Value>>) -> Result<Option<Self>> {
         let path = folder.join(FILE);
         if path.exists() {
-            let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+            let text = crate::files::read_text(&path, crate::files::TEMPLATE)?;
             return Ok(Some(Self { text, path }));
         }
         let path = folder.join(SETTINGS_FILE);

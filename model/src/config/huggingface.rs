@@ -34,7 +34,7 @@ impl Config {
     /// # Errors
     /// [`Error::Io`], [`Error::Json`], [`Error::BadConfig`] naming the key, [`Error::Unsupported`].
     pub fn read(path: &Path) -> Result<Config> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = crate::files::read_text(path, crate::files::SETTINGS)?;
         let value: Value = serde_json::from_str(&text).map_err(Error::json(path))?;
         Config::from_json(&value).map_err(|error| error.at(path))
     }

@@ -52,7 +52,7 @@ fn gelu_tanh() -> String {
 /// The file of settings in `folder`, where it is of this kind: it has `dim` and `n_layers`.
 pub fn params_file(folder: &Path) -> Option<std::path::PathBuf> {
     let of_kind = |path: &std::path::PathBuf| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = crate::files::read_text(path, crate::files::SETTINGS).unwrap_or_default();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         value.get("dim").is_some() && value.get("n_layers").is_some()
     };
@@ -66,7 +66,7 @@ pub fn params_file(folder: &Path) -> Option<std::path::PathBuf> {
 /// [`Error::Json`] and [`Error::BadConfig`] for the settings, [`Error::Unsupported`], those of [`safetensors_file::read_folder`], and
 /// [`Error::MissingTensor`] or [`Error::ShapeMismatch`] where weights and settings disagree.
 pub fn read(folder: &Path, params: &Path) -> Result<(Config, NamedTensors)> {
-    let text = std::fs::read(params).map_err(Error::io(params))?;
+    let text = crate::files::read(params, crate::files::SETTINGS)?;
     let settings: Params = serde_json::from_slice(&text).map_err(Error::json(params))?;
     let tensors = safetensors_file::read_folder(folder)?;
     let mut ours: NamedTensors = tensors.into_iter().map(|(name, tensor)| (our_name(&name), tensor)).collect();

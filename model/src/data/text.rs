@@ -92,7 +92,7 @@ fn read_documents(path: &Path) -> Result<Vec<String>> {
         let rows = jsonl::read(path)?;
         rows.iter().map(|row| row.text("text").map(str::to_owned)).collect::<Result<_>>()?
     } else {
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let bytes = crate::files::read_data(path)?;
         let text = jsonl::utf8(path, &bytes)?;
         text.split(SEPARATOR).map(|document| trimmed(text, document).to_owned()).collect()
     };
