@@ -209,9 +209,13 @@ fn a_file_that_is_a_pipe_a_device_or_a_folder_is_named_at_once() {
 fn data_may_come_through_a_pipe_that_this_program_was_handed() {
     let workplace = Workplace::new();
     let from = |name: &str| format!("cat {} |", workplace.path(name).display());
-    let whole = text(&workplace.run("eval --model {}/model --data {}/preferences.jsonl --json"));
-    let piped = text(&within_a_minute(&workplace, "eval --model {}/model --data /dev/stdin --json", &from("preferences.jsonl")));
-    assert_eq!(piped, whole);
+    let rows = |output: &std::process::Output| {
+        let mut seen = object(output);
+        seen.as_object_mut().unwrap().remove("path");
+        seen
+    };
+    let piped = within_a_minute(&workplace, "data /dev/stdin --model {}/model --json", &from("preferences.jsonl"));
+    assert_eq!(rows(&piped), rows(&workplace.run("data {}/preferences.jsonl --model {}/model --json")));
     let piped = within_a_minute(&workplace, "eval --model {}/model --data /dev/stdin --json", &from("text.txt"));
     assert_eq!(text(&piped), text(&workplace.run("eval --model {}/model --data {}/text.txt --json")), "it is read twice");
     let output = within_a_minute(&workplace, "eval --model {}/model --data /dev/stdin < /dev/zero", "");
@@ -233,7 +237,7 @@ const STEERING: &str = "\u{1b}]0;pwned\u{7}\u{1b}[2J\u{9b}31m\u{202e}\u{200b}\u{
 fn steers_nothing(source: &str, output: &std::process::Output) {
     let both = [output.stdout.as_slice(), &output.stderr].concat();
     let text = String::from_utf8(both).unwrap();
-    assert!(text.contains("\\u{1b}") || text.contains("\\u001b"), "{source}: the text is shown: {text:?}");
+    assert!(["\\u{1b}", "\\u001b", "\\u{202e}"].iter().any(|shown| text.contains(shown)), "{source}: the text is shown: {text:?}");
     let obeyed = |c: char| (c.is_control() && c != '\n') || STEERING.contains(c) && !c.is_ascii();
     assert!(!text.contains(obeyed), "{source}: {text:?}");
 }
@@ -265,11 +269,10 @@ fn what_a_stranger_says_is_shown_and_not_obeyed() {
         (
             "a role",
             "rows.jsonl",
-            format!("{{\"messages\": [{{\"role\": {json}, \"content\": \"a\"}}]}}\n"),
+            format!("{{\"messages\": [{{\"role\": {json}, \"content\": \"a\"}}, {{\"role\": \"assistant\", \"content\": \"b\"}}]}}\n"),
             "data {}/rows.jsonl --model {}/model",
         ),
         ("a row", "rows.jsonl", row(&json).repeat(4), "data {}/rows.jsonl --model {}/model"),
-        ("a row that is no object", "rows.jsonl", format!("{STEERING}\n"), "data {}/rows.jsonl --model {}/model"),
         (
             "a generation setting",
             "model/generation_config.json",
@@ -277,7 +280,7 @@ fn what_a_stranger_says_is_shown_and_not_obeyed() {
             "generate --model {}/model --prompt a",
         ),
         ("a path", "notes", String::new(), "score --model {}/\u{1b}[2J\u{202e} --tokens 1"),
-        ("a flag", "notes", String::new(), "score --model {}/model --tokens 1 --\u{1b}[2J"),
+        ("a flag", "notes", String::new(), "score --model {}/model --tokens 1 --\u{202e}x"),
         ("a name to explain", "notes", String::new(), "explain \u{1b}[2J\u{202e}"),
     ] {
         let workplace = Workplace::new();
