@@ -2,6 +2,7 @@
 
 use crate::report::ReportError;
 use crate::run_folder::RunFolderError;
+use crate::terminal;
 use std::io;
 use std::process::ExitCode;
 
@@ -47,12 +48,8 @@ impl Failure {
     pub fn line(&self) -> Option<String> {
         match self {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            Self::Interrupted(_) => Some(one_line(&format!("stopped: {self}"))),
-            _ => Some(one_line(&format!("error: {self}"))),
+            Self::Interrupted(_) => Some(terminal::line(&format!("stopped: {self}"))),
+            _ => Some(terminal::line(&format!("error: {self}"))),
         }
     }
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -19,6 +19,7 @@ mod report;
 mod run_folder;
 mod start;
 mod streaming;
+mod terminal;
 mod training;
 #[cfg(test)]
 mod untrusted;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         }
         Err(failure) => {
             if let Some(line) = processes::line(&failure) {
-                let _ = writeln!(std::io::stderr(), "{line}");
+                terminal::say(&line);
             }
             processes::leave(Some(&failure));
             failure.exit_code()

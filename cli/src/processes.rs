@@ -11,7 +11,6 @@ use model::parallel::launch::{self, Place};
 use model::parallel::tcp::TcpGroup;
 use model::parallel::{Launch, Lost, Processes};
 use std::cell::Cell;
-use std::io::Write;
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
@@ -36,12 +35,8 @@ pub fn join() -> Result<(), Failure> {
 
 fn ranked(place: Place) -> Result<Processes, Failure> {
     if TcpGroup::is_open(&place) {
-        let _ = writeln!(
-            std::io::stderr(),
-            "warning: whoever can reach {}:{} can join this run: set SLPO_GROUP_SECRET to the same secret text in all processes",
-            place.host,
-            place.port
-        );
+        let what = "set SLPO_GROUP_SECRET to the same secret text in all processes";
+        crate::terminal::say(&format!("warning: whoever can reach {}:{} can join this run: {what}", place.host, place.port));
     }
     Ok(Processes::join(move || TcpGroup::join(&place), end)?)
 }
@@ -220,7 +215,7 @@ pub fn leave_soon(reason: &str) {
 /// Ends a process that waits for a lost one.
 fn end(lost: &Lost) {
     if !lost.told_by_first {
-        let _ = writeln!(std::io::stderr(), "error: {lost}");
+        crate::terminal::say(&crate::terminal::line(&format!("error: {lost}")));
     }
     std::process::exit(1);
 }

@@ -1,5 +1,6 @@
 //! How far a training run is, on standard error: a bar on a terminal, a line every few seconds elsewhere.
 
+use crate::terminal;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -58,7 +59,7 @@ impl Progress {
                 if step == self.steps || last.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) {
                     *last = Some(Instant::now());
                     let left = left.map_or(String::new(), |left| format!("  {} left", short(left)));
-                    eprint_line(&format!("step {step}/{}  {text}{left}", self.steps));
+                    terminal::say(&format!("step {step}/{}  {text}{left}", self.steps));
                 }
             }
         }
@@ -67,26 +68,26 @@ impl Progress {
     /// Shows a line, above the bar where there is one.
     pub fn line(&self, text: &str) {
         match &self.view {
-            View::Bar(bar) => bar.println(text),
-            View::Lines { .. } => eprint_line(text),
+            View::Bar(bar) => bar.println(terminal::shown(text)),
+            View::Lines { .. } => terminal::say(text),
             View::Nothing => {}
         }
     }
 
     /// Shows a warning, whatever else is shown.
     pub fn warn(&self, text: &str) {
-        let line = format!("warning: {}", text.split_whitespace().collect::<Vec<_>>().join(" "));
+        let line = terminal::line(&format!("warning: {text}"));
         match &self.view {
             View::Bar(bar) => bar.println(line),
-            View::Lines { .. } | View::Nothing => eprint_line(&line),
+            View::Lines { .. } | View::Nothing => terminal::say(&line),
         }
     }
 
     /// Shows lines that were asked for, whatever else is shown.
     pub fn note(&self, text: &str) {
         match &self.view {
-            View::Bar(bar) => bar.println(text),
-            View::Lines { .. } | View::Nothing => eprint_line(text),
+            View::Bar(bar) => bar.println(terminal::shown(text)),
+            View::Lines { .. } | View::Nothing => terminal::say(text),
         }
     }
 
@@ -113,11 +114,6 @@ fn bar(steps: u64) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-/// A closed standard error is no reason to end a run.
-fn eprint_line(text: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), format!("{text}\n").as_bytes());
 }
 
 /// `1h 05m`, `3m 20s` or `12s`.

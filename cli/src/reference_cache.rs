@@ -15,9 +15,11 @@ use contents::{Contents, VERSION};
 use engine::{Backend, Device, Precision};
 use model::data::PreferencePair;
 use model::decoder::Decoder;
+use model::files;
 use model::parallel::{Processes, Share};
 use model::preference::{PairBatch, Scored};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The file's name in a run's folder.
@@ -31,18 +33,22 @@ pub struct ReferenceCache {
 impl ReferenceCache {
     /// Opens the file of this reference; empty where there is none, or where it is of another reference or not a cache, which the second
     /// value says.
-    pub fn open(path: &Path, reference: &Decoder<Device>) -> (Self, Option<String>) {
+    ///
+    /// # Errors
+    /// Where the path leads to something else than a regular file that fits into memory.
+    pub fn open(path: &Path, reference: &Decoder<Device>) -> Result<(Self, Option<String>), Failure> {
         let words = reference.parameters().into_iter().flat_map(|p| p.tensor.to_vec()).map(f32::to_bits);
         let reference = fingerprint(words.chain(rounding(reference.backend())));
-        let (log_probs, remark) = match std::fs::read(path) {
-            Err(_) => (BTreeMap::new(), None),
+        let (log_probs, remark) = match files::read(path, files::of_memory()) {
+            Err(model::Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => (BTreeMap::new(), None),
+            Err(error) => return Err(error.into()),
             Ok(bytes) => match contents::parse(&bytes, &reference) {
                 Ok(log_probs) => (log_probs, None),
                 Err(why) => (BTreeMap::new(), Some(why)),
             },
         };
         let remark = remark.map(|why| format!("{} is made anew: {why}", path.display()));
-        (Self { path: path.to_owned(), contents: Contents { version: VERSION, reference, log_probs } }, remark)
+        Ok((Self { path: path.to_owned(), contents: Contents { version: VERSION, reference, log_probs } }, remark))
     }
 
     /// An empty one without a file, for a process that gets what it needs from the first one.
@@ -177,10 +183,10 @@ mod tests {
         let config = Config { vocab_size: 16, layers: 1, ..Config::preset("nano").unwrap() };
         let decoder = |seed| Decoder::random(&Device::default(), &config, seed).unwrap();
         let pairs = [pair(3, 5), pair(6, 7)];
-        let (mut cache, remark) = ReferenceCache::open(&path, &decoder(1));
+        let (mut cache, remark) = ReferenceCache::open(&path, &decoder(1)).unwrap();
         assert_eq!(remark, None);
         cache.fill(pairs.iter(), &decoder(1), 2, None).unwrap();
-        let (again, remark) = ReferenceCache::open(&path, &decoder(1));
+        let (again, remark) = ReferenceCache::open(&path, &decoder(1)).unwrap();
         assert_eq!(remark, None);
         let packed = PairBatch::new(&pairs);
         let decoder_1 = decoder(1);
@@ -189,14 +195,16 @@ mod tests {
             assert_eq!(again.get(pair), Some((chosen.to_f64()[index], rejected.to_f64()[index])));
         }
         assert_eq!(again.get(&pair(3, 8)), None, "another pair has no value");
-        let (other, remark) = ReferenceCache::open(&path, &decoder(2));
+        let (other, remark) = ReferenceCache::open(&path, &decoder(2)).unwrap();
         assert!(other.get(&pairs[0]).is_none() && remark.unwrap().ends_with("it is of another reference or another precision"));
         if let Ok(rounding) = engine::Cpu::with_precision(Precision::Bf16) {
-            let (other, remark) = ReferenceCache::open(&path, &decoder(1).to_backend(&Device::Cpu(rounding)));
+            let (other, remark) = ReferenceCache::open(&path, &decoder(1).to_backend(&Device::Cpu(rounding))).unwrap();
             assert!(other.get(&pairs[0]).is_none() && remark.is_some(), "log-probabilities of products that round are others");
         }
         std::fs::write(&path, b"{}").unwrap();
-        let remark = ReferenceCache::open(&path, &decoder(1)).1.unwrap();
+        let remark = ReferenceCache::open(&path, &decoder(1)).unwrap().1.unwrap();
         assert!(remark.ends_with("it is not a cache that this version wrote"), "{remark}");
+        let message = ReferenceCache::open(folder.path(), &decoder(1)).err().unwrap().to_string();
+        assert!(message.contains("is a folder, and a regular file is needed"), "{message}");
     }
 }

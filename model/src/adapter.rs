@@ -91,7 +91,7 @@ impl Adapter {
     pub fn open(folder: &Path) -> Result<Self> {
         model_folder::check_adapter(folder)?;
         let path = folder.join(SETTINGS_FILE);
-        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        let text = crate::files::read(&path, crate::files::SETTINGS)?;
         let value: Value = serde_json::from_slice(&text).map_err(Error::json(&path))?;
         let (settings, remarks) = from_json_with_remarks(&value).map_err(|error| error.at(&path))?;
         let remarks = remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())).collect();

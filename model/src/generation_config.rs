@@ -112,7 +112,7 @@ impl GenerationConfig {
         if !path.exists() {
             return Ok(Self::default());
         }
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let text = crate::files::read_text(&path, crate::files::SETTINGS)?;
         let map: Map<String, Value> = serde_json::from_str(&text).map_err(Error::json(&path))?;
         let (config, account) = Keys::read(&map, from_keys).map_err(|error| error.at(&path))?;
         let remarks = remarks(&account).into_iter().map(|remark| format!("{}: {remark}", path.display())).collect();

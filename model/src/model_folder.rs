@@ -2,10 +2,14 @@
 
 use crate::adapter;
 use crate::atomic::{atomic_write, make_folder};
+use crate::chat_template::{self, JinjaTemplate};
 use crate::config::{Config, huggingface};
 use crate::error::{Error, Result};
-use crate::safetensors_file::{self, NamedTensors, SINGLE_FILE};
+use crate::files;
+use crate::safetensors_file::{self, INDEX_FILE, NamedTensors, SINGLE_FILE};
 use crate::tokenizer::Tokenizer;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Everything a model's folder holds.
@@ -31,6 +35,7 @@ impl ModelFolder {
         let (config, mut remarks) = read_config(path)?;
         let tokenizer = Tokenizer::from_folder(path)?.for_vocabulary(config.vocab_size);
         let tensors = safetensors_file::read_folder(path)?;
+        remarks.extend(tokenizer.remarks().iter().cloned());
         remarks.extend(safetensors_file::folder_remarks(path)?);
         if path.join(adapter::SETTINGS_FILE).exists() {
             let path = path.display();
@@ -139,21 +144,96 @@ fn what_it_is_instead(folder: &Path) -> String {
 }
 
 /// Files beside a tokenizer that say more of it. Its own, `tokenizer.json` and `tokenizer_config.json`, are written with it.
-pub const TOKENIZER_COMPANIONS: [&str; 3] = ["special_tokens_map.json", "added_tokens.json", crate::chat_template::FILE];
+pub const TOKENIZER_COMPANIONS: [&str; 3] = ["special_tokens_map.json", "added_tokens.json", chat_template::FILE];
 /// Files beside a model's weights that say how it is used.
 pub const MODEL_COMPANIONS: [&str; 1] = [crate::generation_config::FILE];
 
-/// Copies those of the files `names` that the folder `from` has into the folder `to`, which is made where it is missing.
+/// Copies those of the files `names` that the folder `from` has into the folder `to`, which is made where it is missing. Each is read as what
+/// it is before it is copied.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Io`]; [`Error::Json`] and [`Error::ChatTemplate`] for a file that is not what its name says.
 pub fn carry(names: &[&str], from: &Path, to: &Path) -> Result<()> {
     make_folder(to)?;
-    for path in names.iter().map(|name| from.join(name)).filter(|path| path.is_file()) {
-        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
-        atomic_write(&to.join(path.file_name().unwrap_or_default()), &bytes)?;
+    for name in names.iter().filter(|name| from.join(name).exists()) {
+        let path = from.join(name);
+        let text = match *name {
+            chat_template::FILE => template(&path)?,
+            _ => json_object(&path)?,
+        };
+        atomic_write(&to.join(name), text.as_bytes())?;
     }
     Ok(())
+}
+
+/// The text of a file that holds one JSON object.
+fn json_object(path: &Path) -> Result<String> {
+    let text = files::read_text(path, files::SETTINGS)?;
+    serde_json::from_str::<Map<String, Value>>(&text).map_err(Error::json(path))?;
+    Ok(text)
+}
+
+/// The text of a file that holds a chat template.
+fn template(path: &Path) -> Result<String> {
+    let text = files::read_text(path, files::TEMPLATE)?;
+    JinjaTemplate::new(&text, BTreeMap::new(), path)?;
+    Ok(text)
+}
+
+/// Files that are a model, an adapter or a tokenizer, in whatever form: a new model is never mixed with them. Weights are named in
+/// [`is_model_file`].
+const OF_A_MODEL: [&str; 22] = [
+    "adapter_config.json",
+    "added_tokens.json",
+    chat_template::FILE,
+    "config.json",
+    "encoder.json",
+    "generation_config.json",
+    "merges.txt",
+    "params.json",
+    "pytorch_model.bin.index.json",
+    "qwen.tiktoken",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tekken.json",
+    "tf_model.h5",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.bpe",
+    "vocab.json",
+    "vocab.txt",
+    INDEX_FILE,
+];
+
+/// Files by which a folder is known, the plainest first, and what it then holds.
+const SIGNS: [(&str, &str); 6] = [
+    (SINGLE_FILE, "a model"),
+    (huggingface::FILE, "a model"),
+    (adapter::SETTINGS_FILE, "an adapter"),
+    ("metrics.jsonl", "a run"),
+    ("config.toml", "a run"),
+    ("checkpoints", "a run"),
+];
+
+/// True if a file of this name is part of a model, an adapter or a tokenizer, so that another model in the same folder takes its place.
+pub fn is_model_file(name: &str) -> bool {
+    let is_weights = |start: &str, end: &str| name.starts_with(start) && name.ends_with(end);
+    OF_A_MODEL.contains(&name)
+        || is_weights("model", ".safetensors")
+        || is_weights("adapter_model", ".safetensors")
+        || is_weights("pytorch_model", ".bin")
+}
+
+/// What a folder holds that a new model must not be mixed with, and the file that tells.
+pub fn what_is_in(folder: &Path) -> Option<(&'static str, String)> {
+    let sign = SIGNS.into_iter().find(|(name, _)| folder.join(name).symlink_metadata().is_ok());
+    if let Some((name, what)) = sign {
+        return Some((what, name.to_owned()));
+    }
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| is_model_file(name)).min().map(|name| ("files of a model", name))
 }
 
 impl Config {
@@ -210,6 +290,43 @@ mod tests {
             tensors.sort_keys();
             assert_eq!(again.tensors, tensors, "{name}");
         }
+    }
+
+    #[test]
+    fn what_a_folder_holds_is_told_by_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let holds = || what_is_in(folder.path());
+        std::fs::write(folder.path().join("notes.txt"), "").unwrap();
+        std::fs::write(folder.path().join("other.safetensors"), "").unwrap();
+        assert_eq!(holds(), None, "notes are no model");
+        for (name, what) in [
+            ("vocab.bpe", "files of a model"),
+            ("model-00001-of-00002.safetensors", "files of a model"),
+            ("metrics.jsonl", "a run"),
+            ("adapter_config.json", "an adapter"),
+            ("config.json", "a model"),
+        ] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+            assert_eq!(holds().unwrap().0, what, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_carried_is_what_its_name_says() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let names = [TOKENIZER_COMPANIONS.as_slice(), &MODEL_COMPANIONS].concat();
+        for name in &names {
+            let path = from.path().join(name);
+            for bad in [&b"{% if %}"[..], b"\xff", b"{{{"] {
+                std::fs::write(&path, bad).unwrap();
+                let message = carry(&[name], from.path(), to.path()).unwrap_err().to_string();
+                assert!(message.contains(name), "{message}");
+                assert!(!to.path().join(name).exists(), "{name}");
+            }
+            std::fs::write(&path, "{}").unwrap();
+        }
+        carry(&names, from.path(), to.path()).unwrap();
+        assert!(names.iter().all(|name| std::fs::read(to.path().join(name)).unwrap() == b"{}"));
     }
 
     #[test]

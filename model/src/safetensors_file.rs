@@ -227,7 +227,7 @@ struct ShardIndex {
 
 /// The names of the tensors in each file of a sharded model, files in the order of their names.
 fn shards(index: &Path) -> Result<BTreeMap<String, Vec<String>>> {
-    let text = std::fs::read(index).map_err(Error::io(index))?;
+    let text = crate::files::read(index, crate::files::INDEX)?;
     parse_index(index, &text)
 }
 

@@ -34,4 +34,7 @@ pub struct Merge {
     /// The folder to write the merged model into
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Replace the model that is in --out, as a whole; other files there stay
+    #[arg(long)]
+    pub force: bool,
 }

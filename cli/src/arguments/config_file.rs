@@ -15,8 +15,7 @@ const NOT_SETTINGS: [&str; 5] = ["config", "resume", "json", "help", "version"];
 
 /// The command line `arguments`, which names the settings file `path`, with the file's settings below its own.
 pub fn apply(path: &Path, arguments: Vec<OsString>) -> Result<Arguments, Failure> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Failure::Failed(format!("cannot read the settings {}: {error}", path.display())))?;
+    let text = model::files::read_text(path, model::files::FLAGS)?;
     let settings: Table = text.parse().map_err(|error| Failure::Usage(malformed(path, &text, &error)))?;
     let root = Arguments::command();
     let Some((position, command)) = find_command(&root, &arguments) else {

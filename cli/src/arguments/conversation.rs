@@ -48,6 +48,9 @@ pub struct Chat {
     /// End an answer where it contains this (it is left out); \n is a line break. May be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = values::escaped)]
     pub stop: Vec<String>,
+    /// Write the model's bytes to the terminal as they are: there, control characters are otherwise shown (\u{1b}) and not obeyed
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// Arguments of `slpo data`.

@@ -17,6 +17,9 @@ pub struct Convert {
     /// The folder to write: config.json, model.safetensors and, with a tokenizer, tokenizer.json
     #[arg(long, value_name = "MODEL")]
     pub out: PathBuf,
+    /// Replace the model that is in --out, as a whole; other files there stay
+    #[arg(long)]
+    pub force: bool,
     /// llama2.c's tokenizer.bin, a tokenizer.json or a folder with one [default: the source's own, where it has one]
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
@@ -77,6 +80,9 @@ pub struct Generate {
     /// Stop where the new text contains this (it is left out); \n is a line break. May be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = values::escaped)]
     pub stop: Vec<String>,
+    /// Write the model's bytes to the terminal as they are: there, control characters are otherwise shown (\u{1b}) and not obeyed
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// Arguments of `slpo score`.

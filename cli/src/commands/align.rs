@@ -224,7 +224,7 @@ impl Alignment {
         let Cache::Path(path) = &self.cache else { return Ok(None) };
         let path = path.clone().unwrap_or_else(|| folder.unwrap_or(Path::new("")).join(reference_cache::FILE));
         let (mut cache, remark) = match folder {
-            Some(_) => ReferenceCache::open(&path, &self.reference),
+            Some(_) => ReferenceCache::open(&path, &self.reference)?,
             None => (ReferenceCache::in_memory(), None),
         };
         let rows: BTreeSet<usize> = (1..=self.steps).flat_map(|step| self.order.rows_of(step)).collect();

@@ -1,11 +1,13 @@
 //! `slpo chat`: a conversation on the terminal, or with whatever writes lines to standard input.
 
-use super::load::{Loaded, encode_framed, ends, longest_sequence, warn};
+use super::load::{Loaded, encode_framed, ends, longest_sequence};
+use super::notices::warn;
 use crate::arguments::{Chat, Shared};
 use crate::failure::Failure;
 use crate::interrupt::{self, Turn};
 use crate::output::Output;
 use crate::streaming::TextSoFar;
+use crate::terminal;
 use engine::{Device, Generator};
 use model::chat_template::JinjaTemplate;
 use model::data::{Message, Role};
@@ -46,7 +48,7 @@ pub fn run(arguments: &Chat, shared: &Shared) -> Result<(), Failure> {
         stops: arguments.stop.iter().chain(&own.stop).cloned().collect(),
         generator: Generator::new(shared.seed),
         longest: longest_sequence(loaded.config(), Some(loaded.config().max_positions)),
-        output: Output::new(shared.json),
+        output: Output::of_model(shared.json, arguments.raw),
         messages: arguments.system.iter().map(|text| message(Role::System, text)).collect(),
         template,
         arguments,
@@ -168,9 +170,8 @@ impl Conversation<'_> {
     }
 }
 
-/// A closed standard error is no reason to end a conversation.
 fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    terminal::say(text);
 }
 
 fn prompt_mark() {

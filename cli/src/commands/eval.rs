@@ -75,7 +75,7 @@ fn text_cost(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Fa
     if score.tokens == 0 {
         return Err(Failure::Failed(format!("{}: the text is a single token, and nothing comes before it", path.display())));
     }
-    notices::warn(&data.remarks.iter().map(|remark| format!("{}: {remark}", path.display())).collect::<Vec<_>>());
+    notices::of_file(path, &data.remarks);
     let bytes = data.bytes;
     let [nats, perplexity, bits] = [score.nats_per_token(), score.perplexity(), score.bits_per_byte(bytes)];
     let result = TextResult {
@@ -97,7 +97,7 @@ fn text_cost(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Fa
 
 /// The window that a model was trained with here: its run's settings lie beside it.
 fn trained_window(model: &Path) -> Option<usize> {
-    let settings: toml::Table = std::fs::read_to_string(model.join("config.toml")).ok()?.parse().ok()?;
+    let settings: toml::Table = model::files::read_text(&model.join("config.toml"), model::files::FLAGS).ok()?.parse().ok()?;
     settings.get("batch_tokens")?.as_integer()?.try_into().ok()
 }
 

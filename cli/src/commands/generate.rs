@@ -1,7 +1,7 @@
 //! `slpo generate`: text from a model, as it comes; several prompts in one batch.
 
-use super::load::{Loaded, encode_framed, encode_with_bos, ends, warn};
-use super::notices;
+use super::load::{Loaded, encode_framed, encode_with_bos, ends};
+use super::notices::{self, warn};
 use crate::arguments::{Generate, Shared};
 use crate::failure::Failure;
 use crate::interrupt::Turn;
@@ -43,7 +43,7 @@ pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
     if let Some(asked) = arguments.max_tokens {
         warn(beyond_context(&loaded, longest + asked).as_slice());
     }
-    let output = Output::new(shared.json);
+    let output = Output::of_model(shared.json, arguments.raw);
     // The one text of a single prompt is shown as it comes; several cannot be read at once.
     let single = arguments.prompts.is_none() && prompts.len() == 1;
     let shown_at_once = if single { output } else { Output::new(true) };
@@ -205,7 +205,7 @@ fn prompts(arguments: &Generate, loaded: &Loaded) -> Result<Vec<Prompt>, Failure
     }
     if let Some(path) = &arguments.prompts {
         let (rows, remarks) = prompts::read(path, &ChatTemplate::of(tokenizer)?)?;
-        notices::warn(&remarks.iter().map(|remark| format!("{}: {remark}", path.display())).collect::<Vec<_>>());
+        notices::of_file(path, &remarks);
         for row in rows {
             let tokens = if row.framed { encode_framed(tokenizer, &row.prompt)? } else { encode_with_bos(tokenizer, &row.prompt)? };
             all.push(Prompt { text: Some(row.prompt), tokens });

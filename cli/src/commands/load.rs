@@ -1,7 +1,7 @@
 //! Loading a model to run it, and making tokens for it.
 
+use super::notices::warn;
 use crate::failure::Failure;
-use crate::processes;
 use engine::Device;
 use model::Error;
 use model::adapter::Adapter;
@@ -11,10 +11,7 @@ use model::decoder::Decoder;
 use model::generation_config::GenerationConfig;
 use model::model_folder::ModelFolder;
 use model::tokenizer::Tokenizer;
-use std::collections::BTreeSet;
-use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 /// Sequences are cut to this many tokens where nothing else says how long they may be.
 const USUAL_LONGEST: usize = 1024;
@@ -60,19 +57,6 @@ impl Loaded {
     /// What the decoder computes.
     pub fn config(&self) -> &Config {
         self.decoder.config()
-    }
-}
-
-/// Says each remark on standard error, once however often a command comes upon it. Of several processes only the first speaks.
-pub fn warn(remarks: &[String]) {
-    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    for remark in remarks.iter().filter(|_| processes::is_first()) {
-        if said.insert(remark.clone()) {
-            let line: Vec<&str> = remark.split_whitespace().collect();
-            // A closed standard error is no reason to end a command.
-            let _ = writeln!(io::stderr(), "warning: {}", line.join(" "));
-        }
     }
 }
 

@@ -15,6 +15,7 @@ mod generate;
 mod gradcheck;
 mod load;
 mod merge;
+mod model_out;
 mod notices;
 mod score;
 mod sft;

@@ -31,9 +31,10 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
         Some(path) => Tokenizer::from_file(path)?,
         None => Tokenizer::bytes(),
     };
+    notices::warn(tokenizer.remarks());
     let config = preset.config().for_tokenizer(&tokenizer)?;
     let text = TextData::load(&settings.data, &tokenizer, settings.held_out)?;
-    notices::warn(&text.remarks.iter().map(|remark| format!("{}: {remark}", settings.data.display())).collect::<Vec<_>>());
+    notices::of_file(&settings.data, &text.remarks);
     let (rows, tokens) = (settings.batch_rows.unwrap_or(preset.batch.rows), settings.batch_tokens.unwrap_or(preset.batch.tokens));
     text.window(0, tokens)?;
     let own_rows = (rows * settings.accumulate).div_ceil(processes::count()).min(rows);

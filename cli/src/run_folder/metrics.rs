@@ -4,12 +4,13 @@
 //! not finite: these are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`. No clock enters the file, so equal runs write
 //! equal bytes.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::atomic::read_whole;
 use super::record::{self, Record};
 use super::tensorboard::EventWriter;
 use super::{RunFolder, RunFolderError, reading, write_atomically, writing};
@@ -35,7 +36,7 @@ impl Metrics {
     pub(super) fn resume(folder: &RunFolder, step: Option<u64>) -> Result<Self, RunFolderError> {
         let path = folder.file(FILE);
         let kept = match step {
-            Some(step) => records_until(&path, &fs::read_to_string(&path).map_err(reading(&path))?, step)?,
+            Some(step) => records_until(&path, &read_whole(&path).map_err(reading(&path))?, step)?,
             None => String::new(),
         };
         write_atomically(&path, kept.as_bytes()).map_err(writing(&path))?;
@@ -77,7 +78,7 @@ impl Metrics {
 /// # Errors
 /// [`RunFolderError::Read`], [`RunFolderError::Malformed`] with the line.
 pub fn read_metrics(path: &Path) -> Result<Vec<Record>, RunFolderError> {
-    let text = fs::read_to_string(path).map_err(reading(path))?;
+    let text = read_whole(path).map_err(reading(path))?;
     record::parse_all(&text).map_err(|(line, reason)| RunFolderError::Malformed { path: path.to_owned(), line, reason })
 }
 

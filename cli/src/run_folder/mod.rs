@@ -17,7 +17,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use atomic::write_atomically;
+pub use atomic::{write_atomically, write_page};
+pub use lock::take_where_there_is_one as take_lock_where_there_is_one;
 pub use metrics::{Metrics, read_metrics};
 pub use record::Record;
 

@@ -17,6 +17,7 @@ mod values;
 use crate::atomic::{atomic_write, make_folder, sync_folder};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::files::{self, Limit};
 use crate::optimizer::{Rule, Schedule};
 use crate::safetensors_file::RawTensor;
 use crate::train::Trainer;
@@ -32,7 +33,7 @@ const MOMENTS: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 const FILES: [&str; 3] = [WEIGHTS, MOMENTS, STATE];
 /// A state is a few hundred bytes; a longer file is none.
-const LONGEST_STATE: u64 = 1 << 16;
+const LONGEST_STATE: Limit = Limit { bytes: 1 << 16, of: "a state" };
 
 /// What fixes a run's random numbers and its data, together with the step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,11 +224,7 @@ fn with_trained<B: Backend>(decoder: &Decoder<B>, mut weights: IndexMap<String, 
 }
 
 fn read_state(path: &Path) -> Result<State> {
-    let length = fs::metadata(path).map_err(Error::io(path))?.len();
-    if length > LONGEST_STATE {
-        return Err(Error::bad_file(path, format!("{length} bytes are too many for a state")));
-    }
-    serde_json::from_slice(&fs::read(path).map_err(Error::io(path))?).map_err(Error::json(path))
+    serde_json::from_slice(&files::read(path, LONGEST_STATE)?).map_err(Error::json(path))
 }
 
 /// What is set otherwise than when the checkpoint was written.

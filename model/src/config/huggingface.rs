@@ -42,7 +42,7 @@ impl Config {
     /// # Errors
     /// As [`Config::read`].
     pub fn read_with_remarks(path: &Path) -> Result<(Config, Vec<String>)> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = crate::files::read_text(path, crate::files::SETTINGS)?;
         let value: Value = serde_json::from_str(&text).map_err(Error::json(path))?;
         let (config, remarks) = Config::from_json_with_remarks(&value).map_err(|error| error.at(path))?;
         Ok((config, remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())).collect()))

@@ -114,7 +114,7 @@ fn check_descriptions(keys: &Keys, arch: &str) -> Result<()> {
 /// The file of settings in `folder`, where it is of this kind: it has `dim` and `n_layers`.
 pub fn params_file(folder: &Path) -> Option<std::path::PathBuf> {
     let of_kind = |path: &std::path::PathBuf| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = crate::files::read_text(path, crate::files::SETTINGS).unwrap_or_default();
         let value: Value = serde_json::from_str(&text).unwrap_or_default();
         value.get("dim").is_some() && value.get("n_layers").is_some()
     };
@@ -128,7 +128,7 @@ pub fn params_file(folder: &Path) -> Option<std::path::PathBuf> {
 /// [`Error::Json`] and [`Error::BadConfig`] for the settings, [`Error::Unsupported`], those of [`safetensors_file::read_folder`], and
 /// [`Error::MissingTensor`] or [`Error::ShapeMismatch`] where weights and settings disagree.
 pub fn read(folder: &Path, params: &Path) -> Result<(Config, NamedTensors, Vec<String>)> {
-    let text = std::fs::read(params).map_err(Error::io(params))?;
+    let text = crate::files::read(params, crate::files::SETTINGS)?;
     let map: Map<String, Value> = serde_json::from_slice(&text).map_err(Error::json(params))?;
     let settings = Keys::read(&map, read_keys).and_then(|(settings, account)| Ok((settings, account.remarks()?)));
     let (settings, remarks) = settings.map_err(|error| error.at(params))?;

@@ -18,7 +18,6 @@ use crate::model_folder::{self, MODEL_COMPANIONS, ModelFolder, TOKENIZER_COMPANI
 use crate::safetensors_file::NamedTensors;
 use crate::tokenizer::Tokenizer;
 use engine::{Cpu, MappedFile, Tensor};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -185,7 +184,7 @@ fn refuse_known_starts(path: &Path, start: &[u8]) -> Result<()> {
 
 fn first_bytes(path: &Path) -> Result<Vec<u8>> {
     let mut start = Vec::new();
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = crate::files::open(path)?;
     file.take(16).read_to_end(&mut start).map_err(Error::io(path))?;
     Ok(start)
 }

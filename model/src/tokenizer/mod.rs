@@ -344,7 +344,7 @@ fn leading_token(inner: &tokenizers::Tokenizer) -> Result<Option<u32>> {
 
 /// Reads `path`, naming it in any error.
 fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(Error::io(path))
+    crate::files::read_text(path, crate::files::TOKENIZER)
 }
 
 #[cfg(test)]
