@@ -2,6 +2,7 @@
 
 use crate::report::ReportError;
 use crate::run_folder::RunFolderError;
+use model::error::io_words;
 use std::io;
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ pub enum Failure {
     #[error(transparent)]
     RunFolder(#[from] RunFolderError),
     /// Standard output cannot be written.
-    #[error("cannot write to standard output: {0}")]
+    #[error("cannot write to standard output: {}", io_words(.0))]
     Output(#[from] io::Error),
     /// Anything else; says what and where.
     #[error("{0}")]
@@ -52,6 +53,24 @@ impl Failure {
     }
 }
 
+/// One line, without the numbers of the system's errors, which a library's message may carry.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    while let Some(start) = line.find(" (os error ") {
+        let Some(length) = line[start..].find(')') else { break };
+        line.replace_range(start..=start + length, "");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_without_numbers_of_the_system() {
+        let failure = Failure::Failed("cannot listen:\n no such host (os error 2), nor (os error 98) another".to_owned());
+        assert_eq!(failure.line().unwrap(), "error: cannot listen: no such host, nor another");
+        assert_eq!(one_line("cut (os error 2"), "cut (os error 2");
+    }
 }

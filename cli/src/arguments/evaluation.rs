@@ -52,13 +52,13 @@ pub struct Generate {
     #[arg(long, value_name = "1,2,3")]
     pub prompt_tokens: Option<TokenList>,
     /// New tokens to write at most, from 1
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = values::count::<usize>())]
+    #[arg(long, alias = "max-new-tokens", value_name = "N", default_value_t = 128, value_parser = values::count::<usize>())]
     pub max_tokens: usize,
     /// What logits are divided by, at least 0: 1 is the model's own distribution, 0 takes the most likely token
     #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = values::non_negative)]
     pub temperature: f64,
     /// Choose among the K most likely tokens only; 0 for all
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(long, value_name = "K", default_value_t = 0, value_parser = values::integer::<usize>(0..=u64::MAX))]
     pub top_k: usize,
     /// Choose among the most likely tokens that together reach this probability, above 0 and at most 1
     #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = values::share)]
@@ -94,7 +94,7 @@ pub struct Score {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  slpo eval --model stories260k --data stories.txt\n  \
                         slpo eval --model aligned --reference base --data preferences.jsonl\n\n\
-                        The data's own form decides what is measured: text (.txt, or rows with `text`), completions (rows with\n\
+                        The data's own form decides what is measured: text (.txt, or rows with `text`), completions (rows with \
                         `prompt` and `completion`, or `messages`) or preferences (rows with `chosen` and `rejected`).")]
 pub struct Eval {
     /// The model's folder
@@ -115,7 +115,7 @@ pub struct Eval {
     pub window: Option<usize>,
     /// For rows: tokens of a sequence at most, from 2; longer ones are cut at the start of the prompt [default: what the model's
     /// configuration allows, up to 1024]
-    #[arg(long, value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
+    #[arg(long, alias = "max-length", value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
     pub max_tokens: Option<usize>,
 }
 

@@ -24,12 +24,14 @@ pub use load::{Loaded, longest_sequence};
 
 use crate::arguments::{Command, Shared};
 use crate::failure::Failure;
+use std::path::Path;
 
 /// Runs a command.
 ///
 /// # Errors
 /// Whatever keeps the command from doing what it was asked.
 pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
+    command.input_files().into_iter().try_for_each(|(flag, path)| look_at(flag, path))?;
     if command.trains() {
         crate::processes::join()?;
     }
@@ -40,6 +42,17 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
         return gradcheck::run(arguments, shared);
     }
     on_the_pool(|| dispatch(command, shared))
+}
+
+/// Looks whether a file that is to be read is there, before anything is begun.
+fn look_at(flag: &str, path: &Path) -> Result<(), Failure> {
+    let reason = match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => "it is a folder: give the file".to_owned(),
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        Err(error) => model::error::io_words(&error),
+    };
+    Err(Failure::Failed(format!("{}: {reason} ({flag})", path.display())))
 }
 
 /// Runs a command on a thread of the pool: a parallel loop then starts without waking another thread to start it.

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 /// The file that is locked; it holds the number of the process that has it.
-const FILE: &str = "run.lock";
+pub(super) const FILE: &str = "run.lock";
 
 /// Locks a folder until the returned file is closed.
 ///
