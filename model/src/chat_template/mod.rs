@@ -91,7 +91,9 @@ impl JinjaTemplate {
 
     /// True if the template marks the model's own words (`{% generation %}`), whether a conversation has tools or not.
     pub fn marks_generation(&self) -> bool {
-        [&self.plain, &self.with_tools].into_iter().all(|choice| choice.template().is_ok_and(|template| template.program.marks_generation()))
+        [&self.plain, &self.with_tools]
+            .into_iter()
+            .all(|choice| choice.template().is_ok_and(|template| template.program.marks_generation()))
     }
 
     /// As [`JinjaTemplate::render_input`] for messages of a role and a text.

@@ -20,9 +20,30 @@ enum Attribute {
 
 /// Attributes that every object of Python has.
 const OF_OBJECTS: [&str; 24] = [
-    "__class__", "__delattr__", "__dir__", "__doc__", "__eq__", "__format__", "__ge__", "__getattribute__", "__gt__", "__hash__",
-    "__init__", "__init_subclass__", "__le__", "__lt__", "__module__", "__ne__", "__new__", "__reduce__", "__reduce_ex__", "__repr__",
-    "__setattr__", "__sizeof__", "__str__", "__subclasshook__",
+    "__class__",
+    "__delattr__",
+    "__dir__",
+    "__doc__",
+    "__eq__",
+    "__format__",
+    "__ge__",
+    "__getattribute__",
+    "__gt__",
+    "__hash__",
+    "__init__",
+    "__init_subclass__",
+    "__le__",
+    "__lt__",
+    "__module__",
+    "__ne__",
+    "__new__",
+    "__reduce__",
+    "__reduce_ex__",
+    "__repr__",
+    "__setattr__",
+    "__sizeof__",
+    "__str__",
+    "__subclasshook__",
 ];
 const CHANGES_LISTS: [&str; 8] = ["append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"];
 const CHANGES_DICTS: [&str; 5] = ["clear", "pop", "popitem", "setdefault", "update"];
@@ -109,7 +130,10 @@ impl Interpreter<'_> {
         };
         Ok(match of {
             Value::Undefined(_) => return Err(of.misused("")),
-            Value::Dict(dict) => dict.get(key).cloned(),
+            Value::Dict(dict) => {
+                self.spend_on_value(key)?;
+                dict.get(key).cloned()
+            }
             Value::List(items) | Value::Tuple(items) => place(items.values.len()).map(|place| items.values[place].clone()),
             Value::Text(text) | Value::Markup(text) => {
                 if key.as_integer().is_none() {
@@ -182,16 +206,24 @@ impl Interpreter<'_> {
     /// # Errors
     /// Where `of` has no slices or a bound is no whole number.
     pub fn sliced(&mut self, of: &Value, bounds: &[Option<Value>; 3]) -> Outcome<Value> {
-        let Some(length) = of.len().filter(|_| matches!(of, Value::Text(_) | Value::Markup(_) | Value::List(_) | Value::Tuple(_) | Value::Range(_)))
+        self.spend_on_value(of)?;
+        let Some(length) =
+            of.len().filter(|_| matches!(of, Value::Text(_) | Value::Markup(_) | Value::List(_) | Value::Tuple(_) | Value::Range(_)))
         else {
             return Err(of.misused("has no slices"));
         };
         let slice = slice_range(bounds, length as i128)?;
-        self.spend(slice.len() as u64)?;
+        if !matches!(of, Value::Text(_) | Value::Markup(_)) {
+            self.spend(slice.len() as u64)?;
+        }
         let places = (0..slice.len()).map(|place| slice.at(place) as usize);
         Ok(match of {
             Value::Text(text) | Value::Markup(text) => {
-                self.spend_on(text.len())?;
+                if slice.step == 1 {
+                    let byte = |place: i128| text.char_indices().nth(place as usize).map_or(text.len(), |(at, _)| at);
+                    let part = text.get(byte(slice.start)..byte(slice.stop.max(slice.start))).unwrap_or_default();
+                    return Ok(like(of, part));
+                }
                 let characters: Vec<char> = text.chars().collect();
                 like(of, places.map(|place| characters[place]).collect::<String>())
             }
@@ -236,7 +268,7 @@ fn of_integer(value: i128, name: &str) -> Option<Value> {
 fn of_macro(syntax: &super::syntax::Macro, name: &str) -> Outcome<Option<Value>> {
     Ok(Some(match name {
         "name" => syntax.name.as_ref().map_or(Value::None, |name| Value::Text(name.clone())),
-        "arguments" => Value::list(syntax.parameters.iter().map(|(name, _)| Value::Text(name.clone())).collect())?,
+        "arguments" => Value::tuple(syntax.parameters.iter().map(|(name, _)| Value::Text(name.clone())).collect())?,
         "catch_kwargs" => Value::Bool(syntax.reads_kwargs),
         "catch_varargs" => Value::Bool(syntax.reads_varargs),
         "caller" => Value::Bool(syntax.reads_caller),

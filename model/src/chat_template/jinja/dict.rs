@@ -20,6 +20,9 @@ pub enum Key {
     Object(usize),
 }
 
+/// Items of a tuple that is a key at most, so that its hash is soon known.
+const LONGEST_KEY: usize = 32;
+
 /// A dict.
 #[derive(Default)]
 pub struct Dict {
@@ -95,6 +98,11 @@ pub fn hashed(value: &Value) -> Outcome<Key> {
         Value::Float(value) if value.fract() == 0.0 && value.abs() < 1e38 => Key::Integer(*value as i128),
         Value::Float(value) => Key::Float(value.to_bits()),
         Value::Text(text) | Value::Markup(text) => Key::Text(text.clone()),
+        Value::Tuple(items) if value.depth() > 3 || items.values.len() > LONGEST_KEY => {
+            return Err(Fault::new(format!(
+                "a tuple of more than {LONGEST_KEY} items, or of more than 3 levels, as a key is not supported"
+            )));
+        }
         Value::Tuple(items) => Key::Tuple(items.values.iter().map(hashed).collect::<Outcome<_>>()?),
         Value::Namespace(place) => Key::Object(*place),
         other => return Err(Fault::new(format!("unhashable type: {:?}", other.type_name()))),

@@ -39,7 +39,7 @@ impl Interpreter<'_> {
                 for name in entries.iter().filter_map(|(key, _)| key.as_text()) {
                     check_attribute_name(name)?;
                 }
-                Ok(self.new_namespace(entries))
+                self.new_namespace(entries)
             }
             Function::Cycler => {
                 if !arguments.named.is_empty() || arguments.positional.is_empty() {
@@ -78,6 +78,7 @@ impl Interpreter<'_> {
         match positional.first() {
             None => {}
             Some(Value::Dict(source)) => {
+                self.spend(source.len() as u64)?;
                 for (key, value) in source.iter() {
                     dict.insert(key.clone(), value.clone())?;
                 }

@@ -187,6 +187,9 @@ impl Lexer<'_> {
 
     fn comment(&mut self, opening: usize) -> Outcome<()> {
         self.advance(opening);
+        if self.rest().is_empty() {
+            return Ok(());
+        }
         let Some(close) = self.rest().find("#}") else { refuse!("a comment without an end") };
         let signed = close.checked_sub(1).filter(|&at| matches!(self.rest().as_bytes()[at], b'-' | b'+'));
         let start = signed.unwrap_or(close);
@@ -197,6 +200,9 @@ impl Lexer<'_> {
 
     fn raw(&mut self) -> Outcome<()> {
         let rest = self.rest();
+        if rest.is_empty() {
+            return Ok(());
+        }
         let ends = rest.match_indices("{%").find_map(|(at, _)| Some((at, raw_end(&rest[at..])?)));
         let Some((at, length)) = ends else { refuse!("{{% raw %}} without an end") };
         let sign = sign(&rest[at + 2..]);

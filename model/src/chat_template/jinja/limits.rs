@@ -2,14 +2,20 @@
 
 use super::fault::{Fault, Outcome};
 
+/// Bytes of a template at most. The longest public ones have some 30 kB.
+pub const LONGEST_TEMPLATE: usize = 1 << 20;
 /// Steps of one rendering, a second or so. Each node that is evaluated, each item and each [`BYTES_PER_STEP`] bytes are one.
-pub const STEPS: u64 = 10_000_000;
-/// Bytes of text that cost as much as one step, so that a rendering makes 640 MB of text at most, all its pieces counted.
+pub const STEPS: u64 = 5_000_000;
+/// Bytes of text that cost as much as one step, so that a rendering makes 320 MB of text at most, all its pieces counted.
 pub const BYTES_PER_STEP: usize = 64;
 /// Bytes of one text at most.
 pub const LARGEST_TEXT: usize = 32 << 20;
 /// Items of one list at most.
 pub const LARGEST_LIST: usize = 1 << 20;
+/// Parameters of a macro, and arguments of a call, at most.
+pub const MOST_ARGUMENTS: usize = 255;
+/// Namespaces, and scopes that macros keep, at most: they are freed at the end of a rendering.
+pub const MOST_KEPT: usize = 100_000;
 /// Levels of brackets, operators or blocks in a template. Python's own parser ends at 200 brackets.
 pub const DEEPEST_SYNTAX: u32 = 256;
 /// Levels of lists within lists.

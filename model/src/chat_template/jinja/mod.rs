@@ -52,6 +52,9 @@ impl Program {
     /// Where `text` is no template that jinja2 takes.
     pub fn new(text: &str) -> Outcome<Self> {
         limits::on_own_stack(|| {
+            if text.len() > limits::LONGEST_TEMPLATE {
+                fault::refuse!("a template of {} bytes: {} are the most that is read", text.len(), limits::LONGEST_TEMPLATE);
+            }
             let statements = parser::parsed(text)?;
             check::check(&statements)?;
             let marks_generation = statements.iter().any(Statement::marks_generation);

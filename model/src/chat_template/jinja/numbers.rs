@@ -254,13 +254,16 @@ pub fn parsed_integer(text: &str, base: i128) -> Outcome<Option<i128>> {
         None => (1, trimmed),
     };
     let lower = unsigned.to_ascii_lowercase();
-    let prefixed = [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().find(|(prefix, own)| (base == 0 || base == *own) && lower.starts_with(prefix));
+    let prefixed =
+        [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().find(|(prefix, own)| (base == 0 || base == *own) && lower.starts_with(prefix));
     let (digits, base) = match prefixed {
         Some((prefix, own)) => (lower[prefix.len()..].strip_prefix('_').unwrap_or(&lower[prefix.len()..]), own),
         None if base == 0 && lower.starts_with('0') && lower.chars().any(|c| c != '0' && c != '_') => return Ok(None),
         None => (lower.as_str(), if base == 0 { 10 } else { base }),
     };
-    let Some(plain) = plain_digits(digits).filter(|_| !digits.starts_with(is_space) && !digits.ends_with(is_space)) else { return Ok(None) };
+    let Some(plain) = plain_digits(digits).filter(|_| !digits.starts_with(is_space) && !digits.ends_with(is_space)) else {
+        return Ok(None);
+    };
     if !plain.chars().all(|c| c.is_digit(base as u32)) {
         return Ok(None);
     }

@@ -18,7 +18,9 @@ impl Interpreter<'_> {
     /// Where it is no number.
     pub fn negative(&mut self, value: &Value) -> Outcome<Value> {
         match Number::of(value) {
-            Some(Number::Integer(_)) => numbers::arithmetic(Arithmetic::Subtract, Number::Integer(0), Number::Integer(value.as_integer().unwrap_or_default())),
+            Some(Number::Integer(_)) => {
+                numbers::arithmetic(Arithmetic::Subtract, Number::Integer(0), Number::Integer(value.as_integer().unwrap_or_default()))
+            }
             Some(Number::Float(float)) => Ok(Value::Float(-float)),
             None => Err(value.misused("after a minus sign")),
         }
@@ -57,8 +59,12 @@ impl Interpreter<'_> {
             }
             (Arithmetic::Add, Value::List(a), Value::List(b)) => Value::list(self.joined_items(a, b)?),
             (Arithmetic::Add, Value::Tuple(a), Value::Tuple(b)) => Value::tuple(self.joined_items(a, b)?),
-            (Arithmetic::Multiply, sequence, count) if count.as_integer().is_some() => self.repeated(sequence, count.as_integer().unwrap_or_default()),
-            (Arithmetic::Multiply, count, sequence) if count.as_integer().is_some() => self.repeated(sequence, count.as_integer().unwrap_or_default()),
+            (Arithmetic::Multiply, sequence, count) if count.as_integer().is_some() => {
+                self.repeated(sequence, count.as_integer().unwrap_or_default())
+            }
+            (Arithmetic::Multiply, count, sequence) if count.as_integer().is_some() => {
+                self.repeated(sequence, count.as_integer().unwrap_or_default())
+            }
             (Arithmetic::Modulo, Value::Text(format), values) => {
                 let text = percent::formatted(self, format, values)?;
                 self.made_text(text)
@@ -218,12 +224,15 @@ impl Interpreter<'_> {
                 Ok(text.contains(&**part))
             }
             Value::Dict(dict) | Value::View(dict, super::value::View::Keys) => {
+                self.spend_on_value(item)?;
                 super::dict::hashed(item)?;
                 Ok(dict.get(item).is_some())
             }
             Value::Range(range) => match Number::of(item) {
                 Some(Number::Integer(whole)) => Ok(range.contains(whole)),
-                Some(Number::Float(float)) => Ok(float.fract() == 0.0 && numbers::truncated(float).is_some_and(|whole| range.contains(whole))),
+                Some(Number::Float(float)) => {
+                    Ok(float.fract() == 0.0 && numbers::truncated(float).is_some_and(|whole| range.contains(whole)))
+                }
                 None => Ok(false),
             },
             _ => {

@@ -10,9 +10,45 @@ use super::syntax::{Arithmetic, Comparison};
 use super::value::{Function, Value};
 
 const NAMES: [&str; 39] = [
-    "boolean", "callable", "defined", "divisibleby", "eq", "equalto", "==", "escaped", "even", "false", "filter", "float", "ge", ">=", "gt",
-    "greaterthan", ">", "in", "integer", "iterable", "le", "<=", "lower", "lt", "lessthan", "<", "mapping", "ne", "!=", "none", "number",
-    "odd", "sameas", "sequence", "string", "test", "true", "undefined", "upper",
+    "boolean",
+    "callable",
+    "defined",
+    "divisibleby",
+    "eq",
+    "equalto",
+    "==",
+    "escaped",
+    "even",
+    "false",
+    "filter",
+    "float",
+    "ge",
+    ">=",
+    "gt",
+    "greaterthan",
+    ">",
+    "in",
+    "integer",
+    "iterable",
+    "le",
+    "<=",
+    "lower",
+    "lt",
+    "lessthan",
+    "<",
+    "mapping",
+    "ne",
+    "!=",
+    "none",
+    "number",
+    "odd",
+    "sameas",
+    "sequence",
+    "string",
+    "test",
+    "true",
+    "undefined",
+    "upper",
 ];
 
 /// True if there is a test called `name`.
@@ -86,7 +122,7 @@ impl Interpreter<'_> {
             "mapping" => matches!(value, Value::Dict(_)),
             "none" => matches!(value, Value::None),
             "number" => Number::of(value).is_some(),
-            "sequence" => value.len().is_some() && !matches!(value, Value::View(..)),
+            "sequence" => value.as_text().is_some() || (value.len().is_some() && !matches!(value, Value::View(..))),
             "string" => value.as_text().is_some(),
             "test" => named(value, name)?.is_some_and(|name| is_known(&name)),
             "true" => matches!(value, Value::Bool(true)),
@@ -119,7 +155,8 @@ fn named(value: &Value, test: &str) -> Outcome<Option<std::sync::Arc<str>>> {
 
 /// `value is other`, where Python's answer does not depend on how it keeps its values.
 fn same(value: &Value, other: &Value) -> Outcome<bool> {
-    let is_plain = |value: &Value| matches!(value, Value::Integer(_) | Value::Float(_) | Value::Text(_) | Value::Markup(_) | Value::Tuple(_));
+    let is_plain =
+        |value: &Value| matches!(value, Value::Integer(_) | Value::Float(_) | Value::Text(_) | Value::Markup(_) | Value::Tuple(_));
     if is_plain(value) && value.type_name() == other.type_name() {
         refuse!("sameas of two values of type {}: what Python says depends on its version", value.type_name());
     }

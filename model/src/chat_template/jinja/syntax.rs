@@ -76,7 +76,11 @@ pub enum ExpressionKind {
     And(Box<Expression>, Box<Expression>),
     Or(Box<Expression>, Box<Expression>),
     /// `then if test else otherwise`
-    Conditional { test: Box<Expression>, then: Box<Expression>, otherwise: Option<Box<Expression>> },
+    Conditional {
+        test: Box<Expression>,
+        then: Box<Expression>,
+        otherwise: Option<Box<Expression>>,
+    },
     /// The text of the block that a filter stands at the head of.
     BlockText,
 }
@@ -117,7 +121,9 @@ impl Expression {
     pub fn each_part(&self, visit: &mut dyn FnMut(&Self)) {
         match &self.kind {
             ExpressionKind::Constant(_) | ExpressionKind::Name(_) | ExpressionKind::BlockText => {}
-            ExpressionKind::Tuple(items) | ExpressionKind::List(items) | ExpressionKind::Concatenation(items) => items.iter().for_each(visit),
+            ExpressionKind::Tuple(items) | ExpressionKind::List(items) | ExpressionKind::Concatenation(items) => {
+                items.iter().for_each(visit)
+            }
             ExpressionKind::Dict(entries) => entries.iter().for_each(|(key, value)| {
                 visit(key);
                 visit(value);
@@ -219,7 +225,10 @@ pub enum StatementKind {
     Data(Arc<str>),
     Output(Expression),
     For(Arc<For>),
-    If { branches: Vec<(Expression, Vec<Statement>)>, otherwise: Vec<Statement> },
+    If {
+        branches: Vec<(Expression, Vec<Statement>)>,
+        otherwise: Vec<Statement>,
+    },
     Set(Target, Expression),
     SetBlock(Target, Option<Expression>, Vec<Statement>),
     With(Vec<(Target, Expression)>, Vec<Statement>),

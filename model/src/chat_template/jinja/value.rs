@@ -328,4 +328,3 @@ fn from_number(number: &serde_json::Number) -> Outcome<Value> {
         (None, None) => refuse!("the number {number} has no place in f64"),
     }
 }
-

@@ -84,7 +84,9 @@ impl Interpreter<'_> {
                 let mut pairs = Vec::new();
                 for pair in self.collected(other)? {
                     let mut pair = self.collected(&pair)?;
-                    let (Some(value), Some(key), true) = (pair.pop(), pair.pop(), pair.is_empty()) else { refuse!("urlencode takes pairs") };
+                    let (Some(value), Some(key), true) = (pair.pop(), pair.pop(), pair.is_empty()) else {
+                        refuse!("urlencode takes pairs")
+                    };
                     pairs.push((key, value));
                 }
                 pairs

@@ -74,6 +74,7 @@ fn as_integer(value: &Value, arguments: Arguments) -> Outcome<Value> {
     let base = base.map_or(Ok(10), |base| base.as_integer().ok_or_else(|| base.misused("as the base of int")))?;
     let whole = match (value.as_text(), value) {
         (Some(text), _) => parsed_integer(text, base)?,
+        (None, Value::Float(float)) if float.is_infinite() => refuse!("int of a number that is infinite"),
         (None, Value::Float(float)) => truncated(*float),
         (None, other) => other.as_integer(),
     };
@@ -84,9 +85,6 @@ fn as_integer(value: &Value, arguments: Arguments) -> Outcome<Value> {
     let by_float = as_float(value)?;
     if by_float.is_some_and(|float| float.is_finite() && truncated(float).is_none()) {
         refuse!("a whole number of more than 128 bits, which this interpreter does not have");
-    }
-    if matches!(value, Value::Float(float) if float.is_infinite()) {
-        return Ok(default.unwrap_or(Value::Integer(0)));
     }
     Ok(by_float.and_then(truncated).map_or_else(|| default.unwrap_or(Value::Integer(0)), Value::Integer))
 }

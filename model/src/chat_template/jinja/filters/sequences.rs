@@ -36,7 +36,10 @@ impl Interpreter<'_> {
         match name {
             "count" | "length" => match value {
                 Value::Loop(state) => self.loop_length(&state).map(Value::Integer),
-                other => other.len().map(|length| Value::Integer(length as i128)).ok_or_else(|| other.misused("has no length")),
+                other => {
+                    self.spend_on_value(&other)?;
+                    other.len().map(|length| Value::Integer(length as i128)).ok_or_else(|| other.misused("has no length"))
+                }
             },
             "first" => {
                 let mut cursor = self.iterate(&value)?;

@@ -124,7 +124,7 @@ impl Interpreter<'_> {
         };
         let is_on = |flag: &Option<Value>| flag.as_ref().is_some_and(Value::is_true);
         let whole = format!("{text}\n");
-        let lines = methods::lines(&whole);
+        let lines = methods::lines(&whole)?;
         limits::check_text(text.len() as u128 + lines.len() as u128 * (indent.len() as u128 + 1))?;
         let mut out = String::new();
         for (place, line) in lines.iter().enumerate() {
@@ -150,7 +150,10 @@ impl Interpreter<'_> {
         if kept < 0 || leeway < 0 {
             refuse!("truncate: the length is shorter than the end, or the leeway is negative");
         }
-        if value.len().is_some_and(|own| own as i128 <= length.saturating_add(leeway)) && !matches!(value, Value::Text(_) | Value::Markup(_)) {
+        self.spend_on_value(value)?;
+        if value.len().is_some_and(|own| own as i128 <= length.saturating_add(leeway))
+            && !matches!(value, Value::Text(_) | Value::Markup(_))
+        {
             return Ok(value.clone());
         }
         let text = text_argument(value, "truncate")?;

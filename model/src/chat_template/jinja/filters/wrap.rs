@@ -15,31 +15,33 @@ pub fn wrapped(text: &str, width: i128, breaks_words: bool, breaks_hyphens: bool
         refuse!("the filter wordwrap breaks lines at hyphens, which is not supported: give it break_on_hyphens=false");
     }
     let mut out: Vec<String> = Vec::new();
-    for line in methods::lines(text) {
+    for line in methods::lines(text)? {
         if width <= 0 && !line.is_empty() {
             refuse!("wordwrap to a width of {width}");
         }
-        out.push(wrap_line(line, usize::try_from(width).unwrap_or_default(), breaks_words).join(end));
+        out.push(wrap_line(line, usize::try_from(width).unwrap_or_default(), breaks_words)?.join(end));
     }
     limits::check_text(out.iter().map(|line| line.len() as u128 + end.len() as u128).sum())?;
     Ok(out.join(end))
 }
 
 /// Words and the white space between them.
-fn chunks(line: &str) -> Vec<&str> {
+fn chunks(line: &str) -> Outcome<Vec<&str>> {
     let (mut chunks, mut rest) = (Vec::new(), line);
     while let Some(first) = rest.chars().next() {
         let end = rest.find(|c| is_blank(c) != is_blank(first)).unwrap_or(rest.len());
         chunks.push(&rest[..end]);
         rest = &rest[end..];
+        limits::check_list(chunks.len() as u128)?;
     }
-    chunks
+    Ok(chunks)
 }
 
-fn wrap_line(line: &str, width: usize, breaks_words: bool) -> Vec<String> {
-    let mut chunks: Vec<&str> = chunks(line);
+fn wrap_line(line: &str, width: usize, breaks_words: bool) -> Outcome<Vec<String>> {
+    let mut chunks: Vec<&str> = chunks(line)?;
     chunks.reverse();
-    let length = |text: &str| text.chars().count();
+    // A long word is longer than any line: how long does not matter.
+    let length = |text: &str| text.chars().take(width + 1).count();
     let is_white = |text: &str| text.trim_matches(crate::chat_template::jinja::unicode::is_space).is_empty();
     let mut lines: Vec<String> = Vec::new();
     while let Some(first) = chunks.last() {
@@ -70,7 +72,8 @@ fn wrap_line(line: &str, width: usize, breaks_words: bool) -> Vec<String> {
         }
         if !current.is_empty() {
             lines.push(current.concat());
+            limits::check_list(lines.len() as u128)?;
         }
     }
-    lines
+    Ok(lines)
 }

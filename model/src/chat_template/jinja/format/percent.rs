@@ -19,6 +19,7 @@ struct Values<'v> {
 impl Values<'_> {
     fn next(&mut self) -> Outcome<Value> {
         let value = match self.all {
+            _ if self.is_by_name => None,
             Value::Tuple(items) => items.values.get(self.next).cloned(),
             only => (self.next == 0).then(|| only.clone()),
         };
@@ -42,7 +43,7 @@ impl Values<'_> {
     fn has_more(&self) -> bool {
         match self.all {
             Value::Tuple(items) => self.next < items.values.len(),
-            Value::Dict(_) | Value::List(_) | Value::Range(_) => false,
+            Value::Dict(_) | Value::List(_) | Value::Range(_) | Value::Undefined(_) => false,
             _ => self.next == 0 && !self.is_by_name,
         }
     }
@@ -82,6 +83,9 @@ pub fn formatted(interpreter: &mut Interpreter<'_>, format: &str, values: &Value
 }
 
 fn place(interpreter: &mut Interpreter<'_>, rest: &mut Peekable<Chars<'_>>, values: &mut Values<'_>) -> Outcome<String> {
+    if rest.next_if_eq(&'%').is_some() {
+        return Ok("%".to_owned());
+    }
     let name = if rest.next_if_eq(&'(').is_some() { Some(bracketed(rest)?) } else { None };
     let mut place = Place::default();
     while let Some(flag) = rest.next_if(|c| matches!(c, '-' | '+' | ' ' | '#' | '0')) {
@@ -102,9 +106,6 @@ fn place(interpreter: &mut Interpreter<'_>, rest: &mut Peekable<Chars<'_>>, valu
     }
     rest.next_if(|c| matches!(c, 'h' | 'l' | 'L'));
     let Some(kind) = rest.next() else { refuse!("a format ends with %") };
-    if kind == '%' {
-        return Ok("%".to_owned());
-    }
     let value = match &name {
         Some(name) => values.named(name)?,
         None => values.next()?,

@@ -155,7 +155,8 @@ pub fn formatted(interpreter: &mut Interpreter<'_>, value: &Value, text: &str) -
 }
 
 fn of_text(text: &str, spec: &Spec, value: &Value) -> Outcome<String> {
-    let is_wrong = spec.sign.is_some() || spec.is_alternate || spec.drops_negative_zero || spec.align == Some('=') || spec.grouping.is_some();
+    let is_wrong =
+        spec.sign.is_some() || spec.is_alternate || spec.drops_negative_zero || spec.align == Some('=') || spec.grouping.is_some();
     if is_wrong || !matches!(spec.kind, None | Some('s')) {
         return Err(unknown(spec, value));
     }

@@ -4,6 +4,7 @@ use super::Interpreter;
 use crate::chat_template::jinja::arguments::Arguments;
 use crate::chat_template::jinja::dict::Dict;
 use crate::chat_template::jinja::fault::{Outcome, refuse};
+use crate::chat_template::jinja::limits::MOST_ARGUMENTS;
 use crate::chat_template::jinja::syntax::{CallSyntax, Macro};
 use crate::chat_template::jinja::value::Value;
 use std::rc::Rc;
@@ -24,6 +25,9 @@ impl Interpreter<'_> {
         if let Some(more) = &call.more_named {
             let more = self.evaluate(more)?;
             let Value::Dict(dict) = &more else { return Err(more.misused("after **, where a dict was expected")) };
+            if dict.len() > MOST_ARGUMENTS {
+                refuse!("a call with more than {MOST_ARGUMENTS} arguments by name");
+            }
             for (key, value) in dict.iter() {
                 let Some(name) = key.as_text() else { refuse!("an argument whose name is no text") };
                 if named.iter().any(|(own, _)| own == name) {
@@ -65,7 +69,8 @@ impl Interpreter<'_> {
         let mut positional = positional.into_iter();
         let mut given = Vec::with_capacity(count);
         for (name, _) in &syntax.parameters {
-            let by_name = |named: &mut Vec<(Arc<str>, Value)>| named.iter().position(|(own, _)| own == name).map(|place| named.remove(place).1);
+            let by_name =
+                |named: &mut Vec<(Arc<str>, Value)>| named.iter().position(|(own, _)| own == name).map(|place| named.remove(place).1);
             given.push(positional.next().or_else(|| by_name(&mut named)));
         }
         let is_caller = |name: &Arc<str>| &**name == "caller";

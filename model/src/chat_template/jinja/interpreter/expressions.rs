@@ -2,7 +2,7 @@
 
 use super::Interpreter;
 use crate::chat_template::jinja::dict::Dict;
-use crate::chat_template::jinja::fault::Outcome;
+use crate::chat_template::jinja::fault::{Outcome, refuse};
 use crate::chat_template::jinja::globals;
 use crate::chat_template::jinja::syntax::{Comparison, Expression, ExpressionKind};
 use crate::chat_template::jinja::value::Value;
@@ -19,7 +19,7 @@ impl Interpreter<'_> {
     fn evaluate_one(&mut self, expression: &Expression) -> Outcome<Value> {
         match &expression.kind {
             ExpressionKind::Constant(constant) => Ok(Value::constant(constant)),
-            ExpressionKind::Name(name) => Ok(self.named(name)),
+            ExpressionKind::Name(name) => self.named(name),
             ExpressionKind::Tuple(items) => Value::tuple(self.evaluate_all(items)?),
             ExpressionKind::List(items) => Value::list(self.evaluate_all(items)?),
             ExpressionKind::Dict(entries) => self.dict(entries),
@@ -88,9 +88,17 @@ impl Interpreter<'_> {
         }
     }
 
-    fn named(&self, name: &Arc<str>) -> Value {
-        let value = self.variable(name).cloned().or_else(|| globals::function(name).map(Value::Function));
-        value.unwrap_or_else(|| Value::undefined(format!("'{name}' is undefined")))
+    fn named(&self, name: &Arc<str>) -> Outcome<Value> {
+        if let Some(value) = self.variable(name) {
+            return Ok(value.clone());
+        }
+        if let Some(function) = globals::function(name) {
+            return Ok(Value::Function(function));
+        }
+        if &**name == "self" {
+            refuse!("the variable \"self\", by which a template names its own blocks, is not supported");
+        }
+        Ok(Value::undefined(format!("'{name}' is undefined")))
     }
 
     fn evaluate_all(&mut self, items: &[Expression]) -> Outcome<Vec<Value>> {
@@ -101,6 +109,7 @@ impl Interpreter<'_> {
         let mut dict = Dict::default();
         for (key, value) in entries {
             let key = self.evaluate(key)?;
+            self.spend_on_value(&key)?;
             dict.insert(key, self.evaluate(value)?)?;
         }
         Ok(Value::Dict(Rc::new(dict)))

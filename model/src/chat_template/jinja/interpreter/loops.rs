@@ -56,6 +56,7 @@ impl Interpreter<'_> {
 
     fn run_items(&mut self, block: &Arc<For>, items: &Value, scope: usize, depth0: i128) -> Outcome<Flow> {
         let cursor = self.iterate(items)?;
+        self.spend_on_value(items)?;
         let length = if block.test.is_none() { items.len().map(|length| length as i128) } else { None };
         let depth = deeper([items].into_iter())?;
         let items = Items { cursor, before: None, current: None, after: None, counted: None, changed: None };

@@ -7,15 +7,16 @@ mod statements;
 
 use super::dict::Dict;
 use super::fault::{Fault, Outcome, refuse};
-use super::limits::{BYTES_PER_STEP, DEEPEST_CALL, LARGEST_TEXT, STEPS};
+use super::limits::{BYTES_PER_STEP, DEEPEST_CALL, LARGEST_TEXT, MOST_KEPT, STEPS};
 use super::syntax::Statement;
 use super::value::Value;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Variables of one block, and where the block around it is.
 struct Scope {
-    variables: Vec<(Arc<str>, Value)>,
+    variables: HashMap<Arc<str>, Value>,
     outer: Option<usize>,
     /// True if a macro may still read it after its block has ended.
     is_kept: bool,
@@ -51,7 +52,7 @@ impl<'t> Interpreter<'t> {
     pub fn new(statements: &'t [Statement], variables: Vec<(Arc<str>, Value)>) -> Self {
         Self {
             statements,
-            scopes: vec![Scope { variables, outer: None, is_kept: true }],
+            scopes: vec![Scope { variables: variables.into_iter().collect(), outer: None, is_kept: true }],
             scope: ROOT,
             namespaces: Vec::new(),
             outputs: vec![String::new()],
@@ -87,7 +88,9 @@ impl<'t> Interpreter<'t> {
     pub fn spend(&mut self, steps: u64) -> Outcome<()> {
         match self.steps_left.checked_sub(steps) {
             Some(left) => self.steps_left = left,
-            None => refuse!("the template takes more than {STEPS} steps (or texts of {} MB in all)", STEPS * BYTES_PER_STEP as u64 / 1_000_000),
+            None => {
+                refuse!("the template takes more than {STEPS} steps (or texts of {} MB in all)", STEPS * BYTES_PER_STEP as u64 / 1_000_000)
+            }
         }
         Ok(())
     }
@@ -98,6 +101,18 @@ impl<'t> Interpreter<'t> {
     /// As [`Interpreter::spend`].
     pub fn spend_on(&mut self, bytes: usize) -> Outcome<()> {
         self.spend((bytes / BYTES_PER_STEP) as u64)
+    }
+
+    /// Counts looking at the text of a value, as its length, its hash or its characters need.
+    ///
+    /// # Errors
+    /// As [`Interpreter::spend`].
+    pub fn spend_on_value(&mut self, value: &Value) -> Outcome<()> {
+        match value {
+            Value::Text(text) | Value::Markup(text) => self.spend_on(text.len()),
+            Value::Tuple(items) => self.spend(items.values.len() as u64),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses to add to a text that is too long.
@@ -138,9 +153,15 @@ impl<'t> Interpreter<'t> {
     }
 
     /// Makes a namespace.
-    pub fn new_namespace(&mut self, entries: Dict) -> Value {
+    ///
+    /// # Errors
+    /// Where there are more than [`MOST_KEPT`].
+    pub fn new_namespace(&mut self, entries: Dict) -> Outcome<Value> {
+        if self.namespaces.len() >= MOST_KEPT {
+            refuse!("the template makes more than {MOST_KEPT} namespaces");
+        }
         self.namespaces.push(entries);
-        Value::Namespace(self.namespaces.len() - 1)
+        Ok(Value::Namespace(self.namespaces.len() - 1))
     }
 
     fn write(&mut self, text: &str) -> Outcome<()> {
@@ -155,8 +176,11 @@ impl<'t> Interpreter<'t> {
 
     /// Runs `work` in a new scope within `outer`.
     fn in_scope<T>(&mut self, outer: usize, work: impl FnOnce(&mut Self) -> Outcome<T>) -> Outcome<T> {
+        if self.scopes.len() >= MOST_KEPT {
+            refuse!("the template makes more than {MOST_KEPT} macros within loops");
+        }
         let before = std::mem::replace(&mut self.scope, self.scopes.len());
-        self.scopes.push(Scope { variables: Vec::new(), outer: Some(outer), is_kept: false });
+        self.scopes.push(Scope { variables: HashMap::new(), outer: Some(outer), is_kept: false });
         let outcome = work(self);
         if self.scopes.len() == self.scope + 1 && !self.scopes[self.scope].is_kept {
             self.scopes.pop();
@@ -176,17 +200,13 @@ impl<'t> Interpreter<'t> {
     }
 
     fn assign(&mut self, name: &Arc<str>, value: Value) {
-        let variables = &mut self.scopes[self.scope].variables;
-        match variables.iter_mut().find(|(own, _)| own == name) {
-            Some((_, old)) => *old = value,
-            None => variables.push((name.clone(), value)),
-        }
+        self.scopes[self.scope].variables.insert(name.clone(), value);
     }
 
     fn variable(&self, name: &Arc<str>) -> Option<&Value> {
         let mut place = Some(self.scope);
         while let Some(scope) = place.map(|place| &self.scopes[place]) {
-            if let Some((_, value)) = scope.variables.iter().find(|(own, _)| own == name) {
+            if let Some(value) = scope.variables.get(name) {
                 return Some(value);
             }
             place = scope.outer;

@@ -15,6 +15,7 @@ impl Interpreter<'_> {
             Value::Function(Function::Dict) => self.from_keys(arguments),
             Value::List(items) if name == "copy" => {
                 arguments.none(name)?;
+                self.spend(items.values.len() as u64)?;
                 Value::list(items.values.clone())
             }
             Value::List(_) | Value::Tuple(_) | Value::Range(_) => self.sequence_method(of, name, arguments),
@@ -28,6 +29,7 @@ impl Interpreter<'_> {
             "get" => {
                 let [key, default] = arguments.positional(name)?;
                 let key = required(key, name)?;
+                self.spend_on_value(&key)?;
                 hashed(&key)?;
                 return Ok(dict.get(&key).cloned().unwrap_or_else(|| default.unwrap_or(Value::None)));
             }

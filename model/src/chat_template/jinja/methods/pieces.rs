@@ -6,6 +6,7 @@ use crate::chat_template::jinja::interpreter::Interpreter;
 use crate::chat_template::jinja::limits;
 use crate::chat_template::jinja::unicode::{is_line_end, is_space};
 use crate::chat_template::jinja::value::Value;
+use std::collections::HashSet;
 
 /// The methods `strip`, `lstrip`, `rstrip`, `removeprefix` and `removesuffix`.
 pub fn stripped(text: &str, name: &str, arguments: Arguments) -> Outcome<String> {
@@ -28,7 +29,8 @@ pub fn trimmed<'t>(text: &'t str, what: Option<&Value>, at_start: bool, at_end: 
         None | Some(Value::None) => None,
         Some(value) => Some(text_argument(value, "strip")?.clone()),
     };
-    let is_taken = |c: char| characters.as_ref().map_or_else(|| is_space(c), |characters| characters.contains(c));
+    let characters: Option<HashSet<char>> = characters.map(|characters| characters.chars().collect());
+    let is_taken = |c: char| characters.as_ref().map_or_else(|| is_space(c), |characters| characters.contains(&c));
     let text = if at_start { text.trim_start_matches(is_taken) } else { text };
     Ok(if at_end { text.trim_end_matches(is_taken) } else { text })
 }
@@ -52,39 +54,42 @@ pub fn replaced_times(text: &str, old: &str, new: &str, count: i128) -> Outcome<
     Ok(text.replacen(old, new, count))
 }
 
+/// Pieces that are looked at: one more than a list may have, which is refused then.
+const MOST_PIECES: usize = limits::LARGEST_LIST + 1;
+
 /// Where a text is cut: the pieces from the left, `most` cuts at most.
-fn split(text: &str, separator: Option<&str>, most: usize) -> Vec<String> {
+fn split<'t>(text: &'t str, separator: Option<&str>, most: usize) -> Vec<&'t str> {
     let Some(separator) = separator else { return split_at_space(text, most) };
-    text.splitn(most.saturating_add(1), separator).map(str::to_owned).collect()
+    text.splitn(most.saturating_add(1), separator).take(MOST_PIECES).collect()
 }
 
-fn split_at_space(text: &str, most: usize) -> Vec<String> {
+fn split_at_space(text: &str, most: usize) -> Vec<&str> {
     let (mut pieces, mut rest) = (Vec::new(), text.trim_start_matches(is_space));
-    while !rest.is_empty() && pieces.len() < most {
+    while !rest.is_empty() && pieces.len() < most.min(MOST_PIECES) {
         let end = rest.find(is_space).unwrap_or(rest.len());
-        pieces.push(rest[..end].to_owned());
+        pieces.push(&rest[..end]);
         rest = rest[end..].trim_start_matches(is_space);
     }
     // What is left after the last cut keeps its white space at the end.
     if !rest.is_empty() {
-        pieces.push(rest.to_owned());
+        pieces.push(rest);
     }
     pieces
 }
 
 /// As [`split`], from the right.
-fn split_back(text: &str, separator: Option<&str>, most: usize) -> Vec<String> {
-    let mut pieces: Vec<String> = match separator {
-        Some(separator) => text.rsplitn(most.saturating_add(1), separator).map(str::to_owned).collect(),
+fn split_back<'t>(text: &'t str, separator: Option<&str>, most: usize) -> Vec<&'t str> {
+    let mut pieces: Vec<&str> = match separator {
+        Some(separator) => text.rsplitn(most.saturating_add(1), separator).take(MOST_PIECES).collect(),
         None => {
             let (mut pieces, mut rest) = (Vec::new(), text.trim_end_matches(is_space));
-            while !rest.is_empty() && pieces.len() < most {
+            while !rest.is_empty() && pieces.len() < most.min(MOST_PIECES) {
                 let start = rest.rfind(is_space).map_or(0, |at| at + rest[at..].chars().next().map_or(0, char::len_utf8));
-                pieces.push(rest[start..].to_owned());
+                pieces.push(&rest[start..]);
                 rest = rest[..start].trim_end_matches(is_space);
             }
             if !rest.is_empty() {
-                pieces.push(rest.to_owned());
+                pieces.push(rest);
             }
             pieces
         }
@@ -94,17 +99,21 @@ fn split_back(text: &str, separator: Option<&str>, most: usize) -> Vec<String> {
 }
 
 /// The lines of a text, each with its end where `keeps_ends` is true. "\r\n" is one end.
-pub fn lines(text: &str, keeps_ends: bool) -> Vec<&str> {
+///
+/// # Errors
+/// Where there are more of them than a list may have.
+pub fn lines(text: &str, keeps_ends: bool) -> Outcome<Vec<&str>> {
     let (mut lines, mut rest) = (Vec::new(), text);
     while let Some(at) = rest.find(is_line_end) {
         let end = if rest[at..].starts_with("\r\n") { 2 } else { rest[at..].chars().next().map_or(0, char::len_utf8) };
         lines.push(&rest[..if keeps_ends { at + end } else { at }]);
+        limits::check_list(lines.len() as u128)?;
         rest = &rest[at + end..];
     }
     if !rest.is_empty() {
         lines.push(rest);
     }
-    lines
+    Ok(lines)
 }
 
 impl Interpreter<'_> {
@@ -114,8 +123,7 @@ impl Interpreter<'_> {
             "splitlines" => {
                 let [keeps_ends] = arguments.bind(name, ["keepends"])?;
                 let keeps_ends = keeps_ends.is_some_and(|value| value.is_true());
-                let lines: Vec<&str> = lines(text, keeps_ends);
-                self.texts(lines.into_iter().map(str::to_owned).collect())
+                self.texts(lines(text, keeps_ends)?)
             }
             "partition" | "rpartition" => {
                 let [separator] = arguments.positional(name)?;
@@ -138,7 +146,7 @@ impl Interpreter<'_> {
         }
     }
 
-    fn texts(&mut self, pieces: Vec<String>) -> Outcome<Value> {
+    fn texts(&mut self, pieces: Vec<&str>) -> Outcome<Value> {
         limits::check_list(pieces.len() as u128)?;
         self.spend(pieces.len() as u64)?;
         Value::list(pieces.into_iter().map(Value::text).collect())

@@ -3,6 +3,7 @@
 use super::Parser;
 use crate::chat_template::jinja::fault::{Outcome, refuse};
 use crate::chat_template::jinja::lexer::Kind;
+use crate::chat_template::jinja::limits::MOST_ARGUMENTS;
 use crate::chat_template::jinja::syntax::{Arithmetic, CallSyntax, Comparison, Constant, Expression, ExpressionKind};
 use std::sync::Arc;
 
@@ -109,12 +110,8 @@ impl Parser {
     }
 
     fn product(&mut self) -> Parsed {
-        let operators = [
-            ("*", Arithmetic::Multiply),
-            ("/", Arithmetic::Divide),
-            ("//", Arithmetic::FloorDivide),
-            ("%", Arithmetic::Modulo),
-        ];
+        let operators =
+            [("*", Arithmetic::Multiply), ("/", Arithmetic::Divide), ("//", Arithmetic::FloorDivide), ("%", Arithmetic::Modulo)];
         self.binary(&operators, Self::power)
     }
 
@@ -173,12 +170,15 @@ impl Parser {
 
     fn adjacent_texts(&mut self, first: Arc<str>) -> Arc<str> {
         self.skip(1);
-        let mut text = first;
+        if !matches!(self.kind(), Kind::Text(_)) {
+            return first;
+        }
+        let mut text = first.to_string();
         while let Kind::Text(next) = self.kind() {
-            text = Arc::from(format!("{text}{next}"));
+            text.push_str(next);
             self.skip(1);
         }
-        text
+        text.into()
     }
 
     /// Expressions with commas between them: a tuple, or the one there is.
@@ -341,6 +341,9 @@ impl Parser {
             }
             is_first = false;
             self.argument(&mut call)?;
+            if call.named.len() > MOST_ARGUMENTS {
+                refuse!("a call with more than {MOST_ARGUMENTS} arguments by name");
+            }
         }
         self.expect_operator(")")?;
         Ok(call)

@@ -7,6 +7,7 @@ use super::fault::{Outcome, refuse};
 use super::lexer::{Kind, Token, tokens};
 use super::limits::DEEPEST_SYNTAX;
 use super::syntax::Statement;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The statements of a template.
@@ -14,7 +15,7 @@ use std::sync::Arc;
 /// # Errors
 /// Where `text` is no template, or one of more levels than [`DEEPEST_SYNTAX`].
 pub fn parsed(text: &str) -> Outcome<Vec<Statement>> {
-    let mut parser = Parser { tokens: tokens(text)?, at: 0, levels: 0, loops: 0, blocks: Vec::new() };
+    let mut parser = Parser { tokens: tokens(text)?, at: 0, levels: 0, loops: 0, blocks: HashSet::new() };
     let statements = parser.body(&[]);
     let line = parser.line();
     statements.map_err(|fault| fault.at(line))
@@ -28,7 +29,7 @@ struct Parser {
     /// Loops around the current place that `break` can end.
     loops: u32,
     /// Names of the blocks so far.
-    blocks: Vec<Arc<str>>,
+    blocks: HashSet<Arc<str>>,
 }
 
 impl Parser {

@@ -3,6 +3,7 @@
 use super::Parser;
 use crate::chat_template::jinja::fault::{Outcome, refuse};
 use crate::chat_template::jinja::lexer::Kind;
+use crate::chat_template::jinja::limits::MOST_ARGUMENTS;
 use crate::chat_template::jinja::syntax::{Expression, ExpressionKind, For, Macro, Statement, StatementKind, Target, mentions};
 use std::sync::Arc;
 
@@ -184,6 +185,9 @@ impl Parser {
             }
             let default = if has_default { Some(self.expression()?) } else { None };
             parameters.push((name, default));
+            if parameters.len() > MOST_ARGUMENTS {
+                refuse!("a macro with more than {MOST_ARGUMENTS} parameters");
+            }
         }
         self.expect_operator(")")?;
         Ok(parameters)
@@ -221,10 +225,9 @@ impl Parser {
 
     fn named_block(&mut self) -> Outcome<StatementKind> {
         let name = self.expect_any_name()?;
-        if self.blocks.contains(&name) {
+        if !self.blocks.insert(name.clone()) {
             refuse!("two blocks called {name}");
         }
-        self.blocks.push(name.clone());
         let is_scoped = self.skip_name("scoped");
         if self.is_name("required") {
             refuse!("{{% block %}} with \"required\" needs another template, which a chat template does not have");
