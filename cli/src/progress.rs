@@ -20,7 +20,9 @@ pub struct Progress {
 enum View {
     /// The bar appears with the first step.
     Bar(Option<ProgressBar>),
-    Lines { last: Option<Instant> },
+    Lines {
+        last: Option<Instant>,
+    },
     Nothing,
 }
 

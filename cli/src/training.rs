@@ -21,6 +21,7 @@ use model::model_folder::{self, ModelFolder};
 use model::parallel::{Parallel, Processes, start};
 use model::tokenizer::Tokenizer;
 use model::train::{OnNonFinite, StepOutcome, Trainer};
+use resumed::Remarks;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -222,7 +223,8 @@ impl<'a> Run<'a> {
     ) -> Result<Self, Failure> {
         let (state, bar) = (job.state(), Progress::new(plan.steps, !shared.json));
         let opened = if plan.resume { Opened::again(plan, trainer, &state, settings)? } else { Opened::anew(plan, settings)? };
-        let Opened { folder, metrics, first, warnings, config } = opened;
+        let Opened { folder, metrics, first, notes, warnings, config } = opened;
+        notes.iter().for_each(|note| bar.note(note));
         if let Some(processes) = processes::current() {
             start::follow_first(processes, trainer)?;
         }
@@ -329,6 +331,8 @@ struct Opened {
     metrics: Metrics,
     /// The step it goes on from; 0 for a new run.
     first: u64,
+    /// Changes that change no result.
+    notes: Vec<String>,
     warnings: Vec<String>,
     /// The text of its config.toml.
     config: String,
@@ -340,7 +344,7 @@ impl Opened {
         let folder = RunFolder::create(&plan.out)?;
         let config = folder.write_config(settings.to_toml(&[]))?;
         let metrics = folder.metrics()?;
-        Ok(Self { folder, metrics, first: 0, warnings: Vec::new(), config })
+        Ok(Self { folder, metrics, first: 0, notes: Vec::new(), warnings: Vec::new(), config })
     }
 
     /// Of a run that was stopped; nothing is changed in it where it cannot go on.
@@ -351,21 +355,28 @@ impl Opened {
             false => None,
         };
         let first = restored.as_ref().map_or(0, |restored| restored.step);
-        if first > plan.steps {
-            let (steps, folder) = (plan.steps, show(folder.path()));
-            return Err(Failure::Usage(format!("{folder}: step {first} is done, and the run is to have {steps} steps: give more --steps")));
-        }
-        let (warnings, entry) = resumed::remarks(plan, restored.as_ref())?;
+        let Remarks { notes, warnings, entry } = Remarks::of(plan, restored.as_ref())?;
         let metrics = folder.resume_metrics(restored.map(|restored| restored.step))?;
         let history: Vec<Table> = plan.layers.history.iter().cloned().chain(entry).collect();
         let config = folder.write_config(settings.to_toml(&history))?;
-        Ok(Self { folder, metrics, first, warnings, config })
+        Ok(Self { folder, metrics, first, notes, warnings, config })
     }
 }
 
 /// The name of a metric as the watches ask for it; they ask for no others.
 fn known_name(name: &str) -> &'static str {
-    const WATCHED: [&str; 10] = ["loss", "gradient_norm", "held_out_loss", "margin", "chosen_log_ratio", "kl", "held_out_kl", "weights_changed", "gradient_rms", "log_mass"];
+    const WATCHED: [&str; 10] = [
+        "loss",
+        "gradient_norm",
+        "held_out_loss",
+        "margin",
+        "chosen_log_ratio",
+        "kl",
+        "held_out_kl",
+        "weights_changed",
+        "gradient_rms",
+        "log_mass",
+    ];
     WATCHED.into_iter().find(|known| *known == name).unwrap_or("another")
 }
 

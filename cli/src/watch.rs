@@ -142,8 +142,8 @@ fn run_away(kl: f64) -> (&'static str, String) {
 const NORMS: usize = 16;
 const ENOUGH_NORMS: usize = 8;
 /// A norm that many times the median of the recent ones is a jump.
-const JUMP: f64 = 8.0;
-/// Before this step, unless it is the last, a model that was random has had no time to beat guessing.
+const JUMP: f64 = 6.0;
+/// Before this step a model that was random has had no time to beat guessing; it should not be worse than it was, though.
 const JUDGED_FROM: u64 = 100;
 
 /// What a model that has learned nothing can do.
@@ -170,16 +170,16 @@ impl Guess {
 /// What is known of a run on text or completions so far.
 pub struct Health {
     guess: Guess,
-    /// The last step.
-    steps: u64,
+    /// The held-out loss that was measured first.
+    start: Option<f64>,
     norms: VecDeque<f64>,
     said: Vec<&'static str>,
 }
 
 impl Health {
     /// Nothing seen yet.
-    pub fn new(guess: Guess, steps: u64) -> Self {
-        Self { guess, steps, norms: VecDeque::new(), said: Vec::new() }
+    pub fn new(guess: Guess) -> Self {
+        Self { guess, start: None, norms: VecDeque::new(), said: Vec::new() }
     }
 
     /// Takes in what a step or an evaluation logged; what is to be said about it, each thing once in a run.
@@ -211,12 +211,14 @@ impl Health {
         })
     }
 
-    fn worse_than_guessing(&self, step: u64, loss: f64) -> Option<(&'static str, String)> {
+    fn worse_than_guessing(&mut self, step: u64, loss: f64) -> Option<(&'static str, String)> {
+        let start = *self.start.get_or_insert(loss);
         let Guess { nats, among, begins_there } = &self.guess;
-        let too_early = *begins_there && (step == 0 || (step < JUDGED_FROM && step < self.steps));
+        // A model that begins at random is above guessing until it has learned something.
+        let too_early = *begins_there && step < JUDGED_FROM && loss <= start;
         (loss > *nats && !too_early).then(|| {
             let causes = match (begins_there, step) {
-                (true, _) => "likely causes: a run that is too short, or a --learning-rate that is too large",
+                (true, _) => "likely causes: a --learning-rate that is too large, or a run that is too short",
                 (false, 0) => "likely cause: the model, or its tokenizer, does not fit the data",
                 (false, _) => "likely cause: a --learning-rate that is too large",
             };
@@ -236,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_norm_that_jumps_is_said_once_and_a_falling_one_is_not() {
-        let health = || Health::new(Guess::among_all(10), 100);
+        let health = || Health::new(Guess::among_all(10));
         let falling: Vec<f64> = (0..60).map(|step| 20.0 * 0.9f64.powi(step)).collect();
         assert_eq!(norms(&mut health(), &falling), Vec::<String>::new());
         let jumps = [&[1.0; 9][..], &[29.5, f64::NAN, 40.0]].concat();
@@ -248,9 +250,14 @@ mod tests {
     #[test]
     fn worse_than_guessing_is_said_where_it_can_be_judged() {
         let text: Vec<u32> = (0..65).chain(0..65).collect();
-        let says = |guess: Guess, step, loss| Health::new(guess, 300).see(step, &vec![("held_out_loss", loss)]).len();
-        assert_eq!([0, 50, 100, 300].map(|step| says(Guess::among_tokens_of(&text), step, 4.2)), [0, 0, 1, 1]);
-        assert_eq!([0, 50].map(|step| says(Guess::among_all(65), step, 4.2)), [1, 1]);
-        assert_eq!(says(Guess::among_tokens_of(&text), 300, 4.1), 0);
+        let says = |guess: Guess, seen: &[(u64, f64)]| {
+            let mut health = Health::new(guess);
+            seen.iter().map(|&(step, loss)| health.see(step, &vec![("held_out_loss", loss)]).len()).collect::<Vec<_>>()
+        };
+        let from_random = || Guess::among_tokens_of(&text);
+        assert_eq!(says(from_random(), &[(0, 6.2), (50, 4.2), (100, 4.1), (300, 2.0)]), [0, 0, 0, 0]);
+        assert_eq!(says(from_random(), &[(0, 6.2), (50, 5.0), (100, 4.2), (200, 4.2)]), [0, 0, 1, 0], "it had time, and is told once");
+        assert_eq!(says(from_random(), &[(0, 6.2), (20, 9.6)]), [0, 1], "it is worse than it was");
+        assert_eq!(says(Guess::among_all(65), &[(0, 4.2), (50, 4.3)]), [1, 0]);
     }
 }

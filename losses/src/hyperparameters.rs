@@ -100,8 +100,7 @@ impl Hyperparameters {
 /// The range of β. A margin of one nat then gives a β·margin that f32 tells from 0, and a margin of a thousand nats a finite gradient.
 const LEAST_BETA: f64 = 1e-6;
 const MOST_BETA: f64 = 1e6;
-const BETA_RANGE: &str =
-    "from 1e-6 to 1e6: the loss is a function of β times the margin in nats, and beyond that f32 sees no margin, or every margin as infinite";
+const BETA_RANGE: &str = "from 1e-6 to 1e6: the loss is a function of β times the margin in nats, and beyond that f32 sees no margin, or every margin as infinite";
 
 /// The largest ε: robust divides by 1 − 2ε, which is 1/1000 there.
 const MOST_SMOOTHING: f64 = 0.4995;

@@ -139,9 +139,8 @@ pub fn is_path(arg: &Arg) -> bool {
 /// What a key stands for: the setting, and its flag; none for a switch that is off. Relative paths start at `folder`.
 fn flag(flags: &[&Arg], key: &str, value: &Value, folder: Option<&Path>) -> Result<(String, Option<OsString>), String> {
     let name = key.replace('_', "-");
-    let is_called = |arg: &&&Arg| {
-        arg.get_long() == Some(&name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name.as_str()))
-    };
+    let is_called =
+        |arg: &&&Arg| arg.get_long() == Some(&name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name.as_str()));
     let Some(arg) = flags.iter().find(is_called) else {
         let known: Vec<String> = flags.iter().filter_map(|arg| arg.get_long()).map(|long| long.replace('-', "_")).collect();
         return Err(format!("there is no setting {key:?}; the settings are {}", known.join(", ")));

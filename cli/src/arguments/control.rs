@@ -32,7 +32,7 @@ pub struct RunControl {
     #[serde(skip)]
     pub resume: bool,
     /// With --resume: also change what the result depends on (data, model, loss, batch, seed …), which is refused otherwise
-    #[arg(long, requires = "resume", help_heading = RUN)]
+    #[arg(long, help_heading = RUN)]
     #[serde(skip)]
     pub change: bool,
     /// A TOML file of these settings, such as a run's config.toml; flags win over it. Relative paths in it start at its

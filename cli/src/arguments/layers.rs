@@ -115,7 +115,8 @@ fn without_effect(parsed: &Arguments, given: &Given, config: &ConfigFile) -> Vec
 
 /// How the settings differ from those that the run had.
 fn changes(parsed: &Arguments, given: &Given, run: &ConfigFile) -> Result<Vec<Change>, Failure> {
-    let settings = |arguments: &Arguments| arguments.command.as_ref().and_then(|command| command.run_settings(&arguments.shared)).transpose();
+    let settings =
+        |arguments: &Arguments| arguments.command.as_ref().and_then(|command| command.run_settings(&arguments.shared)).transpose();
     let line = run.line(&given.command);
     let before = parse_flags(&line).map_err(|error| {
         let reason = one_line::of(&error, &Arguments::command(), &line);

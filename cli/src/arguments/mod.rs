@@ -27,8 +27,8 @@ pub use control::RunControl;
 pub use conversation::{Chat, Data};
 pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
 pub use explain::Explain;
-pub use loss::LossSettings;
 pub use layers::Layers;
+pub use loss::LossSettings;
 pub use run_settings::{Change, Effect, RunSettings};
 pub use training::{Align, Demo, FineTuning, Sft, Train};
 pub use verify::Verify;
@@ -244,9 +244,9 @@ impl Given {
 
 /// The commands that train, with nothing that has to be given.
 fn without_requirements(root: &clap::Command) -> clap::Command {
-    ["train", "sft", "align"].into_iter().fold(root.clone(), |root, name| {
-        root.mut_subcommand(name, |command| command.mut_args(|argument| argument.required(false)))
-    })
+    ["train", "sft", "align"]
+        .into_iter()
+        .fold(root.clone(), |root, name| root.mut_subcommand(name, |command| command.mut_args(|argument| argument.required(false))))
 }
 
 fn parse_flags(arguments: &[OsString]) -> Result<Arguments, clap::Error> {

@@ -31,7 +31,14 @@ pub enum Effect {
 /// What a change of this setting does. What is not listed here changes the result.
 fn effect_of(setting: &str) -> Effect {
     match setting {
-        "device" | "threads" | "eval_every" | "eval_data" | "checkpoint_every" | "keep" | "on_nonfinite" | "checkpoint_activations"
+        "device"
+        | "threads"
+        | "eval_every"
+        | "eval_data"
+        | "checkpoint_every"
+        | "keep"
+        | "on_nonfinite"
+        | "checkpoint_activations"
         | "reference_cache" => Effect::None,
         "steps" | "epochs" | "learning_rate" | "warmup" | "clip" => Effect::OnPath,
         _ => Effect::OnResult,
@@ -72,7 +79,8 @@ impl RunSettings {
 
     /// How these settings differ from earlier ones. The run's folder is where it is.
     pub fn changes_since(&self, before: &Self) -> Vec<Change> {
-        let names: Vec<&String> = before.values.keys().chain(self.values.keys().filter(|name| !before.values.contains_key(*name))).collect();
+        let names: Vec<&String> =
+            before.values.keys().chain(self.values.keys().filter(|name| !before.values.contains_key(*name))).collect();
         let paths = path_settings(self.command);
         let differs = |name: &&String| match (before.values.get(*name), self.values.get(*name)) {
             (Some(Value::String(before)), Some(Value::String(now))) if paths.contains(name) => !is_same_path(before, now),

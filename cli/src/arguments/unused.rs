@@ -36,14 +36,14 @@ impl Command {
     /// # Errors
     /// [`Failure::Usage`].
     pub fn check_together(&self, flags: &BTreeSet<String>) -> Result<(), Failure> {
-        if flags.contains("steps") && flags.contains("epochs") {
-            return Err(Failure::Usage("--steps and --epochs both say how long the run is: give one of them".to_owned()));
-        }
-        let (warmup, steps) = match self {
-            Self::Train(train) => (train.warmup, train.fixed_steps()),
-            Self::Sft(Sft { training }) | Self::Align(Align { training, .. }) => (training.warmup, training.steps),
+        let (warmup, steps, control) = match self {
+            Self::Train(train) => (train.warmup, train.fixed_steps(), &train.control),
+            Self::Sft(Sft { training }) | Self::Align(Align { training, .. }) => (training.warmup, training.steps, &training.control),
             _ => return Ok(()),
         };
+        if control.change && !control.resume {
+            return Err(Failure::Usage("--change is for a run that goes on: give --resume too".to_owned()));
+        }
         match (warmup, steps) {
             (Some(warmup), Some(steps)) if flags.contains("warmup") && warmup >= steps && warmup > 0 => Err(Failure::Usage(format!(
                 "--warmup {warmup} is not below the run's {steps} steps: the learning rate would only rise; give a smaller --warmup, or none"

@@ -88,6 +88,13 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &arguments.run_settings(shared)?, shared)
 }
 
+/// The accuracies of records whose margin is not exactly 0: where policy and reference are one model, there is no accuracy yet.
+fn decided(records: &[Record], accuracy: &str, margin: &str) -> Vec<(f64, f64)> {
+    let margins = series(records, margin);
+    let is_tie = |step: f64| margins.contains(&(step, 0.0));
+    series(records, accuracy).into_iter().filter(|(step, _)| !is_tie(*step)).collect()
+}
+
 fn check_reference(policy: &Decoder<Backend>, reference: &Decoder<Backend>) -> Result<(), Failure> {
     let (policy, reference) = (policy.config().vocab_size, reference.config().vocab_size);
     if policy != reference {
@@ -368,8 +375,8 @@ impl Job for Alignment {
                 "Accuracy",
                 "The part of pairs with a margin above zero; \"preferred\" asks the model alone: is ln π larger for the chosen one?",
                 chart("accuracy")
-                    .smoothed_line("training", train("accuracy"), window)
-                    .line("held out", train("held_out_accuracy"))
+                    .smoothed_line("training", decided(records, "accuracy", "margin"), window)
+                    .line("held out", decided(records, "held_out_accuracy", "held_out_margin"))
                     .line("held out, preferred", train("held_out_preferred")),
             )
             .figure(

@@ -27,7 +27,9 @@ pub fn warmup(asked: Option<u64>, steps: u64, most: u64) -> u64 {
 /// What is odd about a schedule that was asked for.
 pub fn remarks(asked_warmup: Option<u64>, steps: u64, learning_rate: f64, weight_decay: f64) -> Vec<String> {
     let warmup = asked_warmup.filter(|&warmup| warmup > 0 && warmup >= steps).map(|warmup| {
-        format!("a warm-up of {warmup} steps is not below the run's {steps}: the learning rate only rises; give a smaller --warmup, or none")
+        format!(
+            "a warm-up of {warmup} steps is not below the run's {steps}: the learning rate only rises; give a smaller --warmup, or none"
+        )
     });
     let decay = learning_rate * weight_decay;
     let decay = (decay >= 1.0).then(|| {
@@ -86,7 +88,10 @@ pub fn steps(tuning: &FineTuning, rows: usize) -> Result<u64, Failure> {
 pub fn steps_of(epochs: f64, per_epoch: f64) -> Result<u64, Failure> {
     let steps = (epochs * per_epoch).ceil().max(1.0);
     if steps > f64::from(u32::MAX) {
-        return Err(Failure::Usage(format!("--epochs {epochs:e} comes to {steps:.1e} steps, and a run has at most {}: give fewer", u32::MAX)));
+        return Err(Failure::Usage(format!(
+            "--epochs {epochs:e} comes to {steps:.1e} steps, and a run has at most {}: give fewer",
+            u32::MAX
+        )));
     }
     Ok(steps as u64)
 }

@@ -43,7 +43,7 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
     let steps = steps(settings, train.len())?;
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
-    let health = Health::new(Guess::among_all(trainer.decoder.config().vocab_size), steps);
+    let health = Health::new(Guess::among_all(trainer.decoder.config().vocab_size));
     let mut job = FineTuning {
         order: Order::new(shared.seed, train.len(), settings.batch * settings.accumulate),
         train,

@@ -58,7 +58,7 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
         checkpoint: settings.checkpoint_activations,
         seed: shared.seed,
         generator: Generator::new(shared.seed),
-        health: Health::new(guess, steps),
+        health: Health::new(guess),
         warmup,
         description: format!("{} ({} parameters) on {}", preset.name, trainer.decoder.parameter_count(), settings.data.display()),
     };

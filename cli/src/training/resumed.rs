@@ -3,37 +3,47 @@
 use super::Plan;
 use crate::arguments::{Change, Effect};
 use crate::failure::Failure;
+use crate::processes;
 use model::checkpoint::{Difference, Restored};
 use toml::{Table, Value};
 
-/// The warnings, and the entry for the history where something is not as it was.
-///
-/// # Errors
-/// [`Failure::Usage`] where the checkpoint was made from other data or settings that its result depends on, unless that is asked for.
-pub fn remarks(plan: &Plan, restored: Option<&Restored>) -> Result<(Vec<String>, Option<Table>), Failure> {
-    let step = restored.map_or(0, |restored| restored.step);
-    let changes = &plan.layers.changes;
-    let differences: Vec<&Difference> = restored.iter().flat_map(|restored| &restored.changed).filter(|found| is_news(found, changes)).collect();
-    refuse(plan, step, &differences)?;
-    let mut warnings = Vec::new();
-    if restored.is_none() {
-        warnings.push("the run was stopped before its first checkpoint: it begins again at step 0".to_owned());
-    }
-    for reason in restored.iter().flat_map(|restored| &restored.damaged) {
-        warnings.push(format!("{reason}; going on from the checkpoint before it, of step {step}"));
-    }
-    warnings.extend(changes.iter().map(said));
-    warnings.extend(differences.iter().map(|found| format!("{found}: {OTHER_RESULT}")));
-    let changed: Vec<String> = changes.iter().map(Change::to_string).chain(differences.iter().map(ToString::to_string)).collect();
-    Ok((warnings, (!changed.is_empty()).then(|| entry(step, &changed))))
+/// What is said, and remembered.
+pub struct Remarks {
+    /// Changes that change no result.
+    pub notes: Vec<String>,
+    /// Everything else.
+    pub warnings: Vec<String>,
+    /// The entry for the history, where something is not as it was.
+    pub entry: Option<Table>,
 }
 
-const OTHER_RESULT: &str = "the run goes on, but not to the result that it would have had";
-
-fn said(change: &Change) -> String {
-    match change.effect {
-        Effect::None => change.to_string(),
-        Effect::OnPath | Effect::OnResult => format!("{change}: {OTHER_RESULT}"),
+impl Remarks {
+    /// Compares the settings with those of the run, and the trainer with the checkpoint.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] where the checkpoint was made from other data or settings that its result depends on, unless that is asked for.
+    pub fn of(plan: &Plan, restored: Option<&Restored>) -> Result<Self, Failure> {
+        let step = restored.map_or(0, |restored| restored.step);
+        let changes = &plan.layers.changes;
+        let differences = restored.iter().flat_map(|restored| &restored.changed).filter(|found| is_news(found, changes));
+        let differences: Vec<&Difference> = differences.collect();
+        refuse(plan, step, &differences)?;
+        let mut warnings = Vec::new();
+        if restored.is_none() {
+            warnings.push("the run was stopped before its first checkpoint: it begins again at step 0".to_owned());
+        }
+        if step > plan.steps {
+            let steps = plan.steps;
+            warnings.push(format!("step {step} is done, and the run is to have {steps} steps: the model of step {step} is written"));
+        }
+        let damaged = restored.iter().flat_map(|restored| &restored.damaged);
+        warnings.extend(damaged.map(|reason| format!("{reason}; going on from the checkpoint before it, of step {step}")));
+        let (harmless, others): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(|change| change.effect == Effect::None);
+        let changed = others.iter().map(ToString::to_string).chain(differences.iter().map(ToString::to_string));
+        warnings.extend(changed.map(|change| format!("{change}: the run goes on, but not to the result that it would have had")));
+        let all: Vec<String> = changes.iter().map(Change::to_string).chain(differences.iter().map(ToString::to_string)).collect();
+        let notes = harmless.iter().map(ToString::to_string).collect();
+        Ok(Self { notes, warnings, entry: (!all.is_empty()).then(|| entry(step, &all)) })
     }
 }
 
@@ -49,12 +59,14 @@ fn refuse(plan: &Plan, step: u64, differences: &[&Difference]) -> Result<(), Fai
     if plan.change || was_accepted || refused.is_empty() {
         return Ok(());
     }
-    Err(Failure::Usage(format!(
+    let reason = format!(
         "{}: the checkpoint of step {step} in {} was made otherwise; go on with what it had, give --change to go on with what there is now, or \
          begin a new run in another --out",
         refused.join(", "),
         plan.out.display()
-    )))
+    );
+    // The other processes, which cannot know of it, have to be told.
+    Err(if processes::current().is_some() { Failure::Failed(reason) } else { Failure::Usage(reason) })
 }
 
 fn entry(step: u64, changed: &[String]) -> Table {

@@ -39,7 +39,13 @@ pub(super) fn all(before: &State, now: &State) -> Vec<Difference> {
     };
     let (old, new) = (&before.run, &now.run);
     compare("the seed", old.seed.to_string(), new.seed.to_string(), &["seed"], true);
-    compare("the training data (its fingerprint)", old.data.clone(), new.data.clone(), &["data", "tokenizer", "max_tokens", "held_out"], true);
+    compare(
+        "the training data (its fingerprint)",
+        old.data.clone(),
+        new.data.clone(),
+        &["data", "tokenizer", "max_tokens", "held_out"],
+        true,
+    );
     compare("the rows of a step", old.rows_per_step.to_string(), new.rows_per_step.to_string(), ROWS, true);
     compare("the rows of a micro-batch", old.rows_at_once.to_string(), new.rows_at_once.to_string(), ROWS, true);
     compare("the precision", before.rounding.clone(), now.rounding.clone(), &["precision", "device"], true);
