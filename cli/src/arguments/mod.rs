@@ -204,7 +204,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Request, Failure> {
     // A settings file may give what the command line lacks: whether something is missing is judged afterwards.
     let given = match without_requirements(&root).try_get_matches_from(&arguments) {
         Ok(matches) => Given::of(matches),
-        Err(error) if !error.use_stderr() => return Ok(Request::Show(error.render().to_string())),
+        Err(error) if !error.use_stderr() => return Ok(Request::Show(help(&root, &arguments, &error))),
         Err(error) => return Err(Failure::Usage(one_line::of(&error, &root, &arguments))),
     };
     let Some(given) = given else {
@@ -222,6 +222,12 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Request, Failure> {
         control.layers = layers;
     }
     Ok(Request::Run(shared, Box::new(command)))
+}
+
+/// The help or version that was asked for, with what has to be given.
+fn help(root: &clap::Command, arguments: &[OsString], without_requirements: &clap::Error) -> String {
+    let shown = root.clone().try_get_matches_from(arguments).err().filter(|error| !error.use_stderr());
+    shown.as_ref().unwrap_or(without_requirements).render().to_string()
 }
 
 /// The command line by itself.

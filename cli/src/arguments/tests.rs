@@ -38,6 +38,12 @@ fn alone_it_shows_help_with_the_main_job_first() {
 }
 
 #[test]
+fn help_says_what_has_to_be_given() {
+    let Ok(Request::Show(help)) = read("slpo align --help") else { panic!("no help") };
+    assert!(help.contains("Usage: slpo align [OPTIONS] --data <FILE> --model <MODEL> --out <DIR>"), "{help}");
+}
+
+#[test]
 fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("settings.toml");
@@ -170,7 +176,7 @@ fn every_option_stands_under_a_heading_that_fits_it() {
         has(headings::TRAINING, &["steps", "epochs", "accumulate", "learning_rate", "warmup", "weight_decay", "clip", "dropout"]);
         has(headings::RUN, &["out", "eval_every", "checkpoint_every", "keep", "on_nonfinite", "profile", "resume", "change", "config"]);
     }
-    assert_eq!(under("slpo align", headings::LOSS), ["loss", "beta", "label_smoothing", "alpha", "weights", "length_normalize"]);
+    assert_eq!(under("slpo align", headings::LOSS), ["loss", "beta", "alpha", "label_smoothing", "weights", "length_normalize"]);
     assert_eq!(under("slpo align", headings::MODEL), ["model", "reference"]);
 }
 
