@@ -128,7 +128,7 @@ pub enum Command {
     Convert(Convert),
     /// Put a LoRA adapter's change into its model's weights
     Merge(Merge),
-    /// Check every gradient against finite differences, forward mode and its slow twins
+    /// Check every gradient against finite differences, forward mode and a slow version of each op
     Gradcheck(Gradcheck),
     /// Check a loss and its gradients that another program computed
     Verify(Verify),

@@ -31,10 +31,10 @@ use std::path::Path;
 /// # Errors
 /// Whatever keeps the command from doing what it was asked.
 pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
-    command.input_files().into_iter().try_for_each(|(flag, path)| look_at(flag, path))?;
     if command.trains() {
         crate::processes::join()?;
     }
+    command.input_files().into_iter().try_for_each(|(flag, path)| look_at(flag, path))?;
     crate::device::choose(shared.device, shared.precision)?;
     start_threads(shared.threads.or(crate::processes::threads()?))?;
     if let Command::Gradcheck(arguments) = command {
