@@ -3,6 +3,7 @@
 use crate::report::ReportError;
 use crate::run_folder::RunFolderError;
 use crate::terminal;
+use model::error::io_words;
 use std::io;
 use std::process::ExitCode;
 
@@ -22,7 +23,7 @@ pub enum Failure {
     #[error(transparent)]
     RunFolder(#[from] RunFolderError),
     /// Standard output cannot be written.
-    #[error("cannot write to standard output: {0}")]
+    #[error("cannot write to standard output: {}", io_words(.0))]
     Output(#[from] io::Error),
     /// Anything else; says what and where.
     #[error("{0}")]
@@ -51,5 +52,16 @@ impl Failure {
             Self::Interrupted(_) => Some(terminal::line(&format!("stopped: {self}"))),
             _ => Some(terminal::line(&format!("error: {self}"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_without_numbers_of_the_system() {
+        let failure = Failure::Failed("cannot listen:\n no such host (os error 2), nor (os error 98) another".to_owned());
+        assert_eq!(failure.line().unwrap(), "error: cannot listen: no such host, nor another");
     }
 }

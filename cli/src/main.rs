@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod interrupt;
 mod memory;
+mod number;
 mod objective;
 mod output;
 mod panic_message;

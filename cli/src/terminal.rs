@@ -26,9 +26,16 @@ pub fn shown(text: &str) -> String {
     out
 }
 
-/// `text` as one line of bounded length: white space of any kind is one space.
+/// `text` as one line of bounded length: white space of any kind is one space, and the numbers of the system's errors, which a library's
+/// message may carry, are left out.
 pub fn line(text: &str) -> String {
-    let line = shown(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    while let Some(start) = text.find(" (os error ")
+        && let Some(length) = text[start..].find(')')
+    {
+        text.replace_range(start..=start + length, "");
+    }
+    let line = shown(&text);
     let count = line.chars().count();
     if count <= LONGEST_LINE {
         return line;

@@ -154,10 +154,10 @@ fn memory_that_runs_out_in_a_step_is_said_and_the_last_checkpoint_stays() {
     let train = "train --data {}/text.txt --preset micro --batch-tokens 64 --checkpoint-every 1 --threads 1 --out {}/run";
     text(&workplace.run(&format!("{train} --batch-rows 1 --steps 1")));
     // By the estimate 128 rows need at least 0.23 GiB; with the program itself a step takes above 0.42 GiB of addresses.
-    let output = limited(&workplace, "ulimit -v 360000", &format!("{train} --batch-rows 128 --steps 2 --resume"));
+    let output = limited(&workplace, "ulimit -v 360000", &format!("{train} --batch-rows 128 --steps 2 --resume --change"));
     let line = last_line(&output, 1);
     assert!(line.starts_with("error: out of memory: ") && line.contains("take a smaller model or batch"), "{line}");
-    let resumed = workplace.run(&format!("{train} --batch-rows 1 --steps 2 --resume"));
+    let resumed = workplace.run(&format!("{train} --batch-rows 1 --steps 2 --resume --change"));
     text(&resumed);
     assert!(!String::from_utf8(resumed.stderr).unwrap().contains("damaged"));
 }

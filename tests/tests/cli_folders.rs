@@ -114,7 +114,7 @@ fn shards_of_f16_and_bf16_are_the_model_with_each_weight_rounded() {
         assert_eq!(object(&workplace.run(&format!("{SCORE}/whole"))), sharded, "{kind}: one file of F32 holds the same numbers");
         std::fs::remove_file(workplace.path("model/model-00002-of-00002.safetensors")).unwrap();
         let line = failure(&workplace.run(&format!("{SCORE}/model")), 1);
-        assert!(line.contains("model-00002-of-00002.safetensors: No such file"), "{line}");
+        assert!(line.contains("model-00002-of-00002.safetensors: there is no such file"), "{line}");
     }
 }
 

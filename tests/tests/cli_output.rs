@@ -84,7 +84,7 @@ fn bad_input_is_one_line_that_names_the_place_and_exit_code_1() {
         ("eval --model {}/model --data {}/empty.jsonl", "empty.jsonl: the file has no rows"),
         ("eval --model {}/model --data {}/blank.jsonl", "blank.jsonl: no row can be used: 2 rows, 0 kept, 2 dropped (2 empty completion"),
         ("eval --model {}/model --data {}/latin1.txt", "latin1.txt:2: not UTF-8"),
-        ("eval --model {}/model --data {}/missing.txt", "missing.txt: No such file"),
+        ("eval --model {}/model --data {}/missing.txt", "missing.txt: there is no such file"),
         ("convert {}/text.txt --out {}/x", "text.txt"),
         ("score --model {}/model --text a --device cuda", "CUDA"),
         ("sft --model {}/model --data {}/blank.jsonl --out {}/x", "blank.jsonl: no row can be used"),

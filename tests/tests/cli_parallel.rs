@@ -171,7 +171,7 @@ fn a_run_that_was_stopped_goes_on_to_the_same_bits() {
     // Another number of processes rounds otherwise, where each has several micro-batches, and is said.
     let alone = workplace.run(&format!("{command} --out {{}}/stopped --resume"));
     text(&alone);
-    assert!(errors(&alone).contains("warning: the number of processes was 2 and is now 1"), "{}", errors(&alone));
+    assert!(errors(&alone).contains("warning: the number of processes: 2 → 1: "), "{}", errors(&alone));
 }
 
 /// A run that goes on for long.

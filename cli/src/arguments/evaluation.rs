@@ -56,7 +56,7 @@ pub struct Generate {
     #[arg(long, value_name = "1,2,3")]
     pub prompt_tokens: Option<TokenList>,
     /// New tokens to write at most, from 1 [default: 128]
-    #[arg(long, value_name = "N", value_parser = values::count::<usize>())]
+    #[arg(long, alias = "max-new-tokens", value_name = "N", value_parser = values::count::<usize>())]
     pub max_tokens: Option<usize>,
     /// What logits are divided by, at least 0: 1 is the model's own distribution, 0 takes the most likely token [default: 1]
     #[arg(long, value_name = "T", value_parser = values::non_negative)]
@@ -108,7 +108,7 @@ pub struct Score {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  slpo eval --model stories260k --data stories.txt\n  \
                         slpo eval --model aligned --reference base --data preferences.jsonl\n\n\
-                        The data's own form decides what is measured: text (.txt, or rows with `text`), completions (rows with\n\
+                        The data's own form decides what is measured: text (.txt, or rows with `text`), completions (rows with \
                         `prompt` and `completion`, or `messages`) or preferences (rows with `chosen` and `rejected`).")]
 pub struct Eval {
     /// The model's folder
@@ -129,7 +129,7 @@ pub struct Eval {
     pub window: Option<usize>,
     /// For rows: tokens of a sequence at most, from 2; longer ones are cut at the start of the prompt [default: what the model's
     /// configuration allows, up to 1024]
-    #[arg(long, value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
+    #[arg(long, alias = "max-length", value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
     pub max_tokens: Option<usize>,
     /// Which turns are measured.
     #[command(flatten)]

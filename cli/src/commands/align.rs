@@ -12,9 +12,10 @@ use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
 use crate::start;
-use crate::training::{self, Job, Settings, Values, fingerprint, sequence_words, series, smoothing};
+use crate::training::{self, Job, Values, fingerprint, sequence_words, series, smoothing};
 use crate::watch::Watch;
 use engine::{Device, Generator, Tensor, no_grad};
+use losses::Loss;
 use model::boundary::Limits;
 use model::checkpoint::RunState;
 use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
@@ -61,7 +62,7 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         }
         None => Vec::new(),
     };
-    let steps = steps(settings, train.len());
+    let steps = steps(settings, train.len())?;
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let decoder_size = decoder.parameter_count();
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
@@ -78,7 +79,7 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         rows_per_step: settings.batch * settings.accumulate,
         seed: shared.seed,
         same_reference: arguments.reference.is_none(),
-        cache: Cache::of(arguments),
+        cache: Cache::of(arguments, loss),
         watch: Watch::new(loss, schedule.warmup),
         warmup: schedule.warmup,
         parameters: decoder_size,
@@ -86,7 +87,14 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         generator: Generator::new(shared.seed),
         description: format!("{} on {} with {}", settings.model.display(), settings.data.display(), arguments.loss),
     };
-    training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &Settings { command: arguments, shared }, shared)
+    training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &arguments.run_settings(shared)?, shared)
+}
+
+/// The accuracies of records whose margin is not exactly 0: where policy and reference are one model, there is no accuracy yet.
+fn decided(records: &[Record], accuracy: &str, margin: &str) -> Vec<(f64, f64)> {
+    let margins = series(records, margin);
+    let is_tie = |step: f64| margins.contains(&(step, 0.0));
+    series(records, accuracy).into_iter().filter(|(step, _)| !is_tie(*step)).collect()
 }
 
 fn check_reference(policy: &Decoder<Backend>, reference: &Decoder<Backend>) -> Result<(), Failure> {
@@ -136,10 +144,9 @@ enum Cache {
 
 impl Cache {
     /// What the command line asks for, where the loss needs no more than sequence log-probabilities.
-    fn of(arguments: &Align) -> Self {
-        let needs_logits = ["slpo-token", "slpo-literal", "slpo-exact"].contains(&arguments.loss.as_str());
+    fn of(arguments: &Align, loss: Loss) -> Self {
         match &arguments.reference_cache {
-            _ if needs_logits => Self::Live,
+            _ if !loss.is_pairwise() => Self::Live,
             Some(path) if path.as_os_str() == "off" => Self::Live,
             path => Self::Path(path.clone()),
         }
@@ -227,7 +234,9 @@ impl Alignment {
             Some(_) => ReferenceCache::open(&path, &self.reference)?,
             None => (ReferenceCache::in_memory(), None),
         };
-        let rows: BTreeSet<usize> = (1..=self.steps).flat_map(|step| self.order.rows_of(step)).collect();
+        // Every row comes once an epoch: later steps bring no others.
+        let steps_of_epoch = self.train.len().div_ceil(self.rows_per_step) as u64;
+        let rows: BTreeSet<usize> = (1..=self.steps.min(steps_of_epoch)).flat_map(|step| self.order.rows_of(step)).collect();
         cache.fill(rows.into_iter().map(|row| &self.train[row]), &self.reference, self.batch, processes::current())?;
         self.cache = Cache::Open(path, cache);
         Ok(remark)
@@ -245,6 +254,19 @@ impl Alignment {
         };
         let expected = start::expected(&self.objective, &batch, &self.reference)?;
         Ok(start::remark(&self.objective, sum.item() / count, expected, cached.as_deref()))
+    }
+
+    /// Whether the first step's pairs have enough mass for the SLPO sequence form, whose gradient it weights.
+    fn check_mass(&mut self) -> Option<String> {
+        if self.objective.loss != Loss::Slpo {
+            return None;
+        }
+        let rows: Vec<&PreferencePair> = self.order.rows_of(1).into_iter().take(self.batch).map(|row| &self.train[row]).collect();
+        let batch = PairBatch::new(rows.iter().copied());
+        let (chosen, rejected) = self.reference(&batch, &rows).sequence_log_probs();
+        let masses = chosen.to_f64().into_iter().zip(rejected.to_f64()).map(|(w, l)| start::log_mass(w, l));
+        let largest = masses.fold(f64::NEG_INFINITY, f64::max);
+        self.watch.see_mass(largest)
     }
 
     /// Whether a step counts the weights that it changes: the first, the first at the full learning rate, and now and then.
@@ -273,7 +295,8 @@ impl Job for Alignment {
     fn prepare(&mut self, trainer: &Trainer<Backend>, folder: Option<&Path>, new: bool) -> Result<Vec<String>, Failure> {
         let made_anew = self.fill_cache(folder)?;
         let start = if new && self.same_reference && folder.is_some() { self.check_start(&trainer.decoder)? } else { None };
-        Ok(made_anew.into_iter().chain(start).collect())
+        let mass = if new && folder.is_some() { self.check_mass() } else { None };
+        Ok(made_anew.into_iter().chain(start).chain(mass).collect())
     }
 
     fn step(&mut self, trainer: &mut Trainer<Backend>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
@@ -354,8 +377,8 @@ impl Job for Alignment {
                 "Accuracy",
                 "The part of pairs with a margin above zero; \"preferred\" asks the model alone: is ln π larger for the chosen one?",
                 chart("accuracy")
-                    .smoothed_line("training", train("accuracy"), window)
-                    .line("held out", train("held_out_accuracy"))
+                    .smoothed_line("training", decided(records, "accuracy", "margin"), window)
+                    .line("held out", decided(records, "held_out_accuracy", "held_out_margin"))
                     .line("held out, preferred", train("held_out_preferred")),
             )
             .figure(

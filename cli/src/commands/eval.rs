@@ -25,6 +25,13 @@ pub fn run(arguments: &Eval, shared: &Shared) -> Result<(), Failure> {
         let reason = format!("--reference is for preferences, and {} holds none", arguments.data.display());
         return Err(Failure::Usage(reason));
     }
+    let unused = match kind {
+        Kind::Text => arguments.max_tokens.map(|_| "--max-tokens is for rows, and this is text: --window does the same for text"),
+        _ => arguments.window.map(|_| "--window is for text, and these are rows: --max-tokens does the same for rows"),
+    };
+    if let Some(reason) = unused {
+        return Err(Failure::Usage(format!("{}: {reason}", arguments.data.display())));
+    }
     let loaded = Loaded::open_with(&arguments.model, arguments.adapter.as_deref())?;
     let output = Output::new(shared.json);
     match kind {

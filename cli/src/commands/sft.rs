@@ -8,7 +8,8 @@ use crate::memory;
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Settings, Values, fingerprint, sequence_words, series, smoothing};
+use crate::training::{self, Job, Values, fingerprint, sequence_words, series, smoothing};
+use crate::watch::{Guess, Health};
 use engine::{Device, Generator};
 use model::batch::Batch;
 use model::boundary::{Limits, Sequence};
@@ -40,9 +41,10 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
         }
         None => Vec::new(),
     };
-    let steps = steps(settings, train.len());
+    let steps = steps(settings, train.len())?;
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
+    let health = Health::new(Guess::among_all(trainer.decoder.config().vocab_size));
     let mut job = FineTuning {
         order: Order::new(shared.seed, train.len(), settings.batch * settings.accumulate),
         train,
@@ -52,9 +54,10 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
         rows_per_step: settings.batch * settings.accumulate,
         seed: shared.seed,
         generator: Generator::new(shared.seed),
+        health,
         description: format!("{} on {}", settings.model.display(), settings.data.display()),
     };
-    training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &Settings { command: arguments, shared }, shared)
+    training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &arguments.run_settings(shared)?, shared)
 }
 
 /// Next-token prediction on completions.
@@ -67,6 +70,7 @@ struct FineTuning {
     rows_per_step: usize,
     seed: u64,
     generator: Generator,
+    health: Health,
     description: String,
 }
 
@@ -89,6 +93,10 @@ impl Job for FineTuning {
             Ok((batch.loss(decoder, &options), batch.target_count() as f64))
         })?;
         Ok((outcome, Vec::new(), tokens))
+    }
+
+    fn watch(&mut self, step: u64, values: &Values) -> Vec<String> {
+        self.health.see(step, values)
     }
 
     fn evaluate(&self, trainer: &Trainer<Device>, go_on: Check<'_>) -> Result<Values, Failure> {

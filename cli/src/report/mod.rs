@@ -25,7 +25,7 @@ pub use table::{Align, Table};
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The system refused to write the file.
-    #[error("cannot write the report {}: {source}", .path.display())]
+    #[error("cannot write the report {}: {}", .path.display(), model::error::io_words(source))]
     Write {
         /// The report's path.
         path: PathBuf,

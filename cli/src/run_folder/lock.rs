@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// The file that is locked; it holds the number of the process that has it.
-const FILE: &str = "run.lock";
+pub(super) const FILE: &str = "run.lock";
 /// Digits of the largest number of a process, and more.
 const LONGEST_NUMBER: u64 = 20;
 

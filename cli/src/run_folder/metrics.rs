@@ -4,8 +4,8 @@
 //! not finite: these are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`. No clock enters the file, so equal runs write
 //! equal bytes.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -29,7 +29,7 @@ pub struct Metrics {
 impl Metrics {
     pub(super) fn create(folder: &RunFolder) -> Result<Self, RunFolderError> {
         let path = folder.file(FILE);
-        let file = OpenOptions::new().append(true).create_new(true).open(&path).map_err(writing(&path))?;
+        let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path).map_err(writing(&path))?;
         Ok(Self { path, file, events: EventWriter::create(folder.path(), None)? })
     }
 
@@ -39,9 +39,28 @@ impl Metrics {
             Some(step) => records_until(&path, &read_whole(&path).map_err(reading(&path))?, step)?,
             None => String::new(),
         };
-        write_atomically(&path, kept.as_bytes()).map_err(writing(&path))?;
-        let file = OpenOptions::new().append(true).open(&path).map_err(writing(&path))?;
+        let file = write_and_open(&path, kept.as_bytes())?;
         Ok(Self { path, file, events: EventWriter::create(folder.path(), Some(step.map_or(0, |step| step + 1)))? })
+    }
+
+    /// True if the file that is written to is still the one under its name.
+    pub fn are_there(&self) -> bool {
+        is_same_file(&self.file, &self.path)
+    }
+
+    /// The same metrics, all that were logged so far, in a folder that was made again.
+    pub(super) fn written_again(&self, folder: &RunFolder) -> Result<Self, RunFolderError> {
+        let mut bytes = Vec::new();
+        let mut old = &self.file;
+        old.seek(SeekFrom::Start(0)).and_then(|_| old.read_to_end(&mut bytes)).map_err(reading(&self.path))?;
+        let path = folder.file(FILE);
+        let file = write_and_open(&path, &bytes)?;
+        let mut events = EventWriter::create(folder.path(), None)?;
+        for record in read_metrics(&path)? {
+            let values: Vec<(&str, f64)> = record.values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+            events.scalars(record.step, &values)?;
+        }
+        Ok(Self { path, file, events })
     }
 
     /// Forces what was logged to the disk, so that a checkpoint written afterwards is never ahead of it.
@@ -71,6 +90,25 @@ impl Metrics {
         self.file.write_all(&line).map_err(failed)?;
         self.events.scalars(step, values)
     }
+}
+
+/// Replaces the file by `bytes` and opens it to go on.
+fn write_and_open(path: &Path, bytes: &[u8]) -> Result<File, RunFolderError> {
+    write_atomically(path, bytes).map_err(writing(path))?;
+    OpenOptions::new().read(true).append(true).open(path).map_err(writing(path))
+}
+
+#[cfg(unix)]
+fn is_same_file(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (open, named) = (file.metadata().map(identity), fs::metadata(path).map(identity));
+    open.is_ok() && open.ok() == named.ok()
+}
+
+#[cfg(not(unix))]
+fn is_same_file(_file: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 /// Reads a metrics file back.
