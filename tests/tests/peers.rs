@@ -1,11 +1,11 @@
-//! What slpo writes, read by transformers and peft, and what llama.cpp's package writes, read by slpo.
+//! What slpo writes, read by transformers and peft; what llama.cpp's package writes, read by slpo; the same training by TRL and by slpo.
 //!
 //! Needs Python packages: see tests/peers/README.md. Without `SLPO_PEERS_PYTHON` each test says that it is skipped.
 
 mod command;
 mod shared;
 
-use command::{Workplace, object, slpo, slpo_words, text};
+use command::{Workplace, binary, object, slpo, slpo_words, text};
 use engine::{Backend, Cpu};
 use model::adapter;
 use model::config::Config;
@@ -14,6 +14,7 @@ use model::decoder::{Decoder, LoraSettings, Packed, usual_targets};
 use model::model_folder::ModelFolder;
 use serde_json::{Value, json};
 use shared::shared;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -31,11 +32,17 @@ const FOLDERS: [&str; 10] = [
     "gpt-nano-sort/hf",
 ];
 
+/// The Python that has the packages, or `None` with a line that says so.
+fn python() -> Option<OsString> {
+    let python = std::env::var_os("SLPO_PEERS_PYTHON");
+    if python.is_none() {
+        println!("skipped: SLPO_PEERS_PYTHON does not name a Python with torch, transformers, trl, peft and gguf");
+    }
+    python
+}
+
 fn script(name: &str, arguments: &[&Path]) -> Option<String> {
-    let Some(python) = std::env::var_os("SLPO_PEERS_PYTHON") else {
-        println!("skipped: SLPO_PEERS_PYTHON does not name a Python with torch, transformers, peft and gguf");
-        return None;
-    };
+    let python = python()?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name);
     let output = Command::new(python).arg(script).args(arguments).env("HF_HUB_OFFLINE", "1").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -252,4 +259,17 @@ fn peft_loads_an_adapter_and_gives_the_same_logits_and_what_peft_writes_is_loade
             assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 2e-4), "{folder:?}");
         }
     }
+}
+
+/// TRL's trainers and the binary on the same rows: the script prints the table and holds the errors to what f32 explains.
+#[test]
+fn twenty_steps_of_every_loss_are_those_of_trl() {
+    /// Five preference losses, fine-tuning, and DPO on an adapter.
+    const RUNS: usize = 7;
+    let sources: Option<Vec<PathBuf>> = FOLDERS[..8].iter().map(|name| shared(&format!("data/{name}"))).collect();
+    let (Some(sources), Some(_)) = (sources, python()) else { return };
+    let work = tempfile::tempdir().unwrap();
+    let arguments: Vec<&Path> = [binary(), work.path()].into_iter().chain(sources.iter().map(PathBuf::as_path)).collect();
+    let table = script("trainers.py", &arguments).unwrap();
+    assert_eq!(table.matches("  equal").count(), RUNS * sources.len(), "{table}");
 }
