@@ -2,6 +2,8 @@
 
 use crate::report::ReportError;
 use crate::run_folder::RunFolderError;
+use crate::terminal;
+use model::error::io_words;
 use std::io;
 use std::process::ExitCode;
 
@@ -21,7 +23,7 @@ pub enum Failure {
     #[error(transparent)]
     RunFolder(#[from] RunFolderError),
     /// Standard output cannot be written.
-    #[error("cannot write to standard output: {0}")]
+    #[error("cannot write to standard output: {}", io_words(.0))]
     Output(#[from] io::Error),
     /// Anything else; says what and where.
     #[error("{0}")]
@@ -32,11 +34,12 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// 2 for bad usage, 130 for an interrupted command, 1 for any other failure; 0 where the reader of standard output has gone.
+    /// 2 for bad usage, 128 and the signal for a command that was stopped, 1 for any other failure; 0 where the reader of standard output has
+    /// gone.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
-            Self::Interrupted(_) => ExitCode::from(crate::interrupt::EXIT_CODE as u8),
+            Self::Interrupted(_) => ExitCode::from(crate::interrupt::exit_code() as u8),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
         }
@@ -46,12 +49,19 @@ impl Failure {
     pub fn line(&self) -> Option<String> {
         match self {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            Self::Interrupted(_) => Some(one_line(&format!("stopped: {self}"))),
-            _ => Some(one_line(&format!("error: {self}"))),
+            Self::Interrupted(_) => Some(terminal::line(&format!("stopped: {self}"))),
+            _ => Some(terminal::line(&format!("error: {self}"))),
         }
     }
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_without_numbers_of_the_system() {
+        let failure = Failure::Failed("cannot listen:\n no such host (os error 2), nor (os error 98) another".to_owned());
+        assert_eq!(failure.line().unwrap(), "error: cannot listen: no such host, nor another");
+    }
 }

@@ -1,73 +1,242 @@
-//! Stopping on request: the first ctrl-C (or SIGTERM) asks a training loop to save and end, the second ends the program at once.
+//! Stopping on request: what ctrl-C (SIGINT), SIGTERM and SIGHUP do in each phase of a command.
+//!
+//! | phase | the first signal | a second one |
+//! |---|---|---|
+//! | nothing is to be saved (loading, tokenising, measuring) | ends the program | |
+//! | a loop that saves, from [`save_first`] on | sets [`requested`]: the loop saves and ends | ends the program |
+//! | a command writes text, a [`Turn::of_command`] | ends the turn, or after [`LIMIT`] the program | ends the program |
+//! | a chat waits for a line, from [`listen_in_turns`] on | ends the program | |
+//! | a chat answers, a [`Turn::of_chat`] | ctrl-C ends the turn; the others end the program | ends the program |
+//!
+//! The exit code is what a shell reports for a program that the signal ended: 128 and the signal's number.
+//!
+//! A signal that the parent has set to be ignored stays ignored: `nohup` ignores SIGHUP, and shells ignore SIGINT for what a script starts
+//! with `&`. Linux tells which; elsewhere every signal is caught.
 
 use crate::failure::Failure;
+use crate::processes;
 use std::io::{IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// What a shell reports for a program that SIGINT ended: 128 + 2.
-pub const EXIT_CODE: i32 = 130;
+/// Signals with their numbers, which are the same on every Unix.
+const SIGNALS: [(i32, &str); 3] = [(1, "SIGHUP"), (SIGINT, "SIGINT"), (15, "SIGTERM")];
+const SIGINT: i32 = 2;
 
-static REQUESTED: AtomicBool = AtomicBool::new(false);
+/// Time that a command has to end the text that it writes.
+const LIMIT: Duration = Duration::from_secs(3);
 
-/// Catches ctrl-C from here on, for a command that polls [`requested`].
-///
-/// # Errors
-/// [`Failure::Failed`] where the system refuses, or when called twice.
-pub fn listen() -> Result<(), Failure> {
-    ctrlc::set_handler(|| {
-        if REQUESTED.swap(true, Ordering::SeqCst) {
-            std::process::exit(EXIT_CODE);
+/// What a signal means at the moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Unsaved,
+    Saving,
+    Waiting,
+    Turn(Writer),
+}
+
+/// Who writes a text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Writer {
+    Command,
+    Chat,
+}
+
+struct State {
+    phase: Phase,
+    /// The signal that asked to stop.
+    asked: Option<i32>,
+}
+
+static STATE: Mutex<State> = Mutex::new(State { phase: Phase::Unsaved, asked: None });
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is to be done about a signal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Action {
+    /// Nothing: whoever polls does it.
+    Ask,
+    /// As [`Action::Ask`], and end the program where that takes longer than [`LIMIT`].
+    AskWithin,
+    /// End the program, and say so.
+    EndAndSay,
+    /// End the program.
+    End,
+}
+
+impl State {
+    fn receive(&mut self, signal: i32) -> Action {
+        let again = self.asked.replace(signal).is_some();
+        match self.phase {
+            Phase::Unsaved => Action::EndAndSay,
+            Phase::Saving if !again => Action::Ask,
+            Phase::Turn(Writer::Command) if !again => Action::AskWithin,
+            Phase::Turn(Writer::Chat) if !again && signal == SIGINT => Action::Ask,
+            _ => Action::End,
         }
-    })
-    .map_err(|error| Failure::Failed(format!("cannot catch ctrl-C: {error}")))
+    }
 }
 
-/// Whether the user asked to stop.
-pub fn requested() -> bool {
-    REQUESTED.load(Ordering::SeqCst)
-}
-
-/// Whether an answer is being written, and whether the user asked to stop it.
-static ANSWERING: AtomicBool = AtomicBool::new(false);
-static STOP_ANSWER: AtomicBool = AtomicBool::new(false);
-
-/// Catches ctrl-C from here on, for a model that writes: while a [`Turn`] runs it stops that turn (a second time, the program); between
-/// turns it ends the program.
-///
-/// # Errors
-/// As [`listen`].
-pub fn listen_in_turns() -> Result<(), Failure> {
-    ctrlc::set_handler(|| {
-        if !ANSWERING.load(Ordering::SeqCst) || STOP_ANSWER.swap(true, Ordering::SeqCst) {
-            // What is typed next begins on a line of its own.
-            if std::io::stderr().is_terminal() {
-                let _ = std::io::stderr().write_all(b"\n");
+fn receive(signal: i32) {
+    let action = state().receive(signal);
+    match action {
+        Action::Ask => {}
+        Action::AskWithin => drop(std::thread::spawn(move || {
+            std::thread::sleep(LIMIT);
+            end(signal);
+        })),
+        Action::EndAndSay => {
+            if processes::is_first() {
+                new_line();
+                let _ = writeln!(std::io::stderr(), "stopped: {} came, and there was nothing to save", name(signal));
             }
-            std::process::exit(EXIT_CODE);
+            processes::leave_soon(&format!("{} came", name(signal)));
+            std::process::exit(code(signal));
         }
-    })
-    .map_err(|error| Failure::Failed(format!("cannot catch ctrl-C: {error}")))
+        Action::End => end(signal),
+    }
 }
 
-/// One answer that ctrl-C stops.
-pub struct Turn(());
+fn end(signal: i32) {
+    new_line();
+    std::process::exit(code(signal));
+}
+
+/// What comes next on a terminal begins on a line of its own.
+fn new_line() {
+    if std::io::stderr().is_terminal() {
+        let _ = std::io::stderr().write_all(b"\n");
+    }
+}
+
+fn name(signal: i32) -> &'static str {
+    SIGNALS.iter().find(|(number, _)| *number == signal).map_or("a signal", |(_, name)| name)
+}
+
+fn code(signal: i32) -> i32 {
+    128 + signal
+}
+
+/// Catches signals from here on. Nothing is to be saved yet.
+///
+/// # Errors
+/// [`Failure::Failed`] where the system refuses.
+pub fn listen() -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::Failed(format!("cannot catch signals: {error}"));
+    catch().map_err(failed)
+}
+
+#[cfg(unix)]
+fn catch() -> std::io::Result<()> {
+    let ignored = ignored();
+    let caught: Vec<i32> = SIGNALS.iter().map(|(number, _)| *number).filter(|number| ignored >> (number - 1) & 1 == 0).collect();
+    let mut signals = signal_hook::iterator::Signals::new(caught)?;
+    let receive_all = move || signals.forever().for_each(receive);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(receive_all).map(drop)
+}
+
+#[cfg(not(unix))]
+fn catch() -> std::io::Result<()> {
+    ctrlc::set_handler(|| receive(SIGINT)).map_err(std::io::Error::other)
+}
+
+/// The signals that the parent has set to be ignored: signal n is bit n − 1. None where the system does not tell.
+#[cfg(unix)]
+fn ignored() -> u64 {
+    let status = std::fs::read("/proc/self/status").unwrap_or_default();
+    let mask = String::from_utf8_lossy(&status).lines().find_map(|line| line.strip_prefix("SigIgn:").map(str::to_owned));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// From here on the command polls [`requested`], and saves before it ends.
+pub fn save_first() {
+    state().phase = Phase::Saving;
+}
+
+/// Whether this process was asked to stop.
+pub fn requested() -> bool {
+    signal().is_some()
+}
+
+/// The signal that asked this process to stop.
+pub fn signal() -> Option<i32> {
+    state().asked
+}
+
+/// Takes over the request of another process of the run.
+pub fn take_over(signal: i32) {
+    state().asked.get_or_insert(signal);
+}
+
+/// The exit code of a command that was stopped.
+pub fn exit_code() -> i32 {
+    code(signal().unwrap_or(SIGINT))
+}
+
+/// From here on a conversation is held: between its turns a signal ends the program.
+pub fn listen_in_turns() {
+    state().phase = Phase::Waiting;
+}
+
+/// A text that is being written, until it is dropped.
+pub struct Turn {
+    before: Phase,
+}
 
 impl Turn {
-    /// From here on until it is dropped.
-    pub fn begin() -> Self {
-        STOP_ANSWER.store(false, Ordering::SeqCst);
-        ANSWERING.store(true, Ordering::SeqCst);
-        Self(())
+    /// The text of a command, which ends with it.
+    pub fn of_command() -> Self {
+        Self::begin(Writer::Command)
     }
 
-    /// Whether the user asked to stop this answer.
+    /// An answer of a conversation, which goes on after it.
+    pub fn of_chat() -> Self {
+        Self::begin(Writer::Chat)
+    }
+
+    fn begin(writer: Writer) -> Self {
+        let mut state = state();
+        state.asked = None;
+        Self { before: std::mem::replace(&mut state.phase, Phase::Turn(writer)) }
+    }
+
+    /// Whether the user asked to end this text.
     pub fn interrupted(&self) -> bool {
-        STOP_ANSWER.load(Ordering::SeqCst)
+        requested()
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        ANSWERING.store(false, Ordering::SeqCst);
+        state().phase = self.before;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The actions for signals that come one after the other in a phase.
+    fn actions(phase: Phase, signals: &[i32]) -> Vec<Action> {
+        let mut state = State { phase, asked: None };
+        signals.iter().map(|&signal| state.receive(signal)).collect()
+    }
+
+    #[test]
+    fn a_signal_does_what_its_phase_asks_for_and_a_second_one_ends_the_program() {
+        for (signal, _) in SIGNALS {
+            assert_eq!(actions(Phase::Unsaved, &[signal]), [Action::EndAndSay]);
+            assert_eq!(actions(Phase::Waiting, &[signal]), [Action::End]);
+            assert_eq!(actions(Phase::Turn(Writer::Command), &[signal, signal]), [Action::AskWithin, Action::End]);
+            for (second, _) in SIGNALS {
+                assert_eq!(actions(Phase::Saving, &[signal, second]), [Action::Ask, Action::End]);
+            }
+        }
+        assert_eq!(actions(Phase::Turn(Writer::Chat), &[SIGINT, SIGINT]), [Action::Ask, Action::End]);
+        assert_eq!(actions(Phase::Turn(Writer::Chat), &[15]), [Action::End]);
+        assert_eq!(SIGNALS.map(|(number, _)| code(number)), [129, 130, 143]);
     }
 }

@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod interrupt;
 mod memory;
+mod number;
 mod objective;
 mod output;
 mod panic_message;
@@ -19,6 +20,7 @@ mod report;
 mod run_folder;
 mod start;
 mod streaming;
+mod terminal;
 mod training;
 #[cfg(test)]
 mod untrusted;
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
         }
         Err(failure) => {
             if let Some(line) = processes::line(&failure) {
-                let _ = writeln!(std::io::stderr(), "{line}");
+                terminal::say(&line);
             }
             processes::leave(Some(&failure));
             failure.exit_code()
@@ -53,6 +55,9 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Failure> {
     match arguments::parse(std::env::args_os().collect())? {
         Request::Show(text) => Ok(std::io::stdout().write_all(text.as_bytes())?),
-        Request::Run(shared, command) => commands::run(&command, &shared),
+        Request::Run(shared, command) => {
+            interrupt::listen()?;
+            commands::run(&command, &shared)
+        }
     }
 }

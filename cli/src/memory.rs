@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use model::config::{Config, MlpKind};
-use std::fs;
+use model::memory::{available, size};
 use std::path::Path;
 
 /// Bytes of a number in training.
@@ -83,32 +83,6 @@ fn parameters(config: &Config) -> f64 {
     let block = attention + matrices * hidden_size * intermediate_size;
     let embeddings = if config.tied_head { 1 } else { 2 };
     (config.layers * block + embeddings * vocab_size * hidden_size) as f64
-}
-
-/// Bytes that this process may still take: the smallest of what the machine has free, its container's limit and its own (`ulimit -v`).
-/// `None` where the system does not say.
-fn available() -> Option<f64> {
-    [free(), container(), address_space()].into_iter().flatten().reduce(f64::min)
-}
-
-fn free() -> Option<f64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse::<f64>().ok();
-    Some(1024.0 * (field("MemAvailable:")? + field("SwapFree:").unwrap_or(0.0)))
-}
-
-fn container() -> Option<f64> {
-    fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
-}
-
-fn address_space() -> Option<f64> {
-    let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    limits.lines().find_map(|line| line.strip_prefix("Max address space"))?.split_whitespace().next()?.parse().ok()
-}
-
-fn size(bytes: f64) -> String {
-    let mebibytes = bytes / (1 << 20) as f64;
-    if mebibytes < 1024.0 { format!("{mebibytes:.0} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
 }
 
 #[cfg(test)]

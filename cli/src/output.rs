@@ -1,19 +1,27 @@
 //! What a command prints: text for a person, or one JSON object for a program.
 
 use crate::failure::Failure;
+use crate::terminal::{self, Shown};
 use serde::{Serialize, Serializer};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 /// Where results go, and in which form.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     json: bool,
+    raw: bool,
 }
 
 impl Output {
-    /// JSON, or text for a person.
+    /// JSON, or text for a person, in which nothing steers the terminal.
     pub fn new(json: bool) -> Self {
-        Self { json }
+        Self { json, raw: false }
+    }
+
+    /// The same for what a model writes: on a terminal nothing in it steers that, unless its bytes are asked for (`raw`); a file or another
+    /// program gets the bytes.
+    pub fn of_model(json: bool, raw: bool) -> Self {
+        Self { json, raw: raw || !io::stdout().is_terminal() }
     }
 
     /// Prints a result: `value` as one line of JSON, or else what `human` writes.
@@ -21,6 +29,19 @@ impl Output {
     /// # Errors
     /// [`Failure::Output`] where standard output cannot be written.
     pub fn result(self, value: &impl Serialize, human: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        let raw = self.raw;
+        self.print(value, |out| if raw { human(out) } else { human(&mut Shown::new(out)) })
+    }
+
+    /// As [`Output::result`], for text with this program's colours (see [`Shown::painted`]).
+    ///
+    /// # Errors
+    /// As [`Output::result`].
+    pub fn painted(self, value: &impl Serialize, human: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        self.print(value, |out| human(&mut Shown::painted(out)))
+    }
+
+    fn print(self, value: &impl Serialize, human: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
         let mut out = io::BufWriter::new(io::stdout().lock());
         if self.json {
             serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
@@ -40,7 +61,10 @@ impl Output {
             return Ok(());
         }
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
+        match self.raw {
+            true => out.write_all(text.as_bytes())?,
+            false => out.write_all(terminal::shown(text).as_bytes())?,
+        }
         Ok(out.flush()?)
     }
 }

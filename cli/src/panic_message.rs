@@ -1,7 +1,8 @@
 //! What a user sees of a defect in this program, or of memory that ran out: one line and exit code 1, with a backtrace only where
 //! RUST_BACKTRACE asks for one.
 
-use std::io::Write;
+use crate::terminal;
+use std::backtrace::Backtrace;
 use std::panic::{self, PanicHookInfo};
 
 /// What to do where memory ran out.
@@ -9,7 +10,6 @@ pub const LESS_MEMORY: &str = "take a smaller model or batch (with --accumulate 
 
 /// Replaces the default message of a panic in any thread of ours, and ends the program after it.
 pub fn install() {
-    let default = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         // A damaged file, which its reader reports.
         if std::thread::current().name() == Some(model::data::parquet::THREAD) || model::foreign::is_contained() {
@@ -17,19 +17,19 @@ pub fn install() {
         }
         // What a GPU cannot do, such as holding more than its memory, is no defect.
         if let Some(error) = info.payload().downcast_ref::<engine::CudaError>() {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            terminal::say(&terminal::line(&format!("error: {error}")));
             std::process::exit(1);
         }
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
-            default(info);
+            terminal::say(&Backtrace::force_capture().to_string());
         }
-        let _ = writeln!(std::io::stderr(), "{}", line(info));
+        terminal::say(&line(info));
         std::process::exit(1);
     }));
 }
 
 fn line(info: &PanicHookInfo<'_>) -> String {
-    let what = info.payload_as_str().unwrap_or("unknown reason").split_whitespace().collect::<Vec<_>>().join(" ");
+    let what = terminal::line(info.payload_as_str().unwrap_or("unknown reason"));
     if what.starts_with(engine::OUT_OF_MEMORY) {
         return format!("error: {what}: {LESS_MEMORY}");
     }

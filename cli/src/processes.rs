@@ -4,12 +4,15 @@
 //! lost, and what happened to all alike.
 
 use crate::failure::Failure;
+use crate::interrupt;
 use model::Error;
+use model::evaluate::Check;
 use model::parallel::launch::{self, Place};
 use model::parallel::tcp::TcpGroup;
 use model::parallel::{Launch, Lost, Processes};
-use std::io::Write;
-use std::sync::OnceLock;
+use std::cell::Cell;
+use std::sync::{OnceLock, mpsc};
+use std::time::{Duration, Instant};
 
 static CURRENT: OnceLock<Processes> = OnceLock::new();
 
@@ -31,6 +34,10 @@ pub fn join() -> Result<(), Failure> {
 }
 
 fn ranked(place: Place) -> Result<Processes, Failure> {
+    if TcpGroup::is_open(&place) {
+        let what = "set SLPO_GROUP_SECRET to the same secret text in all processes";
+        crate::terminal::say(&format!("warning: whoever can reach {}:{} can join this run: {what}", place.host, place.port));
+    }
     Ok(Processes::join(move || TcpGroup::join(&place), end)?)
 }
 
@@ -87,6 +94,81 @@ pub fn threads() -> Result<Option<usize>, Failure> {
     Ok(Some((cores / local.max(1)).max(1)))
 }
 
+/// Time between two looks at the others while the first process works alone.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Time that the other processes have to take a farewell.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What a process says where all look whether one of them was asked to stop: what the first one is at, and the number of the signal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    Work = 0,
+    Done = 1,
+    Stopped = 2,
+}
+
+/// Asks all processes whether one was asked to stop, which then stops all with its signal; what the first process is at.
+fn look_round(processes: &Processes, at: At) -> model::Result<u8> {
+    let own = interrupt::signal().and_then(|signal| u8::try_from(signal).ok()).unwrap_or(0);
+    let all = processes.gather(vec![at as u8, own])?;
+    if let Some(signal) = all.iter().filter_map(|said| said.get(1)).find(|signal| **signal > 0) {
+        interrupt::take_over(i32::from(*signal));
+    }
+    Ok(all.first().and_then(|first| first.first()).copied().unwrap_or(At::Done as u8))
+}
+
+/// Whether this process, or any other of the run, was asked to stop. All processes ask at the same point.
+///
+/// # Errors
+/// [`Failure::Model`] where another process is lost.
+pub fn stop_requested() -> Result<bool, Failure> {
+    if let Some(processes) = current() {
+        look_round(processes, At::Work)?;
+    }
+    Ok(interrupt::requested())
+}
+
+/// What the first process does while the others [`wait_for_first`]. `work` calls its check between its parts, and ends early where the check
+/// says so: where any process was asked to stop. `None` where it ended early.
+///
+/// # Errors
+/// Those of `work`; [`Failure::Model`] where another process is lost.
+pub fn alone<T>(work: impl FnOnce(Check<'_>) -> Result<T, Failure>) -> Result<Option<T>, Failure> {
+    let looked = Cell::new(Instant::now());
+    let check = || {
+        if let Some(processes) = current()
+            && (interrupt::requested() || looked.get().elapsed() >= LOOK)
+        {
+            look_round(processes, At::Work)?;
+            looked.set(Instant::now());
+        }
+        if interrupt::requested() { Err(Error::Stopped) } else { Ok(()) }
+    };
+    let outcome = match work(&check) {
+        Err(Failure::Model(Error::Stopped)) => None,
+        outcome => Some(outcome?),
+    };
+    if let Some(processes) = current() {
+        look_round(processes, if outcome.is_some() { At::Done } else { At::Stopped })?;
+    }
+    Ok(outcome)
+}
+
+/// Waits for what the first process does [`alone`]; false where it ended early.
+///
+/// # Errors
+/// [`Failure::Model`] where another process is lost.
+pub fn wait_for_first() -> Result<bool, Failure> {
+    let Some(processes) = current() else { return Ok(true) };
+    loop {
+        let at = look_round(processes, At::Work)?;
+        if at != At::Work as u8 {
+            return Ok(at == At::Done as u8);
+        }
+    }
+}
+
 /// Whether a failure happens to all processes alike, or the first one was lost for it: then it is the first one's to say.
 fn is_of_all(failure: &Failure) -> bool {
     match failure {
@@ -118,10 +200,22 @@ pub fn leave(failure: Option<&Failure>) {
     processes.leave(own.map(|failure| failure.to_string()).as_deref());
 }
 
+/// Tells the other processes why this one ends, where they can be told within [`FAREWELL`]: this one may be at work with them.
+pub fn leave_soon(reason: &str) {
+    let Some(processes) = current() else { return };
+    let (told, telling) = mpsc::channel();
+    let reason = reason.to_owned();
+    std::thread::spawn(move || {
+        processes.leave(Some(&reason));
+        let _ = told.send(());
+    });
+    let _ = telling.recv_timeout(FAREWELL);
+}
+
 /// Ends a process that waits for a lost one.
 fn end(lost: &Lost) {
     if !lost.told_by_first {
-        let _ = writeln!(std::io::stderr(), "error: {lost}");
+        crate::terminal::say(&crate::terminal::line(&format!("error: {lost}")));
     }
     std::process::exit(1);
 }

@@ -1,5 +1,7 @@
 //! How far a training run is, on standard error: a bar on a terminal, a line every few seconds elsewhere.
 
+use crate::number::fixed;
+use crate::terminal;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -17,8 +19,11 @@ pub struct Progress {
 }
 
 enum View {
-    Bar(ProgressBar),
-    Lines { last: Option<Instant> },
+    /// The bar appears with the first step.
+    Bar(Option<ProgressBar>),
+    Lines {
+        last: Option<Instant>,
+    },
     Nothing,
 }
 
@@ -27,7 +32,7 @@ impl Progress {
     pub fn new(steps: u64, enabled: bool) -> Self {
         let view = match (enabled, std::io::stderr().is_terminal()) {
             (false, _) => View::Nothing,
-            (true, true) => View::Bar(bar(steps)),
+            (true, true) => View::Bar(None),
             (true, false) => View::Lines { last: None },
         };
         Self { steps, view, first: None, tokens: 0 }
@@ -43,14 +48,15 @@ impl Progress {
         let (speed, left) = self.speed(step);
         let mut text = String::new();
         for (name, value) in metrics {
-            let _ = write!(text, "{name} {value:.4}  ");
+            let _ = write!(text, "{name} {}  ", fixed(*value, 4));
         }
         if let Some(speed) = speed {
             let _ = write!(text, "{speed:.0} tokens/s");
         }
         match &mut self.view {
             View::Nothing => {}
-            View::Bar(bar) => {
+            View::Bar(shown) => {
+                let bar = shown.get_or_insert_with(|| bar(self.steps));
                 bar.set_position(step);
                 bar.set_message(format!("{text}{}", left.map_or(String::new(), |left| format!("  {} left", short(left)))));
             }
@@ -58,7 +64,7 @@ impl Progress {
                 if step == self.steps || last.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) {
                     *last = Some(Instant::now());
                     let left = left.map_or(String::new(), |left| format!("  {} left", short(left)));
-                    eprint_line(&format!("step {step}/{}  {text}{left}", self.steps));
+                    terminal::say(&format!("step {step}/{}  {text}{left}", self.steps));
                 }
             }
         }
@@ -67,32 +73,32 @@ impl Progress {
     /// Shows a line, above the bar where there is one.
     pub fn line(&self, text: &str) {
         match &self.view {
-            View::Bar(bar) => bar.println(text),
-            View::Lines { .. } => eprint_line(text),
+            View::Bar(Some(bar)) => bar.println(terminal::shown(text)),
+            View::Bar(None) | View::Lines { .. } => terminal::say(text),
             View::Nothing => {}
         }
     }
 
     /// Shows a warning, whatever else is shown.
     pub fn warn(&self, text: &str) {
-        let line = format!("warning: {}", text.split_whitespace().collect::<Vec<_>>().join(" "));
+        let line = terminal::line(&format!("warning: {text}"));
         match &self.view {
-            View::Bar(bar) => bar.println(line),
-            View::Lines { .. } | View::Nothing => eprint_line(&line),
+            View::Bar(Some(bar)) => bar.println(line),
+            View::Bar(None) | View::Lines { .. } | View::Nothing => terminal::say(&line),
         }
     }
 
     /// Shows lines that were asked for, whatever else is shown.
     pub fn note(&self, text: &str) {
         match &self.view {
-            View::Bar(bar) => bar.println(text),
-            View::Lines { .. } | View::Nothing => eprint_line(text),
+            View::Bar(Some(bar)) => bar.println(terminal::shown(text)),
+            View::Bar(None) | View::Lines { .. } | View::Nothing => terminal::say(text),
         }
     }
 
     /// Ends the bar; its last state stays in sight.
     pub fn finish(&self) {
-        if let View::Bar(bar) = &self.view {
+        if let View::Bar(Some(bar)) = &self.view {
             bar.abandon();
         }
     }
@@ -113,11 +119,6 @@ fn bar(steps: u64) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-/// A closed standard error is no reason to end a run.
-fn eprint_line(text: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), format!("{text}\n").as_bytes());
 }
 
 /// `1h 05m`, `3m 20s` or `12s`.

@@ -8,15 +8,18 @@
 mod contents;
 
 use crate::failure::Failure;
+use crate::processes;
 use crate::run_folder::{RunFolderError, write_atomically};
 use crate::training::{fingerprint, sequence_words};
 use contents::{Contents, VERSION};
 use engine::{Backend, Device, Precision};
 use model::data::PreferencePair;
 use model::decoder::Decoder;
+use model::files;
 use model::parallel::{Processes, Share};
 use model::preference::{PairBatch, Scored};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The file's name in a run's folder.
@@ -30,18 +33,22 @@ pub struct ReferenceCache {
 impl ReferenceCache {
     /// Opens the file of this reference; empty where there is none, or where it is of another reference or not a cache, which the second
     /// value says.
-    pub fn open(path: &Path, reference: &Decoder<Device>) -> (Self, Option<String>) {
+    ///
+    /// # Errors
+    /// Where the path leads to something else than a regular file that fits into memory.
+    pub fn open(path: &Path, reference: &Decoder<Device>) -> Result<(Self, Option<String>), Failure> {
         let words = reference.parameters().into_iter().flat_map(|p| p.tensor.to_vec()).map(f32::to_bits);
         let reference = fingerprint(words.chain(rounding(reference.backend())));
-        let (log_probs, remark) = match std::fs::read(path) {
-            Err(_) => (BTreeMap::new(), None),
+        let (log_probs, remark) = match files::read(path, files::of_memory()) {
+            Err(model::Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => (BTreeMap::new(), None),
+            Err(error) => return Err(error.into()),
             Ok(bytes) => match contents::parse(&bytes, &reference) {
                 Ok(log_probs) => (log_probs, None),
                 Err(why) => (BTreeMap::new(), Some(why)),
             },
         };
         let remark = remark.map(|why| format!("{} is made anew: {why}", path.display()));
-        (Self { path: path.to_owned(), contents: Contents { version: VERSION, reference, log_probs } }, remark)
+        Ok((Self { path: path.to_owned(), contents: Contents { version: VERSION, reference, log_probs } }, remark))
     }
 
     /// An empty one without a file, for a process that gets what it needs from the first one.
@@ -54,7 +61,8 @@ impl ReferenceCache {
     /// anything.
     ///
     /// # Errors
-    /// Where the file cannot be written, or another process is lost.
+    /// Where the file cannot be written, or another process is lost; [`Failure::Interrupted`] where the user asked to stop, once what was
+    /// computed is written.
     pub fn fill<'a>(
         &mut self,
         pairs: impl Iterator<Item = &'a PreferencePair>,
@@ -65,23 +73,48 @@ impl ReferenceCache {
         if let Some(processes) = processes {
             self.take_from_first(processes)?;
         }
-        let missing: Vec<&PreferencePair> = pairs.filter(|pair| self.get(pair).is_none()).collect();
-        let (rank, size) = processes.map_or((0, 1), |processes| (processes.rank(), processes.size()));
-        let mut values: Vec<f64> = Vec::new();
-        for part in Share::of(missing.len(), batch, rank, size).micro_batches {
-            let packed = PairBatch::new(missing[part].iter().copied());
-            let (chosen, rejected) = Scored::reference(&packed, decoder).sequence_log_probs();
-            values.extend(chosen.to_f64().into_iter().zip(rejected.to_f64()).flat_map(|(chosen, rejected)| [chosen, rejected]));
-        }
-        if let Some(processes) = processes {
-            let all = processes.gather(values.iter().flat_map(|value| value.to_le_bytes()).collect())?.concat();
-            values = all.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
-        }
-        let values = values.as_chunks::<2>().0.iter().map(|&[chosen, rejected]| (chosen, rejected));
-        self.contents.log_probs.extend(missing.iter().map(|pair| key(pair)).zip(values));
-        if missing.is_empty() || rank > 0 {
+        let pairs: Vec<&PreferencePair> = pairs.collect();
+        let missing = pairs.iter().filter(|pair| self.get(pair).is_none()).count();
+        if missing == 0 {
             return Ok(());
         }
+        let (rank, size) = processes.map_or((0, 1), |processes| (processes.rank(), processes.size()));
+        // The same batches whatever is known, so that a run that was stopped goes on to the same bits.
+        let share = |rank: usize| Share::of(pairs.len(), batch, rank, size).micro_batches.into_iter();
+        let missing_of =
+            |rank: usize| share(rank).map(|rows| pairs[rows].iter().copied().filter(|pair| self.get(pair).is_none()).collect());
+        let parts: Vec<Vec<Vec<&PreferencePair>>> = (0..size).map(|rank| missing_of(rank).collect()).collect();
+        let own = compute(&parts[rank], decoder, parts.iter().map(Vec::len).max().unwrap_or(0))?;
+        let all = match processes {
+            Some(processes) => processes.gather(own.iter().flat_map(|value| value.to_le_bytes()).collect())?,
+            None => vec![own.iter().flat_map(|value| value.to_le_bytes()).collect()],
+        };
+        // A process that was stopped brings the values of its first pairs.
+        let mut computed = 0;
+        for (parts, bytes) in parts.iter().zip(&all) {
+            let values = bytes.as_chunks::<16>().0.iter().map(|bytes| {
+                let [chosen, rejected] = [0, 8].map(|start| f64::from_le_bytes(std::array::from_fn(|index| bytes[start + index])));
+                (chosen, rejected)
+            });
+            computed += values.len();
+            self.contents.log_probs.extend(parts.iter().flatten().map(|pair| key(pair)).zip(values));
+        }
+        if computed > 0 && rank == 0 {
+            self.write()?;
+        }
+        if computed == missing {
+            return Ok(());
+        }
+        processes.map_or(Ok(()), Processes::meet)?;
+        let (known, path) = (self.contents.log_probs.len(), self.path.display());
+        Err(Failure::Interrupted(format!(
+            "the reference's log-probabilities of {known} pairs are saved in {path}, {} are missing; the same command with --resume goes on \
+             from there",
+            missing - computed
+        )))
+    }
+
+    fn write(&self) -> Result<(), Failure> {
         let failed = |source| RunFolderError::Write { path: self.path.clone(), source };
         let text = serde_json::to_vec(&self.contents).map_err(|error| failed(error.into()))?;
         Ok(write_atomically(&self.path, &text).map_err(failed)?)
@@ -100,6 +133,22 @@ impl ReferenceCache {
     pub fn get(&self, pair: &PreferencePair) -> Option<(f64, f64)> {
         self.contents.log_probs.get(&key(pair)).copied()
     }
+}
+
+/// ln π_ref of the chosen and the rejected completion of each pair of some batches, in their order; of fewer where a process was asked to
+/// stop. Every process asks in each of `rounds`, so that all end after the same one.
+fn compute(batches: &[Vec<&PreferencePair>], decoder: &Decoder<Device>, rounds: usize) -> Result<Vec<f64>, Failure> {
+    let mut values = Vec::new();
+    for round in 0..rounds {
+        if processes::stop_requested()? {
+            break;
+        }
+        let Some(batch) = batches.get(round).filter(|batch| !batch.is_empty()) else { continue };
+        let packed = PairBatch::new(batch.iter().copied());
+        let (chosen, rejected) = Scored::reference(&packed, decoder).sequence_log_probs();
+        values.extend(chosen.to_f64().into_iter().zip(rejected.to_f64()).flat_map(|(chosen, rejected)| [chosen, rejected]));
+    }
+    Ok(values)
 }
 
 fn key(pair: &PreferencePair) -> String {
@@ -134,10 +183,10 @@ mod tests {
         let config = Config { vocab_size: 16, layers: 1, ..Config::preset("nano").unwrap() };
         let decoder = |seed| Decoder::random(&Device::default(), &config, seed).unwrap();
         let pairs = [pair(3, 5), pair(6, 7)];
-        let (mut cache, remark) = ReferenceCache::open(&path, &decoder(1));
+        let (mut cache, remark) = ReferenceCache::open(&path, &decoder(1)).unwrap();
         assert_eq!(remark, None);
         cache.fill(pairs.iter(), &decoder(1), 2, None).unwrap();
-        let (again, remark) = ReferenceCache::open(&path, &decoder(1));
+        let (again, remark) = ReferenceCache::open(&path, &decoder(1)).unwrap();
         assert_eq!(remark, None);
         let packed = PairBatch::new(&pairs);
         let decoder_1 = decoder(1);
@@ -146,14 +195,16 @@ mod tests {
             assert_eq!(again.get(pair), Some((chosen.to_f64()[index], rejected.to_f64()[index])));
         }
         assert_eq!(again.get(&pair(3, 8)), None, "another pair has no value");
-        let (other, remark) = ReferenceCache::open(&path, &decoder(2));
+        let (other, remark) = ReferenceCache::open(&path, &decoder(2)).unwrap();
         assert!(other.get(&pairs[0]).is_none() && remark.unwrap().ends_with("it is of another reference or another precision"));
         if let Ok(rounding) = engine::Cpu::with_precision(Precision::Bf16) {
-            let (other, remark) = ReferenceCache::open(&path, &decoder(1).to_backend(&Device::Cpu(rounding)));
+            let (other, remark) = ReferenceCache::open(&path, &decoder(1).to_backend(&Device::Cpu(rounding))).unwrap();
             assert!(other.get(&pairs[0]).is_none() && remark.is_some(), "log-probabilities of products that round are others");
         }
         std::fs::write(&path, b"{}").unwrap();
-        let remark = ReferenceCache::open(&path, &decoder(1)).1.unwrap();
+        let remark = ReferenceCache::open(&path, &decoder(1)).unwrap().1.unwrap();
         assert!(remark.ends_with("it is not a cache that this version wrote"), "{remark}");
+        let message = ReferenceCache::open(folder.path(), &decoder(1)).err().unwrap().to_string();
+        assert!(message.contains("is a folder, and a regular file is needed"), "{message}");
     }
 }

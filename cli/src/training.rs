@@ -1,8 +1,11 @@
 //! The loop that `train`, `sft` and `align` share: steps, metrics, evaluations, checkpoints, stopping, and what is left in the run's folder.
 
-use crate::arguments::Shared;
+mod resumed;
+
+use crate::arguments::{Layers, RunControl, RunSettings, Shared};
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::number::fixed;
 use crate::output::Output;
 use crate::processes;
 use crate::profile_table;
@@ -12,16 +15,18 @@ use crate::run_folder::{Metrics, Record, RunFolder, read_metrics};
 use engine::Device;
 use model::adapter;
 use model::boundary::Sequence;
-use model::checkpoint::{self, Restored, RunState};
+use model::checkpoint::{self, RunState};
 use model::decoder::Decoder;
+use model::evaluate::Check;
 use model::model_folder::{self, ModelFolder};
 use model::parallel::{Parallel, Processes, start};
 use model::tokenizer::Tokenizer;
 use model::train::{OnNonFinite, StepOutcome, Trainer};
-use serde::Serialize;
+use resumed::Remarks;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use toml::Table;
 
 /// Named numbers of a step or an evaluation, as they go into the metrics.
 pub type Values = Vec<(&'static str, f64)>;
@@ -41,21 +46,10 @@ pub trait Job {
     fn watch(&mut self, _step: u64, _values: &Values) -> Vec<String> {
         Vec::new()
     }
-    /// Values on data that is not trained on.
-    fn evaluate(&self, trainer: &Trainer<Device>) -> Result<Values, Failure>;
+    /// Values on data that is not trained on; ends early with the error of `go_on`.
+    fn evaluate(&self, trainer: &Trainer<Device>, go_on: Check<'_>) -> Result<Values, Failure>;
     /// The report page, from everything that was logged.
     fn report(&self, records: &[Record], summary: &Value) -> Report;
-}
-
-/// A run's settings, as its config.toml keeps them.
-#[derive(Serialize)]
-pub struct Settings<'a, C> {
-    /// The command's own.
-    #[serde(flatten)]
-    pub command: &'a C,
-    /// Those of every command.
-    #[serde(flatten)]
-    pub shared: &'a Shared,
 }
 
 /// When to stop, look and save.
@@ -75,10 +69,41 @@ pub struct Plan {
     pub on_non_finite: OnNonFinite,
     /// Go on from the newest checkpoint.
     pub resume: bool,
+    /// Go on although the run was begun with other data or settings.
+    pub change: bool,
     /// Print where the time of one step goes.
     pub profile: bool,
+    /// What is to be said before the first step.
+    pub remarks: Vec<String>,
+    /// What came from files of settings.
+    pub layers: Layers,
     /// The folder of the model that training starts from, where it starts from one.
     pub base: Option<PathBuf>,
+}
+
+impl Plan {
+    /// The plan of a command: `every` how many steps it evaluates and saves.
+    pub fn new(out: &Path, steps: u64, every: (u64, u64), control: &RunControl, base: Option<&Path>, remarks: Vec<String>) -> Self {
+        Self {
+            out: out.to_owned(),
+            steps,
+            eval_every: every.0,
+            checkpoint_every: every.1,
+            keep: control.keep,
+            on_non_finite: if control.on_nonfinite == "skip" { OnNonFinite::Skip } else { OnNonFinite::Stop },
+            resume: control.resume,
+            change: control.change,
+            profile: control.profile,
+            remarks,
+            layers: control.layers.clone(),
+            base: base.map(Path::to_owned),
+        }
+    }
+
+    /// Whether what is done after every so many steps, and after the last, is due after this one.
+    fn is_due(&self, every: u64, step: u64) -> bool {
+        step == self.steps || (every > 0 && step.is_multiple_of(every))
+    }
 }
 
 /// The step of a run that is profiled: buffers are filled, the processor has sped up.
@@ -90,7 +115,7 @@ pub fn run(
     trainer: &mut Trainer<Device>,
     tokenizer: &Tokenizer,
     plan: &Plan,
-    settings: &impl Serialize,
+    settings: &RunSettings,
     shared: &Shared,
 ) -> Result<(), Failure> {
     let started = Instant::now();
@@ -102,24 +127,18 @@ pub fn run(
         }
     }
     let mut run = Run::open(job, trainer, plan, settings, shared)?;
-    if run.first == 0 {
-        run.log_evaluation(job, trainer, 0)?;
+    if !run.log_first_evaluation(job, trainer)? {
+        return Err(run.interrupted(run.first)?);
     }
     for step in run.first + 1..=plan.steps {
         run.step(job, trainer, step)?;
-        let last = step == plan.steps;
-        let due = |every: u64| last || (every > 0 && step.is_multiple_of(every));
-        if due(plan.eval_every) {
-            run.log_evaluation(job, trainer, step)?;
-        }
-        let stop = stop_requested()? && !last;
-        if due(plan.checkpoint_every) || stop {
+        let evaluated = !plan.is_due(plan.eval_every, step) || run.log_evaluation(job, trainer, step)?;
+        let stop = !evaluated || (processes::stop_requested()? && step < plan.steps);
+        if plan.is_due(plan.checkpoint_every, step) || stop {
             run.save(trainer)?;
         }
         if stop {
-            run.bar.finish();
-            meet()?;
-            return Err(run.interrupted(step));
+            return Err(run.interrupted(step)?);
         }
     }
     run.bar.finish();
@@ -133,14 +152,12 @@ fn assemble(
     job: &dyn Job,
     trainer: &mut Trainer<Device>,
     plan: &Plan,
-    settings: &impl Serialize,
+    settings: &RunSettings,
 ) -> Result<(), Failure> {
     let (state, size) = (job.state(), processes.size());
-    let text = |error: String| Failure::Failed(format!("cannot write down the settings: {error}"));
-    let settings = toml::to_string_pretty(settings).map_err(|error| text(error.to_string()))?;
-    let own = serde_json::to_string_pretty(&state).map_err(|error| text(error.to_string()))?;
-    // The results do not depend on the number of threads.
-    let settings = settings.lines().filter(|line| !line.starts_with("threads "));
+    let own = serde_json::to_string_pretty(&state).map_err(|error| Failure::Failed(format!("cannot write down the settings: {error}")))?;
+    let settings = settings.lines();
+    let settings = settings.iter().map(String::as_str);
     let lines: Vec<&str> = settings.chain(own.lines()).chain([if plan.resume { "--resume" } else { "no --resume" }]).collect();
     start::agree(processes, &lines.join("\n"))?;
     if state.rows_per_step < size as u64 {
@@ -157,21 +174,21 @@ fn assemble(
 fn follow(processes: &Processes, job: &mut dyn Job, trainer: &mut Trainer<Device>, plan: &Plan) -> Result<(), Failure> {
     start::follow_first(processes, trainer)?;
     let first = trainer.steps();
+    interrupt::save_first();
     job.prepare(trainer, None, first == 0)?;
+    let mut evaluated = processes::wait_for_first()?;
     for step in first + 1..=plan.steps {
+        if !evaluated {
+            break;
+        }
         job.step(trainer, step)?;
-        if stop_requested()? && step < plan.steps {
-            meet()?;
-            return Err(Failure::Interrupted(format!("step {step} is saved by the first process")));
+        evaluated = !plan.is_due(plan.eval_every, step) || processes::wait_for_first()?;
+        if evaluated && processes::stop_requested()? && step < plan.steps {
+            evaluated = false;
         }
     }
-    meet()
-}
-
-/// Was this process, or any other of the run, asked to stop?
-fn stop_requested() -> Result<bool, Failure> {
-    let own = interrupt::requested();
-    Ok(processes::current().map_or(Ok(own), |processes| processes.any(own))?)
+    meet()?;
+    if evaluated { Ok(()) } else { Err(Failure::Interrupted("the first process says what is saved".to_owned())) }
 }
 
 /// Waits until every process has come so far.
@@ -184,6 +201,8 @@ struct Run<'a> {
     plan: &'a Plan,
     folder: RunFolder,
     metrics: Metrics,
+    /// The text of config.toml.
+    config: String,
     /// The step it goes on from; 0 for a new run.
     first: u64,
     state: RunState,
@@ -199,36 +218,23 @@ impl<'a> Run<'a> {
         job: &mut dyn Job,
         trainer: &mut Trainer<Device>,
         plan: &'a Plan,
-        settings: &impl Serialize,
+        settings: &RunSettings,
         shared: &Shared,
     ) -> Result<Self, Failure> {
         let (state, bar) = (job.state(), Progress::new(plan.steps, !shared.json));
-        let (mut first, mut warnings) = (0, Vec::new());
-        let (folder, metrics) = if plan.resume {
-            let folder = RunFolder::resume(&plan.out)?;
-            let restored = match checkpoint::exists(folder.path()) {
-                true => Some(checkpoint::restore(folder.path(), trainer, &state)?),
-                false => None,
-            };
-            let metrics = folder.resume_metrics(restored.as_ref().map(|r| r.step))?;
-            warnings.extend(resumed(restored.as_ref()));
-            first = restored.map_or(0, |r| r.step);
-            (folder, metrics)
-        } else {
-            let folder = RunFolder::create(&plan.out)?;
-            folder.write_config(settings)?;
-            let metrics = folder.metrics()?;
-            (folder, metrics)
-        };
+        let opened = if plan.resume { Opened::again(plan, trainer, &state, settings)? } else { Opened::anew(plan, settings)? };
+        let Opened { folder, metrics, first, notes, warnings, config } = opened;
+        notes.iter().for_each(|note| bar.note(note));
         if let Some(processes) = processes::current() {
             start::follow_first(processes, trainer)?;
         }
-        let mut run = Self { plan, folder, metrics, first, state, bar, out: Output::new(shared.json), warnings: Vec::new() };
+        let mut run = Self { plan, folder, metrics, config, first, state, bar, out: Output::new(shared.json), warnings: Vec::new() };
         if first > 0 {
             run.recall(job)?;
         }
-        warnings.extend(job.prepare(trainer, Some(run.folder.path()), first == 0)?);
-        run.warn(warnings);
+        interrupt::save_first();
+        let prepared = job.prepare(trainer, Some(run.folder.path()), first == 0)?;
+        run.warn(plan.remarks.iter().chain(&plan.layers.notes).cloned().chain(warnings).chain(prepared).collect());
         Ok(run)
     }
 
@@ -268,20 +274,41 @@ impl<'a> Run<'a> {
     }
 
     fn log(&mut self, job: &mut dyn Job, step: u64, values: Values) -> Result<(), Failure> {
+        if !self.metrics.are_there() {
+            self.metrics = self.folder.make_again(&self.metrics, &self.config)?;
+            let folder = show(self.folder.path());
+            let remark = "its metrics.jsonl was moved or removed while the run went on; it is written again, with all metrics so far";
+            self.warn(vec![format!("step {step}: {folder}: {remark}, and checkpoints follow when they are due")]);
+        }
         self.metrics.log(step, &values)?;
         let warnings = job.watch(step, &values).into_iter().map(|warning| format!("step {step}: {warning}")).collect();
         self.warn(warnings);
         Ok(())
     }
 
-    fn log_evaluation(&mut self, job: &mut dyn Job, trainer: &Trainer<Device>, step: u64) -> Result<(), Failure> {
-        let values = job.evaluate(trainer)?;
+    /// Evaluates before the first step of a new run, or after the step at which a run was stopped before the evaluation that was due.
+    fn log_first_evaluation(&mut self, job: &mut dyn Job, trainer: &Trainer<Device>) -> Result<bool, Failure> {
+        let step = self.first;
+        let is_due = step == 0 || (self.plan.is_due(self.plan.eval_every, step) && !self.has_evaluation(step)?);
+        if is_due { self.log_evaluation(job, trainer, step) } else { Ok(processes::alone(|_| Ok(()))?.is_some()) }
+    }
+
+    /// Whether an evaluation after a step is logged: a record without a step's own values.
+    fn has_evaluation(&self, step: u64) -> Result<bool, Failure> {
+        let is_step = |record: &Record| record.values.iter().any(|(name, _)| name == "loss");
+        Ok(read_metrics(&self.folder.file("metrics.jsonl"))?.iter().any(|record| record.step == step && !is_step(record)))
+    }
+
+    /// Evaluates while the other processes wait; false where a request to stop ended it.
+    fn log_evaluation(&mut self, job: &mut dyn Job, trainer: &Trainer<Device>, step: u64) -> Result<bool, Failure> {
+        let Some(values) = processes::alone(|go_on| job.evaluate(trainer, go_on))? else { return Ok(false) };
         if values.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        let shown: Vec<String> = values.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+        let shown: Vec<String> = values.iter().map(|(name, value)| format!("{name} {}", fixed(*value, 4))).collect();
         self.bar.line(&format!("step {step}: {}", shown.join(", ")));
-        self.log(job, step, values)
+        self.log(job, step, values)?;
+        Ok(true)
     }
 
     fn save(&self, trainer: &Trainer<Device>) -> Result<(), Failure> {
@@ -289,13 +316,23 @@ impl<'a> Run<'a> {
         Ok(checkpoint::save(self.folder.path(), trainer, &self.state, self.plan.keep)?)
     }
 
-    fn interrupted(&self, step: u64) -> Failure {
+    /// How to go on after a stop, once every process has come so far.
+    fn interrupted(&self, step: u64) -> Result<Failure, Failure> {
+        self.bar.finish();
+        meet()?;
         let folder = show(self.folder.path());
-        Failure::Interrupted(format!("step {step} is saved in {folder}; the same command with --resume goes on from there"))
+        Ok(Failure::Interrupted(match step {
+            0 => format!("no step was made; the same command with --resume begins in {folder}"),
+            _ => format!("step {step} is saved in {folder}; the same command with --resume goes on from there"),
+        }))
     }
 
     fn finish(self, job: &dyn Job, trainer: &Trainer<Device>, tokenizer: &Tokenizer, seconds: f64) -> Result<(), Failure> {
         let Self { plan, folder, out, warnings, .. } = self;
+        if trainer.skipped == plan.steps {
+            let last = warnings.last().map_or("", String::as_str);
+            return Err(Failure::Failed(format!("every step was skipped, and nothing was learned: no model is written; the last: {last}")));
+        }
         save_trained(folder.path(), &trainer.decoder, tokenizer, plan.base.as_deref())?;
         let records = read_metrics(&folder.file("metrics.jsonl"))?;
         let last = last_values(&records);
@@ -310,19 +347,58 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What is to be said about where a resumed run goes on.
-fn resumed(restored: Option<&Restored>) -> Vec<String> {
-    let Some(Restored { step, damaged, changed }) = restored else {
-        return vec!["the run was stopped before its first checkpoint: it begins again at step 0".to_owned()];
-    };
-    let damaged = damaged.iter().map(|reason| format!("{reason}; going on from the checkpoint before it, of step {step}"));
-    let changed = changed.iter().map(|change| format!("{change}: the run goes on, but not to the result that it would have had"));
-    damaged.chain(changed).collect()
+/// A run's folder, opened, and where the run is.
+struct Opened {
+    folder: RunFolder,
+    metrics: Metrics,
+    /// The step it goes on from; 0 for a new run.
+    first: u64,
+    /// Changes that change no result.
+    notes: Vec<String>,
+    warnings: Vec<String>,
+    /// The text of its config.toml.
+    config: String,
+}
+
+impl Opened {
+    /// Of a new run.
+    fn anew(plan: &Plan, settings: &RunSettings) -> Result<Self, Failure> {
+        let folder = RunFolder::create(&plan.out)?;
+        let config = folder.write_config(settings.to_toml(&[]))?;
+        let metrics = folder.metrics()?;
+        Ok(Self { folder, metrics, first: 0, notes: Vec::new(), warnings: Vec::new(), config })
+    }
+
+    /// Of a run that was stopped; nothing is changed in it where it cannot go on.
+    fn again(plan: &Plan, trainer: &mut Trainer<Device>, state: &RunState, settings: &RunSettings) -> Result<Self, Failure> {
+        let folder = RunFolder::resume(&plan.out)?;
+        let restored = match checkpoint::exists(folder.path()) {
+            true => Some(checkpoint::restore(folder.path(), trainer, state)?),
+            false => None,
+        };
+        let first = restored.as_ref().map_or(0, |restored| restored.step);
+        let Remarks { notes, warnings, entry } = Remarks::of(plan, restored.as_ref())?;
+        let metrics = folder.resume_metrics(restored.map(|restored| restored.step))?;
+        let history: Vec<Table> = plan.layers.history.iter().cloned().chain(entry).collect();
+        let config = folder.write_config(settings.to_toml(&history))?;
+        Ok(Self { folder, metrics, first, notes, warnings, config })
+    }
 }
 
 /// The name of a metric as the watches ask for it; they ask for no others.
 fn known_name(name: &str) -> &'static str {
-    const WATCHED: [&str; 8] = ["loss", "margin", "chosen_log_ratio", "kl", "held_out_kl", "weights_changed", "gradient_rms", "log_mass"];
+    const WATCHED: [&str; 10] = [
+        "loss",
+        "gradient_norm",
+        "held_out_loss",
+        "margin",
+        "chosen_log_ratio",
+        "kl",
+        "held_out_kl",
+        "weights_changed",
+        "gradient_rms",
+        "log_mass",
+    ];
     WATCHED.into_iter().find(|known| *known == name).unwrap_or("another")
 }
 

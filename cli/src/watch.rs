@@ -1,7 +1,10 @@
-//! What goes wrong in alignment without a number leaving the finite ones: each sign is looked for at every step and said once.
+//! What goes wrong in training without a number leaving the finite ones: each sign is looked for at every step and said once. [`Health`] is
+//! for pretraining and fine-tuning, [`Watch`] for alignment.
 
+use crate::number::fixed;
 use crate::training::Values;
 use losses::Loss;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Steps over which a sign must hold: single batches are noise.
 const WINDOW: usize = 10;
@@ -16,6 +19,9 @@ const UNMOVED: f64 = 1e-6;
 const CHANGED: f64 = 0.01;
 /// AdamW's ε: a gradient below it is divided by ε, not by its own size, so the step shrinks with it.
 const EPSILON: f64 = 1e-8;
+
+/// What to do where the SLPO sequence form moves nothing.
+const CURE: &str = "use --loss slpo-gkl, which divides by m, or slpo-token, which works on tokens";
 
 /// What is known of a run so far.
 pub struct Watch {
@@ -65,8 +71,10 @@ impl Watch {
         (chosen < -DISPLACED && rejected < -DISPLACED).then(|| {
             let text = format!(
                 "likelihood displacement: over the last {WINDOW} steps the chosen completions fell together with the rejected ones (mean \
-                 ln π/π_ref {chosen:.2} and {rejected:.2}), so probability goes to neither; a larger --beta, a smaller --learning-rate or \
-                 slpo-gkl, which holds the pair's mass, keep the chosen ones up"
+                 ln π/π_ref {} and {}), so probability goes to neither; a larger --beta, a smaller --learning-rate or \
+                 slpo-gkl, which holds the pair's mass, keep the chosen ones up",
+                fixed(chosen, 2),
+                fixed(rejected, 2)
             );
             ("displacement", text)
         })
@@ -78,10 +86,27 @@ impl Watch {
         (!self.moved && step >= self.warmup + WINDOW as u64).then(|| {
             let text = format!(
                 "the loss has stayed at its start value, {start:.6}, for {step} steps: the weights do not move, or not enough to be seen in \
-                 f32; likely causes: a --learning-rate that is too small, or a loss whose gradient vanishes here"
+                 f32; {}",
+                match self.loss {
+                    Loss::Slpo => format!("likely cause: the gradient of this loss vanishes here; {CURE}"),
+                    _ => "likely causes: a --learning-rate that is too small, or a loss whose gradient vanishes here".to_owned(),
+                }
             );
             ("stuck", text)
         })
+    }
+
+    /// Takes in the largest ln m of the first pairs, before the first step of the SLPO sequence form.
+    pub fn see_mass(&mut self, log_mass: f64) -> Option<String> {
+        if log_mass >= EPSILON.ln() {
+            return None;
+        }
+        self.said.push("no effect");
+        Some(format!(
+            "slpo will do next to nothing here: it weights a pair and its gradient by the pair's mass m = π_w + π_l, at most e^{log_mass:.1} = \
+             {:.1e} in the first batch, and AdamW divides by no less than its ε of {EPSILON:.0e}; {CURE}",
+            log_mass.exp()
+        ))
     }
 
     fn no_effect(&self, changed: f64, gradient_rms: f64, log_mass: Option<f64>) -> Option<(&'static str, String)> {
@@ -91,7 +116,7 @@ impl Watch {
         let why = match log_mass.filter(|_| self.loss == Loss::Slpo) {
             Some(log_mass) => format!(
                 "the SLPO sequence form weights a pair by its mass m = π_w + π_l, here at most e^{log_mass:.1} = {:.1e}, and so its gradient; \
-                 slpo-gkl divides by m, slpo-token works on tokens",
+                 {CURE}",
                 log_mass.exp()
             ),
             None => "raise --learning-rate".to_owned(),
@@ -111,4 +136,128 @@ fn run_away(kl: f64) -> (&'static str, String) {
          --learning-rate or fewer steps keep it near"
     );
     ("kl", text)
+}
+
+/// Norms of recent gradients that a new one is compared with, and how many there must be.
+const NORMS: usize = 16;
+const ENOUGH_NORMS: usize = 8;
+/// A norm that many times the median of the recent ones is a jump.
+const JUMP: f64 = 6.0;
+/// Before this step a model that was random has had no time to beat guessing; it should not be worse than it was, though.
+const JUDGED_FROM: u64 = 100;
+
+/// What a model that has learned nothing can do.
+pub struct Guess {
+    nats: f64,
+    among: String,
+    /// True if the model begins at random.
+    begins_there: bool,
+}
+
+impl Guess {
+    /// All tokens of a text alike, by a model that begins at random.
+    pub fn among_tokens_of(text: &[u32]) -> Self {
+        let tokens = text.iter().collect::<BTreeSet<_>>().len();
+        Self { nats: (tokens as f64).ln(), among: format!("the {tokens} tokens of the text"), begins_there: true }
+    }
+
+    /// All tokens of a vocabulary alike, by a model that was trained before.
+    pub fn among_all(vocabulary: usize) -> Self {
+        Self { nats: (vocabulary as f64).ln(), among: format!("the model's {vocabulary} tokens"), begins_there: false }
+    }
+}
+
+/// What is known of a run on text or completions so far.
+pub struct Health {
+    guess: Guess,
+    /// The held-out loss that was measured first.
+    start: Option<f64>,
+    norms: VecDeque<f64>,
+    said: Vec<&'static str>,
+}
+
+impl Health {
+    /// Nothing seen yet.
+    pub fn new(guess: Guess) -> Self {
+        Self { guess, start: None, norms: VecDeque::new(), said: Vec::new() }
+    }
+
+    /// Takes in what a step or an evaluation logged; what is to be said about it, each thing once in a run.
+    pub fn see(&mut self, step: u64, values: &Values) -> Vec<String> {
+        let value = |name: &str| values.iter().find(|(other, _)| *other == name).map(|(_, value)| *value).filter(|value| value.is_finite());
+        let jump = value("gradient_norm").and_then(|norm| self.jump(norm));
+        let worse = value("held_out_loss").and_then(|loss| self.worse_than_guessing(step, loss));
+        let new: Vec<_> = jump.into_iter().chain(worse).filter(|(sign, _)| !self.said.contains(sign)).collect();
+        self.said.extend(new.iter().map(|(sign, _)| sign));
+        new.into_iter().map(|(_, text)| text).collect()
+    }
+
+    fn jump(&mut self, norm: f64) -> Option<(&'static str, String)> {
+        let mut sorted: Vec<f64> = self.norms.iter().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        self.norms.push_back(norm);
+        if self.norms.len() > NORMS {
+            self.norms.pop_front();
+        }
+        let median = *sorted.get(sorted.len() / 2)?;
+        (sorted.len() >= ENOUGH_NORMS && norm > JUMP * median).then(|| {
+            let text = format!(
+                "the norm of the gradient jumped to {norm:.3}, {:.0} times the median of the last {} steps, {median:.3}: the steps are too \
+                 long here; a smaller --learning-rate or a longer --warmup keeps the run on its way",
+                norm / median,
+                sorted.len()
+            );
+            ("jump", text)
+        })
+    }
+
+    fn worse_than_guessing(&mut self, step: u64, loss: f64) -> Option<(&'static str, String)> {
+        let start = *self.start.get_or_insert(loss);
+        let Guess { nats, among, begins_there } = &self.guess;
+        // A model that begins at random is above guessing until it has learned something.
+        let too_early = *begins_there && step < JUDGED_FROM && loss <= start;
+        (loss > *nats && !too_early).then(|| {
+            let causes = match (begins_there, step) {
+                (true, _) => "likely causes: a --learning-rate that is too large, or a run that is too short",
+                (false, 0) => "likely cause: the model, or its tokenizer, does not fit the data",
+                (false, _) => "likely cause: a --learning-rate that is too large",
+            };
+            let text = format!("the held-out loss is {loss:.2}, above {nats:.2}, that of guessing among {among}; {causes}");
+            ("guessing", text)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn norms(health: &mut Health, norms: &[f64]) -> Vec<String> {
+        (1..).zip(norms).flat_map(|(step, &norm)| health.see(step, &vec![("gradient_norm", norm)])).collect()
+    }
+
+    #[test]
+    fn a_norm_that_jumps_is_said_once_and_a_falling_one_is_not() {
+        let health = || Health::new(Guess::among_all(10));
+        let falling: Vec<f64> = (0..60).map(|step| 20.0 * 0.9f64.powi(step)).collect();
+        assert_eq!(norms(&mut health(), &falling), Vec::<String>::new());
+        let jumps = [&[1.0; 9][..], &[29.5, f64::NAN, 40.0]].concat();
+        let said = norms(&mut health(), &jumps);
+        assert!(said.len() == 1 && said[0].contains("jumped to 29.500, 30 times the median of the last 9 steps, 1.000"), "{said:?}");
+        assert!(norms(&mut health(), &[1.0, 1.0, 100.0]).is_empty(), "too few to compare with");
+    }
+
+    #[test]
+    fn worse_than_guessing_is_said_where_it_can_be_judged() {
+        let text: Vec<u32> = (0..65).chain(0..65).collect();
+        let says = |guess: Guess, seen: &[(u64, f64)]| {
+            let mut health = Health::new(guess);
+            seen.iter().map(|&(step, loss)| health.see(step, &vec![("held_out_loss", loss)]).len()).collect::<Vec<_>>()
+        };
+        let from_random = || Guess::among_tokens_of(&text);
+        assert_eq!(says(from_random(), &[(0, 6.2), (50, 4.2), (100, 4.1), (300, 2.0)]), [0, 0, 0, 0]);
+        assert_eq!(says(from_random(), &[(0, 6.2), (50, 5.0), (100, 4.2), (200, 4.2)]), [0, 0, 1, 0], "it had time, and is told once");
+        assert_eq!(says(from_random(), &[(0, 6.2), (20, 9.6)]), [0, 1], "it is worse than it was");
+        assert_eq!(says(Guess::among_all(65), &[(0, 4.2), (50, 4.3)]), [1, 0]);
+    }
 }

@@ -55,7 +55,7 @@ pub use ops::attention::Segments;
 pub use ops::checkpoint::checkpoint;
 pub use ops::rope::{Pairing, RotaryAngles, RotaryTable};
 pub use random::Generator;
-pub use sampling::SamplingRule;
+pub use sampling::{SamplingRule, penalise_repetition};
 pub use scalar::Scalar;
 pub use tape::{Gradients, no_grad};
 pub use tensor::Tensor;

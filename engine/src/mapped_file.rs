@@ -3,7 +3,7 @@
 //! This is here, and not beside the readers of models, because this crate is the only one that may hold unsafe code.
 
 use memmap2::Mmap;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
@@ -19,13 +19,13 @@ impl MappedFile {
     /// Maps the file at `path`.
     ///
     /// # Errors
-    /// The operating system's, where the file cannot be opened or is nothing that can be mapped (a folder, a pipe).
+    /// The operating system's, where the file cannot be opened or is nothing that can be mapped (a folder, a pipe, a device).
     pub fn open(path: &Path) -> io::Result<Self> {
+        // Before it is opened: a pipe that nobody writes into would be waited for.
+        refuse_other_than_files(&fs::metadata(path)?)?;
         let file = File::open(path)?;
         let about = file.metadata()?;
-        if about.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder, not a file"));
-        }
+        refuse_other_than_files(&about)?;
         if about.len() == 0 {
             return Ok(Self(None));
         }
@@ -34,6 +34,16 @@ impl MappedFile {
         let map = unsafe { Mmap::map(&file)? };
         Ok(Self(Some(map)))
     }
+}
+
+fn refuse_other_than_files(about: &Metadata) -> io::Result<()> {
+    if about.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder, not a file"));
+    }
+    if !about.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is a pipe, a socket or a device, and a regular file is needed"));
+    }
+    Ok(())
 }
 
 impl Deref for MappedFile {
@@ -62,5 +72,9 @@ mod tests {
         std::fs::remove_file(&empty).unwrap();
         assert!(MappedFile::open(&empty).is_err());
         assert!(MappedFile::open(&std::env::temp_dir()).is_err());
+        if cfg!(unix) {
+            let message = MappedFile::open(Path::new("/dev/zero")).unwrap_err().to_string();
+            assert!(message.contains("a regular file is needed"), "{message}");
+        }
     }
 }

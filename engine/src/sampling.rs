@@ -1,4 +1,5 @@
-//! The choice of a token from a row of logits by a uniform number: temperature, top-k, top-p.
+//! The choice of a token from a row of logits by a uniform number: temperature, top-k, top-p, min-p, in this order, which is that of transformers;
+//! and, before them, the penalty of tokens that were there before.
 
 /// How a token is chosen from logits. The uniform number comes from the caller, so the choice is a function.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -9,12 +10,25 @@ pub struct SamplingRule {
     pub top_k: usize,
     /// Only the most likely that together reach this probability, in (0, 1]; 1 keeps all.
     pub top_p: f64,
+    /// Only those at least this share of the most likely one's probability, in [0, 1]; 0 keeps all.
+    pub min_p: f64,
+}
+
+/// Divides the logits of tokens in `seen` by `penalty` where they are not negative, and multiplies the others by it, each once however often the
+/// token was there (Keskar et al. 2019, section 4.1, as transformers has it for negative logits). Tokens past the row are passed over.
+pub fn penalise_repetition(logits: &mut [f64], seen: impl IntoIterator<Item = u32>, penalty: f64) {
+    let seen: std::collections::BTreeSet<u32> = seen.into_iter().collect();
+    for token in seen {
+        if let Some(logit) = logits.get_mut(token as usize) {
+            *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+        }
+    }
 }
 
 impl SamplingRule {
     /// Whether every token may be chosen.
     pub fn keeps_all(&self) -> bool {
-        self.top_k == 0 && self.top_p >= 1.0
+        self.top_k == 0 && self.top_p >= 1.0 && self.min_p <= 0.0
     }
 
     /// The token where the probabilities, added up in the order of [`SamplingRule::candidates`], pass `uniform` in [0, 1). Without a temperature
@@ -57,6 +71,9 @@ impl SamplingRule {
         });
         let kept = kept.count().max(1);
         candidates.truncate(kept);
+        // Weights are shares of the largest, which is 1.
+        let likely = candidates.iter().take_while(|c| c.1 >= self.min_p).count().max(1);
+        candidates.truncate(likely);
         candidates
     }
 }

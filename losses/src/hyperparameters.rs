@@ -5,13 +5,49 @@ use crate::loss::Loss;
 use crate::weights::{WeightRule, Weights};
 use serde::{Deserialize, Serialize};
 
-/// What may be chosen about a loss. Each loss reads only what concerns it.
+/// A setting of a loss: a field of [`Hyperparameters`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// [`Hyperparameters::beta`].
+    Beta,
+    /// [`Hyperparameters::label_smoothing`].
+    LabelSmoothing,
+    /// [`Hyperparameters::alpha`].
+    Alpha,
+    /// [`Hyperparameters::weights`].
+    Weights,
+    /// [`Hyperparameters::length_normalize`].
+    LengthNormalize,
+}
+
+impl Setting {
+    /// All settings, in the order of the fields.
+    pub const ALL: [Self; 5] = [Self::Beta, Self::LabelSmoothing, Self::Alpha, Self::Weights, Self::LengthNormalize];
+
+    /// The name on the command line, without dashes in front.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Beta => "beta",
+            Self::LabelSmoothing => "label-smoothing",
+            Self::Alpha => "alpha",
+            Self::Weights => "weights",
+            Self::LengthNormalize => "length-normalize",
+        }
+    }
+
+    /// The losses that use it.
+    pub fn users(self) -> Vec<Loss> {
+        Loss::ALL.into_iter().filter(|loss| loss.uses().contains(&self)).collect()
+    }
+}
+
+/// What may be chosen about a loss. Each loss reads only what [`Loss::uses`] lists.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Hyperparameters {
-    /// Inverse temperature β > 0 of DPO and its relatives.
+    /// Inverse temperature β of DPO and its relatives, from 1e-6 to 1e6.
     pub beta: f64,
-    /// Probability ε in [0, 0.5) that a label is flipped, of cdpo and robust.
+    /// Probability ε in [0, 0.4995] that a label is flipped, of cdpo and robust.
     pub label_smoothing: f64,
     /// α of SLPO's weights: in (0.5, 1] by the rule eq7, in [0, 1] by the rule shift.
     pub alpha: f64,
@@ -36,23 +72,74 @@ impl Hyperparameters {
         }
     }
 
-    /// Are all the values in range for this loss?
+    /// Checks the values that this loss uses ([`Loss::uses`]); the others may be anything.
     ///
     /// # Errors
-    /// [`LossError::Hyperparameter`] for the first that is not.
+    /// [`LossError::Hyperparameter`] for the first that is out of range.
     pub fn validate(&self, loss: Loss) -> Result<(), LossError> {
-        let check = |name, value: f64, fits: bool, requirement| match fits {
-            true => Ok(()),
-            false => Err(LossError::Hyperparameter { name, value, requirement }),
-        };
+        loss.uses().iter().try_for_each(|&setting| self.validate_setting(setting))?;
+        let exact = loss != Loss::SlpoExact || self.weights == WeightRule::Shift || self.alpha == 1.0;
+        let requirement = "1 for slpo-exact unless --weights shift says that a part α of the loser's mass is moved";
+        check("alpha", self.alpha, exact, requirement)
+    }
+
+    fn validate_setting(&self, setting: Setting) -> Result<(), LossError> {
         let (beta, epsilon, alpha) = (self.beta, self.label_smoothing, self.alpha);
-        check("beta", beta, beta > 0.0 && beta.is_finite(), "a positive number")?;
-        check("label-smoothing", epsilon, (0.0..0.5).contains(&epsilon), "at least 0 and below 0.5")?;
-        match self.weights {
-            WeightRule::Eq7 => check("alpha", alpha, alpha > 0.5 && alpha <= 1.0, "above 0.5 and at most 1 (Eq 7; see --weights shift)")?,
-            WeightRule::Shift => check("alpha", alpha, (0.0..=1.0).contains(&alpha), "at least 0 and at most 1")?,
+        match setting {
+            Setting::Beta => check("beta", beta, (LEAST_BETA..=MOST_BETA).contains(&beta), BETA_RANGE),
+            Setting::LabelSmoothing => check("label-smoothing", epsilon, (0.0..=MOST_SMOOTHING).contains(&epsilon), SMOOTHING_RANGE),
+            Setting::Alpha if self.weights == WeightRule::Eq7 => {
+                check("alpha", alpha, alpha > 0.5 && alpha <= 1.0, "above 0.5 and at most 1 (Eq 7; see --weights shift)")
+            }
+            Setting::Alpha => check("alpha", alpha, (0.0..=1.0).contains(&alpha), "at least 0 and at most 1"),
+            Setting::Weights | Setting::LengthNormalize => Ok(()),
         }
-        let exact = loss != Loss::SlpoExact || self.weights == WeightRule::Shift || alpha == 1.0;
-        check("alpha", alpha, exact, "1 for slpo-exact unless --weights shift says that a part α of the loser's mass is moved")
+    }
+}
+
+/// The range of β. A margin of one nat then gives a β·margin that f32 tells from 0, and a margin of a thousand nats a finite gradient.
+const LEAST_BETA: f64 = 1e-6;
+const MOST_BETA: f64 = 1e6;
+const BETA_RANGE: &str = "from 1e-6 to 1e6: the loss is a function of β times the margin in nats, and beyond that f32 sees no margin, or every margin as infinite";
+
+/// The largest ε: robust divides by 1 − 2ε, which is 1/1000 there.
+const MOST_SMOOTHING: f64 = 0.4995;
+const SMOOTHING_RANGE: &str = "at least 0 and at most 0.4995: at 0.5 the labels say nothing, and robust divides by 1 − 2ε";
+
+fn check(name: &'static str, value: f64, fits: bool, requirement: &'static str) -> Result<(), LossError> {
+    if fits { Ok(()) } else { Err(LossError::Hyperparameter { name, value, requirement }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_a_loss_meaningless_is_refused_where_the_loss_uses_it() {
+        let usual = Hyperparameters::default();
+        let cases = [
+            (Hyperparameters { beta: 1e300, ..usual }, Setting::Beta),
+            (Hyperparameters { beta: 1e-300, ..usual }, Setting::Beta),
+            (Hyperparameters { beta: f64::NAN, ..usual }, Setting::Beta),
+            (Hyperparameters { label_smoothing: 0.4999999, ..usual }, Setting::LabelSmoothing),
+            (Hyperparameters { label_smoothing: -0.1, ..usual }, Setting::LabelSmoothing),
+            (Hyperparameters { alpha: 0.3, ..usual }, Setting::Alpha),
+        ];
+        for loss in Loss::ALL {
+            assert_eq!(usual.validate(loss), Ok(()), "{loss}");
+            for (hyper, setting) in cases {
+                let refused = hyper.validate(loss).is_err();
+                let counts = loss.uses().contains(&setting);
+                assert_eq!(refused, counts, "{loss} with {hyper:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_is_used_by_a_loss_and_named_as_its_flag() {
+        for setting in Setting::ALL {
+            assert!(Loss::ALL.iter().any(|loss| loss.uses().contains(&setting)), "{}", setting.name());
+        }
+        assert_eq!(Setting::LabelSmoothing.users(), [Loss::Cdpo, Loss::Robust]);
     }
 }

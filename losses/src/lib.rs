@@ -62,7 +62,7 @@ pub mod verify;
 pub mod weights;
 
 pub use error::LossError;
-pub use hyperparameters::Hyperparameters;
+pub use hyperparameters::{Hyperparameters, Setting};
 pub use loss::{Loss, pairwise, pairwise_composed};
 pub use pair::{Pair, PairInputs, PairLoss};
 pub use samples::registry;

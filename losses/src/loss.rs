@@ -4,7 +4,7 @@ use crate::cdpo::Cdpo;
 use crate::dpo::Dpo;
 use crate::error::LossError;
 use crate::hinge::Hinge;
-use crate::hyperparameters::Hyperparameters;
+use crate::hyperparameters::{Hyperparameters, Setting};
 use crate::ipo::Ipo;
 use crate::pair::{PairInputs, PairLoss};
 use crate::robust::Robust;
@@ -72,6 +72,28 @@ impl Loss {
         }
     }
 
+    /// Other names that are understood: those of TRL and of the papers.
+    pub fn aliases(self) -> &'static [&'static str] {
+        match self {
+            Self::Dpo => &["sigmoid"],
+            Self::Cdpo => &["conservative"],
+            Self::Hinge => &["slic"],
+            Self::Robust => &["rdpo"],
+            _ => &[],
+        }
+    }
+
+    /// The settings that the loss uses. Every other one changes nothing.
+    pub fn uses(self) -> &'static [Setting] {
+        match self {
+            Self::Dpo | Self::Hinge => &[Setting::Beta],
+            Self::Cdpo | Self::Robust => &[Setting::Beta, Setting::LabelSmoothing],
+            Self::Ipo => &[Setting::Beta, Setting::LengthNormalize],
+            Self::Slpo | Self::SlpoToken | Self::SlpoExact | Self::SlpoGkl => &[Setting::Alpha, Setting::Weights],
+            Self::SlpoLiteral => &[],
+        }
+    }
+
     /// All names, with commas between.
     pub fn names() -> String {
         Self::ALL.map(Self::name).join(", ")
@@ -102,8 +124,12 @@ impl fmt::Display for Loss {
 
 impl FromStr for Loss {
     type Err = LossError;
+
+    /// Reads a name or an alias, in capital or small letters.
     fn from_str(name: &str) -> Result<Self, LossError> {
-        Self::ALL.into_iter().find(|loss| loss.name() == name).ok_or_else(|| LossError::UnknownLoss { name: name.to_string() })
+        let lower = name.trim().to_lowercase().replace('_', "-");
+        let is_called = |loss: &Self| loss.name() == lower || loss.aliases().contains(&lower.as_str());
+        Self::ALL.into_iter().find(is_called).ok_or_else(|| LossError::UnknownLoss { name: name.to_string() })
     }
 }
 

@@ -1,12 +1,14 @@
 //! LoRA adapters as peft keeps them: a folder with `adapter_config.json` and `adapter_model.safetensors`.
 
 use crate::atomic::{atomic_write, make_folder};
-use crate::decoder::{Decoder, LoraSettings};
+use crate::decoder::{Decoder, LoraSettings, ModulePattern};
 use crate::error::{Error, Result};
+use crate::keys::{Keys, Known, Neutral, shown, unsupported};
+use crate::model_folder;
 use crate::safetensors_file::{self, NamedTensors};
 use engine::Backend;
 use serde_json::{Map, Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The settings' file in an adapter's folder.
 pub const SETTINGS_FILE: &str = "adapter_config.json";
@@ -15,18 +17,109 @@ pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 /// What peft puts before a module's name.
 const PREFIX: &str = "base_model.model.";
 
-/// Settings of peft that change what is computed and that are not known here; each must be absent or have its neutral value.
-const NEUTRAL: [(&str, &[Value]); 9] = [
-    ("use_dora", &[Value::Bool(false)]),
-    ("use_qalora", &[Value::Bool(false)]),
-    ("use_bdlora", &[Value::Bool(false)]),
-    ("lora_bias", &[Value::Bool(false)]),
-    ("modules_to_save", &[]),
-    ("layer_replication", &[]),
-    ("trainable_token_indices", &[]),
-    ("target_parameters", &[]),
-    ("alora_invocation_tokens", &[]),
-];
+/// Keys of peft that are known here without being used.
+const KNOWN: Known = Known {
+    harmless: &[
+        // What the adapter is and where it comes from.
+        "task_type",
+        "auto_mapping",
+        "peft_version",
+        "revision",
+        "inference_mode",
+        "unsloth_*",
+        // The parameters' names say which modules have one.
+        "target_modules",
+        "exclude_modules",
+        "layers_to_transform",
+        "layers_pattern",
+        // peft corrects it by the module's class.
+        "fan_in_fan_out",
+        // Training, and its begin.
+        "lora_dropout",
+        "loftq_config",
+        "eva_config",
+        "corda_config",
+        "lora_ga_config",
+        "ensure_weight_tying",
+        "merge_weights",
+        // Settings of what other keys switch on.
+        "qalora_group_size",
+        "megatron_core",
+        "runtime_config",
+    ],
+    neutral: &[
+        ("bias", &[Neutral::Text("none")]),
+        ("use_dora", &[Neutral::Flag(false)]),
+        ("use_qalora", &[Neutral::Flag(false)]),
+        ("use_bdlora", &[Neutral::Flag(false)]),
+        ("lora_bias", &[Neutral::Flag(false)]),
+        ("modules_to_save", &[Neutral::Empty]),
+        ("layer_replication", &[Neutral::Empty]),
+        ("trainable_token_indices", &[Neutral::Empty]),
+        ("target_parameters", &[Neutral::Empty]),
+        ("alora_invocation_tokens", &[]),
+        ("arrow_config", &[]),
+        ("kasa_config", &[]),
+        ("velora_config", &[]),
+        ("monteclora_config", &[]),
+        ("megatron_config", &[]),
+        ("enable_lora", &[]),
+    ],
+};
+
+/// Beginnings of `init_lora_weights` that leave the base as it is.
+const BASE_UNCHANGED: [&str; 4] = ["gaussian", "eva", "orthogonal", "mica"];
+
+/// An adapter's folder, read.
+#[derive(Debug, Clone)]
+pub struct Adapter {
+    /// How it is scaled, and where it is.
+    pub settings: LoraSettings,
+    /// A sentence about each thing in the folder that was not used, naming file and key.
+    pub remarks: Vec<String>,
+    tensors: NamedTensors,
+    /// The file of the parameters, for messages.
+    weights: PathBuf,
+}
+
+impl Adapter {
+    /// Reads an adapter's folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Json`], [`Error::BadConfig`], [`Error::Unsupported`] naming the setting, [`Error::BadFile`] for a folder
+    /// that is none of an adapter, and those of [`safetensors_file::read`].
+    pub fn open(folder: &Path) -> Result<Self> {
+        model_folder::check_adapter(folder)?;
+        let path = folder.join(SETTINGS_FILE);
+        let text = crate::files::read(&path, crate::files::SETTINGS)?;
+        let value: Value = serde_json::from_slice(&text).map_err(Error::json(&path))?;
+        let (settings, remarks) = from_json_with_remarks(&value).map_err(|error| error.at(&path))?;
+        let remarks = remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())).collect();
+        let weights = folder.join(WEIGHTS_FILE);
+        let tensors = safetensors_file::read(&weights)?;
+        let tensors: NamedTensors =
+            tensors.into_iter().map(|(name, tensor)| (name.strip_prefix(PREFIX).map_or(name.clone(), str::to_owned), tensor)).collect();
+        // peft also takes a pattern, or all-linear, for its targets: the parameters say which modules are meant.
+        let settings = LoraSettings { targets: targets(&tensors), ..settings };
+        Ok(Self { settings, remarks, tensors, weights })
+    }
+
+    /// The decoder with the adapter on it.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] where the adapter's parameters do not fit the decoder.
+    pub fn onto<B: Backend>(self, decoder: &Decoder<B>) -> Result<Decoder<B>> {
+        decoder.with_adapter_tensors(&self.settings, self.tensors).map_err(|error| Error::bad_file(&self.weights, error.to_string()))
+    }
+
+    /// A sentence where the adapter was trained on another folder of this machine than `model`.
+    pub fn base_remark(&self, model: &Path) -> Option<String> {
+        let base = Path::new(&self.settings.base).canonicalize().ok()?;
+        let differs = base.is_dir() && model.canonicalize().is_ok_and(|model| model != base);
+        let folder = self.weights.parent().unwrap_or(&self.weights).display();
+        differs.then(|| format!("{folder}: the adapter was trained on {}, the model is {}", self.settings.base, model.display()))
+    }
+}
 
 /// Writes a decoder's adapter into a folder that peft loads. Each file is replaced in one step, the parameters last.
 ///
@@ -45,20 +138,9 @@ pub fn save<B: Backend>(folder: &Path, decoder: &Decoder<B>) -> Result<()> {
 /// Puts the adapter of a folder onto a decoder.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Json`], [`Error::BadConfig`], [`Error::Unsupported`] naming the setting, those of [`safetensors_file::read`], and
-/// [`Error::BadFile`] where the adapter's parameters do not fit the decoder.
+/// Those of [`Adapter::open`] and [`Adapter::onto`].
 pub fn load<B: Backend>(folder: &Path, decoder: &Decoder<B>) -> Result<Decoder<B>> {
-    let path = folder.join(SETTINGS_FILE);
-    let text = std::fs::read(&path).map_err(Error::io(&path))?;
-    let value: Value = serde_json::from_slice(&text).map_err(Error::json(&path))?;
-    let settings = from_json(&value).map_err(|error| error.at(&path))?;
-    let weights = folder.join(WEIGHTS_FILE);
-    let tensors = safetensors_file::read(&weights)?;
-    let tensors: NamedTensors =
-        tensors.into_iter().map(|(name, tensor)| (name.strip_prefix(PREFIX).map_or(name.clone(), str::to_owned), tensor)).collect();
-    // peft also takes a pattern, or all-linear, for its targets: the parameters say which modules are meant.
-    let settings = LoraSettings { targets: targets(&tensors), ..settings };
-    decoder.with_adapter_tensors(&settings, tensors).map_err(|error| Error::bad_file(&weights, error.to_string()))
+    Adapter::open(folder)?.onto(decoder)
 }
 
 /// Reads the contents of an `adapter_config.json`. The targets are left empty: the parameters' names say which there are.
@@ -66,36 +148,61 @@ pub fn load<B: Backend>(folder: &Path, decoder: &Decoder<B>) -> Result<Decoder<B
 /// # Errors
 /// [`Error::BadConfig`]; [`Error::Unsupported`] for another kind of adapter than LoRA, and for settings that change what it computes.
 pub fn from_json(value: &Value) -> Result<LoraSettings> {
+    from_json_with_remarks(value).map(|(settings, _)| settings)
+}
+
+/// [`from_json`], with a sentence about each thing that was not used.
+///
+/// # Errors
+/// As [`from_json`].
+pub fn from_json_with_remarks(value: &Value) -> Result<(LoraSettings, Vec<String>)> {
     let map = value.as_object().ok_or_else(|| Error::bad_config("must hold one JSON object"))?;
-    let unsupported = |key: &str, supported: &str| Error::Unsupported {
-        path: None,
-        what: format!("{key} {}", map.get(key).unwrap_or(&Value::Null)),
-        supported: supported.to_owned(),
-    };
-    if map.get("peft_type").and_then(Value::as_str) != Some("LORA") {
-        return Err(unsupported("peft_type", "LORA"));
+    let (settings, account) = Keys::read(map, read_keys)?;
+    Ok((settings, account.remarks()?))
+}
+
+fn read_keys(keys: &Keys) -> Result<LoraSettings> {
+    keys.know(&KNOWN);
+    match keys.text("peft_type")? {
+        Some("LORA") => {}
+        Some(other) => return Err(unsupported(format!("peft_type {other}"), "LORA")),
+        None => return Err(keys.missing("peft_type")),
     }
-    for (key, neutral) in NEUTRAL {
-        if map.get(key).is_some_and(|value| !value.is_null() && !neutral.contains(value)) {
-            return Err(unsupported(key, "none"));
-        }
-    }
-    if map.get("bias").is_some_and(|bias| bias != "none") {
-        return Err(unsupported("bias", "none"));
-    }
-    for key in ["rank_pattern", "alpha_pattern"] {
-        if map.get(key).and_then(Value::as_object).is_some_and(|pattern| !pattern.is_empty()) {
-            return Err(unsupported(key, "one rank and one alpha for all modules"));
-        }
-    }
-    let missing = |key: &str| Error::bad_config(format!("{key} is missing, or not a number in its range"));
+    check_initialisation(keys)?;
+    let patterns = |key: &str| keys.typed(key, "an object", Value::as_object).map(|found| found.into_iter().flatten());
+    let number =
+        |pattern: &str, found: Option<f64>| found.ok_or_else(|| Error::bad_config(format!("the value of {pattern:?} is no number")));
+    let ranks = patterns("rank_pattern")?.map(|(pattern, rank)| {
+        let rank = number(pattern, rank.as_u64().map(|rank| rank as f64))?;
+        Ok((ModulePattern::new(pattern)?, rank as usize))
+    });
+    let alphas = patterns("alpha_pattern")?.map(|(pattern, alpha)| Ok((ModulePattern::new(pattern)?, number(pattern, alpha.as_f64())?)));
     Ok(LoraSettings {
-        rank: map.get("r").and_then(Value::as_u64).and_then(|rank| usize::try_from(rank).ok()).ok_or_else(|| missing("r"))?,
-        alpha: map.get("lora_alpha").and_then(Value::as_f64).ok_or_else(|| missing("lora_alpha"))?,
-        rank_stabilised: map.get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
+        rank: keys.required_size("r")?,
+        alpha: keys.number("lora_alpha")?.ok_or_else(|| keys.missing("lora_alpha"))?,
+        ranks: ranks.collect::<Result<_>>()?,
+        alphas: alphas.collect::<Result<_>>()?,
+        rank_stabilised: keys.flag("use_rslora")?.unwrap_or(false),
         targets: Vec::new(),
-        base: map.get("base_model_name_or_path").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        base: keys.text("base_model_name_or_path")?.unwrap_or_default().to_owned(),
     })
+}
+
+/// Refuses an adapter that belongs to another base than the model as it was published: PiSSA and its like take the adapter's first value
+/// out of the base.
+fn check_initialisation(keys: &Keys) -> Result<()> {
+    let name = match keys.value("init_lora_weights") {
+        None | Some(Value::Bool(_)) => return Ok(()),
+        Some(Value::String(name)) => name,
+        Some(other) => return Err(Error::bad_config(format!("init_lora_weights must be true, false or a name, not {}", shown(other)))),
+    };
+    let lower = name.to_lowercase();
+    if BASE_UNCHANGED.iter().any(|unchanged| lower.starts_with(unchanged)) {
+        return Ok(());
+    }
+    let supported = "adapters whose base is the model itself: save it again in peft with path_initial_model_for_weight_conversion, or merge it \
+                     there with merge_and_unload and save the model";
+    Err(unsupported(format!("init_lora_weights {name:?}, which changes the base when training begins,"), supported))
 }
 
 fn to_json(settings: &LoraSettings, fan_in_fan_out: bool) -> Value {
@@ -106,6 +213,8 @@ fn to_json(settings: &LoraSettings, fan_in_fan_out: bool) -> Value {
         ("base_model_name_or_path", json!(settings.base)),
         ("r", json!(settings.rank)),
         ("lora_alpha", alpha),
+        ("rank_pattern", patterns_json(&settings.ranks)),
+        ("alpha_pattern", patterns_json(&settings.alphas)),
         ("use_rslora", json!(settings.rank_stabilised)),
         ("target_modules", json!(settings.targets)),
         ("lora_dropout", json!(0.0)),
@@ -114,6 +223,10 @@ fn to_json(settings: &LoraSettings, fan_in_fan_out: bool) -> Value {
         ("inference_mode", json!(true)),
     ];
     Value::Object(pairs.map(|(key, value)| (key.to_owned(), value)).into_iter().collect::<Map<_, _>>())
+}
+
+fn patterns_json<T: Copy + Into<Value>>(patterns: &[(ModulePattern, T)]) -> Value {
+    patterns.iter().map(|(pattern, value)| (pattern.text().to_owned(), (*value).into())).collect::<Map<_, _>>().into()
 }
 
 /// The modules that have parameters, as `attn.c_proj` or `q_proj`: the last part of the name, with the one before where that is needed to
@@ -152,7 +265,7 @@ mod tests {
     fn settings(decoder: &Decoder<Cpu<f64>>, targets: &[&str]) -> LoraSettings {
         let named = targets.iter().map(|target| (*target).to_owned()).collect();
         let targets = if targets.is_empty() { usual_targets(decoder.config()) } else { named };
-        LoraSettings { rank: 3, alpha: 6.0, rank_stabilised: false, targets, base: "base".to_owned() }
+        LoraSettings { rank: 3, alpha: 6.0, rank_stabilised: false, targets, base: "base".to_owned(), ..LoraSettings::default() }
     }
 
     /// An adapter with B off zero, as after training.
@@ -262,19 +375,90 @@ mod tests {
         let with = |key: &str, value: Value| {
             let mut config = json!({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "lora_dropout": 0.1, "init_lora_weights": true});
             config[key] = value;
-            from_json(&config)
+            from_json_with_remarks(&config)
         };
-        assert_eq!(with("use_rslora", json!(true)).unwrap().scale(), 4.0);
-        assert_eq!(with("use_rslora", json!(null)).unwrap().scale(), 2.0);
+        let scale = |value: Value| with("use_rslora", value).unwrap().0.scale_of("model.layers.0.mlp.up_proj");
+        assert_eq!((scale(json!(true)), scale(json!(null))), (4.0, 2.0));
         for (key, value) in [
             ("peft_type", json!("IA3")),
             ("use_dora", json!(true)),
             ("bias", json!("all")),
-            ("rank_pattern", json!({"q_proj": 2})),
+            ("rank_pattern", json!({"q_.*": 2})),
+            ("lora_bias", json!(true)),
             ("modules_to_save", json!(["lm_head"])),
+            ("arrow_config", json!({"top_k": 3})),
         ] {
-            assert!(with(key, value).unwrap_err().to_string().contains(key));
+            let message = with(key, value).unwrap_err().to_string();
+            assert!(message.contains(key) || message.contains("q_.*"), "{message}");
         }
-        assert!(with("r", json!("many")).unwrap_err().to_string().contains("r is missing"));
+        for name in ["pissa", "pissa_niter_16", "olora", "OLoRA", "loftq", "corda", "lora_ga", "something_new"] {
+            let message = with("init_lora_weights", json!(name)).unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains("path_initial_model_for_weight_conversion"), "{message}");
+        }
+        for name in [json!(false), json!("gaussian"), json!("eva"), json!("orthogonal"), json!(null)] {
+            assert_eq!(with("init_lora_weights", name).unwrap().1, Vec::<String>::new());
+        }
+        assert!(with("r", json!("many")).unwrap_err().to_string().contains("r must be a whole number"));
+        let remarks = with("a_new_key", json!(3)).unwrap().1;
+        assert!(remarks.len() == 1 && remarks[0].contains("a_new_key"), "{remarks:?}");
+    }
+
+    /// Every key that peft 0.21 writes for a plain adapter.
+    #[test]
+    fn an_adapter_as_peft_writes_it_has_no_remark() {
+        let written = json!({
+            "alora_invocation_tokens": null, "alpha_pattern": {}, "arrow_config": null, "auto_mapping": null,
+            "base_model_name_or_path": "meta-llama/Llama-3.2-1B", "bias": "none", "corda_config": null, "ensure_weight_tying": false,
+            "eva_config": null, "exclude_modules": null, "fan_in_fan_out": false, "inference_mode": true, "init_lora_weights": true,
+            "kasa_config": null, "layer_replication": null, "layers_pattern": null, "layers_to_transform": null, "loftq_config": {},
+            "lora_alpha": 16, "lora_bias": false, "lora_dropout": 0.05, "lora_ga_config": null, "megatron_config": null,
+            "megatron_core": "megatron.core", "modules_to_save": null, "monteclora_config": null, "peft_type": "LORA",
+            "peft_version": "0.21.2", "qalora_group_size": 16, "r": 8, "rank_pattern": {}, "revision": null,
+            "target_modules": ["q_proj", "v_proj"], "target_parameters": null, "task_type": "CAUSAL_LM", "trainable_token_indices": null,
+            "use_bdlora": null, "use_dora": false, "use_qalora": false, "use_rslora": false, "velora_config": null,
+        });
+        assert_eq!(from_json_with_remarks(&written).unwrap().1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn modules_may_have_ranks_and_alphas_of_their_own() {
+        let Some(base) = base("llama-gqa-untied") else { return };
+        let pattern = |text: &str| ModulePattern::new(text).unwrap();
+        let ranks = vec![(pattern("^model.layers.1.self_attn.q_proj"), 2), (pattern("v_proj"), 5)];
+        let settings = LoraSettings { ranks, alphas: vec![(pattern("self_attn.v_proj"), 20.0)], ..settings(&base, &[]) };
+        let (q, v) = ("model.layers.1.self_attn.q_proj", "model.layers.0.self_attn.v_proj");
+        assert_eq!((settings.rank_of(q), settings.rank_of("model.layers.0.self_attn.q_proj"), settings.rank_of(v)), (2, 3, 5));
+        assert_eq!((settings.scale_of(q), settings.scale_of(v)), (3.0, 4.0));
+        let mut generator = engine::Generator::new(8);
+        let adapted = base.with_new_adapter(&settings, 5).unwrap();
+        let adapted = adapted
+            .with_trained(&mut |_, shape| {
+                let data: Vec<f64> = (0..shape.iter().product()).map(|_| f64::from((0.2 * generator.normal()) as f32)).collect();
+                Ok(engine::Tensor::parameter(&Cpu::new(), &data, shape))
+            })
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        save(folder.path(), &adapted).unwrap();
+        let tensors = safetensors_file::read(&folder.path().join(WEIGHTS_FILE)).unwrap();
+        assert_eq!(tensors[&format!("{PREFIX}{q}.lora_A.weight")].shape, [2, 32]);
+        assert_eq!(tensors[&format!("{PREFIX}{v}.lora_B.weight")].shape, [16, 5]);
+        let again = load(folder.path(), &base).unwrap();
+        assert_eq!(logits(&again), logits(&adapted));
+        assert!(apart(&logits(&again.merged()), &logits(&adapted)) < 1e-11);
+    }
+
+    #[test]
+    fn another_base_on_this_machine_is_a_remark() {
+        let Some(base) = base("llama-gqa-untied") else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let [trained_on, other] = ["one", "two"].map(|name| folder.path().join(name));
+        [&trained_on, &other].into_iter().for_each(|path| std::fs::create_dir(path).unwrap());
+        let settings = LoraSettings { base: trained_on.display().to_string(), ..settings(&base, &[]) };
+        let path = folder.path().join("adapter");
+        save(&path, &base.with_new_adapter(&settings, 1).unwrap()).unwrap();
+        let adapter = Adapter::open(&path).unwrap();
+        assert_eq!(adapter.base_remark(&trained_on), None);
+        let remark = adapter.base_remark(&other).unwrap();
+        assert!(remark.contains("one") && remark.contains("two"), "{remark}");
     }
 }

@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused to read or write a file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), io_words(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -116,7 +116,7 @@ pub enum Error {
         value: f64,
     },
     /// Training has left the numbers that floating point can hold.
-    #[error("step {step}: {what}: training stopped before the step was made; try a smaller learning rate, or --clip")]
+    #[error("step {step}: {what}: training stopped before the step was made; {}", advice_at(*step))]
     NotFinite {
         /// The step that was to be made, from 1.
         step: u64,
@@ -132,6 +132,9 @@ pub enum Error {
     /// A GPU, or a library for GPUs.
     #[error(transparent)]
     Cuda(#[from] engine::CudaError),
+    /// Whoever waits for the work asked to stop it.
+    #[error("stopped on request")]
+    Stopped,
     /// Well-formed, but something this program does not do.
     #[error("{}: {what} is not supported; supported: {supported}", location(path.as_deref(), "configuration"))]
     Unsupported {
@@ -146,6 +149,38 @@ pub enum Error {
 
 fn location(path: Option<&Path>, otherwise: &str) -> String {
     path.map_or_else(|| otherwise.to_owned(), |path| path.display().to_string())
+}
+
+/// What to do about a step that is not finite. No learning rate has had an effect before the first one.
+fn advice_at(step: u64) -> &'static str {
+    match step {
+        0 | 1 => "no step came before it, so look at the model's weights and at the loss' settings (--beta), not at the learning rate",
+        _ => "try a smaller learning rate, or --clip",
+    }
+}
+
+/// What the operating system said, in words: no error numbers.
+pub fn io_words(error: &io::Error) -> String {
+    use io::ErrorKind::*;
+    let known = match error.kind() {
+        NotFound => "there is no such file or folder",
+        PermissionDenied => "this user has no permission",
+        AlreadyExists => "there is a file or folder of this name already",
+        IsADirectory => "it is a folder, not a file",
+        NotADirectory => "a part of the path is a file, not a folder",
+        DirectoryNotEmpty => "the folder is not empty",
+        ReadOnlyFilesystem => "the disk is read-only",
+        StorageFull | QuotaExceeded => "the disk is full",
+        FileTooLarge => "the file is larger than the system allows",
+        UnexpectedEof => "the file ends too early",
+        InvalidFilename => "the name is too long, or no name that the system allows",
+        InvalidData if error.to_string().contains("UTF-8") => "it is not UTF-8 text",
+        _ => {
+            let text = error.to_string();
+            return text.split(" (os error ").next().unwrap_or(&text).to_owned();
+        }
+    };
+    known.to_owned()
 }
 
 impl Error {
@@ -183,5 +218,25 @@ impl Error {
             path.get_or_insert_with(|| file.to_owned());
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_of_the_system_is_shown_for_any_of_its_errors() {
+        for number in 1..=133 {
+            let words = io_words(&io::Error::from_raw_os_error(number));
+            assert!(!words.is_empty() && !words.contains("os error") && !words.contains('\n'), "{number}: {words}");
+        }
+        assert_eq!(io_words(&io::Error::other("disk full")), "disk full");
+    }
+
+    #[test]
+    fn the_advice_about_a_first_step_is_not_the_learning_rate() {
+        let at = |step| Error::NotFinite { step, what: "the loss is NaN".to_owned() }.to_string();
+        assert!(at(1).contains("not at the learning rate") && at(2).ends_with("try a smaller learning rate, or --clip"));
     }
 }

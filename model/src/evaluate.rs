@@ -17,6 +17,17 @@ const TEXT_TOKENS: usize = 4096;
 /// Logits that are held at once for a divergence.
 const LOGITS: usize = 1 << 22;
 
+/// Called between batches: an error ends the evaluation, which then is that error. [`to_the_end`] lets it go on.
+pub type Check<'a> = &'a dyn Fn() -> Result<()>;
+
+/// The [`Check`] of an evaluation that nothing ends.
+///
+/// # Errors
+/// None.
+pub fn to_the_end() -> Result<()> {
+    Ok(())
+}
+
 /// The cost of predicting some tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TextScore {
@@ -51,20 +62,22 @@ impl TextScore {
 /// Running text in windows, of which every token but the first is predicted from those before it in the window.
 ///
 /// # Errors
-/// [`Error::TokenOutOfRange`]; [`Error::BadConfig`] where a window is longer than the learned positions.
-pub fn text<'a, B: Backend>(decoder: &Decoder<B>, windows: impl IntoIterator<Item = &'a [u32]>) -> Result<TextScore> {
+/// [`Error::TokenOutOfRange`]; [`Error::BadConfig`] where a window is longer than the learned positions; what `go_on` says.
+pub fn text<'a, B: Backend>(decoder: &Decoder<B>, windows: impl IntoIterator<Item = &'a [u32]>, go_on: Check<'_>) -> Result<TextScore> {
     let mut score = TextScore::default();
     let mut waiting: Vec<&[u32]> = Vec::new();
     let mut count = 0;
     for window in windows {
         check(decoder, window)?;
         if count + window.len() > TEXT_TOKENS {
+            go_on()?;
             score.add(&log_probs(decoder, &Batch::of_windows(waiting.drain(..))));
             count = 0;
         }
         count += window.len();
         waiting.push(window);
     }
+    go_on()?;
     score.add(&log_probs(decoder, &Batch::of_windows(waiting)));
     Ok(score)
 }
@@ -73,9 +86,10 @@ pub fn text<'a, B: Backend>(decoder: &Decoder<B>, windows: impl IntoIterator<Ite
 ///
 /// # Errors
 /// As [`text`].
-pub fn completions<B: Backend>(decoder: &Decoder<B>, sequences: &[Sequence], batch: usize) -> Result<TextScore> {
+pub fn completions<B: Backend>(decoder: &Decoder<B>, sequences: &[Sequence], batch: usize, go_on: Check<'_>) -> Result<TextScore> {
     let mut score = TextScore::default();
     for part in sequences.chunks(batch.max(1)) {
+        go_on()?;
         part.iter().try_for_each(|sequence| check(decoder, &sequence.tokens))?;
         score.add(&log_probs(decoder, &Batch::of_sequences(part)));
     }
@@ -139,12 +153,14 @@ pub fn pairs<B: Backend>(
     reference: Option<&Decoder<B>>,
     pairs: &[PreferencePair],
     batch: usize,
+    go_on: Check<'_>,
 ) -> Result<PairScore> {
     if let Some(reference) = reference {
         check_vocabularies(decoder, reference)?;
     }
     let mut sums = PairSums::default();
     for part in pairs.chunks(batch.max(1)) {
+        go_on()?;
         let sequences = || part.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]);
         for model in [Some(decoder), reference].into_iter().flatten() {
             sequences().try_for_each(|sequence| check(model, &sequence.tokens))?;

@@ -2,7 +2,7 @@
 
 use crate::decoder::{Decoder, Packed, packed_checks};
 use crate::error::{Error, Result};
-use engine::{Backend, Generator, SamplingRule, Tensor, no_grad};
+use engine::{Backend, Generator, SamplingRule, Tensor, no_grad, penalise_repetition};
 
 /// How the next token is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,13 +13,18 @@ pub struct Sampling {
     pub top_k: usize,
     /// Only the most likely tokens that together reach this probability, in (0, 1]; 1 keeps all.
     pub top_p: f64,
+    /// Only tokens at least this share of the most likely one's probability, in [0, 1]; 0 keeps all.
+    pub min_p: f64,
+    /// Before all that: logits of tokens of the prompt and of the text so far are divided by this (multiplied where negative); 1 leaves
+    /// them.
+    pub repetition_penalty: f64,
 }
 
 impl Sampling {
     /// Always the most likely token.
-    pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0 };
+    pub const GREEDY: Self = Self { temperature: 0.0, ..Self::PLAIN };
     /// The decoder's own distribution.
-    pub const PLAIN: Self = Self { temperature: 1.0, top_k: 0, top_p: 1.0 };
+    pub const PLAIN: Self = Self { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0 };
 
     /// Checks the ranges.
     ///
@@ -32,6 +37,12 @@ impl Sampling {
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             return Err(Error::bad_config(format!("top-p {} must be above 0 and at most 1", self.top_p)));
         }
+        if !(0.0..=1.0).contains(&self.min_p) {
+            return Err(Error::bad_config(format!("min-p {} must be from 0 to 1", self.min_p)));
+        }
+        if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
+            return Err(Error::bad_config(format!("repetition penalty {} must be above 0", self.repetition_penalty)));
+        }
         Ok(())
     }
 
@@ -40,9 +51,24 @@ impl Sampling {
         self.rule().choose(logits, self.uniform(generator))
     }
 
-    /// The same as the engine's rule.
+    /// The same as the engine's rule, which follows the penalty.
     pub(crate) fn rule(&self) -> SamplingRule {
-        SamplingRule { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p }
+        SamplingRule { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p, min_p: self.min_p }
+    }
+
+    /// The next token of each sequence from logits [R, V], with a uniform number for each; `seen` holds the tokens of each so far, prompt
+    /// included. The device chooses, unless a penalty asks for what each sequence has seen: then the host does.
+    pub(crate) fn next_tokens<B: Backend>(&self, logits: &Tensor<B>, uniforms: &[f64], seen: &[[&[u32]; 2]]) -> Vec<u32> {
+        if self.repetition_penalty == 1.0 {
+            return logits.backend().sample_rows(logits.array(), &self.rule(), uniforms);
+        }
+        let mut numbers = logits.to_f64();
+        let rows = numbers.chunks_exact_mut(logits.shape()[1]).zip(seen).zip(uniforms);
+        rows.map(|((row, seen), &uniform)| {
+            penalise_repetition(row, seen.iter().copied().flatten().copied(), self.repetition_penalty);
+            self.rule().choose(row, uniform)
+        })
+        .collect()
     }
 
     /// The number that chooses a token; without a temperature none is drawn.
@@ -86,7 +112,9 @@ pub fn generate<B: Backend>(
         }
         let logits = decoder.backend().keep_awake(|| no_grad(|| last_logits(decoder, &next, &mut cache)));
         let uniforms: Vec<f64> = active.iter().map(|&sequence| sampling.uniform(&mut generators[sequence])).collect();
-        let tokens = decoder.backend().sample_rows(logits.array(), &sampling.rule(), &uniforms);
+        let so_far: Vec<[&[u32]; 2]> =
+            active.iter().map(|&sequence| [prompts[sequence].as_slice(), outputs[sequence].as_slice()]).collect();
+        let tokens = sampling.next_tokens(&logits, &uniforms, &so_far);
         let mut kept = Vec::new();
         for (row, (&sequence, token)) in active.iter().zip(tokens).enumerate() {
             outputs[sequence].push(token);
@@ -128,11 +156,11 @@ mod tests {
     fn top_k_and_top_p_keep_the_most_likely() {
         let logits = [0.0, 3.0, 1.0, 2.0];
         let tokens = |sampling: Sampling| sampling.rule().candidates(&logits).into_iter().map(|c| c.0).collect::<Vec<_>>();
-        assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 2, top_p: 1.0 }), [1, 3]);
+        assert_eq!(tokens(Sampling { top_k: 2, ..Sampling::PLAIN }), [1, 3]);
         // p = .644, .237, .087, .032
-        assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 0, top_p: 0.6 }), [1]);
-        assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 0, top_p: 0.7 }), [1, 3]);
-        assert_eq!(tokens(Sampling { temperature: 1.0, top_k: 0, top_p: 1e-9 }), [1], "one is always left");
+        assert_eq!(tokens(Sampling { top_p: 0.6, ..Sampling::PLAIN }), [1]);
+        assert_eq!(tokens(Sampling { top_p: 0.7, ..Sampling::PLAIN }), [1, 3]);
+        assert_eq!(tokens(Sampling { top_p: 1e-9, ..Sampling::PLAIN }), [1], "one is always left");
     }
 
     #[test]
@@ -147,5 +175,56 @@ mod tests {
             let deviation = (n as f64 * p * (1.0 - p)).sqrt();
             assert!((count as f64 - n as f64 * p).abs() < 5.0 * deviation, "{count} of {n} for p = {p}");
         }
+    }
+
+    /// Logits, tokens so far, and the probabilities after transformers 5.24's own processors in the order of its `generate`: the repetition
+    /// penalty, temperature, top-k, top-p and min-p, each made of `transformers.generation.logits_process` and applied to random logits in
+    /// f32.
+    const PROCESSORS: &str = include_str!("generate/processors.json");
+
+    #[test]
+    fn probabilities_are_those_of_transformers_processors() {
+        let cases: Vec<serde_json::Value> = serde_json::from_str(PROCESSORS).unwrap();
+        for case in &cases {
+            let number = |key: &str| case[key].as_f64().unwrap();
+            let numbers = |key: &str| case[key].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<f64>>();
+            let sampling = Sampling {
+                temperature: number("temperature"),
+                top_k: number("top_k") as usize,
+                top_p: number("top_p"),
+                min_p: number("min_p"),
+                repetition_penalty: number("repetition_penalty"),
+            };
+            let mut logits = numbers("logits");
+            penalise_repetition(&mut logits, numbers("seen").into_iter().map(|token| token as u32), sampling.repetition_penalty);
+            let candidates = sampling.rule().candidates(&logits);
+            let total: f64 = candidates.iter().map(|c| c.1).sum();
+            let mut found = vec![0.0; logits.len()];
+            candidates.iter().for_each(|&(token, weight)| found[token as usize] = weight / total);
+            for (token, (found, wanted)) in found.iter().zip(numbers("probabilities")).enumerate() {
+                // transformers divides in f32.
+                assert!((found - wanted).abs() < 1e-6, "{sampling:?}: token {token} has {found}, not {wanted}");
+            }
+        }
+        assert_eq!(cases.len(), 8);
+    }
+
+    #[test]
+    fn a_large_penalty_never_lets_a_token_come_twice_and_counts_the_prompt() {
+        let config = crate::config::Config { vocab_size: 64, layers: 1, ..crate::config::Config::preset("nano").unwrap() };
+        let decoder = Decoder::random(&engine::Cpu::<f32>::new(), &config, 3).unwrap();
+        // Every logit of a token seen becomes about 0 or far below: any other that is above 0 comes first.
+        let sampling = Sampling { repetition_penalty: 1e6, ..Sampling::GREEDY };
+        let (prompts, limits) = ([vec![1, 2, 3], vec![9]], Limits { max_tokens: 8, stop: &[] });
+        let run = |prompts: &[Vec<u32>]| generate(&decoder, prompts, &sampling, limits, &Generator::new(0), |_, _| true).unwrap();
+        let both = run(&prompts);
+        for (prompt, new) in prompts.iter().zip(&both) {
+            let all: std::collections::BTreeSet<u32> = prompt.iter().chain(new).copied().collect();
+            assert_eq!(all.len(), prompt.len() + new.len(), "{prompt:?} {new:?}");
+        }
+        assert_eq!(run(&prompts[1..])[0], both[1], "a sequence looks at its own tokens alone");
+        let mut session = crate::session::Session::new(&decoder);
+        let answer = session.generate(&prompts[0], &sampling, limits, &mut Generator::new(0), |_| true).unwrap();
+        assert_eq!(answer, both[0]);
     }
 }

@@ -2,19 +2,104 @@
 
 use crate::error::{Error, Result};
 use crate::generate::Sampling;
+use crate::keys::{Account, Keys, Known, Neutral, unknown_remark};
+use Neutral::{Empty, Flag, Number};
 use serde_json::{Map, Value};
 use std::path::Path;
 
 /// The file's name in a model's folder.
 pub const FILE: &str = "generation_config.json";
 
+/// Keys that are known here without being used. transformers has more ways to change a model's distribution than this program.
+const KNOWN: Known = Known {
+    harmless: &[
+        // Where the file comes from.
+        "_from_model_config",
+        "_commit_hash",
+        "transformers_version",
+        "trust_remote_code",
+        "chat_format",
+        "is_assistant",
+        // Tokens that the tokenizer decides.
+        "bos_token_id",
+        "pad_token_id",
+        "decoder_start_token_id",
+        // Lengths, which the command line decides.
+        "max_length",
+        "max_new_tokens",
+        "max_time",
+        "max_window_size",
+        "min_length",
+        // How the same numbers are computed, and what is given back with them.
+        "use_cache",
+        "low_memory",
+        "cache_*",
+        "prefill_chunk_size",
+        "compile_config",
+        "disable_compile",
+        "max_matching_ngram_size",
+        "prompt_lookup_num_tokens",
+        "num_assistant_tokens*",
+        "assistant_*",
+        "target_lookbehind",
+        "output_*",
+        "return_*",
+        "renormalize_logits",
+        "remove_invalid_values",
+        "num_return_sequences",
+        // Settings of searches with several beams, which `num_beams` switches on.
+        "length_penalty",
+        "early_stopping",
+    ],
+    neutral: &[
+        ("num_beams", &[Number(1.0)]),
+        ("num_beam_groups", &[Number(1.0)]),
+        ("diversity_penalty", &[Number(0.0)]),
+        ("penalty_alpha", &[Number(0.0)]),
+        ("dola_layers", &[]),
+        ("typical_p", &[Number(1.0)]),
+        ("top_h", &[]),
+        ("epsilon_cutoff", &[Number(0.0)]),
+        ("eta_cutoff", &[Number(0.0)]),
+        ("min_new_tokens", &[Number(0.0)]),
+        ("no_repeat_ngram_size", &[Number(0.0)]),
+        ("encoder_no_repeat_ngram_size", &[Number(0.0)]),
+        ("encoder_repetition_penalty", &[Number(1.0)]),
+        ("exponential_decay_length_penalty", &[]),
+        ("bad_words_ids", &[Empty]),
+        ("force_words_ids", &[Empty]),
+        ("constraints", &[Empty]),
+        ("sequence_bias", &[Empty]),
+        ("suppress_tokens", &[Empty]),
+        ("begin_suppress_tokens", &[Empty]),
+        ("forced_bos_token_id", &[]),
+        ("forced_eos_token_id", &[]),
+        ("forced_decoder_ids", &[Empty]),
+        ("guidance_scale", &[Number(1.0)]),
+        ("token_healing", &[Flag(false)]),
+        ("watermarking_config", &[Empty]),
+    ],
+};
+
 /// What of the file counts here. Missing settings are those of transformers.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GenerationConfig {
     /// Tokens that end a text; empty where the file names none.
     pub eos: Vec<u32>,
+    /// Texts that end a text where it contains them.
+    pub stop: Vec<String>,
     /// How tokens are drawn, where the file asks for drawing (`do_sample`).
     pub sampling: Option<Sampling>,
+    /// What logits of tokens that were there before are divided by, drawing or not; 1 leaves them.
+    pub repetition_penalty: f64,
+    /// A sentence about each thing that the file asks for and that is not done, naming file and key.
+    pub remarks: Vec<String>,
+}
+
+impl Default for GenerationConfig {
+    fn default() -> Self {
+        Self { eos: Vec::new(), stop: Vec::new(), sampling: None, repetition_penalty: 1.0, remarks: Vec::new() }
+    }
 }
 
 impl GenerationConfig {
@@ -27,40 +112,63 @@ impl GenerationConfig {
         if !path.exists() {
             return Ok(Self::default());
         }
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-        let keys: Map<String, Value> = serde_json::from_str(&text).map_err(Error::json(&path))?;
-        Self::from_keys(&keys).map_err(|error| error.at(&path))
+        let text = crate::files::read_text(&path, crate::files::SETTINGS)?;
+        let map: Map<String, Value> = serde_json::from_str(&text).map_err(Error::json(&path))?;
+        let (config, account) = Keys::read(&map, from_keys).map_err(|error| error.at(&path))?;
+        let remarks = remarks(&account).into_iter().map(|remark| format!("{}: {remark}", path.display())).collect();
+        Ok(Self { remarks, ..config })
     }
+}
 
-    fn from_keys(keys: &Map<String, Value>) -> Result<Self> {
-        let samples = keys.get("do_sample").and_then(Value::as_bool).unwrap_or(false);
-        let sampling = if samples { Some(sampling(keys)?) } else { None };
-        Ok(Self { eos: eos(keys)?, sampling })
-    }
+/// What the file asks for and what it says that is not known, a sentence each.
+fn remarks(account: &Account) -> Vec<String> {
+    let asked: Vec<String> = account.unsupported.iter().map(|one| format!("{} {}", one.key, one.value)).collect();
+    let asked = (!asked.is_empty()).then(|| format!("asks for {}, which is not supported: texts are generated without", asked.join(", ")));
+    asked.into_iter().chain(unknown_remark(&account.unknown)).collect()
+}
+
+fn from_keys(keys: &Keys) -> Result<GenerationConfig> {
+    keys.know(&KNOWN);
+    let samples = keys.flag("do_sample")?.unwrap_or(false);
+    // Read in any case, so that a bad value is named before someone asks for drawing.
+    let settings = sampling(keys)?;
+    Ok(GenerationConfig {
+        eos: eos(keys)?,
+        stop: stop(keys)?,
+        sampling: samples.then_some(settings),
+        repetition_penalty: settings.repetition_penalty,
+        remarks: Vec::new(),
+    })
 }
 
 /// One id or a list of them.
-fn eos(keys: &Map<String, Value>) -> Result<Vec<u32>> {
-    let id = |value: &Value| {
-        let id = value.as_u64().and_then(|id| id.try_into().ok());
-        id.ok_or_else(|| Error::bad_config(format!("eos_token_id must be a token id or a list of them, not {value}")))
-    };
-    match keys.get("eos_token_id") {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Array(ids)) => ids.iter().map(id).collect(),
-        Some(one) => Ok(vec![id(one)?]),
-    }
+fn eos(keys: &Keys) -> Result<Vec<u32>> {
+    let id = |value: &Value| value.as_u64().and_then(|id| id.try_into().ok());
+    let ids = keys.typed("eos_token_id", "a token id or a list of them", |value| match value {
+        Value::Array(ids) => ids.iter().map(id).collect(),
+        one => Some(vec![id(one)?]),
+    })?;
+    Ok(ids.unwrap_or_default())
 }
 
-fn sampling(keys: &Map<String, Value>) -> Result<Sampling> {
-    let number = |key: &str, otherwise: f64| match keys.get(key) {
-        None | Some(Value::Null) => Ok(otherwise),
-        Some(value) => value.as_f64().ok_or_else(|| Error::bad_config(format!("{key} must be a number, not {value}"))),
-    };
+/// One text or a list of them.
+fn stop(keys: &Keys) -> Result<Vec<String>> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let texts = keys.typed("stop_strings", "a text or a list of them", |value| match value {
+        Value::Array(texts) => texts.iter().map(text).collect(),
+        one => Some(vec![text(one)?]),
+    })?;
+    Ok(texts.unwrap_or_default().into_iter().filter(|text| !text.is_empty()).collect())
+}
+
+fn sampling(keys: &Keys) -> Result<Sampling> {
+    let number = |key: &str, otherwise: f64| -> Result<f64> { Ok(keys.number(key)?.unwrap_or(otherwise)) };
     let sampling = Sampling {
         temperature: number("temperature", 1.0)?,
         top_k: number("top_k", 50.0)?.clamp(0.0, f64::from(u32::MAX)) as usize,
         top_p: number("top_p", 1.0)?,
+        min_p: number("min_p", 0.0)?,
+        repetition_penalty: number("repetition_penalty", 1.0)?,
     };
     sampling.validate()?;
     Ok(sampling)
@@ -80,15 +188,34 @@ mod tests {
     fn one_end_or_several() {
         assert_eq!(read("{\"eos_token_id\": 2}").unwrap().eos, [2]);
         assert_eq!(read("{\"eos_token_id\": [7, 9]}").unwrap().eos, [7, 9]);
+        assert_eq!(read("{\"stop_strings\": [\"User:\"]}").unwrap().stop, ["User:"]);
         assert_eq!(read("{}").unwrap(), GenerationConfig::default());
         assert_eq!(GenerationConfig::read(Path::new("no/such/folder")).unwrap(), GenerationConfig::default());
     }
 
     #[test]
-    fn sampling_counts_only_where_it_is_asked_for() {
-        assert_eq!(read("{\"temperature\": 0.6}").unwrap().sampling, None);
-        let asked = read("{\"do_sample\": true, \"temperature\": 0.6, \"top_p\": 0.9}").unwrap();
-        assert_eq!(asked.sampling, Some(Sampling { temperature: 0.6, top_k: 50, top_p: 0.9 }));
+    fn sampling_counts_only_where_it_is_asked_for_and_the_penalty_always() {
+        let greedy = read("{\"temperature\": 0.6, \"repetition_penalty\": 1.2}").unwrap();
+        assert_eq!((greedy.sampling, greedy.repetition_penalty), (None, 1.2));
+        let asked =
+            read("{\"do_sample\": true, \"temperature\": 0.6, \"top_p\": 0.9, \"min_p\": 0.05, \"repetition_penalty\": 1.1}").unwrap();
+        let wanted = Sampling { temperature: 0.6, top_k: 50, top_p: 0.9, min_p: 0.05, repetition_penalty: 1.1 };
+        assert_eq!(asked.sampling, Some(wanted));
+    }
+
+    #[test]
+    fn what_is_asked_for_and_not_done_is_named_once_with_the_file() {
+        let harmless = "{\"_from_model_config\": true, \"num_beams\": 1, \"typical_p\": 1.0, \"bad_words_ids\": [], \"max_length\": 4096}";
+        assert_eq!(read(harmless).unwrap().remarks, Vec::<String>::new());
+        let asked =
+            read("{\"num_beams\": 4, \"no_repeat_ngram_size\": 3, \"typical_p\": 0.9, \"mirostat\": 2, \"forced_eos_token_id\": 2}")
+                .unwrap();
+        assert_eq!(asked.remarks.len(), 2, "{:?}", asked.remarks);
+        assert!(asked.remarks.iter().all(|remark| remark.contains(FILE)));
+        for key in ["num_beams 4", "no_repeat_ngram_size 3", "typical_p 0.9", "forced_eos_token_id 2"] {
+            assert!(asked.remarks[0].contains(key), "{}", asked.remarks[0]);
+        }
+        assert!(asked.remarks[1].contains("mirostat"));
     }
 
     #[test]
@@ -97,6 +224,9 @@ mod tests {
             ("{\"eos_token_id\": \"</s>\"}", "eos_token_id must be a token id"),
             ("{\"eos_token_id\": -1}", "eos_token_id must be a token id"),
             ("{\"do_sample\": true, \"top_p\": 3}", "top-p 3 must be above 0"),
+            ("{\"repetition_penalty\": 0}", "repetition penalty 0 must be above 0"),
+            ("{\"min_p\": 1.5}", "min-p 1.5 must be from 0 to 1"),
+            ("{\"stop_strings\": 3}", "stop_strings must be a text"),
             ("[]", "not valid JSON"),
         ] {
             let message = read(text).unwrap_err().to_string();

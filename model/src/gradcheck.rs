@@ -104,7 +104,7 @@ fn sample(draw: &mut Draw, config: Config) -> Sample {
 fn lora_sample(draw: &mut Draw, config: Config, targets: &[&str]) -> Sample {
     let base = frozen(draw, &config);
     let targets = targets.iter().map(|target| (*target).to_owned()).collect();
-    let settings = LoraSettings { rank: 2, alpha: 2.0, rank_stabilised: false, targets, base: String::new() };
+    let settings = LoraSettings { rank: 2, alpha: 2.0, rank_stabilised: false, targets, base: String::new(), ..LoraSettings::default() };
     let new = base.with_new_adapter(&settings, 1).unwrap_or_else(|error| panic!("an adapter to check: {error}"));
     let names: Vec<(String, Vec<usize>)> = new.parameters().into_iter().map(|p| (p.name.clone(), p.tensor.shape().to_vec())).collect();
     let inputs: Vec<Input> = names.iter().map(|(_, shape)| draw.normal(shape)).collect();

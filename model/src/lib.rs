@@ -19,8 +19,11 @@
 //! | [`model_folder`], [`safetensors_file`], [`convert`] | a folder as Hugging Face lays it out; other formats into such a folder |
 //! | [`adapter`] | LoRA adapters as peft keeps them |
 //! | [`gguf`], [`half_precision`] | GGUF files; the 16-bit types of weight files |
+//! | [`keys`] | the keys of configurations, each read, known or named |
 //! | [`foreign`] | other projects' decoders, whose panics are errors |
-//! | [`atomic`] | files that are either wholly written or not there |
+//! | [`files`], [`atomic`] | files that are read as a whole, within bounds; files that are either wholly written or not there |
+//! | [`whole_folder`] | a folder with a model that is either wholly there or not |
+//! | [`memory`] | how much there is |
 #![forbid(unsafe_code)]
 
 pub mod adapter;
@@ -36,13 +39,16 @@ pub mod decoder;
 pub mod diagnosis;
 pub mod error;
 pub mod evaluate;
+pub mod files;
 pub mod foreign;
 pub mod generate;
 pub mod generation_config;
 pub mod gguf;
 pub mod gradcheck;
 pub mod half_precision;
+pub mod keys;
 pub mod language;
+pub mod memory;
 pub mod model_folder;
 pub mod optimizer;
 pub mod order;
@@ -52,6 +58,7 @@ pub mod safetensors_file;
 pub mod session;
 pub mod tokenizer;
 pub mod train;
+pub mod whole_folder;
 
 #[cfg(test)]
 mod test_data;

@@ -1,10 +1,15 @@
 //! A model as Hugging Face lays it out: `config.json`, `model.safetensors` and, where it has one, `tokenizer.json`.
 
+use crate::adapter;
 use crate::atomic::{atomic_write, make_folder};
+use crate::chat_template::{self, JinjaTemplate};
 use crate::config::{Config, huggingface};
 use crate::error::{Error, Result};
-use crate::safetensors_file::{self, NamedTensors, SINGLE_FILE};
+use crate::files;
+use crate::safetensors_file::{self, INDEX_FILE, NamedTensors, SINGLE_FILE};
 use crate::tokenizer::Tokenizer;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Everything a model's folder holds.
@@ -16,6 +21,8 @@ pub struct ModelFolder {
     pub tensors: NamedTensors,
     /// The folder's tokenizer, or the byte tokenizer; without the BOS and EOS that the model's vocabulary does not have.
     pub tokenizer: Tokenizer,
+    /// A sentence about each thing in the folder that was not used, naming file and key.
+    pub remarks: Vec<String>,
 }
 
 impl ModelFolder {
@@ -25,15 +32,16 @@ impl ModelFolder {
     /// [`Error::Io`] naming the file that is missing, and whatever [`Config::read`], [`Tokenizer::from_folder`] and
     /// [`safetensors_file::read_folder`] refuse.
     pub fn open(path: &Path) -> Result<Self> {
-        if path.is_file() {
-            let reason = "a model is a folder with config.json and model.safetensors, this is a file; \
-                          `slpo convert` makes such a folder from other formats";
-            return Err(Error::bad_file(path, reason));
-        }
-        let config = Config::read(&path.join(huggingface::FILE))?;
+        let (config, mut remarks) = read_config(path)?;
         let tokenizer = Tokenizer::from_folder(path)?.for_vocabulary(config.vocab_size);
         let tensors = safetensors_file::read_folder(path)?;
-        Ok(Self { config, tensors, tokenizer })
+        remarks.extend(tokenizer.remarks().iter().cloned());
+        remarks.extend(safetensors_file::folder_remarks(path)?);
+        if path.join(adapter::SETTINGS_FILE).exists() {
+            let path = path.display();
+            remarks.push(format!("{path}: the adapter in this folder is not used; give the folder with --adapter to use it"));
+        }
+        Ok(Self { config, tensors, tokenizer, remarks })
     }
 
     /// Writes a folder, making it where it is missing. Each file is replaced in one step, the weights last.
@@ -56,22 +64,176 @@ impl ModelFolder {
     }
 }
 
+/// Reads the configuration of a model's folder, with remarks as [`Config::read_with_remarks`] gives them. A path that is no model's folder
+/// is refused in words that say what it is.
+///
+/// # Errors
+/// [`Error::BadFile`] for a path that is no model's folder; those of [`Config::read_with_remarks`].
+pub fn read_config(folder: &Path) -> Result<(Config, Vec<String>)> {
+    check_folder(folder, "model", "config.json and model.safetensors")?;
+    if !folder.join(huggingface::FILE).exists() {
+        return Err(Error::bad_file(folder, what_it_is_instead(folder)));
+    }
+    Config::read_with_remarks(&folder.join(huggingface::FILE))
+}
+
+/// Refuses a path that is no adapter's folder in words that say what it is.
+///
+/// # Errors
+/// [`Error::BadFile`].
+pub fn check_adapter(folder: &Path) -> Result<()> {
+    check_folder(folder, "LoRA adapter", "adapter_config.json and adapter_model.safetensors")?;
+    let has = |name: &str| folder.join(name).exists();
+    let reason = match (has(adapter::SETTINGS_FILE), has(adapter::WEIGHTS_FILE)) {
+        (true, true) => return Ok(()),
+        (true, false) if has("adapter_model.bin") => {
+            "adapter_model.bin is not read: save the adapter in peft with safe_serialization=True, which writes adapter_model.safetensors"
+        }
+        (true, false) => "adapter_model.safetensors is missing",
+        (false, _) if has(huggingface::FILE) => {
+            "this is a model, not a LoRA adapter (there is no adapter_config.json): give it with --model"
+        }
+        (false, _) if has(CHECKPOINTS) => STOPPED,
+        (false, _) => "adapter_config.json is missing: a LoRA adapter is a folder with adapter_config.json and adapter_model.safetensors",
+    };
+    Err(Error::bad_file(folder, reason))
+}
+
+/// Where a run keeps its checkpoints.
+const CHECKPOINTS: &str = "checkpoints";
+const STOPPED: &str = "this run was stopped before it wrote its result: go on with the same command and --resume";
+
+/// Refuses a path where there is no folder.
+fn check_folder(path: &Path, what: &str, files: &str) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if path.exists() {
+        let reason = format!("a {what} is a folder with {files}, this is a file; `slpo convert` makes a model's folder from other formats");
+        return Err(Error::bad_file(path, reason));
+    }
+    // A name on the hub is `owner/name`, or a name alone.
+    let name = path.to_string_lossy();
+    let is_hub_id = path.is_relative() && name.split('/').count() <= 2 && !name.starts_with('.') && !name.ends_with('/');
+    let hint = if is_hub_id {
+        let folder = path.file_name().unwrap_or_default().to_string_lossy();
+        format!(": download it first, for example with `hf download {name} --local-dir {folder}`")
+    } else {
+        String::new()
+    };
+    Err(Error::bad_file(path, format!("there is no such folder; a {what} is a folder on this machine{hint}")))
+}
+
+/// Why a folder without `config.json` is no model's.
+fn what_it_is_instead(folder: &Path) -> String {
+    let has = |name: &str| folder.join(name).exists();
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let gguf = files.map(|file| file.file_name().to_string_lossy().into_owned()).find(|name| name.ends_with(".gguf"));
+    if has(adapter::SETTINGS_FILE) {
+        "this is a LoRA adapter, not a model: give its base with --model and this folder with --adapter, or merge them with slpo merge"
+            .to_owned()
+    } else if has(CHECKPOINTS) {
+        STOPPED.to_owned()
+    } else if has("params.json") {
+        "config.json is missing; params.json holds Meta's names: slpo convert makes a model's folder from this one".to_owned()
+    } else if let Some(gguf) = gguf {
+        format!("config.json is missing; slpo convert makes a model's folder from {gguf}")
+    } else {
+        "config.json is missing: a model is a folder with config.json and model.safetensors".to_owned()
+    }
+}
+
 /// Files beside a tokenizer that say more of it. Its own, `tokenizer.json` and `tokenizer_config.json`, are written with it.
-pub const TOKENIZER_COMPANIONS: [&str; 3] = ["special_tokens_map.json", "added_tokens.json", crate::chat_template::FILE];
+pub const TOKENIZER_COMPANIONS: [&str; 3] = ["special_tokens_map.json", "added_tokens.json", chat_template::FILE];
 /// Files beside a model's weights that say how it is used.
 pub const MODEL_COMPANIONS: [&str; 1] = [crate::generation_config::FILE];
 
-/// Copies those of the files `names` that the folder `from` has into the folder `to`, which is made where it is missing.
+/// Copies those of the files `names` that the folder `from` has into the folder `to`, which is made where it is missing. Each is read as what
+/// it is before it is copied.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Io`]; [`Error::Json`] and [`Error::ChatTemplate`] for a file that is not what its name says.
 pub fn carry(names: &[&str], from: &Path, to: &Path) -> Result<()> {
     make_folder(to)?;
-    for path in names.iter().map(|name| from.join(name)).filter(|path| path.is_file()) {
-        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
-        atomic_write(&to.join(path.file_name().unwrap_or_default()), &bytes)?;
+    for name in names.iter().filter(|name| from.join(name).exists()) {
+        let path = from.join(name);
+        let text = match *name {
+            chat_template::FILE => template(&path)?,
+            _ => json_object(&path)?,
+        };
+        atomic_write(&to.join(name), text.as_bytes())?;
     }
     Ok(())
+}
+
+/// The text of a file that holds one JSON object.
+fn json_object(path: &Path) -> Result<String> {
+    let text = files::read_text(path, files::SETTINGS)?;
+    serde_json::from_str::<Map<String, Value>>(&text).map_err(Error::json(path))?;
+    Ok(text)
+}
+
+/// The text of a file that holds a chat template.
+fn template(path: &Path) -> Result<String> {
+    let text = files::read_text(path, files::TEMPLATE)?;
+    JinjaTemplate::new(&text, BTreeMap::new(), path)?;
+    Ok(text)
+}
+
+/// Files that are a model, an adapter or a tokenizer, in whatever form: a new model is never mixed with them. Weights are named in
+/// [`is_model_file`].
+const OF_A_MODEL: [&str; 22] = [
+    "adapter_config.json",
+    "added_tokens.json",
+    chat_template::FILE,
+    "config.json",
+    "encoder.json",
+    "generation_config.json",
+    "merges.txt",
+    "params.json",
+    "pytorch_model.bin.index.json",
+    "qwen.tiktoken",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tekken.json",
+    "tf_model.h5",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.bpe",
+    "vocab.json",
+    "vocab.txt",
+    INDEX_FILE,
+];
+
+/// Files by which a folder is known, the plainest first, and what it then holds.
+const SIGNS: [(&str, &str); 6] = [
+    (SINGLE_FILE, "a model"),
+    (huggingface::FILE, "a model"),
+    (adapter::SETTINGS_FILE, "an adapter"),
+    ("metrics.jsonl", "a run"),
+    ("config.toml", "a run"),
+    ("checkpoints", "a run"),
+];
+
+/// True if a file of this name is part of a model, an adapter or a tokenizer, so that another model in the same folder takes its place.
+pub fn is_model_file(name: &str) -> bool {
+    let is_weights = |start: &str, end: &str| name.starts_with(start) && name.ends_with(end);
+    OF_A_MODEL.contains(&name)
+        || is_weights("model", ".safetensors")
+        || is_weights("adapter_model", ".safetensors")
+        || is_weights("pytorch_model", ".bin")
+}
+
+/// What a folder holds that a new model must not be mixed with, and the file that tells.
+pub fn what_is_in(folder: &Path) -> Option<(&'static str, String)> {
+    let sign = SIGNS.into_iter().find(|(name, _)| folder.join(name).symlink_metadata().is_ok());
+    if let Some((name, what)) = sign {
+        return Some((what, name.to_owned()));
+    }
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| is_model_file(name)).min().map(|name| ("files of a model", name))
 }
 
 impl Config {
@@ -131,6 +293,43 @@ mod tests {
     }
 
     #[test]
+    fn what_a_folder_holds_is_told_by_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let holds = || what_is_in(folder.path());
+        std::fs::write(folder.path().join("notes.txt"), "").unwrap();
+        std::fs::write(folder.path().join("other.safetensors"), "").unwrap();
+        assert_eq!(holds(), None, "notes are no model");
+        for (name, what) in [
+            ("vocab.bpe", "files of a model"),
+            ("model-00001-of-00002.safetensors", "files of a model"),
+            ("metrics.jsonl", "a run"),
+            ("adapter_config.json", "an adapter"),
+            ("config.json", "a model"),
+        ] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+            assert_eq!(holds().unwrap().0, what, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_carried_is_what_its_name_says() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let names = [TOKENIZER_COMPANIONS.as_slice(), &MODEL_COMPANIONS].concat();
+        for name in &names {
+            let path = from.path().join(name);
+            for bad in [&b"{% if %}"[..], b"\xff", b"{{{"] {
+                std::fs::write(&path, bad).unwrap();
+                let message = carry(&[name], from.path(), to.path()).unwrap_err().to_string();
+                assert!(message.contains(name), "{message}");
+                assert!(!to.path().join(name).exists(), "{name}");
+            }
+            std::fs::write(&path, "{}").unwrap();
+        }
+        carry(&names, from.path(), to.path()).unwrap();
+        assert!(names.iter().all(|name| std::fs::read(to.path().join(name)).unwrap() == b"{}"));
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let message = |path: &Path| ModelFolder::open(path).unwrap_err().to_string();
@@ -148,5 +347,79 @@ mod tests {
         let small = Config { vocab_size: 98, ..Config::preset("nano").unwrap() };
         let message = small.for_tokenizer(&Tokenizer::bytes()).unwrap_err().to_string();
         assert!(message.contains("vocab_size 98 is too small for a tokenizer of 258"), "{message}");
+    }
+
+    #[test]
+    fn a_path_that_is_no_model_says_what_it_is_and_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |path: &Path| ModelFolder::open(path).unwrap_err().to_string();
+        let hub = message(Path::new("meta-llama/Llama-3.2-1B"));
+        assert!(hub.starts_with("meta-llama/Llama-3.2-1B: there is no such folder; a model is a folder on this machine"), "{hub}");
+        assert!(hub.contains("hf download meta-llama/Llama-3.2-1B") && !hub.contains("os error"), "{hub}");
+        assert!(!message(&folder.path().join("no/such")).contains("hf download"));
+        let with = |name: &str| {
+            let inside = tempfile::tempdir_in(folder.path()).unwrap();
+            match name.strip_suffix('/') {
+                Some(name) => std::fs::create_dir(inside.path().join(name)).unwrap(),
+                None => std::fs::write(inside.path().join(name), "{}").unwrap(),
+            }
+            (message(inside.path()), check_adapter(inside.path()).unwrap_err().to_string())
+        };
+        assert!(with("adapter_config.json").0.contains("this is a LoRA adapter, not a model"));
+        assert!(with("checkpoints/").0.contains("--resume") && with("checkpoints/").1.contains("--resume"));
+        assert!(with("params.json").0.contains("slpo convert"));
+        assert!(with("m-q4.gguf").0.contains("slpo convert makes a model's folder from m-q4.gguf"));
+        assert!(with("notes.txt").0.contains("config.json is missing") && with("notes.txt").1.contains("adapter_config.json is missing"));
+        assert!(with("config.json").1.contains("this is a model, not a LoRA adapter"));
+        assert!(with("adapter_config.json").1.contains("adapter_model.safetensors is missing"));
+    }
+
+    #[test]
+    fn weights_and_adapters_beside_the_model_are_remarked_on() {
+        let Some(path) = shared("data/tiny-random/llama-gqa-untied") else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        for name in [huggingface::FILE, SINGLE_FILE] {
+            std::fs::copy(path.join(name), folder.path().join(name)).unwrap();
+        }
+        let remarks = || ModelFolder::open(folder.path()).unwrap().remarks;
+        assert!(remarks().is_empty());
+        put("model.safetensors.index.json", "{\"weight_map\": {\"lm_head.weight\": \"model-00001-of-00001.safetensors\"}}");
+        assert!(remarks().is_empty(), "the file that it names is not there");
+        put("model-00001-of-00001.safetensors", "");
+        put("adapter_config.json", "{}");
+        let remarks = remarks();
+        assert!(remarks.len() == 2 && remarks[0].contains("index.json") && remarks[1].contains("--adapter"), "{remarks:?}");
+    }
+
+    #[test]
+    fn a_tensor_that_is_there_under_two_names_is_refused() {
+        let Some(path) = shared("data/tiny-random/gpt2") else { return };
+        let mut model = ModelFolder::open(&path).unwrap();
+        let tensor = model.tensors["transformer.h.0.attn.c_attn.bias"].clone();
+        model.tensors.insert("h.0.attn.c_attn.bias".to_owned(), tensor);
+        let decoder = crate::decoder::Decoder::from_tensors(&engine::Cpu::<f32>::new(), &model.config, model.tensors);
+        let message = decoder.err().unwrap().to_string();
+        assert!(message.contains("two tensors") && message.contains("layers.0.self_attn.q_proj.bias"), "{message}");
+    }
+
+    #[test]
+    fn a_head_under_a_tied_one_must_be_the_embedding() {
+        for (name, embedding, head) in
+            [("llama3-rope-scaling", "model.embed_tokens.weight", "lm_head.weight"), ("gpt2", "transformer.wte.weight", "lm_head.weight")]
+        {
+            let Some(path) = shared(&format!("data/tiny-random/{name}")) else { return };
+            let mut model = ModelFolder::open(&path).unwrap();
+            assert!(model.config.tied_head);
+            let decoder = |model: &ModelFolder| {
+                crate::decoder::Decoder::from_tensors(&engine::Cpu::<f32>::new(), &model.config, model.tensors.clone()).map(|_| ())
+            };
+            let tensor = model.tensors[embedding].clone();
+            model.tensors.insert(head.to_owned(), tensor);
+            decoder(&model).unwrap();
+            model.tensors[head].data[7] += 1.0;
+            let message = decoder(&model).unwrap_err().to_string();
+            assert!(message.contains("lm_head.weight") && message.contains("tie_word_embeddings"), "{message}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! against each other (by the `safetensors` crate), shapes against lengths. Then each tensor is widened straight from the map.
 
 use crate::atomic::atomic_write_with;
+use crate::decoder::layout::is_buffer;
 use crate::error::{Error, Result};
 use crate::half_precision::{bf16_to_f32, f16_to_f32};
 use engine::MappedFile;
@@ -117,11 +118,12 @@ fn elements<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> 
     chunks.iter().map(|&chunk| convert(chunk)).collect()
 }
 
-/// Reads the weights of one file: every tensor of type F64, F32, F16 or BF16, in the file's order. Tensors of other types
-/// are buffers (GPT-2's causal masks, position ids), not weights, and are left out.
+/// Reads the weights of one file: every tensor, in the file's order, but for known buffers of other types (GPT-2's causal masks, position
+/// ids), which hold no weights.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::BadFile`] where the header is inconsistent or the file truncated, [`Error::NonFinite`].
+/// [`Error::Io`], [`Error::BadFile`] where the header is inconsistent or the file truncated, [`Error::NonFinite`]; [`Error::Unsupported`]
+/// for a tensor of another type than F64, F32, F16 or BF16.
 pub fn read(path: &Path) -> Result<NamedTensors> {
     let map = MappedFile::open(path).map_err(Error::io(path))?;
     read_bytes(path, &map)
@@ -134,13 +136,22 @@ pub fn read(path: &Path) -> Result<NamedTensors> {
 pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<NamedTensors> {
     let mut tensors = NamedTensors::new();
     visit(path, bytes, |name, view| {
-        if let Some(data) = view.to_f32() {
-            check_finite(path, &name, &view, &data)?;
-            tensors.insert(name, NamedTensor { shape: view.shape.to_vec(), data, dtype: view.dtype });
-        }
+        let Some(data) = view.to_f32() else { return refuse_type(path, &name, view.dtype) };
+        check_finite(path, &name, &view, &data)?;
+        tensors.insert(name, NamedTensor { shape: view.shape.to_vec(), data, dtype: view.dtype });
         Ok(())
     })?;
     Ok(tensors)
+}
+
+/// Names a type that is not read, unless the tensor is a buffer.
+fn refuse_type(path: &Path, name: &str, dtype: Dtype) -> Result<()> {
+    if is_buffer(name) {
+        return Ok(());
+    }
+    let what = format!("the type {dtype} of tensor {}", name.escape_debug());
+    let supported = "F64, F32, F16, BF16: save the model in one of them, without quantisation".to_owned();
+    Err(Error::Unsupported { path: Some(path.to_owned()), what, supported })
 }
 
 /// Reads every tensor of one file as it is, of any type, finite or not.
@@ -171,7 +182,7 @@ pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
     let mut tensors = NamedTensors::new();
     for (shard, names) in shards(&index)? {
         let part = read(&folder.join(&shard))?;
-        if let Some(missing) = names.iter().find(|name| !part.contains_key(*name)) {
+        if let Some(missing) = names.iter().find(|name| !part.contains_key(*name) && !is_buffer(name)) {
             let reason = format!("tensor {missing} is said to be in {shard}, but is not");
             return Err(Error::bad_file(index, reason));
         }
@@ -182,6 +193,21 @@ pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
         }
     }
     Ok(tensors)
+}
+
+/// A sentence about weights of a folder that [`read_folder`] leaves aside: a sharded model beside a single file. transformers chooses the
+/// same.
+///
+/// # Errors
+/// Those of [`parse_index`].
+pub fn folder_remarks(folder: &Path) -> Result<Vec<String>> {
+    let index = folder.join(INDEX_FILE);
+    if !folder.join(SINGLE_FILE).exists() || !index.exists() {
+        return Ok(Vec::new());
+    }
+    let others = shards(&index)?.into_keys().filter(|shard| shard != SINGLE_FILE && folder.join(shard).exists()).count();
+    let remark = format!("{}: {SINGLE_FILE} is read; the {others} other files that {INDEX_FILE} names are not", folder.display());
+    Ok(if others > 0 { vec![remark] } else { Vec::new() })
 }
 
 /// Names a folder's weights where they are there in a form that is not read, and only so.
@@ -201,7 +227,7 @@ struct ShardIndex {
 
 /// The names of the tensors in each file of a sharded model, files in the order of their names.
 fn shards(index: &Path) -> Result<BTreeMap<String, Vec<String>>> {
-    let text = std::fs::read(index).map_err(Error::io(index))?;
+    let text = crate::files::read(index, crate::files::INDEX)?;
     parse_index(index, &text)
 }
 

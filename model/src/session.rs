@@ -58,7 +58,7 @@ impl<'a, B: Backend> Session<'a, B> {
         for _ in 0..limits.max_tokens {
             let logits = self.logits_after(&new);
             let uniform = sampling.uniform(generator);
-            let token = self.decoder.backend().sample_rows(logits.array(), &sampling.rule(), &[uniform])[0];
+            let token = sampling.next_tokens(&logits, &[uniform], &[[prompt, &output]])[0];
             output.push(token);
             if !seen(token) || limits.stop.contains(&token) {
                 break;

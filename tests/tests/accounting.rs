@@ -140,11 +140,11 @@ proptest! {
 fn metrics_do_not_change_with_the_split() {
     let (policy, reference) = (decoder(1), decoder(2));
     let score = |batch: usize| {
-        let score = evaluate::pairs(&policy, Some(&reference), pairs(), batch).unwrap();
+        let score = evaluate::pairs(&policy, Some(&reference), pairs(), batch, &evaluate::to_the_end).unwrap();
         [score.accuracy, score.accuracy_unreferenced, score.chosen_log_prob, score.rejected_log_prob, score.margin, score.kl.unwrap()]
     };
     let sequences: Vec<Sequence> = pairs().iter().map(|pair| pair.chosen.clone()).collect();
-    let nats = |batch: usize| evaluate::completions(&policy, &sequences, batch).unwrap().nats_per_token();
+    let nats = |batch: usize| evaluate::completions(&policy, &sequences, batch, &evaluate::to_the_end).unwrap().nats_per_token();
     for batch in [1, 2, 3, 7] {
         close("pairs", &score(batch), &score(10));
         close("completions", &[nats(batch)], &[nats(10)]);

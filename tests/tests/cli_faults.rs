@@ -154,10 +154,10 @@ fn memory_that_runs_out_in_a_step_is_said_and_the_last_checkpoint_stays() {
     let train = "train --data {}/text.txt --preset micro --batch-tokens 64 --checkpoint-every 1 --threads 1 --out {}/run";
     text(&workplace.run(&format!("{train} --batch-rows 1 --steps 1")));
     // By the estimate 128 rows need at least 0.23 GiB; with the program itself a step takes above 0.42 GiB of addresses.
-    let output = limited(&workplace, "ulimit -v 360000", &format!("{train} --batch-rows 128 --steps 2 --resume"));
+    let output = limited(&workplace, "ulimit -v 360000", &format!("{train} --batch-rows 128 --steps 2 --resume --change"));
     let line = last_line(&output, 1);
     assert!(line.starts_with("error: out of memory: ") && line.contains("take a smaller model or batch"), "{line}");
-    let resumed = workplace.run(&format!("{train} --batch-rows 1 --steps 2 --resume"));
+    let resumed = workplace.run(&format!("{train} --batch-rows 1 --steps 2 --resume --change"));
     text(&resumed);
     assert!(!String::from_utf8(resumed.stderr).unwrap().contains("damaged"));
 }
@@ -241,4 +241,121 @@ fn a_second_interrupt_stops_at_once() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     assert!(!workplace.path("run/checkpoints").exists(), "it did not wait to save");
+}
+
+#[test]
+#[cfg(unix)]
+fn no_model_is_written_into_the_folder_of_a_run_that_is_going_on() {
+    let workplace = Workplace::new();
+    let mut run = start(&workplace, &format!("{TRAIN} --steps 100000 --checkpoint-every 0"));
+    wait_for(&workplace.path("run/metrics.jsonl"));
+    for force in ["", " --force"] {
+        let line = failure(&workplace.run(&format!("convert {{}}/model --out {{}}/run{force}")), 1);
+        assert!(line.contains(&format!("another run is going on there (process {})", run.id())), "{line}");
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    text(&workplace.run("convert {}/model --out {}/run --force"));
+}
+
+/// The weights of a model of its own for each seed, so that a folder that mixes two of them is found out.
+#[test]
+#[cfg(unix)]
+fn a_replacement_that_is_killed_leaves_the_old_model_or_the_new_one() {
+    let workplace = Workplace::new();
+    text(&workplace.run("sft --model {}/model --data {}/completions.jsonl --steps 2 --out {}/other"));
+    let score = |folder: &str| {
+        let output = workplace.run(&format!("score --model {{}}/{folder} --tokens 1,2,3 --json"));
+        text(&output)
+    };
+    let known = [score("model"), score("other")];
+    text(&workplace.run("convert {}/model --out {}/target"));
+    workplace.write("target/notes.txt", "mine");
+    let begun = Instant::now();
+    text(&workplace.run("convert {}/other --out {}/target --force"));
+    let whole = begun.elapsed();
+    for attempt in 0..24u32 {
+        let source = ["model", "other"][attempt as usize % 2];
+        let mut child = start(&workplace, &format!("convert {{}}/{source} --out {{}}/target --force"));
+        std::thread::sleep(whole * attempt / 20);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(known.contains(&score("target")), "attempt {attempt}");
+        assert_eq!(std::fs::read_to_string(workplace.path("target/notes.txt")).unwrap(), "mine", "attempt {attempt}");
+    }
+    text(&workplace.run("convert {}/model --out {}/target --force"));
+    let names: Vec<_> = std::fs::read_dir(workplace.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| !name.to_str().unwrap().starts_with('.')), "what was left is gone: {names:?}");
+}
+
+#[cfg(unix)]
+mod outputs {
+    use super::*;
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+
+    fn fifo(workplace: &Workplace, name: &str) {
+        assert!(Command::new("mkfifo").arg(workplace.path(name)).status().unwrap().success());
+    }
+
+    #[test]
+    fn a_page_goes_into_a_pipe_and_through_links() {
+        let workplace = Workplace::new();
+        fifo(&workplace, "pipe");
+        let reader = Command::new("cat").arg(workplace.path("pipe")).stdout(Stdio::piped()).spawn().unwrap();
+        text(&workplace.run("explain softmax --html {}/pipe"));
+        assert!(String::from_utf8(reader.wait_with_output().unwrap().stdout).unwrap().contains("</html>"));
+        assert!(std::fs::symlink_metadata(workplace.path("pipe")).unwrap().file_type().is_fifo());
+        symlink("/dev/stdout", workplace.path("out")).unwrap();
+        assert!(text(&workplace.run("explain softmax --html {}/out")).contains("</html>"));
+        symlink("/dev/null", workplace.path("nowhere")).unwrap();
+        text(&workplace.run("explain softmax --html {}/nowhere"));
+        symlink("page.html", workplace.path("link.html")).unwrap();
+        text(&workplace.run("explain softmax --html {}/link.html"));
+        assert!(["out", "nowhere", "link.html"].iter().all(|name| workplace.path(name).is_symlink()));
+        assert!(std::fs::read_to_string(workplace.path("page.html")).unwrap().contains("</html>"));
+        assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    }
+
+    #[test]
+    fn standard_output_in_a_file_has_the_page_and_what_is_said_after_it() {
+        let workplace = Workplace::new();
+        let script = format!("{} explain softmax --html /dev/stdout > {}", binary().display(), workplace.path("both").display());
+        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+        let both = std::fs::read_to_string(workplace.path("both")).unwrap();
+        assert!(both.starts_with("<!") && both.ends_with("wrote /dev/stdout\n"), "{both}");
+    }
+
+    #[test]
+    fn a_page_keeps_its_file_s_mode_and_a_folder_is_no_page() {
+        let workplace = Workplace::new();
+        workplace.write("page.html", "old");
+        for mode in [0o600, 0o666] {
+            std::fs::set_permissions(workplace.path("page.html"), std::fs::Permissions::from_mode(mode)).unwrap();
+            text(&workplace.run("explain softmax --html {}/page.html"));
+            assert_eq!(std::fs::metadata(workplace.path("page.html")).unwrap().permissions().mode() & 0o7777, mode);
+        }
+        let line = failure(&workplace.run("explain softmax --html {}/model"), 1);
+        assert!(line.contains("model: is a folder, and a file is needed"), "{line}");
+    }
+
+    #[test]
+    fn what_is_read_again_must_be_a_file() {
+        let workplace = Workplace::new();
+        fifo(&workplace, "pipe");
+        symlink("/dev/null", workplace.path("null")).unwrap();
+        let align = "align --model {}/model --data {}/preferences.jsonl --steps 1 --batch 2";
+        for (name, kind) in [("pipe", "a named pipe"), ("null", "a device"), ("model", "a folder")] {
+            let line = last_line(&workplace.run(&format!("{align} --reference-cache {{}}/{name} --out {{}}/run-{name}")), 1);
+            assert!(line.contains(&format!("{name}: is {kind}, and a regular file is needed")), "{line}");
+        }
+        assert!(std::fs::symlink_metadata(workplace.path("pipe")).unwrap().file_type().is_fifo());
+        symlink("kept.json", workplace.path("cache")).unwrap();
+        text(&workplace.run(&format!("{align} --reference-cache {{}}/cache --out {{}}/run")));
+        assert!(workplace.path("cache").is_symlink() && workplace.path("kept.json").is_file());
+        std::fs::remove_file(workplace.path("run/run.lock")).unwrap();
+        symlink(workplace.path("text.txt"), workplace.path("run/run.lock")).unwrap();
+        let line = last_line(&workplace.run(&format!("{align} --out {{}}/run --resume")), 1);
+        assert!(line.contains("run.lock: is no regular file"), "{line}");
+        assert!(std::fs::metadata(workplace.path("text.txt")).unwrap().len() > 100, "the file that the link leads to is as it was");
+    }
 }

@@ -114,7 +114,7 @@ fn shards_of_f16_and_bf16_are_the_model_with_each_weight_rounded() {
         assert_eq!(object(&workplace.run(&format!("{SCORE}/whole"))), sharded, "{kind}: one file of F32 holds the same numbers");
         std::fs::remove_file(workplace.path("model/model-00002-of-00002.safetensors")).unwrap();
         let line = failure(&workplace.run(&format!("{SCORE}/model")), 1);
-        assert!(line.contains("model-00002-of-00002.safetensors: No such file"), "{line}");
+        assert!(line.contains("model-00002-of-00002.safetensors: there is no such file"), "{line}");
     }
 }
 
@@ -179,4 +179,122 @@ fn a_message_by_a_tool_reaches_the_template_and_is_a_row_error_without_one() {
     assert!(failure(&workplace.run(data), 1).contains("chats.jsonl:1: the chat template refuses the conversation: no tools here"));
     workplace.write("chats.jsonl", &row(""));
     assert!(failure(&workplace.run(data), 1).contains("chats.jsonl:1: \"prompt\" has a message by nobody"));
+}
+
+/// Every name in a folder, hidden ones too.
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// A workplace with an adapter on its model.
+fn adapted() -> Workplace {
+    let workplace = Workplace::new();
+    object(&workplace.run("sft --model {}/model --data {}/completions.jsonl --out {}/adapter --steps 1 --lora-rank 1 --json"));
+    workplace
+}
+
+#[test]
+fn convert_and_merge_leave_what_is_there_unless_they_are_told_to_replace_it() {
+    let workplace = adapted();
+    object(&workplace.run("sft --model {}/model --data {}/completions.jsonl --out {}/run --steps 1 --json"));
+    std::fs::create_dir(workplace.path("sharded")).unwrap();
+    workplace.write("sharded/model.safetensors.index.json", "{}");
+    for (out, what, file) in [
+        ("model", "a model", "model.safetensors"),
+        ("run", "a model", "model.safetensors"),
+        ("adapter", "an adapter", "adapter_config.json"),
+        ("sharded", "files of a model", "model.safetensors.index.json"),
+    ] {
+        let before = names(&workplace.path(out));
+        let expected = format!("/{out} already holds {what} ({file} is there): choose another --out, or give --force to replace it");
+        for command in ["convert {}/model", "merge --model {}/run --adapter {}/adapter"] {
+            if (command.starts_with("merge"), out) == (true, "adapter") {
+                let line = failure(&workplace.run(&format!("{command} --out {{}}/{out} --force")), 2);
+                assert!(line.contains("--out is the adapter's own folder"), "{line}");
+                continue;
+            }
+            let line = failure(&workplace.run(&format!("{command} --out {{}}/{out}")), 1);
+            assert!(line.trim_end().ends_with(&expected), "{line}");
+        }
+        assert_eq!(names(&workplace.path(out)), before, "{out}");
+    }
+    let line = failure(&workplace.run("convert {}/model --out {}/text.txt"), 1);
+    assert!(line.contains("text.txt: is a file, and a model needs a folder"), "{line}");
+}
+
+#[test]
+fn force_replaces_the_model_and_keeps_the_rest() {
+    let workplace = adapted();
+    let score = |folder: &str| object(&workplace.run(&format!("{SCORE}/{folder}")));
+    object(&workplace.run("sft --model {}/model --data {}/completions.jsonl --out {}/run --steps 2 --json"));
+    assert_ne!(score("run"), score("model"));
+    workplace.write("run/notes.txt", "mine");
+    workplace.write("run/chat_template.jinja", TEMPLATE);
+    let output = workplace.run("convert {}/model --out {}/run --force --json");
+    object(&output);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("warning: the records of a run in "), "they are of another model");
+    assert_eq!(score("run"), score("model"));
+    assert!(!workplace.path("run/chat_template.jinja").exists(), "it was the old model's");
+    for kept in ["notes.txt", "metrics.jsonl", "config.toml", "report.html", "checkpoints/step-2/weights.safetensors"] {
+        assert!(workplace.path("run").join(kept).is_file(), "{kept}");
+    }
+    object(&workplace.run("merge --model {}/model --adapter {}/adapter --out {}/merged --json"));
+    object(&workplace.run("merge --model {}/model --adapter {}/adapter --out {}/model --force --json"));
+    assert_eq!(score("model"), score("merged"), "the base itself may be replaced where that is asked for");
+    let parent = names(&workplace.path(""));
+    assert!(parent.iter().all(|name| !name.starts_with('.')), "{parent:?}");
+}
+
+#[test]
+fn a_folder_with_other_things_takes_a_model_beside_them() {
+    let workplace = Workplace::new();
+    std::fs::create_dir(workplace.path("volume")).unwrap();
+    workplace.write("volume/notes.txt", "mine");
+    object(&workplace.run("convert {}/model --out {}/volume --json"));
+    assert_eq!(std::fs::read_to_string(workplace.path("volume/notes.txt")).unwrap(), "mine");
+    object(&workplace.run(&format!("{SCORE}/volume")));
+    assert!(names(&workplace.path("volume")).iter().all(|name| !name.starts_with('.')));
+}
+
+#[test]
+fn a_folder_in_its_own_source_and_a_source_in_its_own_folder() {
+    let workplace = Workplace::new();
+    object(&workplace.run("convert {}/model --out {}/model/inner --json"));
+    object(&workplace.run(&format!("{SCORE}/model/inner")));
+    std::fs::create_dir(workplace.path("outer")).unwrap();
+    std::fs::rename(workplace.path("model"), workplace.path("outer/model")).unwrap();
+    object(&workplace.run("convert {}/outer/model --out {}/outer --json"));
+    object(&workplace.run("convert {}/outer/model --out {}/outer --force --json"));
+    object(&workplace.run("convert {}/outer --out {}/outer --force --json"));
+    for folder in ["outer", "outer/model", "outer/model/inner"] {
+        object(&workplace.run(&format!("{SCORE}/{folder}")));
+    }
+    let output = std::process::Command::new(command::binary())
+        .args(["convert", "model", "--out", ".", "--force"])
+        .current_dir(workplace.path("outer"))
+        .output()
+        .unwrap();
+    assert!(failure(&output, 1).contains("cannot be replaced from within"));
+}
+
+#[test]
+fn a_conversion_that_fails_leaves_nothing_behind() {
+    let workplace = Workplace::new();
+    let weights = std::fs::read(workplace.path("model/model.safetensors")).unwrap();
+    object(&workplace.run("convert {}/model --out {}/good --json"));
+    std::fs::write(workplace.path("model/model.safetensors"), &weights[..weights.len() / 2]).unwrap();
+    for arguments in ["--out {}/new", "--out {}/good --force"] {
+        let line = failure(&workplace.run(&format!("convert {{}}/model {arguments}")), 1);
+        assert!(line.contains("model/model.safetensors: "), "{line}");
+    }
+    object(&workplace.run(&format!("{SCORE}/good")));
+    std::fs::write(workplace.path("model/model.safetensors"), weights).unwrap();
+    workplace.write("model/generation_config.json", "{\"top_p\": ");
+    let line = failure(&workplace.run("convert {}/model --out {}/new"), 1);
+    assert!(line.contains("model/generation_config.json:1: not valid JSON"), "{line}");
+    let left = names(&workplace.path(""));
+    assert!(!left.iter().any(|name| name == "new" || name.starts_with('.')), "{left:?}");
 }

@@ -132,5 +132,7 @@ fn wrong_settings_are_one_message() {
     assert!(sft("--lora-rank 0").contains("--lora-rank"));
     assert!(sft("--lora-alpha 2").contains("--lora-rank"));
     let message = failure(&workplace.run("score --model {}/model --adapter {}/nothing --tokens 1"), 1);
-    assert!(message.contains("adapter_config.json"), "{message}");
+    assert!(message.contains("nothing: there is no such folder; a LoRA adapter is a folder on this machine"), "{message}");
+    let message = failure(&workplace.run("score --model {}/model --adapter {}/model --tokens 1"), 1);
+    assert!(message.contains("this is a model, not a LoRA adapter"), "{message}");
 }

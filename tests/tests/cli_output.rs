@@ -74,7 +74,7 @@ fn bad_input_is_one_line_that_names_the_place_and_exit_code_1() {
     here.write("latin1.txt", "");
     std::fs::write(here.path("latin1.txt"), b"one\ntwo \xe9\n").unwrap();
     for (arguments, expected) in [
-        ("score --model {}/nowhere --text a", "nowhere/config.json"),
+        ("score --model {}/nowhere --text a", "nowhere: there is no such folder; a model is a folder on this machine"),
         ("score --model {}/text.txt --text a", "a model is a folder"),
         ("score --model {}/short --text a", "short/model.safetensors"),
         ("score --model {}/model --tokens 1,258", "token 258 is out of range: the vocabulary has 258 tokens"),
@@ -84,7 +84,7 @@ fn bad_input_is_one_line_that_names_the_place_and_exit_code_1() {
         ("eval --model {}/model --data {}/empty.jsonl", "empty.jsonl: the file has no rows"),
         ("eval --model {}/model --data {}/blank.jsonl", "blank.jsonl: no row can be used: 2 rows, 0 kept, 2 dropped (2 empty completion"),
         ("eval --model {}/model --data {}/latin1.txt", "latin1.txt:2: not UTF-8"),
-        ("eval --model {}/model --data {}/missing.txt", "missing.txt: No such file"),
+        ("eval --model {}/model --data {}/missing.txt", "missing.txt: there is no such file"),
         ("convert {}/text.txt --out {}/x", "text.txt"),
         ("score --model {}/model --text a --device cuda", "CUDA"),
         ("sft --model {}/model --data {}/blank.jsonl --out {}/x", "blank.jsonl: no row can be used"),

@@ -171,7 +171,7 @@ fn a_run_that_was_stopped_goes_on_to_the_same_bits() {
     // Another number of processes rounds otherwise, where each has several micro-batches, and is said.
     let alone = workplace.run(&format!("{command} --out {{}}/stopped --resume"));
     text(&alone);
-    assert!(errors(&alone).contains("warning: the number of processes was 2 and is now 1"), "{}", errors(&alone));
+    assert!(errors(&alone).contains("warning: the number of processes: 2 → 1: "), "{}", errors(&alone));
 }
 
 /// A run that goes on for long.
@@ -313,4 +313,60 @@ fn mpirun_with_two_processes_has_the_bits_of_one_process() {
     // The folder holds a run now: the first process says so, and MPI ends the other.
     let refused = ended(vec![mpirun(&format!("{TRAIN} --batch-rows 4 --out {{}}/train-mpi"), 2)]).swap_remove(0);
     assert!(!refused.status.success() && errors(&refused).contains("already holds a run"), "{}", errors(&refused));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_to_any_process_ends_what_the_first_does_alone() {
+    let workplace = Workplace::new();
+    uneven(&workplace);
+    let row = |i: usize| format!("{{\"prompt\": \"{i} is\", \"completion\": \" a number, and not a small one\"}}\n");
+    workplace.write("many.jsonl", &(0..40_000).map(row).collect::<String>());
+    let command = "sft --model {}/model --data {}/rows.jsonl --eval-data {}/many.jsonl --batch 4 --steps 10 --out {}/run";
+    let children = start(&workplace, command, 2);
+    let started = Instant::now();
+    while !workplace.path("run/metrics.jsonl").exists() {
+        assert!(started.elapsed() < SOON, "no run is begun");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // The evaluation before the first step takes minutes: the second process waits for it.
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(Command::new("kill").args(["-TERM", &children[1].id().to_string()]).status().unwrap().success());
+    let (asked, outputs) = (Instant::now(), ended(children));
+    assert!(asked.elapsed() < Duration::from_secs(60));
+    assert_eq!(outputs.iter().map(|output| output.status.code()).collect::<Vec<_>>(), [Some(143); 2], "{}", errors(&outputs[0]));
+    assert!(errors(&outputs[0]).lines().last().unwrap().starts_with("stopped: no step was made"), "{}", errors(&outputs[0]));
+}
+
+#[test]
+fn a_secret_lets_in_those_who_have_it_and_makes_no_difference_to_the_bits() {
+    let workplace = Workplace::new();
+    let (port, command) = (free_port(), format!("{TRAIN} --batch-rows 2 --accumulate 2 --steps 2"));
+    text(&workplace.run(&format!("{command} --out {{}}/one")));
+    let with = |rank: usize, secret: &str| {
+        let mut process = process(&workplace, &format!("{command} --out {{}}/two"), rank, 2, port);
+        process.env("SLPO_GROUP_SECRET", secret).spawn().unwrap()
+    };
+    let (secret, first) = ("a secret of more than 16 bytes", with(0, "a secret of more than 16 bytes"));
+    let stranger = ended(vec![with(1, "another secret of many bytes")]).swap_remove(0);
+    let line = command::failure(&stranger, 1);
+    assert!(line.contains("does not prove that it has the same SLPO_GROUP_SECRET") && !line.contains(secret), "{line}");
+    ended(vec![first, with(1, secret)]).iter().for_each(|output| drop(text(output)));
+    assert_same_bits(&workplace, "two", "one");
+    let line = command::failure(&ended(vec![with(0, "short")]).swap_remove(0), 2);
+    assert!(line.contains("SLPO_GROUP_SECRET has 5 bytes") && !line.contains("short"), "{line}");
+}
+
+#[test]
+fn a_first_process_that_others_can_reach_says_what_that_means_without_a_secret() {
+    let workplace = Workplace::new();
+    let first = |secret: Option<&str>| {
+        let mut command = process(&workplace, &endless("run"), 0, 2, free_port());
+        command.env("MASTER_ADDR", "0.0.0.0").env("SLPO_JOIN_SECONDS", "1");
+        secret.map(|secret| command.env("SLPO_GROUP_SECRET", secret));
+        errors(&command.output().unwrap())
+    };
+    let said = first(None);
+    assert!(said.starts_with("warning: whoever can reach 0.0.0.0:") && said.contains("SLPO_GROUP_SECRET"), "{said}");
+    assert!(first(Some("a secret of more than 16 bytes")).starts_with("error: "));
 }

@@ -2,7 +2,7 @@
 
 mod command;
 
-use command::{Workplace, binary, text};
+use command::{Workplace, binary, failure, text};
 use engine::Generator;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -196,12 +196,19 @@ fn keep_says_how_many_checkpoints_stay() {
 }
 
 #[test]
-fn a_setting_that_changed_since_the_checkpoint_is_said() {
+fn a_setting_that_changed_since_the_checkpoint_is_refused_and_with_change_said() {
     let workplace = Workplace::new();
     let train = "train --data {}/text.txt --batch-rows 2 --batch-tokens 16 --out {}/run";
     text(&workplace.run(&format!("{train} --steps 3")));
-    let resumed = workplace.run(&format!("{train} --steps 3 --seed 8 --resume"));
+    let line = failure(&workplace.run(&format!("{train} --steps 3 --seed 8 --resume")), 2);
+    assert!(line.contains("seed: 0 → 8: the run in ") && line.contains("give --change"), "{line}");
+    // A config.toml that was edited by hand says one thing and the checkpoint another.
+    let config = std::fs::read_to_string(workplace.path("run/config.toml")).unwrap();
+    workplace.write("run/config.toml", &config.replace("seed = 0", "seed = 8"));
+    let line = failure(&workplace.run("train --out {}/run --resume"), 2);
+    assert!(line.contains("the seed: 0 → 8: the checkpoint of step 3 in "), "{line}");
+    let resumed = workplace.run("train --out {}/run --resume --steps 4 --change");
     text(&resumed);
     let said = String::from_utf8(resumed.stderr).unwrap();
-    assert!(said.contains("warning: the seed was 0 and is now 8: the run goes on, but not to the result that it would have had"), "{said}");
+    assert!(said.contains("warning: the seed: 0 → 8: the run goes on, but not to the result that it would have had"), "{said}");
 }

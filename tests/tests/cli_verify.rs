@@ -69,7 +69,7 @@ fn bad_files_and_usage_are_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("dump.safetensors");
     let paths = [("file", file.as_path())];
-    assert!(failure(&slpo("verify {file} --loss dpo", &paths), 1).contains("No such file"));
+    assert!(failure(&slpo("verify {file} --loss dpo", &paths), 1).contains("there is no such file"));
     write(&file, &dump(0.1, 1.0)[1..]);
     let message = failure(&slpo("verify {file} --loss dpo", &paths), 1);
     assert!(message.contains("`policy_chosen_logps` is missing") && message.contains("reference_chosen_logps"), "{message}");

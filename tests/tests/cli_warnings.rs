@@ -138,11 +138,14 @@ fn a_healthy_alignment_is_not_warned_of() {
 fn slpo_on_long_sequences_does_nothing_in_f32_and_the_number_says_why() {
     let workplace = Workplace::new();
     let (lines, _) = align(&workplace, "--loss slpo --learning-rate 1e-3 --warmup 0 --steps 12 --out {}/run");
-    warned(&lines, "the learning rate does next to nothing in f32: the step changed ");
-    warned(&lines, "the SLPO sequence form weights a pair by its mass m = π_w + π_l, here at most e^-");
+    warned(&lines, "slpo will do next to nothing here: it weights a pair and its gradient by the pair's mass m = π_w + π_l, at most e^-");
     warned(&lines, "the loss has stayed at its start value, ");
+    let cure = "use --loss slpo-gkl, which divides by m, or slpo-token, which works on tokens";
+    assert!(lines.iter().filter(|line| line.starts_with("warning: ")).all(|line| line.contains(cure)), "{lines:?}");
+    let first = lines.iter().position(|line| line.starts_with("warning: slpo will do")).unwrap();
+    assert!(first < lines.iter().position(|line| line.contains("warning: step 1")).unwrap_or(usize::MAX), "before the first step");
     let (lines, _) = align(&workplace, "--loss slpo-gkl --learning-rate 1e-3 --warmup 0 --steps 12 --out {}/gkl");
-    assert!(!lines.iter().any(|line| line.contains("does next to nothing")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("next to nothing")), "{lines:?}");
 }
 
 #[test]
@@ -185,4 +188,84 @@ fn every_loss_starts_where_its_theory_says_with_dropout_too() {
     }
     let line = failure(&workplace.run("align --model {}/model --data {}/preferences.jsonl --out {}/x --on-nonfinite perhaps"), 2);
     assert!(line.contains("on-nonfinite"), "{line}");
+}
+
+#[test]
+fn a_run_that_skips_every_step_fails_and_writes_no_model() {
+    let workplace = Workplace::new();
+    altered(&workplace, "broken", |name, value| {
+        if name == "model.layers.1.mlp.gate_proj.weight" {
+            *value = 3e38;
+        }
+    });
+    let run = "sft --model {}/broken --data {}/completions.jsonl --steps 2 --on-nonfinite skip --out {}/run";
+    let line = stopped(&workplace.run(run));
+    assert!(
+        line.starts_with("error: every step was skipped, and nothing was learned: no model is written; the last: step 2 is skipped"),
+        "{line}"
+    );
+    assert!(!workplace.path("run/model.safetensors").exists());
+    let first = stopped(&workplace.run("sft --model {}/broken --data {}/completions.jsonl --steps 2 --out {}/stop"));
+    assert!(first.contains("not at the learning rate"), "no step came before: {first}");
+}
+
+#[test]
+fn training_that_ends_worse_than_it_began_is_said_and_a_short_good_run_is_not() {
+    let workplace = Workplace::new();
+    let train = "train --data {}/text.txt --batch-rows 4 --batch-tokens 32 --steps 24 --json";
+    let good = workplace.run(&format!("{train} --out {{}}/good"));
+    assert_eq!(object(&good)["warnings"], Value::Array(Vec::new()));
+    let bad = workplace.run(&format!("{train} --lr 0.5 --warmup 12 --out {{}}/bad"));
+    let (_, lines) = (object(&bad), errors(&bad).lines().map(str::to_owned).collect::<Vec<_>>());
+    warned(&lines, ", that of guessing among the ");
+    warned(&lines, "the norm of the gradient jumped to ");
+}
+
+#[test]
+fn fine_tuning_a_model_that_does_not_fit_the_data_is_said_at_the_start() {
+    let workplace = Workplace::new();
+    altered(&workplace, "sharp", |name, value| {
+        if name == "model.norm.weight" {
+            *value = 200.0;
+        }
+    });
+    let sft = "sft --model {}/sharp --data {}/completions.jsonl --eval-data {}/completions.jsonl --steps 1 --out {}/run --json";
+    let output = workplace.run(sft);
+    object(&output);
+    let lines: Vec<String> = errors(&output).lines().map(str::to_owned).collect();
+    warned(&lines, "step 0: the held-out loss is ");
+    warned(&lines, "likely cause: the model, or its tokenizer, does not fit the data");
+}
+
+#[test]
+fn a_folder_that_vanishes_during_a_run_is_named_and_made_again_with_all_metrics() {
+    let workplace = Workplace::new();
+    let train = "train --data {}/text.txt --batch-rows 2 --batch-tokens 16 --steps 400 --checkpoint-every 100 --out {}/parent/run --json";
+    let filled = train.replace("{}", workplace.path("").to_str().unwrap().trim_end_matches('/'));
+    let start = || {
+        let mut run = std::process::Command::new(command::binary());
+        run.args(filled.split(' ')).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let child = run.spawn().unwrap();
+        let metrics = workplace.path("parent/run/metrics.jsonl");
+        while std::fs::read_to_string(&metrics).unwrap_or_default().lines().count() < 5 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        child
+    };
+    let child = start();
+    std::fs::rename(workplace.path("parent"), workplace.path("moved")).unwrap();
+    let output = child.wait_with_output().unwrap();
+    object(&output);
+    let lines: Vec<String> = errors(&output).lines().map(str::to_owned).collect();
+    warned(&lines, "was moved or removed while the run went on; it is written again, with all metrics so far");
+    let run = workplace.path("parent/run");
+    let steps: Vec<u64> = records(&run).iter().map(|record| record["step"].as_u64().unwrap()).collect();
+    assert!((1..=400).all(|step| steps.contains(&step)), "{steps:?}");
+    assert!(run.join("config.toml").is_file() && run.join("model.safetensors").is_file() && run.join("checkpoints/step-400").is_dir());
+    std::fs::remove_dir_all(workplace.path("parent")).unwrap();
+    let child = start();
+    std::fs::rename(workplace.path("parent"), workplace.path("moved again")).unwrap();
+    workplace.write("parent", "a file in the folder's place");
+    let line = stopped(&child.wait_with_output().unwrap());
+    assert!(line.contains("parent/run: the run's folder was moved or removed while the run went on, and cannot be made again: "), "{line}");
 }

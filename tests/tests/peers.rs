@@ -219,7 +219,7 @@ fn adapted(name: &str, folder: &Path) -> Option<()> {
     ModelFolder::save(&folder.join("base"), &model.config, &base.to_tensors(), &model.tokenizer).unwrap();
     let path = folder.join("base").to_str().unwrap().to_owned();
     let targets = usual_targets(&model.config);
-    let settings = LoraSettings { rank: 3, alpha: 6.0, rank_stabilised: false, targets, base: path };
+    let settings = LoraSettings { rank: 3, alpha: 6.0, rank_stabilised: false, targets, base: path, ..LoraSettings::default() };
     let mut generator = engine::Generator::new(3);
     let new = base.with_new_adapter(&settings, 1).unwrap();
     let adapted = new.with_trained(&mut |_, shape| {

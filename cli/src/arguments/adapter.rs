@@ -1,5 +1,6 @@
 //! What the commands take that train, use or merge a LoRA adapter.
 
+use super::headings::LORA;
 use super::values;
 use clap::Args;
 use serde::Serialize;
@@ -7,17 +8,16 @@ use std::path::PathBuf;
 
 /// Training an adapter instead of the whole model.
 #[derive(Debug, Clone, Args, Serialize)]
-#[command(next_help_heading = "LoRA")]
 pub struct Lora {
     /// Train a LoRA adapter of this inner width, from 1, and leave the model as it is; --out is then a PEFT adapter folder
-    #[arg(long, value_name = "R", value_parser = values::count::<usize>())]
+    #[arg(long, alias = "lora-r", value_name = "R", help_heading = LORA, value_parser = values::count::<usize>())]
     pub lora_rank: Option<usize>,
     /// The adapter is scaled by A / R, A above 0 [default: twice the rank]
-    #[arg(long, value_name = "A", requires = "lora_rank", value_parser = values::positive)]
+    #[arg(long, value_name = "A", help_heading = LORA, value_parser = values::positive)]
     pub lora_alpha: Option<f64>,
     /// The modules that have an adapter, with commas between: ends of their names in the model's file [default: q_proj,v_proj, or the one
     /// that holds both]
-    #[arg(long, value_name = "NAMES", requires = "lora_rank")]
+    #[arg(long, alias = "lora-target-modules", value_name = "NAMES", help_heading = LORA)]
     pub lora_targets: Option<String>,
 }
 
@@ -34,4 +34,7 @@ pub struct Merge {
     /// The folder to write the merged model into
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Replace the model that is in --out, as a whole; other files there stay
+    #[arg(long)]
+    pub force: bool,
 }

@@ -34,10 +34,10 @@ pub struct BenchStep {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = values::integer::<u64>(1..=1_000_000))]
     pub steps: u64,
     /// Sequences (or pairs) of a batch [default: the preset's]
-    #[arg(long, value_name = "N", value_parser = values::integer::<usize>(1..=1_000_000))]
+    #[arg(long, aliases = ["batch", "batch-rows", "batch-size"], value_name = "N", value_parser = values::integer::<usize>(1..=1_000_000))]
     pub rows: Option<usize>,
     /// Tokens of a sequence [default: the preset's]
-    #[arg(long, value_name = "N", value_parser = values::integer::<usize>(1..=1_000_000))]
+    #[arg(long, aliases = ["max-tokens", "batch-tokens", "max-length"], value_name = "N", value_parser = values::integer::<usize>(1..=1_000_000))]
     pub tokens: Option<usize>,
     /// Width of the residual stream, a multiple of the preset's head width; heads and the feed-forward part grow with it [default: the preset's]
     #[arg(long, value_name = "N", value_parser = values::integer::<usize>(1..=65_536))]

@@ -1,66 +1,225 @@
-//! Settings from a TOML file: its keys are the command's flags with `_` for `-`.
+//! Settings from a TOML file: its keys are the command's flags, or their aliases, with `_` for `-`.
 //!
-//! Each key becomes the flag that it names and is put before the flags of the command line, of which the last wins. So the file's values
-//! have the same types, ranges and messages as the flags'.
+//! Each key becomes the flag that it names, so the file's values have the same types, ranges and messages as the flags'. Three keys are no
+//! flags: `command` and `working_directory`, which a run's config.toml begins with, and its `history`.
 
-use super::{Arguments, find_command, one_line};
+use super::{Arguments, Given, one_line, without_requirements};
 use crate::failure::Failure;
 use clap::{Arg, ArgAction, CommandFactory};
+use std::any::TypeId;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// Flags that a file cannot give.
-const NOT_SETTINGS: [&str; 5] = ["config", "resume", "json", "help", "version"];
+const NOT_SETTINGS: [&str; 7] = ["config", "resume", "change", "profile", "json", "help", "version"];
 
-/// The command line `arguments`, which names the settings file `path`, with the file's settings below its own.
-pub fn apply(path: &Path, arguments: Vec<OsString>) -> Result<Arguments, Failure> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Failure::Failed(format!("cannot read the settings {}: {error}", path.display())))?;
-    let settings: Table = text.parse().map_err(|error| Failure::Usage(malformed(path, &text, &error)))?;
-    let root = Arguments::command();
-    let Some((position, command)) = find_command(&root, &arguments) else {
-        return Err(Failure::Usage("a settings file needs a command: see slpo --help".to_owned()));
+/// A settings file, read for one command.
+pub struct ConfigFile {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// The settings that it gives, with `_` for `-`, and each as a flag; none for a switch that is off.
+    pub settings: Vec<(String, Option<OsString>)>,
+    /// What was changed in the run that it belongs to, oldest first.
+    pub history: Vec<Table>,
+    /// Whether it says which command it belongs to, as a run's own has done since there are commands in it.
+    pub names_command: bool,
+}
+
+impl ConfigFile {
+    /// Reads the file for `command`.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] where it cannot be read, [`Failure::Usage`] for what is no setting of the command.
+    pub fn read(path: &Path, command: &str) -> Result<Self, Failure> {
+        let unreadable =
+            |error: std::io::Error| Failure::Failed(format!("{}: {} (--config)", path.display(), model::error::io_words(&error)));
+        if path.is_dir() {
+            return Err(Failure::Failed(format!("{}: it is a folder, not a file of settings (--config)", path.display())));
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let mut table: Table = text.parse().map_err(|error| Failure::Usage(malformed(path, &text, &error)))?;
+        let file = Self::of(path, &mut table, command).map_err(|reason| Failure::Usage(format!("{}: {reason}", path.display())))?;
+        file.check(command)?;
+        Ok(file)
+    }
+
+    fn of(path: &Path, table: &mut Table, command: &str) -> Result<Self, String> {
+        let names_command = table.contains_key("command");
+        if let Some(other) = text_of(table, "command")?.filter(|other| other != command) {
+            return Err(format!("these are the settings of slpo {other}, not of slpo {command}"));
+        }
+        let folder = text_of(table, "working_directory")?.map(PathBuf::from);
+        let history = history_of(table)?;
+        let root = Arguments::command();
+        let command = root.find_subcommand(command).ok_or("no command")?;
+        let flags: Vec<&Arg> = root.get_arguments().chain(command.get_arguments()).filter(|arg| is_setting(arg)).collect();
+        let mut settings: Vec<(String, Option<OsString>)> = Vec::new();
+        for (key, value) in table.iter() {
+            let (name, flag) = flag(&flags, key, value, folder.as_deref())?;
+            if settings.iter().any(|(other, _)| *other == name) {
+                return Err(format!("{key} and another key are both --{}", name.replace('_', "-")));
+            }
+            settings.push((name, flag));
+        }
+        Ok(Self { path: path.to_owned(), settings, history, names_command })
+    }
+
+    /// Reads the values as the command line would.
+    fn check(&self, command: &str) -> Result<(), Failure> {
+        let root = Arguments::command();
+        let line = self.line(command);
+        match without_requirements(&root).try_get_matches_from(&line) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::Usage(format!("{}: {}", self.path.display(), one_line::of(&error, &root, &line)))),
+        }
+    }
+
+    /// The command line that says the same.
+    pub fn line(&self, command: &str) -> Vec<OsString> {
+        let flags = self.settings.iter().filter_map(|(_, flag)| flag.clone());
+        ["slpo".into(), command.into()].into_iter().chain(flags).collect()
+    }
+
+    /// A setting's value as the file has it, where it is no switch.
+    pub fn value(&self, setting: &str) -> Option<String> {
+        let (_, flag) = self.settings.iter().find(|(name, _)| name == setting)?;
+        Some(flag.as_ref()?.to_str()?.split_once('=')?.1.to_owned())
+    }
+
+    /// The settings that the file gives a value other than the default.
+    pub fn unusual(&self, given: &Given) -> Vec<&str> {
+        let root = Arguments::command();
+        let Some(command) = root.find_subcommand(&given.command) else { return Vec::new() };
+        let default = |name: &str| command.get_arguments().find(|arg| arg.get_id() == name).map(|arg| arg.get_default_values().to_vec());
+        let is_default = |name: &str| match (self.value(name), default(name)) {
+            (Some(value), Some(default)) => default.iter().any(|default| same(&value, &default.to_string_lossy())),
+            (None, _) => !self.settings.iter().any(|(other, flag)| other == name && flag.is_some()),
+            (Some(_), None) => false,
+        };
+        self.settings.iter().map(|(name, _)| name.as_str()).filter(|name| !is_default(name)).collect()
+    }
+}
+
+/// Equal as texts or as numbers.
+fn same(a: &str, b: &str) -> bool {
+    a == b || a.parse::<f64>().is_ok_and(|a| b.parse() == Ok(a))
+}
+
+fn text_of(table: &mut Table, key: &str) -> Result<Option<String>, String> {
+    match table.remove(key) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(format!("{key} must be a text in quotes, not {other}")),
+    }
+}
+
+fn history_of(table: &mut Table) -> Result<Vec<Table>, String> {
+    let entries = match table.remove("history") {
+        None => Vec::new(),
+        Some(Value::Array(entries)) => entries,
+        Some(other) => return Err(format!("history must be a list of tables, not {other}")),
     };
-    let in_file = |reason: String| Failure::Usage(format!("{}: {reason}", path.display()));
-    let flags: Vec<&Arg> = root.get_arguments().chain(command.get_arguments()).filter(|arg| is_setting(arg)).collect();
-    let settings = settings.iter().map(|(key, value)| flag(&flags, key, value));
-    let settings: Vec<OsString> = settings.filter_map(Result::transpose).collect::<Result<_, _>>().map_err(in_file)?;
-    let mut layered = vec![arguments[0].clone(), arguments[position].clone()];
-    layered.extend(settings);
-    layered.extend(arguments.into_iter().enumerate().filter(|(i, _)| ![0, position].contains(i)).map(|(_, argument)| argument));
-    super::parse_flags(&layered).map_err(|error| in_file(one_line::of(&error, Some(command))))
+    let table = |entry: Value| match entry {
+        Value::Table(table) => Ok(table),
+        other => Err(format!("history must be a list of tables, and holds {other}")),
+    };
+    entries.into_iter().map(table).collect()
 }
 
 fn is_setting(arg: &Arg) -> bool {
     arg.get_long().is_some_and(|long| !NOT_SETTINGS.contains(&long))
 }
 
-/// The flag that a key stands for; none for a switch that is off.
-fn flag(flags: &[&Arg], key: &str, value: &Value) -> Result<Option<OsString>, String> {
+/// True if the setting is a path of a file or folder.
+pub fn is_path(arg: &Arg) -> bool {
+    arg.get_value_parser().type_id() == TypeId::of::<PathBuf>()
+}
+
+/// What a key stands for: the setting, and its flag; none for a switch that is off. Relative paths start at `folder`.
+fn flag(flags: &[&Arg], key: &str, value: &Value, folder: Option<&Path>) -> Result<(String, Option<OsString>), String> {
     let name = key.replace('_', "-");
-    let Some(arg) = flags.iter().find(|arg| arg.get_long() == Some(&name)) else {
+    let is_called =
+        |arg: &&&Arg| arg.get_long() == Some(&name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name.as_str()));
+    let Some(arg) = flags.iter().find(is_called) else {
         let known: Vec<String> = flags.iter().filter_map(|arg| arg.get_long()).map(|long| long.replace('-', "_")).collect();
         return Err(format!("there is no setting {key:?}; the settings are {}", known.join(", ")));
     };
+    let (setting, long) = (arg.get_id().to_string(), arg.get_long().unwrap_or(&name));
     if let ArgAction::SetTrue = arg.get_action() {
         return match value {
-            Value::Boolean(on) => Ok(on.then(|| format!("--{name}").into())),
+            Value::Boolean(on) => Ok((setting, on.then(|| format!("--{long}").into()))),
             other => Err(format!("{key} must be true or false, not {other}")),
         };
     }
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Integer(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
-        other => return Err(format!("{key} must be a number or a text, not {}", other.type_str())),
+    let text = text(arg, value).map_err(|wanted| format!("{key} must be {wanted}, not {value} ({})", kind(value)))?;
+    let resolved = match folder {
+        Some(folder) if is_path(arg) && text != "off" && !is_current(folder) => folder.join(&text).into_os_string(),
+        _ => text.into(),
     };
-    Ok(Some(format!("--{name}={text}").into()))
+    let mut flag = OsString::from(format!("--{long}="));
+    flag.push(resolved);
+    Ok((setting, Some(flag)))
+}
+
+fn is_current(folder: &Path) -> bool {
+    std::env::current_dir().is_ok_and(|current| current == folder)
+}
+
+/// A value as the command line has it; the error says which kind of value is wanted.
+fn text(arg: &Arg, value: &Value) -> Result<String, &'static str> {
+    let parser = arg.get_value_parser();
+    let is = |id: TypeId| parser.type_id() == id;
+    if is(TypeId::of::<u64>()) || is(TypeId::of::<usize>()) {
+        return match value {
+            Value::Integer(number) => Ok(number.to_string()),
+            Value::Float(number) => Ok(number.to_string()),
+            // TOML's whole numbers end at 2^63 − 1.
+            Value::String(text) if text.parse::<u64>().is_ok_and(|number| number > i64::MAX as u64) => Ok(text.clone()),
+            _ => Err("a whole number"),
+        };
+    }
+    if is(TypeId::of::<f64>()) {
+        return match value {
+            Value::Integer(number) => Ok(number.to_string()),
+            Value::Float(number) => Ok(number.to_string()),
+            _ => Err("a number"),
+        };
+    }
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        _ => Err("a text in quotes"),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a text",
+        Value::Integer(_) | Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a table",
+    }
 }
 
 /// One line with the line that the parser stopped at.
 fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> String {
     let at = error.span().map_or(0, |span| span.start);
     let line = 1 + text.bytes().take(at).filter(|&byte| byte == b'\n').count();
-    format!("{}:{line}: not valid TOML: {}", path.display(), error.message())
+    let shown = path.display();
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_lowercase();
+    let found = text.lines().nth(line - 1).unwrap_or_default();
+    let is_yaml = found.split_once(": ").is_some_and(|(key, _)| key.chars().all(|c| c.is_alphanumeric() || "_-".contains(c)));
+    let other = match extension.as_str() {
+        "yaml" | "yml" => Some("YAML"),
+        "json" => Some("JSON"),
+        _ if is_yaml || found.trim() == "---" => Some("YAML"),
+        _ if text.trim_start().starts_with('{') => Some("JSON"),
+        _ => None,
+    };
+    match other {
+        Some(other) => format!("{shown}:{line}: settings are TOML, as in learning_rate = 1e-3, and this looks like {other}"),
+        None => format!("{shown}:{line}: not valid TOML: {}", error.message()),
+    }
 }

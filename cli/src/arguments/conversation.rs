@@ -25,27 +25,38 @@ pub struct Chat {
     #[arg(long, value_name = "FILE")]
     pub chat_template: Option<PathBuf>,
     /// New tokens of an answer at most, from 1
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = values::count::<usize>())]
+    #[arg(long, alias = "max-new-tokens", value_name = "N", default_value_t = 512, value_parser = values::count::<usize>())]
     pub max_tokens: usize,
     /// What logits are divided by, at least 0: 0 takes the most likely token [default: what generation_config.json says, or 0.7]
     #[arg(long, value_name = "T", value_parser = values::non_negative)]
     pub temperature: Option<f64>,
     /// Choose among the K most likely tokens only; 0 for all [default: what generation_config.json says, or all]
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = values::integer::<usize>(0..=u64::MAX))]
     pub top_k: Option<usize>,
     /// Choose among the most likely tokens that together reach this probability, above 0 and at most 1 [default: what
     /// generation_config.json says, or 1]
     #[arg(long, value_name = "P", value_parser = values::share)]
     pub top_p: Option<f64>,
+    /// Choose among tokens at least this share of the most likely one's probability, from 0 to 1; 0 for all [default: what
+    /// generation_config.json says, or 0]
+    #[arg(long, value_name = "P", value_parser = values::fraction)]
+    pub min_p: Option<f64>,
+    /// What logits of tokens that are in the conversation so far are divided by (multiplied where negative), above 0: more than 1 makes
+    /// repetition rarer [default: what generation_config.json says, or 1]
+    #[arg(long, value_name = "X", value_parser = values::positive)]
+    pub repetition_penalty: Option<f64>,
     /// End an answer where it contains this (it is left out); \n is a line break. May be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = values::escaped)]
     pub stop: Vec<String>,
+    /// Write the model's bytes to the terminal as they are: there, control characters are otherwise shown (\u{1b}) and not obeyed
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// Arguments of `slpo data`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  slpo data preferences.jsonl --model base\n  \
-                        slpo data chats.parquet --model base --max-length 512 --json\n\n\
+                        slpo data chats.parquet --model base --max-tokens 512 --json\n\n\
                         Rows are read as `slpo align` (with `chosen` and `rejected`) or `slpo sft` would read them.")]
 pub struct Data {
     /// Preferences or completions: JSON lines, a JSON array, or Parquet
@@ -56,7 +67,7 @@ pub struct Data {
     pub model: PathBuf,
     /// Tokens of a sequence at most, from 2; longer ones are cut at the start of the prompt [default: what the model's configuration
     /// allows, up to 1024]
-    #[arg(long, alias = "max-tokens", value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
+    #[arg(long = "max-tokens", aliases = ["max-length", "max-seq-length"], value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
     pub max_length: Option<usize>,
     /// Which turns are learned.
     #[command(flatten)]
@@ -65,6 +76,6 @@ pub struct Data {
     #[command(flatten)]
     pub cut: CutSettings,
     /// Rows to show with what is learned of them marked
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = values::integer::<usize>(0..=u64::MAX))]
     pub examples: usize,
 }

@@ -17,6 +17,9 @@ pub struct Convert {
     /// The folder to write: config.json, model.safetensors and, with a tokenizer, tokenizer.json
     #[arg(long, value_name = "MODEL")]
     pub out: PathBuf,
+    /// Replace the model that is in --out, as a whole; other files there stay
+    #[arg(long)]
+    pub force: bool,
     /// llama2.c's tokenizer.bin, a tokenizer.json or a folder with one [default: the source's own, where it has one]
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
@@ -52,24 +55,34 @@ pub struct Generate {
     /// The token ids to go on from, as they are: no BOS is added (an empty list is BOS alone)
     #[arg(long, value_name = "1,2,3")]
     pub prompt_tokens: Option<TokenList>,
-    /// New tokens to write at most, from 1
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = values::count::<usize>())]
-    pub max_tokens: usize,
-    /// What logits are divided by, at least 0: 1 is the model's own distribution, 0 takes the most likely token
-    #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = values::non_negative)]
-    pub temperature: f64,
-    /// Choose among the K most likely tokens only; 0 for all
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    pub top_k: usize,
-    /// Choose among the most likely tokens that together reach this probability, above 0 and at most 1
-    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = values::share)]
-    pub top_p: f64,
-    /// Go on after the end-of-text token
+    /// New tokens to write at most, from 1 [default: 128]
+    #[arg(long, alias = "max-new-tokens", value_name = "N", value_parser = values::count::<usize>())]
+    pub max_tokens: Option<usize>,
+    /// What logits are divided by, at least 0: 1 is the model's own distribution, 0 takes the most likely token [default: 1]
+    #[arg(long, value_name = "T", value_parser = values::non_negative)]
+    pub temperature: Option<f64>,
+    /// Choose among the K most likely tokens only; 0 for all [default: 0]
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Choose among the most likely tokens that together reach this probability, above 0 and at most 1 [default: 1]
+    #[arg(long, value_name = "P", value_parser = values::share)]
+    pub top_p: Option<f64>,
+    /// Choose among tokens at least this share of the most likely one's probability, from 0 to 1; 0 for all [default: 0]
+    #[arg(long, value_name = "P", value_parser = values::fraction)]
+    pub min_p: Option<f64>,
+    /// What logits of tokens that are in the prompt or in the text so far are divided by (multiplied where negative), above 0: more than 1
+    /// makes repetition rarer [default: 1]
+    #[arg(long, value_name = "X", value_parser = values::positive)]
+    pub repetition_penalty: Option<f64>,
+    /// Go on after the end-of-text token, and after texts that generation_config.json names as ends
     #[arg(long)]
     pub ignore_eos: bool,
     /// Stop where the new text contains this (it is left out); \n is a line break. May be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = values::escaped)]
     pub stop: Vec<String>,
+    /// Write the model's bytes to the terminal as they are: there, control characters are otherwise shown (\u{1b}) and not obeyed
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// Arguments of `slpo score`.
@@ -95,7 +108,7 @@ pub struct Score {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  slpo eval --model stories260k --data stories.txt\n  \
                         slpo eval --model aligned --reference base --data preferences.jsonl\n\n\
-                        The data's own form decides what is measured: text (.txt, or rows with `text`), completions (rows with\n\
+                        The data's own form decides what is measured: text (.txt, or rows with `text`), completions (rows with \
                         `prompt` and `completion`, or `messages`) or preferences (rows with `chosen` and `rejected`).")]
 pub struct Eval {
     /// The model's folder
@@ -116,7 +129,7 @@ pub struct Eval {
     pub window: Option<usize>,
     /// For rows: tokens of a sequence at most, from 2; longer ones are cut at the start of the prompt [default: what the model's
     /// configuration allows, up to 1024]
-    #[arg(long, value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
+    #[arg(long, alias = "max-length", value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
     pub max_tokens: Option<usize>,
     /// Which turns are measured.
     #[command(flatten)]

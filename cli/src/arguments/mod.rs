@@ -5,32 +5,43 @@
 mod adapter;
 mod bench;
 mod config_file;
+mod control;
 mod conversation;
 mod evaluation;
 mod explain;
+mod headings;
+mod layers;
 mod loss;
 mod one_line;
 mod rows;
+mod run_settings;
 #[cfg(test)]
 mod tests;
 mod training;
+mod unused;
 mod values;
 mod verify;
 
 pub use adapter::{Lora, Merge};
 pub use bench::{Bench, BenchPeak, BenchStep, Measurement, Task};
+pub use control::RunControl;
 pub use conversation::{Chat, Data};
 pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
 pub use explain::Explain;
+pub use layers::Layers;
 pub use loss::LossSettings;
 pub use rows::{CutSettings, TurnSettings};
+pub use run_settings::{Change, Effect, RunSettings};
 pub use training::{Align, Demo, FineTuning, Sft, Train};
 pub use verify::Verify;
 
 use crate::failure::Failure;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::Path;
 
 /// Train small language models and align them with preferences, in pure Rust.
 #[derive(Debug, Clone, Parser)]
@@ -40,7 +51,7 @@ use std::ffi::OsString;
     args_override_self = true,
     after_help = "The main job: pretrain a small model, align it with DPO and the SLPO forms, compare them in a report (about two minutes):\n  \
                   slpo demo\n\nOn your own data:\n  slpo train --data corpus.txt --out base\n  \
-                  slpo align --model base --data preferences.jsonl --loss slpo --out aligned\n  \
+                  slpo align --model base --data preferences.jsonl --loss dpo --out aligned\n  \
                   slpo eval --model aligned --reference base --data preferences.jsonl\n\n\
                   `slpo COMMAND --help` says what a command takes."
 )]
@@ -72,7 +83,7 @@ pub struct Shared {
     #[arg(long, global = true, value_name = "N", value_parser = values::integer::<usize>(1..=1024))]
     pub threads: Option<usize>,
     /// The seed of everything random; the same seed gives the same results
-    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, value_parser = values::integer::<u64>(0..=u64::MAX))]
     pub seed: u64,
 }
 
@@ -119,7 +130,7 @@ pub enum Command {
     Convert(Convert),
     /// Put a LoRA adapter's change into its model's weights
     Merge(Merge),
-    /// Check every gradient against finite differences, forward mode and its slow twins
+    /// Check every gradient against finite differences, forward mode and a slow version of each op
     Gradcheck(Gradcheck),
     /// Check a loss and its gradients that another program computed
     Verify(Verify),
@@ -140,13 +151,40 @@ impl Command {
         matches!(self, Self::Train(_) | Self::Sft(_) | Self::Align(_))
     }
 
-    /// The settings file that the command line names.
-    fn config(&self) -> Option<&std::path::Path> {
+    /// How the run is kept, of a command that trains.
+    fn control_mut(&mut self) -> Option<&mut RunControl> {
         match self {
-            Self::Train(train) => train.config.as_deref(),
-            Self::Sft(sft) => sft.training.config.as_deref(),
-            Self::Align(align) => align.training.config.as_deref(),
+            Self::Train(train) => Some(&mut train.control),
+            Self::Sft(sft) => Some(&mut sft.training.control),
+            Self::Align(align) => Some(&mut align.training.control),
             _ => None,
+        }
+    }
+
+    /// A run's settings as its config.toml keeps them, of a command that trains.
+    fn run_settings(&self, shared: &Shared) -> Option<Result<RunSettings, Failure>> {
+        match self {
+            Self::Train(train) => Some(train.run_settings(shared)),
+            Self::Sft(sft) => Some(sft.run_settings(shared)),
+            Self::Align(align) => Some(align.run_settings(shared)),
+            _ => None,
+        }
+    }
+
+    /// The files that are read, each with its flag; folders are looked at where they are opened.
+    pub fn input_files(&self) -> Vec<(&'static str, &Path)> {
+        match self {
+            Self::Train(train) => vec![("--data", &train.data)],
+            Self::Sft(Sft { training, .. }) | Self::Align(Align { training, .. }) => {
+                let held_out = training.eval_data.as_deref().map(|path| ("--eval-data", path));
+                [("--data", training.data.as_path())].into_iter().chain(held_out).collect()
+            }
+            Self::Eval(eval) => vec![("--data", &eval.data)],
+            Self::Data(data) => vec![("FILE", &data.data)],
+            Self::Verify(verify) => vec![("FILE", &verify.file)],
+            Self::Generate(generate) => generate.prompts.as_deref().map(|path| ("--prompts", path)).into_iter().collect(),
+            Self::Chat(chat) => chat.chat_template.as_deref().map(|path| ("--chat-template", path)).into_iter().collect(),
+            _ => Vec::new(),
         }
     }
 }
@@ -159,31 +197,64 @@ pub enum Request {
     Show(String),
 }
 
-/// Reads the command line and the settings file that it names.
+/// Reads the command line and the settings files that it names: that of `--config`, and with `--resume` the run's own.
 ///
 /// # Errors
-/// [`Failure::Usage`] in one line; [`Failure::Failed`] where the settings file cannot be read.
+/// [`Failure::Usage`] in one line; [`Failure::Failed`] where a settings file cannot be read.
 pub fn parse(arguments: Vec<OsString>) -> Result<Request, Failure> {
-    let parsed = match parse_flags(&arguments) {
-        Ok(parsed) => parsed,
-        Err(error) if !error.use_stderr() => return Ok(Request::Show(error.render().to_string())),
-        Err(error) => {
-            let root = Arguments::command();
-            let command = find_command(&root, &arguments).map(|(_, command)| command);
-            return Err(Failure::Usage(one_line::of(&error, command)));
-        }
+    let root = Arguments::command();
+    // A settings file may give what the command line lacks: whether something is missing is judged afterwards.
+    let given = match without_requirements(&root).try_get_matches_from(&arguments) {
+        Ok(matches) => Given::of(matches),
+        Err(error) if !error.use_stderr() => return Ok(Request::Show(help(&root, &arguments, &error))),
+        Err(error) => return Err(Failure::Usage(one_line::of(&error, &root, &arguments))),
     };
-    let Some(command) = &parsed.command else {
+    let Some(given) = given else {
         return Ok(Request::Show(Arguments::command().render_help().to_string()));
     };
-    let parsed = match command.config() {
-        Some(path) => config_file::apply(path, arguments)?,
-        None => parsed,
-    };
-    let Arguments { shared, command: Some(command) } = parsed else {
+    let (parsed, layers) = layers::apply(&root, &given, &arguments)?;
+    let Arguments { shared, command: Some(mut command) } = parsed else {
         return Err(Failure::Usage("no command is given: see slpo --help".to_owned()));
     };
+    if let Some(unused) = command.unused().into_iter().find(|unused| given.flags.contains(unused.setting)) {
+        return Err(Failure::Usage(unused.reason));
+    }
+    command.check_together(&given.flags)?;
+    if let Some(control) = command.control_mut() {
+        control.layers = layers;
+    }
     Ok(Request::Run(shared, Box::new(command)))
+}
+
+/// The help or version that was asked for, with what has to be given.
+fn help(root: &clap::Command, arguments: &[OsString], without_requirements: &clap::Error) -> String {
+    let shown = root.clone().try_get_matches_from(arguments).err().filter(|error| !error.use_stderr());
+    shown.as_ref().unwrap_or(without_requirements).render().to_string()
+}
+
+/// The command line by itself.
+struct Given {
+    command: String,
+    matches: ArgMatches,
+    /// The settings that it gives itself, with `_` for `-`.
+    flags: BTreeSet<String>,
+}
+
+impl Given {
+    /// `None` where there is no command.
+    fn of(matches: ArgMatches) -> Option<Self> {
+        let (command, matches) = matches.subcommand()?;
+        let from_command_line = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let flags = matches.ids().map(|id| id.as_str().to_owned()).filter(|id| from_command_line(id)).collect();
+        Some(Self { command: command.to_owned(), matches: matches.clone(), flags })
+    }
+}
+
+/// The commands that train, with nothing that has to be given.
+fn without_requirements(root: &clap::Command) -> clap::Command {
+    ["train", "sft", "align"]
+        .into_iter()
+        .fold(root.clone(), |root, name| root.mut_subcommand(name, |command| command.mut_args(|argument| argument.required(false))))
 }
 
 fn parse_flags(arguments: &[OsString]) -> Result<Arguments, clap::Error> {

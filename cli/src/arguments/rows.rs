@@ -1,5 +1,6 @@
 //! How rows become sequences: which turns are learned, and what is cut of rows that are too long.
 
+use super::headings::DATA;
 use clap::{Args, ValueEnum};
 use model::boundary::Truncation;
 use model::data::Turns;
@@ -33,19 +34,17 @@ pub enum Cut {
 
 /// Which turns of conversations are learned.
 #[derive(Debug, Clone, Args, Serialize)]
-#[command(next_help_heading = "Data")]
 pub struct TurnSettings {
     /// Which turns of the assistant are learned in a conversation
-    #[arg(long, value_name = "WHICH", value_enum, default_value_t = TurnsLearned::All)]
+    #[arg(long, value_name = "WHICH", help_heading = DATA, value_enum, default_value_t = TurnsLearned::All)]
     pub turns: TurnsLearned,
 }
 
 /// What is cut of rows that are too long.
 #[derive(Debug, Clone, Args, Serialize)]
-#[command(next_help_heading = "Data")]
 pub struct CutSettings {
     /// What is cut of rows that are too long
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Cut::Both)]
+    #[arg(long, value_name = "WHAT", help_heading = DATA, value_enum, default_value_t = Cut::Both)]
     pub truncation: Cut,
 }
 

@@ -1,10 +1,10 @@
 //! What the training commands take. Each is also the record of a run's settings, as `config.toml` keeps it.
 
-use super::Lora;
-use super::LossSettings;
-use super::{CutSettings, TurnSettings};
+use super::headings::{DATA, LOSS, MODEL, RUN, TRAINING};
 use super::values;
+use super::{CutSettings, Lora, LossSettings, RunControl, TurnSettings};
 use clap::Args;
+use model::config::preset::PRESETS;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -32,160 +32,248 @@ pub struct Demo {
     allow_negative_numbers = true,
     after_help = "Examples:\n  slpo train --data corpus.txt --out base\n  \
                         slpo train --data corpus.txt --out base --preset micro --steps 5000 --checkpoint-every 500\n  \
-                        slpo train --data corpus.txt --out base --resume\n\n\
+                        slpo train --out base --resume\n\n\
                         Started as several processes (with torchrun's RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, or by mpirun), each takes \
                         a share of every batch."
 )]
 pub struct Train {
     /// Text (documents separated by <|endoftext|> where there are several), or .jsonl rows with `text`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = DATA)]
     pub data: PathBuf,
-    /// The run's folder: the model, metrics, settings and checkpoints
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// The size of the model
-    #[arg(long, value_name = "P", default_value = "nano", value_parser = values::preset())]
-    pub preset: String,
+    /// The fraction of the text that is kept apart to measure with, at least 0 and below 1
+    #[arg(long, value_name = "F", help_heading = DATA, default_value_t = 0.1, value_parser = values::below_one)]
+    pub held_out: f64,
     /// A tokenizer.json or a folder with one [default: one token a byte]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = DATA)]
     pub tokenizer: Option<PathBuf>,
-    /// Optimiser steps, from 1
-    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = values::count::<u64>())]
-    pub steps: u64,
+    /// The size of the model
+    #[arg(long, value_name = "P", help_heading = MODEL, default_value = "nano", value_parser = values::preset(), ignore_case = true)]
+    pub preset: String,
+    /// Optimiser steps, from 1 [default: 2000]
+    #[arg(long, alias = "max-steps", value_name = "N", help_heading = TRAINING, value_parser = values::count::<u64>())]
+    pub steps: Option<u64>,
+    /// Instead of --steps: how often the text is gone through, above 0, as tokens in all batches over tokens of the text
+    #[arg(long, alias = "num-train-epochs", value_name = "X", help_heading = TRAINING, value_parser = values::positive)]
+    pub epochs: Option<f64>,
     /// Sequences of a batch, from 1 [default: the preset's]
-    #[arg(long, value_name = "N", value_parser = values::count::<usize>())]
+    #[arg(
+        long,
+        aliases = ["batch", "batch-size", "per-device-train-batch-size"],
+        value_name = "N",
+        help_heading = TRAINING,
+        value_parser = values::count::<usize>()
+    )]
     pub batch_rows: Option<usize>,
     /// Tokens of each sequence, from 1 [default: the preset's]
-    #[arg(long, value_name = "N", value_parser = values::count::<usize>())]
+    #[arg(
+        long,
+        aliases = ["max-tokens", "max-length", "block-size"],
+        value_name = "N",
+        help_heading = TRAINING,
+        value_parser = values::count::<usize>()
+    )]
     pub batch_tokens: Option<usize>,
     /// Batches whose gradients are added up for one step, from 1
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::count::<usize>())]
+    #[arg(
+        long,
+        alias = "gradient-accumulation-steps",
+        value_name = "N",
+        help_heading = TRAINING,
+        default_value_t = 1,
+        value_parser = values::count::<usize>()
+    )]
     pub accumulate: usize,
-    /// The learning rate at its peak, above 0; half a cosine leads down to a tenth of it
-    #[arg(long, value_name = "RATE", default_value_t = 2e-3, value_parser = values::positive)]
-    pub learning_rate: f64,
-    /// Steps over which the learning rate rises to its peak, at least 0
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub warmup: u64,
+    /// The learning rate at its peak, above 0; half a cosine leads down to a tenth of it [default: nano 2e-3, micro 1e-3, stories15m 5e-4,
+    /// gpt2s 3e-4]
+    #[arg(long, alias = "lr", value_name = "RATE", help_heading = TRAINING, value_parser = values::positive)]
+    pub learning_rate: Option<f64>,
+    /// Steps over which the learning rate rises to its peak, at least 0 and below --steps [default: a tenth of --steps, at most 50]
+    #[arg(long, alias = "warmup-steps", value_name = "N", help_heading = TRAINING, value_parser = values::integer::<u64>(0..=u64::MAX))]
+    pub warmup: Option<u64>,
     /// AdamW's decoupled weight decay, at least 0
-    #[arg(long, value_name = "X", default_value_t = 0.1, value_parser = values::non_negative)]
+    #[arg(long, value_name = "X", help_heading = TRAINING, default_value_t = 0.1, value_parser = values::non_negative)]
     pub weight_decay: f64,
     /// The norm that a step's gradient is cut to, above 0
-    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = values::positive)]
+    #[arg(
+        long,
+        alias = "max-grad-norm",
+        value_name = "NORM",
+        help_heading = TRAINING,
+        default_value_t = 1.0,
+        value_parser = values::positive
+    )]
     pub clip: f64,
     /// The probability of dropping an activation, at least 0 and below 1
-    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = values::below_one)]
+    #[arg(long, value_name = "P", help_heading = TRAINING, default_value_t = 0.0, value_parser = values::below_one)]
     pub dropout: f64,
-    /// The fraction of the text that is kept apart to measure with, at least 0 and below 1
-    #[arg(long, value_name = "F", default_value_t = 0.1, value_parser = values::below_one)]
-    pub held_out: f64,
+    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time
+    #[arg(long, alias = "gradient-checkpointing", help_heading = TRAINING)]
+    pub checkpoint_activations: bool,
+    /// The run's folder: the model, metrics, settings and checkpoints
+    #[arg(long, aliases = ["output-dir", "output"], value_name = "DIR", help_heading = RUN)]
+    pub out: PathBuf,
     /// Steps between measurements on the text kept apart; 0 for the end only
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(
+        long,
+        alias = "eval-steps",
+        value_name = "N",
+        help_heading = RUN,
+        default_value_t = 200,
+        value_parser = values::integer::<u64>(0..=u64::MAX)
+    )]
     pub eval_every: u64,
     /// Steps between checkpoints, which --resume goes on from; 0 for the end only
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(
+        long,
+        alias = "save-steps",
+        value_name = "N",
+        help_heading = RUN,
+        default_value_t = 500,
+        value_parser = values::integer::<u64>(0..=u64::MAX)
+    )]
     pub checkpoint_every: u64,
-    /// Checkpoints that are kept, from 1; a damaged newest one falls back to the one before it
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = values::count::<usize>())]
-    pub keep: usize,
-    /// What to do where a loss or gradient is not finite: stop the run, or skip the step
-    #[arg(long, value_name = "WHAT", default_value = "stop", value_parser = ["stop", "skip"])]
-    pub on_nonfinite: String,
-    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time
-    #[arg(long)]
-    pub checkpoint_activations: bool,
-    /// Print where the time and bytes of one step go, by op: the third, when every buffer is there, or the last of fewer
-    #[arg(long)]
-    #[serde(skip)]
-    pub profile: bool,
-    /// Go on from the last checkpoint in --out
-    #[arg(long)]
-    #[serde(skip)]
-    pub resume: bool,
-    /// A TOML file of these settings, such as a run's config.toml; flags win over it
-    #[arg(long, value_name = "FILE.toml")]
-    #[serde(skip)]
-    pub config: Option<PathBuf>,
+    /// How the run is kept.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub control: RunControl,
+}
+
+/// Steps of `slpo train` where nothing says how many.
+const STEPS: u64 = 2000;
+
+impl Train {
+    /// The steps of the run, where they do not follow from the length of the text.
+    pub fn fixed_steps(&self) -> Option<u64> {
+        self.steps.or(if self.epochs.is_none() { Some(STEPS) } else { None })
+    }
+
+    /// The learning rate at its peak: what was given, or the preset's.
+    pub fn peak_rate(&self) -> f64 {
+        let of_preset = || PRESETS.iter().find(|preset| preset.name == self.preset).map_or(1e-3, |preset| preset.learning_rate);
+        self.learning_rate.unwrap_or_else(of_preset)
+    }
 }
 
 /// What fine-tuning takes, on completions or on preferences.
 #[derive(Debug, Clone, Args, Serialize)]
 pub struct FineTuning {
-    /// The folder of the model to start from
-    #[arg(long, value_name = "MODEL")]
-    pub model: PathBuf,
     /// The rows to learn from (.jsonl)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = DATA)]
     pub data: PathBuf,
     /// Rows to measure with (.jsonl) [default: none]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = DATA)]
     pub eval_data: Option<PathBuf>,
-    /// The run's folder: the model, metrics, settings and checkpoints
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Optimiser steps, from 1 [default: what --epochs says]
-    #[arg(long, value_name = "N", value_parser = values::count::<u64>())]
-    pub steps: Option<u64>,
-    /// Times to go through the data, above 0, where --steps is not given
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = values::positive)]
-    pub epochs: f64,
-    /// An adapter instead of the whole model.
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub lora: Lora,
-    /// Rows (or pairs) of a batch, from 1
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = values::count::<usize>())]
-    pub batch: usize,
-    /// Batches whose gradients are added up for one step, from 1
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::count::<usize>())]
-    pub accumulate: usize,
-    /// The learning rate at its peak, above 0; half a cosine leads down to a tenth of it
-    #[arg(long, value_name = "RATE", default_value_t = 1e-4, value_parser = values::positive)]
-    pub learning_rate: f64,
-    /// Steps over which the learning rate rises to its peak, at least 0
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub warmup: u64,
-    /// AdamW's decoupled weight decay, at least 0
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = values::non_negative)]
-    pub weight_decay: f64,
-    /// The norm that a step's gradient is cut to, above 0
-    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = values::positive)]
-    pub clip: f64,
-    /// The probability of dropping an activation, at least 0 and below 1
-    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = values::below_one)]
-    pub dropout: f64,
     /// Tokens of a sequence at most, from 2; longer ones are cut at the start of the prompt [default: what the model's configuration
     /// allows, up to 1024]
-    #[arg(long, value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
+    #[arg(
+        long,
+        aliases = ["max-length", "max-seq-length"],
+        value_name = "N",
+        help_heading = DATA,
+        value_parser = values::integer::<usize>(2..=u32::MAX.into())
+    )]
     pub max_tokens: Option<usize>,
     /// What is cut.
     #[command(flatten)]
     #[serde(flatten)]
     pub cut: CutSettings,
+    /// The folder of the model to start from
+    #[arg(long, alias = "model-name-or-path", value_name = "MODEL", help_heading = MODEL)]
+    pub model: PathBuf,
+    /// Optimiser steps, from 1 [default: what --epochs says]
+    #[arg(long, alias = "max-steps", value_name = "N", help_heading = TRAINING, value_parser = values::count::<u64>())]
+    pub steps: Option<u64>,
+    /// Instead of --steps: times to go through the data, above 0 [default: 1]
+    #[arg(long, alias = "num-train-epochs", value_name = "X", help_heading = TRAINING, value_parser = values::positive)]
+    pub epochs: Option<f64>,
+    /// Rows (or pairs) of a batch, from 1
+    #[arg(
+        long,
+        aliases = ["batch-size", "batch-rows", "per-device-train-batch-size"],
+        value_name = "N",
+        help_heading = TRAINING,
+        default_value_t = 8,
+        value_parser = values::count::<usize>()
+    )]
+    pub batch: usize,
+    /// Batches whose gradients are added up for one step, from 1
+    #[arg(
+        long,
+        alias = "gradient-accumulation-steps",
+        value_name = "N",
+        help_heading = TRAINING,
+        default_value_t = 1,
+        value_parser = values::count::<usize>()
+    )]
+    pub accumulate: usize,
+    /// The learning rate at its peak, above 0; half a cosine leads down to a tenth of it
+    #[arg(
+        long,
+        alias = "lr",
+        value_name = "RATE",
+        help_heading = TRAINING,
+        default_value_t = 1e-4,
+        value_parser = values::positive
+    )]
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises to its peak, at least 0 and below --steps [default: a tenth of --steps, at most 10]
+    #[arg(long, alias = "warmup-steps", value_name = "N", help_heading = TRAINING, value_parser = values::integer::<u64>(0..=u64::MAX))]
+    pub warmup: Option<u64>,
+    /// AdamW's decoupled weight decay, at least 0
+    #[arg(long, value_name = "X", help_heading = TRAINING, default_value_t = 0.0, value_parser = values::non_negative)]
+    pub weight_decay: f64,
+    /// The norm that a step's gradient is cut to, above 0
+    #[arg(
+        long,
+        alias = "max-grad-norm",
+        value_name = "NORM",
+        help_heading = TRAINING,
+        default_value_t = 1.0,
+        value_parser = values::positive
+    )]
+    pub clip: f64,
+    /// The probability of dropping an activation, at least 0 and below 1
+    #[arg(long, value_name = "P", help_heading = TRAINING, default_value_t = 0.0, value_parser = values::below_one)]
+    pub dropout: f64,
+    /// An adapter instead of the whole model.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub lora: Lora,
+    /// The run's folder: the model, metrics, settings and checkpoints
+    #[arg(long, aliases = ["output-dir", "output"], value_name = "DIR", help_heading = RUN)]
+    pub out: PathBuf,
     /// Steps between measurements on --eval-data; 0 for the end only
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(
+        long,
+        alias = "eval-steps",
+        value_name = "N",
+        help_heading = RUN,
+        default_value_t = 50,
+        value_parser = values::integer::<u64>(0..=u64::MAX)
+    )]
     pub eval_every: u64,
     /// Steps between checkpoints, which --resume goes on from; 0 for the end only
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(
+        long,
+        alias = "save-steps",
+        value_name = "N",
+        help_heading = RUN,
+        default_value_t = 200,
+        value_parser = values::integer::<u64>(0..=u64::MAX)
+    )]
     pub checkpoint_every: u64,
-    /// Checkpoints that are kept, from 1; a damaged newest one falls back to the one before it
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = values::count::<usize>())]
-    pub keep: usize,
-    /// What to do where a loss or gradient is not finite: stop the run, or skip the step
-    #[arg(long, value_name = "WHAT", default_value = "stop", value_parser = ["stop", "skip"])]
-    pub on_nonfinite: String,
-    /// Print where the time and bytes of one step go, by op: the third, when every buffer is there, or the last of fewer
-    #[arg(long)]
-    #[serde(skip)]
-    pub profile: bool,
-    /// Go on from the last checkpoint in --out
-    #[arg(long)]
-    #[serde(skip)]
-    pub resume: bool,
-    /// A TOML file of these settings, such as a run's config.toml; flags win over it
-    #[arg(long, value_name = "FILE.toml")]
-    #[serde(skip)]
-    pub config: Option<PathBuf>,
+    /// How the run is kept.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub control: RunControl,
+}
+
+impl FineTuning {
+    /// The same with the length of the run, where it was left to its default.
+    pub fn whole(&self) -> Self {
+        let epochs = self.epochs.or(if self.steps.is_none() { Some(1.0) } else { None });
+        Self { epochs, ..self.clone() }
+    }
 }
 
 /// Arguments of `slpo sft`.
@@ -208,15 +296,13 @@ pub struct Sft {
     pub rows: TurnSettings,
 }
 
-/// Names of the losses.
-pub const LOSSES: [&str; 10] = ["dpo", "cdpo", "ipo", "hinge", "robust", "slpo", "slpo-token", "slpo-literal", "slpo-exact", "slpo-gkl"];
-
 /// Arguments of `slpo align`.
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(
     allow_negative_numbers = true,
-    after_help = "Examples:\n  slpo align --model base --data preferences.jsonl --loss slpo --out aligned\n  \
-                        slpo align --model tuned --data preferences.jsonl --loss dpo --beta 0.05 --eval-data dev.jsonl --out aligned\n\n\
+    after_help = "Examples:\n  slpo align --model base --data preferences.jsonl --loss dpo --out aligned\n  \
+                        slpo align --model tuned --data preferences.jsonl --loss slpo-gkl --eval-data dev.jsonl --out aligned\n  \
+                        slpo align --out aligned --resume\n\n\
                         A row is {\"prompt\": …, \"chosen\": …, \"rejected\": …}, each a text or chat messages.\n\n\
                         Started as several processes, each takes a share of every batch: see slpo train --help."
 )]
@@ -226,17 +312,25 @@ pub struct Align {
     #[serde(flatten)]
     pub training: FineTuning,
     /// The loss
-    #[arg(long, value_name = "NAME", default_value = "dpo", value_parser = LOSSES)]
+    #[arg(
+        long,
+        alias = "loss-type",
+        value_name = "NAME",
+        help_heading = LOSS,
+        default_value = "dpo",
+        value_parser = values::loss(),
+        ignore_case = true
+    )]
     pub loss: String,
     /// The loss' own settings.
     #[command(flatten)]
     #[serde(flatten)]
     pub settings: LossSettings,
     /// The folder of the reference model [default: the model as it starts]
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, alias = "ref-model", value_name = "MODEL", help_heading = MODEL)]
     pub reference: Option<PathBuf>,
     /// The file that keeps the reference's log-probabilities between runs, or off; token forms and slpo-exact need more than it holds
     /// [default: reference-log-probs.json in --out]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = RUN)]
     pub reference_cache: Option<PathBuf>,
 }

@@ -1,6 +1,7 @@
 //! Types and ranges of values on the command line.
 
-use clap::builder::TypedValueParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use losses::Loss;
 use std::convert::Infallible;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -21,42 +22,60 @@ impl FromStr for TokenList {
     }
 }
 
-/// A whole number in a range.
+/// A whole number in a range. `1e4` is one too.
 pub fn integer<T>(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = T>
 where
     T: TryFrom<u64> + Clone + Send + Sync + 'static,
-    T::Error: Send + Sync + std::error::Error + 'static,
 {
-    clap::builder::RangedU64ValueParser::<T>::new().range(range)
+    let read = move |text: &str| -> Result<T, String> {
+        let number = whole(text.trim())?;
+        if number < *range.start() {
+            return Err(format!("must be at least {}", range.start()));
+        }
+        let too_large = || format!("must be at most {}", range.end());
+        let fits = (number <= *range.end()).then(|| T::try_from(number).ok()).flatten();
+        fits.ok_or_else(too_large)
+    };
+    read
+}
+
+/// The largest whole number below which f64 has them all.
+const WHOLE_IN_F64: f64 = 9_007_199_254_740_992.0;
+
+fn whole(text: &str) -> Result<u64, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    match text.parse::<f64>() {
+        Ok(number) if number.fract() != 0.0 => Err("must be a whole number".to_owned()),
+        Ok(number) if number < 0.0 => Err("must be at least 0".to_owned()),
+        Ok(number) if number <= WHOLE_IN_F64 => Ok(number as u64),
+        Ok(_) => Err(format!("must be at most {}", u64::MAX)),
+        Err(_) => Err("not a whole number".to_owned()),
+    }
 }
 
 /// A count: 1 or more.
 pub fn count<T>() -> impl TypedValueParser<Value = T>
 where
     T: TryFrom<u64> + Clone + Send + Sync + 'static,
-    T::Error: Send + Sync + std::error::Error + 'static,
 {
     integer(1..=u32::MAX.into())
 }
 
-/// A finite number above 0.
+/// A number above 0 that f32 can hold.
 pub fn positive(text: &str) -> Result<f64, String> {
     real(text, |x| x > 0.0, "above 0")
 }
 
-/// A finite number of at least 0.
+/// A number of at least 0 that f32 can hold.
 pub fn non_negative(text: &str) -> Result<f64, String> {
     real(text, |x| x >= 0.0, "at least 0")
 }
 
 /// A number in [0, 1).
 pub fn below_one(text: &str) -> Result<f64, String> {
-    real(text, |x| (0.0..1.0).contains(&x), "at least 0 and below 1")
-}
-
-/// A number in [0, 1/2).
-pub fn below_half(text: &str) -> Result<f64, String> {
-    real(text, |x| (0.0..0.5).contains(&x), "at least 0 and below 0.5")
+    real(text, |x| (0.0..1.0).contains(&x) && (x as f32) < 1.0, "at least 0 and below 1")
 }
 
 /// A number in [0, 1].
@@ -69,14 +88,35 @@ pub fn share(text: &str) -> Result<f64, String> {
     real(text, |x| x > 0.0 && x <= 1.0, "above 0 and at most 1")
 }
 
+/// A number in [0, 1].
+pub fn fraction(text: &str) -> Result<f64, String> {
+    real(text, |x| (0.0..=1.0).contains(&x), "from 0 to 1")
+}
+
+/// A number that fits, neither too large nor too close to 0 for f32, in which everything is computed.
 fn real(text: &str, fits: impl Fn(f64) -> bool, range: &str) -> Result<f64, String> {
     let number: f64 = text.trim().parse().map_err(|_| "not a number".to_owned())?;
-    if number.is_finite() && fits(number) { Ok(number) } else { Err(format!("must be {range}")) }
+    if number.is_nan() || !fits(number) {
+        return Err(format!("must be {range}"));
+    }
+    if number.abs() > f64::from(f32::MAX) {
+        return Err(format!("must be at most {:.1e}: f32 holds no larger number", f32::MAX));
+    }
+    if number != 0.0 && number.abs() < f64::from(f32::MIN_POSITIVE) {
+        return Err(format!("must be at least {:.1e}, or 0 where that is allowed: f32 holds no smaller number", f32::MIN_POSITIVE));
+    }
+    Ok(number)
+}
+
+/// A loss by its name or an alias, as [`Loss::name`] has it.
+pub fn loss() -> impl TypedValueParser<Value = String> {
+    let known = Loss::ALL.map(|loss| PossibleValue::new(loss.name()).aliases(loss.aliases().iter().copied()));
+    PossibleValuesParser::new(known).map(|name| name.parse().map_or(name, |loss: Loss| loss.name().to_owned()))
 }
 
 /// One of the presets' names.
-pub fn preset() -> clap::builder::PossibleValuesParser {
-    clap::builder::PossibleValuesParser::new(model::config::preset::PRESETS.map(|preset| preset.name))
+pub fn preset() -> impl TypedValueParser<Value = String> {
+    PossibleValuesParser::new(model::config::preset::PRESETS.map(|preset| preset.name)).map(|name| name.to_lowercase())
 }
 
 /// A text in which `\n`, `\t` and `\\` are escapes.

@@ -4,7 +4,6 @@ use crate::arguments::{Align, Shared};
 use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps, to_train};
 use crate::commands::{Loaded, longest_sequence, notices};
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::memory;
 use crate::objective::LossObjective;
 use crate::processes;
@@ -13,14 +12,15 @@ use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
 use crate::start;
-use crate::training::{self, Job, Settings, Values, fingerprint, sequence_words, series, smoothing};
+use crate::training::{self, Job, Values, fingerprint, sequence_words, series, smoothing};
 use crate::watch::Watch;
 use engine::{Device, Generator, Tensor, no_grad};
+use losses::Loss;
 use model::boundary::Limits;
 use model::checkpoint::RunState;
 use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
 use model::decoder::Decoder;
-use model::evaluate;
+use model::evaluate::{self, Check};
 use model::order::Order;
 use model::parallel::Processes;
 use model::preference::{Objective, PairBatch, Scored};
@@ -34,7 +34,6 @@ type Backend = Device;
 /// Aligns a model with one of the losses.
 pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let settings = &arguments.training;
-    interrupt::listen()?;
     let (loss, hyper) = arguments.settings.of(&arguments.loss)?;
     let objective = LossObjective { loss, hyper };
     // An adapter's base is its own reference, without a copy.
@@ -63,7 +62,7 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         }
         None => Vec::new(),
     };
-    let steps = steps(settings, train.len());
+    let steps = steps(settings, train.len())?;
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let decoder_size = decoder.parameter_count();
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
@@ -80,7 +79,7 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         rows_per_step: settings.batch * settings.accumulate,
         seed: shared.seed,
         same_reference: arguments.reference.is_none(),
-        cache: Cache::of(arguments),
+        cache: Cache::of(arguments, loss),
         watch: Watch::new(loss, schedule.warmup),
         warmup: schedule.warmup,
         parameters: decoder_size,
@@ -88,7 +87,14 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         generator: Generator::new(shared.seed),
         description: format!("{} on {} with {}", settings.model.display(), settings.data.display(), arguments.loss),
     };
-    training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &Settings { command: arguments, shared }, shared)
+    training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &arguments.run_settings(shared)?, shared)
+}
+
+/// The accuracies of records whose margin is not exactly 0: where policy and reference are one model, there is no accuracy yet.
+fn decided(records: &[Record], accuracy: &str, margin: &str) -> Vec<(f64, f64)> {
+    let margins = series(records, margin);
+    let is_tie = |step: f64| margins.contains(&(step, 0.0));
+    series(records, accuracy).into_iter().filter(|(step, _)| !is_tie(*step)).collect()
 }
 
 fn check_reference(policy: &Decoder<Backend>, reference: &Decoder<Backend>) -> Result<(), Failure> {
@@ -138,10 +144,9 @@ enum Cache {
 
 impl Cache {
     /// What the command line asks for, where the loss needs no more than sequence log-probabilities.
-    fn of(arguments: &Align) -> Self {
-        let needs_logits = ["slpo-token", "slpo-literal", "slpo-exact"].contains(&arguments.loss.as_str());
+    fn of(arguments: &Align, loss: Loss) -> Self {
         match &arguments.reference_cache {
-            _ if needs_logits => Self::Live,
+            _ if !loss.is_pairwise() => Self::Live,
             Some(path) if path.as_os_str() == "off" => Self::Live,
             path => Self::Path(path.clone()),
         }
@@ -226,10 +231,12 @@ impl Alignment {
         let Cache::Path(path) = &self.cache else { return Ok(None) };
         let path = path.clone().unwrap_or_else(|| folder.unwrap_or(Path::new("")).join(reference_cache::FILE));
         let (mut cache, remark) = match folder {
-            Some(_) => ReferenceCache::open(&path, &self.reference),
+            Some(_) => ReferenceCache::open(&path, &self.reference)?,
             None => (ReferenceCache::in_memory(), None),
         };
-        let rows: BTreeSet<usize> = (1..=self.steps).flat_map(|step| self.order.rows_of(step)).collect();
+        // Every row comes once an epoch: later steps bring no others.
+        let steps_of_epoch = self.train.len().div_ceil(self.rows_per_step) as u64;
+        let rows: BTreeSet<usize> = (1..=self.steps.min(steps_of_epoch)).flat_map(|step| self.order.rows_of(step)).collect();
         cache.fill(rows.into_iter().map(|row| &self.train[row]), &self.reference, self.batch, processes::current())?;
         self.cache = Cache::Open(path, cache);
         Ok(remark)
@@ -249,6 +256,19 @@ impl Alignment {
         Ok(start::remark(&self.objective, sum.item() / count, expected, cached.as_deref()))
     }
 
+    /// Whether the first step's pairs have enough mass for the SLPO sequence form, whose gradient it weights.
+    fn check_mass(&mut self) -> Option<String> {
+        if self.objective.loss != Loss::Slpo {
+            return None;
+        }
+        let rows: Vec<&PreferencePair> = self.order.rows_of(1).into_iter().take(self.batch).map(|row| &self.train[row]).collect();
+        let batch = PairBatch::new(rows.iter().copied());
+        let (chosen, rejected) = self.reference(&batch, &rows).sequence_log_probs();
+        let masses = chosen.to_f64().into_iter().zip(rejected.to_f64()).map(|(w, l)| start::log_mass(w, l));
+        let largest = masses.fold(f64::NEG_INFINITY, f64::max);
+        self.watch.see_mass(largest)
+    }
+
     /// Whether a step counts the weights that it changes: the first, the first at the full learning rate, and now and then.
     fn counts_changes(&self, step: u64) -> bool {
         processes::is_first() && (step == 1 || step == self.warmup + 1 || step.is_multiple_of(100))
@@ -261,7 +281,7 @@ impl Alignment {
             return Ok(None);
         }
         let pairs: Vec<PreferencePair> = rows.iter().map(|&pair| pair.clone()).collect();
-        let score = evaluate::pairs(decoder, Some(&self.reference), &pairs, self.batch)?;
+        let score = evaluate::pairs(decoder, Some(&self.reference), &pairs, self.batch, &evaluate::to_the_end)?;
         Ok(score.kl.map(|kl| ("kl", kl)))
     }
 }
@@ -275,7 +295,8 @@ impl Job for Alignment {
     fn prepare(&mut self, trainer: &Trainer<Backend>, folder: Option<&Path>, new: bool) -> Result<Vec<String>, Failure> {
         let made_anew = self.fill_cache(folder)?;
         let start = if new && self.same_reference && folder.is_some() { self.check_start(&trainer.decoder)? } else { None };
-        Ok(made_anew.into_iter().chain(start).collect())
+        let mass = if new && folder.is_some() { self.check_mass() } else { None };
+        Ok(made_anew.into_iter().chain(start).chain(mass).collect())
     }
 
     fn step(&mut self, trainer: &mut Trainer<Backend>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
@@ -315,11 +336,11 @@ impl Job for Alignment {
         self.watch.see(step, &values)
     }
 
-    fn evaluate(&self, trainer: &Trainer<Backend>) -> Result<Values, Failure> {
+    fn evaluate(&self, trainer: &Trainer<Backend>, go_on: Check<'_>) -> Result<Values, Failure> {
         if self.held_out.is_empty() {
             return Ok(Vec::new());
         }
-        let score = evaluate::pairs(&trainer.decoder, Some(&self.reference), &self.held_out, EVALUATED_AT_ONCE)?;
+        let score = evaluate::pairs(&trainer.decoder, Some(&self.reference), &self.held_out, EVALUATED_AT_ONCE, go_on)?;
         Ok(vec![
             ("held_out_accuracy", score.accuracy),
             ("held_out_preferred", score.accuracy_unreferenced),
@@ -356,8 +377,8 @@ impl Job for Alignment {
                 "Accuracy",
                 "The part of pairs with a margin above zero; \"preferred\" asks the model alone: is ln π larger for the chosen one?",
                 chart("accuracy")
-                    .smoothed_line("training", train("accuracy"), window)
-                    .line("held out", train("held_out_accuracy"))
+                    .smoothed_line("training", decided(records, "accuracy", "margin"), window)
+                    .line("held out", decided(records, "held_out_accuracy", "held_out_margin"))
                     .line("held out, preferred", train("held_out_preferred")),
             )
             .figure(

@@ -1,11 +1,13 @@
 //! `slpo chat`: a conversation on the terminal, or with whatever writes lines to standard input.
 
 use super::load::{Loaded, encode_framed, ends, longest_sequence};
+use super::notices::warn;
 use crate::arguments::{Chat, Shared};
 use crate::failure::Failure;
 use crate::interrupt::{self, Turn};
 use crate::output::Output;
 use crate::streaming::TextSoFar;
+use crate::terminal;
 use engine::{Device, Generator};
 use model::chat_template::JinjaTemplate;
 use model::data::{Message, Role};
@@ -17,7 +19,7 @@ use serde_json::json;
 use std::io::{self, BufRead, IsTerminal, Write};
 
 /// Where neither the command line nor the model says how to sample.
-const USUAL: Sampling = Sampling { temperature: 0.7, top_k: 0, top_p: 1.0 };
+const USUAL: Sampling = Sampling { temperature: 0.7, ..Sampling::PLAIN };
 
 /// Holds a conversation until /exit or the end of the input.
 ///
@@ -36,29 +38,35 @@ pub fn run(arguments: &Chat, shared: &Shared) -> Result<(), Failure> {
             arguments.model.display()
         )));
     };
+    let own = GenerationConfig::read(&arguments.model)?;
+    warn(&own.remarks);
     let mut conversation = Conversation {
         session: Session::new(&loaded.decoder),
         tokenizer: &loaded.tokenizer,
         ends: ends(&arguments.model, &loaded)?,
-        sampling: sampling(arguments)?,
+        sampling: sampling(arguments, &own),
+        stops: arguments.stop.iter().chain(&own.stop).cloned().collect(),
         generator: Generator::new(shared.seed),
         longest: longest_sequence(loaded.config(), Some(loaded.config().max_positions)),
-        output: Output::new(shared.json),
+        output: Output::of_model(shared.json, arguments.raw),
         messages: arguments.system.iter().map(|text| message(Role::System, text)).collect(),
         template,
         arguments,
     };
-    interrupt::listen_in_turns()?;
+    interrupt::listen_in_turns();
     conversation.hold()
 }
 
-fn sampling(arguments: &Chat) -> Result<Sampling, Failure> {
-    let own = GenerationConfig::read(&arguments.model)?.sampling.unwrap_or(USUAL);
-    Ok(Sampling {
+/// What the command line says, else the model's file, else what is usual.
+fn sampling(arguments: &Chat, own: &GenerationConfig) -> Sampling {
+    let own = own.sampling.unwrap_or(Sampling { repetition_penalty: own.repetition_penalty, ..USUAL });
+    Sampling {
         temperature: arguments.temperature.unwrap_or(own.temperature),
         top_k: arguments.top_k.unwrap_or(own.top_k),
         top_p: arguments.top_p.unwrap_or(own.top_p),
-    })
+        min_p: arguments.min_p.unwrap_or(own.min_p),
+        repetition_penalty: arguments.repetition_penalty.unwrap_or(own.repetition_penalty),
+    }
 }
 
 fn message(role: Role, content: &str) -> Message {
@@ -72,6 +80,8 @@ struct Conversation<'a> {
     template: JinjaTemplate,
     ends: Vec<u32>,
     sampling: Sampling,
+    /// Texts that end an answer.
+    stops: Vec<String>,
     generator: Generator,
     /// The most tokens that the model can look back on.
     longest: usize,
@@ -128,7 +138,7 @@ impl Conversation<'_> {
     /// The model's turn, shown as it comes. White space around it belongs to the template.
     fn answer(&mut self, prompt: &[u32], room: usize) -> Result<String, Failure> {
         let limits = Limits { max_tokens: self.arguments.max_tokens.min(room), stop: &self.ends };
-        let mut text = TextSoFar::new(self.tokenizer.stream(prompt)?, &self.arguments.stop);
+        let mut text = TextSoFar::new(self.tokenizer.stream(prompt)?, &self.stops);
         let (output, ends) = (self.output, &self.ends);
         let (mut failure, mut begun) = (None, false);
         let mut show = |new: &str| {
@@ -136,7 +146,7 @@ impl Conversation<'_> {
             begun |= !new.is_empty();
             output.stream(new)
         };
-        let running = Turn::begin();
+        let running = Turn::of_chat();
         self.session.generate(prompt, &self.sampling, limits, &mut self.generator, |token| {
             if ends.contains(&token) || running.interrupted() {
                 return false;
@@ -160,9 +170,8 @@ impl Conversation<'_> {
     }
 }
 
-/// A closed standard error is no reason to end a conversation.
 fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    terminal::say(text);
 }
 
 fn prompt_mark() {

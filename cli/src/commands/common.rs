@@ -6,7 +6,6 @@ use crate::training::Plan;
 use engine::{Device, Generator};
 use model::decoder::{Decoder, ForwardOptions, LoraSettings, usual_targets};
 use model::optimizer::{Rule, Schedule};
-use model::train::OnNonFinite;
 
 /// Rows that are evaluated at once.
 pub const EVALUATED_AT_ONCE: usize = 32;
@@ -16,11 +15,37 @@ pub fn options(dropout: f64, checkpoint: bool, generator: Generator) -> ForwardO
     ForwardOptions { dropout: (dropout > 0.0).then_some((dropout, generator)), checkpoint }
 }
 
+/// Steps of warm-up that a run has where it is long enough for four times as many.
+const LEAST_WARMUP: u64 = 5;
+
+/// Steps of warm-up: as many as were asked for, or a tenth of the run, between [`LEAST_WARMUP`] (at most a quarter of the run) and `most`.
+pub fn warmup(asked: Option<u64>, steps: u64, most: u64) -> u64 {
+    let usual = || steps.div_ceil(10).max(LEAST_WARMUP.min(steps / 4)).min(most);
+    asked.unwrap_or_else(usual).min(steps)
+}
+
+/// What is odd about a schedule that was asked for.
+pub fn remarks(asked_warmup: Option<u64>, steps: u64, learning_rate: f64, weight_decay: f64) -> Vec<String> {
+    let warmup = asked_warmup.filter(|&warmup| warmup > 0 && warmup >= steps).map(|warmup| {
+        format!(
+            "a warm-up of {warmup} steps is not below the run's {steps}: the learning rate only rises; give a smaller --warmup, or none"
+        )
+    });
+    let decay = learning_rate * weight_decay;
+    let decay = (decay >= 1.0).then(|| {
+        format!("--learning-rate times --weight-decay is {decay}: a step multiplies each weight by 1 less that, so its sign turns or it vanishes")
+    });
+    warmup.into_iter().chain(decay).collect()
+}
+
+/// Steps of fine-tuning over which the learning rate rises at most, where nothing else is asked for.
+const MOST_WARMUP: u64 = 10;
+
 /// The learning rate over the steps, and AdamW with its decay.
 pub fn schedule_and_rule(tuning: &FineTuning, steps: u64) -> (Schedule, Rule) {
-    let schedule = Schedule { learning_rate: tuning.learning_rate, warmup: tuning.warmup.min(steps), steps, final_fraction: 0.1 };
-    let rule = Rule::adamw(tuning.weight_decay);
-    (schedule, rule)
+    let warmup = warmup(tuning.warmup, steps, MOST_WARMUP);
+    let schedule = Schedule { learning_rate: tuning.learning_rate, warmup, steps, final_fraction: 0.1 };
+    (schedule, Rule::adamw(tuning.weight_decay))
 }
 
 /// The decoder as it is trained: whole, or frozen with a new LoRA adapter.
@@ -36,24 +61,61 @@ pub fn to_train(decoder: Decoder<Device>, tuning: &FineTuning, seed: u64) -> Res
         rank_stabilised: false,
         targets: tuning.lora.lora_targets.as_ref().map_or_else(|| usual_targets(decoder.config()), named),
         base: tuning.model.display().to_string(),
+        ..LoraSettings::default()
     };
     decoder.with_new_adapter(&settings, seed).map_err(|error| Failure::Usage(error.to_string()))
 }
 
-/// What `--on-nonfinite` says.
-pub fn on_non_finite(name: &str) -> OnNonFinite {
-    if name == "skip" { OnNonFinite::Skip } else { OnNonFinite::Stop }
-}
-
 /// When a fine-tuning run stops, looks and saves.
 pub fn plan(tuning: &FineTuning, steps: u64) -> Plan {
-    let FineTuning { ref out, eval_every, checkpoint_every, resume, keep, profile, .. } = *tuning;
-    let on_non_finite = on_non_finite(&tuning.on_nonfinite);
-    Plan { out: out.clone(), steps, eval_every, checkpoint_every, keep, on_non_finite, resume, profile, base: Some(tuning.model.clone()) }
+    let FineTuning { ref out, eval_every, checkpoint_every, ref control, .. } = *tuning;
+    let remarks = remarks(tuning.warmup, steps, tuning.learning_rate, tuning.weight_decay);
+    Plan::new(out, steps, (eval_every, checkpoint_every), control, Some(&tuning.model), remarks)
 }
 
 /// Steps of a run over `rows` rows: as many as were asked for, or what the epochs come to, at least one.
-pub fn steps(tuning: &FineTuning, rows: usize) -> u64 {
+///
+/// # Errors
+/// [`Failure::Usage`] for more steps than can be counted.
+pub fn steps(tuning: &FineTuning, rows: usize) -> Result<u64, Failure> {
     let per_epoch = rows as f64 / (tuning.batch * tuning.accumulate) as f64;
-    tuning.steps.unwrap_or_else(|| ((tuning.epochs * per_epoch).ceil() as u64).max(1))
+    tuning.steps.map_or_else(|| steps_of(tuning.epochs.unwrap_or(1.0), per_epoch), Ok)
+}
+
+/// The steps that epochs come to, at least one.
+///
+/// # Errors
+/// [`Failure::Usage`] for more steps than can be counted.
+pub fn steps_of(epochs: f64, per_epoch: f64) -> Result<u64, Failure> {
+    let steps = (epochs * per_epoch).ceil().max(1.0);
+    if steps > f64::from(u32::MAX) {
+        return Err(Failure::Usage(format!(
+            "--epochs {epochs:e} comes to {steps:.1e} steps, and a run has at most {}: give fewer",
+            u32::MAX
+        )));
+    }
+    Ok(steps as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_run_is_all_warm_up_where_nothing_is_asked_for() {
+        for steps in 1..3000 {
+            let usual = warmup(None, steps, 50);
+            assert!((1..=50).contains(&usual) && (usual < steps || steps == 1), "{steps}: {usual}");
+            assert!(usual <= steps.div_ceil(4), "{steps}: {usual}");
+        }
+        assert_eq!([20, 100, 300, 2000].map(|steps| warmup(None, steps, 50)), [5, 10, 30, 50]);
+        assert_eq!((warmup(Some(50), 20, 50), warmup(Some(0), 20, 50)), (20, 0), "what is asked for stays");
+    }
+
+    #[test]
+    fn epochs_are_counted_as_far_as_steps_go() {
+        assert_eq!((steps_of(0.001, 5.0).unwrap(), steps_of(2.0, 2.5).unwrap()), (1, 5));
+        let refused = steps_of(1e30, 5.0).unwrap_err().to_string();
+        assert!(refused.contains("--epochs 1e30 comes to 5.0e30 steps"), "{refused}");
+    }
 }

@@ -1,5 +1,7 @@
 //! `slpo convert`: other formats into a Hugging Face folder.
 
+use super::model_out::ModelOut;
+use super::notices::warn;
 use crate::arguments::{Convert, Shared};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -22,9 +24,11 @@ struct Converted<'a> {
 /// Converts a model and reports what it was.
 ///
 /// # Errors
-/// Those of [`model::convert::convert`], and of standard output.
+/// Those of [`ModelOut`] and [`model::convert::convert`], and of standard output.
 pub fn run(arguments: &Convert, shared: &Shared) -> Result<(), Failure> {
-    let report = model::convert::convert(&arguments.source, arguments.tokenizer.as_deref(), &arguments.out)?;
+    let folder = ModelOut::begin(&arguments.out, arguments.force)?;
+    let report = folder.fill(|folder| model::convert::convert(&arguments.source, arguments.tokenizer.as_deref(), folder))?;
+    warn(&report.remarks);
     let out = arguments.out.to_string_lossy();
     let converted = Converted {
         format: report.format,

@@ -25,6 +25,13 @@ pub fn run(arguments: &Eval, shared: &Shared) -> Result<(), Failure> {
         let reason = format!("--reference is for preferences, and {} holds none", arguments.data.display());
         return Err(Failure::Usage(reason));
     }
+    let unused = match kind {
+        Kind::Text => arguments.max_tokens.map(|_| "--max-tokens is for rows, and this is text: --window does the same for text"),
+        _ => arguments.window.map(|_| "--window is for text, and these are rows: --max-tokens does the same for rows"),
+    };
+    if let Some(reason) = unused {
+        return Err(Failure::Usage(format!("{}: {reason}", arguments.data.display())));
+    }
     let loaded = Loaded::open_with(&arguments.model, arguments.adapter.as_deref())?;
     let output = Output::new(shared.json);
     match kind {
@@ -71,11 +78,11 @@ fn text_cost(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Fa
     let data = TextData::load(path, &loaded.tokenizer, 0.0)?;
     let asked = arguments.window.or_else(|| trained_window(&arguments.model));
     let window = longest_sequence(loaded.config(), asked);
-    let score = evaluate::text(&loaded.decoder, text::windows(data.train(), window))?;
+    let score = evaluate::text(&loaded.decoder, text::windows(data.train(), window), &evaluate::to_the_end)?;
     if score.tokens == 0 {
         return Err(Failure::Failed(format!("{}: the text is a single token, and nothing comes before it", path.display())));
     }
-    notices::warn(&data.remarks.iter().map(|remark| format!("{}: {remark}", path.display())).collect::<Vec<_>>());
+    notices::of_file(path, &data.remarks);
     let bytes = data.bytes;
     let [nats, perplexity, bits] = [score.nats_per_token(), score.perplexity(), score.bits_per_byte(bytes)];
     let result = TextResult {
@@ -97,7 +104,7 @@ fn text_cost(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Fa
 
 /// The window that a model was trained with here: its run's settings lie beside it.
 fn trained_window(model: &Path) -> Option<usize> {
-    let settings: toml::Table = std::fs::read_to_string(model.join("config.toml")).ok()?.parse().ok()?;
+    let settings: toml::Table = model::files::read_text(&model.join("config.toml"), model::files::FLAGS).ok()?.parse().ok()?;
     settings.get("batch_tokens")?.as_integer()?.try_into().ok()
 }
 
@@ -134,7 +141,7 @@ fn completions(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), 
     let limits = limits(arguments, loaded);
     let set = CompletionSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::of(&loaded.tokenizer)?, arguments.turns.turns(), &limits)?;
     notices::of_rows(&set.report, true);
-    let score = evaluate::completions(&loaded.decoder, &set.sequences, BATCH)?;
+    let score = evaluate::completions(&loaded.decoder, &set.sequences, BATCH, &evaluate::to_the_end)?;
     let result = CompletionResult {
         kind: "completions",
         sequences: set.sequences.len(),
@@ -172,7 +179,7 @@ fn preferences(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), 
     let set = PreferenceSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::of(&loaded.tokenizer)?, &limits)?;
     notices::of_rows(&set.report, true);
     let reference = reference.as_ref().map(|reference| &reference.decoder);
-    let score = evaluate::pairs(&loaded.decoder, reference, &set.pairs, BATCH)?;
+    let score = evaluate::pairs(&loaded.decoder, reference, &set.pairs, BATCH, &evaluate::to_the_end)?;
     let result = PreferenceResult {
         kind: "preferences",
         pairs: score.pairs,

@@ -33,7 +33,7 @@ pub fn run(arguments: &Explain, shared: &Shared) -> Result<(), Failure> {
     let worked = explanation.work();
     if let Some(path) = &arguments.html {
         let page = page(explanation, &worked)?;
-        let written = crate::run_folder::write_atomically(path, page.as_bytes());
+        let written = crate::run_folder::write_page(path, &page);
         written.map_err(|source| ReportError::Write { path: path.clone(), source })?;
     }
     output.result(&Explained::new(explanation, &worked), |to| match &arguments.html {

@@ -1,18 +1,23 @@
 //! `slpo generate`: text from a model, as it comes; several prompts in one batch.
 
 use super::load::{Loaded, encode_framed, encode_with_bos, ends};
-use super::notices;
+use super::notices::{self, warn};
 use crate::arguments::{Generate, Shared};
 use crate::failure::Failure;
-use crate::interrupt::{self, Turn};
+use crate::interrupt::Turn;
 use crate::output::Output;
 use crate::streaming::TextSoFar;
+use model::config::PositionKind;
 use model::data::{ChatTemplate, prompts};
 use model::generate::{Limits, Sampling, generate};
+use model::generation_config::GenerationConfig;
 use serde::Serialize;
 
 /// Prompts that run at once; the next batch draws with the next seed.
 const BATCH: usize = 64;
+
+/// New tokens where the command line does not say how many.
+const USUAL_LENGTH: usize = 128;
 
 #[derive(Serialize)]
 struct Generated {
@@ -33,19 +38,27 @@ struct Prompt {
 pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
     let loaded = Loaded::open_with(&arguments.model, arguments.adapter.as_deref())?;
     let prompts = prompts(arguments, &loaded)?;
-    let output = Output::new(shared.json);
+    let settings = Settings::of(arguments, &loaded)?;
+    let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
+    if let Some(asked) = arguments.max_tokens {
+        warn(beyond_context(&loaded, longest + asked).as_slice());
+    }
+    let output = Output::of_model(shared.json, arguments.raw);
     // The one text of a single prompt is shown as it comes; several cannot be read at once.
     let single = arguments.prompts.is_none() && prompts.len() == 1;
     let shown_at_once = if single { output } else { Output::new(true) };
     let mut generated = Vec::with_capacity(prompts.len());
-    interrupt::listen_in_turns()?;
-    let running = Turn::begin();
+    let running = Turn::of_command();
     for (batch, prompts) in (0..).zip(prompts.chunks(BATCH)) {
         let random = engine::Generator::new(shared.seed.wrapping_add(batch));
-        generated.extend(answer(arguments, &random, &loaded, prompts, shown_at_once, &running)?);
+        generated.extend(settings.answer(&random, &loaded, prompts, shown_at_once, &running)?);
         if running.interrupted() {
             return Err(stopped(&generated, shown_at_once));
         }
+    }
+    if arguments.max_tokens.is_none() {
+        let lengths = prompts.iter().zip(&generated).map(|(prompt, (one, _))| prompt.tokens.len() + one.tokens.len());
+        warn(beyond_context(&loaded, lengths.max().unwrap_or(0)).as_slice());
     }
     match (single, generated.as_slice()) {
         (true, [(one, rest)]) => output.result(one, |to| write!(to, "{rest}{}", newline(&one.text))),
@@ -62,42 +75,107 @@ pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
     }
 }
 
-/// What follows each prompt, with the end of its text that was not shown yet.
-fn answer(
-    arguments: &Generate,
-    random: &engine::Generator,
-    loaded: &Loaded,
-    prompts: &[Prompt],
-    output: Output,
-    running: &Turn,
-) -> Result<Vec<(Generated, String)>, Failure> {
-    let sampling = Sampling { temperature: arguments.temperature, top_k: arguments.top_k, top_p: arguments.top_p };
-    let ends = if arguments.ignore_eos { Vec::new() } else { ends(&arguments.model, loaded)? };
-    let limits = Limits { max_tokens: arguments.max_tokens, stop: &ends };
-    let mut texts = Vec::with_capacity(prompts.len());
-    for prompt in prompts {
-        texts.push(TextSoFar::new(loaded.tokenizer.stream(&prompt.tokens)?, &arguments.stop));
+/// A sentence where a sequence may be longer than the model was made for. Learned positions end there: that is an error elsewhere.
+fn beyond_context(loaded: &Loaded, length: usize) -> Option<String> {
+    let longest = loaded.config().max_positions;
+    let rotary = matches!(loaded.config().position, PositionKind::Rope { .. });
+    (rotary && length > longest).then(|| {
+        format!(
+            "prompt and text may have {length} tokens, and the model's max_position_embeddings is {longest}: what comes after {longest} tokens may \
+             make no sense; --max-tokens sets the most new tokens"
+        )
+    })
+}
+
+/// How the texts are drawn and what ends them.
+struct Settings {
+    sampling: Sampling,
+    max_tokens: usize,
+    ends: Vec<u32>,
+    stops: Vec<String>,
+}
+
+impl Settings {
+    /// Those of the command line; of the model's own file only what ends a text. That the file asks for something else is said.
+    fn of(arguments: &Generate, loaded: &Loaded) -> Result<Self, Failure> {
+        let own = GenerationConfig::read(&arguments.model)?;
+        warn(&own.remarks);
+        let flags = arguments.temperature.is_some() || arguments.top_k.is_some() || arguments.top_p.is_some();
+        let flags = flags || arguments.min_p.is_some() || arguments.repetition_penalty.is_some();
+        warn(asked_for(arguments, &own).filter(|_| !flags).as_slice());
+        let plain = Sampling::PLAIN;
+        Ok(Self {
+            sampling: Sampling {
+                temperature: arguments.temperature.unwrap_or(plain.temperature),
+                top_k: arguments.top_k.unwrap_or(plain.top_k),
+                top_p: arguments.top_p.unwrap_or(plain.top_p),
+                min_p: arguments.min_p.unwrap_or(plain.min_p),
+                repetition_penalty: arguments.repetition_penalty.unwrap_or(plain.repetition_penalty),
+            },
+            max_tokens: arguments.max_tokens.unwrap_or(USUAL_LENGTH),
+            ends: if arguments.ignore_eos { Vec::new() } else { ends(&arguments.model, loaded)? },
+            stops: arguments.stop.iter().chain(own.stop.iter().filter(|_| !arguments.ignore_eos)).cloned().collect(),
+        })
     }
-    let mut failure = None;
-    let contexts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
-    let tokens = generate(&loaded.decoder, &contexts, &sampling, limits, random, |sequence, token| {
-        if failure.is_some() || ends.contains(&token) || running.interrupted() {
-            return false;
+
+    /// What follows each prompt, with the end of its text that was not shown yet.
+    fn answer(
+        &self,
+        random: &engine::Generator,
+        loaded: &Loaded,
+        prompts: &[Prompt],
+        output: Output,
+        running: &Turn,
+    ) -> Result<Vec<(Generated, String)>, Failure> {
+        let limits = Limits { max_tokens: self.max_tokens, stop: &self.ends };
+        let mut texts = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
+            texts.push(TextSoFar::new(loaded.tokenizer.stream(&prompt.tokens)?, &self.stops));
         }
-        let text = &mut texts[sequence];
-        match text.push(token).map_err(Failure::from).and_then(|new| output.stream(&new)) {
-            Ok(()) => !text.stopped(),
-            Err(error) => {
-                failure = Some(error);
-                false
+        let mut failure = None;
+        let contexts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
+        let tokens = generate(&loaded.decoder, &contexts, &self.sampling, limits, random, |sequence, token| {
+            if failure.is_some() || self.ends.contains(&token) || running.interrupted() {
+                return false;
             }
-        }
-    })?;
-    let finished = texts.into_iter().zip(tokens).map(|(text, tokens)| {
-        let (rest, text) = text.finish();
-        (Generated { tokens, text }, rest)
-    });
-    failure.map_or_else(|| Ok(finished.collect()), Err)
+            let text = &mut texts[sequence];
+            match text.push(token).map_err(Failure::from).and_then(|new| output.stream(&new)) {
+                Ok(()) => !text.stopped(),
+                Err(error) => {
+                    failure = Some(error);
+                    false
+                }
+            }
+        })?;
+        let finished = texts.into_iter().zip(tokens).map(|(text, tokens)| {
+            let (rest, text) = text.finish();
+            (Generated { tokens, text }, rest)
+        });
+        failure.map_or_else(|| Ok(finished.collect()), Err)
+    }
+}
+
+/// A sentence where the model's `generation_config.json` asks for another way of drawing than plain sampling.
+fn asked_for(arguments: &Generate, own: &GenerationConfig) -> Option<String> {
+    let plain = Sampling::PLAIN;
+    let asked = own.sampling.unwrap_or(Sampling { repetition_penalty: own.repetition_penalty, ..plain });
+    let settings = [
+        ("temperature", asked.temperature, plain.temperature),
+        ("top-k", asked.top_k as f64, plain.top_k as f64),
+        ("top-p", asked.top_p, plain.top_p),
+        ("min-p", asked.min_p, plain.min_p),
+        ("repetition-penalty", asked.repetition_penalty, plain.repetition_penalty),
+    ];
+    let other: Vec<String> =
+        settings.into_iter().filter(|(_, asked, plain)| asked != plain).map(|(name, asked, _)| format!("--{name} {asked}")).collect();
+    let path = arguments.model.join(model::generation_config::FILE);
+    (!other.is_empty()).then(|| {
+        format!(
+            "{} asks for {}; generate draws from the model's own distribution unless flags say otherwise",
+            path.display(),
+            other.join(" ")
+        )
+    })
 }
 
 /// Ends the text of an interrupted command on a line of its own.
@@ -127,7 +205,7 @@ fn prompts(arguments: &Generate, loaded: &Loaded) -> Result<Vec<Prompt>, Failure
     }
     if let Some(path) = &arguments.prompts {
         let (rows, remarks) = prompts::read(path, &ChatTemplate::of(tokenizer)?)?;
-        notices::warn(&remarks.iter().map(|remark| format!("{}: {remark}", path.display())).collect::<Vec<_>>());
+        notices::of_file(path, &remarks);
         for row in rows {
             let tokens = if row.framed { encode_framed(tokenizer, &row.prompt)? } else { encode_with_bos(tokenizer, &row.prompt)? };
             all.push(Prompt { text: Some(row.prompt), tokens });

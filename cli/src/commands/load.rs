@@ -1,8 +1,10 @@
 //! Loading a model to run it, and making tokens for it.
 
+use super::notices::warn;
 use crate::failure::Failure;
 use engine::Device;
 use model::Error;
+use model::adapter::Adapter;
 use model::config::{Config, PositionKind};
 use model::data::ChatTemplate;
 use model::decoder::Decoder;
@@ -28,7 +30,8 @@ impl Loaded {
     /// # Errors
     /// [`Failure::Model`] and [`Failure::Failed`], naming the file.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let ModelFolder { config, tensors, tokenizer } = ModelFolder::open(path)?;
+        let ModelFolder { config, tensors, tokenizer, remarks } = ModelFolder::open(path)?;
+        warn(&remarks);
         let decoder = Decoder::from_tensors(&crate::device::current(), &config, tensors).map_err(|error| match error {
             Error::MissingTensor { .. } | Error::ShapeMismatch { .. } => Failure::Failed(format!("{}: {error}", path.display())),
             other => Failure::Model(other.at(path)),
@@ -39,11 +42,14 @@ impl Loaded {
     /// Opens a model's folder, with a LoRA adapter on it where one is given.
     ///
     /// # Errors
-    /// As [`Loaded::open`], and those of [`model::adapter::load`].
+    /// As [`Loaded::open`], and those of [`Adapter::open`] and [`Adapter::onto`].
     pub fn open_with(path: &Path, adapter: Option<&Path>) -> Result<Self, Failure> {
         let mut loaded = Self::open(path)?;
         if let Some(adapter) = adapter {
-            loaded.decoder = model::adapter::load(adapter, &loaded.decoder)?;
+            let adapter = Adapter::open(adapter)?;
+            warn(&adapter.remarks);
+            warn(adapter.base_remark(path).as_slice());
+            loaded.decoder = adapter.onto(&loaded.decoder)?;
         }
         Ok(loaded)
     }

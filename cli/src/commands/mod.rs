@@ -15,6 +15,7 @@ mod generate;
 mod gradcheck;
 mod load;
 mod merge;
+mod model_out;
 mod notices;
 mod score;
 mod sft;
@@ -25,6 +26,7 @@ pub use load::{Loaded, longest_sequence};
 
 use crate::arguments::{Command, Shared};
 use crate::failure::Failure;
+use std::path::Path;
 
 /// Runs a command.
 ///
@@ -34,6 +36,7 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
     if command.trains() {
         crate::processes::join()?;
     }
+    command.input_files().into_iter().try_for_each(|(flag, path)| look_at(flag, path))?;
     crate::device::choose(shared.device, shared.precision)?;
     start_threads(shared.threads.or(crate::processes::threads()?))?;
     if let Command::Gradcheck(arguments) = command {
@@ -41,6 +44,17 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
         return gradcheck::run(arguments, shared);
     }
     on_the_pool(|| dispatch(command, shared))
+}
+
+/// Looks whether a file that is to be read is there, before anything is begun.
+fn look_at(flag: &str, path: &Path) -> Result<(), Failure> {
+    let reason = match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => "it is a folder: give the file".to_owned(),
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        Err(error) => model::error::io_words(&error),
+    };
+    Err(Failure::Failed(format!("{}: {reason} ({flag})", path.display())))
 }
 
 /// Runs a command on a thread of the pool: a parallel loop then starts without waking another thread to start it.

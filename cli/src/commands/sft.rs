@@ -4,18 +4,18 @@ use crate::arguments::{Sft, Shared};
 use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps, to_train};
 use crate::commands::{Loaded, longest_sequence, notices};
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::memory;
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Settings, Values, fingerprint, sequence_words, series, smoothing};
+use crate::training::{self, Job, Values, fingerprint, sequence_words, series, smoothing};
+use crate::watch::{Guess, Health};
 use engine::{Device, Generator};
 use model::batch::Batch;
 use model::boundary::{Limits, Sequence};
 use model::checkpoint::RunState;
 use model::data::{ChatTemplate, CompletionSet};
-use model::evaluate;
+use model::evaluate::{self, Check};
 use model::order::Order;
 use model::train::{StepOutcome, Trainer};
 use serde_json::Value;
@@ -23,7 +23,6 @@ use serde_json::Value;
 /// Fine-tunes a model on completions; prompt tokens are context only.
 pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
     let settings = &arguments.training;
-    interrupt::listen()?;
     memory::check_fine_tuning(&settings.model, settings.lora.lora_rank.is_some(), false)?;
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
     let decoder = to_train(decoder, settings, shared.seed)?;
@@ -42,9 +41,10 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
         }
         None => Vec::new(),
     };
-    let steps = steps(settings, train.len());
+    let steps = steps(settings, train.len())?;
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
+    let health = Health::new(Guess::among_all(trainer.decoder.config().vocab_size));
     let mut job = FineTuning {
         order: Order::new(shared.seed, train.len(), settings.batch * settings.accumulate),
         train,
@@ -54,9 +54,10 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
         rows_per_step: settings.batch * settings.accumulate,
         seed: shared.seed,
         generator: Generator::new(shared.seed),
+        health,
         description: format!("{} on {}", settings.model.display(), settings.data.display()),
     };
-    training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &Settings { command: arguments, shared }, shared)
+    training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &arguments.run_settings(shared)?, shared)
 }
 
 /// Next-token prediction on completions.
@@ -69,6 +70,7 @@ struct FineTuning {
     rows_per_step: usize,
     seed: u64,
     generator: Generator,
+    health: Health,
     description: String,
 }
 
@@ -93,11 +95,15 @@ impl Job for FineTuning {
         Ok((outcome, Vec::new(), tokens))
     }
 
-    fn evaluate(&self, trainer: &Trainer<Device>) -> Result<Values, Failure> {
+    fn watch(&mut self, step: u64, values: &Values) -> Vec<String> {
+        self.health.see(step, values)
+    }
+
+    fn evaluate(&self, trainer: &Trainer<Device>, go_on: Check<'_>) -> Result<Values, Failure> {
         if self.held_out.is_empty() {
             return Ok(Vec::new());
         }
-        let score = evaluate::completions(&trainer.decoder, &self.held_out, EVALUATED_AT_ONCE)?;
+        let score = evaluate::completions(&trainer.decoder, &self.held_out, EVALUATED_AT_ONCE, go_on)?;
         Ok(vec![("held_out_loss", score.nats_per_token())])
     }
 

@@ -1,23 +1,23 @@
 //! `slpo train`: a language model from text.
 
 use crate::arguments::{Shared, Train};
-use crate::commands::common::{on_non_finite, options};
+use crate::commands::common::{options, remarks, steps_of, warmup};
 use crate::commands::notices;
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::memory;
 use crate::processes;
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Plan, Settings, Values, fingerprint, series, smoothing};
+use crate::training::{self, Job, Plan, Values, fingerprint, series, smoothing};
+use crate::watch::{Guess, Health};
 use engine::{Device, Generator};
 use model::batch::Batch;
 use model::checkpoint::RunState;
 use model::config::Preset;
 use model::data::TextData;
 use model::decoder::Decoder;
-use model::evaluate;
+use model::evaluate::{self, Check};
 use model::optimizer::{Rule, Schedule};
 use model::tokenizer::Tokenizer;
 use model::train::{StepOutcome, Trainer};
@@ -26,40 +26,30 @@ use serde_json::Value;
 /// Trains a decoder from random weights.
 pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
     let settings = arguments;
-    interrupt::listen()?;
     let preset = Preset::named(&settings.preset)?;
     let tokenizer = match &settings.tokenizer {
         Some(path) if path.is_dir() => Tokenizer::from_folder(path)?,
         Some(path) => Tokenizer::from_file(path)?,
         None => Tokenizer::bytes(),
     };
+    notices::warn(tokenizer.remarks());
     let config = preset.config().for_tokenizer(&tokenizer)?;
     let text = TextData::load(&settings.data, &tokenizer, settings.held_out)?;
-    notices::warn(&text.remarks.iter().map(|remark| format!("{}: {remark}", settings.data.display())).collect::<Vec<_>>());
+    notices::of_file(&settings.data, &text.remarks);
     let (rows, tokens) = (settings.batch_rows.unwrap_or(preset.batch.rows), settings.batch_tokens.unwrap_or(preset.batch.tokens));
     text.window(0, tokens)?;
     let own_rows = (rows * settings.accumulate).div_ceil(processes::count()).min(rows);
     memory::check(&config, own_rows * tokens, settings.checkpoint_activations)?;
     let decoder = Decoder::random(&crate::device::current(), &config, shared.seed)?;
-    let schedule = Schedule {
-        learning_rate: settings.learning_rate,
-        warmup: settings.warmup.min(settings.steps),
-        steps: settings.steps,
-        final_fraction: 0.1,
-    };
-    let rule = Rule::adamw(settings.weight_decay);
-    let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
-    let plan = Plan {
-        out: settings.out.clone(),
-        steps: settings.steps,
-        eval_every: settings.eval_every,
-        checkpoint_every: settings.checkpoint_every,
-        keep: settings.keep,
-        on_non_finite: on_non_finite(&settings.on_nonfinite),
-        resume: settings.resume,
-        profile: settings.profile,
-        base: None,
-    };
+    let steps = steps(settings, text.train().len(), rows * tokens * settings.accumulate)?;
+    let learning_rate = settings.peak_rate();
+    let warmup = warmup(settings.warmup, steps, MOST_WARMUP);
+    let schedule = Schedule { learning_rate, warmup, steps, final_fraction: 0.1 };
+    let mut trainer = Trainer::new(decoder, Rule::adamw(settings.weight_decay), schedule, settings.clip);
+    let remarks = remarks(settings.warmup, steps, learning_rate, settings.weight_decay);
+    let every = (settings.eval_every, settings.checkpoint_every);
+    let plan = Plan::new(&settings.out, steps, every, &settings.control, None, remarks);
+    let guess = Guess::among_tokens_of(text.train());
     let mut job = Pretraining {
         text,
         rows,
@@ -69,9 +59,20 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
         checkpoint: settings.checkpoint_activations,
         seed: shared.seed,
         generator: Generator::new(shared.seed),
+        health: Health::new(guess),
+        warmup,
         description: format!("{} ({} parameters) on {}", preset.name, trainer.decoder.parameter_count(), settings.data.display()),
     };
-    training::run(&mut job, &mut trainer, &tokenizer, &plan, &Settings { command: settings, shared }, shared)
+    training::run(&mut job, &mut trainer, &tokenizer, &plan, &settings.run_settings(shared)?, shared)
+}
+
+/// Steps over which the learning rate rises at most, where nothing else is asked for.
+const MOST_WARMUP: u64 = 50;
+
+/// The steps that were asked for, or that the epochs of a text of so many tokens come to.
+fn steps(settings: &Train, tokens: usize, tokens_of_step: usize) -> Result<u64, Failure> {
+    let of_epochs = || steps_of(settings.epochs.unwrap_or(1.0), tokens as f64 / tokens_of_step as f64);
+    settings.fixed_steps().map_or_else(of_epochs, Ok)
 }
 
 /// Next-token prediction on windows of a text.
@@ -84,6 +85,8 @@ struct Pretraining {
     checkpoint: bool,
     seed: u64,
     generator: Generator,
+    health: Health,
+    warmup: u64,
     description: String,
 }
 
@@ -113,12 +116,16 @@ impl Job for Pretraining {
         Ok((outcome, Vec::new(), count * self.tokens))
     }
 
-    fn evaluate(&self, trainer: &Trainer<Device>) -> Result<Values, Failure> {
+    fn watch(&mut self, step: u64, values: &Values) -> Vec<String> {
+        self.health.see(step, values)
+    }
+
+    fn evaluate(&self, trainer: &Trainer<Device>, go_on: Check<'_>) -> Result<Values, Failure> {
         let windows: Vec<&[u32]> = self.text.held_out_windows(self.tokens).collect();
         if windows.is_empty() {
             return Ok(Vec::new());
         }
-        let score = evaluate::text(&trainer.decoder, windows)?;
+        let score = evaluate::text(&trainer.decoder, windows, go_on)?;
         Ok(vec![("held_out_loss", score.nats_per_token())])
     }
 
@@ -140,7 +147,10 @@ impl Job for Pretraining {
             )
             .figure(
                 "Learning rate",
-                "Warm-up, then half a cosine.",
+                match self.warmup {
+                    0 => "Half a cosine from the peak down to a tenth of it.".to_owned(),
+                    warmup => format!("{warmup} steps of warm-up, then half a cosine down to a tenth of the peak."),
+                },
                 XyChart::new("step", "learning rate").line("η", series(records, "learning_rate")),
             )
             .section("Summary")

@@ -25,7 +25,7 @@ pub use table::{Align, Table};
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The system refused to write the file.
-    #[error("cannot write the report {}: {source}", .path.display())]
+    #[error("cannot write the report {}: {}", .path.display(), model::error::io_words(source))]
     Write {
         /// The report's path.
         path: PathBuf,
@@ -164,13 +164,13 @@ impl Report {
         Ok(environment.get_template("report.html")?.render(Serde(&page))?)
     }
 
-    /// Writes the page, whole or not at all; missing folders are made.
+    /// Writes the page, whole or not at all; missing folders are made, and a pipe or a device is written into.
     ///
     /// # Errors
     /// [`ReportError::Write`], and those of [`render`](Self::render).
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), ReportError> {
         let (path, page) = (path.as_ref(), self.render()?);
-        crate::run_folder::write_atomically(path, page.as_bytes()).map_err(|source| ReportError::Write { path: path.to_owned(), source })
+        crate::run_folder::write_page(path, &page).map_err(|source| ReportError::Write { path: path.to_owned(), source })
     }
 
     fn with(mut self, block: Block) -> Self {

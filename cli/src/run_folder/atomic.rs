@@ -1,21 +1,46 @@
-//! Writing a file whole or not at all, with the system's own error.
+//! Files of a run, written whole or not at all and read whole, with the system's own error.
 
+use model::files;
 use std::io;
 use std::path::Path;
 
-/// Replaces the file at `path` by `bytes` in one step; missing parent folders are made.
+/// Replaces the file at `path` by `bytes` in one step; missing parent folders are made. What is there and no regular file is refused.
 ///
 /// # Errors
 /// The system's; the old file is then untouched.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if path.file_name().is_none() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
-    }
-    if let Some(folder) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
-    }
+    make_parents(path)?;
     model::atomic::atomic_write(path, bytes).map_err(|error| match error {
         model::Error::Io { source, .. } => source,
         other => io::Error::other(other),
     })
+}
+
+/// As [`write_atomically`], for a page that is written for others to read: a pipe or a device at `path` is written into.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_page(path: &Path, html: &str) -> io::Result<()> {
+    make_parents(path)?;
+    model::atomic::write_output(path, crate::terminal::page(html).as_bytes())
+}
+
+/// Reads a regular file of text that fits into memory.
+///
+/// # Errors
+/// The system's, or why the file is none to be read.
+pub(super) fn read_whole(path: &Path) -> io::Result<String> {
+    files::read_text(path, files::of_memory()).map_err(|error| match error {
+        model::Error::Io { source, .. } => source,
+        model::Error::BadFile { reason, .. } => io::Error::other(reason),
+        model::Error::BadRow { line, reason, .. } => io::Error::other(format!("line {line}: {reason}")),
+        other => io::Error::other(other),
+    })
+}
+
+fn make_parents(path: &Path) -> io::Result<()> {
+    if path.file_name().is_none() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
+    }
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), std::fs::create_dir_all)
 }

@@ -1,12 +1,14 @@
 //! One run at a time in a folder: a lock that the system drops when the process ends, however it ends.
 
 use super::{RunFolderError, writing};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// The file that is locked; it holds the number of the process that has it.
-const FILE: &str = "run.lock";
+pub(super) const FILE: &str = "run.lock";
+/// Digits of the largest number of a process, and more.
+const LONGEST_NUMBER: u64 = 20;
 
 /// Locks a folder until the returned file is closed.
 ///
@@ -14,18 +16,49 @@ const FILE: &str = "run.lock";
 /// [`RunFolderError::Busy`] where another process has it; [`RunFolderError::Write`].
 pub(super) fn take(folder: &Path) -> Result<File, RunFolderError> {
     let path = folder.join(FILE);
+    refuse_other_than_files(&path)?;
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(writing(&path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut process = String::new();
-            // Who has it is good to know, and not needed.
-            let _ = file.read_to_string(&mut process);
-            return Err(RunFolderError::Busy { folder: folder.to_owned(), process: process.trim().to_owned() });
-        }
-        Err(TryLockError::Error(source)) => return Err(RunFolderError::Write { path, source }),
-    }
+    lock(folder, &path, &mut file)?;
     let numbered = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
     numbered.map_err(writing(&path))?;
     Ok(file)
+}
+
+/// Locks a folder in which there has been a run until the returned file is closed; none where there has not.
+///
+/// # Errors
+/// As [`take`].
+pub fn take_where_there_is_one(folder: &Path) -> Result<Option<File>, RunFolderError> {
+    let path = folder.join(FILE);
+    if path.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    refuse_other_than_files(&path)?;
+    let mut file = File::open(&path).map_err(writing(&path))?;
+    lock(folder, &path, &mut file)?;
+    Ok(Some(file))
+}
+
+fn lock(folder: &Path, path: &Path, file: &mut File) -> Result<(), RunFolderError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let mut process = String::new();
+            // Who has it is good to know, and not needed.
+            let _ = file.take(LONGEST_NUMBER).read_to_string(&mut process);
+            Err(RunFolderError::Busy { folder: folder.to_owned(), process: process.trim().to_owned() })
+        }
+        Err(TryLockError::Error(source)) => Err(RunFolderError::Write { path: path.to_owned(), source }),
+    }
+}
+
+/// A link would lead the number of this process into another file, a pipe would be waited for.
+fn refuse_other_than_files(path: &Path) -> Result<(), RunFolderError> {
+    match fs::symlink_metadata(path) {
+        Ok(about) if !about.is_file() => {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "is no regular file: remove it");
+            Err(RunFolderError::Write { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
 }

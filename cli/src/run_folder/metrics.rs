@@ -5,11 +5,12 @@
 //! equal bytes.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::atomic::read_whole;
 use super::record::{self, Record};
 use super::tensorboard::EventWriter;
 use super::{RunFolder, RunFolderError, reading, write_atomically, writing};
@@ -28,19 +29,38 @@ pub struct Metrics {
 impl Metrics {
     pub(super) fn create(folder: &RunFolder) -> Result<Self, RunFolderError> {
         let path = folder.file(FILE);
-        let file = OpenOptions::new().append(true).create_new(true).open(&path).map_err(writing(&path))?;
+        let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path).map_err(writing(&path))?;
         Ok(Self { path, file, events: EventWriter::create(folder.path(), None)? })
     }
 
     pub(super) fn resume(folder: &RunFolder, step: Option<u64>) -> Result<Self, RunFolderError> {
         let path = folder.file(FILE);
         let kept = match step {
-            Some(step) => records_until(&path, &fs::read_to_string(&path).map_err(reading(&path))?, step)?,
+            Some(step) => records_until(&path, &read_whole(&path).map_err(reading(&path))?, step)?,
             None => String::new(),
         };
-        write_atomically(&path, kept.as_bytes()).map_err(writing(&path))?;
-        let file = OpenOptions::new().append(true).open(&path).map_err(writing(&path))?;
+        let file = write_and_open(&path, kept.as_bytes())?;
         Ok(Self { path, file, events: EventWriter::create(folder.path(), Some(step.map_or(0, |step| step + 1)))? })
+    }
+
+    /// True if the file that is written to is still the one under its name.
+    pub fn are_there(&self) -> bool {
+        is_same_file(&self.file, &self.path)
+    }
+
+    /// The same metrics, all that were logged so far, in a folder that was made again.
+    pub(super) fn written_again(&self, folder: &RunFolder) -> Result<Self, RunFolderError> {
+        let mut bytes = Vec::new();
+        let mut old = &self.file;
+        old.seek(SeekFrom::Start(0)).and_then(|_| old.read_to_end(&mut bytes)).map_err(reading(&self.path))?;
+        let path = folder.file(FILE);
+        let file = write_and_open(&path, &bytes)?;
+        let mut events = EventWriter::create(folder.path(), None)?;
+        for record in read_metrics(&path)? {
+            let values: Vec<(&str, f64)> = record.values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+            events.scalars(record.step, &values)?;
+        }
+        Ok(Self { path, file, events })
     }
 
     /// Forces what was logged to the disk, so that a checkpoint written afterwards is never ahead of it.
@@ -72,12 +92,31 @@ impl Metrics {
     }
 }
 
+/// Replaces the file by `bytes` and opens it to go on.
+fn write_and_open(path: &Path, bytes: &[u8]) -> Result<File, RunFolderError> {
+    write_atomically(path, bytes).map_err(writing(path))?;
+    OpenOptions::new().read(true).append(true).open(path).map_err(writing(path))
+}
+
+#[cfg(unix)]
+fn is_same_file(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (open, named) = (file.metadata().map(identity), fs::metadata(path).map(identity));
+    open.is_ok() && open.ok() == named.ok()
+}
+
+#[cfg(not(unix))]
+fn is_same_file(_file: &File, path: &Path) -> bool {
+    path.exists()
+}
+
 /// Reads a metrics file back.
 ///
 /// # Errors
 /// [`RunFolderError::Read`], [`RunFolderError::Malformed`] with the line.
 pub fn read_metrics(path: &Path) -> Result<Vec<Record>, RunFolderError> {
-    let text = fs::read_to_string(path).map_err(reading(path))?;
+    let text = read_whole(path).map_err(reading(path))?;
     record::parse_all(&text).map_err(|(line, reason)| RunFolderError::Malformed { path: path.to_owned(), line, reason })
 }
 

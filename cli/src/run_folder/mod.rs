@@ -17,12 +17,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use atomic::write_atomically;
+pub use atomic::{write_atomically, write_page};
+pub use lock::take_where_there_is_one as take_lock_where_there_is_one;
 pub use metrics::{Metrics, read_metrics};
 pub use record::Record;
 
+use model::error::io_words;
+
 /// The name of the settings file in the run's folder.
-const CONFIG: &str = "config.toml";
+pub const CONFIG: &str = "config.toml";
 
 /// Files by which a folder is known to hold a run or a model.
 const MARKS: [&str; 4] = [metrics::FILE, CONFIG, "model.safetensors", "config.json"];
@@ -31,7 +34,7 @@ const MARKS: [&str; 4] = [metrics::FILE, CONFIG, "model.safetensors", "config.js
 #[derive(Debug, thiserror::Error)]
 pub enum RunFolderError {
     /// Starting a run where there is one.
-    #[error("{} already holds a run ({file} is there): choose another folder, or resume that run", .folder.display())]
+    #[error("{} already holds {}", .folder.display(), occupied_by(file))]
     Occupied {
         /// The folder.
         folder: PathBuf,
@@ -59,7 +62,7 @@ pub enum RunFolderError {
         path: PathBuf,
     },
     /// The system refused to create or write a file or folder (a full disk, missing permission …).
-    #[error("cannot write {}: {source}", .path.display())]
+    #[error("cannot write {}: {}", .path.display(), io_words(source))]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -67,12 +70,20 @@ pub enum RunFolderError {
         source: io::Error,
     },
     /// The system refused to read a file.
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}: {}", .path.display(), io_words(source))]
     Read {
         /// The file.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
+    },
+    /// The folder was moved or removed while the run went on, and cannot be made again.
+    #[error("{}: the run's folder was moved or removed while the run went on, and cannot be made again: {reason}", .folder.display())]
+    Gone {
+        /// The folder.
+        folder: PathBuf,
+        /// Why it cannot be made.
+        reason: String,
     },
     /// A line of `metrics.jsonl` is not a metrics record.
     #[error("{}, line {line}: {reason}", .path.display())]
@@ -94,12 +105,20 @@ pub enum RunFolderError {
     },
 }
 
+/// What is in a folder that `file` gives away, and what to do.
+fn occupied_by(file: &str) -> String {
+    match file {
+        metrics::FILE | CONFIG => format!("a run ({file} is there): choose another folder, or resume that run"),
+        _ => format!("a model ({file} is there): choose another folder"),
+    }
+}
+
 /// The folder of one run.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
     /// Held for as long as the run goes on.
-    _lock: Arc<File>,
+    lock: Arc<File>,
 }
 
 impl RunFolder {
@@ -121,7 +140,7 @@ impl RunFolder {
         // Another process may have begun, and ended, a run there since.
         match MARKS.into_iter().find(|mark| path.join(mark).exists()) {
             Some(file) => Err(RunFolderError::Occupied { folder: path, file }),
-            None => Ok(Self { path, _lock: lock }),
+            None => Ok(Self { path, lock }),
         }
     }
 
@@ -136,7 +155,7 @@ impl RunFolder {
         }
         let lock = Arc::new(lock::take(&path)?);
         remove_litter(&path);
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, lock })
     }
 
     /// The folder's path.
@@ -149,14 +168,36 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    /// Writes `config.toml`, whole or not at all.
+    /// Writes `config.toml`, whole or not at all, where it has another text; returns the text.
     ///
     /// # Errors
-    /// [`RunFolderError::Config`] where `config` has no TOML form (it is not a table), [`RunFolderError::Write`].
-    pub fn write_config(&self, config: &impl serde::Serialize) -> Result<(), RunFolderError> {
+    /// [`RunFolderError::Config`] where `text` could not be made, [`RunFolderError::Write`].
+    pub fn write_config(&self, text: Result<String, toml::ser::Error>) -> Result<String, RunFolderError> {
         let path = self.file(CONFIG);
-        let text = toml::to_string_pretty(config).map_err(|source| RunFolderError::Config { path: path.clone(), source })?;
-        write_atomically(&path, text.as_bytes()).map_err(writing(&path))
+        let text = text.map_err(|source| RunFolderError::Config { path: path.clone(), source })?;
+        if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
+            return Ok(text);
+        }
+        write_atomically(&path, text.as_bytes()).map_err(writing(&path))?;
+        Ok(text)
+    }
+
+    /// Makes the folder again as far as it can be, where it or its metrics were moved or removed while the run went on: `config.toml`, the
+    /// metrics that were logged so far, and the lock.
+    ///
+    /// # Errors
+    /// [`RunFolderError::Gone`] with the reason.
+    pub fn make_again(&mut self, metrics: &Metrics, config: &str) -> Result<Metrics, RunFolderError> {
+        let gone = |error: RunFolderError| RunFolderError::Gone { folder: self.path.clone(), reason: error.to_string() };
+        let made = || {
+            fs::create_dir_all(&self.path).map_err(writing(&self.path))?;
+            let lock = if self.file(lock::FILE).exists() { self.lock.clone() } else { Arc::new(lock::take(&self.path)?) };
+            self.write_config(Ok(config.to_owned()))?;
+            Ok((lock, metrics.written_again(self)?))
+        };
+        let (lock, metrics) = made().map_err(gone)?;
+        self.lock = lock;
+        Ok(metrics)
     }
 
     /// Begins the metrics of a new run.

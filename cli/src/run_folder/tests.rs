@@ -5,27 +5,36 @@ use std::process::Command;
 
 use super::*;
 
-#[derive(serde::Serialize)]
-struct Config {
-    steps: u64,
-    learning_rate: f64,
-    optimizer: Optimizer,
-}
-
-#[derive(serde::Serialize)]
-struct Optimizer {
-    name: &'static str,
+#[test]
+fn the_settings_are_written_where_they_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::create(folder.path().join("deep/run")).unwrap();
+    assert_eq!(run.write_config(Ok("steps = 10\n".to_owned())).unwrap(), "steps = 10\n");
+    assert_eq!(fs::read_to_string(run.file("config.toml")).unwrap(), "steps = 10\n");
+    let error = run.write_config(toml::to_string(&3)).unwrap_err();
+    assert!(error.to_string().starts_with("cannot write the settings to "), "{error}");
 }
 
 #[test]
-fn the_settings_are_written_as_toml() {
-    let folder = tempfile::tempdir().unwrap();
-    let run = RunFolder::create(folder.path().join("deep/run")).unwrap();
-    run.write_config(&Config { steps: 10, learning_rate: 1e-3, optimizer: Optimizer { name: "adamw" } }).unwrap();
-    let text = fs::read_to_string(run.file("config.toml")).unwrap();
-    assert_eq!(text, "steps = 10\nlearning_rate = 0.001\n\n[optimizer]\nname = \"adamw\"\n");
-    let error = run.write_config(&3).unwrap_err();
-    assert!(error.to_string().starts_with("cannot write the settings to "), "{error}");
+fn a_folder_that_vanishes_is_made_again_with_every_metric() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut run = RunFolder::create(parent.path().join("run")).unwrap();
+    let mut metrics = run.metrics().unwrap();
+    metrics.log(1, &[("loss", 3.0)]).unwrap();
+    assert!(metrics.are_there());
+    fs::rename(run.path(), parent.path().join("elsewhere")).unwrap();
+    metrics.log(2, &[("loss", 2.0)]).unwrap();
+    assert!(!metrics.are_there());
+    let mut metrics = run.make_again(&metrics, "steps = 3\n").unwrap();
+    metrics.log(3, &[("loss", 1.0)]).unwrap();
+    let steps: Vec<u64> = read_metrics(&run.file("metrics.jsonl")).unwrap().iter().map(|record| record.step).collect();
+    assert_eq!(steps, [1, 2, 3]);
+    assert!(metrics.are_there() && run.file("config.toml").is_file() && run.file("run.lock").is_file());
+    fs::remove_dir_all(parent.path()).unwrap();
+    fs::write(parent.path(), "a file in the parent's place").unwrap();
+    let error = run.make_again(&metrics, "").unwrap_err().to_string();
+    assert!(error.contains("was moved or removed while the run went on, and cannot be made again: cannot write "), "{error}");
+    fs::remove_file(parent.path()).unwrap();
 }
 
 #[test]

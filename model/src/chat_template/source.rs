@@ -110,7 +110,7 @@ fn in_files(folder: &Path) -> Result<Vec<NamedText>> {
         paths.extend(named);
     }
     let read = |(name, path): (String, PathBuf)| {
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let text = crate::files::read_text(&path, crate::files::TEMPLATE)?;
         Ok(NamedText { name, text, path })
     };
     paths.into_iter().map(read).collect()

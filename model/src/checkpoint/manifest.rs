@@ -2,9 +2,9 @@
 
 use crate::atomic::atomic_write;
 use crate::error::{Error, Result};
+use crate::files::{self, Limit};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub const FILE: &str = "manifest.json";
 /// What this program writes, and all it reads.
 const VERSION: u64 = 1;
 /// A manifest has one line for each of a handful of files; a longer one is none.
-const LONGEST: u64 = 1 << 16;
+const LONGEST: Limit = Limit { bytes: 1 << 16, of: "a manifest" };
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
@@ -67,11 +67,7 @@ pub fn check(folder: &Path, names: &[&str]) -> Result<()> {
 }
 
 fn read(path: &Path) -> Result<Manifest> {
-    let length = std::fs::metadata(path).map_err(Error::io(path))?.len();
-    if length > LONGEST {
-        return Err(Error::bad_file(path, format!("{length} bytes are too many for a manifest")));
-    }
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = files::read(path, LONGEST)?;
     let manifest: Manifest = serde_json::from_slice(&bytes).map_err(Error::json(path))?;
     if manifest.version != VERSION {
         let reason = format!("a checkpoint of version {}, and this slpo reads version {VERSION}", manifest.version);
@@ -81,7 +77,7 @@ fn read(path: &Path) -> Result<Manifest> {
 }
 
 fn measure(path: &Path) -> Result<Entry> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut file = files::open(path)?;
     let (mut buffer, mut entry) = (vec![0; 1 << 16], Entry { bytes: 0, crc32c: 0 });
     loop {
         let count = file.read(&mut buffer).map_err(Error::io(path))?;

@@ -9,6 +9,7 @@
 //! stop between any two writes leaves the checkpoints that were there, whole. One that was damaged afterwards is found by its checksums, and
 //! the one before it is taken.
 
+mod difference;
 mod manifest;
 #[cfg(test)]
 mod tests;
@@ -17,9 +18,11 @@ mod values;
 use crate::atomic::{atomic_write, make_folder, sync_folder};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::files::{self, Limit};
 use crate::optimizer::{Rule, Schedule};
 use crate::safetensors_file::RawTensor;
 use crate::train::Trainer;
+pub use difference::Difference;
 use engine::{Backend, Precision, Tensor};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -32,7 +35,7 @@ const MOMENTS: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 const FILES: [&str; 3] = [WEIGHTS, MOMENTS, STATE];
 /// A state is a few hundred bytes; a longer file is none.
-const LONGEST_STATE: u64 = 1 << 16;
+const LONGEST_STATE: Limit = Limit { bytes: 1 << 16, of: "a state" };
 
 /// What fixes a run's random numbers and its data, together with the step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,8 +94,8 @@ pub struct Restored {
     pub step: u64,
     /// Newer checkpoints that could not be used, each with the reason.
     pub damaged: Vec<String>,
-    /// Settings that are no longer what they were: from here on the run is not the one that was stopped.
-    pub changed: Vec<String>,
+    /// What is no longer as it was: from here on the run is not the one that was stopped.
+    pub changed: Vec<Difference>,
 }
 
 /// The step of a checkpoint folder's name.
@@ -145,7 +148,14 @@ fn write<B: Backend>(folder: &Path, trainer: &Trainer<B>, run: &RunState) -> Res
     let weights: Vec<(String, Tensor<B>)> = trainer.decoder.parameters().into_iter().map(|p| (p.name.clone(), p.tensor.clone())).collect();
     values::write(&folder.join(WEIGHTS), &weights)?;
     values::write(&folder.join(MOMENTS), &trainer.optimizer.state(trainer.decoder.backend()))?;
-    let state = State {
+    let state = state_of(trainer, run);
+    let path = folder.join(STATE);
+    atomic_write(&path, &serde_json::to_vec_pretty(&state).map_err(Error::json(&path))?)?;
+    manifest::write(folder, &FILES)
+}
+
+fn state_of<B: Backend>(trainer: &Trainer<B>, run: &RunState) -> State {
+    State {
         step: trainer.steps(),
         skipped: trainer.skipped,
         precision: values::precision::<B>().to_owned(),
@@ -155,10 +165,7 @@ fn write<B: Backend>(folder: &Path, trainer: &Trainer<B>, run: &RunState) -> Res
         clip: trainer.clip,
         run: run.clone(),
         processes: trainer.place().1,
-    };
-    let path = folder.join(STATE);
-    atomic_write(&path, &serde_json::to_vec_pretty(&state).map_err(Error::json(&path))?)?;
-    manifest::write(folder, &FILES)
+    }
 }
 
 fn rounding<B: Backend>(trainer: &Trainer<B>) -> String {
@@ -173,7 +180,7 @@ pub fn restore<B: Backend>(run: &Path, trainer: &mut Trainer<B>, state: &RunStat
     let mut damaged = Vec::new();
     for (step, path) in all(run).into_iter().rev() {
         match read(&path, step, trainer) {
-            Ok(found) => return Ok(Restored { step, damaged, changed: changes(trainer, &found, state) }),
+            Ok(found) => return Ok(Restored { step, damaged, changed: difference::all(&found, &state_of(trainer, state)) }),
             Err(error) => damaged.push(error.to_string()),
         }
     }
@@ -223,30 +230,5 @@ fn with_trained<B: Backend>(decoder: &Decoder<B>, mut weights: IndexMap<String, 
 }
 
 fn read_state(path: &Path) -> Result<State> {
-    let length = fs::metadata(path).map_err(Error::io(path))?.len();
-    if length > LONGEST_STATE {
-        return Err(Error::bad_file(path, format!("{length} bytes are too many for a state")));
-    }
-    serde_json::from_slice(&fs::read(path).map_err(Error::io(path))?).map_err(Error::json(path))
-}
-
-/// What is set otherwise than when the checkpoint was written.
-fn changes<B: Backend>(trainer: &Trainer<B>, found: &State, run: &RunState) -> Vec<String> {
-    let mut changes = Vec::new();
-    let mut compare = |what: &str, old: String, new: String| {
-        if old != new {
-            changes.push(format!("{what} was {old} and is now {new}"));
-        }
-    };
-    let (old, new) = (&found.run, run);
-    compare("the seed", old.seed.to_string(), new.seed.to_string());
-    compare("the training data (by its fingerprint)", old.data.clone(), new.data.clone());
-    compare("the rows of a step", old.rows_per_step.to_string(), new.rows_per_step.to_string());
-    compare("the rows of a micro-batch", old.rows_at_once.to_string(), new.rows_at_once.to_string());
-    compare("the precision", found.rounding.clone(), rounding(trainer));
-    compare("the number of processes", found.processes.to_string(), trainer.place().1.to_string());
-    compare("the optimiser", format!("{:?}", found.rule), format!("{:?}", trainer.optimizer.rule()));
-    compare("the schedule", format!("{:?}", found.schedule), format!("{:?}", trainer.schedule));
-    compare("the clipping norm", found.clip.to_string(), trainer.clip.to_string());
-    changes
+    serde_json::from_slice(&files::read(path, LONGEST_STATE)?).map_err(Error::json(path))
 }

@@ -105,8 +105,9 @@ fn what_is_no_longer_set_as_it_was_is_said() {
     fs::write(checkpoint.join(STATE), serde_json::to_vec(&state).unwrap()).unwrap();
     manifest::write(checkpoint, &FILES).unwrap();
     let restored = restore(folder.path(), &mut other, &RunState { seed: 9, ..RunState::default() }).unwrap();
-    let said = ["the seed was 0 and is now 9", "the precision was bf16 and is now f32", "the clipping norm was 1 and is now 2"];
-    assert_eq!(restored.changed, said);
+    let said: Vec<(String, bool)> = restored.changed.iter().map(|found| (found.to_string(), found.on_result)).collect();
+    let expected = [("the seed: 0 → 9", true), ("the precision: bf16 → f32", true), ("the clipping norm: 1 → 2", false)];
+    assert_eq!(said, expected.map(|(words, on_result)| (words.to_owned(), on_result)));
 }
 
 #[test]

@@ -2,17 +2,17 @@
 //!
 //! Reads the keys of transformers 4 (`rope_theta`, `rope_scaling`, `rotary_pct`) and 5 (`rope_parameters`). Writes the
 //! former, which both versions read. A key that is missing has the value that transformers gives it; sizes must be there.
-//! Settings that would change the computation in a way this program does not know are refused, never ignored.
+//! Settings that would change the computation in a way this program does not know are refused; unknown keys are named in a remark.
 
 mod gpt;
-mod keys;
+mod known;
 mod llama;
 mod rope;
 
 use super::{Architecture, Config};
 use crate::atomic::atomic_write;
 use crate::error::{Error, Result};
-use keys::Keys;
+use crate::keys::{Keys, shown, unsupported};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -34,9 +34,18 @@ impl Config {
     /// # Errors
     /// [`Error::Io`], [`Error::Json`], [`Error::BadConfig`] naming the key, [`Error::Unsupported`].
     pub fn read(path: &Path) -> Result<Config> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        Config::read_with_remarks(path).map(|(config, _)| config)
+    }
+
+    /// [`Config::read`], with a sentence about each thing in the file that was not used, naming the file and the key.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn read_with_remarks(path: &Path) -> Result<(Config, Vec<String>)> {
+        let text = crate::files::read_text(path, crate::files::SETTINGS)?;
         let value: Value = serde_json::from_str(&text).map_err(Error::json(path))?;
-        Config::from_json(&value).map_err(|error| error.at(path))
+        let (config, remarks) = Config::from_json_with_remarks(&value).map_err(|error| error.at(path))?;
+        Ok((config, remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())).collect()))
     }
 
     /// Reads and validates the contents of a `config.json`.
@@ -44,19 +53,21 @@ impl Config {
     /// # Errors
     /// [`Error::BadConfig`] naming the key, [`Error::Unsupported`].
     pub fn from_json(value: &Value) -> Result<Config> {
+        Config::from_json_with_remarks(value).map(|(config, _)| config)
+    }
+
+    /// [`Config::from_json`], with a sentence about each thing that was not used, naming the key.
+    ///
+    /// # Errors
+    /// As [`Config::from_json`].
+    pub fn from_json_with_remarks(value: &Value) -> Result<(Config, Vec<String>)> {
         let Value::Object(map) = value else {
             return Err(Error::bad_config("config.json must hold one JSON object"));
         };
-        let keys = Keys::new(map);
-        keys.refuse_present("quantization_config", "unquantised weights")?;
-        let mut config = match architecture(&keys)? {
-            Architecture::Gpt2 => gpt::gpt2(&keys)?,
-            Architecture::GptNeoX => gpt::gpt_neox(&keys)?,
-            llama_like => llama::read(llama_like, &keys)?,
-        };
-        read_special_tokens(&keys, &mut config)?;
+        let ((config, mut remarks), account) = Keys::read(map, read_keys)?;
+        remarks.extend(account.remarks()?);
         config.validate()?;
-        Ok(config)
+        Ok((config, remarks))
     }
 
     /// The contents of a `config.json` that transformers 4 and 5 both load as this model.
@@ -92,19 +103,64 @@ impl Config {
     }
 }
 
-fn architecture(keys: &Keys) -> Result<Architecture> {
-    let class = keys.0.get("architectures").and_then(|list| list.get(0)).and_then(Value::as_str);
-    let name = keys.text("model_type")?.or(class);
-    let found = FAMILIES.iter().find(|(_, model_type, class)| name == Some(*model_type) || name == Some(*class));
-    match (found, name) {
-        (Some(&(architecture, ..)), _) => Ok(architecture),
-        (None, Some(name)) => Err(Error::Unsupported {
-            path: None,
-            what: format!("model_type {name:?}"),
-            supported: FAMILIES.map(|(_, model_type, _)| model_type).join(", "),
-        }),
-        (None, None) => Err(Error::bad_config("model_type is missing")),
+/// The configuration, and remarks on the file's account of itself.
+fn read_keys(keys: &Keys) -> Result<(Config, Vec<String>)> {
+    keys.know(&known::COMMON);
+    refuse_meta_names(keys)?;
+    keys.refuse_present("quantization_config", "unquantised weights")?;
+    let mut remarks = Vec::new();
+    let mut config = match architecture(keys, &mut remarks)? {
+        Architecture::Gpt2 => gpt::gpt2(keys)?,
+        Architecture::GptNeoX => gpt::gpt_neox(keys)?,
+        llama_like => llama::read(llama_like, keys)?,
+    };
+    if let Some(map) = keys.value("auto_map").filter(|map| map.as_object().is_none_or(|map| !map.is_empty())) {
+        let class = class_of(config.architecture);
+        remarks.push(format!("auto_map names code of the model's own ({}), which is not run: the model is read as {class}", shown(map)));
     }
+    read_special_tokens(keys, &mut config)?;
+    Ok((config, remarks))
+}
+
+/// Names the command that reads a folder under Meta's names.
+fn refuse_meta_names(keys: &Keys) -> Result<()> {
+    let is_meta = !keys.mentions("model_type") && keys.mentions("dim") && keys.mentions("n_layers");
+    if is_meta {
+        let reason = "model_type is missing: these are Meta's names for the settings; slpo convert makes a model's folder from this one";
+        return Err(Error::bad_config(reason));
+    }
+    Ok(())
+}
+
+/// The family that `model_type` names, or else the class. Where the two disagree, `model_type` decides, as in transformers.
+fn architecture(keys: &Keys, remarks: &mut Vec<String>) -> Result<Architecture> {
+    let classes = keys.typed("architectures", "a list of class names", Value::as_array)?;
+    let class = classes.and_then(|list| list.first()).and_then(Value::as_str);
+    let model_type = keys.text("model_type")?;
+    let name = model_type.or(class);
+    let found = FAMILIES.iter().find(|(_, model_type, class)| name == Some(*model_type) || name == Some(*class));
+    let &(architecture, model_type, usual) = match (found, name) {
+        (Some(family), _) => family,
+        (None, Some(name)) => {
+            return Err(unsupported(format!("model_type {name:?}"), &FAMILIES.map(|(_, model_type, _)| model_type).join(", ")));
+        }
+        (None, None) => return Err(Error::bad_config("model_type is missing")),
+    };
+    if let Some(class) = class.filter(|class| !is_class_of(class, usual)) {
+        let class = class.escape_debug();
+        remarks.push(format!("architectures names {class}, model_type {model_type}: the model is read as {usual}, as transformers does"));
+    }
+    Ok(architecture)
+}
+
+/// True for the class of a language model and of its body, in the spellings that files have.
+fn is_class_of(class: &str, usual: &str) -> bool {
+    let body = usual.trim_end_matches("ForCausalLM").trim_end_matches("LMHeadModel");
+    class.eq_ignore_ascii_case(usual) || class.eq_ignore_ascii_case(&format!("{body}Model"))
+}
+
+fn class_of(architecture: Architecture) -> &'static str {
+    FAMILIES.iter().find(|(known, ..)| *known == architecture).map_or("", |(_, _, class)| class)
 }
 
 /// An id outside the vocabulary can never be fed nor produced (GPT-2's 50256 in a cut-down model): it is left out.

@@ -52,6 +52,18 @@ pub struct Llama3Scaling {
     pub original_max_positions: usize,
 }
 
+/// A change of RoPE's frequencies for contexts longer than those of the first training.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RopeScaling {
+    /// Every frequency divided by `factor` (Chen et al. 2023): a position counts as position / `factor`.
+    Linear {
+        /// The divisor; above 0.
+        factor: f64,
+    },
+    /// Llama 3.1's.
+    Llama3(Llama3Scaling),
+}
+
 /// How a position enters the computation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PositionKind {
@@ -62,8 +74,8 @@ pub enum PositionKind {
         theta: f64,
         /// How many leading components of each head turn: even, at most the head's dimension.
         rotary_dim: usize,
-        /// Llama 3.1's frequency change, where there is one.
-        scaling: Option<Llama3Scaling>,
+        /// The frequency change, where there is one.
+        scaling: Option<RopeScaling>,
     },
     /// A learned vector per position, added to the token's.
     Learned,

@@ -13,7 +13,7 @@ pub struct PresetBatch {
 }
 
 /// A named size of model with its batches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preset {
     /// The name on the command line.
     pub name: &'static str,
@@ -23,6 +23,8 @@ pub struct Preset {
     intermediate_size: usize,
     vocab_size: usize,
     max_positions: usize,
+    /// η at the peak of pretraining, where nothing else is asked for. Wider models take smaller steps.
+    pub learning_rate: f64,
     /// The batch on a processor.
     pub batch: PresetBatch,
     /// The batch on a GPU.
@@ -43,6 +45,7 @@ pub const PRESETS: [Preset; 4] = [
         intermediate_size: 192,
         vocab_size: 512,
         max_positions: 512,
+        learning_rate: 2e-3,
         batch: batch(16, 64),
         gpu_batch: batch(16, 64),
     },
@@ -54,6 +57,7 @@ pub const PRESETS: [Preset; 4] = [
         intermediate_size: 384,
         vocab_size: 512,
         max_positions: 512,
+        learning_rate: 1e-3,
         batch: batch(16, 128),
         gpu_batch: batch(16, 128),
     },
@@ -65,6 +69,7 @@ pub const PRESETS: [Preset; 4] = [
         intermediate_size: 768,
         vocab_size: 32_000,
         max_positions: 512,
+        learning_rate: 5e-4,
         batch: batch(4, 256),
         gpu_batch: batch(4, 256),
     },
@@ -76,6 +81,7 @@ pub const PRESETS: [Preset; 4] = [
         intermediate_size: 2048,
         vocab_size: 50_304,
         max_positions: 1024,
+        learning_rate: 3e-4,
         batch: batch(1, 512),
         gpu_batch: batch(16, 1024),
     },

@@ -1,6 +1,6 @@
 //! Which configurations make no model, each refused in the words of the key that is wrong.
 
-use super::{Architecture, Config, Llama3Scaling, PositionKind};
+use super::{Architecture, Config, Llama3Scaling, PositionKind, RopeScaling};
 use crate::error::{Error, Result};
 
 /// No published decoder comes near these; a larger number is a damaged file.
@@ -71,7 +71,13 @@ impl Config {
         check(rotary_dim >= 2 && rotary_dim.is_multiple_of(2) && rotary_dim <= self.head_dim, || {
             format!("RoPE turns pairs: it needs an even number of dimensions from 2 to head_dim ({}), not {rotary_dim}", self.head_dim)
         })?;
-        scaling.map_or(Ok(()), |scaling| scaling.validate())
+        match scaling {
+            None => Ok(()),
+            Some(RopeScaling::Linear { factor }) => {
+                check(factor.is_finite() && factor > 0.0, || format!("rope factor must be above 0, not {factor}"))
+            }
+            Some(RopeScaling::Llama3(scaling)) => scaling.validate(),
+        }
     }
 
     /// Token ids above the vocabulary never get this far from a file: [`super::huggingface`] leaves them out.

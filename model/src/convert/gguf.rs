@@ -3,12 +3,15 @@
 //! Undone on the way: llama.cpp's reordering of Llama's queries and keys (its "norm" RoPE turns components 2i and 2i + 1), the fused q, k
 //! and v of GPT-2 and GPT-NeoX one after another, and Llama 3's frequency change, which GGUF holds as one factor for each frequency.
 
+use super::gguf_keys;
 use super::meta::{reorder, split_fused};
-use crate::config::{Architecture, Config, Llama3Scaling, MlpKind, PositionKind};
+use crate::config::{Architecture, Config, Llama3Scaling, MlpKind, PositionKind, RopeScaling};
 use crate::decoder::layout;
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value};
+use crate::keys::{Keys, unsupported};
 use crate::safetensors_file::{NamedTensor, NamedTensors};
+use serde_json::Value as Json;
 use std::path::Path;
 
 const ARCHITECTURES: [(&str, Architecture); 5] = [
@@ -20,114 +23,101 @@ const ARCHITECTURES: [(&str, Architecture); 5] = [
 ];
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
-/// The model of a file; `path` is its name for messages.
+/// The model of a file with remarks on keys that were not used; `path` is its name for messages.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for an architecture, an element type or a RoPE scaling that is not read, [`Error::BadFile`] where keys and
+/// [`Error::Unsupported`] for an architecture, an element type or a setting that is not read, [`Error::BadFile`] where keys and
 /// tensors make no model, [`Error::NonFinite`].
-pub fn read(path: &Path, file: &Gguf) -> Result<(Config, NamedTensors)> {
-    let keys = Keys::of(file).map_err(|error| error.at(path))?;
-    let config = config(file, &keys).map_err(|error| error.at(path))?;
+pub fn read(path: &Path, file: &Gguf) -> Result<(Config, NamedTensors, Vec<String>)> {
+    let (config, remarks) = config(file).map_err(|error| error.at(path))?;
+    let remarks = remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())).collect();
     let mut tensors = tensors(file)?;
     let in_file = |error: Error| Error::bad_file(path, error.to_string());
     split_fused(&config, &mut tensors).map_err(in_file)?;
     if config.tied_head {
+        // The same bytes as the embedding's: see `head_is_embedding`.
         tensors.swap_remove("lm_head.weight");
     }
     let mut parameters = super::checked_parameters(&config, &mut tensors).map_err(in_file)?;
     if matches!(config.architecture, Architecture::Llama | Architecture::Mistral) {
         reorder(&config, &mut parameters);
     }
-    Ok((config.clone(), layout::to_file(&config, parameters)))
+    Ok((config.clone(), layout::to_file(&config, parameters), remarks))
 }
 
-/// The keys of the file's architecture.
-struct Keys<'a> {
-    file: &'a Gguf<'a>,
-    name: &'a str,
-    architecture: Architecture,
+/// The configuration, and remarks on keys that were not used.
+fn config(file: &Gguf) -> Result<(Config, Vec<String>)> {
+    let name = file.get("general.architecture").and_then(Value::text);
+    let name = name.ok_or_else(|| Error::bad_config("general.architecture is missing"))?;
+    let known = ARCHITECTURES.iter().find(|(known, _)| *known == name);
+    let &(_, architecture) =
+        known.ok_or_else(|| unsupported(format!("the architecture {name:?}"), "llama, qwen2, qwen3, gpt2, gptneox"))?;
+    let prefix = format!("{name}.");
+    let others = gguf_keys::others(file, &[&prefix, "tokenizer."]);
+    let (_, mut account) = Keys::read(&others, |keys| {
+        keys.know(&gguf_keys::GENERAL);
+        keys.text("general.architecture")
+    })?;
+    let own = gguf_keys::beginning_with(file, &prefix);
+    let (config, of_own) = Keys::read_within(&own, prefix, |keys| read_keys(file, keys, architecture))?;
+    account.unknown.extend(of_own.unknown);
+    account.unsupported.extend(of_own.unsupported);
+    let remarks = account.remarks()?;
+    config.validate()?;
+    same_after_writing(&config)?;
+    Ok((config, remarks))
 }
 
-impl<'a> Keys<'a> {
-    fn of(file: &'a Gguf<'a>) -> Result<Self> {
-        let name = file.get("general.architecture").and_then(Value::text);
-        let name = name.ok_or_else(|| Error::bad_config("general.architecture is missing"))?;
-        let known = ARCHITECTURES.iter().find(|(known, _)| *known == name);
-        let (_, architecture) =
-            known.ok_or_else(|| unsupported(format!("the architecture {name:?}"), "llama, qwen2, qwen3, gpt2, gptneox"))?;
-        Ok(Self { file, name, architecture: *architecture })
-    }
-
-    fn get(&self, key: &str) -> Option<&'a Value<'a>> {
-        self.file.get(&format!("{}.{key}", self.name))
-    }
-
-    fn wrong(&self, key: &str, what: &str) -> Error {
-        Error::bad_config(format!("{}.{key} {what}", self.name))
-    }
-
-    /// A size that is the same in every layer where the file lists it for each.
-    fn size(&self, key: &str) -> Result<Option<usize>> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        let value = match value.array() {
-            Some(array) => {
-                let mut values = array.iter();
-                let first = values.next().ok_or_else(|| self.wrong(key, "is an empty list"))?;
-                if values.any(|other| other != first) {
-                    return Err(unsupported(format!("{}.{key} that differs from layer to layer", self.name), "the same in every layer"));
-                }
-                first
+/// A size that is the same in every layer where the file lists it for each.
+fn size(keys: &Keys, key: &str) -> Result<Option<usize>> {
+    let value = match keys.value(key) {
+        None => return Ok(None),
+        Some(Json::Array(list)) => {
+            let first = list.first().ok_or_else(|| Error::bad_config(format!("{} is an empty list", keys.name(key))))?;
+            if list.iter().any(|other| other != first) {
+                return Err(unsupported(format!("{} that differs from layer to layer", keys.name(key)), "the same in every layer"));
             }
-            None => *value,
-        };
-        let size = value.unsigned().and_then(|size| usize::try_from(size).ok());
-        size.map(Some).ok_or_else(|| self.wrong(key, "must be a whole number"))
-    }
-
-    fn required(&self, key: &str) -> Result<usize> {
-        self.size(key)?.ok_or_else(|| self.wrong(key, "is missing"))
-    }
-
-    fn number(&self, key: &str) -> Result<Option<f64>> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        value.number().map(Some).ok_or_else(|| self.wrong(key, "must be a number"))
-    }
+            first
+        }
+        Some(value) => value,
+    };
+    let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
+    size.map(Some).ok_or_else(|| Error::bad_config(format!("{} must be a whole number", keys.name(key))))
 }
 
-fn unsupported(what: String, supported: &str) -> Error {
-    Error::Unsupported { path: None, what, supported: supported.to_owned() }
+fn required(keys: &Keys, key: &str) -> Result<usize> {
+    size(keys, key)?.ok_or_else(|| keys.missing(key))
 }
 
-fn config(file: &Gguf, keys: &Keys) -> Result<Config> {
-    if keys.size("expert_count")?.unwrap_or(0) > 0 {
-        return Err(unsupported("a mixture of experts".to_owned(), "models with one MLP a layer"));
+fn read_keys(file: &Gguf, keys: &Keys, architecture: Architecture) -> Result<Config> {
+    keys.know(&gguf_keys::ARCHITECTURE);
+    if size(keys, "expert_count")?.unwrap_or(0) > 0 {
+        return Err(unsupported("a mixture of experts", "models with one MLP a layer"));
     }
     let has = |name: &str| file.tensor(name).is_some();
-    let rows = |name: &str| file.tensor(name).map(|info| info.shape[0]);
-    let vocab_size = rows("token_embd.weight").ok_or_else(|| Error::bad_config("tensor token_embd.weight is missing"))?;
-    let (hidden_size, heads) = (keys.required("embedding_length")?, keys.required("attention.head_count")?);
-    let head_dim = match keys.size("attention.key_length")? {
-        Some(length) => length,
-        None if heads > 0 && hidden_size.is_multiple_of(heads) => hidden_size / heads,
-        None => return Err(keys.wrong("embedding_length", "must be a multiple of the heads")),
-    };
-    let gpt = matches!(keys.architecture, Architecture::Gpt2 | Architecture::GptNeoX);
-    let window = keys.size("attention.sliding_window")?.filter(|&window| window > 0 && keys.architecture == Architecture::Llama);
+    let vocab_size = vocab_size(file, keys)?;
+    let (hidden_size, heads) = (required(keys, "embedding_length")?, required(keys, "attention.head_count")?);
+    let head_dim = head_dim(keys, hidden_size, heads)?;
+    let gpt = matches!(architecture, Architecture::Gpt2 | Architecture::GptNeoX);
+    // Only Llama's files have a window; another architecture's that is not 0 is refused with the keys that are not asked for.
+    let window =
+        if architecture == Architecture::Llama { size(keys, "attention.sliding_window")?.filter(|&window| window > 0) } else { None };
     let eps = keys.number(if gpt { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" })?;
     let known = |key: &str| file.get(key).and_then(Value::unsigned).filter(|&id| id < vocab_size as u64).map(|id| id as u32);
-    let config = Config {
-        architecture: if window.is_some() { Architecture::Mistral } else { keys.architecture },
+    let neox = architecture == Architecture::GptNeoX;
+    Ok(Config {
+        architecture: if window.is_some() { Architecture::Mistral } else { architecture },
         vocab_size,
         hidden_size,
-        intermediate_size: keys.required("feed_forward_length")?,
-        layers: keys.required("block_count")?,
+        intermediate_size: required(keys, "feed_forward_length")?,
+        layers: required(keys, "block_count")?,
         heads,
-        kv_heads: keys.size("attention.head_count_kv")?.unwrap_or(heads),
+        kv_heads: size(keys, "attention.head_count_kv")?.unwrap_or(heads),
         head_dim,
-        max_positions: keys.required("context_length")?,
-        norm_eps: short(eps.ok_or_else(|| keys.wrong("attention.layer_norm_*epsilon", "is missing"))?),
-        position: position(file, keys, head_dim)?,
-        mlp: match keys.architecture {
+        max_positions: required(keys, "context_length")?,
+        norm_eps: short(eps.ok_or_else(|| keys.missing("attention.layer_norm_*epsilon"))?),
+        position: position(file, keys, architecture, head_dim)?,
+        mlp: match architecture {
             Architecture::Gpt2 => MlpKind::Gelu { tanh: true },
             Architecture::GptNeoX => MlpKind::Gelu { tanh: false },
             _ => MlpKind::SwiGlu,
@@ -135,16 +125,48 @@ fn config(file: &Gguf, keys: &Keys) -> Result<Config> {
         qkv_bias: gpt || has("blk.0.attn_q.bias"),
         attention_output_bias: gpt || has("blk.0.attn_output.bias"),
         mlp_bias: gpt || has("blk.0.ffn_up.bias"),
-        qk_norm: keys.architecture == Architecture::Qwen3,
-        parallel_residual: keys.get("use_parallel_residual").and_then(Value::flag).unwrap_or(keys.architecture == Architecture::GptNeoX),
+        qk_norm: architecture == Architecture::Qwen3,
+        parallel_residual: if neox { keys.flag("use_parallel_residual")?.unwrap_or(true) } else { false },
         sliding_window: window,
         tied_head: head_is_embedding(file),
         bos: known("tokenizer.ggml.bos_token_id"),
         eos: ["eos", "eot", "eom"].iter().filter_map(|end| known(&format!("tokenizer.ggml.{end}_token_id"))).collect(),
+    })
+}
+
+/// The rows of the embedding, which the key must not contradict.
+fn vocab_size(file: &Gguf, keys: &Keys) -> Result<usize> {
+    let embedding = file.tensor("token_embd.weight").ok_or_else(|| Error::bad_config("tensor token_embd.weight is missing"))?;
+    let rows = embedding.shape[0];
+    match size(keys, "vocab_size")? {
+        Some(size) if size != rows => {
+            Err(Error::bad_config(format!("{} is {size}, and token_embd.weight has {rows} rows", keys.name("vocab_size"))))
+        }
+        _ => Ok(rows),
+    }
+}
+
+/// The width of a head's query, key and value, and the factor that llama.cpp takes from it.
+fn head_dim(keys: &Keys, hidden_size: usize, heads: usize) -> Result<usize> {
+    let head_dim = match size(keys, "attention.key_length")? {
+        Some(length) => length,
+        None if heads > 0 && hidden_size.is_multiple_of(heads) => hidden_size / heads,
+        None => return Err(Error::bad_config(format!("{} must be a multiple of the heads", keys.name("embedding_length")))),
     };
-    config.validate()?;
-    same_after_writing(&config)?;
-    Ok(config)
+    match size(keys, "attention.value_length")? {
+        Some(length) if length != head_dim => {
+            let what = format!("{} {length}", keys.name("attention.value_length"));
+            return Err(unsupported(what, &format!("{head_dim}, as the keys have")));
+        }
+        _ => {}
+    }
+    let usual = 1.0 / (head_dim as f64).sqrt();
+    match keys.number("attention.scale")? {
+        Some(scale) if scale != 0.0 && (scale - usual).abs() > 1e-6 * usual => {
+            Err(unsupported(format!("{} {scale}", keys.name("attention.scale")), "one over the root of a head's width"))
+        }
+        _ => Ok(head_dim),
+    }
 }
 
 /// An f32's shortest decimal, which is the number that was meant: 1e-5, not 9.999999747378752e-6.
@@ -162,26 +184,34 @@ fn head_is_embedding(file: &Gguf) -> bool {
 fn same_after_writing(config: &Config) -> Result<()> {
     let again = Config::from_json(&config.to_json())?;
     let same = Config { eos: Vec::new(), ..again } == Config { eos: Vec::new(), ..config.clone() };
-    if same { Ok(()) } else { Err(unsupported("this combination of biases and settings".to_owned(), "what Hugging Face's classes have")) }
+    if same { Ok(()) } else { Err(unsupported("this combination of biases and settings", "what Hugging Face's classes have")) }
 }
 
-fn position(file: &Gguf, keys: &Keys, head_dim: usize) -> Result<PositionKind> {
-    if keys.architecture == Architecture::Gpt2 {
+fn position(file: &Gguf, keys: &Keys, architecture: Architecture, head_dim: usize) -> Result<PositionKind> {
+    if architecture == Architecture::Gpt2 {
         return Ok(PositionKind::Learned);
     }
-    let kind = keys.get("rope.scaling.type").and_then(Value::text).unwrap_or("none");
-    let linear = keys.number("rope.scale_linear")?.unwrap_or(1.0);
-    if kind != "none" || linear != 1.0 {
-        let what = format!("the RoPE scaling {:?}", if kind == "none" { "linear" } else { kind });
-        return Err(unsupported(what, "none, and Llama 3's"));
-    }
     let theta = short(keys.number("rope.freq_base")?.unwrap_or(1e4));
-    let rotary_dim = keys.size("rope.dimension_count")?.unwrap_or(head_dim);
-    let scaling = match file.tensor(ROPE_FACTORS) {
-        Some(info) => Some(llama3_scaling(&file.widen(ROPE_FACTORS, info)?, theta, rotary_dim)?),
-        None => None,
+    let rotary_dim = size(keys, "rope.dimension_count")?.unwrap_or(head_dim);
+    let scaling = match (linear_scaling(keys)?, file.tensor(ROPE_FACTORS)) {
+        (linear, None) => linear,
+        (None, Some(info)) => Some(RopeScaling::Llama3(llama3_scaling(&file.widen(ROPE_FACTORS, info)?, theta, rotary_dim)?)),
+        (Some(_), Some(_)) => return Err(unsupported(format!("a linear RoPE scaling beside {ROPE_FACTORS}"), "one of the two")),
     };
     Ok(PositionKind::Rope { theta, rotary_dim, scaling })
+}
+
+/// llama.cpp's rule: a factor without a type is linear scaling, a factor of 0 none, and the type "none" switches it off.
+fn linear_scaling(keys: &Keys) -> Result<Option<RopeScaling>> {
+    let factors = [keys.number("rope.scaling.factor")?, keys.number("rope.scale_linear")?];
+    let factor = short(factors.into_iter().flatten().next().unwrap_or(1.0));
+    match keys.text("rope.scaling.type")? {
+        Some("none") => Ok(None),
+        None | Some("linear") => Ok((factor != 0.0 && factor != 1.0).then_some(RopeScaling::Linear { factor })),
+        Some(other) => {
+            Err(unsupported(format!("the RoPE scaling {other:?} ({})", keys.name("rope.scaling.type")), "none, linear, and Llama 3's"))
+        }
+    }
 }
 
 /// The setting of Llama 3 that gives these factors. The files keep only the factors, so the settings that were published are tried:
@@ -239,6 +269,9 @@ fn our_name(theirs: &str) -> String {
 }
 
 fn tensors(file: &Gguf) -> Result<NamedTensors> {
-    let weights = file.tensors().filter(|(name, _)| *name != ROPE_FACTORS);
-    weights.map(|(name, info)| Ok((our_name(name), NamedTensor::new(info.shape.clone(), file.widen(name, info)?)))).collect()
+    let mut tensors = NamedTensors::new();
+    for (name, info) in file.tensors().filter(|(name, _)| *name != ROPE_FACTORS) {
+        layout::put(&mut tensors, our_name(name), NamedTensor::new(info.shape.clone(), file.widen(name, info)?))?;
+    }
+    Ok(tensors)
 }

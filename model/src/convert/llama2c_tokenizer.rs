@@ -23,7 +23,7 @@ struct Token {
 /// # Errors
 /// [`Error::Io`]; [`Error::Tokenizer`] where the file is truncated, has another number of tokens or is none of llama2.c's.
 pub fn read(path: &Path, vocab_size: usize) -> Result<Tokenizer> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = crate::files::read(path, crate::files::TOKENIZER)?;
     read_bytes(&bytes, vocab_size).map_err(|error| error.at(path))
 }
 

@@ -8,68 +8,136 @@ use super::rotary_pairs::rotate_half_rows;
 use crate::config::{Architecture, Config, MlpKind, PositionKind};
 use crate::decoder::layout;
 use crate::error::{Error, Result};
+use crate::keys::{Keys, Known, Neutral, unsupported};
 use crate::safetensors_file::{self, NamedTensor, NamedTensors, SINGLE_FILE};
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::path::Path;
 
 /// The settings that these folders have.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 struct Params {
-    #[serde(default = "llama")]
     arch: String,
     dim: usize,
     n_layers: usize,
     n_heads: usize,
     n_kv_heads: Option<usize>,
-    #[serde(alias = "hidden_dim")]
     ffn_dim: Option<usize>,
-    /// −1 where the tokenizer decides, as Meta has it.
-    vocab_size: Option<i64>,
-    #[serde(alias = "seq_len")]
+    /// None where the tokenizer decides, as Meta has it.
+    vocab_size: Option<usize>,
     max_seq_len: Option<usize>,
     norm_eps: Option<f64>,
     rope_theta: Option<f64>,
-    #[serde(default = "interleaved")]
     rope_pairs: String,
     tied_output: Option<bool>,
     head_dim: Option<usize>,
-    sliding_window: Option<usize>,
-    use_scaled_rope: Option<bool>,
-    #[serde(default = "gelu_tanh")]
     activation: String,
 }
 
-fn llama() -> String {
-    "llama".to_owned()
+/// Keys that are known here without being used.
+const KNOWN: Known = Known {
+    harmless: &[
+        // The weights' shapes say how wide the MLP is.
+        "multiple_of",
+        "ffn_dim_multiplier",
+        // How Meta's program runs.
+        "max_batch_size",
+        "model_parallel_size",
+        "model_name",
+        "name",
+        "description",
+    ],
+    neutral: &[
+        ("use_scaled_rope", &[Neutral::Flag(false)]),
+        ("sliding_window", &[]),
+        ("quantization_args", &[Neutral::Empty]),
+        ("lora_args", &[Neutral::Empty]),
+        ("moe", &[Neutral::Empty]),
+        ("moe_args", &[Neutral::Empty]),
+        ("vision_*", &[]),
+        ("rope_scaling_factor", &[Neutral::Number(1.0)]),
+        ("rope_high_freq_factor", &[]),
+        ("use_qk_norm", &[Neutral::Flag(false)]),
+        ("qk_norm", &[Neutral::Flag(false)]),
+    ],
+};
+
+fn read_keys(keys: &Keys) -> Result<Params> {
+    keys.know(&KNOWN);
+    let named = |key: &str, usual: &str| -> Result<String> { Ok(keys.text(key)?.unwrap_or(usual).to_owned()) };
+    let arch = named("arch", "llama")?;
+    check_descriptions(keys, &arch)?;
+    let vocab_size = keys.typed("vocab_size", "a whole number or -1", Value::as_i64)?;
+    Ok(Params {
+        dim: keys.required_size("dim")?,
+        n_layers: keys.required_size("n_layers")?,
+        n_heads: keys.required_size("n_heads")?,
+        n_kv_heads: keys.size("n_kv_heads")?,
+        ffn_dim: either(keys, ["ffn_dim", "hidden_dim"])?,
+        vocab_size: vocab_size.and_then(|size| size.try_into().ok()),
+        max_seq_len: either(keys, ["max_seq_len", "seq_len"])?,
+        norm_eps: keys.number("norm_eps")?,
+        rope_theta: keys.number("rope_theta")?,
+        rope_pairs: named("rope_pairs", "interleaved")?,
+        tied_output: keys.flag("tied_output")?,
+        head_dim: keys.size("head_dim")?,
+        activation: if arch == "gpt2" { named("activation", "gelu_tanh")? } else { String::new() },
+        arch,
+    })
 }
-fn interleaved() -> String {
-    "interleaved".to_owned()
+
+/// One setting under two names, which must not say different things.
+fn either(keys: &Keys, names: [&str; 2]) -> Result<Option<usize>> {
+    match [keys.size(names[0])?, keys.size(names[1])?] {
+        [Some(one), Some(other)] if one != other => {
+            Err(Error::bad_config(format!("{} and {} say different things: leave one of them", names[0], names[1])))
+        }
+        [one, other] => Ok(one.or(other)),
+    }
 }
-fn gelu_tanh() -> String {
-    "gelu_tanh".to_owned()
+
+/// Descriptions of what the architecture has anyway: each must begin as expected.
+fn check_descriptions(keys: &Keys, arch: &str) -> Result<()> {
+    let gpt2 = arch == "gpt2";
+    let expected = [
+        ("norm", if gpt2 { "LayerNorm" } else { "RMSNorm" }),
+        ("positions", if gpt2 { "learned" } else { "rotary" }),
+        ("linear_layout", "[out,in]"),
+    ];
+    for (key, begin) in expected {
+        if let Some(text) = keys.text(key)?.filter(|text| !text.starts_with(begin)) {
+            return Err(unsupported(format!("{key} {text:?}"), begin));
+        }
+    }
+    keys.refuse_flag("biases", !gpt2)
 }
 
 /// The file of settings in `folder`, where it is of this kind: it has `dim` and `n_layers`.
 pub fn params_file(folder: &Path) -> Option<std::path::PathBuf> {
     let of_kind = |path: &std::path::PathBuf| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let text = crate::files::read_text(path, crate::files::SETTINGS).unwrap_or_default();
+        let value: Value = serde_json::from_str(&text).unwrap_or_default();
         value.get("dim").is_some() && value.get("n_layers").is_some()
     };
     ["config.json", "params.json"].map(|name| folder.join(name)).into_iter().find(of_kind)
 }
 
-/// Reads such a folder into Hugging Face's names and layout. What the settings leave out is taken from the weights' shapes, or has Llama 2's
-/// value (RMSNorm ε 1e-5, RoPE's θ 1e4, 2048 positions).
+/// Reads such a folder into Hugging Face's names and layout, with remarks on settings that were not used. What the settings leave out is
+/// taken from the weights' shapes, or has Llama 2's value (RMSNorm ε 1e-5, RoPE's θ 1e4, 2048 positions).
 ///
 /// # Errors
 /// [`Error::Json`] and [`Error::BadConfig`] for the settings, [`Error::Unsupported`], those of [`safetensors_file::read_folder`], and
 /// [`Error::MissingTensor`] or [`Error::ShapeMismatch`] where weights and settings disagree.
-pub fn read(folder: &Path, params: &Path) -> Result<(Config, NamedTensors)> {
-    let text = std::fs::read(params).map_err(Error::io(params))?;
-    let settings: Params = serde_json::from_slice(&text).map_err(Error::json(params))?;
+pub fn read(folder: &Path, params: &Path) -> Result<(Config, NamedTensors, Vec<String>)> {
+    let text = crate::files::read(params, crate::files::SETTINGS)?;
+    let map: Map<String, Value> = serde_json::from_slice(&text).map_err(Error::json(params))?;
+    let settings = Keys::read(&map, read_keys).and_then(|(settings, account)| Ok((settings, account.remarks()?)));
+    let (settings, remarks) = settings.map_err(|error| error.at(params))?;
+    let remarks = remarks.into_iter().map(|remark| format!("{}: {remark}", params.display())).collect();
     let tensors = safetensors_file::read_folder(folder)?;
-    let mut ours: NamedTensors = tensors.into_iter().map(|(name, tensor)| (our_name(&name), tensor)).collect();
+    let mut ours = NamedTensors::new();
+    for (name, tensor) in tensors {
+        layout::put(&mut ours, our_name(&name), tensor).map_err(|error| error.at(folder))?;
+    }
     let config = config(&settings, &ours).map_err(|error| error.at(params))?;
     let checked = |ours: &mut NamedTensors| -> Result<NamedTensors> {
         split_fused(&config, ours)?;
@@ -81,24 +149,19 @@ pub fn read(folder: &Path, params: &Path) -> Result<(Config, NamedTensors)> {
     };
     let in_folder = |error: Error| Error::bad_file(folder.join(SINGLE_FILE), error.to_string());
     let parameters = checked(&mut ours).map_err(in_folder)?;
-    Ok((config.clone(), layout::to_file(&config, parameters)))
+    Ok((config.clone(), layout::to_file(&config, parameters), remarks))
 }
 
 fn config(params: &Params, tensors: &NamedTensors) -> Result<Config> {
-    let unsupported = |what: String, supported: &str| Error::Unsupported { path: None, what, supported: supported.to_owned() };
     if !["interleaved", "half"].contains(&params.rope_pairs.as_str()) {
         return Err(unsupported(format!("rope_pairs {:?}", params.rope_pairs), "interleaved, half"));
     }
     if params.n_heads == 0 || !params.dim.is_multiple_of(params.n_heads) {
         return Err(Error::bad_config(format!("dim ({}) must be a multiple of n_heads ({})", params.dim, params.n_heads)));
     }
-    if params.use_scaled_rope == Some(true) || params.sliding_window.is_some() {
-        let what = if params.sliding_window.is_some() { "sliding_window" } else { "use_scaled_rope" };
-        return Err(unsupported(format!("{what} under Meta's names"), "the same model in Hugging Face's layout"));
-    }
     let rows = |name: &str| tensors.get(name).and_then(|tensor| tensor.shape.first()).copied();
     let head_dim = params.head_dim.unwrap_or(params.dim / params.n_heads);
-    let vocab_size = params.vocab_size.and_then(|size| size.try_into().ok()).or_else(|| rows("model.embed_tokens.weight"));
+    let vocab_size = params.vocab_size.or_else(|| rows("model.embed_tokens.weight"));
     let tied_head = params.tied_output.unwrap_or(!tensors.contains_key("lm_head.weight"));
     let base = Config {
         architecture: Architecture::Llama,

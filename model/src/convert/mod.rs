@@ -1,6 +1,7 @@
 //! Models in other formats into a Hugging Face folder. The format is told by the file's content, not by its name.
 
 pub mod gguf;
+mod gguf_keys;
 pub mod gguf_tokenizer;
 pub mod llama2c;
 pub mod llama2c_tokenizer;
@@ -17,7 +18,6 @@ use crate::model_folder::{self, MODEL_COMPANIONS, ModelFolder, TOKENIZER_COMPANI
 use crate::safetensors_file::NamedTensors;
 use crate::tokenizer::Tokenizer;
 use engine::{Cpu, MappedFile, Tensor};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -36,6 +36,8 @@ pub struct ConvertReport {
     pub has_tokenizer: bool,
     /// Why the source's own tokenizer was not written, where it has one that cannot be written exactly.
     pub note: Option<String>,
+    /// A sentence about each thing in the source that was not used, naming file and key.
+    pub remarks: Vec<String>,
 }
 
 /// A format that is recognised by how a file starts, and what to say where it is not read.
@@ -55,10 +57,11 @@ pub fn convert(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<Co
     if source.is_dir() {
         return match meta::params_file(source) {
             Some(params) => {
-                let (config, tensors) = meta::read(source, &params)?;
+                let (config, tensors, remarks) = meta::read(source, &params)?;
                 let tokenizer = given(&config)?;
                 model_folder::carry(&MODEL_COMPANIONS, source, out)?;
-                save("safetensors under Meta's names", config, tensors, tokenizer.as_ref(), out)
+                let report = save("safetensors under Meta's names", config, tensors, tokenizer.as_ref(), out)?;
+                Ok(ConvertReport { remarks, ..report })
             }
             None => convert_folder(source, tokenizer, out),
         };
@@ -85,16 +88,21 @@ fn convert_folder(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result
         None => Some(model.tokenizer).filter(|tokenizer| !tokenizer.is_absent()),
     };
     let format = "Hugging Face folder";
-    save(format, model.config, model.tensors, tokenizer.as_ref(), out)
+    let report = save(format, model.config, model.tensors, tokenizer.as_ref(), out)?;
+    Ok(ConvertReport { remarks: model.remarks, ..report })
 }
 
 fn convert_gguf(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<ConvertReport> {
     let map = MappedFile::open(source).map_err(Error::io(source))?;
     let file = Gguf::parse(source, &map)?;
-    let (config, tensors) = gguf::read(source, &file)?;
+    let (config, tensors, mut remarks) = gguf::read(source, &file)?;
     let found = match tokenizer {
         Some(path) => Ok(read_tokenizer(path, config.vocab_size)?),
-        None => gguf_tokenizer::read(&file).map_err(|error| error.at(source))?,
+        None => {
+            let of_tokenizer = gguf_keys::tokenizer_remarks(&file)?;
+            remarks.extend(of_tokenizer.into_iter().map(|remark| format!("{}: {remark}", source.display())));
+            gguf_tokenizer::read(&file).map_err(|error| error.at(source))?
+        }
     };
     let (found, note) = match found {
         Ok(tokenizer) if tokenizer.vocab_size() > config.vocab_size => {
@@ -108,7 +116,7 @@ fn convert_gguf(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<C
     if let Some(template) = file.get("tokenizer.chat_template").and_then(crate::gguf::Value::text) {
         atomic_write(&out.join(CHAT_TEMPLATE), template.as_bytes())?;
     }
-    Ok(ConvertReport { note, ..report })
+    Ok(ConvertReport { note, remarks, ..report })
 }
 
 /// Where a folder keeps its chat template.
@@ -124,7 +132,10 @@ fn checked_parameters(config: &Config, tensors: &mut NamedTensors) -> Result<Nam
         parameters.insert(name.to_owned(), layout::take(tensors, name, shape)?);
         Ok(Tensor::full(&Cpu::<f32>::new(), 0.0, &[]))
     })?;
-    tensors.retain(|name, _| !(layout::is_buffer(name) || config.tied_head && name == "lm_head.weight"));
+    if let Some(head) = tensors.swap_remove("lm_head.weight").filter(|_| config.tied_head) {
+        layout::refuse_other_head("lm_head.weight", &head, parameters.get("model.embed_tokens.weight"))?;
+    }
+    tensors.retain(|name, _| !layout::is_buffer(name));
     layout::nothing_left(tensors)?;
     Ok(parameters)
 }
@@ -140,6 +151,7 @@ fn save(format: &'static str, config: Config, tensors: NamedTensors, tokenizer: 
         parameters: tensors.values().map(|tensor| tensor.data.len() as u64).sum(),
         has_tokenizer: tokenizer.is_some(),
         note: None,
+        remarks: Vec::new(),
         config,
     })
 }
@@ -172,7 +184,7 @@ fn refuse_known_starts(path: &Path, start: &[u8]) -> Result<()> {
 
 fn first_bytes(path: &Path) -> Result<Vec<u8>> {
     let mut start = Vec::new();
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = crate::files::open(path)?;
     file.take(16).read_to_end(&mut start).map_err(Error::io(path))?;
     Ok(start)
 }

@@ -23,7 +23,7 @@ pub struct Row {
 /// [`Error::Io`]; [`Error::BadRow`] for a line that is no UTF-8, no JSON or no object; [`Error::BadFile`] for a damaged Parquet file, for CSV and
 /// for compressed files.
 pub fn read(path: &Path) -> Result<Vec<Row>> {
-    from_bytes(path, std::fs::read(path).map_err(Error::io(path))?)
+    from_bytes(path, crate::files::read_data(path)?)
 }
 
 /// As [`read`], of a file's contents; `path` names them in messages.

@@ -2,9 +2,17 @@
 //!
 //! Pages may be plain or compressed with Snappy, gzip or LZ4. The decoder is another project's and has been seen to panic on
 //! damaged files, so it works in a thread of its own, whose panic is a damaged file.
+//!
+//! A small file can stand for much: pages that inflate, a long value that a dictionary names again and again, a list of 10⁹ nulls in some
+//! bytes. What a row holds is only known once it is there, so the headers of all pages are looked at before ([`check_pages`]).
+
+mod pages;
 
 use super::jsonl::Row;
 use crate::error::{Error, Result};
+use pages::Page;
+use parquet::basic::Type;
+use parquet::column::page::{Page as DecodedPage, PageReader};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::{Map, Number, Value};
@@ -18,6 +26,17 @@ const MAGIC: &[u8] = b"PAR1";
 /// What rows may take in memory at most for each byte of the file, and besides.
 const EXPANSION: usize = 1024;
 const ALLOWANCE: usize = 64 << 20;
+
+/// The deepest schema; a list of structs takes four levels.
+const DEEPEST_SCHEMA: usize = 256;
+/// Bytes that a value takes at least, as a field of a row.
+const FIELD: u64 = 64;
+/// Values of a column that are decoded at once.
+const BATCH: u64 = 1024;
+
+/// Numbers of the format for how values are written: those of dictionaries, and texts that share their beginning with the one before.
+const DICTIONARIES: [u64; 2] = [2, 8];
+const SHARED_BEGINNINGS: u64 = 7;
 
 /// Whether a file with these contents is meant to be Parquet.
 pub fn is_parquet(bytes: &[u8]) -> bool {
@@ -38,7 +57,12 @@ pub fn read(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
 fn decode(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
     let bad = |error: parquet::errors::ParquetError| Error::bad_file(path, format!("cannot be read as Parquet: {}", one_line(&error)));
     let mut left = bytes.len().saturating_mul(EXPANSION).saturating_add(ALLOWANCE);
-    let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).map_err(bad)?;
+    if pages::schema_depth(&bytes).is_some_and(|depth| depth > DEEPEST_SCHEMA) {
+        return Err(Error::bad_file(path, format!("its Parquet schema is nested more than {DEEPEST_SCHEMA} levels deep")));
+    }
+    let bytes = bytes::Bytes::from(bytes);
+    let reader = SerializedFileReader::new(bytes.clone()).map_err(bad)?;
+    check_pages(path, &bytes, &reader, left as u64)?;
     let mut rows = Vec::new();
     for (index, row) in reader.get_row_iter(None).map_err(bad)?.enumerate() {
         let keys = object(row.map_err(bad)?.into_columns(), &mut left, 0);
@@ -51,6 +75,73 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
         rows.push(Row { path: path.to_owned(), line: index + 1, keys });
     }
     Ok(rows)
+}
+
+/// Checks what the pages of a file hold in all against `most` bytes, before any is decompressed, but for the dictionary of a text column
+/// with lists, of which one row may name a value any number of times.
+fn check_pages(path: &Path, bytes: &[u8], reader: &SerializedFileReader<bytes::Bytes>, most: u64) -> Result<()> {
+    let mut total = 0_u64;
+    for (number, group) in reader.metadata().row_groups().iter().enumerate() {
+        for (place, column) in group.columns().iter().enumerate() {
+            let name = column.column_path().string();
+            let (start, length) = column.byte_range();
+            let chunk = usize::try_from(start).ok().zip(usize::try_from(length).ok());
+            let chunk = chunk.and_then(|(start, length)| bytes.get(start..start.checked_add(length)?));
+            let pages = chunk
+                .and_then(|chunk| pages::pages(chunk, u64::try_from(column.num_values()).ok()?))
+                .ok_or_else(|| Error::bad_file(path, format!("a damaged page in its column {name:?}")))?;
+            let inflated = pages.iter().fold(0, |sum: u64, page| sum.saturating_add(page.uncompressed));
+            total = total.saturating_add(inflated);
+            let too_much = || {
+                let group = number + 1;
+                Err(Error::bad_file(
+                    path,
+                    format!("column {name:?} in row group {group} of the Parquet file stands for far more data than the file holds"),
+                ))
+            };
+            if total > most {
+                return too_much();
+            }
+            let descriptor = column.column_descr();
+            let is_text = matches!(descriptor.physical_type(), Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY);
+            let has_lists = descriptor.max_rep_level() > 0;
+            let longest = || longest_entry(reader, number, place);
+            let values = of_values(&pages, is_text, has_lists, longest);
+            if values.is_none_or(|values| values > most) {
+                return too_much();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The most that one row, or one batch of decoded values, can take of a column's pages; none where its dictionary cannot be read.
+fn of_values(pages: &[Page], is_text: bool, has_lists: bool, longest: impl Fn() -> Option<u64>) -> Option<u64> {
+    let longest = if is_text && has_lists && pages.iter().any(|page| DICTIONARIES.contains(&page.encoding)) { longest()? } else { 0 };
+    let of_page = |page: &Page| {
+        let count = if has_lists { page.values } else { page.values.min(BATCH) };
+        let each = match page.encoding {
+            SHARED_BEGINNINGS => page.uncompressed,
+            encoding if DICTIONARIES.contains(&encoding) => longest,
+            _ => 0,
+        };
+        count.saturating_mul(each.saturating_add(FIELD))
+    };
+    let pages = pages.iter().map(of_page);
+    Some(if has_lists { pages.fold(0, u64::saturating_add) } else { pages.max().unwrap_or(0) })
+}
+
+/// The longest text of a column's dictionary: the length of each (4 bytes), then it.
+fn longest_entry(reader: &SerializedFileReader<bytes::Bytes>, group: usize, column: usize) -> Option<u64> {
+    let mut pages = reader.get_row_group(group).ok()?.get_column_page_reader(column).ok()?;
+    let Some(DecodedPage::DictionaryPage { buf, .. }) = PageReader::get_next_page(pages.as_mut()).ok()? else { return Some(0) };
+    let (mut rest, mut longest) = (buf.as_ref(), 0);
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length);
+        rest = after.get(length as usize..).unwrap_or_default();
+        longest = longest.max(u64::from(length));
+    }
+    Some(longest)
 }
 
 /// The columns or members as an object; none where `left` bytes are not enough for it.
@@ -104,3 +195,6 @@ fn value(field: Field, left: &mut usize, depth: usize) -> Option<Value> {
 fn one_line(error: &parquet::errors::ParquetError) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,7 @@ impl Source {
     /// # Errors
     /// [`Error::Io`]; [`Error::BadRow`] where it is not UTF-8, or rows that are not JSON; [`Error::BadFile`] for forms that are not read.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::of(path, std::fs::read(path).map_err(Error::io(path))?)
+        Self::of(path, crate::files::read_data(path)?)
     }
 
     /// As [`Source::read`], of a file's contents; `path` names them in messages, and its ending says what the content leaves open.

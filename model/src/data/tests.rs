@@ -1,5 +1,9 @@
 //! Real preference files row by row, each form of row, and every kind of bad one.
 
+mod columns;
+mod conversations;
+mod files;
+
 use super::*;
 use crate::boundary::Limits;
 use crate::test_data::shared;
@@ -18,7 +22,7 @@ fn pairs(text: &str) -> Result<(Vec<PreferenceRow>, DataReport)> {
 }
 
 fn rows(text: &str) -> Result<(Vec<CompletionRow>, DataReport)> {
-    in_file(text, |path| completions::read(path, &ChatTemplate::default()))
+    in_file(text, |path| completions::read(path, &ChatTemplate::default(), Turns::All))
 }
 
 fn parts(row: &PreferenceRow) -> [&str; 3] {
@@ -94,7 +98,7 @@ fn a_row_that_cannot_be_read_stops_with_its_line() {
         ),
         (r#"{"prompt":[{"role":"tool","content":""}],"chosen":"a","rejected":"b"}"#, "message by \"tool\""),
         (r#"{"prompt":[{"role":"user"}],"chosen":"a","rejected":"b"}"#, "\"prompt\" must hold messages"),
-        (r#"{"prompt":"p","chosen":[],"rejected":[]}"#, "must be the assistant's"),
+        (r#"{"prompt":"p","chosen":[{"role":"user","content":"q"}],"rejected":"b"}"#, "does not follow the prompt"),
     ];
     for (bad, expected) in cases {
         let message = pairs(&format!("{good}\n{bad}\n")).unwrap_err().to_string();
@@ -171,7 +175,7 @@ fn long_conversations_are_cut_to_length_and_still_have_both_answers() {
 #[test]
 fn sentences_become_sequences_that_are_learned_whole() {
     let Some(path) = shared("data/movie-sentiment/sentences.dev.jsonl") else { return };
-    let set = CompletionSet::load(&path, &Tokenizer::bytes(), &ChatTemplate::default(), &Limits::new(512)).unwrap();
+    let set = CompletionSet::load(&path, &Tokenizer::bytes(), &ChatTemplate::default(), Turns::All, &Limits::new(512)).unwrap();
     assert!(set.sequences.iter().all(|sequence| sequence.completion_start == 1));
     assert_eq!(set.sequences.len(), set.report.kept);
 }

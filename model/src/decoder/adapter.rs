@@ -17,12 +17,16 @@ use engine::{Backend, Generator, Tensor};
 type Source<'a, T> = &'a mut dyn FnMut(&str, &[usize]) -> Result<T>;
 
 /// How an adapter is made and scaled.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LoraSettings {
     /// The inner width r, at least 1.
     pub rank: usize,
     /// α: the adapter's product is scaled by α/r.
     pub alpha: f64,
+    /// Other ranks of some modules: the first pattern that a module's name matches counts.
+    pub ranks: Vec<(ModulePattern, usize)>,
+    /// Other α of some modules, in the same way.
+    pub alphas: Vec<(ModulePattern, f64)>,
     /// Whether it is scaled by α/√r instead.
     pub rank_stabilised: bool,
     /// The modules that have an adapter, as the ends of their names in the model's file: `q_proj`, `c_attn`, `mlp.c_proj`.
@@ -31,11 +35,53 @@ pub struct LoraSettings {
     pub base: String,
 }
 
+/// Which modules a setting is for: those of this name, or whose name ends in it after a dot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModulePattern(String);
+
+impl ModulePattern {
+    /// peft takes regular expressions. Those are read that are a name, with `^` before it where only the whole name counts.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for other regular expressions.
+    pub fn new(pattern: &str) -> Result<Self> {
+        let name = pattern.strip_prefix('^').unwrap_or(pattern).replace("\\.", ".");
+        match name.contains(|c: char| !(c.is_alphanumeric() || "._-".contains(c))) {
+            true => {
+                Err(crate::keys::unsupported(format!("the pattern {pattern:?}"), "names of modules: a whole name, or its end after a dot"))
+            }
+            false => Ok(Self(if pattern.starts_with('^') { format!("^{name}") } else { name })),
+        }
+    }
+
+    /// The pattern as peft has it.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    fn is_of(&self, module: &str) -> bool {
+        match self.0.strip_prefix('^') {
+            Some(whole) => whole == module,
+            None => module.strip_suffix(self.0.as_str()).is_some_and(|before| before.is_empty() || before.ends_with('.')),
+        }
+    }
+}
+
+/// The value of the first pattern that matches, or else the usual one.
+fn first_match<T: Copy>(patterns: &[(ModulePattern, T)], module: &str, usual: T) -> T {
+    patterns.iter().find(|(pattern, _)| pattern.is_of(module)).map_or(usual, |(_, value)| *value)
+}
+
 impl LoraSettings {
-    /// s, the factor of the product.
-    pub fn scale(&self) -> f64 {
-        let rank = self.rank as f64;
-        self.alpha / if self.rank_stabilised { rank.sqrt() } else { rank }
+    /// The inner width at a module of this name.
+    pub fn rank_of(&self, module: &str) -> usize {
+        first_match(&self.ranks, module, self.rank)
+    }
+
+    /// s, the factor of the product at a module of this name.
+    pub fn scale_of(&self, module: &str) -> f64 {
+        let rank = self.rank_of(module) as f64;
+        first_match(&self.alphas, module, self.alpha) / if self.rank_stabilised { rank.sqrt() } else { rank }
     }
 
     /// Checks the ranges and that every target is a module of the architecture.
@@ -44,14 +90,13 @@ impl LoraSettings {
     /// [`Error::BadConfig`]; [`Error::Unsupported`] with the names of the modules there are.
     pub fn validate(&self, config: &Config) -> Result<()> {
         let largest = config.hidden_size.max(config.intermediate_size);
-        if self.rank == 0 || self.rank > largest {
-            return Err(Error::bad_config(format!(
-                "the rank of an adapter must be from 1 to the model's width {largest}, not {}",
-                self.rank
-            )));
+        let mut ranks = std::iter::once(self.rank).chain(self.ranks.iter().map(|(_, rank)| *rank));
+        if let Some(rank) = ranks.find(|rank| !(1..=largest).contains(rank)) {
+            return Err(Error::bad_config(format!("the rank of an adapter must be from 1 to the model's width {largest}, not {rank}")));
         }
-        if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            return Err(Error::bad_config(format!("alpha of an adapter must be above 0, not {}", self.alpha)));
+        let mut alphas = std::iter::once(self.alpha).chain(self.alphas.iter().map(|(_, alpha)| *alpha));
+        if let Some(alpha) = alphas.find(|alpha| !(alpha.is_finite() && *alpha > 0.0)) {
+            return Err(Error::bad_config(format!("alpha of an adapter must be above 0, not {alpha}")));
         }
         let modules = modules(config);
         let unknown = self.targets.iter().find(|target| !modules.iter().any(|module| module.is(target)));
@@ -188,10 +233,11 @@ impl<B: Backend> Decoder<B> {
             for Module { site, path, shape: [rows, columns] } in modules(&self.config) {
                 let name = format!("{}{index}.{path}", blocks(&self.config));
                 let (a_name, b_name) = (format!("{name}.lora_A.weight"), format!("{name}.lora_B.weight"));
-                let Some(a) = source(&a_name, &[settings.rank, columns])? else { continue };
-                let b = source(&b_name, &[rows, settings.rank])?.ok_or_else(|| Error::MissingTensor { name: b_name.clone() })?;
+                let rank = settings.rank_of(&name);
+                let Some(a) = source(&a_name, &[rank, columns])? else { continue };
+                let b = source(&b_name, &[rows, rank])?.ok_or_else(|| Error::MissingTensor { name: b_name.clone() })?;
                 let parameter = |name, tensor: Tensor<B>| Parameter { name, tensor };
-                block.adapters.push(Lora { site, a: parameter(a_name, a), b: parameter(b_name, b), scale: settings.scale() });
+                block.adapters.push(Lora { site, a: parameter(a_name, a), b: parameter(b_name, b), scale: settings.scale_of(&name) });
             }
         }
         decoder.adapter = Some(settings.clone());

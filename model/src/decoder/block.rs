@@ -283,7 +283,8 @@ mod tests {
         let one = results(decoder.blocks[0].mlp(&x), &[&x]);
         for (target, apart) in [("gate_proj", true), ("up_proj", true), ("down_proj", true), ("o_proj", false)] {
             let targets = vec![target.to_owned()];
-            let settings = LoraSettings { rank: 2, alpha: 2.0, rank_stabilised: false, targets, base: String::new() };
+            let settings =
+                LoraSettings { rank: 2, alpha: 2.0, rank_stabilised: false, targets, base: String::new(), ..LoraSettings::default() };
             let adapted = decoder.with_new_adapter(&settings, 1).unwrap();
             let y = adapted.blocks[0].mlp(&x);
             assert_eq!(ops(&y).contains(&"swiglu"), apart, "{target}");

@@ -2,7 +2,7 @@
 
 use super::block::{Block, BlockShape, Linear, Norm};
 use super::{Decoder, Parameter, layout};
-use crate::config::{Config, Llama3Scaling, NormKind, PositionKind};
+use crate::config::{Config, Llama3Scaling, NormKind, PositionKind, RopeScaling};
 use crate::error::{Error, Result};
 use crate::safetensors_file::{NamedTensor, NamedTensors};
 use engine::{Backend, Generator, Pairing, RotaryAngles, Scalar, Tensor};
@@ -151,11 +151,21 @@ pub(super) fn hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ byte as u64).wrapping_mul(0x100_0000_01b3))
 }
 
-/// Radians a position for each rotated pair: θ^{−2i/R}, changed as Llama 3.1 does where the configuration says so.
+/// Radians a position for each rotated pair: θ^{−2i/R}, changed where the configuration says so.
 fn frequencies(config: &Config) -> Vec<f64> {
     let PositionKind::Rope { theta, rotary_dim, scaling } = config.position else { return Vec::new() };
     let plain = (0..rotary_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / rotary_dim as f64));
     plain.map(|f| scaling.map_or(f, |scaling| scaling.scale(f))).collect()
+}
+
+impl RopeScaling {
+    /// What becomes of a frequency `f` in radians a position.
+    pub fn scale(&self, f: f64) -> f64 {
+        match self {
+            Self::Linear { factor } => f / factor,
+            Self::Llama3(scaling) => scaling.scale(f),
+        }
+    }
 }
 
 impl Llama3Scaling {

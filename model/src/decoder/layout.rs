@@ -7,8 +7,9 @@ use crate::config::{Architecture, Config};
 use crate::error::{Error, Result};
 use crate::safetensors_file::{NamedTensor, NamedTensors};
 
-/// Tensors of a file that hold no weights: masks and tables that old versions of transformers saved.
-const NO_WEIGHTS: [&str; 5] = [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"];
+/// Ends of the names of tensors that hold no weights: masks, numbers of positions and tables that old versions of transformers saved.
+const NO_WEIGHTS: [&str; 6] =
+    [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq", "position_ids"];
 
 /// The tensor `name`, taken out.
 ///
@@ -20,6 +21,17 @@ pub fn take(tensors: &mut NamedTensors, name: &str, shape: &[usize]) -> Result<N
         return Err(Error::ShapeMismatch { name: name.to_owned(), expected: shape.to_vec(), found: tensor.shape });
     }
     Ok(tensor)
+}
+
+/// Puts a tensor under the decoder's name.
+///
+/// # Errors
+/// [`Error::BadConfig`] where another tensor of the file has the same place.
+pub(crate) fn put(tensors: &mut NamedTensors, name: String, tensor: NamedTensor) -> Result<()> {
+    match tensors.insert(name.clone(), tensor) {
+        Some(_) => Err(Error::bad_config(format!("two tensors of the weights are {name}, under different names"))),
+        None => Ok(()),
+    }
 }
 
 /// Whether the tensor of a file is a buffer that holds no weights.
@@ -99,24 +111,43 @@ fn family(config: &Config) -> Option<Family> {
 /// The decoder's parameters from a file's tensors.
 ///
 /// # Errors
-/// [`Error::ShapeMismatch`] for a fused or transposed tensor of another shape than the configuration asks for.
+/// [`Error::ShapeMismatch`] for a fused or transposed tensor of another shape than the configuration asks for; [`Error::BadConfig`] for a
+/// head of its own where the configuration ties it to the embedding.
 pub fn from_file(config: &Config, tensors: NamedTensors) -> Result<NamedTensors> {
     let mut out = NamedTensors::new();
     let family = family(config);
+    let mut head = None;
     for (name, tensor) in tensors {
-        let ignored = is_buffer(&name) || (config.tied_head && is_head(&name));
-        if ignored {
+        if is_buffer(&name) {
+            continue;
+        }
+        if config.tied_head && is_head(&name) {
+            head = Some((name, tensor));
             continue;
         }
         match &family {
-            None => drop(out.insert(name, tensor)),
+            None => put(&mut out, name, tensor)?,
             Some(family) => family.insert(config, name, tensor, &mut out)?,
         }
+    }
+    if let Some((name, head)) = head {
+        refuse_other_head(&name, &head, out.get("model.embed_tokens.weight"))?;
     }
     Ok(out)
 }
 
-/// Some files repeat a tied head; it is the embedding.
+/// Some files repeat a tied head. One that differs from the embedding is refused: version 4 of transformers computes with the embedding,
+/// version 5 with the head.
+pub(crate) fn refuse_other_head(name: &str, head: &NamedTensor, embedding: Option<&NamedTensor>) -> Result<()> {
+    match embedding {
+        Some(embedding) if embedding.shape != head.shape || embedding.data != head.data => Err(Error::bad_config(format!(
+            "the weights hold a {name} that differs from the embedding, and tie_word_embeddings is true: set it to false in config.json to \
+             compute with {name}, or remove the tensor to compute with the embedding"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn is_head(name: &str) -> bool {
     name == "lm_head.weight" || name == "embed_out.weight"
 }
@@ -127,25 +158,22 @@ impl Family {
         // GPT-2's own files leave the outer module's name out.
         let name = if name.starts_with(prefix) || is_head(&name) { name } else { format!("{prefix}.{name}") };
         if let Some((_, ours)) = self.outer.iter().find(|(theirs, _)| *theirs == name) {
-            out.insert((*ours).to_owned(), tensor);
-            return Ok(());
+            return put(out, (*ours).to_owned(), tensor);
         }
         let Some((index, rest)) = name.strip_prefix(self.layers).and_then(|rest| rest.split_once('.')) else {
-            out.insert(name, tensor);
-            return Ok(());
+            return put(out, name, tensor);
         };
         let layer = format!("model.layers.{index}.");
         let transposed = if self.transposed && tensor.shape.len() == 2 { transpose(&tensor) } else { tensor };
         if let Some(kind) = rest.strip_prefix(self.fused) {
             let parts = split_fused(config, &name, &transposed)?;
             for (part, value) in ["q_proj", "k_proj", "v_proj"].into_iter().zip(parts) {
-                out.insert(format!("{layer}self_attn.{part}.{kind}"), value);
+                put(out, format!("{layer}self_attn.{part}.{kind}"), value)?;
             }
             return Ok(());
         }
         let ours = self.inner.iter().find_map(|(theirs, ours)| rest.strip_prefix(theirs).map(|kind| format!("{ours}{kind}")));
-        out.insert(format!("{layer}{}", ours.unwrap_or_else(|| rest.to_owned())), transposed);
-        Ok(())
+        put(out, format!("{layer}{}", ours.unwrap_or_else(|| rest.to_owned())), transposed)
     }
 
     /// The file's name of a parameter inside a layer.

@@ -19,7 +19,7 @@ mod packed;
 pub mod packed_checks;
 mod parameter;
 
-pub use adapter::{LoraSettings, usual_targets};
+pub use adapter::{LoraSettings, ModulePattern, usual_targets};
 pub use block::ForwardOptions;
 pub use cache::Cache;
 pub use packed::{Packed, SharedStart};

@@ -28,7 +28,7 @@ fn text_costs_the_same_however_it_is_cut_into_batches_and_as_much_as_its_logits_
     let decoder = decoder(1);
     let stream = tokens(&mut Generator::new(2), 2 * TEXT_TOKENS + 100);
     let windows: Vec<&[u32]> = stream.chunks(61).collect();
-    let whole = text(&decoder, windows.iter().copied()).unwrap();
+    let whole = text(&decoder, windows.iter().copied(), &to_the_end).unwrap();
     assert_eq!(whole.tokens, stream.len() - windows.len());
     let mut parts = TextScore::default();
     for window in &windows {
@@ -44,14 +44,14 @@ fn text_costs_the_same_however_it_is_cut_into_batches_and_as_much_as_its_logits_
 #[test]
 fn pairs_are_means_over_the_set_and_do_not_depend_on_the_batch() {
     let (policy, reference, pairs_) = (decoder(1), decoder(2), some_pairs(5));
-    let all = pairs(&policy, Some(&reference), &pairs_, 5).unwrap();
+    let all = pairs(&policy, Some(&reference), &pairs_, 5, &to_the_end).unwrap();
     for batch in [1, 2, 3] {
-        let split = pairs(&policy, Some(&reference), &pairs_, batch).unwrap();
+        let split = pairs(&policy, Some(&reference), &pairs_, batch, &to_the_end).unwrap();
         close(split.margin, all.margin);
         close(split.kl.unwrap(), all.kl.unwrap());
         assert_eq!((split.accuracy, split.accuracy_unreferenced), (all.accuracy, all.accuracy_unreferenced));
     }
-    let log_prob = |decoder: &_, s: &Sequence| -completions(decoder, std::slice::from_ref(s), 1).unwrap().nats;
+    let log_prob = |decoder: &_, s: &Sequence| -completions(decoder, std::slice::from_ref(s), 1, &to_the_end).unwrap().nats;
     let margins = pairs_.iter().map(|pair| {
         let ratio = |s| log_prob(&policy, s) - log_prob(&reference, s);
         ratio(&pair.chosen) - ratio(&pair.rejected)
@@ -64,7 +64,7 @@ fn pairs_are_means_over_the_set_and_do_not_depend_on_the_batch() {
 
 #[test]
 fn without_a_reference_the_margin_is_the_policys_own() {
-    let score = pairs(&decoder(1), None, &some_pairs(4), 2).unwrap();
+    let score = pairs(&decoder(1), None, &some_pairs(4), 2, &to_the_end).unwrap();
     close(score.margin, score.chosen_log_prob - score.rejected_log_prob);
     assert_eq!(score.accuracy, score.accuracy_unreferenced);
     assert_eq!(score.kl, None);
@@ -73,7 +73,7 @@ fn without_a_reference_the_margin_is_the_policys_own() {
 #[test]
 fn the_divergence_is_that_of_the_definition_and_zero_from_itself() {
     let (policy, reference, pairs_) = (decoder(1), decoder(2), some_pairs(3));
-    assert_eq!(pairs(&policy, Some(&policy), &pairs_, 2).unwrap().kl, Some(0.0));
+    assert_eq!(pairs(&policy, Some(&policy), &pairs_, 2, &to_the_end).unwrap().kl, Some(0.0));
     let (mut total, mut count) = (0.0, 0);
     for sequence in pairs_.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]) {
         let log_probs = |decoder: &Decoder<_>| decoder.logits(&Packed::new([sequence.tokens.as_slice()])).log_softmax().to_f64();
@@ -83,7 +83,7 @@ fn the_divergence_is_that_of_the_definition_and_zero_from_itself() {
             count += 1;
         }
     }
-    close(pairs(&policy, Some(&reference), &pairs_, 2).unwrap().kl.unwrap(), total / f64::from(count));
+    close(pairs(&policy, Some(&reference), &pairs_, 2, &to_the_end).unwrap().kl.unwrap(), total / f64::from(count));
 }
 
 #[test]
@@ -103,6 +103,34 @@ fn what_cannot_be_run_is_refused() {
     assert!(message(&[3, 40]).contains("token 40 is out of range"));
     assert!(message(&[]).contains("no tokens"));
     let other = Decoder::random(&Cpu::new(), &Config { vocab_size: 41, ..decoder.config().clone() }, 1).unwrap();
-    let error = pairs(&decoder, Some(&other), &some_pairs(1), 1).unwrap_err().to_string();
+    let error = pairs(&decoder, Some(&other), &some_pairs(1), 1, &to_the_end).unwrap_err().to_string();
     assert!(error.contains("the model has 40 tokens, the reference 41"), "{error}");
+}
+
+#[test]
+fn an_evaluation_ends_where_it_is_told_to_and_not_later() {
+    let (decoder, pairs_) = (decoder(1), some_pairs(5));
+    let sequences: Vec<Sequence> = pairs_.iter().map(|pair| pair.chosen.clone()).collect();
+    let stream = tokens(&mut Generator::new(2), 4 * TEXT_TOKENS);
+    let run = |left: usize| {
+        let left = std::cell::Cell::new(left);
+        let go_on = move || {
+            let more = left.get().checked_sub(1);
+            left.set(more.unwrap_or(0));
+            more.map(drop).ok_or(Error::Stopped)
+        };
+        [
+            pairs(&decoder, None, &pairs_, 2, &go_on).map(drop),
+            completions(&decoder, &sequences, 2, &go_on).map(drop),
+            text(&decoder, stream.chunks(64), &go_on).map(drop),
+        ]
+    };
+    assert!(run(3 + 3 + 4).iter().all(Result::is_ok));
+    // The checks of the first two are used up, or those of all but the last batch.
+    for (left, ended) in [(0, [true; 3]), (2, [true; 3]), (3, [false, true, true]), (6, [false, false, true]), (9, [false, false, true])] {
+        let outcomes = run(left);
+        for (outcome, ended) in outcomes.iter().zip(ended) {
+            assert_eq!(matches!(outcome, Err(Error::Stopped)), ended, "{left}: {outcome:?}");
+        }
+    }
 }

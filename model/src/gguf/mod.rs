@@ -73,6 +73,11 @@ impl<'a> Gguf<'a> {
         self.metadata.get(key)
     }
 
+    /// Every key with its value, in the order of the file.
+    pub fn keys(&self) -> impl Iterator<Item = (&'a str, &Value<'a>)> {
+        self.metadata.iter().map(|(key, value)| (*key, value))
+    }
+
     /// Every tensor by name, in the order of the file.
     pub fn tensors(&self) -> impl Iterator<Item = (&'a str, &TensorInfo)> {
         self.tensors.iter().map(|(name, info)| (*name, info))

@@ -1,10 +1,17 @@
 //! Which process of how many this one is, from the environment that torchrun or mpirun sets.
 
 use crate::error::{Error, Result};
+use std::fmt;
 use std::time::Duration;
 
 /// How long processes wait for each other at the start, unless `SLPO_JOIN_SECONDS` says otherwise.
 const JOIN_SECONDS: u64 = 300;
+
+/// The most processes that meet over TCP: the first one has a connection to each.
+const LARGEST_SIZE: u64 = 1024;
+
+/// The fewest bytes of a secret. Whoever hears a meeting can try secrets at leisure, so that a short one is none.
+const SHORTEST_SECRET: usize = 16;
 
 /// How this process was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +37,43 @@ pub struct Place {
     pub port: u16,
     /// How long processes wait for each other at the start.
     pub join_limit: Duration,
+    /// What only the processes of the run know (`SLPO_GROUP_SECRET`).
+    pub secret: Option<Secret>,
+}
+
+/// A text that only the processes of a run know, by which they recognise each other. It is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// From its text.
+    ///
+    /// # Errors
+    /// [`Error::Launch`] where it is too short.
+    pub fn new(text: &str) -> Result<Self> {
+        if text.len() < SHORTEST_SECRET {
+            return Err(Error::Launch(format!(
+                "SLPO_GROUP_SECRET has {} bytes: take at least {SHORTEST_SECRET} that nobody can guess, or unset it",
+                text.len()
+            )));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Secret(…)")
+    }
+}
+
+/// A variable of the environment; what is no Unicode in it is replaced, which no number and no address has.
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Reads a variable.
@@ -41,7 +85,7 @@ impl Launch {
     /// # Errors
     /// [`Error::Launch`] where it contradicts itself.
     pub fn from_environment() -> Result<Self> {
-        Self::read(&|name| std::env::var(name).ok())
+        Self::read(&variable)
     }
 
     fn read(variable: Variable) -> Result<Self> {
@@ -58,12 +102,20 @@ impl Launch {
 impl Place {
     fn read(variable: Variable) -> Result<Self> {
         let [rank, size] = [number(variable, "RANK")?, number(variable, "WORLD_SIZE")?];
+        if size == 0 || size > LARGEST_SIZE {
+            return Err(Error::Launch(format!("WORLD_SIZE is {size}: the number of processes goes from 1 to {LARGEST_SIZE}")));
+        }
         if rank >= size {
             return Err(Error::Launch(format!("RANK is {rank} and WORLD_SIZE {size}: ranks go from 0 to WORLD_SIZE - 1")));
         }
+        check_local(variable, size)?;
         let seconds = variable("SLPO_JOIN_SECONDS").map(|_| number(variable, "SLPO_JOIN_SECONDS")).transpose()?;
+        if seconds == Some(0) {
+            return Err(Error::Launch("SLPO_JOIN_SECONDS is 0: give the processes at least a second to meet".to_owned()));
+        }
         let join_limit = Duration::from_secs(seconds.unwrap_or(JOIN_SECONDS));
-        let place = Self { rank: rank as usize, size: size as usize, host: String::new(), port: 0, join_limit };
+        let secret = variable("SLPO_GROUP_SECRET").map(|text| Secret::new(&text)).transpose()?;
+        let place = Self { rank: rank as usize, size: size as usize, host: String::new(), port: 0, join_limit, secret };
         if size == 1 {
             return Ok(place);
         }
@@ -84,10 +136,26 @@ impl Place {
     }
 }
 
+/// Checks what says which processes are on this machine.
+fn check_local(variable: Variable, size: u64) -> Result<()> {
+    let read = |name: &str| variable(name).map(|_| number(variable, name)).transpose();
+    let (local, local_size) = (read("LOCAL_RANK")?, read("LOCAL_WORLD_SIZE")?);
+    match (local, local_size) {
+        (_, Some(local_size)) if local_size == 0 || local_size > size => Err(Error::Launch(format!(
+            "LOCAL_WORLD_SIZE is {local_size} and WORLD_SIZE {size}: the processes on this machine are from 1 to all"
+        ))),
+        (Some(local), _) if local >= local_size.unwrap_or(size) => Err(Error::Launch(format!(
+            "LOCAL_RANK is {local}, and this machine has {} processes at most: local ranks go from 0",
+            local_size.unwrap_or(size)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn number(variable: Variable, name: &str) -> Result<u64> {
     let value = variable(name).unwrap_or_default();
     let number = value.trim().parse::<u32>().map(u64::from);
-    number.map_err(|_| Error::Launch(format!("{name} is {value:?}, and must be a whole number")))
+    number.map_err(|_| Error::Launch(format!("{name} is {value:?}, and must be a whole number from 0 to {}", u32::MAX)))
 }
 
 /// This process's number on its machine, from 0 (`LOCAL_RANK`, or what mpirun sets): the GPU that is its own.
@@ -107,7 +175,7 @@ pub fn local_size() -> Result<Option<usize>> {
 }
 
 fn first_of(names: &[&str]) -> Result<Option<usize>> {
-    let variable: Variable = &|name| std::env::var(name).ok();
+    let variable: Variable = &variable;
     let named = names.iter().find(|name| variable(name).is_some());
     named.map(|name| number(variable, name).map(|number| number as usize)).transpose()
 }
@@ -125,7 +193,8 @@ mod tests {
         assert_eq!(read(&[]).unwrap(), Launch::Alone);
         assert_eq!(read(&[("OMPI_COMM_WORLD_SIZE", "2")]).unwrap(), Launch::Mpi);
         let torchrun = [("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "29500")];
-        let place = Place { rank: 1, size: 2, host: "localhost".to_owned(), port: 29500, join_limit: Duration::from_secs(300) };
+        let place =
+            Place { rank: 1, size: 2, host: "localhost".to_owned(), port: 29500, join_limit: Duration::from_secs(300), secret: None };
         assert_eq!(read(&torchrun).unwrap(), Launch::Ranked(place.clone()));
         let with = |more: (&'static str, &'static str)| [&torchrun[..], &[more]].concat();
         let agent = read(&with(("TORCHELASTIC_USE_AGENT_STORE", "True"))).unwrap();
@@ -137,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_environment_that_contradicts_itself_is_refused_in_words() {
-        let cases: [(&[(&str, &str)], &str); 7] = [
+        let cases: [(&[(&str, &str)], &str); 18] = [
             (&[("RANK", "0")], "RANK is set and WORLD_SIZE is not"),
             (&[("WORLD_SIZE", "2")], "WORLD_SIZE is set and RANK is not"),
             (&[("RANK", "2"), ("WORLD_SIZE", "2")], "RANK is 2 and WORLD_SIZE 2"),
@@ -145,6 +214,17 @@ mod tests {
             (&[("RANK", "0"), ("WORLD_SIZE", "2")], "MASTER_ADDR is not set"),
             (&[("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "a")], "MASTER_PORT is not set"),
             (&[("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "65536")], "ports go from 1 to 65535"),
+            (&[("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "0")], "ports go from 1 to 65535"),
+            (&[("RANK", "0"), ("WORLD_SIZE", "0")], "WORLD_SIZE is 0: the number of processes goes from 1"),
+            (&[("RANK", "0"), ("WORLD_SIZE", "1000000000")], "WORLD_SIZE is 1000000000: the number of processes goes from 1 to 1024"),
+            (&[("RANK", "0"), ("WORLD_SIZE", "10000000000")], "WORLD_SIZE is \"10000000000\""),
+            (&[("RANK", "-1"), ("WORLD_SIZE", "2")], "RANK is \"-1\""),
+            (&[("RANK", ""), ("WORLD_SIZE", "2")], "RANK is \"\""),
+            (&[("RANK", "0"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "x")], "LOCAL_RANK is \"x\""),
+            (&[("RANK", "0"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "2")], "LOCAL_RANK is 2, and this machine has 2 processes at most"),
+            (&[("RANK", "0"), ("WORLD_SIZE", "2"), ("LOCAL_WORLD_SIZE", "3")], "LOCAL_WORLD_SIZE is 3 and WORLD_SIZE 2"),
+            (&[("RANK", "0"), ("WORLD_SIZE", "1"), ("SLPO_JOIN_SECONDS", "0")], "SLPO_JOIN_SECONDS is 0"),
+            (&[("RANK", "0"), ("WORLD_SIZE", "1"), ("SLPO_GROUP_SECRET", "short")], "SLPO_GROUP_SECRET has 5 bytes"),
         ];
         for (variables, expected) in cases {
             let message = read(variables).unwrap_err().to_string();

@@ -66,7 +66,7 @@ impl Group for MpiGroup {
         }
         Ok(())
     }
-    fn gather(&mut self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, Lost> {
+    fn gather(&mut self, own: Vec<u8>, _: usize) -> Result<Vec<Vec<u8>>, Lost> {
         let mut lengths = vec![0u64; self.size()];
         self.world.all_gather_into(&(own.len() as u64), &mut lengths[..]);
         let starts =

@@ -45,6 +45,14 @@ impl Numbers {
         }
     }
 
+    /// The bytes of [`Numbers::to_bytes`].
+    pub fn byte_len(&self) -> usize {
+        match self {
+            Self::F32(elements) => size_of_val(elements.as_slice()),
+            Self::F64(elements) => size_of_val(elements.as_slice()),
+        }
+    }
+
     /// Are there none?
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -13,6 +13,9 @@ const BEAT: Duration = Duration::from_secs(2);
 /// Time that a process has to notice by itself that another one is lost: it may be waiting for a GPU that waits for the lost one.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// The most that a process brings to a gathering whose sizes nobody knows before: settings, and log-probabilities of many pairs.
+const GATHERED: usize = 4 << 30;
+
 /// Another process that is gone, or has told that it will be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("process {rank} of {size} (counted from 0) {what}")]
@@ -35,8 +38,8 @@ pub trait Group {
     fn size(&self) -> usize;
     /// Adds up what every process brings, element by element in the order of ranks; all get the same bits. All bring as many.
     fn sum(&mut self, numbers: &mut Numbers) -> Result<(), Lost>;
-    /// What every process brings, in the order of ranks.
-    fn gather(&mut self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, Lost>;
+    /// What every process brings, in the order of ranks: at most `largest` bytes each, which must fit what this process brings.
+    fn gather(&mut self, own: Vec<u8>, largest: usize) -> Result<Vec<Vec<u8>>, Lost>;
     /// Looks after the group while there is nothing to do.
     fn idle(&mut self) -> Result<(), Lost> {
         Ok(())
@@ -49,7 +52,7 @@ type Answer<T> = Sender<Result<T, Lost>>;
 
 enum Request {
     Sum(Numbers, Answer<Numbers>),
-    Gather(Vec<u8>, Answer<Vec<Vec<u8>>>),
+    Gather(Vec<u8>, usize, Answer<Vec<Vec<u8>>>),
     /// The end, and why it is one before the work is done.
     Leave(Option<String>),
 }
@@ -134,7 +137,15 @@ impl Processes {
     /// # Errors
     /// [`Error::Lost`].
     pub fn gather(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>> {
-        self.ask(|answer| Request::Gather(own, answer)).wait()
+        self.gather_at_most(own, GATHERED)
+    }
+
+    /// As [`Processes::gather`], where no process has more than `largest` bytes to bring: whatever claims to be longer is refused unread.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub fn gather_at_most(&self, own: Vec<u8>, largest: usize) -> Result<Vec<Vec<u8>>> {
+        self.ask(|answer| Request::Gather(own, largest, answer)).wait()
     }
 
     /// What every process says, in the order of ranks.
@@ -184,8 +195,8 @@ fn serve(mut group: impl Group, requests: &Receiver<Request>, on_lost: impl FnOn
                 // Nobody waits any more where the asking thread has failed.
                 let _ = answer.send(outcome.map(|()| numbers));
             }
-            Ok(Request::Gather(own, answer)) => {
-                let outcome = lost.clone().map_or_else(|| group.gather(own), Err);
+            Ok(Request::Gather(own, largest, answer)) => {
+                let outcome = lost.clone().map_or_else(|| group.gather(own, largest), Err);
                 lost = outcome.as_ref().err().cloned();
                 let _ = answer.send(outcome);
             }

@@ -58,8 +58,8 @@ pub fn follow_first<B: Backend>(processes: &Processes, trainer: &mut Trainer<B>)
 /// The elements of a tensor of the first process.
 fn from_first<B: Backend>(processes: &Processes, own: Option<&Tensor<B>>, shape: &[usize]) -> Result<Vec<B::Scalar>> {
     let own = own.map(|tensor| Numbers::of(tensor.to_vec()).to_bytes()).unwrap_or_default();
-    let all = processes.gather(own)?;
     let mut elements = Numbers::of(vec![B::Scalar::default(); shape.iter().product()]);
+    let all = processes.gather_at_most(own, elements.byte_len())?;
     match elements.read(&all[0]) {
         true => Ok(elements.into_elements()),
         false => Err(Error::Launch(format!("the first process has another model: {} bytes for a tensor of shape {shape:?}", all[0].len()))),

@@ -49,12 +49,27 @@ fn every_floating_type_is_widened_exactly() {
 
 #[test]
 fn buffers_that_are_no_weights_are_left_out_of_the_weights_but_can_be_read() {
-    let bytes = one("I64", "[2]", &[7i64, -1].map(i64::to_le_bytes).concat());
-    assert!(read_file(&bytes).unwrap().is_empty());
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.safetensors");
-    std::fs::write(&path, &bytes).unwrap();
-    assert_eq!(read_raw(&path).unwrap()["w"].to_i64().unwrap(), [7, -1]);
+    let data = [7i64, -1].map(i64::to_le_bytes).concat();
+    for name in ["h.0.attn.bias", "gpt_neox.layers.1.attention.masked_bias", "embeddings.position_ids"] {
+        let header = format!(r#"{{"{name}":{{"dtype":"I64","shape":[2],"data_offsets":[0,16]}}}}"#);
+        let bytes = file(&header, &data);
+        assert!(read_file(&bytes).unwrap().is_empty());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(read_raw(&path).unwrap()[name].to_i64().unwrap(), [7, -1]);
+        // An index may name buffers too.
+        std::fs::write(folder.path().join(INDEX_FILE), format!(r#"{{"weight_map":{{"{name}":"x.safetensors"}}}}"#)).unwrap();
+        assert!(read_folder(folder.path()).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_weight_of_a_type_that_is_not_read_is_named_with_its_type() {
+    for (dtype, bytes) in [("F8_E4M3", 2), ("F8_E5M2", 2), ("I8", 2), ("U8", 2), ("I32", 8), ("I64", 16), ("BOOL", 2)] {
+        let message = read_file(&one(dtype, "[2]", &vec![1; bytes])).unwrap_err().to_string();
+        assert!(message.contains("x.safetensors: the type") && message.contains(dtype) && message.contains("tensor w"), "{message}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::Tokenizer;
 use super::folder::token_name;
 use crate::atomic::{atomic_write, make_folder};
 use crate::chat_template::{JinjaTemplate, Source};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -23,7 +23,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Io`].
     pub fn with_chat_template(mut self, path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = crate::files::read_text(path, crate::files::TEMPLATE)?;
         self.chat = Some(Source::single(text, path));
         Ok(self)
     }

@@ -3,6 +3,7 @@
 //! Both kinds are saved as a `tokenizer.json` that Hugging Face reads to the same ids.
 
 mod additions;
+mod bounds;
 mod bytes;
 mod chat;
 pub(crate) mod file_parts;
@@ -17,9 +18,11 @@ pub use stream::StreamDecoder;
 use crate::chat_template::Source;
 use crate::error::{Error, Result};
 use crate::foreign::contained;
+use bounds::Bounds;
 use serde_json::{Map, Value};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A tokenizer with its BOS and EOS tokens.
 #[derive(Debug, Clone)]
@@ -47,6 +50,8 @@ enum Kind {
         /// The text of the `tokenizer.json`, kept so that saving changes nothing.
         json: String,
         vocab_size: usize,
+        /// What it may make of a text.
+        bounds: Arc<Bounds>,
     },
 }
 
@@ -92,12 +97,14 @@ impl Tokenizer {
             return Ok(Self::bytes());
         }
         let damaged = || Error::tokenizer("not a usable tokenizer.json: its reader gave up on it");
+        let bounds = Arc::new(Bounds::of(&json)?);
         let (inner, remarks) = contained(|| plain(&json)).ok_or_else(damaged)??;
-        let vocab_size = vocab_size(&inner).ok_or_else(|| Error::tokenizer("its vocabulary is empty"))?;
+        let vocab_size = bounds::largest_id(&inner.get_vocab(true))? as usize + 1;
+        bounds.check("a0")?;
         let mut tokenizer = Self {
             bos: leading_token(&inner)?,
             eos: None,
-            kind: Kind::File { inner: Box::new(inner), json, vocab_size },
+            kind: Kind::File { inner: Box::new(inner), json, vocab_size, bounds },
             settings: None,
             chat: None,
             remarks,
@@ -115,7 +122,10 @@ impl Tokenizer {
         match &self.kind {
             Kind::Bytes => Ok(text.bytes().map(u32::from).collect()),
             Kind::Absent { folder } => Err(missing(folder)),
-            Kind::File { inner, .. } => ids(inner, text, false),
+            Kind::File { inner, bounds, .. } => {
+                bounds.check(text)?;
+                ids(inner, text, false)
+            }
         }
     }
 
@@ -124,11 +134,12 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn encode_with_places(&self, text: &str) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
-        let Kind::File { inner, .. } = &self.kind else {
+        let Kind::File { inner, bounds, .. } = &self.kind else {
             let tokens = self.encode(text)?;
             let places = (0..tokens.len()).map(|place| place..place + 1).collect();
             return Ok((tokens, places));
         };
+        bounds.check(text)?;
         let encoding = encoding(contained(|| inner.encode(text, false)))?;
         Ok((encoding.get_ids().to_vec(), encoding.get_offsets().iter().map(|&(start, end)| start..end).collect()))
     }
@@ -333,8 +344,10 @@ fn leading_token(inner: &tokenizers::Tokenizer) -> Result<Option<u32>> {
 
 /// Reads `path`, naming it in any error.
 fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(Error::io(path))
+    crate::files::read_text(path, crate::files::TOKENIZER)
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod tests_support;

@@ -37,7 +37,11 @@ fn the_byte_tokenizer_s_file_gives_the_same_ids_to_any_other_reader() {
 #[test]
 fn a_folder_restores_the_tokenizer_that_was_saved() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(Tokenizer::from_folder(folder.path()).unwrap().is_bytes());
+    let none = Tokenizer::from_folder(folder.path()).unwrap();
+    assert!(none.is_absent() && !none.is_bytes());
+    let message = none.encode("a").unwrap_err().to_string();
+    assert!(message.starts_with(folder.path().to_str().unwrap()) && message.contains("there is no tokenizer in this folder"), "{message}");
+    assert_eq!(none.decode(&[3, 258]).unwrap(), "3 258 ");
     Tokenizer::bytes().save(folder.path()).unwrap();
     assert!(Tokenizer::from_folder(folder.path()).unwrap().is_bytes());
 
@@ -148,4 +152,78 @@ fn a_tokenizer_file_that_stops_within_its_decoder_is_refused() {
         let message = Tokenizer::from_json(json).unwrap_err().to_string();
         assert!(message.contains("not a usable tokenizer.json"), "{message}");
     }
+}
+
+/// A folder with a byte-level tokenizer and these settings beside it.
+fn with_settings(settings: serde_json::Value) -> Result<Tokenizer> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(FILE), tests_support::byte_file("<s>", "</s>")).unwrap();
+    std::fs::write(folder.path().join(SETTINGS_FILE), settings.to_string()).unwrap();
+    Tokenizer::from_folder(folder.path())
+}
+
+#[test]
+fn tokens_that_only_the_settings_list_are_single_tokens() {
+    let token = |content: &str, special: bool| json!({"content": content, "special": special, "normalized": false});
+    let tokenizer = with_settings(json!({"added_tokens_decoder": {"258": token("<|im_start|>", true), "259": token("[tool]", false)}})).unwrap();
+    assert_eq!(tokenizer.encode("a<|im_start|>[tool]b").unwrap(), [97, 258, 259, 98]);
+    assert_eq!(tokenizer.vocab_size(), 260);
+    assert!(tokenizer.is_added(258) && !tokenizer.is_added(97));
+    assert_eq!(tokenizer.decode(&[97, 258, 259]).unwrap(), "a[tool]", "special tokens have no text");
+    let message = with_settings(json!({"added_tokens_decoder": {"300": token("<x>", true)}})).unwrap_err().to_string();
+    assert!(message.contains("tokenizer_config.json: the token \"<x>\" has the id 300 here, and 258"), "{message}");
+}
+
+#[test]
+fn tokens_with_a_role_are_special_where_the_vocabulary_has_them() {
+    let tokenizer = with_settings(json!({"pad_token": "a", "additional_special_tokens": ["b"]})).unwrap();
+    assert!(tokenizer.is_added(97) && tokenizer.is_added(98) && !tokenizer.is_added(99));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(FILE), tests_support::byte_file("<s>", "</s>")).unwrap();
+    std::fs::write(folder.path().join("added_tokens.json"), r#"{"<extra>": 258}"#).unwrap();
+    assert_eq!(Tokenizer::from_folder(folder.path()).unwrap().encode("a<extra>").unwrap(), [97, 258]);
+}
+
+#[test]
+fn a_space_is_put_before_a_text_where_the_settings_say_so() {
+    assert_eq!(with_settings(json!({"add_prefix_space": true})).unwrap().encode("a").unwrap(), [32, 97]);
+    assert_eq!(with_settings(json!({"add_prefix_space": false})).unwrap().encode("a").unwrap(), [97]);
+}
+
+#[test]
+fn what_the_settings_say_and_is_not_used_is_named() {
+    for key in ["padding_side", "model_max_length", "image_token", "clean_up_tokenization_spaces"] {
+        assert_eq!(with_settings(json!({key: "x"})).unwrap().remarks(), [""; 0], "{key}");
+    }
+    for key in ["zzz", "do_lower_case", "add_eos_token"] {
+        let tokenizer = with_settings(json!({key: true})).unwrap();
+        let remarks = tokenizer.remarks();
+        assert!(remarks.len() == 1 && remarks[0].contains(key) && remarks[0].contains(SETTINGS_FILE), "{remarks:?}");
+    }
+    let message = with_settings(json!({"split_special_tokens": true})).unwrap_err().to_string();
+    assert!(message.contains("split_special_tokens"), "{message}");
+}
+
+#[test]
+fn the_dropout_of_merges_is_off_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = bytes::file();
+    file["model"]["dropout"] = json!(0.9);
+    file["model"]["merges"] = json!([["a", "b"]]);
+    file["model"]["vocab"]["ab"] = json!(258);
+    std::fs::write(folder.path().join(FILE), file.to_string()).unwrap();
+    let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+    assert!((0..50).all(|_| tokenizer.encode("ab").unwrap() == [258]));
+    assert!(tokenizer.remarks()[0].contains("dropout of its merges, 0.9, is off"), "{:?}", tokenizer.remarks());
+}
+
+#[test]
+fn every_token_knows_the_bytes_it_stands_for() {
+    let tokenizer = with_settings(json!({})).unwrap();
+    for text in ["aé東", "<s>a</s>", ""] {
+        let (tokens, places) = tokenizer.encode_with_places(text).unwrap();
+        assert_eq!(tokens, tokenizer.encode(text).unwrap());
+        assert!(places.iter().all(|place| place.end <= text.len()) && places.len() == tokens.len());
+    }
+    assert_eq!(Tokenizer::bytes().encode_with_places("ab").unwrap().1, [0..1, 1..2]);
 }

@@ -22,7 +22,7 @@ fn trained(device: &Device, group: bool) -> Vec<f64> {
     let config = Config { vocab_size: 32, layers: 2, ..Config::preset("nano").unwrap() };
     let schedule = Schedule { learning_rate: 1e-2, warmup: 0, steps: 3, final_fraction: 1.0 };
     let mut trainer = Trainer::new(Decoder::random(device, &config, 3).unwrap(), Rule::default(), schedule, 1.0);
-    let place = Place { rank: 0, size: 1, host: String::new(), port: 0, join_limit: Duration::ZERO };
+    let place = Place { rank: 0, size: 1, host: String::new(), port: 0, join_limit: Duration::ZERO, secret: None };
     let join = || Processes::join(move || TcpGroup::join(&place), |lost| panic!("{lost}")).unwrap();
     trainer.parallel = group.then(|| match device {
         Device::Cuda(cuda) if is_emulated(cuda) => Parallel::through_host(join(), &trainer.decoder),
@@ -148,7 +148,7 @@ fn steps_in_group(cuda: &Cuda, rule: Rule, mut exchange: SharedDevice, port: u16
     let (rank, device) = (exchange.rank, Device::Cuda(cuda.clone()));
     let mut trainer = trainer_by(rule, &device);
     exchange.gradients = vec![None; trainer.decoder.parameters().len()];
-    let place = Place { rank, size: 2, host: "127.0.0.1".to_owned(), port, join_limit: Duration::from_secs(60) };
+    let place = Place { rank, size: 2, host: "127.0.0.1".to_owned(), port, join_limit: Duration::from_secs(60), secret: None };
     let processes = Processes::join(move || TcpGroup::join(&place), |lost| panic!("{lost}")).unwrap();
     trainer.parallel = Some(Parallel { processes: processes.clone(), exchange: Box::new(exchange) });
     trainer.on_non_finite = OnNonFinite::Skip;

@@ -31,7 +31,7 @@ fn sampled_tokens_are_the_processors() {
             let (here, there) = (device.from_vec(logits.clone(), &[4, n]), cpu.from_vec(logits, &[4, n]));
             for (i, &(top_k, top_p)) in cuts.iter().enumerate() {
                 for temperature in [0.0, 0.01, 1.0, 10.0] {
-                    let rule = SamplingRule { temperature, top_k, top_p };
+                    let rule = SamplingRule { temperature, top_k, top_p, min_p: 0.0 };
                     let mut generator = Generator::new((n + i) as u64);
                     let uniforms: [f64; 4] = std::array::from_fn(|_| generator.uniform());
                     let tokens = device.sample_rows(&here, &rule, &uniforms);
@@ -63,7 +63,7 @@ fn generating_reads_tokens_alone() {
         let Device::Cuda(cuda) = &device else { continue };
         let decoder = trainer(&device).decoder;
         let (prompts, limits) = ([vec![1, 2, 3], vec![4]], Limits { max_tokens: 5, stop: &[] });
-        for sampling in [Sampling::GREEDY, Sampling::PLAIN, Sampling { temperature: 0.7, top_k: 9, top_p: 0.9 }] {
+        for sampling in [Sampling::GREEDY, Sampling::PLAIN, Sampling { temperature: 0.7, top_k: 9, top_p: 0.9, ..Sampling::PLAIN }] {
             let before = (cuda.waits(), cuda.bytes_read());
             let tokens = generate(&decoder, &prompts, &sampling, limits, &Generator::new(3), |_, _| true).unwrap();
             assert_eq!(tokens.concat().len(), 2 * 5);
@@ -82,8 +82,10 @@ fn sampling_passes_through_the_order() {
     for device in devices() {
         let shape = [uniforms.len(), logits.len()];
         let (here, there) = (device.from_vec(rows.clone(), &shape), cpu.from_vec(rows.clone(), &shape));
-        for (top_k, top_p) in [(0, 1.0), (0, 0.9), (1, 1.0), (3, 1.0), (4, 0.7)] {
-            let rule = SamplingRule { temperature: 1.0, top_k, top_p };
+        for (top_k, top_p, min_p) in
+            [(0, 1.0, 0.0), (0, 0.9, 0.0), (1, 1.0, 0.0), (3, 1.0, 0.0), (4, 0.7, 0.0), (0, 1.0, 0.3), (5, 0.95, 0.2)]
+        {
+            let rule = SamplingRule { temperature: 1.0, top_k, top_p, min_p };
             assert_eq!(device.sample_rows(&here, &rule, &uniforms), cpu.sample_rows(&there, &rule, &uniforms), "{rule:?}");
         }
     }

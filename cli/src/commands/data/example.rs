@@ -1,6 +1,7 @@
 //! A row as text, with what is learned told apart from its context: by colour on a terminal, by brackets elsewhere.
 
 use crate::failure::Failure;
+use crate::terminal;
 use model::boundary::Sequence;
 use model::tokenizer::Tokenizer;
 use std::io::IsTerminal;
@@ -50,7 +51,7 @@ impl Style {
 
     /// One sequence, safe to print.
     pub fn paint(self, prompt: &str, completion: &str, rejected: bool) -> String {
-        let [prompt, completion] = [prompt, completion].map(|text| printable(&shortened(text)));
+        let [prompt, completion] = [prompt, completion].map(|text| terminal::shown(&shortened(text)));
         match self {
             Self::Colour => {
                 let colour = if rejected { 31 } else { 32 };
@@ -69,19 +70,6 @@ fn shortened(text: &str) -> String {
     let head: String = text.chars().take(LONGEST / 2).collect();
     let tail: String = text.chars().skip(count - LONGEST / 2).collect();
     format!("{head} … {tail}")
-}
-
-/// Control characters could do anything to a terminal: all but line breaks and tabs are shown as escapes.
-fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\n' | '\t' => out.push(character),
-            control if control.is_control() => out.extend(control.escape_unicode()),
-            plain => out.push(plain),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

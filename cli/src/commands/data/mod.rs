@@ -9,7 +9,6 @@ use crate::failure::Failure;
 use crate::output::Output;
 use example::Style;
 use model::boundary::Limits;
-use model::config::{Config, huggingface};
 use model::data::inspect::{Form, Inspection, Lengths, Reading, inspect};
 use model::data::{ChatTemplate, Dropped};
 use model::tokenizer::Tokenizer;
@@ -28,16 +27,18 @@ const LINES: usize = 12;
 /// # Errors
 /// Those of the model's files, of the data and of standard output.
 pub fn run(arguments: &Data, shared: &Shared) -> Result<(), Failure> {
-    let config = Config::read(&arguments.model.join(huggingface::FILE))?;
+    let (config, remarks) = model::model_folder::read_config(&arguments.model)?;
+    notices::warn(&remarks);
     let tokenizer = Tokenizer::from_folder(&arguments.model)?.for_vocabulary(config.vocab_size);
+    notices::warn(tokenizer.remarks());
     let chat = ChatTemplate::of(&tokenizer)?;
     let longest = longest_sequence(&config, arguments.max_length);
     let limits = Limits { truncation: arguments.cut.truncation(), ..Limits::new(longest) };
     let reading = Reading { tokenizer: &tokenizer, chat: &chat, turns: arguments.turns.turns(), limits };
     let seen = inspect(&arguments.data, &reading, arguments.examples)?;
-    notices::warn(&seen.report.remarks.iter().map(|remark| format!("{}: {remark}", arguments.data.display())).collect::<Vec<_>>());
+    notices::of_file(&arguments.data, &seen.report.remarks);
     let examples = examples(&seen, &tokenizer)?;
-    Output::new(shared.json).result(&as_json(&seen, &chat, &examples), |to| show(to, &seen, &chat, &examples))
+    Output::new(shared.json).painted(&as_json(&seen, &chat, &examples), |to| show(to, &seen, &chat, &examples))
 }
 
 /// The text of an example's sequence: the context, and what is learned.

@@ -2,6 +2,7 @@
 
 use super::experiment::{Experiment, MAX_TOKENS, mean};
 use crate::failure::Failure;
+use crate::number::{fixed, signed};
 use engine::{Cpu, Generator, no_grad};
 use model::batch::Batch;
 use model::boundary::Sequence;
@@ -150,14 +151,14 @@ impl Outcome {
 
     /// The cells of its row.
     pub fn cells(&self) -> [String; 8] {
-        let estimate = |(value, error): Estimate| format!("{value:.2} ± {error:.2}");
+        let estimate = |(value, error): Estimate| format!("{} ± {}", fixed(value, 2), fixed(error, 2));
         [
             self.name.clone(),
             estimate(self.reward),
             estimate(self.kl),
             estimate(self.forward_kl),
-            format!("{:+.2}", self.chosen),
-            format!("{:+.2}", self.rejected),
+            signed(self.chosen, 2),
+            signed(self.rejected, 2),
             if self.name == "reference" { "–".to_owned() } else { format!("{:.1}%", 100.0 * self.accuracy) },
             format!("{:.1}%", 100.0 * self.grammatical),
         ]

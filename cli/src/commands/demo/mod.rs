@@ -9,7 +9,6 @@ mod page;
 
 use crate::arguments::{Demo, Shared};
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::run_folder::write_atomically;
@@ -31,7 +30,7 @@ pub fn run(arguments: &Demo, shared: &Shared) -> Result<(), Failure> {
     };
     let out = Output::new(shared.json);
     let say = |text: &str| out.stream(&format!("{text}\n"));
-    interrupt::listen()?;
+    crate::commands::model_out::refuse_occupied(&arguments.out, "the demo's report would replace the one there; choose another --out")?;
     model::atomic::make_folder(&arguments.out)?;
     say("1/3  a decoder learns a small language whose distribution and reward are known exactly")?;
     let mut experiment = Experiment::new(budget, shared.seed)?;

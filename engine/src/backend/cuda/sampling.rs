@@ -7,8 +7,13 @@ use super::{compile, runtime::Grid};
 use crate::sampling::SamplingRule;
 
 impl Cuda {
-    /// One token for each row of logits [R, V].
+    /// One token for each row of logits [R, V]. The kernel has no min-p: with one the host chooses.
     pub(super) fn sampled(&self, logits: &CudaArray, rule: &SamplingRule, uniforms: &[f64]) -> Vec<u32> {
+        if rule.temperature > 0.0 && rule.min_p > 0.0 {
+            let numbers: Vec<f64> = self.download(&self.contiguous(logits)).into_iter().map(f64::from).collect();
+            let rows = numbers.chunks_exact(logits.rows().1);
+            return rows.zip(uniforms).map(|(row, &uniform)| rule.choose(row, uniform)).collect();
+        }
         let (logits, (rows, n)) = (self.contiguous(logits), logits.rows());
         let grid = Grid { x: int(rows) as u32, y: 1, threads: THREADS, shared: 0 };
         // A token's bits are stored as those of a float.

@@ -1,18 +1,19 @@
 //! GPT-2 and GPT-NeoX.
 
-use super::keys::{Keys, unsupported};
-use super::{object, rope};
+use super::{known, object, rope};
 use crate::config::{Architecture, Config, MlpKind, PositionKind};
 use crate::error::{Error, Result};
+use crate::keys::{Keys, unsupported};
 use serde_json::{Map, Value, json};
 
 pub fn gpt2(keys: &Keys) -> Result<Config> {
+    keys.know(&known::GPT2);
     keys.refuse_flag("scale_attn_weights", false)?;
     keys.refuse_flag("scale_attn_by_inverse_layer_idx", true)?;
-    keys.refuse_flag("add_cross_attention", true)?;
     let hidden_size = keys.required_size("n_embd")?;
     let heads = keys.required_size("n_head")?;
     let inner = keys.size("n_inner")?;
+    keys.refuse_other_than("num_key_value_heads", heads as f64)?;
     Ok(Config {
         architecture: Architecture::Gpt2,
         vocab_size: keys.required_size("vocab_size")?,
@@ -39,9 +40,12 @@ pub fn gpt2(keys: &Keys) -> Result<Config> {
 }
 
 pub fn gpt_neox(keys: &Keys) -> Result<Config> {
+    keys.know(&known::GPT_NEOX);
     let hidden_size = keys.required_size("hidden_size")?;
     let heads = keys.required_size("num_attention_heads")?;
     let head_dim = head_dim(("hidden_size", hidden_size), ("num_attention_heads", heads))?;
+    keys.refuse_other_than("head_dim", head_dim as f64)?;
+    keys.refuse_other_than("num_key_value_heads", heads as f64)?;
     let attention_bias = keys.flag("attention_bias")?.unwrap_or(true);
     Ok(Config {
         architecture: Architecture::GptNeoX,
@@ -54,7 +58,7 @@ pub fn gpt_neox(keys: &Keys) -> Result<Config> {
         head_dim,
         max_positions: keys.required_size("max_position_embeddings")?,
         norm_eps: keys.number("layer_norm_eps")?.unwrap_or(1e-5),
-        position: rope::read(keys, head_dim, ("rotary_emb_base", "rotary_pct"), 0.25)?,
+        position: rope::read(keys, Architecture::GptNeoX, head_dim)?,
         mlp: activation(keys, "hidden_act", "gelu")?,
         qkv_bias: attention_bias,
         attention_output_bias: attention_bias,

@@ -1,22 +1,25 @@
 //! The Llama family: Llama, Mistral, Qwen2, Qwen3.
 
-use super::keys::{Keys, unsupported};
-use super::{object, rope};
+use super::{known, object, rope};
 use crate::config::{Architecture, Config, MlpKind, PositionKind};
 use crate::error::{Error, Result};
+use crate::keys::{Keys, Known, shown, unsupported};
 use serde_json::{Map, Value, json};
 
 pub fn read(architecture: Architecture, keys: &Keys) -> Result<Config> {
+    keys.know(known_keys(architecture));
     check_activation(keys)?;
     let hidden_size = keys.required_size("hidden_size")?;
     let heads = keys.required_size("num_attention_heads")?;
     let layers = keys.required_size("num_hidden_layers")?;
     let head_dim = head_dim(architecture, keys, hidden_size, heads)?;
-    let attention_bias = keys.flag("attention_bias")?.unwrap_or(false);
     let (qkv_bias, attention_output_bias) = match architecture {
         Architecture::Qwen2 => (true, false),
         Architecture::Mistral => (false, false),
-        _ => (attention_bias, attention_bias),
+        _ => {
+            let bias = keys.flag("attention_bias")?.unwrap_or(false);
+            (bias, bias)
+        }
     };
     Ok(Config {
         architecture,
@@ -29,7 +32,7 @@ pub fn read(architecture: Architecture, keys: &Keys) -> Result<Config> {
         head_dim,
         max_positions: keys.required_size("max_position_embeddings")?,
         norm_eps: keys.number("rms_norm_eps")?.unwrap_or(1e-6),
-        position: rope::read(keys, head_dim, ("rope_theta", "partial_rotary_factor"), 1.0)?,
+        position: rope::read(keys, architecture, head_dim)?,
         mlp: MlpKind::SwiGlu,
         qkv_bias,
         attention_output_bias,
@@ -41,6 +44,15 @@ pub fn read(architecture: Architecture, keys: &Keys) -> Result<Config> {
         bos: None,
         eos: Vec::new(),
     })
+}
+
+fn known_keys(architecture: Architecture) -> &'static Known {
+    match architecture {
+        Architecture::Mistral => &known::MISTRAL,
+        Architecture::Qwen2 => &known::QWEN2,
+        Architecture::Qwen3 => &known::QWEN3,
+        _ => &known::LLAMA,
+    }
 }
 
 fn check_activation(keys: &Keys) -> Result<()> {
@@ -74,27 +86,49 @@ fn kv_heads(architecture: Architecture, keys: &Keys, heads: usize) -> Result<usi
     Ok(keys.size(key)?.unwrap_or(heads))
 }
 
+/// The window of every layer. `layer_types`, where the file has it, must say the same.
 fn sliding_window(architecture: Architecture, keys: &Keys, layers: usize) -> Result<Option<usize>> {
-    let window = keys.size("sliding_window")?;
-    match architecture {
-        Architecture::Llama => Ok(None),
-        Architecture::Mistral if !keys.mentions("sliding_window") => Ok(Some(4096)),
-        Architecture::Mistral => Ok(window),
-        _ if !keys.flag("use_sliding_window")?.unwrap_or(false) => Ok(None),
-        _ => match layers_with_window(keys, layers)? {
-            0 => Ok(None),
-            all if all == layers => Ok(window),
-            some => Err(unsupported(format!("a sliding_window in {some} of {layers} layers"), "the same window in every layer, or none")),
-        },
+    let window = match architecture {
+        // Its class of transformers has none; the key, where it stands, is left to the remark about unknown ones.
+        Architecture::Llama => return Ok(None),
+        Architecture::Mistral if !keys.mentions("sliding_window") => Some(4096),
+        Architecture::Mistral => keys.size("sliding_window")?,
+        _ => return qwen_window(keys, layers),
+    };
+    let kind = if window.is_some() { "sliding_attention" } else { "full_attention" };
+    match keys.typed("layer_types", "a list", Value::as_array)?.and_then(|types| types.iter().find(|found| *found != kind)) {
+        Some(other) => Err(unsupported(format!("layer_types with {}", shown(other)), &format!("{kind} in every layer"))),
+        None => Ok(window),
     }
 }
 
 /// Qwen's rule: the window holds in layers from `max_window_layers` on, unless `layer_types` lists them.
-fn layers_with_window(keys: &Keys, layers: usize) -> Result<usize> {
-    if let Some(types) = keys.0.get("layer_types").and_then(Value::as_array) {
-        return Ok(types.iter().filter(|kind| *kind == "sliding_attention").count());
+fn qwen_window(keys: &Keys, layers: usize) -> Result<Option<usize>> {
+    let window = keys.size("sliding_window")?;
+    let used = keys.flag("use_sliding_window")?.unwrap_or(false);
+    let first = keys.size("max_window_layers")?.unwrap_or(28);
+    let with_window = match keys.typed("layer_types", "a list", Value::as_array)? {
+        Some(types) => types_with_window(types, layers)?,
+        None if used && window.is_some() => layers.saturating_sub(first),
+        None => 0,
+    };
+    match with_window {
+        0 => Ok(None),
+        all if all == layers && used => Ok(window),
+        all if all == layers => Err(unsupported("layer_types with a window, use_sliding_window false", "the same in both")),
+        some => Err(unsupported(format!("a sliding_window in {some} of {layers} layers"), "the same window in every layer, or none")),
     }
-    Ok(layers.saturating_sub(keys.size("max_window_layers")?.unwrap_or(28)))
+}
+
+fn types_with_window(types: &[Value], layers: usize) -> Result<usize> {
+    if types.len() != layers {
+        return Err(Error::bad_config(format!("layer_types has {} entries for {layers} layers", types.len())));
+    }
+    let is_known = |kind: &Value| ["full_attention", "sliding_attention"].iter().any(|known| kind == known);
+    match types.iter().find(|kind| !is_known(kind)) {
+        Some(other) => Err(unsupported(format!("layer_types with {}", shown(other)), "full_attention, sliding_attention")),
+        None => Ok(types.iter().filter(|kind| **kind == "sliding_attention").count()),
+    }
 }
 
 pub fn write(config: &Config) -> Map<String, Value> {
@@ -113,8 +147,8 @@ pub fn write(config: &Config) -> Map<String, Value> {
         map.insert("rope_theta".to_owned(), json!(theta));
         map.insert("rope_scaling".to_owned(), rope::write_scaling(scaling));
         if rotary_dim != config.head_dim {
-            let fraction = rotary_dim as f64 / config.head_dim as f64;
-            map.insert("partial_rotary_factor".to_owned(), json!(fraction));
+            // No class of transformers computes this: the reader refuses it.
+            map.insert("partial_rotary_factor".to_owned(), json!(rotary_dim as f64 / config.head_dim as f64));
         }
     }
     let of_family = match config.architecture {

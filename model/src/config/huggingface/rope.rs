@@ -1,67 +1,130 @@
 //! RoPE's settings: `rope_theta`, `rope_scaling` and `rotary_pct` of transformers 4, `rope_parameters` of transformers 5.
+//!
+//! A setting may stand in several places. Where two of them say different things, the versions of transformers follow different ones, so
+//! the file is refused.
 
-use super::keys::{Keys, unsupported};
-use crate::config::{Llama3Scaling, PositionKind};
+use super::known;
+use crate::config::{Architecture, Llama3Scaling, PositionKind, RopeScaling};
 use crate::error::{Error, Result};
-use serde_json::{Map, Value, json};
+use crate::keys::{Keys, unsupported};
+use serde_json::{Value, json};
 
-/// Reads RoPE for heads of `head_dim` components, of which the file turns `default_fraction` unless it says otherwise.
-/// `theta_key` and `fraction_key` are what transformers 4 called them in this architecture.
-pub fn read(keys: &Keys, head_dim: usize, (theta_key, fraction_key): (&str, &str), default_fraction: f64) -> Result<PositionKind> {
-    let empty = Map::new();
-    let nested = match keys.object("rope_parameters")? {
-        Some(parameters) => parameters,
-        None => keys.object("rope_scaling")?.unwrap_or(&empty),
-    };
-    let nested = Keys::new(nested);
-    let theta = first(nested.number("rope_theta")?, keys.number(theta_key)?).unwrap_or(1e4);
-    let fraction = first(nested.number("partial_rotary_factor")?, keys.number(fraction_key)?).unwrap_or(default_fraction);
-    if !(fraction > 0.0 && fraction <= 1.0) {
-        let reason = format!("{fraction_key} must be above 0 and at most 1, not {fraction}");
-        return Err(Error::bad_config(reason));
+/// Objects that hold the settings, by transformers' version.
+const OBJECTS: [&str; 2] = ["rope_parameters", "rope_scaling"];
+
+/// One setting from one place: the place for messages, and the value.
+type Found<T> = Option<(String, T)>;
+
+/// The settings of one object.
+#[derive(Default)]
+struct Nested {
+    theta: Found<f64>,
+    fraction: Found<f64>,
+    scaling: Found<Option<RopeScaling>>,
+}
+
+/// Reads RoPE for heads of `head_dim` components, of which GPT-NeoX turns a quarter and the others all unless the file says otherwise.
+pub fn read(keys: &Keys, architecture: Architecture, head_dim: usize) -> Result<PositionKind> {
+    let neox = architecture == Architecture::GptNeoX;
+    let outer_context = keys.size("original_max_position_embeddings")?;
+    let mut nested = Vec::new();
+    for object in OBJECTS {
+        nested.extend(keys.object(object, |inner| objects(inner, outer_context))?.unwrap_or_default());
     }
+    let theta_key = if neox { "rotary_emb_base" } else { "rope_theta" };
+    let theta = agreed(nested.iter().map(|n| n.theta.clone()).chain([found(keys, theta_key)?]))?;
+    let fractions = [found(keys, "partial_rotary_factor")?, if neox { found(keys, "rotary_pct")? } else { None }];
+    let fraction = agreed(nested.iter().map(|n| n.fraction.clone()).chain(fractions))?;
+    let (place, fraction) = fraction.unwrap_or(("rotary_pct".to_owned(), if neox { 0.25 } else { 1.0 }));
+    if !(fraction > 0.0 && fraction <= 1.0) {
+        return Err(Error::bad_config(format!("{place} must be above 0 and at most 1, not {fraction}")));
+    }
+    if !neox && fraction != 1.0 {
+        return Err(unsupported(
+            format!("{place} {fraction}"),
+            "1 in this family: transformers 4 and 5 compute different things otherwise",
+        ));
+    }
+    let scaling = agreed(nested.into_iter().map(|n| n.scaling))?.and_then(|(_, scaling)| scaling);
     Ok(PositionKind::Rope {
-        theta,
+        theta: theta.map_or(1e4, |(_, theta)| theta),
         // A hair more, so that 32/80 of 80 is 32 whatever the rounding.
         rotary_dim: (head_dim as f64 * fraction + 1e-6) as usize,
-        scaling: scaling(&nested)?,
+        scaling,
     })
 }
 
-fn first(nested: Option<f64>, outer: Option<f64>) -> Option<f64> {
-    nested.or(outer)
+fn found(keys: &Keys, key: &str) -> Result<Found<f64>> {
+    Ok(keys.number(key)?.map(|value| (keys.name(key), value)))
 }
 
-fn scaling(nested: &Keys) -> Result<Option<Llama3Scaling>> {
+/// The value that all places that have one agree on.
+fn agreed<T: PartialEq + std::fmt::Debug>(places: impl IntoIterator<Item = Found<T>>) -> Result<Found<T>> {
+    let mut places = places.into_iter().flatten();
+    let Some((first, value)) = places.next() else { return Ok(None) };
+    match places.find(|(_, other)| *other != value) {
+        Some((second, _)) => Err(Error::bad_config(format!("{first} and {second} say different things: leave one of them"))),
+        None => Ok(Some((first, value))),
+    }
+}
+
+/// The settings of an object, or of each object inside, where they are given for each type of layer.
+fn objects(keys: &Keys, outer_context: Option<usize>) -> Result<Vec<Nested>> {
+    let types: Vec<&str> = keys.all().filter(|key| key.ends_with("_attention")).collect();
+    if types.is_empty() {
+        return Ok(vec![settings(keys, outer_context)?]);
+    }
+    let mut all = Vec::new();
+    for kind in types {
+        all.extend(keys.object(kind, |inner| settings(inner, outer_context))?);
+    }
+    Ok(all)
+}
+
+fn settings(keys: &Keys, outer_context: Option<usize>) -> Result<Nested> {
+    keys.know(&known::ROPE);
     // Before `rope_type` the key was called `type`.
-    let kind = nested.text("rope_type")?.or(nested.text("type")?);
+    let text = |key: &str| -> Result<Found<&str>> { Ok(keys.text(key)?.map(|kind| (keys.name(key), kind))) };
+    let kind = agreed([text("rope_type")?, text("type")?])?;
+    let scaling = scaling(keys, kind.as_ref().map(|(_, kind)| *kind), outer_context)?;
+    // An object that has no type (and no factor) says nothing of scaling.
+    let scaling = kind.map(|(place, _)| (place, scaling));
+    Ok(Nested { theta: found(keys, "rope_theta")?, fraction: found(keys, "partial_rotary_factor")?, scaling })
+}
+
+fn scaling(keys: &Keys, kind: Option<&str>, outer_context: Option<usize>) -> Result<Option<RopeScaling>> {
+    let number = |key: &str| keys.number(key)?.ok_or_else(|| keys.missing(key));
+    let inner = keys.size("original_max_position_embeddings")?.map(|size| (keys.name("original_max_position_embeddings"), size));
+    let context = || agreed([inner.clone(), outer_context.map(|size| ("original_max_position_embeddings".to_owned(), size))]);
     match kind {
-        None | Some("default") => Ok(None),
-        Some("llama3") => {
-            let number = |key: &str| {
-                let missing = || Error::bad_config(format!("rope {key} is missing"));
-                nested.number(key)?.ok_or_else(missing)
-            };
-            Ok(Some(Llama3Scaling {
-                factor: number("factor")?,
-                low_freq_factor: number("low_freq_factor")?,
-                high_freq_factor: number("high_freq_factor")?,
-                original_max_positions: nested.required_size("original_max_position_embeddings")?,
-            }))
-        }
-        Some(other) => Err(unsupported(format!("rope_type {other:?}"), "default, llama3")),
+        None | Some("default") => match keys.number("factor")? {
+            None | Some(1.0) => Ok(None),
+            Some(factor) => {
+                Err(unsupported(format!("{} {factor} without a rope_type", keys.name("factor")), "a rope_type beside it: linear, llama3"))
+            }
+        },
+        Some("linear") => Ok(Some(RopeScaling::Linear { factor: number("factor")? })),
+        Some("llama3") => Ok(Some(RopeScaling::Llama3(Llama3Scaling {
+            factor: number("factor")?,
+            low_freq_factor: number("low_freq_factor")?,
+            high_freq_factor: number("high_freq_factor")?,
+            original_max_positions: context()?.ok_or_else(|| keys.missing("original_max_position_embeddings"))?.1,
+        }))),
+        Some(other) => Err(unsupported(format!("{} {other:?}", keys.name("rope_type")), "default, linear, llama3")),
     }
 }
 
 /// The value of `rope_scaling`.
-pub fn write_scaling(scaling: Option<Llama3Scaling>) -> Value {
-    scaling.map_or(Value::Null, |scaling| {
-        json!({
+pub fn write_scaling(scaling: Option<RopeScaling>) -> Value {
+    match scaling {
+        None => Value::Null,
+        Some(RopeScaling::Linear { factor }) => json!({ "rope_type": "linear", "factor": factor }),
+        Some(RopeScaling::Llama3(scaling)) => json!({
             "rope_type": "llama3",
             "factor": scaling.factor,
             "low_freq_factor": scaling.low_freq_factor,
             "high_freq_factor": scaling.high_freq_factor,
             "original_max_position_embeddings": scaling.original_max_positions,
-        })
-    })
+        }),
+    }
 }

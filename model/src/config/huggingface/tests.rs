@@ -1,7 +1,7 @@
 //! `config.json` files of real models and of transformers itself, and what is refused.
 
 use super::*;
-use crate::config::{Llama3Scaling, MlpKind, NormKind, PositionKind};
+use crate::config::{Llama3Scaling, MlpKind, NormKind, PositionKind, RopeScaling};
 use crate::test_data::shared;
 
 const FOLDERS: [&str; 10] = [
@@ -59,7 +59,8 @@ fn what_sets_each_architecture_apart_is_read() {
     assert_eq!((gqa.heads, gqa.kv_heads, gqa.head_dim, gqa.tied_head), (4, 2, 8, false));
     assert_eq!((gqa.bos, gqa.eos), (Some(1), vec![2]));
 
-    let scaling = Some(Llama3Scaling { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_positions: 64 });
+    let scaling = Llama3Scaling { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_positions: 64 };
+    let scaling = Some(RopeScaling::Llama3(scaling));
     let position = PositionKind::Rope { theta: 500_000.0, rotary_dim: 8, scaling };
     assert_eq!(read("tiny-random/llama3-rope-scaling").unwrap().position, position);
 
@@ -120,7 +121,7 @@ fn an_impossible_value_is_refused_in_the_words_of_its_key() {
         ("rope_theta", json!(0.0), "rope_theta must be"),
         ("rms_norm_eps", json!(0), "rms_norm_eps must be"),
         ("hidden_act", json!("relu"), "hidden_act \"relu\" is not supported; supported: silu"),
-        ("rope_scaling", json!({"type": "yarn"}), "rope_type \"yarn\" is not supported"),
+        ("rope_scaling", json!({"type": "yarn"}), "rope_scaling.rope_type \"yarn\" is not supported"),
         ("model_type", json!("mamba"), "model_type \"mamba\" is not supported; supported: llama"),
         ("quantization_config", json!({}), "quantization_config is not supported"),
         ("tie_word_embeddings", json!(1), "tie_word_embeddings must be true or false"),
@@ -145,4 +146,146 @@ fn a_damaged_file_is_named_with_its_line() {
     assert!(message.contains("config.json:3: not valid JSON"), "{message}");
     let message = Config::read(&folder.path().join("none")).unwrap_err().to_string();
     assert!(message.contains("none"), "{message}");
+}
+
+/// Every family as transformers 4.57 and 5.24 save it, whole and without defaults (`AutoConfig.for_model(…).to_json_string`), and with the
+/// keys of public files.
+const FAMILIES_SAVED: &str = include_str!("families.jsonl");
+
+fn remarks_with(path: &[&str], value: Value) -> Result<Vec<String>> {
+    let mut config = llama();
+    config["rope_scaling"] = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64});
+    let place = path.iter().fold(&mut config, |place, key| &mut place[*key]);
+    *place = value;
+    Config::from_json_with_remarks(&config).map(|(_, remarks)| remarks)
+}
+
+#[test]
+fn configurations_as_transformers_saves_them_have_no_remark() {
+    let mut read = std::collections::BTreeSet::new();
+    for line in FAMILIES_SAVED.lines() {
+        let value: Value = serde_json::from_str(line).unwrap();
+        let (config, remarks) = Config::from_json_with_remarks(&value).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(remarks.is_empty(), "{remarks:?}: {line}");
+        assert_eq!(Config::from_json_with_remarks(&config.to_json()).unwrap(), (config, Vec::new()), "{line}");
+        read.insert(value["model_type"].as_str().unwrap_or_default().to_owned());
+    }
+    assert_eq!(read.len(), FAMILIES.len());
+    for name in FOLDERS {
+        let Some(path) = shared(&format!("data/{name}/config.json")) else { return };
+        assert_eq!(Config::read_with_remarks(&path).unwrap().1, Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named_wherever_it_is() {
+    for path in [&["a_new_key"][..], &["rope_scaling", "a_new_key"], &["rope_parameters", "a_new_key"]] {
+        let mut config = llama();
+        config["rope_scaling"] = json!({"rope_type": "linear", "factor": 2.0});
+        config["rope_parameters"] = config["rope_scaling"].clone();
+        let place = path.iter().fold(&mut config, |place, key| &mut place[*key]);
+        *place = json!(3);
+        let (_, remarks) = Config::from_json_with_remarks(&config).unwrap();
+        assert!(remarks.len() == 1 && remarks[0].contains(&path.join(".")), "{remarks:?}");
+    }
+    for line in FAMILIES_SAVED.lines() {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        value["a_new_key"] = json!(true);
+        assert!(Config::from_json_with_remarks(&value).unwrap().1[0].contains("a_new_key"), "{line}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let mut config = llama();
+    config["a_new_key"] = json!(1);
+    std::fs::write(&path, config.to_string()).unwrap();
+    let remark = Config::read_with_remarks(&path).unwrap().1.concat();
+    assert!(remark.contains(FILE) && remark.contains("a_new_key"), "{remark}");
+}
+
+#[test]
+fn what_would_change_the_computation_is_refused_unless_it_is_neutral() {
+    for (key, neutral, refused) in [
+        ("attention_multiplier", json!(null), json!(0.0078125)),
+        ("logit_scale", json!(1.0), json!(0.0625)),
+        ("final_logit_softcapping", json!(null), json!(30.0)),
+        ("attn_logit_softcapping", json!(null), json!(50.0)),
+        ("query_pre_attn_scalar", json!(null), json!(256)),
+        ("embedding_multiplier", json!(1), json!(12.0)),
+        ("residual_multiplier", json!(1.0), json!(0.22)),
+        ("clip_qkv", json!(null), json!(8.0)),
+        ("use_qk_norm", json!(false), json!(true)),
+        ("qk_layernorm", json!(false), json!(true)),
+        ("no_rope_layers", json!([]), json!([1, 1, 0])),
+        ("layer_types", json!(["full_attention", "full_attention"]), json!(["full_attention", "linear_attention"])),
+        ("tie_encoder_decoder", json!(false), json!(true)),
+        ("is_encoder_decoder", json!(false), json!(true)),
+        ("attention_chunk_size", json!(null), json!(8192)),
+        ("num_local_experts", json!(0), json!(8)),
+        ("partial_rotary_factor", json!(1.0), json!(0.5)),
+        ("pretraining_tp", json!(2), json!(null)),
+        ("rope_scaling", json!({"rope_type": "linear", "factor": 4.0}), json!({"rope_type": "longrope"})),
+        ("rope_scaling", json!({"type": "default"}), json!({"factor": 4.0})),
+        ("rope_scaling", json!({"rope_type": "default", "mscale": 1}), json!({"rope_type": "linear", "factor": 2.0, "mscale": 0.7})),
+        ("rope_scaling", json!({"rope_type": "linear", "type": "linear", "factor": 2.0}), json!({"rope_type": "dynamic", "factor": 2.0})),
+        ("rope_scaling", json!({"rope_theta": 10000.0}), json!({"partial_rotary_factor": 0.5})),
+    ] {
+        assert_eq!(remarks_with(&[key], neutral.clone()).unwrap(), Vec::<String>::new(), "{key} {neutral}");
+        if !refused.is_null() {
+            let message = remarks_with(&[key], refused.clone()).unwrap_err().to_string();
+            assert!(message.contains(key) && message.contains("not supported"), "{refused}: {message}");
+        }
+    }
+}
+
+#[test]
+fn places_that_say_different_things_are_refused_with_both() {
+    for (key, value, one, other) in [
+        ("rope_parameters", json!({"rope_type": "default", "rope_theta": 5e5}), "rope_parameters.rope_theta", "rope_theta"),
+        ("rope_scaling", json!({"rope_type": "linear", "type": "llama3", "factor": 2.0}), "rope_scaling.rope_type", "rope_scaling.type"),
+    ] {
+        let message = remarks_with(&[key], value).unwrap_err().to_string();
+        assert!(message.contains(one) && message.contains(other) && message.contains("different"), "{message}");
+    }
+    let mut both = llama();
+    both["rope_scaling"] = json!({"rope_type": "linear", "factor": 2.0});
+    both["rope_parameters"] = json!({"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0});
+    assert!(Config::from_json(&both).unwrap_err().to_string().contains("rope_parameters.rope_type and rope_scaling.rope_type"));
+    let same = json!({"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0});
+    both["rope_scaling"] = Value::Null;
+    both["rope_parameters"] = json!({"full_attention": same, "sliding_attention": same});
+    let nested = Config::from_json_with_remarks(&both).unwrap();
+    assert!(nested.1.is_empty() && nested.0.position == rope(Some(RopeScaling::Linear { factor: 2.0 })), "{nested:?}");
+    both["rope_parameters"]["sliding_attention"]["rope_theta"] = json!(1e6);
+    assert!(Config::from_json(&both).unwrap_err().to_string().contains("sliding_attention.rope_theta"));
+}
+
+fn rope(scaling: Option<RopeScaling>) -> PositionKind {
+    let Config { head_dim, .. } = Config::from_json(&llama()).unwrap();
+    PositionKind::Rope { theta: 1e4, rotary_dim: head_dim, scaling }
+}
+
+#[test]
+fn a_linear_factor_divides_every_frequency() {
+    let position = with("rope_scaling", json!({"type": "linear", "factor": 2.5})).unwrap().position;
+    assert_eq!(position, rope(Some(RopeScaling::Linear { factor: 2.5 })));
+    assert_eq!(RopeScaling::Linear { factor: 2.5 }.scale(0.5), 0.2);
+    assert!(with("rope_scaling", json!({"type": "linear", "factor": 0})).unwrap_err().to_string().contains("rope factor must be above 0"));
+    assert!(with("rope_scaling", json!({"type": "linear"})).unwrap_err().to_string().contains("rope_scaling.factor is missing"));
+}
+
+#[test]
+fn a_file_that_names_other_code_or_another_class_is_remarked_on() {
+    let remarks = |key: &str, value: Value| {
+        let mut config = llama();
+        config[key] = value;
+        Config::from_json_with_remarks(&config).unwrap().1
+    };
+    assert!(
+        remarks("architectures", json!(["MistralForCausalLM"]))[0].contains("architectures names MistralForCausalLM, model_type llama")
+    );
+    assert!(remarks("architectures", json!(["LlamaModel"])).is_empty() && remarks("architectures", json!(["LLaMAForCausalLM"])).is_empty());
+    assert!(remarks("auto_map", json!({"AutoModelForCausalLM": "modeling_mine.Mine"}))[0].contains("modeling_mine.Mine"));
+    let meta = json!({"dim": 64, "n_layers": 5, "n_heads": 8});
+    assert!(Config::from_json(&meta).unwrap_err().to_string().contains("slpo convert"));
 }

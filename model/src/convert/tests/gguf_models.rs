@@ -1,7 +1,7 @@
 //! GGUF files of every architecture, laid out as llama.cpp's convert_hf_to_gguf.py does it, give back the folder they came from.
 
 use super::*;
-use crate::config::{Architecture, PositionKind};
+use crate::config::{Architecture, PositionKind, RopeScaling};
 use crate::gguf::writer::Writer;
 use crate::safetensors_file::NamedTensor;
 
@@ -176,7 +176,27 @@ fn settings_that_make_no_model_are_named() {
     refused(&|file| file.integers("llama.expert_count", &[]), "llama.expert_count is an empty list");
     refused(&|file| file.integers("llama.expert_count", &[0, 1]), "differs from layer to layer");
     refused(&|file| file.text("llama.rope.scale_linear", "wide"), "llama.rope.scale_linear must be a number");
-    refused(&|file| file.float("llama.rope.scale_linear", 2.0), "the RoPE scaling \"linear\"");
+    let (factors, linear) = (&[2.0, 1.0], "llama.rope.scaling.factor");
+    refused(&|file| file.float(linear, 2.0).tensor("rope_freqs.weight", &[2], factors), "a linear RoPE scaling beside rope_freqs.weight");
+    for (key, value) in [
+        ("llama.rope.scaling.attn_factor", 0.5),
+        ("llama.rope.scaling.yarn_ext_factor", 1.0),
+        ("llama.attention.scale", 0.1),
+        ("llama.logit_scale", 0.25),
+        ("llama.embedding_scale", 12.0),
+        ("llama.residual_scale", 0.2),
+        ("llama.final_logit_softcapping", 30.0),
+        ("llama.attention.clamp_kqv", 8.0),
+    ] {
+        refused(&|file| file.float(key, value), &format!("{key} {value}"));
+    }
+    refused(&|file| file.integer("llama.attention.value_length", 8), "llama.attention.value_length 8 is not supported; supported: 4");
+    refused(&|file| file.integer("llama.vocab_size", 5), "llama.vocab_size is 5, and token_embd.weight has 4 rows");
+    refused(&|file| file.integer("split.count", 2), "split.count 2");
+    refused(&|file| file.text("general.type", "adapter"), "general.type \"adapter\"");
+    for kind in ["yarn", "longrope"] {
+        refused(&|file| file.text("llama.rope.scaling.type", kind), &format!("the RoPE scaling {kind:?}"));
+    }
     refused(&|file| file.tensor("rope_freqs.weight", &[2], &[3.0, 1.0]), "the RoPE factors in rope_freqs.weight");
     refused(&|file| file.tensor("blk.0.attn_q.bias", &[8], &[0.0; 8]), "this combination of biases");
     refused(&|file| file.tensor("blk.0.extra.weight", &[1], &[0.0]), "no place for");
@@ -208,4 +228,55 @@ fn a_chat_template_in_the_file_is_written_beside_its_tokenizer() {
     fs::write(&path, chatty(&["a", "b", "ab", "c", "d"]).bytes()).unwrap();
     let message = convert(&path, None, &out).unwrap_err().to_string();
     assert!(message.contains("its tokenizer has 5 tokens, the model only 4"), "{message}");
+}
+
+/// As llama.cpp has it: a factor without a type is linear scaling, "none" switches it off.
+#[test]
+fn a_factor_of_rope_is_linear_scaling_unless_the_type_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small.gguf");
+    let scaling = |change: &dyn Fn(Writer) -> Writer| {
+        fs::write(&path, small(change).bytes()).unwrap();
+        let report = convert(&path, None, &folder.path().join("out")).unwrap();
+        let again = ModelFolder::open(&folder.path().join("out")).unwrap();
+        assert_eq!(again.config.position, report.config.position);
+        assert!(report.remarks.is_empty(), "{:?}", report.remarks);
+        let PositionKind::Rope { scaling, .. } = report.config.position else { panic!("no RoPE") };
+        scaling
+    };
+    let (factor, kind) = ("llama.rope.scaling.factor", "llama.rope.scaling.type");
+    let linear = |factor| Some(RopeScaling::Linear { factor });
+    assert_eq!(scaling(&|file| file.float(factor, 4.0)), linear(4.0));
+    assert_eq!(scaling(&|file| file.float(factor, 2.5).text(kind, "linear")), linear(2.5));
+    assert_eq!(scaling(&|file| file.float("llama.rope.scale_linear", 2.0)), linear(2.0));
+    assert_eq!(scaling(&|file| file.float(factor, 4.0).text(kind, "none")), None);
+    assert_eq!(scaling(&|file| file.float(factor, 0.0)), None);
+    assert_eq!(scaling(&|file| file.text(kind, "linear")), None);
+}
+
+#[test]
+fn an_unknown_key_is_named_wherever_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small.gguf");
+    let remarks = |change: &dyn Fn(Writer) -> Writer| {
+        fs::write(&path, small(change).bytes()).unwrap();
+        convert(&path, None, &folder.path().join("out")).unwrap().remarks
+    };
+    let usual = remarks(&|file| {
+        let file = file.text("general.name", "small").text("general.type", "model").integer("general.file_type", 0);
+        let file = file.text("general.base_model.0.name", "x").integer("general.quantization_version", 2).texts("general.tags", &["a"]);
+        file.integer("llama.vocab_size", 4).integer("llama.attention.value_length", 4).integer("llama.expert_count", 0)
+    });
+    assert!(usual.is_empty(), "{usual:?}");
+    for key in
+        ["llama.a_new_key", "llama.rope.a_new_key", "general.a_new_key", "qwen2.context_length", "a_new_key", "tokenizer.ggml.a_new_key"]
+    {
+        for remarks in
+            [remarks(&|file| file.integer(key, 3)), remarks(&|file| file.floats(key, &[0.5])), remarks(&|file| file.text(key, "x"))]
+        {
+            assert!(remarks.len() == 1 && remarks[0].contains("small.gguf") && remarks[0].contains(key), "{key}: {remarks:?}");
+        }
+    }
+    let ends = remarks(&|file| file.flag("tokenizer.ggml.add_eos_token", true));
+    assert!(ends.len() == 1 && ends[0].contains("tokenizer.ggml.add_eos_token true"), "{ends:?}");
 }

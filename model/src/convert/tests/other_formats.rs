@@ -45,8 +45,33 @@ fn settings_that_disagree_with_the_weights_are_one_message() {
     assert!(message("\"n_heads\": 8", "\"n_heads\": 7").contains("multiple of n_heads"));
     assert!(message("interleaved", "sideways").contains("rope_pairs"));
     assert!(message("\"dim\": 64", "\"dim\": 64, \"head_dim\": 16").contains("has shape [64, 64]"));
-    assert!(message("\"dim\": 64", "\"dim\": 64, \"use_scaled_rope\": true").contains("use_scaled_rope under Meta's names"));
-    assert!(message("\"dim\": 64", "\"dim\": 64, \"sliding_window\": 8").contains("sliding_window under Meta's names"));
+    assert!(message("\"dim\": 64", "\"dim\": 64, \"use_scaled_rope\": true").contains("use_scaled_rope true is not supported"));
+    assert!(message("\"dim\": 64", "\"dim\": 64, \"sliding_window\": 8").contains("sliding_window 8 is not supported"));
+}
+
+#[test]
+fn an_unknown_setting_is_named_and_one_that_changes_the_computation_refused() {
+    let Some(source) = shared("data/stories260k") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(source.join(SINGLE_FILE), folder.path().join(SINGLE_FILE)).unwrap();
+    let with = |key: &str, value: Value| {
+        let mut settings = json(source.join("config.json"));
+        settings[key] = value;
+        fs::write(folder.path().join("params.json"), settings.to_string()).unwrap();
+        convert(folder.path(), None, &folder.path().join("out"))
+    };
+    let remarks = with("a_new_key", 3.into()).unwrap().remarks;
+    assert!(remarks.len() == 1 && remarks[0].contains("params.json") && remarks[0].contains("a_new_key"), "{remarks:?}");
+    for (key, value) in [("multiple_of", Value::from(256)), ("ffn_dim_multiplier", 1.3.into()), ("use_scaled_rope", false.into())] {
+        assert!(with(key, value).unwrap().remarks.is_empty(), "{key}");
+    }
+    for (key, value) in [("qk_norm", Value::from(true)), ("moe", serde_json::json!({"num_experts": 8})), ("hidden_dim", 171.into())] {
+        assert!(with(key, value).unwrap_err().to_string().contains(key));
+    }
+    for name in META {
+        let Some(source) = shared(&format!("data/{name}")) else { return };
+        assert!(convert(&source, None, &folder.path().join(name)).unwrap().remarks.is_empty(), "{name}");
+    }
 }
 
 /// Meta's own params.json leaves the number of tokens to the tokenizer.

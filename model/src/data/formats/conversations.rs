@@ -207,6 +207,9 @@ fn joined(prompt: &[Message], answer: &[Message]) -> Option<(Vec<Message>, usize
 pub fn compare(row: &Row, reader: &mut Reader, prompt: Vec<Message>, answers: [Vec<Message>; 2]) -> Result<Pair> {
     let follows = |answer: &Vec<Message>| answer.first().is_some_and(|message| message.role == Role::Assistant);
     let given = !prompt.is_empty() && answers.iter().all(follows);
+    if answers.iter().any(Vec::is_empty) {
+        return Ok(Err(DropReason::EmptyCompletion));
+    }
     let [chosen, rejected] = &answers;
     let [mut chosen, rejected] = [join(row, &prompt, chosen, "chosen")?, join(row, &prompt, rejected, "rejected")?];
     for joined in [&chosen, &rejected] {

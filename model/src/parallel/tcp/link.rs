@@ -6,6 +6,7 @@
 use super::super::processes::Lost;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// Time between looks at the clock while a connection is waited for.
@@ -27,6 +28,8 @@ pub enum Kind {
 /// The whole frame of a sign of life.
 const BEAT: u8 = b'B';
 const HEADER: usize = 13;
+/// The longest reason for ending that is told.
+const REASON: usize = 4096;
 /// Bytes that a buffer grows by while a frame comes in: a length that is not true takes no memory.
 const GROWTH: usize = 4 << 20;
 
@@ -107,19 +110,16 @@ impl Link {
         self.listen().err().unwrap_or_else(|| self.gone(Some(error)))
     }
 
-    /// Waits for a frame of this kind and number.
-    pub fn receive(&self, kind: Kind, number: u32, tick: Tick<'_>) -> Result<Vec<u8>, Lost> {
+    /// Waits for a frame of this kind and number, whose length is one of `lengths`.
+    pub fn receive(&self, kind: Kind, number: u32, lengths: RangeInclusive<usize>, tick: Tick<'_>) -> Result<Vec<u8>, Lost> {
         loop {
             let mut found = [0];
             self.read(&mut found, tick)?;
             if found[0] == BEAT {
                 continue;
             }
-            let bytes = self.rest(found[0], |found_number| found_number == number, tick)?;
-            return match found[0] == kind as u8 {
-                true => Ok(bytes),
-                false => Err(self.out_of_step()),
-            };
+            let is_awaited = |found_number| found[0] == kind as u8 && found_number == number;
+            return self.rest(found[0], is_awaited, lengths, tick);
         }
     }
 
@@ -127,24 +127,35 @@ impl Link {
         self.lost("does something else than this process: both must be the same version of slpo with the same settings")
     }
 
-    /// What follows a frame's kind.
-    fn rest(&self, kind: u8, is_right: impl Fn(u32) -> bool, tick: Tick<'_>) -> Result<Vec<u8>, Lost> {
+    fn wrong_length(&self, length: u64, awaited: &RangeInclusive<usize>) -> Lost {
+        let (least, most) = (awaited.start(), awaited.end());
+        let expected = if least == most { format!("{most}") } else { format!("at most {most}") };
+        self.lost(format!(
+            "sends {length} bytes where {expected} are expected: both must be the same version of slpo with the same settings"
+        ))
+    }
+
+    /// What follows a frame's kind. Its length is checked before there is room for it.
+    fn rest(&self, kind: u8, is_awaited: impl Fn(u32) -> bool, lengths: RangeInclusive<usize>, tick: Tick<'_>) -> Result<Vec<u8>, Lost> {
         let mut header = [0; HEADER - 1];
         self.read(&mut header, tick)?;
         let (number, length) = header.split_at(4);
         let number = u32::from_le_bytes(number.try_into().expect("four bytes"));
-        let length = u64::from_le_bytes(length.try_into().expect("eight bytes")) as usize;
+        let length = u64::from_le_bytes(length.try_into().expect("eight bytes"));
+        let is_fail = kind == Kind::Fail as u8;
+        if !is_fail && !is_awaited(number) {
+            return Err(self.out_of_step());
+        }
+        let lengths = if is_fail { 0..=REASON } else { lengths };
+        let length =
+            usize::try_from(length).ok().filter(|length| lengths.contains(length)).ok_or_else(|| self.wrong_length(length, &lengths))?;
         let mut bytes = Vec::new();
         while bytes.len() < length {
             let start = bytes.len();
             bytes.resize(length.min(start + GROWTH), 0);
             self.read(&mut bytes[start..], tick)?;
         }
-        match kind == Kind::Fail as u8 {
-            true => Err(self.told(&bytes)),
-            false if is_right(number) => Ok(bytes),
-            false => Err(self.out_of_step()),
-        }
+        if is_fail { Err(self.told(&bytes)) } else { Ok(bytes) }
     }
 
     fn told(&self, bytes: &[u8]) -> Lost {
@@ -186,7 +197,8 @@ impl Link {
 
     /// Tells the other process which process is the reason that this one ends, and why.
     pub fn fail(&self, reason: &Lost) {
-        let bytes = [&(reason.rank as u32).to_le_bytes(), reason.what.as_bytes()].concat();
+        let mut bytes = [&(reason.rank as u32).to_le_bytes(), reason.what.as_bytes()].concat();
+        bytes.truncate(REASON);
         let _ = self.send(Kind::Fail, 0, &bytes, &|| Ok(()));
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
     }
@@ -205,7 +217,7 @@ impl Link {
                 (Ok(_), Ok(())) if kind[0] == BEAT => self.read(&mut kind, &|| Ok(()))?,
                 (Ok(_), Ok(())) if kind[0] == Kind::Fail as u8 => {
                     self.read(&mut kind, &|| Ok(()))?;
-                    return self.rest(kind[0], |_| true, &|| Ok(())).map(|_| true);
+                    return self.rest(kind[0], |_| false, 0..=0, &|| Ok(())).map(|_| true);
                 }
                 (Ok(_), Ok(())) => return Ok(true),
                 (Err(error), Ok(())) if is_pause(&error) => return Ok(heard),

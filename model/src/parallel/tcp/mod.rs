@@ -4,6 +4,7 @@
 //! A process that ends closes its connection, one that fails says why first, and one that hangs shows no signs of life: the first process
 //! notices, tells the others, and all end.
 
+mod handshake;
 mod link;
 mod rendezvous;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use super::numbers::Numbers;
 use super::processes::{Group, Lost};
 use crate::error::Result;
 use link::{Kind, Link};
+use std::ops::RangeInclusive;
 
 /// A group over TCP.
 pub struct TcpGroup {
@@ -39,6 +41,11 @@ impl TcpGroup {
         Ok(Self { rank: place.rank, size: place.size, links, number: 0 })
     }
 
+    /// Whether the process at this place listens where others than the run's processes can come, and has no secret to tell them apart.
+    pub fn is_open(place: &Place) -> bool {
+        rendezvous::is_open(place)
+    }
+
     /// Looks at some connections, and shows there that this process lives.
     fn look<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Lost> {
         links.into_iter().try_for_each(|link| {
@@ -53,13 +60,18 @@ impl TcpGroup {
     }
 
     /// What the first process gets from the others, in their order.
-    fn receive_all(&self, kind: Kind, mut take: impl FnMut(&Link, Vec<u8>) -> Result<(), Lost>) -> Result<(), Lost> {
+    fn receive_all(
+        &self,
+        kind: Kind,
+        lengths: RangeInclusive<usize>,
+        mut take: impl FnMut(&Link, Vec<u8>) -> Result<(), Lost>,
+    ) -> Result<(), Lost> {
         self.links.iter().try_for_each(|link| {
             let tick = || {
                 link.beat();
                 self.look_beside(link)
             };
-            take(link, link.receive(kind, self.number, &tick)?)
+            take(link, link.receive(kind, self.number, lengths.clone(), &tick)?)
         })
     }
 
@@ -68,8 +80,9 @@ impl TcpGroup {
     }
 
     fn sum_once(&self, numbers: &mut Numbers) -> Result<(), Lost> {
+        let length = numbers.byte_len();
         if self.rank == 0 {
-            self.receive_all(Kind::Sum, |link, bytes| match numbers.add(&bytes) {
+            self.receive_all(Kind::Sum, length..=length, |link, bytes| match numbers.add(&bytes) {
                 true => Ok(()),
                 false => Err(link.lost(format!("brings {} bytes to a sum of {} numbers", bytes.len(), numbers.len()))),
             })?;
@@ -77,16 +90,16 @@ impl TcpGroup {
         }
         self.send_all(Kind::Sum, &numbers.to_bytes())?;
         let first = &self.links[0];
-        match numbers.read(&first.receive(Kind::Sum, self.number, &|| Ok(()))?) {
+        match numbers.read(&first.receive(Kind::Sum, self.number, length..=length, &|| Ok(()))?) {
             true => Ok(()),
             false => Err(first.lost("sends sums of another length")),
         }
     }
 
-    fn gather_once(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, Lost> {
+    fn gather_once(&self, own: Vec<u8>, largest: usize) -> Result<Vec<Vec<u8>>, Lost> {
         if self.rank == 0 {
             let mut all = vec![own];
-            self.receive_all(Kind::Gather, |_, bytes| {
+            self.receive_all(Kind::Gather, 0..=largest, |_, bytes| {
                 all.push(bytes);
                 Ok(())
             })?;
@@ -97,7 +110,7 @@ impl TcpGroup {
         }
         self.send_all(Kind::Gather, &own)?;
         let first = &self.links[0];
-        let bytes = first.receive(Kind::Gather, self.number, &|| Ok(()))?;
+        let bytes = first.receive(Kind::Gather, self.number, 0..=largest.saturating_add(8).saturating_mul(self.size), &|| Ok(()))?;
         parted(&bytes, self.size).ok_or_else(|| first.lost("sends what is no gathering"))
     }
 
@@ -122,8 +135,8 @@ impl Group for TcpGroup {
         let outcome = self.sum_once(numbers);
         self.done(outcome)
     }
-    fn gather(&mut self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, Lost> {
-        let outcome = self.gather_once(own);
+    fn gather(&mut self, own: Vec<u8>, largest: usize) -> Result<Vec<Vec<u8>>, Lost> {
+        let outcome = self.gather_once(own, largest);
         self.done(outcome)
     }
     fn idle(&mut self) -> Result<(), Lost> {

@@ -20,7 +20,7 @@ fn free_port() -> u16 {
 }
 
 fn place(rank: usize, size: usize, port: u16) -> Place {
-    Place { rank, size, host: "127.0.0.1".to_owned(), port, join_limit: Duration::from_secs(30) }
+    Place { rank, size, host: "127.0.0.1".to_owned(), port, join_limit: Duration::from_secs(30), secret: None }
 }
 
 fn join(place: Place) -> Result<Processes> {
@@ -214,7 +214,7 @@ fn processes_that_do_different_things_stop() {
     });
     assert!(found[0].contains("process 1 of 2 (counted from 0) does something else"), "{}", found[0]);
     let found = together(2, |processes| processes.sum(&vec![1.0; 1 + processes.rank()]).unwrap_err().to_string());
-    assert!(found[0].contains("brings 16 bytes to a sum of 1 numbers"), "{}", found[0]);
+    assert!(found[0].contains("sends 16 bytes where 8 are expected"), "{}", found[0]);
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn strangers_are_passed_over_and_those_of_another_run_are_refused() {
     let port = listener.local_addr().unwrap().port();
     let stranger = thread::spawn(move || {
         let mut stream = listener.accept().unwrap().0;
-        stream.read_exact(&mut [0; 32]).unwrap();
+        stream.read_exact(&mut [0; 68]).unwrap();
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n").unwrap();
     });
     let message = join(place(1, 2, port)).err().unwrap().to_string();
@@ -278,4 +278,140 @@ fn two_processes_of_one_rank_are_refused() {
     let message = join(place(0, 3, port)).err().unwrap().to_string();
     assert!(message.contains("two processes have the rank 1"), "{message}");
     twins.into_iter().for_each(|twin| assert!(twin.join().unwrap().contains("two processes have the rank 1")));
+}
+
+/// Strangers who connect to a port until they are told to stop, each in its own way.
+fn strangers(port: u16, count: usize, behave: fn(TcpStream)) -> Vec<thread::JoinHandle<()>> {
+    let connect = move || {
+        let end = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < end {
+            match TcpStream::connect(("127.0.0.1", port)) {
+                Ok(stream) => behave(stream),
+                Err(_) => thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    };
+    (0..count).map(|_| thread::spawn(connect)).collect()
+}
+
+/// Nothing is said for a while.
+fn silent(_stream: TcpStream) {
+    thread::sleep(Duration::from_millis(700));
+}
+
+/// The right bytes, one at a time.
+fn slow(mut stream: TcpStream) {
+    for byte in b"slpo\x02\0\0\0" {
+        let _ = stream.write_all(&[*byte]);
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A scanner: in and out.
+fn brief(stream: TcpStream) {
+    drop(stream);
+    thread::sleep(Duration::from_millis(5));
+}
+
+fn loud(mut stream: TcpStream) {
+    let _ = stream.write_all(&[b'S'; 4096]);
+    thread::sleep(Duration::from_millis(5));
+}
+
+#[test]
+fn the_limit_holds_and_the_processes_meet_whoever_else_connects() {
+    for (behave, count) in [(silent as fn(TcpStream), 100), (slow, 20), (brief, 4), (loud, 4)] {
+        let port = free_port();
+        let crowd = strangers(port, count, behave);
+        let started = Instant::now();
+        let short = Place { join_limit: Duration::from_secs(1), ..place(0, 2, port) };
+        let message = join(short).err().unwrap().to_string();
+        assert!(message.contains("those of rank 1 did not come") && started.elapsed() < Duration::from_secs(8), "{message}");
+        // They are still there, and the processes meet all the same.
+        let pair: Vec<_> = (0..2).map(|rank| thread::spawn(move || join(place(rank, 2, port)).map(|processes| processes.size()))).collect();
+        pair.into_iter().for_each(|process| assert_eq!(process.join().unwrap().unwrap(), 2));
+        crowd.into_iter().for_each(|stranger| stranger.join().unwrap());
+    }
+}
+
+#[test]
+fn a_process_that_goes_before_all_are_there_may_come_again() {
+    let port = free_port();
+    let first = thread::spawn(move || join(place(0, 3, port)).map(|processes| processes.size()));
+    let hello = super::handshake::Hello::new(&place(1, 3, port)).unwrap();
+    for _ in 0..2 {
+        let mut stream = loop {
+            match TcpStream::connect(("127.0.0.1", port)) {
+                Ok(stream) => break stream,
+                Err(_) => thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        stream.write_all(&hello.0).unwrap();
+        thread::sleep(Duration::from_millis(300));
+    }
+    let others: Vec<_> = (1..3).map(|rank| thread::spawn(move || join(place(rank, 3, port)).map(|processes| processes.size()))).collect();
+    assert_eq!(first.join().unwrap().unwrap(), 3);
+    others.into_iter().for_each(|other| assert_eq!(other.join().unwrap().unwrap(), 3));
+}
+
+#[test]
+fn only_processes_with_the_secret_meet_and_neither_side_takes_another() {
+    let with = |rank: usize, port: u16, secret: Option<&str>, seconds: u64| Place {
+        secret: secret.map(|text| super::super::launch::Secret::new(text).unwrap()),
+        join_limit: Duration::from_secs(seconds),
+        ..place(rank, 2, port)
+    };
+    let (ours, other) = (Some("the secret of this run"), Some("the secret of another"));
+    let port = free_port();
+    let first = with(0, port, ours, 30);
+    let first = thread::spawn(move || join(first).map(|processes| processes.size()));
+    // Those without it are sent away, and the first process waits on.
+    let message = join(with(1, port, other, 30)).err().unwrap().to_string();
+    assert!(message.contains("does not prove that it has the same SLPO_GROUP_SECRET"), "{message}");
+    let message = join(with(1, port, None, 30)).err().unwrap().to_string();
+    assert!(message.contains("the first process has a SLPO_GROUP_SECRET, and this one has none"), "{message}");
+    // One that answers the challenge with a guess.
+    let mut guess = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    guess.write_all(&super::handshake::Hello::new(&with(1, port, other, 30)).unwrap().0).unwrap();
+    guess.read_exact(&mut [0; 65]).unwrap();
+    guess.write_all(&[7; 32]).unwrap();
+    let mut answer = String::new();
+    guess.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("Rthis process has another SLPO_GROUP_SECRET"), "{answer}");
+    assert_eq!(join(with(1, port, ours, 30)).unwrap().size(), 2);
+    assert_eq!(first.join().unwrap().unwrap(), 2);
+    // A first process that has no secret is none of ours, and says so to both.
+    let port = free_port();
+    let first = with(0, port, None, 30);
+    let first = thread::spawn(move || join(first).err().unwrap().to_string());
+    let message = join(with(1, port, ours, 30)).err().unwrap().to_string();
+    assert!(message.contains("has a SLPO_GROUP_SECRET, and the first process has none"), "{message}");
+    assert!(first.join().unwrap().contains("has a SLPO_GROUP_SECRET"));
+    // The first process says that it sent someone away.
+    let port = free_port();
+    let first = with(0, port, ours, 2);
+    let first = thread::spawn(move || join(first).err().unwrap().to_string());
+    assert!(join(with(1, port, None, 5)).is_err());
+    let message = first.join().unwrap();
+    assert!(message.contains("1 connections did not prove that they have the same SLPO_GROUP_SECRET"), "{message}");
+}
+
+#[test]
+fn a_frame_that_claims_a_length_that_nobody_awaits_is_refused_before_there_is_room_for_it() {
+    let port = free_port();
+    let first = thread::spawn(move || {
+        let processes = join(place(0, 2, port)).unwrap();
+        processes.gather_at_most(vec![1], 8).unwrap_err().to_string()
+    });
+    let mut stream = loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => break stream,
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    stream.write_all(&super::handshake::Hello::new(&place(1, 2, port)).unwrap().0).unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+    stream.write_all(&[&b"G\0\0\0\0"[..], &u64::MAX.to_le_bytes()].concat()).unwrap();
+    let message = first.join().unwrap();
+    assert!(message.contains("sends 18446744073709551615 bytes where at most 8 are expected"), "{message}");
 }

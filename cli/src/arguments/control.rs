@@ -1,0 +1,47 @@
+//! What every training command takes to keep, stop and go on with a run.
+
+use super::headings::RUN;
+use super::layers::Layers;
+use super::values;
+use clap::Args;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// How a run is kept, and how it goes on.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct RunControl {
+    /// Checkpoints that are kept, from 1; a damaged newest one falls back to the one before it
+    #[arg(
+        long,
+        alias = "save-total-limit",
+        value_name = "N",
+        help_heading = RUN,
+        default_value_t = 2,
+        value_parser = values::count::<usize>()
+    )]
+    pub keep: usize,
+    /// What to do where a loss or gradient is not finite: stop the run, or skip the step
+    #[arg(long, value_name = "WHAT", help_heading = RUN, default_value = "stop", value_parser = ["stop", "skip"])]
+    pub on_nonfinite: String,
+    /// Print where the time and bytes of one step go, by op: the third, when every buffer is there, or the last of fewer
+    #[arg(long, help_heading = RUN)]
+    #[serde(skip)]
+    pub profile: bool,
+    /// Go on from the last checkpoint in --out, with the settings of its config.toml; flags win over it, and each that differs is said
+    #[arg(long, help_heading = RUN)]
+    #[serde(skip)]
+    pub resume: bool,
+    /// With --resume: also change what the result depends on (data, model, loss, batch, seed …), which is refused otherwise
+    #[arg(long, help_heading = RUN)]
+    #[serde(skip)]
+    pub change: bool,
+    /// A TOML file of these settings, such as a run's config.toml; flags win over it. Relative paths in it start at its
+    /// working_directory, or else at the current folder
+    #[arg(long, value_name = "FILE.toml", help_heading = RUN)]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// What came from files, and what is to be said about it.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub layers: Layers,
+}

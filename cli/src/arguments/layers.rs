@@ -1,0 +1,144 @@
+//! How settings come together: the run's own config.toml where it is resumed, above it the file of `--config`, above both the command line.
+
+use super::config_file::ConfigFile;
+use super::run_settings::{Change, Effect};
+use super::{Arguments, Given, find_command, one_line, parse_flags};
+use crate::failure::Failure;
+use crate::run_folder::{CONFIG, RunFolderError};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use toml::Table;
+
+/// What came from files, and what is to be said about it.
+#[derive(Debug, Clone, Default)]
+pub struct Layers {
+    /// Settings of a file that have no effect.
+    pub notes: Vec<String>,
+    /// Settings that are not those of the run that is resumed.
+    pub changes: Vec<Change>,
+    /// What was changed in the run before, oldest first.
+    pub history: Vec<Table>,
+}
+
+/// Settings of which one takes the place of the other.
+const INSTEAD: [(&str, &str); 2] = [("steps", "epochs"), ("epochs", "steps")];
+
+/// What a run of these commands did whose config.toml is older than a setting: such a file does not name its command either.
+const BEFORE: [(&[&str], &str, &str); 2] = [(&["sft", "align"], "truncation", "prompt-start"), (&["sft"], "turns", "last")];
+
+/// The command line with what the files give below it.
+///
+/// # Errors
+/// [`Failure::Usage`] for settings that cannot be, are missing or differ from those of the run that is resumed; [`Failure::Failed`] for
+/// files that cannot be read.
+pub fn apply(root: &clap::Command, given: &Given, arguments: &[OsString]) -> Result<(Arguments, Layers), Failure> {
+    let path = |name: &str| given.matches.try_get_one::<PathBuf>(name).ok().flatten().cloned();
+    let switch = |name: &str| given.matches.try_get_one::<bool>(name).ok().flatten() == Some(&true);
+    let config = path("config").map(|path| ConfigFile::read(&path, &given.command)).transpose()?;
+    let out = path("out").or_else(|| config.as_ref()?.value("out").map(PathBuf::from));
+    let run = match out.as_deref().filter(|_| switch("resume")) {
+        Some(out) => own_settings(out, &given.command)?,
+        None => None,
+    };
+    let files: Vec<&ConfigFile> = run.iter().chain(&config).collect();
+    let line = layered(root, given, &files, arguments);
+    let parsed = match parse_flags(&line) {
+        Ok(parsed) => parsed,
+        Err(error) if is_missing(&error) && switch("resume") && out.as_deref().is_some_and(|out| !out.join(CONFIG).exists()) => {
+            return Err(RunFolderError::NothingToResume { folder: out.unwrap_or_default() }.into());
+        }
+        Err(error) => return Err(Failure::Usage(one_line::of(&error, root, &line))),
+    };
+    let notes = config.as_ref().map_or_else(Vec::new, |config| without_effect(&parsed, given, config));
+    let changes = run.as_ref().map_or(Ok(Vec::new()), |run| changes(&parsed, given, run))?;
+    if !switch("change") {
+        refuse(&changes, out.as_deref().unwrap_or(Path::new("")))?;
+    }
+    let history = run.map_or_else(Vec::new, |run| run.history);
+    Ok((parsed, Layers { notes, changes, history }))
+}
+
+fn is_missing(error: &clap::Error) -> bool {
+    error.kind() == ErrorKind::MissingRequiredArgument
+}
+
+/// The run's own settings; none where it has no config.toml, or where this is a process that does not have the folder.
+fn own_settings(out: &Path, command: &str) -> Result<Option<ConfigFile>, Failure> {
+    let path = out.join(CONFIG);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let mut file = ConfigFile::read(&path, command)?;
+    if !file.names_command {
+        let lacking = |name: &str| !file.settings.iter().any(|(other, _)| other == name);
+        let lacking = BEFORE.iter().filter(|(commands, name, _)| commands.contains(&command) && lacking(name));
+        let added: Vec<_> =
+            lacking.map(|(_, name, value)| ((*name).to_owned(), Some(format!("--{}={value}", name.replace('_', "-")).into()))).collect();
+        file.settings.extend(added);
+    }
+    // The folder may have been moved: it is where it is looked for.
+    file.settings.retain(|(name, _)| name != "out");
+    let mut here = OsString::from("--out=");
+    here.push(out);
+    file.settings.push(("out".to_owned(), Some(here)));
+    Ok(Some(file))
+}
+
+/// One command line from all: of each setting only the last value that it is given, and never two of which one takes the place of the other.
+fn layered(root: &clap::Command, given: &Given, files: &[&ConfigFile], arguments: &[OsString]) -> Vec<OsString> {
+    if files.is_empty() {
+        return arguments.to_vec();
+    }
+    let position = find_command(root, arguments).map_or(1, |(position, _)| position);
+    let mut line = vec![arguments[0].clone(), arguments[position].clone()];
+    for (place, file) in files.iter().enumerate() {
+        let later = |name: &str| given.flags.contains(name) || files[place + 1..].iter().any(|file| gives(file, name));
+        let replaced = |name: &str| later(name) || INSTEAD.iter().any(|(this, other)| *this == name && later(other));
+        line.extend(file.settings.iter().filter(|(name, _)| !replaced(name)).filter_map(|(_, flag)| flag.clone()));
+    }
+    line.extend(arguments.iter().enumerate().filter(|(i, _)| ![0, position].contains(i)).map(|(_, argument)| argument.clone()));
+    line
+}
+
+fn gives(file: &ConfigFile, setting: &str) -> bool {
+    file.settings.iter().any(|(name, _)| name == setting)
+}
+
+/// What a file says that has no effect beside the other settings.
+fn without_effect(parsed: &Arguments, given: &Given, config: &ConfigFile) -> Vec<String> {
+    let unusual = config.unusual(given);
+    let unused = parsed.command.as_ref().map_or_else(Vec::new, |command| command.unused());
+    let of_file = unused.into_iter().filter(|unused| unusual.contains(&unused.setting) && !given.flags.contains(unused.setting));
+    of_file.map(|unused| format!("{}: {}", config.path.display(), unused.reason)).collect()
+}
+
+/// How the settings differ from those that the run had.
+fn changes(parsed: &Arguments, given: &Given, run: &ConfigFile) -> Result<Vec<Change>, Failure> {
+    let settings =
+        |arguments: &Arguments| arguments.command.as_ref().and_then(|command| command.run_settings(&arguments.shared)).transpose();
+    let line = run.line(&given.command);
+    let before = parse_flags(&line).map_err(|error| {
+        let reason = one_line::of(&error, &Arguments::command(), &line);
+        Failure::Usage(format!("{}: {reason}", run.path.display()))
+    })?;
+    Ok(match (settings(&before)?, settings(parsed)?) {
+        (Some(before), Some(now)) => now.changes_since(&before),
+        _ => Vec::new(),
+    })
+}
+
+/// Refuses changes of what the result depends on.
+fn refuse(changes: &[Change], out: &Path) -> Result<(), Failure> {
+    let refused: Vec<String> = changes.iter().filter(|change| change.effect == Effect::OnResult).map(Change::to_string).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let what = refused.join(", ");
+    Err(Failure::Usage(format!(
+        "{what}: the run in {} was begun otherwise; go on with what it had, give --change to change it from here on, or begin a new run in \
+         another --out",
+        out.display()
+    )))
+}

@@ -1,0 +1,184 @@
+//! The settings of a run as its config.toml keeps them, and how those of a resumed run differ.
+
+use super::config_file::is_path;
+use super::{Align, Arguments, Sft, Shared, Train};
+use crate::failure::Failure;
+use clap::CommandFactory;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::path::Path;
+use toml::Table;
+
+/// Every setting that has an effect, by name, in the order of the help.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSettings {
+    command: &'static str,
+    values: Map<String, Value>,
+}
+
+/// What a change of a setting does to a run that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It would be another run: refused, unless the change is asked for.
+    OnResult,
+    /// The run goes on along another path: said.
+    OnPath,
+    /// The same weights come out: said.
+    None,
+}
+
+/// What a change of this setting does. What is not listed here changes the result.
+fn effect_of(setting: &str) -> Effect {
+    match setting {
+        "device"
+        | "threads"
+        | "eval_every"
+        | "eval_data"
+        | "checkpoint_every"
+        | "keep"
+        | "on_nonfinite"
+        | "checkpoint_activations"
+        | "reference_cache" => Effect::None,
+        "steps" | "epochs" | "learning_rate" | "warmup" | "clip" => Effect::OnPath,
+        _ => Effect::OnResult,
+    }
+}
+
+/// A setting that is not what it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The setting, with `_` for `-`.
+    pub setting: String,
+    /// What it was, where it was set.
+    pub before: Option<String>,
+    /// What it is, where it is set.
+    pub now: Option<String>,
+    /// What that does.
+    pub effect: Effect,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+        write!(f, "{}: {} → {}", self.setting.replace('_', "-"), shown(&self.before), shown(&self.now))
+    }
+}
+
+impl RunSettings {
+    /// The settings of `command` and those of every command, without the `unused` ones.
+    fn new(command: &'static str, own: &impl Serialize, shared: &Shared, unused: &[&str]) -> Result<Self, Failure> {
+        let failed = |error: serde_json::Error| Failure::Failed(format!("cannot write down the settings: {error}"));
+        let mut values = Map::new();
+        for part in [serde_json::to_value(own).map_err(failed)?, serde_json::to_value(shared).map_err(failed)?] {
+            let Value::Object(part) = part else { continue };
+            values.extend(part.into_iter().filter(|(name, value)| !value.is_null() && !unused.contains(&name.as_str())));
+        }
+        Ok(Self { command, values })
+    }
+
+    /// How these settings differ from earlier ones. The run's folder is where it is.
+    pub fn changes_since(&self, before: &Self) -> Vec<Change> {
+        let names: Vec<&String> =
+            before.values.keys().chain(self.values.keys().filter(|name| !before.values.contains_key(*name))).collect();
+        let paths = path_settings(self.command);
+        let differs = |name: &&String| match (before.values.get(*name), self.values.get(*name)) {
+            (Some(Value::String(before)), Some(Value::String(now))) if paths.contains(name) => !is_same_path(before, now),
+            (before, now) => before != now,
+        };
+        let changed = names.into_iter().filter(|name| *name != "out").filter(differs);
+        let shown = |values: &Map<String, Value>, name: &str| values.get(name).map(plain);
+        let change = |name: &String| Change {
+            setting: name.clone(),
+            before: shown(&before.values, name),
+            now: shown(&self.values, name),
+            effect: effect_of(name),
+        };
+        changed.map(change).collect()
+    }
+
+    /// What several processes must have been started alike with: the number of threads may differ.
+    pub fn lines(&self) -> Vec<String> {
+        let lines = self.values.iter().filter(|(name, _)| *name != "threads");
+        lines.map(|(name, value)| format!("{name} = {value}")).collect()
+    }
+
+    /// The text of config.toml, with what was changed before.
+    ///
+    /// # Errors
+    /// Where a value has no TOML form.
+    pub fn to_toml(&self, history: &[Table]) -> Result<String, toml::ser::Error> {
+        let folder = std::env::current_dir().ok().and_then(|folder| folder.to_str().map(str::to_owned));
+        let mut all = Map::new();
+        all.insert("command".to_owned(), self.command.into());
+        all.extend(folder.map(|folder| ("working_directory".to_owned(), folder.into())));
+        all.extend(self.values.iter().map(|(name, value)| (name.clone(), in_toml(value))));
+        let mut text = toml::to_string_pretty(&all)?;
+        for entry in history {
+            text += "\n[[history]]\n";
+            text += &toml::to_string(entry)?;
+        }
+        Ok(text)
+    }
+}
+
+/// A value as a person reads it.
+pub fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// TOML's whole numbers end at 2^63 − 1; larger ones are texts.
+fn in_toml(value: &Value) -> Value {
+    match value.as_u64() {
+        Some(number) if i64::try_from(number).is_err() => number.to_string().into(),
+        _ => value.clone(),
+    }
+}
+
+fn path_settings(command: &str) -> Vec<String> {
+    let root = Arguments::command();
+    let arguments = root.find_subcommand(command).into_iter().flat_map(clap::Command::get_arguments);
+    arguments.filter(|argument| is_path(argument)).map(|argument| argument.get_id().to_string()).collect()
+}
+
+/// Two ways to write one path.
+fn is_same_path(a: &str, b: &str) -> bool {
+    let whole = |path: &str| Path::new(path).canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.into());
+    a == b || whole(a) == whole(b)
+}
+
+impl Train {
+    /// The settings of the run.
+    ///
+    /// # Errors
+    /// Where they cannot be written down.
+    pub fn run_settings(&self, shared: &Shared) -> Result<RunSettings, Failure> {
+        let whole = Self { steps: self.fixed_steps(), learning_rate: Some(self.peak_rate()), ..self.clone() };
+        let unused = whole.unused();
+        RunSettings::new("train", &whole, shared, &unused.iter().map(|unused| unused.setting).collect::<Vec<_>>())
+    }
+}
+
+impl Sft {
+    /// The settings of the run.
+    ///
+    /// # Errors
+    /// Where they cannot be written down.
+    pub fn run_settings(&self, shared: &Shared) -> Result<RunSettings, Failure> {
+        let whole = Self { training: self.training.whole(), ..self.clone() };
+        let unused = whole.unused();
+        RunSettings::new("sft", &whole, shared, &unused.iter().map(|unused| unused.setting).collect::<Vec<_>>())
+    }
+}
+
+impl Align {
+    /// The settings of the run.
+    ///
+    /// # Errors
+    /// Where they cannot be written down.
+    pub fn run_settings(&self, shared: &Shared) -> Result<RunSettings, Failure> {
+        let whole = Self { training: self.training.whole(), ..self.clone() };
+        let unused = whole.unused();
+        RunSettings::new("align", &whole, shared, &unused.iter().map(|unused| unused.setting).collect::<Vec<_>>())
+    }
+}

@@ -1,0 +1,128 @@
+//! Settings that have no effect beside the others. On the command line they are an error, in a file of settings they are said, and a run's
+//! config.toml does not have them.
+
+use super::{Align, Command, FineTuning, LossSettings, Sft, Train, Verify};
+use crate::failure::Failure;
+use losses::{Loss, Setting};
+use std::collections::BTreeSet;
+
+/// A setting without effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unused {
+    /// The setting, with `_` for `-`.
+    pub setting: &'static str,
+    /// Why, and what uses it.
+    pub reason: String,
+}
+
+fn unused(setting: &'static str, reason: impl Into<String>) -> Unused {
+    Unused { setting, reason: reason.into() }
+}
+
+impl Command {
+    /// The settings that have no effect.
+    pub fn unused(&self) -> Vec<Unused> {
+        match self {
+            Self::Train(train) => train.unused(),
+            Self::Sft(sft) => sft.unused(),
+            Self::Align(align) => align.unused(),
+            Self::Verify(Verify { loss, .. }) => LossSettings::unused(loss),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Refuses `flags` of the command line that cannot all be meant.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`].
+    pub fn check_together(&self, flags: &BTreeSet<String>) -> Result<(), Failure> {
+        let (warmup, steps, control) = match self {
+            Self::Train(train) => (train.warmup, train.fixed_steps(), &train.control),
+            Self::Sft(Sft { training, .. }) | Self::Align(Align { training, .. }) => (training.warmup, training.steps, &training.control),
+            _ => return Ok(()),
+        };
+        if control.change && !control.resume {
+            return Err(Failure::Usage("--change is for a run that goes on: give --resume too".to_owned()));
+        }
+        match (warmup, steps) {
+            (Some(warmup), Some(steps)) if flags.contains("warmup") && warmup >= steps && warmup > 0 => Err(Failure::Usage(format!(
+                "--warmup {warmup} is not below the run's {steps} steps: the learning rate would only rise; give a smaller --warmup, or none"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Train {
+    /// The settings that have no effect.
+    pub fn unused(&self) -> Vec<Unused> {
+        let measure = (self.held_out == 0.0).then(|| unused("eval_every", "--eval-every has nothing to measure with: --held-out is 0"));
+        length(self.steps.is_some()).into_iter().chain(measure).collect()
+    }
+}
+
+impl FineTuning {
+    fn unused(&self) -> Vec<Unused> {
+        let adapter = |setting| unused(setting, format!("--{} is of a LoRA adapter: give --lora-rank too", setting.replace('_', "-")));
+        let adapter = ["lora_alpha", "lora_targets"].into_iter().filter(|_| self.lora.lora_rank.is_none()).map(adapter);
+        length(self.steps.is_some()).into_iter().chain(adapter).collect()
+    }
+}
+
+impl Sft {
+    /// The settings that have no effect.
+    pub fn unused(&self) -> Vec<Unused> {
+        let measure = self.training.eval_data.is_none();
+        let measure = measure.then(|| unused("eval_every", "--eval-every has nothing to measure with: give --eval-data too"));
+        self.training.unused().into_iter().chain(measure).collect()
+    }
+}
+
+impl Align {
+    /// The settings that have no effect.
+    pub fn unused(&self) -> Vec<Unused> {
+        let needs_logits = self.loss.parse().is_ok_and(|loss: Loss| !loss.is_pairwise());
+        let is_off = self.reference_cache.as_deref().is_some_and(|path| path.as_os_str() == "off");
+        let cache = (needs_logits && !is_off).then(|| {
+            let reason = format!("{} does not use --reference-cache: it needs more of the reference than its log-probabilities", self.loss);
+            unused("reference_cache", reason)
+        });
+        self.training.unused().into_iter().chain(LossSettings::unused(&self.loss)).chain(cache).collect()
+    }
+}
+
+impl LossSettings {
+    /// The settings that the loss of this name does not use.
+    pub fn unused(loss: &str) -> Vec<Unused> {
+        let Ok(loss) = loss.parse::<Loss>() else { return Vec::new() };
+        let others = Setting::ALL.into_iter().filter(|setting| !loss.uses().contains(setting));
+        let reason = |setting: Setting| format!("{loss} does not use --{}; {}", setting.name(), users(setting));
+        others.map(|setting| unused(field(setting), reason(setting))).collect()
+    }
+}
+
+/// The field of [`LossSettings`] that a setting stands in.
+fn field(setting: Setting) -> &'static str {
+    match setting {
+        Setting::Beta => "beta",
+        Setting::LabelSmoothing => "label_smoothing",
+        Setting::Alpha => "alpha",
+        Setting::Weights => "weights",
+        Setting::LengthNormalize => "length_normalize",
+    }
+}
+
+/// `cdpo and robust do`.
+fn users(setting: Setting) -> String {
+    let names: Vec<&str> = setting.users().into_iter().map(Loss::name).collect();
+    match names.split_last() {
+        Some((one, [])) => format!("{one} does"),
+        Some((last, others)) => format!("{} and {last} do", others.join(", ")),
+        None => "no loss does".to_owned(),
+    }
+}
+
+/// `--steps` takes the place of `--epochs`.
+fn length(has_steps: bool) -> Option<Unused> {
+    has_steps.then(|| unused("epochs", "--epochs has no effect beside --steps, which says how long the run is"))
+}

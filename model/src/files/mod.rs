@@ -1,0 +1,143 @@
+//! Reading a file as a whole: it is a regular file, and no longer than its format can be.
+//!
+//! A path can lead to anything. A link to `/dev/zero` never ends, a named pipe that nobody writes into never begins, a device does something
+//! when it is opened. So each file that is read as a whole is read here:
+//!
+//! 1. The path is looked at before it is opened. What is no regular file is named at once; links are followed.
+//! 2. The file's length is compared with a [`Limit`] before anything is allocated, and the limit holds while it is read, so that a file that
+//!    grows meanwhile does not matter.
+//!
+//! Data may also come through a pipe that this process was handed: see [`read_data`].
+
+pub(crate) mod descriptor;
+mod kind;
+
+pub(crate) use kind::special;
+
+use crate::error::{Error, Result};
+use crate::memory;
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// The most bytes of a kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// The bytes.
+    pub bytes: u64,
+    /// What such a file holds, for messages.
+    pub of: &'static str,
+}
+
+/// `config.json` and the like: some hundred keys; the longest known lists every layer of a quantised model and has 2 MiB.
+pub const SETTINGS: Limit = Limit { bytes: 16 << 20, of: "settings" };
+/// `tokenizer.json`, `vocab.json`, `merges.txt`, `tokenizer.bin`: a million tokens and their merges take 100 MiB.
+pub const TOKENIZER: Limit = Limit { bytes: 1 << 30, of: "a tokenizer" };
+/// A chat template: a program that a person can read.
+pub const TEMPLATE: Limit = Limit { bytes: 16 << 20, of: "a chat template" };
+/// `model.safetensors.index.json`: a line for each tensor, as the header of a safetensors file has, and its limit.
+pub const INDEX: Limit = Limit { bytes: 100_000_000, of: "an index of weights" };
+/// Settings in TOML: one line for each flag.
+pub const FLAGS: Limit = Limit { bytes: 1 << 20, of: "settings in TOML" };
+
+/// What fits into memory, for files whose format has no bound: data, metrics, caches. Without a bound where the system does not say how much
+/// memory there is.
+pub fn of_memory() -> Limit {
+    Limit { bytes: memory::available().map_or(u64::MAX, |bytes| bytes as u64), of: "a file that is read into memory" }
+}
+
+/// Opens a regular file; links are followed.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::BadFile`] naming what it is instead (a folder, a pipe, a device).
+pub fn open(path: &Path) -> Result<File> {
+    refuse_special(path, &fs::metadata(path).map_err(Error::io(path))?)?;
+    let file = File::open(path).map_err(Error::io(path))?;
+    // Another one may have taken its place since.
+    refuse_special(path, &file.metadata().map_err(Error::io(path))?)?;
+    Ok(file)
+}
+
+/// Reads a regular file.
+///
+/// # Errors
+/// As [`open`]; [`Error::BadFile`] where it has more bytes than `limit`.
+pub fn read(path: &Path, limit: Limit) -> Result<Vec<u8>> {
+    let file = open(path)?;
+    let length = file.metadata().map_err(Error::io(path))?.len();
+    if length > limit.bytes {
+        return Err(too_long(path, Some(length), limit));
+    }
+    read_up_to(path, file, limit)
+}
+
+/// Reads a regular file of UTF-8 text.
+///
+/// # Errors
+/// As [`read`]; [`Error::BadRow`] with the line that is not UTF-8.
+pub fn read_text(path: &Path, limit: Limit) -> Result<String> {
+    String::from_utf8(read(path, limit)?).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        Error::BadRow { path: path.to_owned(), line, reason: "not UTF-8 text".to_owned() }
+    })
+}
+
+/// Reads data: a regular file, or what a pipe brings that this process was handed when it was started: standard input (`/dev/stdin`) or a
+/// shell's `<(command)` (`/dev/fd/N`).
+///
+/// Such a pipe ends when the program at its other end does, and is read until then. A named pipe in the file system may never end, or never
+/// begin, and is refused; so are devices and terminals. What a pipe brought is kept, so that it can be read again. Never more is read than
+/// fits into memory.
+///
+/// # Errors
+/// As [`read`], with what fits into memory as the limit.
+pub fn read_data(path: &Path) -> Result<Vec<u8>> {
+    let about = fs::metadata(path).map_err(Error::io(path))?;
+    let Some(kind) = special(about.file_type()) else { return read(path, of_memory()) };
+    match descriptor::of(path) {
+        Some(number) if descriptor::is_pipe(about.file_type()) => read_pipe(path, number),
+        _ => {
+            let reason = format!("is {kind}; data is a regular file, or comes through standard input from another program (/dev/stdin)");
+            Err(Error::bad_file(path, reason))
+        }
+    }
+}
+
+/// Reads a pipe to its end the first time, and gives the same bytes from then on.
+fn read_pipe(path: &Path, number: u32) -> Result<Vec<u8>> {
+    static READ: Mutex<BTreeMap<u32, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let mut known = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(bytes) = known.get(&number) {
+        return Ok(bytes.clone());
+    }
+    let bytes = match number {
+        0 => read_up_to(path, io::stdin().lock(), of_memory())?,
+        _ => read_up_to(path, File::open(path).map_err(Error::io(path))?, of_memory())?,
+    };
+    known.insert(number, bytes.clone());
+    Ok(bytes)
+}
+
+fn read_up_to(path: &Path, from: impl Read, limit: Limit) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(limit.bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    if bytes.len() as u64 > limit.bytes { Err(too_long(path, None, limit)) } else { Ok(bytes) }
+}
+
+fn too_long(path: &Path, length: Option<u64>, limit: Limit) -> Error {
+    let length = length.map_or_else(|| "is longer".to_owned(), |length| format!("has {}", memory::size(length as f64)));
+    Error::bad_file(path, format!("{length}, and {} may have {} at most", limit.of, memory::size(limit.bytes as f64)))
+}
+
+fn refuse_special(path: &Path, about: &Metadata) -> Result<()> {
+    match special(about.file_type()) {
+        Some(kind) => Err(Error::bad_file(path, format!("is {kind}, and a regular file is needed"))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

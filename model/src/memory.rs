@@ -1,0 +1,35 @@
+//! How much memory there is.
+
+use std::fs;
+
+/// Bytes that this process may still take: the smallest of what the machine has free, its container's limit and its own (`ulimit -v`).
+/// `None` where the system does not say.
+pub fn available() -> Option<f64> {
+    [free(), container(), address_space()].into_iter().flatten().reduce(f64::min)
+}
+
+fn free() -> Option<f64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse::<f64>().ok();
+    Some(1024.0 * (field("MemAvailable:")? + field("SwapFree:").unwrap_or(0.0)))
+}
+
+fn container() -> Option<f64> {
+    fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
+}
+
+fn address_space() -> Option<f64> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    limits.lines().find_map(|line| line.strip_prefix("Max address space"))?.split_whitespace().next()?.parse().ok()
+}
+
+/// Bytes in words: `12 bytes`, `12 KiB`, `16 MiB`, `1.5 GiB`.
+pub fn size(bytes: f64) -> String {
+    let kibibytes = bytes / 1024.0;
+    match kibibytes {
+        ..1.0 => format!("{bytes:.0} bytes"),
+        ..1024.0 => format!("{kibibytes:.0} KiB"),
+        ..1_048_576.0 => format!("{:.0} MiB", kibibytes / 1024.0),
+        _ => format!("{:.1} GiB", kibibytes / 1_048_576.0),
+    }
+}
