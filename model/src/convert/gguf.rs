@@ -209,7 +209,7 @@ fn linear_scaling(keys: &Keys) -> Result<Option<RopeScaling>> {
         Some("none") => Ok(None),
         None | Some("linear") => Ok((factor != 0.0 && factor != 1.0).then_some(RopeScaling::Linear { factor })),
         Some(other) => {
-            Err(unsupported(format!("the RoPE scaling {other:?} ({})", keys.name("rope.scaling.type")), "none, linear, and Llama 3's"))
+            Err(unsupported(format!("{}: the RoPE scaling {other:?}", keys.name("rope.scaling.type")), "none, linear, and Llama 3's"))
         }
     }
 }

@@ -31,8 +31,8 @@ pub fn read(keys: &Keys, architecture: Architecture, head_dim: usize) -> Result<
     for object in OBJECTS {
         nested.extend(keys.object(object, |inner| objects(inner, outer_context))?.unwrap_or_default());
     }
-    let theta_key = if neox { "rotary_emb_base" } else { "rope_theta" };
-    let theta = agreed(nested.iter().map(|n| n.theta.clone()).chain([found(keys, theta_key)?]))?;
+    let thetas = [found(keys, "rope_theta")?, if neox { found(keys, "rotary_emb_base")? } else { None }];
+    let theta = agreed(nested.iter().map(|n| n.theta.clone()).chain(thetas))?;
     let fractions = [found(keys, "partial_rotary_factor")?, if neox { found(keys, "rotary_pct")? } else { None }];
     let fraction = agreed(nested.iter().map(|n| n.fraction.clone()).chain(fractions))?;
     let (place, fraction) = fraction.unwrap_or(("rotary_pct".to_owned(), if neox { 0.25 } else { 1.0 }));
