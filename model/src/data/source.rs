@@ -86,7 +86,7 @@ pub(super) fn is_csv(path: &Path, text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
     let is_list = |separator: char| {
         let names: Vec<&str> = first.split(separator).map(|name| name.trim().trim_matches('"')).collect();
-        names.len() > 1 && names.iter().all(|name| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_- ".contains(c)))
+        names.len() > 1 && names.iter().all(|name| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-".contains(c)))
             && names.iter().filter(|name| COLUMNS.contains(name)).count() > 1
     };
     has_ending(path, &["csv", "tsv"]) || [',', '\t', ';'].into_iter().any(is_list)

@@ -45,7 +45,7 @@ fn a_folder_or_nothing_is_named() {
     for message in [read(folder.path(), SMALL).unwrap_err(), read_data(folder.path()).unwrap_err()].map(|error| error.to_string()) {
         assert!(message.contains(": is a folder"), "{message}");
     }
-    assert!(read(&folder.path().join("none"), SMALL).unwrap_err().to_string().contains("none: No such file"));
+    assert!(read(&folder.path().join("none"), SMALL).unwrap_err().to_string().contains("none: there is no such file or folder"));
 }
 
 #[cfg(unix)]

@@ -7,9 +7,11 @@ use crate::data::message::{Message, Role, messages};
 use crate::error::Result;
 use serde_json::Value;
 
-/// True for a row with a question and no prompt.
+/// True for a row with a question and no prompt, whose answers do not hold the conversation themselves.
 pub fn matches(row: &Row) -> bool {
-    !row.has("prompt") && key(row).is_some()
+    let first_role = |key: &str| row.keys.get(key)?.get(0)?.get("role")?.as_str();
+    let answers = ["chosen", "rejected"].iter().all(|key| first_role(key).is_none_or(|role| role == "assistant"));
+    !row.has("prompt") && key(row).is_some() && answers
 }
 
 fn key(row: &Row) -> Option<&'static str> {
