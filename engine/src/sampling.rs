@@ -1,5 +1,5 @@
-//! The choice of a token from a row of logits by a uniform number: temperature, top-k, top-p, min-p, in this order, which is that of transformers;
-//! and, before them, the penalty of tokens that were there before.
+//! The choice of a token from a row of logits by a uniform number: temperature, top-k, top-p, min-p, in this order, which is that of
+//! transformers; and, before them, the penalty of tokens that were there before.
 
 /// How a token is chosen from logits. The uniform number comes from the caller, so the choice is a function.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,8 +14,9 @@ pub struct SamplingRule {
     pub min_p: f64,
 }
 
-/// Divides the logits of tokens in `seen` by `penalty` where they are not negative, and multiplies the others by it, each once however often the
-/// token was there (Keskar et al. 2019, section 4.1, as transformers has it for negative logits). Tokens past the row are passed over.
+/// Divides the logits of tokens in `seen` by `penalty` where they are not negative, and multiplies the others by it, each once however
+/// often the token was there (Keskar et al. 2019, section 4.1, as transformers has it for negative logits). Tokens past the row are
+/// passed over.
 pub fn penalise_repetition(logits: &mut [f64], seen: impl IntoIterator<Item = u32>, penalty: f64) {
     let seen: std::collections::BTreeSet<u32> = seen.into_iter().collect();
     for token in seen {

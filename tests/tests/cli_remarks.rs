@@ -51,7 +51,7 @@ fn an_unknown_key_is_named_once_by_every_command_that_reads_the_model() {
 #[test]
 fn what_generation_config_asks_for_is_done_or_named() {
     let workplace = Workplace::new();
-    let generate = |more: &str| workplace.run(&format!("generate --model {{}}/model --prompt a --max-tokens 4 --json {more}"));
+    let generate = |more: &str| workplace.run(format!("generate --model {{}}/model --prompt a --max-tokens 4 --json {more}").trim_end());
     let file = "model/generation_config.json";
     set(&workplace, file, "num_beams", json!(4));
     set(&workplace, file, "a_new_key", json!(4));
