@@ -106,7 +106,7 @@ fn what_changes_the_mathematics_is_refused_without_change_and_done_with_it() {
         ("--weight-decay 0.1", "weight-decay: 0.0 → 0.1"),
         ("--max-length 64", "max-tokens: not set → 64"),
         ("--reference {}/model", "reference: not set → "),
-        ("--data {}/other.jsonl", "data: "),
+        ("--data {}/other.jsonl", "the training data (its fingerprint): "),
         ("--lora-rank 2", "lora-rank: not set → 2"),
         ("--precision tf32", "precision: f32 → tf32"),
     ] {
@@ -152,8 +152,13 @@ fn a_run_goes_on_from_another_folder_and_after_it_was_moved() {
     let moved = run_in(&here, "train --out moved --resume --steps 4 --data text.txt");
     text(&moved);
     assert!(!said(&moved).contains("data: "), "the same file, typed otherwise: {}", said(&moved));
+    std::fs::copy(workplace.path("text.txt"), workplace.path("copy.txt")).unwrap();
+    let copied = run_in(&here, "train --out moved --resume --steps 5 --data copy.txt");
+    text(&copied);
+    assert!(said(&copied).contains("text.txt → copy.txt"), "the same text elsewhere: {}", said(&copied));
+    text(&run_in(&here, "train --out moved --resume --data text.txt"));
     std::fs::rename(workplace.path("text.txt"), workplace.path("gone.txt")).unwrap();
-    let line = failure(&run_in(&here, "train --out moved --resume --steps 5"), 1);
+    let line = failure(&run_in(&here, "train --out moved --resume --steps 6"), 1);
     assert!(line.contains("text.txt: there is no such file (--data)"), "{line}");
 }
 

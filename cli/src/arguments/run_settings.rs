@@ -28,7 +28,8 @@ pub enum Effect {
     None,
 }
 
-/// What a change of this setting does. What is not listed here changes the result.
+/// What a change of this setting does. What is not listed here changes the result. Data may lie elsewhere: the checkpoint's fingerprint
+/// tells whether it is other data.
 fn effect_of(setting: &str) -> Effect {
     match setting {
         "device"

@@ -25,9 +25,9 @@ impl Remarks {
     pub fn of(plan: &Plan, restored: Option<&Restored>) -> Result<Self, Failure> {
         let step = restored.map_or(0, |restored| restored.step);
         let changes = &plan.layers.changes;
-        let differences = restored.iter().flat_map(|restored| &restored.changed).filter(|found| is_news(found, changes));
-        let differences: Vec<&Difference> = differences.collect();
+        let differences: Vec<&Difference> = restored.iter().flat_map(|restored| &restored.changed).collect();
         refuse(plan, step, &differences)?;
+        let differences: Vec<&Difference> = differences.into_iter().filter(|found| is_news(found, changes)).collect();
         let mut warnings = Vec::new();
         if restored.is_none() {
             warnings.push("the run was stopped before its first checkpoint: it begins again at step 0".to_owned());
@@ -49,7 +49,7 @@ impl Remarks {
 
 /// True if no change of a setting says it already.
 fn is_news(found: &Difference, changes: &[Change]) -> bool {
-    !changes.iter().any(|change| found.settings.contains(&change.setting.as_str()))
+    !changes.iter().any(|change| change.effect != Effect::None && found.settings.contains(&change.setting.as_str()))
 }
 
 /// Refuses to go on with other data or settings, unless that is asked for or was done at this step or later before.
