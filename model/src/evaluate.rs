@@ -17,7 +17,7 @@ const TEXT_TOKENS: usize = 4096;
 /// Logits that are held at once for a divergence.
 const LOGITS: usize = 1 << 22;
 
-/// Called between batches: an error ends the evaluation, which then is that error. [`to_the_end`] lets it go on.
+/// Called between batches and the passes of each: an error ends the evaluation, which then is that error. [`to_the_end`] lets it go on.
 pub type Check<'a> = &'a dyn Fn() -> Result<()>;
 
 /// The [`Check`] of an evaluation that nothing ends.
@@ -165,7 +165,7 @@ pub fn pairs<B: Backend>(
         for model in [Some(decoder), reference].into_iter().flatten() {
             sequences().try_for_each(|sequence| check(model, &sequence.tokens))?;
         }
-        no_grad(|| sums.add(decoder, reference, &Batch::of_sequences(sequences())));
+        no_grad(|| sums.add(decoder, reference, &Batch::of_sequences(sequences()), go_on))?;
     }
     Ok(sums.means(pairs.len(), reference.is_some()))
 }
@@ -184,7 +184,7 @@ struct PairSums {
 
 impl PairSums {
     /// Adds a batch of which sequences 2i and 2i + 1 are pair i's chosen and rejected ones.
-    fn add<B: Backend>(&mut self, decoder: &Decoder<B>, reference: Option<&Decoder<B>>, batch: &Batch) {
+    fn add<B: Backend>(&mut self, decoder: &Decoder<B>, reference: Option<&Decoder<B>>, batch: &Batch, go_on: Check<'_>) -> Result<()> {
         let hidden = |decoder: &Decoder<B>| batch.hidden(decoder, &ForwardOptions::default());
         let sums = |decoder: &Decoder<B>, hidden: &Tensor<B>| {
             let mut sums = vec![0.0; batch.sequences];
@@ -194,15 +194,17 @@ impl PairSums {
         };
         let states = hidden(decoder);
         let policy = sums(decoder, &states);
-        let referenced = reference.map_or_else(
-            || vec![0.0; batch.sequences],
-            |reference| {
+        let referenced = match reference {
+            None => vec![0.0; batch.sequences],
+            Some(reference) => {
+                go_on()?;
                 let reference_states = hidden(reference);
-                self.divergence += divergence([&states, decoder.head_weight()], [&reference_states, reference.head_weight()]);
+                let heads = [[&states, decoder.head_weight()], [&reference_states, reference.head_weight()]];
+                self.divergence += divergence(heads, go_on)?;
                 self.tokens += batch.target_count();
                 sums(reference, &reference_states)
-            },
-        );
+            }
+        };
         for (policy, reference) in policy.chunks_exact(2).zip(referenced.chunks_exact(2)) {
             let margin = (policy[0] - reference[0]) - (policy[1] - reference[1]);
             self.right += usize::from(margin > 0.0);
@@ -211,6 +213,7 @@ impl PairSums {
             self.rejected += policy[1];
             self.margin += margin;
         }
+        Ok(())
     }
 
     fn means(&self, pairs: usize, referenced: bool) -> PairScore {
@@ -228,17 +231,18 @@ impl PairSums {
 }
 
 /// Σ over rows of KL(softmax(h·wᵀ) ‖ softmax(g·uᵀ)) for [h, w] and [g, u], a chunk of rows at a time.
-fn divergence<B: Backend>([states, head]: [&Tensor<B>; 2], [reference_states, reference_head]: [&Tensor<B>; 2]) -> f64 {
+fn divergence<B: Backend>([[states, head], [reference_states, reference_head]]: [[&Tensor<B>; 2]; 2], go_on: Check<'_>) -> Result<f64> {
     let (rows, vocabulary) = (states.shape()[0], head.shape()[0]);
     let chunk = (LOGITS / vocabulary).max(1);
     let mut total = 0.0;
     for start in (0..rows).step_by(chunk) {
+        go_on()?;
         let end = rows.min(start + chunk);
         let log_probs = |states: &Tensor<B>, head: &Tensor<B>| states.slice(0, start, end).linear(head, None).log_softmax().to_f64();
         let (p, q) = (log_probs(states, head), log_probs(reference_states, reference_head));
         total += p.iter().zip(&q).map(|(&p, &q)| divergence_term(p, q)).sum::<f64>();
     }
-    total
+    Ok(total)
 }
 
 /// p·ln(p/q) − p + q from ln p and ln q: never negative, and its sum over a vocabulary is the divergence, for p and q both sum to 1.

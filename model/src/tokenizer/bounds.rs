@@ -5,8 +5,8 @@
 //!
 //! - Each step can lengthen a text by a factor that its description fixes. Decoders together may have [`MOST`].
 //! - Normalizers may have more, because the factors of real ones are far from what they do (one character in a thousand has a long
-//!   replacement). A text for which the product of the factors is too much goes through them one at a time, each of them checked by what
-//!   there is before it.
+//!   replacement). A text for which the product of the factors is too much goes through them one at a time and in small parts, and what
+//!   comes of it is measured.
 //! - The counted repetitions of a regular expression multiply its program: [`REPETITIONS`].
 //! - Names that stand for what is not in the vocabulary are written once for each such character: [`NAME`].
 
@@ -19,9 +19,11 @@ use std::collections::HashMap;
 use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper};
 
 /// How many times longer than a text what is made of it may be.
-const MOST: usize = 64;
+const MOST: usize = 128;
 /// Bytes that may come of any text.
 const ALLOWANCE: usize = 1 << 20;
+/// Bytes of a text that a normalizer gets at least.
+const SMALLEST_PART: usize = 16;
 /// Tokens that a post-processor may make of each, with what it adds.
 const MOST_PROCESSED: usize = 4096;
 /// The product of the counted repetitions of a regular expression: `(a{10}){5}` has 50.
@@ -128,16 +130,19 @@ impl Bounds {
             Err(Error::tokenizer(format!("{what} can make {bytes} bytes of a text of {}, and {most} are allowed", text.len())))
         };
         // `bound` holds for the text cut in whatever way, as the library cuts it at added tokens; `now` is the text in one piece.
-        let (mut bound, mut now) = (text.len(), NormalizedString::from(text));
+        let (mut bound, mut now) = (text.len(), text.to_owned());
         for (number, step) in (1..).zip(&self.steps) {
+            let what = format!("step {number} of its normalizer ({})", step.name);
             let next = bound.saturating_mul(step.factor);
-            if next > most {
-                return refused(&format!("step {number} of its normalizer ({})", step.name), next);
+            if !step.is_local && next > most {
+                return refused(&what, next);
             }
-            let before = now.get().len();
-            let failed = || Error::tokenizer(format!("step {number} of its normalizer ({}) cannot normalize", step.name));
-            contained(|| step.normalizer.normalize(&mut now)).and_then(std::result::Result::ok).ok_or_else(failed)?;
-            bound = if step.is_local { bound.saturating_mul(now.get().len().div_ceil(before.max(1)).max(1)) } else { next };
+            let made = step.make(&now, most).ok_or_else(|| Error::tokenizer(format!("{what} cannot normalize")))?;
+            bound = if step.is_local { bound.saturating_mul(made.len()).div_ceil(now.len().max(1)) } else { next };
+            if bound > most {
+                return refused(&what, bound);
+            }
+            now = made;
         }
         let next = bound.saturating_mul(self.pre_tokenizers);
         if next > most { refused("its pre_tokenizer", next) } else { Ok(()) }
@@ -153,6 +158,23 @@ impl Step {
         let name = name(step);
         let is_local = name != "Prepend" && !is_regex;
         Ok(Self { name: name.to_owned(), factor: factor(step, Kind::Normalizer), is_local, normalizer })
+    }
+}
+
+impl Step {
+    /// What the step makes of a text; of its start, where that is more than `most` bytes already. A step that is local gets one small part
+    /// after the other, so that no part can become large. None where the library gives up.
+    fn make(&self, text: &str, most: usize) -> Option<String> {
+        let part = if self.is_local { (ALLOWANCE / self.factor).max(SMALLEST_PART) } else { text.len() };
+        let (mut made, mut rest) = (String::new(), text);
+        while !rest.is_empty() && made.len() <= most {
+            let (now, after) = rest.split_at(rest.ceil_char_boundary(part.min(rest.len())));
+            let mut normalized = NormalizedString::from(now);
+            contained(|| self.normalizer.normalize(&mut normalized))?.ok()?;
+            made.push_str(normalized.get());
+            rest = after;
+        }
+        Some(made)
     }
 }
 
@@ -204,7 +226,9 @@ fn factor(step: &Value, kind: Kind) -> usize {
         ("NFKC" | "NFKD", _) => 12,
         ("NFC" | "NFD" | "Lowercase", _) => 4,
         ("Bert" | "BertNormalizer", _) => 12,
-        ("ByteLevel" | "Metaspace", Kind::PreTokenizer | Kind::Normalizer) => 8,
+        // Every space is replaced, and each part of the text begins with a replacement.
+        ("Metaspace", Kind::PreTokenizer) => 2 * length("replacement").max(1),
+        ("ByteLevel", Kind::PreTokenizer | Kind::Normalizer) => 4,
         ("ByteLevel" | "BPEDecoder" | "WordPiece" | "CTC", Kind::Decoder) => 3,
         _ => 1,
     }
