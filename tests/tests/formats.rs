@@ -3,7 +3,7 @@
 mod shared;
 
 use model::Error;
-use model::data::{ChatTemplate, CompletionSet, TextData, completions, jsonl, parquet, preferences, prompts};
+use model::data::{ChatTemplate, CompletionSet, TextData, Turns, completions, jsonl, parquet, preferences, prompts};
 use model::tokenizer::Tokenizer;
 use proptest::prelude::*;
 use shared::shared;
@@ -50,7 +50,7 @@ fn every_preference_file_of_the_shared_data_loads_whole() {
 fn every_other_text_of_the_shared_data_loads_whole() {
     for (name, rows) in [("sentences.dev", 1022), ("sentences.train", 8560), ("reviews.train", 994)] {
         let Some(path) = shared(&format!("data/movie-sentiment/{name}.jsonl")) else { return };
-        let (kept, report) = completions::read(&path, &ChatTemplate::default()).unwrap();
+        let (kept, report) = completions::read(&path, &ChatTemplate::default(), Turns::All).unwrap();
         assert_eq!((report.rows, kept.len()), (rows, rows), "{name}");
     }
     for (name, characters) in [("tinyshakespeare/input.txt", 1_115_394), ("names/names.txt", 228_145)] {
@@ -80,7 +80,7 @@ fn prompts_come_from_rows_of_every_form() {
         "{\"instruction\": \"do\", \"input\": \"it\"}\n",
     );
     let read = |rows: &str| in_file(rows.as_bytes(), |path| prompts::read(path, &ChatTemplate::default()));
-    let prompts: Vec<String> = read(rows).unwrap().into_iter().map(|row| row.prompt).collect();
+    let prompts: Vec<String> = read(rows).unwrap().0.into_iter().map(|row| row.prompt).collect();
     assert_eq!(prompts, ["plain", "\n\nHuman: hi\n\nAssistant:", "do\nit\n"]);
     assert!(read("{\"text\": \"a\"}").unwrap_err().to_string().contains("rows.jsonl:1: a row needs \"prompt\" or \"instruction\""));
     assert!(read("\n").unwrap_err().to_string().contains("the file has no rows"));
@@ -142,7 +142,7 @@ fn fuzz(data: &[u8]) {
     let path = Path::new("hostile");
     if let Ok(rows) = jsonl::from_bytes(path, data.to_vec()) {
         let _ = preferences::read_rows(path, rows.clone(), &ChatTemplate::default());
-        if let Ok((rows, report)) = completions::read_rows(path, rows, &ChatTemplate::default()) {
+        if let Ok((rows, report)) = completions::read_rows(path, rows, &ChatTemplate::default(), Turns::All) {
             let limits = model::boundary::Limits::new(16);
             let _ = CompletionSet::from_rows(&rows, report, &Tokenizer::bytes(), &limits);
         }

@@ -10,7 +10,7 @@ pub fn fuzz(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let special = BTreeMap::from([("eos_token".to_owned(), "</s>".to_owned())]);
     let Ok(template) = JinjaTemplate::new(text, special, Path::new("chat_template.jinja")) else { return };
-    let message = |role, content: &str| Message { role, content: content.to_owned() };
+    let message = |role, content: &str| Message::new(role, content);
     let before = [message(Role::System, "Be brief."), message(Role::User, "h\u{e9} ")];
     let _ = ChatTemplate::Jinja(template).turn(&before, ["yes", ""]);
 }

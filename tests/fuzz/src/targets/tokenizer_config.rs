@@ -13,7 +13,7 @@ pub fn fuzz(data: &[u8]) {
         std::fs::write(folder.join(SETTINGS_FILE), data).expect("a temporary folder can be written");
         let Ok(tokenizer) = Tokenizer::from_folder(folder) else { return };
         if let Ok(Some(template)) = tokenizer.chat_template() {
-            let _ = template.render(&[Message { role: Role::User, content: "a".to_owned() }], true);
+            let _ = template.render(&[Message::new(Role::User, "a")], true);
         }
     });
 }
