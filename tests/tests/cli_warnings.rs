@@ -11,7 +11,7 @@ use std::process::Output;
 
 /// Writes a copy of the model in which a parameter's values are changed.
 fn altered(workplace: &Workplace, name: &str, change: impl Fn(&str, &mut f32)) {
-    let ModelFolder { config, tensors, tokenizer } = ModelFolder::open(&workplace.path("model")).unwrap();
+    let ModelFolder { config, tensors, tokenizer, .. } = ModelFolder::open(&workplace.path("model")).unwrap();
     let mut tensors = tensors;
     for (tensor, values) in &mut tensors {
         values.data.iter_mut().for_each(|value| change(tensor, value));
