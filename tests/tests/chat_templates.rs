@@ -22,7 +22,7 @@ fn template(fixture: &Value, name: &str) -> JinjaTemplate {
 }
 
 fn message(role: Role, content: &str) -> Message {
-    Message { role, content: content.to_owned() }
+    Message::new(role, content)
 }
 
 #[test]

@@ -51,7 +51,8 @@ impl<'a> Turner<'a> {
         self.chat
     }
 
-    /// The prompt before the model's next words, and `N` versions of what follows, each one or more messages.
+    /// The prompt before the model's next words, and `N` versions of what follows, each one or more messages: `wholes` are the conversations
+    /// with each answer, of which the messages from `own` on are the answer.
     ///
     /// The prompt is what the texts with each answer and the text of the conversation before share from the start (so a template that
     /// writes earlier turns otherwise once an answer follows moves text into the completion, as TRL has it). An answer that says nothing is
@@ -133,6 +134,18 @@ impl<'a> Turner<'a> {
     fn to_its_end<'t>(&self, text: &'t str) -> &'t str {
         let trimmed = text.trim_end();
         if self.end_of_turn.as_ref().is_some_and(|end| trimmed.ends_with(end.as_str())) { trimmed } else { text }
+    }
+}
+
+impl ChatTemplate {
+    /// The prompt before a turn of the model, and the turn in `N` versions, each a text: see [`super::preferences::read`] for rows.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::prompt`].
+    pub fn turn<const N: usize>(&self, before: &[Message], answers: [&str; N]) -> Result<(String, [String; N])> {
+        let whole = |answer: &str| [before, &[Message::new(Role::Assistant, answer)]].concat();
+        let wholes = answers.map(whole);
+        Turner::new(self).answers(&Conversation::of(before.to_vec()), std::array::from_fn(|place| wholes[place].as_slice()), before.len())
     }
 }
 
