@@ -36,7 +36,11 @@ fn every_turn_is_learned_and_counted_and_the_last_alone_where_asked() {
     let last = object(&workplace.run("data {}/chats.jsonl --model {}/model --turns last --json"));
     assert_eq!(last["turns"], 1);
     assert!(last["examples"][0]["completion"].as_str().unwrap().starts_with("d<|end|>"), "{last}");
-    let tokens = |turns: &str| object(&workplace.run(&format!("eval --model {{}}/model --data {{}}/chats.jsonl --turns {turns} --json")))["tokens"].as_u64().unwrap();
+    let tokens = |turns: &str| {
+        object(&workplace.run(&format!("eval --model {{}}/model --data {{}}/chats.jsonl --turns {turns} --json")))["tokens"]
+            .as_u64()
+            .unwrap()
+    };
     // "d<|end|>" and the byte tokenizer's EOS; "b<|end|>" besides.
     assert_eq!((tokens("last"), tokens("all")), (9, 9 + 8));
     let said = text(&workplace.run("data {}/chats.jsonl --model {}/model"));
@@ -134,11 +138,15 @@ fn rows_of_another_command_are_sent_there() {
 fn the_way_of_cutting_is_a_flag_that_the_report_names() {
     let workplace = Workplace::new();
     let (prompt, answer) = ("x".repeat(60), "y".repeat(60));
-    workplace.write("long.jsonl", &format!("{}\n{}\n", json!({"prompt": prompt, "completion": answer}), json!({"prompt": "p", "completion": "c"})));
+    workplace.write(
+        "long.jsonl",
+        &format!("{}\n{}\n", json!({"prompt": prompt, "completion": answer}), json!({"prompt": "p", "completion": "c"})),
+    );
     let report = |flags: &str| object(&workplace.run(&format!("data {{}}/long.jsonl --model {{}}/model --max-tokens 32 {flags} --json")));
     let both = report("");
     assert_eq!((both["truncation"].as_str(), &both["truncated"]["lines"]), (Some("both"), &json!([1])));
-    let shown = |report: &Value| [&report["examples"][0]["prompt"], &report["examples"][0]["completion"]].map(|text| text.as_str().unwrap().len());
+    let shown =
+        |report: &Value| [&report["examples"][0]["prompt"], &report["examples"][0]["completion"]].map(|text| text.as_str().unwrap().len());
     assert_eq!(shown(&both), ["<|bos|>".len() + 15, 16]);
     assert_eq!(shown(&report("--truncation prompt-start")), ["<|bos|>".len(), 31]);
     let dropped = report("--truncation drop");
@@ -152,7 +160,11 @@ fn a_conversation_that_ends_with_the_model_s_words_goes_on_with_them() {
     let row = json!({"prompt": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "Well"}]});
     workplace.write("prompts.jsonl", &format!("{row}\n"));
     let run = |arguments: &[&str]| {
-        let output = Command::new(binary()).args(arguments).args(["--max-tokens", "4", "--temperature", "0", "--ignore-eos", "--json"]).output().unwrap();
+        let output = Command::new(binary())
+            .args(arguments)
+            .args(["--max-tokens", "4", "--temperature", "0", "--ignore-eos", "--json"])
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     };

@@ -139,7 +139,8 @@ fn limits(arguments: &Eval, loaded: &Loaded) -> Limits {
 
 fn completions(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Failure> {
     let limits = limits(arguments, loaded);
-    let set = CompletionSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::of(&loaded.tokenizer)?, arguments.turns.turns(), &limits)?;
+    let set =
+        CompletionSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::of(&loaded.tokenizer)?, arguments.turns.turns(), &limits)?;
     notices::of_rows(&set.report, true);
     let score = evaluate::completions(&loaded.decoder, &set.sequences, BATCH, &evaluate::to_the_end)?;
     let result = CompletionResult {

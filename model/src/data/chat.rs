@@ -46,7 +46,8 @@ impl Conversation {
 
     /// True if there is something that only a chat template can write.
     fn needs_template(&self) -> Option<&'static str> {
-        let has = [("tools", self.tools.is_some()), ("documents", self.documents.is_some()), ("chat_template_kwargs", self.arguments.is_some())];
+        let has =
+            [("tools", self.tools.is_some()), ("documents", self.documents.is_some()), ("chat_template_kwargs", self.arguments.is_some())];
         has.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
 }
@@ -92,7 +93,9 @@ impl ChatTemplate {
     fn continued(&self, conversation: &Conversation, last: &Message) -> Result<String> {
         let (mut text, said) = (self.whole(conversation)?.text, last.text());
         let Some(at) = text.rfind(said.trim()) else {
-            return Err(self.error("the last message is the assistant's, and the chat template does not write it as it is, so it cannot be continued"));
+            return Err(self.error(
+                "the last message is the assistant's, and the chat template does not write it as it is, so it cannot be continued",
+            ));
         };
         // Where the template keeps the white space at the end of the message, so does the prompt.
         let end = if text[at..].starts_with(said.trim_start()) { at + said.trim_start().len() } else { at + said.trim().len() };

@@ -83,8 +83,22 @@ const KNOWN: [&str; 67] = [
 
 /// Columns that usually hold part of what the model is to see.
 const PART_OF_THE_PROMPT: [&str; 16] = [
-    "audio", "context", "functions", "history", "image", "images", "input", "instruction", "query", "question", "system", "system_prompt",
-    "tools", "video", "videos", "weight",
+    "audio",
+    "context",
+    "functions",
+    "history",
+    "image",
+    "images",
+    "input",
+    "instruction",
+    "query",
+    "question",
+    "system",
+    "system_prompt",
+    "tools",
+    "video",
+    "videos",
+    "weight",
 ];
 
 /// Keys of a message that no template reads and nothing depends on.
@@ -140,7 +154,9 @@ pub fn judge_conversation(row: &Row, chat: &ChatTemplate, conversation: &Convers
     let keys = conversation.messages.iter().flat_map(|message| message.further_keys());
     for key in keys.filter(|key| !KNOWN_OF_MESSAGES.contains(key)) {
         match chat {
-            ChatTemplate::Transcript => remarks.note(format!("key {key:?} of messages is not used: transcripts write roles and texts only"), row.line),
+            ChatTemplate::Transcript => {
+                remarks.note(format!("key {key:?} of messages is not used: transcripts write roles and texts only"), row.line)
+            }
             ChatTemplate::Jinja(_) if !chat.names(key) => {
                 remarks.note(format!("key {key:?} of messages is given to the chat template, which does not name it"), row.line);
             }

@@ -46,7 +46,9 @@ pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
 pub(super) fn from_text(path: &Path, text: &str) -> Result<Vec<Row>> {
     match text.trim_start().chars().next() {
         Some('[') => read_array(path, text),
-        Some('{') if text.trim_start().lines().next().is_some_and(|first| serde_json::from_str::<Value>(first).is_err()) => read_object(path, text),
+        Some('{') if text.trim_start().lines().next().is_some_and(|first| serde_json::from_str::<Value>(first).is_err()) => {
+            read_object(path, text)
+        }
         Some('{') | None => {
             let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
             lines.map(|(line, text)| parse(path, line, text)).collect()
@@ -55,7 +57,8 @@ pub(super) fn from_text(path: &Path, text: &str) -> Result<Vec<Row>> {
             let line = line_at(&text.as_bytes()[..text.len() - text.trim_start().len()]);
             let first = text.trim_start().lines().next().unwrap_or_default();
             if serde_json::from_str::<Value>(first).is_err() {
-                let reason = "this is plain text where rows are wanted: JSON lines, a JSON list or Parquet (`slpo train` learns from plain text)";
+                let reason =
+                    "this is plain text where rows are wanted: JSON lines, a JSON list or Parquet (`slpo train` learns from plain text)";
                 return Err(bad_row(path, line, reason));
             }
             parse(path, line, first).map(|row| vec![row])
@@ -74,7 +77,11 @@ fn read_object(path: &Path, text: &str) -> Result<Vec<Row>> {
     let wrapped = keys.iter().find(|(_, value)| value.as_array().is_some_and(|items| items.iter().any(Value::is_object)));
     match wrapped {
         Some((key, _)) if !["messages", "conversations", "chosen", "rejected", "prompt", "completion"].contains(&key.as_str()) => {
-            Err(bad_row(path, line, format!("the file is one object, whose {key:?} holds a list: give the file that list alone, or a row a line")))
+            Err(bad_row(
+                path,
+                line,
+                format!("the file is one object, whose {key:?} holds a list: give the file that list alone, or a row a line"),
+            ))
         }
         _ => Ok(vec![Row { path: path.to_owned(), line, keys }]),
     }

@@ -20,8 +20,8 @@ mod turns;
 
 pub use chat::{ChatTemplate, Conversation};
 pub use completions::{CompletionRow, CompletionSet};
-pub use preferences::{PreferencePair, PreferenceRow, PreferenceSet};
 pub use message::{Message, Role};
+pub use preferences::{PreferencePair, PreferenceRow, PreferenceSet};
 pub use source::Source;
 pub use text::TextData;
 pub use turns::Turns;

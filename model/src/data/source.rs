@@ -33,8 +33,20 @@ const REFUSED: [(&[u8], &str); 9] = [
 
 /// Columns by which a first line is known to be rows, of JSON or of CSV.
 const COLUMNS: [&str; 14] = [
-    "text", "prompt", "chosen", "rejected", "completion", "messages", "conversations", "instruction", "input", "output", "question", "query",
-    "response", "label",
+    "text",
+    "prompt",
+    "chosen",
+    "rejected",
+    "completion",
+    "messages",
+    "conversations",
+    "instruction",
+    "input",
+    "output",
+    "question",
+    "query",
+    "response",
+    "label",
 ];
 
 impl Source {
@@ -78,7 +90,10 @@ pub(super) fn refuse(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// The refusal of CSV.
 pub(super) fn csv(path: &Path) -> Error {
-    Error::bad_file(path, "CSV is not read: save the table as JSON lines or Parquet, for example with pandas' to_json(lines=True, orient=\"records\")")
+    Error::bad_file(
+        path,
+        "CSV is not read: save the table as JSON lines or Parquet, for example with pandas' to_json(lines=True, orient=\"records\")",
+    )
 }
 
 /// True for a file named as CSV or TSV, and for one whose first line is a list of known columns.
@@ -86,7 +101,8 @@ pub(super) fn is_csv(path: &Path, text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
     let is_list = |separator: char| {
         let names: Vec<&str> = first.split(separator).map(|name| name.trim().trim_matches('"')).collect();
-        names.len() > 1 && names.iter().all(|name| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-".contains(c)))
+        names.len() > 1
+            && names.iter().all(|name| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-".contains(c)))
             && names.iter().filter(|name| COLUMNS.contains(name)).count() > 1
     };
     has_ending(path, &["csv", "tsv"]) || [',', '\t', ';'].into_iter().any(is_list)

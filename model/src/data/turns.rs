@@ -70,7 +70,8 @@ impl<'a> Turner<'a> {
             *text = self.chat.whole(&before.with(whole))?.text;
             prompt.truncate(common_start(&prompt, text));
         }
-        let completions = texts.map(|text| text.get(prompt.len()..).map_or(String::new(), |completion| self.to_its_end(completion).to_owned()));
+        let completions =
+            texts.map(|text| text.get(prompt.len()..).map_or(String::new(), |completion| self.to_its_end(completion).to_owned()));
         Ok((prompt, completions))
     }
 
@@ -167,4 +168,3 @@ pub(super) fn common_start(text: &str, other: &str) -> usize {
     let same = text.chars().zip(other.chars()).take_while(|(a, b)| a == b);
     same.map(|(character, _)| character.len_utf8()).sum()
 }
-

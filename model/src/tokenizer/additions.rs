@@ -204,9 +204,9 @@ fn set_prefix_space(inner: &mut Tokenizer, settings: &Map<String, Value>) -> Res
             inner.with_pre_tokenizer(Some(changed));
             Ok(())
         }
-        (None, Some(found)) if found != wanted => {
-            Err(Error::tokenizer(format!("add_prefix_space is {wanted}, and tokenizer.json does otherwise: load and save it with transformers")))
-        }
+        (None, Some(found)) if found != wanted => Err(Error::tokenizer(format!(
+            "add_prefix_space is {wanted}, and tokenizer.json does otherwise: load and save it with transformers"
+        ))),
         _ => Ok(()),
     }
 }

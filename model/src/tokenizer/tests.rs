@@ -165,7 +165,8 @@ fn with_settings(settings: Value) -> Result<Tokenizer> {
 #[test]
 fn tokens_that_only_the_settings_list_are_single_tokens() {
     let token = |content: &str, special: bool| json!({"content": content, "special": special, "normalized": false});
-    let tokenizer = with_settings(json!({"added_tokens_decoder": {"258": token("<|im_start|>", true), "259": token("[tool]", false)}})).unwrap();
+    let tokenizer =
+        with_settings(json!({"added_tokens_decoder": {"258": token("<|im_start|>", true), "259": token("[tool]", false)}})).unwrap();
     assert_eq!(tokenizer.encode("a<|im_start|>[tool]b").unwrap(), [97, 258, 259, 98]);
     assert_eq!(tokenizer.vocab_size(), 260);
     assert!(tokenizer.is_added(258) && !tokenizer.is_added(97));

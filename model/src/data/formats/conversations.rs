@@ -79,7 +79,9 @@ pub fn learn(row: &Row, reader: &mut Reader, turns: Vec<Message>) -> Result<Comp
     }
     let learned = reader.turner.learned(&conversation, reader.turns).map_err(|error| in_row(row, error))?;
     if learned.len() > 1 && reader.framed() {
-        reader.remarks.note("the chat template writes earlier turns otherwise later, so that each turn is learned in a text of its own", row.line);
+        reader
+            .remarks
+            .note("the chat template writes earlier turns otherwise later, so that each turn is learned in a text of its own", row.line);
     }
     Ok(reader.rows(row, learned))
 }

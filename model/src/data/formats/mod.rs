@@ -131,7 +131,8 @@ impl<'a> Reader<'a> {
             _ => return Err(unknown(row, "\"prompt\" or \"instruction\"")),
         };
         let used: Vec<&str> = ANSWERS.into_iter().chain(columns::OF_CONVERSATIONS).collect();
-        let used: Vec<&str> = if read.1 { used } else { used.into_iter().filter(|name| !columns::OF_CONVERSATIONS.contains(name)).collect() };
+        let used: Vec<&str> =
+            if read.1 { used } else { used.into_iter().filter(|name| !columns::OF_CONVERSATIONS.contains(name)).collect() };
         columns::judge(row, &used, &[&read.0], &mut self.remarks)?;
         Ok(read)
     }

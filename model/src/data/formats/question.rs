@@ -15,7 +15,9 @@ pub fn matches(row: &Row) -> bool {
 }
 
 fn key(row: &Row) -> Option<&'static str> {
-    ["question", "query"].into_iter().find(|key| row.keys.get(*key).is_some_and(|value| value.as_str().is_some_and(|text| !text.is_empty())))
+    ["question", "query"]
+        .into_iter()
+        .find(|key| row.keys.get(*key).is_some_and(|value| value.as_str().is_some_and(|text| !text.is_empty())))
 }
 
 pub fn pair(row: &Row, reader: &mut Reader) -> Result<Pair> {

@@ -49,7 +49,14 @@ fn an_unknown_column_is_named_once_with_its_line_in_every_form() {
 fn columns_that_say_nothing_and_columns_that_do_not_matter_are_passed_over() {
     for (row, is_pair) in forms() {
         let plain = read(&row, is_pair).unwrap().remarks;
-        for (key, value) in [("id", json!(7)), ("source", json!("web")), ("zzz", json!(null)), ("system", json!("")), ("tools", json!([])), ("weight", json!(1))] {
+        for (key, value) in [
+            ("id", json!(7)),
+            ("source", json!("web")),
+            ("zzz", json!(null)),
+            ("system", json!("")),
+            ("tools", json!([])),
+            ("weight", json!(1)),
+        ] {
             assert_eq!(read(&with(&row, key, value), is_pair).unwrap().remarks, plain, "{row}: {key}");
         }
     }
@@ -58,7 +65,13 @@ fn columns_that_say_nothing_and_columns_that_do_not_matter_are_passed_over() {
 /// A column that usually holds part of the prompt is used, refused by its name or, beside a text that is learned whole, named.
 #[test]
 fn no_part_of_a_prompt_is_left_out_silently() {
-    let parts = [("system", json!("Answer in rhyme.")), ("history", json!([["before", "then"]])), ("question", json!("Why?")), ("input", json!("Given.")), ("context", json!("A passage."))];
+    let parts = [
+        ("system", json!("Answer in rhyme.")),
+        ("history", json!([["before", "then"]])),
+        ("question", json!("Why?")),
+        ("input", json!("Given.")),
+        ("context", json!("A passage.")),
+    ];
     for (row, is_pair) in forms() {
         for (key, value) in &parts {
             if row.get(*key).is_some() {
@@ -86,10 +99,12 @@ fn a_text_that_the_prompt_holds_already_is_no_second_one() {
 
 #[test]
 fn a_key_of_a_message_is_named_where_nothing_reads_it() {
-    let report = rows(r#"{"messages":[{"role":"user","content":"hi","mood":"good"},{"role":"assistant","content":"yes","id":3}]}"#).unwrap().1;
+    let report =
+        rows(r#"{"messages":[{"role":"user","content":"hi","mood":"good"},{"role":"assistant","content":"yes","id":3}]}"#).unwrap().1;
     assert!(report.remarks.len() == 1 && report.remarks[0].contains("key \"mood\" of messages"), "{:?}", report.remarks);
     let refused = |text: &str| rows(text).unwrap_err().to_string();
-    let calls = r#"{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f"}}]}]}"#;
+    let calls =
+        r#"{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f"}}]}]}"#;
     assert!(refused(calls).contains("has \"tool_calls\""), "{}", refused(calls));
     let tools = r#"{"tools":[{"name":"f"}],"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"yes"}]}"#;
     assert!(refused(tools).contains("\"tools\""), "{}", refused(tools));

@@ -16,7 +16,8 @@ fn chat(text: &str) -> ChatTemplate {
 fn learned(template: &ChatTemplate, text: &str, turns: Turns) -> Vec<(String, Vec<String>)> {
     let (rows, _) = in_file(text, |path| completions::read(path, template, turns)).unwrap();
     let parts = |row: &CompletionRow| {
-        let bounds: Vec<usize> = [0].into_iter().chain(row.context.iter().flat_map(|gap| [gap.start, gap.end])).chain([row.completion.len()]).collect();
+        let bounds: Vec<usize> =
+            [0].into_iter().chain(row.context.iter().flat_map(|gap| [gap.start, gap.end])).chain([row.completion.len()]).collect();
         bounds.chunks(2).map(|span| row.completion[span[0]..span[1]].to_owned()).collect()
     };
     rows.iter().map(|row| (row.prompt.clone(), parts(row))).collect()
@@ -110,11 +111,7 @@ fn answers_follow_continue_or_repeat_their_prompt() {
     assert_eq!(parts(&whole), [before, "yes<|end|>", "no<|end|>"], "with a system message of its own");
     let continued = row(format!("{system},{user},{}", own("Well, ")), own("yes"), own("Well, no"));
     assert_eq!(parts(&continued), [&format!("{before}Well, "), "yes<|end|>", "no<|end|>"], "a prefill");
-    let calls = row(
-        format!("{system},{user}"),
-        format!(r#"{},{{"role":"tool","content":"3"}},{}"#, own("call"), own("yes")),
-        own("no"),
-    );
+    let calls = row(format!("{system},{user}"), format!(r#"{},{{"role":"tool","content":"3"}},{}"#, own("call"), own("yes")), own("no"));
     assert_eq!(calls.chosen, "call<|end|>\n<tool>3<|end|>\n<assistant>yes<|end|>");
 }
 

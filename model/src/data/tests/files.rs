@@ -44,7 +44,9 @@ fn csv_and_packed_files_are_refused_in_words_wherever_data_is_read() {
     }
     assert!(source("p.tsv", b"anything").unwrap_err().to_string().contains("CSV is not read"));
     assert!(matches!(source("a.txt", b"text, and more text, prompt").unwrap(), Source::Text(_)));
-    for (start, word) in [(&b"\x1f\x8b\x08"[..], "gzip"), (b"PK\x03\x04", "ZIP"), (b"\x28\xb5\x2f\xfd", "Zstandard"), (b"\xff\xfea\0", "UTF-16")] {
+    for (start, word) in
+        [(&b"\x1f\x8b\x08"[..], "gzip"), (b"PK\x03\x04", "ZIP"), (b"\x28\xb5\x2f\xfd", "Zstandard"), (b"\xff\xfea\0", "UTF-16")]
+    {
         let message = source("a.txt", start).unwrap_err().to_string();
         assert!(message.contains(word), "{message}");
         let message = jsonl::from_bytes(Path::new("a.jsonl"), start.to_vec()).unwrap_err().to_string();
