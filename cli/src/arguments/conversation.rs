@@ -65,7 +65,7 @@ pub struct Data {
     /// The folder of the model whose tokenizer and chat template count
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
-    /// Tokens of a sequence at most, from 2; longer ones are cut at the start of the prompt [default: what the model's configuration
+    /// Tokens of a sequence at most, from 2; longer ones are cut as --truncation says [default: what the model's configuration
     /// allows, up to 1024]
     #[arg(long = "max-tokens", aliases = ["max-length", "max-seq-length"], value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
     pub max_length: Option<usize>,

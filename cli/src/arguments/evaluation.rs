@@ -127,7 +127,7 @@ pub struct Eval {
     /// its configuration allows, up to 1024]
     #[arg(long, value_name = "N", value_parser = values::count::<usize>())]
     pub window: Option<usize>,
-    /// For rows: tokens of a sequence at most, from 2; longer ones are cut at the start of the prompt [default: what the model's
+    /// For rows: tokens of a sequence at most, from 2; longer ones are cut as --truncation says [default: what the model's
     /// configuration allows, up to 1024]
     #[arg(long, alias = "max-length", value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
     pub max_tokens: Option<usize>,

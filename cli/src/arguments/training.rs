@@ -163,7 +163,7 @@ pub struct FineTuning {
     /// Rows to measure with (.jsonl) [default: none]
     #[arg(long, value_name = "FILE", help_heading = DATA)]
     pub eval_data: Option<PathBuf>,
-    /// Tokens of a sequence at most, from 2; longer ones are cut at the start of the prompt [default: what the model's configuration
+    /// Tokens of a sequence at most, from 2; longer ones are cut as --truncation says [default: what the model's configuration
     /// allows, up to 1024]
     #[arg(
         long,
