@@ -1,58 +1,48 @@
 //! Chat templates: the Jinja program of a model's folder that turns a conversation into the text its model was trained on.
 //!
-//! Rendered as transformers' `apply_chat_template` renders it: the same whitespace rules (`trim_blocks`, `lstrip_blocks`), the
-//! same functions (`raise_exception`, `strftime_now`, `tojson`), Python's string methods, and the special tokens by name. A
-//! template is somebody else's program, so it runs with bounded work and can reach nothing but the conversation.
+//! Rendered as transformers' `apply_chat_template` renders it, by an interpreter of its own ([`jinja`]). A template is somebody
+//! else's program, so it runs with bounded work and can reach nothing but the conversation.
 
-mod environment;
-mod python;
+mod input;
+mod jinja;
 mod source;
 
+pub use input::{Rendered, TemplateInput};
 pub(crate) use source::Source;
 pub use source::{FILE, FOLDER};
 
 use crate::data::Message;
 use crate::error::{Error, Result};
-use minijinja::Environment;
-use minijinja::value::Serde;
-use serde_json::{Map, Value, json};
+use jinja::{Fault, Program};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The one template of an environment.
-const NAME: &str = "chat_template";
+/// Characters of a refusal at most: a template may put any text into its own.
+const LONGEST_WORDS: usize = 600;
 
-/// What a template is run on.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct TemplateInput<'a> {
-    /// The conversation: each message an object with `role` and what else it has.
-    pub messages: &'a [Value],
-    /// The tools that the model may call, as JSON schemas.
-    pub tools: Option<&'a Value>,
-    /// The texts that the model may refer to.
-    pub documents: Option<&'a Value>,
-    /// Further variables of the template, such as `enable_thinking`.
-    pub arguments: Option<&'a Map<String, Value>>,
-}
-
-/// The text of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rendered {
-    /// The text.
-    pub text: String,
-    /// The bytes of the text that the template marks as the model's own words (`{% generation %}`), in their order.
-    pub generated: Vec<Range<usize>>,
-}
-
-/// A chat template that is ready to run.
+/// A chat template that is ready to run: the one of a model, or those that conversations with and without tools choose.
 #[derive(Clone)]
 pub struct JinjaTemplate {
-    source: Arc<Source>,
-    environments: Arc<Vec<Environment<'static>>>,
+    /// For conversations without tools.
+    plain: Choice,
+    /// For conversations with tools.
+    with_tools: Choice,
     special_tokens: BTreeMap<String, String>,
+}
+
+/// The template that is chosen, or why none is.
+#[derive(Clone)]
+enum Choice {
+    Template(Arc<Compiled>),
+    Missing { path: PathBuf, names: String },
+}
+
+struct Compiled {
+    program: Program,
+    text: String,
     path: PathBuf,
 }
 
@@ -63,23 +53,27 @@ impl JinjaTemplate {
     /// # Errors
     /// [`Error::ChatTemplate`] with the line of the template that is no Jinja.
     pub fn new(text: &str, special_tokens: BTreeMap<String, String>, path: &Path) -> Result<Self> {
-        Self::from_source(Source::single(text.to_owned(), path), special_tokens)
+        Self::from_source(&Source::single(text.to_owned(), path), special_tokens)
     }
 
-    /// Compiles the templates of a model's folder.
+    /// Compiles the templates of a model's folder that conversations choose.
     ///
     /// # Errors
     /// As [`JinjaTemplate::new`].
-    pub(crate) fn from_source(source: Source, special_tokens: BTreeMap<String, String>) -> Result<Self> {
-        let path = source.templates.first().map(|template| template.path.clone()).unwrap_or_default();
-        let mut environments = Vec::new();
-        for template in &source.templates {
-            let mut environment = environment::new().map_err(|error| refused(&template.path, &error))?;
-            let text = environment::with_plain_generation_blocks(&template.text);
-            environment.add_template_owned(NAME, text).map_err(|error| refused(&template.path, &error))?;
-            environments.push(environment);
-        }
-        Ok(Self { source: Arc::new(source), environments: Arc::new(environments), special_tokens, path })
+    pub(crate) fn from_source(source: &Source, special_tokens: BTreeMap<String, String>) -> Result<Self> {
+        let compiled = |place: Option<usize>| -> Result<Choice> {
+            let Some(template) = place.map(|place| &source.templates[place]) else {
+                let path = source.templates.first().map(|template| template.path.clone()).unwrap_or_default();
+                let names: Vec<&str> = source.templates.iter().map(|template| template.name.as_str()).collect();
+                return Ok(Choice::Missing { path, names: names.join(", ") });
+            };
+            let program = Program::new(&template.text).map_err(|fault| refused(&template.path, &fault))?;
+            Ok(Choice::Template(Arc::new(Compiled { program, text: template.text.clone(), path: template.path.clone() })))
+        };
+        let (plain, with_tools) = (source.chosen(false), source.chosen(true));
+        let plain_choice = compiled(plain)?;
+        let tools_choice = if with_tools == plain { plain_choice.clone() } else { compiled(with_tools)? };
+        Ok(Self { plain: plain_choice, with_tools: tools_choice, special_tokens })
     }
 
     /// The text of a conversation; with `add_generation_prompt`, up to where the model's next turn begins. Where the model has
@@ -88,32 +82,26 @@ impl JinjaTemplate {
     /// # Errors
     /// [`Error::ChatTemplate`] where the template refuses the conversation (`raise_exception`) or cannot be run.
     pub fn render_input(&self, input: &TemplateInput<'_>, add_generation_prompt: bool) -> Result<Rendered> {
-        let place = self.source.chosen(input.tools.is_some()).unwrap_or_default();
-        let path = &self.source.templates[place].path;
-        let mut context: Map<String, Value> = self.special_tokens.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
-        context.extend(input.arguments.cloned().unwrap_or_default());
-        let given = [
-            ("messages", json!(input.messages)),
-            ("add_generation_prompt", json!(add_generation_prompt)),
-            ("tools", input.tools.cloned().unwrap_or_default()),
-            ("documents", input.documents.cloned().unwrap_or_default()),
-        ];
-        context.extend(given.map(|(name, value)| (name.to_owned(), value)));
-        let template = self.environments[place].get_template(NAME).map_err(|error| refused(path, &error))?;
-        let text = template.render(Serde(context)).map_err(|error| refused(path, &error))?;
-        Ok(Rendered { text, generated: Vec::new() })
+        let choice = if input.tools.is_some() { &self.with_tools } else { &self.plain };
+        let template = choice.template()?;
+        let bad = |reason| Error::ChatTemplate { path: template.path.clone(), reason };
+        let variables = input.variables(self, add_generation_prompt).map_err(bad)?;
+        let (text, generated) = template.program.run(&variables).map_err(|fault| refused(&template.path, &fault))?;
+        Ok(Rendered { text, generated })
     }
 
-    /// True if the template marks the model's own words (`{% generation %}`).
+    /// True if the template marks the model's own words (`{% generation %}`), whether a conversation has tools or not.
     pub fn marks_generation(&self) -> bool {
-        self.source.templates.iter().all(|template| template.text.contains("endgeneration"))
+        [&self.plain, &self.with_tools]
+            .into_iter()
+            .all(|choice| choice.template().is_ok_and(|template| template.program.marks_generation()))
     }
 
     /// True if one of the templates has `word` in its text, with nothing that could be part of a name on either side.
     pub fn names(&self, word: &str) -> bool {
         let in_name = |character: char| character.is_alphanumeric() || character == '_';
-        self.source.templates.iter().any(|template| {
-            let text = &template.text;
+        let templates = [&self.plain, &self.with_tools].into_iter().filter_map(|choice| choice.template().ok());
+        templates.map(|template| template.text.as_str()).any(|text| {
             text.match_indices(word).any(|(at, _)| {
                 let (before, after) = (text[..at].chars().next_back(), text[at + word.len()..].chars().next());
                 !before.is_some_and(in_name) && !after.is_some_and(in_name)
@@ -123,7 +111,10 @@ impl JinjaTemplate {
 
     /// The file that holds the first template.
     pub fn path(&self) -> &Path {
-        &self.path
+        match &self.plain {
+            Choice::Template(template) => &template.path,
+            Choice::Missing { path, .. } => path,
+        }
     }
 
     /// As [`JinjaTemplate::render_input`] for messages of a role and a text.
@@ -150,16 +141,29 @@ impl JinjaTemplate {
     }
 }
 
-impl fmt::Debug for JinjaTemplate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JinjaTemplate").field("path", &self.path).field("special_tokens", &self.special_tokens).finish_non_exhaustive()
+impl Choice {
+    fn template(&self) -> Result<&Compiled> {
+        match self {
+            Self::Template(template) => Ok(template),
+            Self::Missing { path, names } => {
+                let reason = format!("of the chat templates ({names}) none is called \"default\", and the conversation chooses no other");
+                Err(Error::ChatTemplate { path: path.clone(), reason })
+            }
+        }
     }
 }
 
-/// What the template engine said, in one line; of `raise_exception`, the template's own words.
-fn refused(path: &Path, error: &minijinja::Error) -> Error {
-    let words = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    let reason = match (environment::is_raised(error), error.line()) {
+impl fmt::Debug for JinjaTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.plain.template().map(|template| &template.path).ok();
+        f.debug_struct("JinjaTemplate").field("path", &path).field("special_tokens", &self.special_tokens).finish_non_exhaustive()
+    }
+}
+
+/// What is wrong, in one line; of `raise_exception`, the template's own words.
+fn refused(path: &Path, fault: &Fault) -> Error {
+    let words: String = fault.words().chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_WORDS).collect();
+    let reason = match (fault.is_raised(), fault.line()) {
         (true, _) => format!("the chat template refuses the conversation: {words}"),
         (false, Some(line)) => format!("the chat template cannot be run: {words} (line {line} of the template)"),
         (false, None) => format!("the chat template cannot be run: {words}"),
@@ -200,7 +204,7 @@ mod tests {
     fn a_template_that_never_ends_is_stopped() {
         let loops = "{% for i in range(9000) %}{% for j in range(9000) %}{{ i * j }}{% endfor %}{% endfor %}";
         let message = render(loops).unwrap_err().to_string();
-        assert!(message.contains("cannot be run") && message.contains("fuel"), "{message}");
+        assert!(message.contains("cannot be run") && message.contains("steps"), "{message}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::ChatTemplate`] where it cannot be compiled.
     pub fn chat_template(&self) -> Result<Option<JinjaTemplate>> {
-        let compile = |source: &Source| JinjaTemplate::from_source(source.clone(), self.special_tokens());
+        let compile = |source: &Source| JinjaTemplate::from_source(source, self.special_tokens());
         self.chat.as_ref().map(compile).transpose()
     }
 

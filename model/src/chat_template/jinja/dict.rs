@@ -1,0 +1,110 @@
+//! Python's dict: entries in the order in which their keys came, found by key.
+
+use super::fault::{Fault, Outcome};
+use super::value::{Value, deeper};
+use indexmap::IndexMap;
+use indexmap::map::Entry;
+use std::sync::Arc;
+
+/// What Python compares of a key: 1, 1.0 and True are the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Key {
+    None,
+    Undefined,
+    Integer(i128),
+    /// The bits of a number that is no whole one.
+    Float(u64),
+    Text(Arc<str>),
+    Tuple(Vec<Key>),
+    /// What is only equal to itself.
+    Object(usize),
+}
+
+/// Items of a tuple that is a key at most, so that its hash is soon known.
+const LONGEST_KEY: usize = 32;
+
+/// A dict.
+#[derive(Default)]
+pub struct Dict {
+    entries: IndexMap<Key, (Value, Value)>,
+    depth: u32,
+}
+
+impl Dict {
+    /// The dict of `entries`, of which the last one with a key counts.
+    ///
+    /// # Errors
+    /// Where a key is of a type that has no hash, or the dict has too many levels.
+    pub fn new(entries: Vec<(Value, Value)>) -> Outcome<Self> {
+        let mut dict = Self::default();
+        for (key, value) in entries {
+            dict.insert(key, value)?;
+        }
+        Ok(dict)
+    }
+
+    /// Puts `value` in the place of `key`.
+    ///
+    /// # Errors
+    /// As [`Dict::new`].
+    pub fn insert(&mut self, key: Value, value: Value) -> Outcome<()> {
+        let hashed = hashed(&key)?;
+        self.depth = self.depth.max(deeper([&key, &value].into_iter())?);
+        match self.entries.entry(hashed) {
+            Entry::Occupied(mut entry) => entry.get_mut().1 = value,
+            Entry::Vacant(entry) => {
+                entry.insert((key, value));
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of `key`, none where it has no hash.
+    pub fn get(&self, key: &Value) -> Option<&Value> {
+        Some(&self.entries.get(&hashed(key).ok()?)?.1)
+    }
+
+    /// The entry at `place`.
+    pub fn entry(&self, place: usize) -> Option<(&Value, &Value)> {
+        self.entries.get_index(place).map(|(_, (key, value))| (key, value))
+    }
+
+    /// The keys and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&Value, &Value)> {
+        self.entries.values().map(|(key, value)| (key, value))
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Levels of values within the dict, one at least.
+    pub fn depth(&self) -> u32 {
+        self.depth.max(1)
+    }
+}
+
+/// The key that `value` is.
+///
+/// # Errors
+/// Where its type has no hash.
+pub fn hashed(value: &Value) -> Outcome<Key> {
+    Ok(match value {
+        Value::None => Key::None,
+        Value::Undefined(_) => Key::Undefined,
+        Value::Bool(value) => Key::Integer(i128::from(*value)),
+        Value::Integer(value) => Key::Integer(*value),
+        Value::Float(value) if value.fract() == 0.0 && value.abs() < 1e38 => Key::Integer(*value as i128),
+        Value::Float(value) => Key::Float(value.to_bits()),
+        Value::Text(text) | Value::Markup(text) => Key::Text(text.clone()),
+        Value::Tuple(items) if value.depth() > 3 || items.values.len() > LONGEST_KEY => {
+            return Err(Fault::new(format!(
+                "a tuple of more than {LONGEST_KEY} items, or of more than 3 levels, as a key is not supported"
+            )));
+        }
+        Value::Tuple(items) => Key::Tuple(items.values.iter().map(hashed).collect::<Outcome<_>>()?),
+        Value::Namespace(place) => Key::Object(*place),
+        other => return Err(Fault::new(format!("unhashable type: {:?}", other.type_name()))),
+    })
+}

@@ -1,0 +1,57 @@
+//! Methods of `str` that look for a text within another.
+
+use crate::chat_template::jinja::arguments::{Arguments, required, text as text_argument};
+use crate::chat_template::jinja::attributes::slice_range;
+use crate::chat_template::jinja::fault::{Outcome, refuse};
+use crate::chat_template::jinja::value::Value;
+
+/// The part of a text between two bounds, and the number of characters before it; none where the start is behind the end.
+fn part<'t>(text: &'t str, start: Option<Value>, end: Option<Value>) -> Outcome<Option<(&'t str, usize)>> {
+    let length = text.chars().count() as i128;
+    let is_behind = matches!(&start, Some(start) if start.as_integer().is_some_and(|start| start > length));
+    let bounds = slice_range(&[start, end, None], length)?;
+    if is_behind || bounds.start > bounds.stop {
+        return Ok(None);
+    }
+    let byte = |characters: i128| text.char_indices().nth(characters as usize).map_or(text.len(), |(at, _)| at);
+    Ok(Some((&text[byte(bounds.start)..byte(bounds.stop)], bounds.start as usize)))
+}
+
+/// The methods `count`, `find`, `index`, `rfind` and `rindex`.
+pub fn place(text: &str, name: &str, arguments: Arguments) -> Outcome<Value> {
+    let [wanted, start, end] = arguments.positional(name)?;
+    let wanted = required(wanted, name)?;
+    let wanted = text_argument(&wanted, name)?;
+    let part = part(text, start, end)?;
+    if name == "count" {
+        let count = part.map_or(0, |(part, _)| part.matches(&**wanted).count());
+        return Ok(Value::Integer(count as i128));
+    }
+    let place = part.and_then(|(part, before)| {
+        let byte = if name.starts_with('r') { part.rfind(&**wanted) } else { part.find(&**wanted) }?;
+        Some((before + part[..byte].chars().count()) as i128)
+    });
+    match place {
+        Some(place) => Ok(Value::Integer(place)),
+        None if name.ends_with("index") => refuse!("{name}: the text is not found"),
+        None => Ok(Value::Integer(-1)),
+    }
+}
+
+/// The methods `startswith` and `endswith`.
+pub fn begins_or_ends(text: &str, name: &str, arguments: Arguments) -> Outcome<Value> {
+    let [wanted, start, end] = arguments.positional(name)?;
+    let wanted = required(wanted, name)?;
+    let part = part(text, start, end)?;
+    let has = |wanted: &Value| -> Outcome<bool> {
+        let wanted = text_argument(wanted, name)?;
+        Ok(part.is_some_and(|(part, _)| if name == "startswith" { part.starts_with(&**wanted) } else { part.ends_with(&**wanted) }))
+    };
+    let Value::Tuple(several) = &wanted else { return has(&wanted).map(Value::Bool) };
+    for one in &several.values {
+        if has(one)? {
+            return Ok(Value::Bool(true));
+        }
+    }
+    Ok(Value::Bool(false))
+}

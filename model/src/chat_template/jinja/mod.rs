@@ -1,0 +1,98 @@
+//! Jinja as transformers runs chat templates: jinja2's `ImmutableSandboxedEnvironment` with `trim_blocks`, `lstrip_blocks` and loop
+//! controls, on Python's values. A library for Jinja in Rust computes some expressions otherwise without a word (a dict's key hides
+//! its method, 1e20 is written in full, a generator has a length), and its recursion cannot be bounded; so this is written anew.
+//!
+//! A template is somebody else's program. It reaches nothing but its variables, and what it may use is in [`limits`].
+//!
+//! Read in this order: [`lexer`], [`parser`], [`syntax`], [`value`], [`interpreter`].
+
+mod arguments;
+mod attributes;
+mod check;
+mod dict;
+mod fault;
+mod filters;
+mod format;
+mod globals;
+mod interpreter;
+mod iteration;
+mod json;
+mod lexer;
+mod limits;
+mod literals;
+mod methods;
+mod numbers;
+mod operators;
+mod parser;
+mod predicates;
+mod printing;
+mod syntax;
+mod unicode;
+mod value;
+
+pub use fault::{Fault, Outcome};
+
+use interpreter::Interpreter;
+use std::ops::Range;
+use std::sync::Arc;
+use syntax::{Statement, StatementKind};
+use value::Value;
+
+/// A template that is ready to run.
+#[derive(Debug)]
+pub struct Program {
+    statements: Vec<Statement>,
+    marks_generation: bool,
+}
+
+impl Program {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// Where `text` is no template that jinja2 takes.
+    pub fn new(text: &str) -> Outcome<Self> {
+        limits::on_own_stack(|| {
+            if text.len() > limits::LONGEST_TEMPLATE {
+                fault::refuse!("a template of {} bytes: {} are the most that is read", text.len(), limits::LONGEST_TEMPLATE);
+            }
+            let statements = parser::parsed(text)?;
+            check::check(&statements)?;
+            let marks_generation = statements.iter().any(Statement::marks_generation);
+            Ok(Self { statements, marks_generation })
+        })
+    }
+
+    /// True if the template has a generation block.
+    pub fn marks_generation(&self) -> bool {
+        self.marks_generation
+    }
+
+    /// Runs the template with `variables`: its text, and the bytes of it that generation blocks wrote.
+    ///
+    /// # Errors
+    /// Where the template refuses its input, misuses a value, or needs more than its limits allow.
+    pub fn run(&self, variables: &serde_json::Map<String, serde_json::Value>) -> Outcome<(String, Vec<Range<usize>>)> {
+        limits::on_own_stack(|| {
+            let value = |(name, value): (&String, _)| Ok((Arc::from(name.as_str()), Value::from_json(value)?));
+            let variables = variables.iter().map(value).collect::<Outcome<Vec<_>>>()?;
+            Interpreter::new(&self.statements, variables).run()
+        })
+    }
+}
+
+impl Statement {
+    fn marks_generation(&self) -> bool {
+        let any = |body: &[Self]| body.iter().any(Self::marks_generation);
+        match &self.kind {
+            StatementKind::Generation(_) => true,
+            StatementKind::For(block) => any(&block.body) || any(&block.otherwise),
+            StatementKind::If { branches, otherwise } => branches.iter().any(|(_, body)| any(body)) || any(otherwise),
+            StatementKind::SetBlock(_, _, body)
+            | StatementKind::With(_, body)
+            | StatementKind::FilterBlock(_, body)
+            | StatementKind::Block(_, body) => any(body),
+            StatementKind::Macro(inner) | StatementKind::CallBlock(_, inner) => any(&inner.body),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Values as Python has them. Lists, tuples and dicts do not change once they are made, as jinja2's immutable sandbox has it, and
+//! know how many levels they have, so that no nesting overflows the stack when it is compared, written or dropped.
+
+use super::dict::Dict;
+use super::fault::{Fault, Outcome, refuse};
+use super::interpreter::loops::LoopState;
+use super::iteration::Generator;
+use super::limits::{self, DEEPEST_VALUE};
+use super::syntax::{Constant, Macro};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A value of a template.
+#[derive(Clone)]
+pub enum Value {
+    Undefined(Rc<Undefined>),
+    None,
+    Bool(bool),
+    Integer(i128),
+    Float(f64),
+    Text(Arc<str>),
+    /// A text that counts as HTML: what is joined to it is escaped.
+    Markup(Arc<str>),
+    List(Rc<Items>),
+    Tuple(Rc<Items>),
+    Dict(Rc<Dict>),
+    Range(Range),
+    /// `keys()`, `values()` or `items()` of a dict.
+    View(Rc<Dict>, View),
+    /// What filters such as `map` give: it can be gone through once.
+    Generator(Rc<Generator>),
+    /// The place of a namespace in the interpreter, which keeps them so that cycles do no harm.
+    Namespace(usize),
+    Loop(Rc<LoopState>),
+    Macro(Rc<Closure>),
+    Cycler(Rc<Cycler>),
+    Joiner(Rc<Joiner>),
+    Function(Function),
+    Method(Rc<Method>),
+}
+
+/// Why a value is undefined.
+pub struct Undefined {
+    /// What is said where it is used.
+    pub words: String,
+}
+
+/// The items of a list or a tuple.
+pub struct Items {
+    pub values: Vec<Value>,
+    depth: u32,
+    /// True for the pairs of `groupby`, whose parts have names.
+    pub is_group: bool,
+}
+
+/// Python's `range`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    pub start: i128,
+    pub stop: i128,
+    pub step: i128,
+}
+
+/// What a view shows of a dict.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    Keys,
+    Values,
+    Items,
+}
+
+/// A macro with the variables around it.
+pub struct Closure {
+    pub syntax: Arc<Macro>,
+    /// The scope that the macro was made in.
+    pub scope: usize,
+}
+
+/// jinja2's `cycler`.
+pub struct Cycler {
+    pub items: Rc<Items>,
+    pub place: Cell<usize>,
+}
+
+/// jinja2's `joiner`.
+pub struct Joiner {
+    pub separator: Value,
+    pub is_used: Cell<bool>,
+}
+
+/// A function that every template knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    Range,
+    Dict,
+    Namespace,
+    Cycler,
+    Joiner,
+    Lipsum,
+    RaiseException,
+    StrftimeNow,
+}
+
+/// A method of a value.
+pub struct Method {
+    pub of: Value,
+    pub name: &'static str,
+}
+
+impl Items {
+    /// Items that are no group.
+    ///
+    /// # Errors
+    /// Where there are too many of them or too many levels.
+    pub fn new(values: Vec<Value>) -> Outcome<Self> {
+        limits::check_list(values.len() as u128)?;
+        let depth = deeper(values.iter())?;
+        Ok(Self { values, depth, is_group: false })
+    }
+}
+
+/// One level more than the deepest of `values`.
+///
+/// # Errors
+/// Where that is more than [`DEEPEST_VALUE`].
+pub fn deeper<'v>(values: impl Iterator<Item = &'v Value>) -> Outcome<u32> {
+    let depth = values.map(Value::depth).max().unwrap_or_default() + 1;
+    if depth > DEEPEST_VALUE {
+        refuse!("a value of more than {DEEPEST_VALUE} levels");
+    }
+    Ok(depth)
+}
+
+impl Range {
+    /// How many numbers it has.
+    pub fn len(&self) -> i128 {
+        let (low, high, step) =
+            if self.step > 0 { (self.start, self.stop, self.step) } else { (self.stop, self.start, self.step.saturating_neg()) };
+        if low >= high { 0 } else { (high.saturating_sub(low).saturating_sub(1)) / step + 1 }
+    }
+
+    /// The number at `place`, which must be within its length.
+    pub fn at(&self, place: i128) -> i128 {
+        self.start.saturating_add(place.saturating_mul(self.step))
+    }
+
+    /// True if `number` is one of its numbers.
+    pub fn contains(&self, number: i128) -> bool {
+        let within = if self.step > 0 { self.start <= number && number < self.stop } else { self.stop < number && number <= self.start };
+        within && number.saturating_sub(self.start) % self.step == 0
+    }
+}
+
+impl Value {
+    /// A text.
+    pub fn text(text: impl Into<Arc<str>>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A list.
+    ///
+    /// # Errors
+    /// As [`Items::new`].
+    pub fn list(values: Vec<Self>) -> Outcome<Self> {
+        Ok(Self::List(Rc::new(Items::new(values)?)))
+    }
+
+    /// A tuple.
+    ///
+    /// # Errors
+    /// As [`Items::new`].
+    pub fn tuple(values: Vec<Self>) -> Outcome<Self> {
+        Ok(Self::Tuple(Rc::new(Items::new(values)?)))
+    }
+
+    /// A pair of `groupby`.
+    ///
+    /// # Errors
+    /// As [`Items::new`].
+    pub fn group(key: Self, members: Self) -> Outcome<Self> {
+        Ok(Self::Tuple(Rc::new(Items { is_group: true, ..Items::new(vec![key, members])? })))
+    }
+
+    /// A value that is not defined, for the reason `words`.
+    pub fn undefined(words: impl Into<String>) -> Self {
+        Self::Undefined(Rc::new(Undefined { words: words.into() }))
+    }
+
+    /// The value of a literal.
+    pub fn constant(constant: &Constant) -> Self {
+        match constant {
+            Constant::None => Self::None,
+            Constant::Bool(value) => Self::Bool(*value),
+            Constant::Integer(value) => Self::Integer(*value),
+            Constant::Float(value) => Self::Float(*value),
+            Constant::Text(text) => Self::Text(text.clone()),
+        }
+    }
+
+    /// The value of a JSON value.
+    ///
+    /// # Errors
+    /// As [`Items::new`].
+    pub fn from_json(json: &serde_json::Value) -> Outcome<Self> {
+        Self::from_json_at(json, 0)
+    }
+
+    fn from_json_at(json: &serde_json::Value, level: u32) -> Outcome<Self> {
+        if level > DEEPEST_VALUE {
+            refuse!("a value of more than {DEEPEST_VALUE} levels");
+        }
+        Ok(match json {
+            serde_json::Value::Null => Self::None,
+            serde_json::Value::Bool(value) => Self::Bool(*value),
+            serde_json::Value::Number(number) => from_number(number)?,
+            serde_json::Value::String(text) => Self::text(text.as_str()),
+            serde_json::Value::Array(items) => {
+                Self::list(items.iter().map(|item| Self::from_json_at(item, level + 1)).collect::<Outcome<_>>()?)?
+            }
+            serde_json::Value::Object(map) => {
+                let entry = |(key, value): (&String, _)| Ok((Self::text(key.as_str()), Self::from_json_at(value, level + 1)?));
+                Self::Dict(Rc::new(Dict::new(map.iter().map(entry).collect::<Outcome<_>>()?)?))
+            }
+        })
+    }
+
+    /// Levels of values within this one.
+    pub fn depth(&self) -> u32 {
+        match self {
+            Self::List(items) | Self::Tuple(items) => items.depth,
+            Self::Dict(dict) | Self::View(dict, _) => dict.depth(),
+            Self::Generator(generator) => generator.depth,
+            Self::Loop(state) => state.depth,
+            Self::Cycler(cycler) => cycler.items.depth + 1,
+            Self::Joiner(joiner) => joiner.separator.depth() + 1,
+            Self::Method(method) => method.of.depth() + 1,
+            _ => 0,
+        }
+    }
+
+    /// The text of a string.
+    pub fn as_text(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Text(text) | Self::Markup(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The whole number that this is; True is 1.
+    pub fn as_integer(&self) -> Option<i128> {
+        match self {
+            Self::Integer(value) => Some(*value),
+            Self::Bool(value) => Some(i128::from(*value)),
+            _ => None,
+        }
+    }
+
+    /// True for a value that is undefined.
+    pub fn is_undefined(&self) -> bool {
+        matches!(self, Self::Undefined(_))
+    }
+
+    /// Python's name of the type.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Undefined(_) => "Undefined",
+            Self::None => "NoneType",
+            Self::Bool(_) => "bool",
+            Self::Integer(_) => "int",
+            Self::Float(_) => "float",
+            Self::Text(_) => "str",
+            Self::Markup(_) => "Markup",
+            Self::List(_) => "list",
+            Self::Tuple(_) => "tuple",
+            Self::Dict(_) => "dict",
+            Self::Range(_) => "range",
+            Self::View(_, View::Keys) => "dict_keys",
+            Self::View(_, View::Values) => "dict_values",
+            Self::View(_, View::Items) => "dict_items",
+            Self::Generator(_) => "generator",
+            Self::Namespace(_) => "Namespace",
+            Self::Loop(_) => "LoopContext",
+            Self::Macro(_) => "Macro",
+            Self::Cycler(_) => "Cycler",
+            Self::Joiner(_) => "Joiner",
+            Self::Function(_) | Self::Method(_) => "function",
+        }
+    }
+
+    /// Python's `len`, where the type has one.
+    pub fn len(&self) -> Option<usize> {
+        match self {
+            Self::Undefined(_) => Some(0),
+            Self::Text(text) | Self::Markup(text) => Some(text.chars().count()),
+            Self::List(items) | Self::Tuple(items) => Some(items.values.len()),
+            Self::Dict(dict) | Self::View(dict, _) => Some(dict.len()),
+            Self::Range(range) => usize::try_from(range.len()).ok(),
+            _ => None,
+        }
+    }
+
+    /// True if the value counts as true.
+    pub fn is_true(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Bool(value) => *value,
+            Self::Integer(value) => *value != 0,
+            Self::Float(value) => *value != 0.0,
+            Self::Text(text) | Self::Markup(text) => !text.is_empty(),
+            other => other.len() != Some(0),
+        }
+    }
+
+    /// The error of using this value in a way that it has no meaning for; an undefined one says why it is undefined.
+    pub fn misused(&self, how: &str) -> Fault {
+        match self {
+            Self::Undefined(undefined) => Fault::new(undefined.words.clone()),
+            other => Fault::new(format!("a value of type {} {how}", other.type_name())),
+        }
+    }
+}
+
+fn from_number(number: &serde_json::Number) -> Outcome<Value> {
+    match (number.as_i128(), number.as_f64()) {
+        (Some(value), _) => Ok(Value::Integer(value)),
+        (None, Some(value)) => Ok(Value::Float(value)),
+        (None, None) => refuse!("the number {number} has no place in f64"),
+    }
+}
