@@ -95,6 +95,9 @@ impl Limits {
 pub struct Text<'a, const N: usize> {
     /// What is answered; may be empty.
     pub prompt: &'a str,
+    /// The prompt as it stands where no completion follows it, if that is another text: its tokens are then those that the completions' are
+    /// compared with.
+    pub alone: Option<&'a str>,
     /// The completions.
     pub completions: [&'a str; N],
     /// Bytes of each completion that are context only, ascending.
@@ -106,7 +109,7 @@ pub struct Text<'a, const N: usize> {
 impl<'a, const N: usize> Text<'a, N> {
     /// Plain texts: BOS and EOS are added where the tokenizer has them.
     pub fn plain(prompt: &'a str, completions: [&'a str; N]) -> Self {
-        Self { prompt, completions, context: &[], framed: false }
+        Self { prompt, alone: None, completions, context: &[], framed: false }
     }
 }
 
@@ -144,7 +147,7 @@ pub fn tokenize<const N: usize>(tokenizer: &Tokenizer, text: &Text<'_, N>, limit
     let added = !text.framed || tokenizer.is_bytes();
     let bos = tokenizer.bos().filter(|_| added);
     let eos = tokenizer.eos().filter(|_| added && limits.add_eos);
-    let prompt = with_bos(bos, tokenizer.encode(text.prompt)?);
+    let prompt = with_bos(bos, tokenizer.encode(text.alone.unwrap_or(text.prompt))?);
     let mut sequences = Vec::with_capacity(N);
     let (mut merged, mut start) = (0, prompt.len());
     for completion in text.completions {
@@ -168,7 +171,8 @@ pub fn tokenize<const N: usize>(tokenizer: &Tokenizer, text: &Text<'_, N>, limit
     if let Some(reason) = begin_at(&mut sequences, start.max(1)) {
         return Ok(Err(reason));
     }
-    Ok(fit(&mut sequences, bos, limits).and_then(|truncated| {
+    let kept = tokenizer.bos().or_else(|| tokenizer.named_bos());
+    Ok(fit(&mut sequences, kept, limits).and_then(|truncated| {
         // There are N completions, so there are N sequences.
         let sequences = sequences.try_into().map_err(|_| Unusable::EmptyCompletion)?;
         Ok(Tokenized { sequences, merged, truncated })

@@ -33,11 +33,15 @@ pub struct Demo {
     after_help = "Examples:\n  slpo train --data corpus.txt --out base\n  \
                         slpo train --data corpus.txt --out base --preset micro --steps 5000 --checkpoint-every 500\n  \
                         slpo train --out base --resume\n\n\
-                        Started as several processes (with torchrun's RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, or by mpirun), each takes \
-                        a share of every batch."
+                        Started as several processes (as torchrun starts them, or by mpirun), each takes a share of every batch:\n  \
+                        RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT  which process of how many this is, and where they meet\n  \
+                        LOCAL_RANK, LOCAL_WORLD_SIZE                its GPU, and the processes on this machine\n  \
+                        SLPO_JOIN_SECONDS                           how long they wait for each other [default: 300]\n  \
+                        SLPO_GROUP_SECRET                           a text of 16 bytes or more, the same in every process, that keeps \
+                        others out; it is never sent"
 )]
 pub struct Train {
-    /// Text (documents separated by <|endoftext|> where there are several), or .jsonl rows with `text`
+    /// Text (documents separated by <|endoftext|> where there are several), or rows with `text`: JSON lines, a JSON list, Parquet
     #[arg(long, value_name = "FILE", help_heading = DATA)]
     pub data: PathBuf,
     /// The fraction of the text that is kept apart to measure with, at least 0 and below 1

@@ -169,3 +169,25 @@ fn real_pairs_come_back_as_their_text() {
         assert_eq!(done.sequences[0].tokens.last(), Some(&50256));
     }
 }
+
+#[test]
+fn the_boundary_is_where_the_prompt_s_own_tokens_end_not_those_of_what_is_left_of_it() {
+    let mut file: serde_json::Value = serde_json::from_str(&crate::tokenizer::tests_support::byte_file("<s>", "</s>")).unwrap();
+    file["model"]["vocab"]["zz"] = 258.into();
+    file["model"]["merges"] = serde_json::json!([["z", "z"]]);
+    let tokenizer = Tokenizer::from_json(file.to_string()).unwrap();
+    // Alone the prompt ends with "zz", one token; the answer turns its second z into something else.
+    let text = Text { alone: Some("azz"), framed: true, ..Text::plain("az", ["b", "c"]) };
+    let pair = tokenize(&tokenizer, &text, &Limits::new(9)).unwrap().unwrap();
+    for (sequence, last) in pair.sequences.iter().zip([98, 99]) {
+        assert_eq!((sequence.prompt(), sequence.completion()), (&[97][..], &[122, last][..]));
+    }
+}
+
+#[test]
+fn a_template_s_bos_stays_when_a_row_is_cut() {
+    let tokenizer = Tokenizer::from_json(crate::tokenizer::tests_support::byte_file("<s>", "</s>")).unwrap();
+    let text = Text { framed: true, ..Text::plain("<s>abcdefg", ["xyz"]) };
+    let cut = tokenize(&tokenizer, &text, &Limits::new(6)).unwrap().unwrap();
+    assert_eq!(cut.sequences[0].tokens, [&[256][..], &bytes("fgxyz")].concat());
+}

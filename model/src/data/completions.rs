@@ -17,6 +17,8 @@ pub struct CompletionRow {
     pub line: usize,
     /// What is answered; empty for a plain text.
     pub prompt: String,
+    /// The prompt as the chat template writes it where no answer follows, if that is another text.
+    pub alone: Option<String>,
     /// What is to be learned.
     pub completion: String,
     /// Bytes of the completion that are context only, ascending: what others say between the model's turns.
@@ -82,6 +84,14 @@ pub fn read_rows(path: &Path, rows: Vec<jsonl::Row>, chat: &ChatTemplate, turns:
     Ok((kept, report))
 }
 
+impl CompletionRow {
+    /// The row for the tokenizer.
+    pub(super) fn text(&self) -> Text<'_, 1> {
+        let completions = [self.completion.as_str()];
+        Text { prompt: &self.prompt, alone: self.alone.as_deref(), completions, context: &self.context, framed: self.framed }
+    }
+}
+
 impl CompletionSet {
     /// Reads the rows of a file, as [`read`], into tokens.
     ///
@@ -99,7 +109,7 @@ impl CompletionSet {
     pub fn from_rows(rows: &[CompletionRow], mut report: DataReport, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self> {
         let (mut sequences, mut lines) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for row in rows {
-            let text = Text { prompt: &row.prompt, completions: [&row.completion], context: &row.context, framed: row.framed };
+            let text = row.text();
             match tokenize(tokenizer, &text, limits)? {
                 Ok(tokenized) => {
                     report.count(&tokenized);

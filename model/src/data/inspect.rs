@@ -86,8 +86,7 @@ fn inspect_preferences(path: &Path, rows: Vec<jsonl::Row>, reading: &Reading, ex
     let (rows, report) = preferences::read_rows(path, rows, reading.chat)?;
     let mut tally = Tally::new(&reading.limits);
     for row in &rows {
-        let text = Text { prompt: &row.prompt, completions: [&row.chosen, &row.rejected], context: &[], framed: row.framed };
-        tally.add(row.line, reading.tokenizer, &text)?;
+        tally.add(row.line, reading.tokenizer, &row.text())?;
     }
     let set = super::PreferenceSet::from_rows(&rows, report, reading.tokenizer, &reading.limits)?;
     let first = set.pairs.iter().take(examples);
@@ -100,8 +99,7 @@ fn inspect_completions(path: &Path, rows: Vec<jsonl::Row>, reading: &Reading, ex
     let (rows, report) = completions::read_rows(path, rows, reading.chat, reading.turns)?;
     let mut tally = Tally::new(&reading.limits);
     for row in &rows {
-        let text = Text { prompt: &row.prompt, completions: [&row.completion], context: &row.context, framed: row.framed };
-        tally.add(row.line, reading.tokenizer, &text)?;
+        tally.add(row.line, reading.tokenizer, &row.text())?;
     }
     let set = super::CompletionSet::from_rows(&rows, report, reading.tokenizer, &reading.limits)?;
     let first = set.lines.iter().zip(&set.sequences).take(examples);

@@ -15,6 +15,8 @@ pub struct PreferenceRow {
     pub line: usize,
     /// What is answered; may be empty.
     pub prompt: String,
+    /// The prompt as the chat template writes it where no answer follows, if that is another text.
+    pub alone: Option<String>,
     /// The preferred completion.
     pub chosen: String,
     /// The other completion.
@@ -90,6 +92,14 @@ fn usable(row: PreferenceRow) -> Result<PreferenceRow, DropReason> {
     Ok(row)
 }
 
+impl PreferenceRow {
+    /// The row for the tokenizer.
+    pub(super) fn text(&self) -> Text<'_, 2> {
+        let completions = [self.chosen.as_str(), &self.rejected];
+        Text { prompt: &self.prompt, alone: self.alone.as_deref(), completions, context: &[], framed: self.framed }
+    }
+}
+
 impl PreferenceSet {
     /// Reads the pairs of a file, as [`read`], into tokens.
     ///
@@ -107,7 +117,7 @@ impl PreferenceSet {
     pub fn from_rows(rows: &[PreferenceRow], mut report: DataReport, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self> {
         let mut pairs = Vec::with_capacity(rows.len());
         for row in rows {
-            let text = Text { prompt: &row.prompt, completions: [&row.chosen, &row.rejected], context: &[], framed: row.framed };
+            let text = row.text();
             match tokenize(tokenizer, &text, limits)? {
                 Ok(Tokenized { sequences: [chosen, rejected], .. }) if chosen.tokens == rejected.tokens => {
                     report.drop_row(row.line, DropReason::EqualTokens);

@@ -26,12 +26,25 @@ pub enum Turns {
 pub struct Learned {
     /// What stands before the first part that is learned.
     pub prompt: String,
+    /// The prompt as the template writes it where no answer follows, if that is another text.
+    pub alone: Option<String>,
     /// From there to the end of the last one.
     pub completion: String,
     /// Bytes of the completion that are context only, ascending.
     pub context: Vec<Range<usize>>,
     /// How many of the model's turns are learned.
     pub turns: usize,
+}
+
+/// A prompt with several versions of what follows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answers<const N: usize> {
+    /// What all versions begin with, as far as the template writes it without them too.
+    pub prompt: String,
+    /// The prompt as the template writes it where no answer follows, if that is another text.
+    pub alone: Option<String>,
+    /// What follows the prompt in each version.
+    pub completions: [String; N],
 }
 
 /// Cuts conversations into turns by one template.
@@ -60,8 +73,9 @@ impl<'a> Turner<'a> {
     ///
     /// # Errors
     /// As [`ChatTemplate::prompt`].
-    pub fn answers<const N: usize>(&self, before: &Conversation, wholes: [&[Message]; N], own: usize) -> Result<(String, [String; N])> {
-        let mut prompt = self.chat.prompt(before)?;
+    pub fn answers<const N: usize>(&self, before: &Conversation, wholes: [&[Message]; N], own: usize) -> Result<Answers<N>> {
+        let alone = self.chat.prompt(before)?;
+        let mut prompt = alone.clone();
         let mut texts = [const { String::new() }; N];
         for (text, whole) in texts.iter_mut().zip(wholes) {
             if whole[own..].iter().all(Message::is_empty) {
@@ -72,7 +86,8 @@ impl<'a> Turner<'a> {
         }
         let completions =
             texts.map(|text| text.get(prompt.len()..).map_or(String::new(), |completion| self.to_its_end(completion).to_owned()));
-        Ok((prompt, completions))
+        let alone = Some(alone).filter(|alone| *alone != prompt);
+        Ok(Answers { prompt, alone, completions })
     }
 
     /// What is learned of a conversation: several texts where the template writes earlier turns otherwise later; none where no turn of the
@@ -101,7 +116,7 @@ impl<'a> Turner<'a> {
         let prompt = self.chat.opened(&conversation.with(&messages[..place]))?;
         let whole = self.chat.whole(&conversation.with(&messages[..=place]))?.text;
         let completion = whole.get(prompt.len()..).unwrap_or_default().to_owned();
-        Ok(Learned { prompt, completion, context: Vec::new(), turns: 1 })
+        Ok(Learned { prompt, alone: None, completion, context: Vec::new(), turns: 1 })
     }
 
     fn by_template(&self, conversation: &Conversation, learned: &[usize]) -> Result<Vec<Learned>> {
@@ -115,20 +130,36 @@ impl<'a> Turner<'a> {
         }
         let (mut spans, mut alone) = (Vec::new(), Vec::new());
         for &place in learned {
-            let opened = self.chat.opened(&conversation.with(&conversation.messages[..place]))?;
             let text = self.chat.whole(&conversation.with(&conversation.messages[..=place]))?.text;
+            let opened = self.before_turn(conversation, place, &text)?;
             let start = common_start(&opened, &text);
             let end = start + self.to_its_end(&text[start..]).len();
             let follows = spans.last().is_none_or(|before: &Range<usize>| before.end <= start);
-            if follows && whole.text.starts_with(&text[..end]) {
+            if follows && start == opened.len() && whole.text.starts_with(&text[..end]) {
                 spans.push(start..end);
             }
-            alone.push((text, start..end));
+            alone.push((text, opened, start..end));
         }
         if spans.len() == alone.len() {
             return Ok(cut(&whole.text, &spans).into_iter().collect());
         }
-        Ok(alone.iter().filter_map(|(text, span)| cut(text, std::slice::from_ref(span))).collect())
+        let each = alone.into_iter().filter_map(|(text, opened, span)| {
+            let alone = Some(opened).filter(|opened| opened.len() != span.start);
+            cut(&text, std::slice::from_ref(&span)).map(|learned| Learned { alone, ..learned })
+        });
+        Ok(each.collect())
+    }
+
+    /// What stands before the turn at `place`, of which `text` is the conversation up to it. A template that refuses a conversation without
+    /// messages opens the first turn with what it writes before its words.
+    fn before_turn(&self, conversation: &Conversation, place: usize, text: &str) -> Result<String> {
+        match self.chat.opened(&conversation.with(&conversation.messages[..place])) {
+            Err(_) if place == 0 => {
+                let words = conversation.messages[0].text();
+                Ok(text[..text.find(words.trim()).unwrap_or(0)].to_owned())
+            }
+            opened => opened,
+        }
     }
 
     /// The text without the white space after the end of a turn.
@@ -146,7 +177,9 @@ impl ChatTemplate {
     pub fn turn<const N: usize>(&self, before: &[Message], answers: [&str; N]) -> Result<(String, [String; N])> {
         let whole = |answer: &str| [before, &[Message::new(Role::Assistant, answer)]].concat();
         let wholes = answers.map(whole);
-        Turner::new(self).answers(&Conversation::of(before.to_vec()), std::array::from_fn(|place| wholes[place].as_slice()), before.len())
+        let wholes = std::array::from_fn(|place| wholes[place].as_slice());
+        let Answers { prompt, completions, .. } = Turner::new(self).answers(&Conversation::of(before.to_vec()), wholes, before.len())?;
+        Ok((prompt, completions))
     }
 }
 
@@ -157,6 +190,7 @@ fn cut(text: &str, spans: &[Range<usize>]) -> Option<Learned> {
     let between = spans.windows(2).map(|pair| pair[0].end - first..pair[1].start - first);
     Some(Learned {
         prompt: text[..first].to_owned(),
+        alone: None,
         completion: text[first..last].to_owned(),
         context: between.filter(|gap| !gap.is_empty()).collect(),
         turns: spans.len(),

@@ -197,6 +197,12 @@ impl Tokenizer {
         self.bos
     }
 
+    /// The token that the settings call BOS, whether or not it is put before a text.
+    pub(crate) fn named_bos(&self) -> Option<u32> {
+        let name = self.settings.as_ref()?.get("bos_token")?;
+        self.id(folder::token_name(name)?)
+    }
+
     /// The token that ends a text, where there is one.
     pub fn eos(&self) -> Option<u32> {
         self.eos

@@ -29,7 +29,7 @@ pub fn pair(row: &Row, reader: &mut Reader) -> Result<Pair> {
         return compare(row, reader, before, [answer(chosen), answer(rejected)]);
     }
     let (prompt, chosen, rejected) = (instruction(row)? + "\n", chosen.to_owned(), rejected.to_owned());
-    Ok(Ok(PreferenceRow { line: row.line, prompt, chosen, rejected, framed: false }))
+    Ok(Ok(PreferenceRow { line: row.line, prompt, alone: None, chosen, rejected, framed: false }))
 }
 
 pub fn completion(row: &Row, reader: &mut Reader) -> Result<Completions> {

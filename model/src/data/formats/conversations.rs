@@ -8,7 +8,7 @@ use crate::data::chat::Conversation;
 use crate::data::columns::judge_conversation;
 use crate::data::jsonl::Row;
 use crate::data::message::{Message, Role, in_row, messages, without_nulls};
-use crate::data::turns::Learned;
+use crate::data::turns::{Answers, Learned};
 use crate::data::{DropReason, PreferenceRow};
 use crate::error::Result;
 use serde_json::Value;
@@ -53,8 +53,8 @@ pub fn completion(row: &Row, reader: &mut Reader) -> Result<Completions> {
         return Ok(Err(DropReason::NothingLearned));
     }
     let turned = reader.turner.answers(&before, [&conversation.messages], own);
-    let (prompt, [completion]) = turned.map_err(|error| in_row(row, error))?;
-    Ok(reader.rows(row, vec![Learned { prompt, completion, context: Vec::new(), turns: 1 }]))
+    let Answers { prompt, alone, completions: [completion] } = turned.map_err(|error| in_row(row, error))?;
+    Ok(reader.rows(row, vec![Learned { prompt, alone, completion, context: Vec::new(), turns: 1 }]))
 }
 
 pub fn transcript(row: &Row, reader: &mut Reader) -> Result<Completions> {
@@ -127,13 +127,13 @@ pub fn with_setting(row: &Row, mut messages: Vec<Message>) -> Result<Conversatio
 /// A column that holds a list or an object, or its JSON as a text; `None` where it holds nothing.
 fn json_column(row: &Row, key: &str) -> Result<Option<Value>> {
     let value = match row.keys.get(key) {
+        // A text is as its writer wrote it: no table filled it with nulls.
         Some(Value::String(text)) if !text.trim().is_empty() => {
             serde_json::from_str(text).map_err(|_| row.error(format!("{key:?} is a text that is not JSON")))?
         }
-        Some(value) => value.clone(),
+        Some(value) => without_nulls(value.clone()),
         None => Value::Null,
     };
-    let value = without_nulls(value);
     let empty = match &value {
         Value::Array(items) => items.is_empty(),
         Value::Object(keys) => keys.is_empty(),
@@ -237,8 +237,8 @@ pub fn compare(row: &Row, reader: &mut Reader, prompt: Vec<Message>, answers: [V
         reader.remarks.note("an answer has several messages, all of which count as the answer, those of tools too", row.line);
     }
     let turned = reader.turner.answers(&chosen.before, wholes.map(Vec::as_slice), chosen.own);
-    let (prompt, [chosen, rejected]) = turned.map_err(|error| in_row(row, error))?;
-    Ok(Ok(PreferenceRow { line: row.line, prompt, chosen, rejected, framed: reader.framed() }))
+    let Answers { prompt, alone, completions: [chosen, rejected] } = turned.map_err(|error| in_row(row, error))?;
+    Ok(Ok(PreferenceRow { line: row.line, prompt, alone, chosen, rejected, framed: reader.framed() }))
 }
 
 /// A row's `prompt` as the text before the model's words, and whether a chat template wrote it.

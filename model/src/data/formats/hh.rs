@@ -23,7 +23,7 @@ pub fn pair(row: &Row, reader: &mut Reader) -> Result<Pair> {
         return Ok(Err(DropReason::PromptsDiffer));
     }
     let [prompt, chosen, rejected] = [prompt, chosen, rejected].map(str::to_owned);
-    Ok(Ok(PreferenceRow { line: row.line, prompt, chosen, rejected, framed: false }))
+    Ok(Ok(PreferenceRow { line: row.line, prompt, alone: None, chosen, rejected, framed: false }))
 }
 
 fn implicit(line: usize, chosen: &str, rejected: &str) -> PreferenceRow {
@@ -31,7 +31,7 @@ fn implicit(line: usize, chosen: &str, rejected: &str) -> PreferenceRow {
     let differ = shared.len() < chosen.len() && shared.len() < rejected.len();
     let prompt = if differ { shared.strip_suffix(' ').unwrap_or(shared) } else { shared };
     let [chosen, rejected] = [chosen, rejected].map(|text| text[prompt.len()..].to_owned());
-    PreferenceRow { line, prompt: prompt.to_owned(), chosen, rejected, framed: false }
+    PreferenceRow { line, prompt: prompt.to_owned(), alone: None, chosen, rejected, framed: false }
 }
 
 /// The transcript up to and with the last `"\n\nAssistant:"`, and the rest.

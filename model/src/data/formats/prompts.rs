@@ -7,7 +7,7 @@ use crate::error::Result;
 
 pub fn pair(row: &Row, _: &mut Reader) -> Result<Pair> {
     let [prompt, chosen, rejected] = [row.text("prompt")?, row.text("chosen")?, row.text("rejected")?].map(str::to_owned);
-    Ok(Ok(PreferenceRow { line: row.line, prompt, chosen, rejected, framed: false }))
+    Ok(Ok(PreferenceRow { line: row.line, prompt, alone: None, chosen, rejected, framed: false }))
 }
 
 pub fn completion(row: &Row, _: &mut Reader) -> Result<Completions> {
