@@ -189,7 +189,7 @@ fn bad_data_is_one_message() {
     let line = failure(&workplace.run("data {}/bad.parquet --model {}/model"), 1);
     assert!(line.contains("bad.parquet: "), "{line}");
     let line = failure(&workplace.run("data {}/rows.jsonl --model {}/model --max-length 1"), 2);
-    assert!(line.contains("max-length"), "{line}");
+    assert!(line.contains("max-tokens"), "{line}");
 }
 
 /// On a terminal (which `script` makes) the mask is in colour, unless NO_COLOR is set.

@@ -131,6 +131,6 @@ fn a_full_disk_under_standard_output_is_said() {
         let mut command = Command::new(binary());
         command.args(["score", "--text", "a", name, "--model"]).arg(here.path("model"));
         let message = failure(&command.stdout(full).output().unwrap(), 1);
-        assert!(message.contains("cannot write to standard output: No space left"), "{message}");
+        assert!(message.contains("cannot write to standard output: the disk is full"), "{message}");
     }
 }
