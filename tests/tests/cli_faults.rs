@@ -2,7 +2,7 @@
 
 mod command;
 
-use command::{Workplace, binary, failure, text};
+use command::{Workplace, binary, failure, listening, text};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn limited(workplace: &Workplace, limits: &str, arguments: &str) -> Output {
 
 fn start(workplace: &Workplace, arguments: &str) -> Child {
     let words = filled(workplace, arguments);
-    Command::new(binary()).args(words.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    listening().args(words.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn wait_for(path: &Path) {

@@ -3,7 +3,7 @@
 
 mod command;
 
-use command::{Workplace, binary};
+use command::{Workplace, listening};
 use engine::Cpu;
 use model::config::Config;
 use model::decoder::Decoder;
@@ -25,7 +25,7 @@ fn workplace() -> Workplace {
 }
 
 fn start(workplace: &Workplace, command: &str, options: &[&str]) -> Child {
-    let mut start = Command::new(binary());
+    let mut start = listening();
     start.arg(command).arg("--model").arg(workplace.path("model")).args(["--temperature", "1"]).args(options);
     start.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

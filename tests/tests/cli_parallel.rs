@@ -3,7 +3,7 @@
 
 mod command;
 
-use command::{Workplace, binary, text};
+use command::{Workplace, listening, text};
 use serde_json::Value;
 use slpo_tests::free_port;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(120);
 /// A process of a run of `size` that meets at `port`; `{}` in the arguments stands for the folder.
 fn process(workplace: &Workplace, arguments: &str, rank: usize, size: usize, port: u16) -> Command {
     let folder = workplace.path("");
-    let mut command = Command::new(binary());
+    let mut command = listening();
     command.args(arguments.replace("{}", folder.to_str().unwrap().trim_end_matches('/')).split(' '));
     command.envs([("RANK", rank.to_string()), ("WORLD_SIZE", size.to_string()), ("LOCAL_WORLD_SIZE", size.to_string())]);
     command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string()).env("SLPO_JOIN_SECONDS", "60");

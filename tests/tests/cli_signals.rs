@@ -4,7 +4,7 @@
 
 mod command;
 
-use command::{Workplace, binary, text};
+use command::{Workplace, binary, listening, text};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ fn words(workplace: &Workplace, arguments: &str) -> Vec<String> {
 }
 
 fn start(workplace: &Workplace, arguments: &str) -> Child {
-    let mut command = Command::new(binary());
+    let mut command = listening();
     command.args(words(workplace, arguments)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.spawn().unwrap()
 }

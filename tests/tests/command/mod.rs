@@ -31,6 +31,21 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// A command for the binary that hears SIGHUP, SIGINT and SIGTERM, also where this test was started with some of them ignored, as a shell
+/// starts what runs in the background: the binary leaves ignored what its parent ignores.
+pub fn listening() -> Command {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let heard = [1, 2, 15].iter().fold(0, |mask, signal| mask | 1 << (signal - 1));
+    if ignored & heard == 0 {
+        return Command::new(binary());
+    }
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,TERM").arg(binary());
+    command
+}
+
 /// Runs the binary; `arguments` are separated by spaces, `{name}` stands for a path of `paths`.
 pub fn slpo(arguments: &str, paths: &[(&str, &Path)]) -> Output {
     let fill =
