@@ -171,7 +171,7 @@ fn a_message_by_a_tool_reaches_the_template_and_is_a_row_error_without_one() {
     workplace.write("chats.jsonl", &row("tool"));
     let data = "data {}/chats.jsonl --model {}/model";
     let line = failure(&workplace.run(data), 1);
-    assert!(line.contains("chats.jsonl:1: a message by \"tool\": for a model without a chat template"), "{line}");
+    assert!(line.contains("chats.jsonl:1: a message by \"tool\": a model without a chat template has no place for that"), "{line}");
     workplace.write("model/chat_template.jinja", TEMPLATE);
     assert!(text(&workplace.run(data)).contains("<tool>4"));
     let refusing = "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools here') }}{% endif %}{% endfor %}";

@@ -35,9 +35,9 @@ fn help(command: &str, columns: usize) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Lines that are longer only because a word of them does not fit are no fault of the wrapping.
+/// Lines that are longer only because a word of them does not fit are no fault of the wrapping, and the line of usage is never wrapped.
 fn is_too_wide(line: &str, columns: usize) -> bool {
-    line.chars().count() > columns && line.split_whitespace().count() > 1
+    line.chars().count() > columns && line.split_whitespace().count() > 1 && !line.starts_with("Usage: ")
 }
 
 #[test]

@@ -247,9 +247,8 @@ fn what_a_stranger_says_is_shown_and_not_obeyed() {
     let json = serde_json::to_string(STEERING).unwrap();
     let score = "score --model {}/model --tokens 1,2,3";
     let row = |prompt: &str| format!("{{\"prompt\": {prompt}, \"completion\": \"b\"}}\n");
-    let tensor = format!(r#"{{{json}:{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}}}"#);
     for (source, file, contents, arguments) in [
-        ("a tensor's name", "model/model.safetensors", tensor, score),
+        ("a tensor's name", "model/model.safetensors", STEERING.to_owned(), score),
         ("a key", "model/config.json", format!("{{\"model_type\": {json}}}"), score),
         ("a shard's name", "model/model.safetensors.index.json", format!("{{\"weight_map\": {{\"a\": {json}}}}}"), score),
         ("a tokenizer", "model/tokenizer.json", format!("{{\"version\": \"1.0\", \"model\": {{\"type\": {json}}}}}"), score),
@@ -290,7 +289,10 @@ fn what_a_stranger_says_is_shown_and_not_obeyed() {
         );
         std::fs::create_dir_all(workplace.path("adapter")).unwrap();
         if source == "a tensor's name" {
-            weights(&workplace.path("model"), &contents, &[0; 4]);
+            let path = workplace.path(file);
+            let mut tensors = model::safetensors_file::read(&path).unwrap();
+            tensors.insert(contents, model::safetensors_file::NamedTensor::new(vec![1], vec![0.0]));
+            model::safetensors_file::write(&path, &tensors).unwrap();
         } else {
             workplace.write(file, &contents);
         }

@@ -33,9 +33,10 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Io`], [`Error::Json`] for the settings, [`Error::Tokenizer`].
     pub fn from_file(path: &Path) -> Result<Self> {
-        if path.is_dir() {
-            return Self::from_folder(path);
-        }
+        if path.is_dir() { Self::from_folder(path) } else { Self::read_file(path) }
+    }
+
+    fn read_file(path: &Path) -> Result<Self> {
         let mut tokenizer = Self::from_json(read_text(path)?).map_err(|error| error.at(path))?;
         tokenizer.remarks.iter_mut().for_each(|remark| *remark = format!("{}: {remark}", path.display()));
         match path.parent() {
@@ -57,7 +58,7 @@ impl Tokenizer {
     pub fn from_folder(folder: &Path) -> Result<Self> {
         let file = folder.join(FILE);
         if file.exists() {
-            return Self::from_file(&file);
+            return Self::read_file(&file);
         }
         refuse_other_forms(folder)?;
         match gpt2_files::in_folder(folder) {
