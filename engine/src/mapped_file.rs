@@ -61,15 +61,15 @@ mod tests {
     #[test]
     fn the_bytes_are_those_of_the_file() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        assert_eq!(&*MappedFile::open(&source).unwrap(), std::fs::read(&source).unwrap());
+        assert_eq!(&*MappedFile::open(&source).unwrap(), fs::read(&source).unwrap());
     }
 
     #[test]
     fn an_empty_file_has_no_bytes_and_a_folder_or_nothing_is_refused() {
         let empty = std::env::temp_dir().join(format!("slpo-empty-{}", std::process::id()));
-        std::fs::write(&empty, "").unwrap();
+        fs::write(&empty, "").unwrap();
         assert!(MappedFile::open(&empty).unwrap().is_empty());
-        std::fs::remove_file(&empty).unwrap();
+        fs::remove_file(&empty).unwrap();
         assert!(MappedFile::open(&empty).is_err());
         assert!(MappedFile::open(&std::env::temp_dir()).is_err());
         if cfg!(unix) {

@@ -290,9 +290,9 @@ fn what_a_stranger_says_is_shown_and_not_obeyed() {
         std::fs::create_dir_all(workplace.path("adapter")).unwrap();
         if source == "a tensor's name" {
             let path = workplace.path(file);
-            let mut tensors = model::safetensors_file::read(&path).unwrap();
-            tensors.insert(contents, model::safetensors_file::NamedTensor::new(vec![1], vec![0.0]));
-            model::safetensors_file::write(&path, &tensors).unwrap();
+            let mut tensors = safetensors_file::read(&path).unwrap();
+            tensors.insert(contents, NamedTensor::new(vec![1], vec![0.0]));
+            safetensors_file::write(&path, &tensors).unwrap();
         } else {
             workplace.write(file, &contents);
         }

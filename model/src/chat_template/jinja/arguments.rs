@@ -67,6 +67,14 @@ pub fn integer(value: &Value, function: &str) -> Outcome<i128> {
     value.as_integer().ok_or_else(|| value.misused(&format!("where {function} takes a whole number")))
 }
 
+/// A switch that Python takes as a whole number; off where it is missing.
+///
+/// # Errors
+/// Where it is none.
+pub fn switch(value: Option<Value>, function: &str) -> Outcome<bool> {
+    value.map_or(Ok(false), |value| Ok(integer(&value, function)? != 0))
+}
+
 /// The text of an argument.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use super::interpreter::Interpreter;
 use super::numbers::{self, Number};
 use super::operators::same_object;
 use super::syntax::{Arithmetic, Comparison};
-use super::value::{Function, Value};
+use super::value::Value;
 
 const NAMES: [&str; 39] = [
     "boolean",
@@ -160,6 +160,5 @@ fn same(value: &Value, other: &Value) -> Outcome<bool> {
     if is_plain(value) && value.type_name() == other.type_name() {
         refuse!("sameas of two values of type {}: what Python says depends on its version", value.type_name());
     }
-    let is_class = |value: &Value| matches!(value, Value::Function(Function::Lipsum));
-    Ok(!is_class(value) && same_object(value, other))
+    Ok(same_object(value, other))
 }

@@ -1,6 +1,6 @@
 //! Filters that compare items with each other.
 
-use crate::chat_template::jinja::arguments::{Arguments, required};
+use crate::chat_template::jinja::arguments::{Arguments, required, switch};
 use crate::chat_template::jinja::attributes::{Path, path};
 use crate::chat_template::jinja::fault::{Outcome, refuse};
 use crate::chat_template::jinja::interpreter::Interpreter;
@@ -49,7 +49,7 @@ impl Interpreter<'_> {
             let parts = paths.iter().map(|path| self.key(item, path, is_case_sensitive, None)).collect::<Outcome<Vec<_>>>()?;
             keys.push(Value::list(parts)?);
         }
-        let order = self.sorted_places(keys, is_on(reverse))?;
+        let order = self.sorted_places(keys, switch(reverse, "sort")?)?;
         Value::list(order.into_iter().map(|place| items[place].clone()).collect())
     }
 
@@ -67,7 +67,7 @@ impl Interpreter<'_> {
             let key = if by_value { value } else { key }.clone();
             if is_case_sensitive { key } else { without_case(key) }
         };
-        let order = self.sorted_places(dict.iter().map(key).collect(), is_on(reverse))?;
+        let order = self.sorted_places(dict.iter().map(key).collect(), switch(reverse, "dictsort")?)?;
         let pair = |place: usize| match dict.entry(place) {
             Some((key, value)) => Value::tuple(vec![key.clone(), value.clone()]),
             None => Ok(Value::None),

@@ -1,6 +1,6 @@
 //! Methods of `str` that cut a text, take something off it, or replace parts of it.
 
-use crate::chat_template::jinja::arguments::{Arguments, integer, required, text as text_argument};
+use crate::chat_template::jinja::arguments::{Arguments, integer, required, switch, text as text_argument};
 use crate::chat_template::jinja::fault::{Outcome, refuse};
 use crate::chat_template::jinja::interpreter::Interpreter;
 use crate::chat_template::jinja::limits;
@@ -122,7 +122,7 @@ impl Interpreter<'_> {
         match name {
             "splitlines" => {
                 let [keeps_ends] = arguments.bind(name, ["keepends"])?;
-                let keeps_ends = keeps_ends.is_some_and(|value| value.is_true());
+                let keeps_ends = switch(keeps_ends, name)?;
                 self.texts(lines(text, keeps_ends)?)
             }
             "partition" | "rpartition" => {
