@@ -90,7 +90,7 @@ fn mask_of(tokenizer: &Tokenizer, ids: &[u32], rendered: &Rendered) -> Vec<Value
     let mut mask = Vec::new();
     for &id in ids {
         let name = tokenizer.name(id).unwrap();
-        let is_special = rendered.text[end..].starts_with(&name) && name.starts_with('<');
+        let is_special = rendered.text.as_bytes()[end..].starts_with(name.as_bytes()) && name.starts_with('<');
         let start = end;
         end += if is_special { name.len() } else { name.chars().count() };
         let is_own = rendered.generated.iter().any(|bytes| start < bytes.end && end > bytes.start);
@@ -103,9 +103,11 @@ fn mask_of(tokenizer: &Tokenizer, ids: &[u32], rendered: &Rendered) -> Vec<Value
 const ADDRESS: &str = "whether a text with an address of memory is in lower case is no question for a template";
 const CONSTANT: &str = "jinja2 computes what is constant before it runs a template, and then takes an error for an undefined value";
 
+/// A method that this interpreter refuses of every text: a template has no bytes.
+const REFUSED_METHOD: &str = ".encode(";
+
 /// Expressions that transformers computes and this interpreter refuses, each with its reason.
-const REFUSED_HERE: [(&str, &str); 13] = [
-    ("{{ 'abc'.encode() }}", "a template has no bytes"),
+const REFUSED_HERE: [(&str, &str); 12] = [
     ("{{ 'abc'['a':] }}", CONSTANT),
     ("{{ none[1:] }}", CONSTANT),
     ("{{ lipsum(1, false) is string }}", "its text is another one each time"),
@@ -131,7 +133,7 @@ fn every_expression_gives_the_text_of_jinja2_or_is_refused_as_there() {
     for entry in expressions {
         let (text, expected) = (entry[0].as_str().unwrap(), entry[1].as_str());
         let rendered = JinjaTemplate::new(text, BTreeMap::new(), Path::new("t")).and_then(|template| template.render_input(&input, false));
-        let is_known = REFUSED_HERE.iter().any(|(own, _)| *own == text);
+        let is_known = REFUSED_HERE.iter().any(|(own, _)| *own == text) || expected.is_some() && text.contains(REFUSED_METHOD);
         match (rendered, expected) {
             (Ok(rendered), Some(expected)) if rendered.text == expected && !is_known => {}
             (Err(_), None) if !is_known => {}
@@ -426,7 +428,7 @@ fn hostile_templates_end_with_an_error() {
         let line = rendered.unwrap_err().to_string();
         assert!(line.lines().count() == 1 && line.starts_with("t: "), "{text}: {line}");
     }
-    for opening in ["{{", "{%", "{#", "{% raw %}", "{% generation %}", "{%-", "{% if"] {
+    for opening in ["{{", "{%", "{# a", "{% raw %}", "{% generation %}", "{%-", "{% if"] {
         assert!(JinjaTemplate::new(opening, BTreeMap::new(), Path::new("t")).is_err(), "{opening}");
     }
 }

@@ -199,7 +199,10 @@ fn a_file_that_is_a_pipe_a_device_or_a_folder_is_named_at_once() {
             let said = String::from_utf8(output.stderr).unwrap();
             let line = said.lines().last().unwrap_or_default();
             assert_eq!(output.status.code(), Some(1), "{kind} as {file}: {said}");
-            assert!(line.starts_with("error: ") && line.contains(file) && line.contains(": is a"), "{kind} as {file}: {line}");
+            assert!(
+                line.starts_with("error: ") && line.contains(file) && (line.contains(": is a") || line.contains(": it is a folder")),
+                "{kind} as {file}: {line}"
+            );
         }
     }
 }
@@ -251,7 +254,12 @@ fn what_a_stranger_says_is_shown_and_not_obeyed() {
         ("a tensor's name", "model/model.safetensors", STEERING.to_owned(), score),
         ("a key", "model/config.json", format!("{{\"model_type\": {json}}}"), score),
         ("a shard's name", "model/model.safetensors.index.json", format!("{{\"weight_map\": {{\"a\": {json}}}}}"), score),
-        ("a tokenizer", "model/tokenizer.json", format!("{{\"version\": \"1.0\", \"model\": {{\"type\": {json}}}}}"), score),
+        (
+            "a tokenizer",
+            "model/tokenizer.json",
+            format!(r#"{{"version": "1.0", "model": {{"type": "BPE", "vocab": {{"b": 0}}, "merges": [[{json}, "b"]]}}}}"#),
+            score,
+        ),
         ("a template", "model/chat_template.jinja", format!("{{{{ raise_exception({json}) }}}}"), "data {}/chats.jsonl --model {}/model"),
         (
             "an adapter",

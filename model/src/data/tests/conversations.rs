@@ -84,7 +84,7 @@ fn tools_calls_names_and_reasoning_reach_the_template_and_nulls_do_not() {
         {"role":"tool","content":"3"},{"role":"assistant","content":"b","reasoning_content":"hm"}]}"#
         .replace('\n', " ");
     let all = learned(&chat(TEMPLATE), &text, Turns::All);
-    assert_eq!(all[0].0, "[tools [{\"name\": \"f\"}]]<user>(Ann)a<|end|>\n<assistant>");
+    assert_eq!(all[0].0, "[tools [{\"name\": \"f\", \"note\": null}]]<user>(Ann)a<|end|>\n<assistant>", "a JSON text is as it was written");
     assert_eq!(all[0].1, ["[{\"function\": {\"name\": \"f\", \"arguments\": {\"x\": 1}}}]<|end|>", "<think>hm</think>b<|end|>"]);
 }
 
