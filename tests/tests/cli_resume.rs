@@ -93,7 +93,7 @@ fn an_alignment_that_is_killed_ends_with_the_bits_of_one_that_was_never_stopped(
 #[test]
 fn fine_tuning_that_stopped_between_checkpoints_goes_on_to_the_same_bits() {
     let workplace = Workplace::new();
-    let tune = "sft --model {}/model --data {}/completions.jsonl --steps 12 --batch 3 --dropout 0.1 --checkpoint-every 5 --eval-every 4";
+    let tune = "sft --model {}/model --data {}/completions.jsonl --steps 12 --batch 3 --dropout 0.1 --checkpoint-every 5";
     for out in ["whole", "stopped"] {
         text(&workplace.run(&format!("{tune} --out {{}}/{out}")));
     }

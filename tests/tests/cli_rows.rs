@@ -142,16 +142,16 @@ fn the_way_of_cutting_is_a_flag_that_the_report_names() {
         "long.jsonl",
         &format!("{}\n{}\n", json!({"prompt": prompt, "completion": answer}), json!({"prompt": "p", "completion": "c"})),
     );
-    let report = |flags: &str| object(&workplace.run(&format!("data {{}}/long.jsonl --model {{}}/model --max-tokens 32 {flags} --json")));
+    let report = |flags: &str| object(&workplace.run(&format!("data {{}}/long.jsonl --model {{}}/model --max-tokens 32{flags} --json")));
     let both = report("");
     assert_eq!((both["truncation"].as_str(), &both["truncated"]["lines"]), (Some("both"), &json!([1])));
     let shown =
         |report: &Value| [&report["examples"][0]["prompt"], &report["examples"][0]["completion"]].map(|text| text.as_str().unwrap().len());
     assert_eq!(shown(&both), ["<|bos|>".len() + 15, 16]);
-    assert_eq!(shown(&report("--truncation prompt-start")), ["<|bos|>".len(), 31]);
-    let dropped = report("--truncation drop");
+    assert_eq!(shown(&report(" --truncation prompt-start")), ["<|bos|>".len(), 31]);
+    let dropped = report(" --truncation drop");
     assert_eq!(dropped["dropped"], json!([{"reason": "too_long", "count": 1, "lines": [1]}]));
-    assert_eq!(report("--truncation end")["dropped"][0]["reason"], "prompt_fills_limit");
+    assert_eq!(report(" --truncation end")["dropped"][0]["reason"], "prompt_fills_limit");
 }
 
 #[test]

@@ -219,7 +219,7 @@ fn only_what_is_used_is_written_down() {
 #[test]
 fn a_run_of_another_command_is_not_gone_on_with() {
     let workplace = Workplace::new();
-    text(&workplace.run(&format!("{TRAIN} --steps 1 --out {{}}/run")));
+    text(&workplace.run(&format!("{TRAIN} --steps 2 --out {{}}/run")));
     let line = failure(&workplace.run("align --out {}/run --resume"), 2);
     assert!(line.contains("run/config.toml: these are the settings of slpo train, not of slpo align"), "{line}");
     let line = failure(&workplace.run("train --out {}/nothing --resume"), 1);

@@ -34,6 +34,7 @@ fn effect_of(setting: &str) -> Effect {
     match setting {
         "device"
         | "threads"
+        | "data"
         | "eval_every"
         | "eval_data"
         | "checkpoint_every"

@@ -21,20 +21,19 @@ impl Remarks {
     /// Compares the settings with those of the run, and the trainer with the checkpoint.
     ///
     /// # Errors
-    /// [`Failure::Usage`] where the checkpoint was made from other data or settings that its result depends on, unless that is asked for.
+    /// [`Failure::Usage`] where more steps are done than the run is to have, or the checkpoint was made from other data or settings that its result depends on, unless that is asked for.
     pub fn of(plan: &Plan, restored: Option<&Restored>) -> Result<Self, Failure> {
         let step = restored.map_or(0, |restored| restored.step);
         let changes = &plan.layers.changes;
         let differences: Vec<&Difference> = restored.iter().flat_map(|restored| &restored.changed).collect();
+        if step > plan.steps {
+            return Err(usage(format!("step {step} is done, and the run is to have {} steps: give --steps {step} or more", plan.steps)));
+        }
         refuse(plan, step, &differences)?;
         let differences: Vec<&Difference> = differences.into_iter().filter(|found| is_news(found, changes)).collect();
         let mut warnings = Vec::new();
         if restored.is_none() {
             warnings.push("the run was stopped before its first checkpoint: it begins again at step 0".to_owned());
-        }
-        if step > plan.steps {
-            let steps = plan.steps;
-            warnings.push(format!("step {step} is done, and the run is to have {steps} steps: the model of step {step} is written"));
         }
         let damaged = restored.iter().flat_map(|restored| &restored.damaged);
         warnings.extend(damaged.map(|reason| format!("{reason}; going on from the checkpoint before it, of step {step}")));
@@ -65,8 +64,12 @@ fn refuse(plan: &Plan, step: u64, differences: &[&Difference]) -> Result<(), Fai
         refused.join(", "),
         plan.out.display()
     );
-    // The other processes, which cannot know of it, have to be told.
-    Err(if processes::current().is_some() { Failure::Failed(reason) } else { Failure::Usage(reason) })
+    Err(usage(reason))
+}
+
+/// Of several processes the others, which cannot know of it, have to be told.
+fn usage(reason: String) -> Failure {
+    if processes::current().is_some() { Failure::Failed(reason) } else { Failure::Usage(reason) }
 }
 
 fn entry(step: u64, changed: &[String]) -> Table {

@@ -132,7 +132,8 @@ impl Remarks {
 /// # Errors
 /// [`crate::Error::BadRow`] naming a column that holds part of the prompt.
 pub fn judge(row: &Row, used: &[&str], texts: &[&str], remarks: &mut Remarks) -> Result<()> {
-    let further = row.keys.iter().filter(|(name, value)| !used.contains(&name.as_str()) && !is_blank(value));
+    let says = |name: &str, value: &Value| !is_blank(value) && !(name == "weight" && value.as_f64() == Some(1.0));
+    let further = row.keys.iter().filter(|(name, value)| !used.contains(&name.as_str()) && says(name, value));
     for (name, value) in further.filter(|(name, _)| !KNOWN.contains(&name.as_str())) {
         // A text that is learned whole has no prompt that something could be missing from.
         if !PART_OF_THE_PROMPT.contains(&name.as_str()) || used == ["text"] {
@@ -171,15 +172,14 @@ pub fn judge_conversation(row: &Row, chat: &ChatTemplate, conversation: &Convers
     }
 }
 
-/// True for what says nothing: null, an empty text, list or object. A weight of 1 is the weight that every row has.
+/// True for what says nothing: null, an empty text, list or object.
 fn is_blank(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.trim().is_empty(),
         Value::Array(items) => items.is_empty(),
         Value::Object(keys) => keys.is_empty(),
-        Value::Number(number) => number.as_f64() == Some(1.0),
-        Value::Bool(_) => false,
+        Value::Number(_) | Value::Bool(_) => false,
     }
 }
 
