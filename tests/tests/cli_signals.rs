@@ -187,7 +187,6 @@ fn commands_with_nothing_to_save_end_at_once_and_say_so() {
         "data --model {}/model {}/pairs.jsonl",
         "align --model {}/model --data {}/pairs.jsonl --out {}/run",
         "gradcheck",
-        "audit",
         "demo --out {}/demo",
         "bench step --preset micro --steps 10000",
     ];

@@ -152,6 +152,9 @@ impl Bounds {
 impl Step {
     fn read(step: &Value) -> Result<Self> {
         let refused = |error: &dyn std::fmt::Display| Error::tokenizer(format!("not a usable tokenizer.json: its normalizer: {error}"));
+        if let Some(charsmap) = step.get("precompiled_charsmap").and_then(Value::as_str) {
+            check_trie(charsmap).map_err(|reason| refused(&reason))?;
+        }
         let read = contained(|| serde_json::from_value(step.clone()));
         let normalizer = read.ok_or_else(|| refused(&"its reader gave up on it"))?.map_err(|error| refused(&error))?;
         let is_regex = step.get("pattern").is_some_and(|pattern| pattern.get("String").is_none());
@@ -231,6 +234,17 @@ fn factor(step: &Value, kind: Kind) -> usize {
         ("ByteLevel", Kind::PreTokenizer | Kind::Normalizer) => 4,
         ("ByteLevel" | "BPEDecoder" | "WordPiece" | "CTC", Kind::Decoder) => 3,
         _ => 1,
+    }
+}
+
+/// Checks the length of a charsmap's trie, which the library allocates before it looks.
+fn check_trie(charsmap: &str) -> std::result::Result<(), String> {
+    let bytes = from_base64(charsmap);
+    match bytes.split_first_chunk::<4>() {
+        Some((length, rest)) if u32::from_le_bytes(*length) as usize > rest.len() => {
+            Err(format!("its precompiled_charsmap says that its trie has {} bytes, and has {}", u32::from_le_bytes(*length), rest.len()))
+        }
+        _ => Ok(()),
     }
 }
 
