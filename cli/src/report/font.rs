@@ -9,11 +9,12 @@ pub fn style_sheet<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     if !parts.into_iter().any(|part| part.contains("<math")) {
         return String::new();
     }
-    // The letters of this font are smaller than those of a page's text at the same size.
+    // The letters of this font are smaller than those of a page's text at the same size, and its bars lie close to them.
     format!(
         "@font-face {{ font-family: \"Slpo Math\"; src: url(\"data:font/woff2;base64,{}\") format(\"woff2\"); }}\n\
          math {{ font-family: \"Slpo Math\", math; font-size: 1.12em; }}\n\
-         math[display=\"block\"] {{ font-size: 1.25em; }}\n",
+         math[display=\"block\"] {{ font-size: 1.25em; }}\n\
+         math mover > mo:last-child {{ padding-bottom: 0.08em; }}\n",
         base64(FONT)
     )
 }
