@@ -1,4 +1,8 @@
-//! A graph as an inline SVG picture: inputs on the left, the result on the right, a column for each distance from the inputs.
+//! A graph as an inline SVG picture that a page can show at any width.
+//!
+//! There are two layouts:
+//! - Columns: inputs on the left, the result on the right, a column for each distance from the inputs.
+//! - A stack: one box below the other in the order of the tape, for narrow screens and for graphs of too many columns.
 
 use super::mathml::escaped;
 use super::numbers::list;
@@ -11,6 +15,11 @@ const GAP: usize = 22;
 const BETWEEN: usize = 56;
 const CHARACTER: usize = 7;
 const PADDING: usize = 12;
+/// Widest picture in columns; wider ones would shrink until their text cannot be read.
+const WIDEST: usize = 1100;
+/// Room for the edges at the left of a stack, and the distance between its boxes.
+const GUTTER: usize = 60;
+const STACKED: usize = 14;
 
 /// A box: where it stands and what it says.
 struct Node {
@@ -21,20 +30,27 @@ struct Node {
     is_input: bool,
 }
 
-/// The picture.
+/// The picture: in columns where wide screens have room for it, and as a stack, of which a style sheet shows one.
 pub fn svg(graph: &Graph) -> String {
-    let (nodes, width, height) = layout(graph);
-    let mut out = format!("<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" role=\"img\" aria-label=\"graph {}\">", graph.title);
+    let (columns, width, height) = columns(graph);
+    let is_too_wide = width > WIDEST;
+    let (stack, stack_width, stack_height) = stack(graph);
+    let stack = drawn(graph, &stack, (stack_width, stack_height), if is_too_wide { "graph" } else { "graph narrow" }, edge_of_stack);
+    if is_too_wide { stack } else { drawn(graph, &columns, (width, height), "graph wide", edge_of_columns) + &stack }
+}
+
+/// The boxes with the edges between them.
+fn drawn(graph: &Graph, nodes: &[Node], (width, height): (usize, usize), class: &str, edge: fn(&Node, &Node) -> String) -> String {
+    let mut out = format!(
+        "<svg class=\"{class}\" viewBox=\"0 0 {width} {height}\" style=\"max-width:{width}px\" role=\"img\" aria-label=\"graph {}\">",
+        graph.title
+    );
     for value in &graph.values {
-        let to = &nodes[value.id];
         for &parent in &value.parents {
-            let from = &nodes[parent];
-            let (x1, y1, x2, y2) = (from.x + from.width, from.y + HEIGHT / 2, to.x, to.y + HEIGHT / 2);
-            let middle = x1.midpoint(x2);
-            let _ = write!(out, "<path class=\"edge\" d=\"M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}\"/>");
+            let _ = write!(out, "<path class=\"edge\" d=\"{}\"/>", edge(&nodes[parent], &nodes[value.id]));
         }
     }
-    for node in &nodes {
+    for node in nodes {
         let class = if node.is_input { "input" } else { "op" };
         let _ = write!(
             out,
@@ -50,8 +66,35 @@ pub fn svg(graph: &Graph) -> String {
     out
 }
 
-/// The boxes by value, and the size of the picture.
-fn layout(graph: &Graph) -> (Vec<Node>, usize, usize) {
+/// From the right side of a box to the left side of another.
+fn edge_of_columns(from: &Node, to: &Node) -> String {
+    let (x1, y1, x2, y2) = (from.x + from.width, from.y + HEIGHT / 2, to.x, to.y + HEIGHT / 2);
+    let middle = x1.midpoint(x2);
+    format!("M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}")
+}
+
+/// From the left side of a box to that of another below; the further apart the boxes, the further out the edge swings.
+fn edge_of_stack(from: &Node, to: &Node) -> String {
+    let (y1, y2) = (from.y + HEIGHT / 2, to.y + HEIGHT / 2);
+    let boxes = y1.abs_diff(y2) / (HEIGHT + STACKED);
+    let swing = (14 + 10 * boxes).min(GUTTER);
+    let (x, out) = (from.x, from.x - swing);
+    format!("M{x} {y1} C{out} {y1} {out} {y2} {x} {y2}")
+}
+
+/// The boxes by value, one below the other, and the size of the picture.
+fn stack(graph: &Graph) -> (Vec<Node>, usize, usize) {
+    let mut nodes: Vec<Node> = graph.values.iter().map(node).collect();
+    for (row, node) in nodes.iter_mut().enumerate() {
+        (node.x, node.y) = (GUTTER, 1 + row * (HEIGHT + STACKED));
+    }
+    let widest = nodes.iter().map(|node| node.width).max().unwrap_or(0);
+    let height = nodes.len() * (HEIGHT + STACKED);
+    (nodes, GUTTER + widest + 1, height)
+}
+
+/// The boxes by value in columns, and the size of the picture.
+fn columns(graph: &Graph) -> (Vec<Node>, usize, usize) {
     let mut depth = vec![0; graph.values.len()];
     for value in &graph.values {
         depth[value.id] = value.parents.iter().map(|&parent| depth[parent] + 1).max().unwrap_or(0);

@@ -3,7 +3,7 @@
 use super::drawing::svg;
 use super::mathml::{MathMl, escaped};
 use super::numbers::{list, long, place, short, tensor};
-use crate::report::ReportError;
+use crate::report::{ReportError, font};
 use engine::explain::{Explanation, Piece, Worked};
 use minijinja::value::Serde;
 use serde::Serialize;
@@ -25,6 +25,7 @@ struct Page<'a> {
     passed: bool,
     graphs: Vec<(&'static str, String)>,
     source: &'static str,
+    font: String,
     version: &'static str,
 }
 
@@ -55,11 +56,14 @@ pub fn page(explanation: &Explanation, worked: &Worked) -> Result<String, Report
     let math = MathMl::new();
     let named = worked.inputs.iter().map(|(name, input)| ((*name).to_owned(), tensor(&input.shape, &input.data)));
     let output = ("y".to_owned(), tensor(&worked.output.shape, &worked.output.data));
+    let formulas: Vec<String> = explanation.formulas().into_iter().map(|latex| math.display(latex)).collect();
+    let steps: Vec<String> = explanation.derivation().iter().map(|step| html(step, &math)).collect();
+    let font = font::style_sheet(formulas.iter().chain(&steps).map(String::as_str));
     let page = Page {
         name: explanation.name,
         summary: explanation.summary(),
-        formulas: explanation.formulas().into_iter().map(|latex| math.display(latex)).collect(),
-        steps: explanation.derivation().iter().map(|step| html(step, &math)).collect(),
+        formulas,
+        steps,
         call: &worked.call,
         given: worked.given,
         values: named.chain([output]).collect(),
@@ -71,6 +75,7 @@ pub fn page(explanation: &Explanation, worked: &Worked) -> Result<String, Report
         passed: worked.report.passed(),
         graphs: worked.graphs.iter().map(|graph| (graph.title, svg(graph))).collect(),
         source: explanation.source,
+        font,
         version: env!("CARGO_PKG_VERSION"),
     };
     let mut environment = minijinja::Environment::new();

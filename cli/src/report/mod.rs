@@ -6,6 +6,7 @@
 
 mod card;
 pub mod chart;
+pub mod font;
 mod math;
 mod table;
 #[cfg(test)]
@@ -152,13 +153,14 @@ impl Report {
     pub fn render(&self) -> Result<String, ReportError> {
         let mut styles = Styles::default();
         let blocks: Vec<View> = self.blocks.iter().map(|block| view(block, &mut styles)).collect::<Result<_, _>>()?;
+        let font = font::style_sheet(blocks.iter().filter_map(View::markup));
         let mut environment = minijinja::Environment::new();
         environment.add_template("report.html", include_str!("template.html"))?;
         let page = Page {
             title: &self.title,
             lead: self.lead.as_deref(),
             blocks,
-            chart_css: chart::style::style_sheet() + &self.style,
+            chart_css: chart::style::style_sheet() + &font + &self.style,
             version: env!("CARGO_PKG_VERSION"),
         };
         Ok(environment.get_template("report.html")?.render(Serde(&page))?)
@@ -202,6 +204,17 @@ enum View<'a> {
     Fragment { html: &'a str },
     Card { card: &'a Card, math: Option<String> },
     Index { links: &'a [(String, Tone)] },
+}
+
+impl View<'_> {
+    /// The markup that may hold a formula.
+    fn markup(&self) -> Option<&str> {
+        match self {
+            Self::Fragment { html } => Some(html),
+            Self::Card { math, .. } => math.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 fn view<'a>(block: &'a Block, styles: &mut Styles) -> Result<View<'a>, ReportError> {

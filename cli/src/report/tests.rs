@@ -109,7 +109,7 @@ fn the_example_is_written_for_looking_at_where_asked() {
     };
     example().write(&path).unwrap();
     let page = fs::read_to_string(&path).unwrap();
-    assert_eq!(page.matches("<svg role=\"img\"").count(), 5);
+    assert_eq!(page.matches("<svg role=\"img\"").count(), 2 * 5, "one for wide screens and one for narrow ones");
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
     assert_eq!(page, example().render().unwrap(), "the same report gives the same bytes");
 }
@@ -154,7 +154,7 @@ fn values_that_are_not_finite_leave_gaps() {
         .figure("bars", "", BarChart::new("x").bar("a", nan).bar_with_error("b", 1.0, inf).bar("c", -inf))
         .render()
         .unwrap();
-    assert_eq!(page.matches("<svg").count(), 3);
+    assert_eq!(page.matches("<svg").count(), 2 * 3);
     let drawn: String = page.split("<svg").skip(1).collect();
     assert!(!drawn.contains("-2147483648") && !drawn.contains("2147483647"), "no coordinate has overflowed");
     assert!(drawn.contains("NaN"), "the bar's value is written");
@@ -186,7 +186,7 @@ fn extreme_values_are_drawn() {
     ];
     for chart in charts {
         let page = Report::new("extremes").figure("f", "", chart).render().unwrap();
-        assert_eq!(page.matches("<svg").count(), 1);
+        assert_eq!(page.matches("<svg").count(), 2);
     }
 }
 
@@ -203,4 +203,58 @@ fn a_report_that_cannot_be_written_says_where() {
 #[should_panic(expected = "a row of 1 cells in a table of 2 columns")]
 fn a_short_row_is_refused() {
     let _ = Table::new([("a", Align::Left), ("b", Align::Right)]).row(["1"]);
+}
+
+#[test]
+fn only_a_page_with_a_formula_carries_the_font() {
+    let card = |latex: &str| Card {
+        id: "A1".to_owned(),
+        heading: "A claim".to_owned(),
+        latex: latex.to_owned(),
+        tone: Tone::Holds,
+        verdict: "true".to_owned(),
+        evidence: String::new(),
+        computed: String::new(),
+        rows: Vec::new(),
+        file: String::new(),
+        function: String::new(),
+    };
+    let has_font = |report: Report| report.render().unwrap().contains("@font-face");
+    assert!(has_font(Report::new("a card").card(card(r"\frac{1}{\sqrt{D}}"))));
+    assert!(has_font(Report::new("a fragment").fragment("<p><math><mi>x</mi></math></p>")));
+    assert!(!has_font(Report::new("no formula").card(card("")).fragment("<p>x</p>")));
+    assert!(!has_font(example()));
+}
+
+#[test]
+fn every_chart_scales_to_its_column() {
+    let page = example().render().unwrap();
+    for svg in page.split("<svg ").skip(1) {
+        let tag = svg.split('>').next().unwrap();
+        assert!(tag.contains("viewBox=") && !tag.contains(" width=") && !tag.contains(" height="), "{tag}");
+    }
+    for screen in ["wide", "narrow"] {
+        assert_eq!(page.matches(&format!("<svg role=\"img\" class=\"{screen}\"")).count(), 5);
+    }
+    assert!(!page.contains("min-width: 38rem") && !page.contains("<div class=\"scroll\" tabindex=\"0\"><svg"));
+}
+
+#[test]
+fn names_and_axes_stay_inside_both_drawings() {
+    let page = example().render().unwrap();
+    let number = |tag: &str, name: &str| -> f64 {
+        let value = tag.split(&format!(" {name}=\"")).nth(1).unwrap();
+        value.split('"').next().unwrap().parse().unwrap()
+    };
+    for svg in page.split("<svg ").skip(1) {
+        let size = svg.split("viewBox=\"0 0 ").nth(1).unwrap().split('"').next().unwrap();
+        let (width, height) = size.split_once(' ').unwrap();
+        let (width, height): (f64, f64) = (width.parse().unwrap(), height.parse().unwrap());
+        let drawing = svg.split("</svg>").next().unwrap();
+        for text in drawing.split("<text ").skip(1) {
+            let tag = format!(" {}", text.split('>').next().unwrap());
+            let (x, y) = (number(&tag, "x"), number(&tag, "y"));
+            assert!((0.0..=width).contains(&x) && (0.0..=height).contains(&y), "{text}");
+        }
+    }
 }

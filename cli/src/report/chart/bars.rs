@@ -1,10 +1,11 @@
-//! Horizontal bars from zero: names to the left, values with their errors to the right, references above.
+//! Horizontal bars from zero: names to the left, values with their errors to the right, references above. On a narrow screen name
+//! and value stand above their bar.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
 use super::axis::{Axis, number, position};
-use super::canvas::{self, DrawError, FONT_SIZE, Surface, WIDTH, pixels, units};
+use super::canvas::{self, DrawError, FONT_SIZE, LINE_HEIGHT, Screen, Surface, pixels, units};
 use super::labels::{estimated_width, wrapped};
 use super::style::{GRID, INK, MUTED, Styles};
 use super::{Bar, BarChart};
@@ -13,45 +14,94 @@ const ROW: f64 = 42.0;
 const REFERENCE_ROW: f64 = 20.0;
 const BOTTOM: f64 = 52.0;
 const NAME_CHARACTERS: usize = 26;
-const LINE_HEIGHT: f64 = 16.0;
+/// Width of an average character in shown pixels, rounded up.
+const AVERAGE_CHARACTER: f64 = 8.5;
+/// Most characters in a line of a reference's label on a narrow screen: half its width.
+const REFERENCE_CHARACTERS: usize = 20;
+/// Height of a bar on a narrow screen, and of the gaps around it together.
+const NARROW_BAR: f64 = 16.0;
+const NARROW_GAPS: f64 = 20.0;
 
 type Context<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
 /// Where things are, in shown pixels.
 struct Layout {
+    screen: Screen,
     left: f64,
     right: f64,
     top: f64,
     /// The lower edge of the last bar's row.
     bottom: f64,
+    /// Height of a bar's row.
+    row: f64,
+    /// A bar's upper and lower edge, in rows from the upper edge of its row.
+    edges: (f64, f64),
+    /// Half-way up a name's last line and its value, from the upper edge of the row.
+    name: f64,
+    x_label: Vec<String>,
 }
 
-pub(super) fn svg(chart: &BarChart, title: &str, styles: &mut Styles) -> Result<Option<String>, DrawError> {
-    let Some(axis) = axis(chart) else { return Ok(None) };
-    let names: Vec<_> = chart.bars.iter().map(|bar| wrapped(&bar.name, NAME_CHARACTERS)).collect();
+impl Layout {
+    fn of(chart: &BarChart, names: &[Vec<String>], values: &[String], references: f64, screen: Screen) -> Self {
+        let x_label = wrapped(&chart.label, screen.characters());
+        let top = 10.0 + references;
+        let name_lines = names.iter().map(Vec::len).max().unwrap_or(1) as f64 * LINE_HEIGHT;
+        let row = screen.pick(ROW, name_lines + NARROW_BAR + NARROW_GAPS);
+        Self {
+            screen,
+            left: screen.pick(names.iter().map(|lines| estimated_width(lines, FONT_SIZE)).fold(40.0, f64::max) + 16.0, 14.0),
+            right: screen.pick(estimated_width(values, FONT_SIZE) + 20.0, 20.0),
+            top,
+            bottom: top + row * chart.bars.len() as f64,
+            row,
+            edges: screen.pick((0.2, 0.8), ((name_lines + 8.0) / row, (name_lines + 8.0 + NARROW_BAR) / row)),
+            name: screen.pick(row / 2.0, name_lines - 4.0),
+            x_label,
+        }
+    }
+
+    /// Room below the last row.
+    fn below(&self) -> f64 {
+        BOTTOM + (self.x_label.len() - 1) as f64 * LINE_HEIGHT
+    }
+}
+
+/// A reference's label in lines.
+fn reference_lines(label: &str, screen: Screen) -> Vec<String> {
+    wrapped(label, screen.pick(screen.characters(), REFERENCE_CHARACTERS))
+}
+
+/// The height of a reference's label above the bars.
+fn reference_room(lines: &[String]) -> f64 {
+    REFERENCE_ROW + (lines.len() - 1) as f64 * LINE_HEIGHT
+}
+
+pub(super) fn svg(chart: &BarChart, title: &str, screen: Screen, styles: &mut Styles) -> Result<Option<String>, DrawError> {
+    let Some(axis) = axis(chart, screen.pick(7, 4)) else { return Ok(None) };
     let values = values(&chart.bars);
-    let top = 10.0 + REFERENCE_ROW * chart.references.len() as f64;
-    let layout = Layout {
-        left: names.iter().map(|lines| estimated_width(lines, FONT_SIZE)).fold(40.0, f64::max) + 16.0,
-        right: estimated_width(&values, FONT_SIZE) + 20.0,
-        top,
-        bottom: top + ROW * chart.bars.len() as f64,
-    };
+    // On a narrow screen a name shares its line with the value.
+    let beside_value = (screen.width() - estimated_width(&values, FONT_SIZE) - 30.0) / AVERAGE_CHARACTER;
+    let name_characters = screen.pick(NAME_CHARACTERS, f64::max(beside_value, 12.0) as usize);
+    let names: Vec<_> = chart.bars.iter().map(|bar| wrapped(&bar.name, name_characters)).collect();
+    let references: f64 = chart.references.iter().map(|(label, _)| reference_room(&reference_lines(label, screen))).sum();
+    let layout = Layout::of(chart, &names, &values, references, screen);
     let page = |surface: &Surface| {
         let mut context = frame(surface, chart, axis, &layout)?;
-        draw_bars(&mut context, &chart.bars, styles)?;
+        draw_bars(&mut context, &chart.bars, &layout, styles)?;
         draw_names(surface, &names, &values, &layout)?;
+        let middle = layout.left.midpoint(screen.width() - layout.right);
+        canvas::x_name(surface, screen, &layout.x_label, (middle, layout.bottom))?;
         draw_references(surface, &context, &chart.references, &layout)
     };
-    canvas::svg(title, layout.bottom + BOTTOM, page).map(Some)
+    canvas::svg(title, screen, layout.bottom + layout.below(), page).map(Some)
 }
 
-/// Draws grid and axis; bar i lies around i + ½ on the y axis, which points down.
+/// Draws grid and axis; bar i lies between i and i + 1 on the y axis, which points down.
 fn frame<'a, 'b: 'a>(surface: &Surface<'b>, chart: &BarChart, axis: Axis, layout: &Layout) -> Result<Context<'a, 'b>, DrawError> {
     let mut context = ChartBuilder::on(surface)
         .margin_top(units(layout.top))
         .margin_right(units(layout.right))
-        .x_label_area_size(units(BOTTOM))
+        .x_label_area_size(units(layout.below()))
         .y_label_area_size(units(layout.left))
         .build_cartesian_2d(axis, Axis::bare(chart.bars.len() as f64, 0.0))?;
     context
@@ -63,21 +113,19 @@ fn frame<'a, 'b: 'a>(surface: &Surface<'b>, chart: &BarChart, axis: Axis, layout
         .axis_style(MUTED.stroke_width(4))
         .set_all_tick_mark_size(units(4.0))
         .label_style(canvas::font(MUTED))
-        .axis_desc_style(canvas::font(INK))
-        .x_desc(&chart.label)
         .draw()?;
     Ok(context)
 }
 
-fn draw_bars(context: &mut Context, bars: &[Bar], styles: &mut Styles) -> Result<(), DrawError> {
+fn draw_bars(context: &mut Context, bars: &[Bar], layout: &Layout, styles: &mut Styles) -> Result<(), DrawError> {
     for (row, bar) in bars.iter().enumerate() {
         let color = styles.of(&bar.name).color;
-        let middle = row as f64 + 0.5;
+        let (upper, lower) = (row as f64 + layout.edges.0, row as f64 + layout.edges.1);
         if position(bar.value, false).is_some() {
-            let corners = [(0.0, middle - 0.3), (bar.value, middle + 0.3)];
+            let corners = [(0.0, upper), (bar.value, lower)];
             context.draw_series([Rectangle::new(corners, color.filled())])?;
         }
-        for stroke in whisker(bar, middle) {
+        for stroke in whisker(bar, upper, lower) {
             context.draw_series([PathElement::new(stroke, INK.stroke_width(5))])?;
         }
     }
@@ -87,7 +135,7 @@ fn draw_bars(context: &mut Context, bars: &[Bar], styles: &mut Styles) -> Result
 }
 
 /// The axis over zero, the bars, their errors and the references; `None` where no bar has a place.
-fn axis(chart: &BarChart) -> Option<Axis> {
+fn axis(chart: &BarChart, ticks: usize) -> Option<Axis> {
     let placed: Vec<&Bar> = chart.bars.iter().filter(|bar| position(bar.value, false).is_some()).collect();
     placed.first()?;
     let ends = placed.iter().flat_map(|bar| {
@@ -96,7 +144,7 @@ fn axis(chart: &BarChart) -> Option<Axis> {
     });
     let references = chart.references.iter().map(|reference| reference.1);
     let values: Vec<f64> = ends.chain(references).chain([0.0]).collect();
-    let mut axis = Axis::over(values.iter().copied(), false, 0.04, 7)?;
+    let mut axis = Axis::over(values.iter().copied(), false, 0.04, ticks)?;
     if values.iter().all(|value| *value >= 0.0) {
         axis.range.0 = 0.0;
     } else if values.iter().all(|value| *value <= 0.0) {
@@ -123,38 +171,42 @@ fn values(bars: &[Bar]) -> Vec<String> {
     bars.iter().map(written).collect()
 }
 
-/// The strokes of a bar's error; none where it has no finite one.
-fn whisker(bar: &Bar, middle: f64) -> Vec<Vec<(f64, f64)>> {
+/// The strokes of the error of a bar with these edges; none where it has no finite one.
+fn whisker(bar: &Bar, upper: f64, lower: f64) -> Vec<Vec<(f64, f64)>> {
     let error = bar.error.filter(|error| error.is_finite() && bar.value.is_finite());
     let Some(error) = error else { return Vec::new() };
     let (low, high) = (bar.value - error, bar.value + error);
-    let cap = |x: f64| vec![(x, middle - 0.12), (x, middle + 0.12)];
+    let (middle, reach) = (upper.midpoint(lower), 0.2 * (lower - upper));
+    let cap = |x: f64| vec![(x, middle - reach), (x, middle + reach)];
     vec![vec![(low, middle), (high, middle)], cap(low), cap(high)]
 }
 
 fn draw_names(surface: &Surface, names: &[Vec<String>], values: &[String], layout: &Layout) -> Result<(), DrawError> {
     for (row, (name, value)) in names.iter().zip(values).enumerate() {
-        let middle = layout.top + (row as f64 + 0.5) * ROW;
-        let first = middle - (name.len() - 1) as f64 * LINE_HEIGHT / 2.0;
-        for (index, line) in name.iter().enumerate() {
-            let at = (layout.left - 10.0, first + index as f64 * LINE_HEIGHT);
-            canvas::text(surface, at, line, INK, HPos::Right)?;
+        let middle = layout.top + row as f64 * layout.row + layout.name;
+        let above = (name.len() - 1) as f64 * LINE_HEIGHT;
+        match layout.screen {
+            Screen::Wide => canvas::lines(surface, (layout.left - 10.0, middle - above / 2.0), name, INK, HPos::Right)?,
+            Screen::Narrow => canvas::lines(surface, (layout.left, middle - above), name, INK, HPos::Left)?,
         }
-        canvas::text(surface, (WIDTH - 2.0, middle), value, INK, HPos::Right)?;
+        canvas::text(surface, (layout.screen.width() - 2.0, middle), value, INK, HPos::Right)?;
     }
     Ok(())
 }
 
 /// Vertical lines, each with its label in a row of its own above the bars, on the side where there is more room.
 fn draw_references(surface: &Surface, context: &Context, references: &[(String, f64)], layout: &Layout) -> Result<(), DrawError> {
-    for (row, (label, value)) in references.iter().enumerate() {
+    let mut free = layout.top - 2.0;
+    for (label, value) in references {
+        let lines = reference_lines(label, layout.screen);
+        free -= reference_room(&lines);
         if position(*value, false).is_none() {
             continue;
         }
-        let (x, y) = (pixels(context.backend_coord(&(*value, 0.0)).0), layout.top - REFERENCE_ROW * (row as f64 + 0.5) - 2.0);
+        let (x, y) = (pixels(context.backend_coord(&(*value, 0.0)).0), free + REFERENCE_ROW / 2.0);
         canvas::reference_line(surface, (x, y - 8.0), (x, layout.bottom), MUTED)?;
-        let (at, side) = if x > WIDTH / 2.0 { ((x - 8.0, y), HPos::Right) } else { ((x + 8.0, y), HPos::Left) };
-        canvas::text(surface, at, label, MUTED, side)?;
+        let (at, side) = if x > layout.screen.width() / 2.0 { ((x - 8.0, y), HPos::Right) } else { ((x + 8.0, y), HPos::Left) };
+        canvas::lines(surface, at, &lines, MUTED, side)?;
     }
     Ok(())
 }

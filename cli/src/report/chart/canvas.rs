@@ -9,14 +9,49 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::style::{LINE_WIDTH, Marker, REFERENCE_WIDTH};
+use super::labels::estimated_width;
+use super::style::{INK, LINE_WIDTH, Marker, REFERENCE_WIDTH};
 
 /// SVG pixels to one shown pixel.
 const SCALE: f64 = 4.0;
-/// Width of a chart in shown pixels.
-pub(super) const WIDTH: f64 = 960.0;
 /// Font size of labels in shown pixels.
 pub(super) const FONT_SIZE: f64 = 14.0;
+/// Distance of the lines of a text in shown pixels.
+pub(super) const LINE_HEIGHT: f64 = 17.0;
+/// From the plot's edge to the middle of the x axis' name: the tick labels stand between.
+const AXIS_NAME: f64 = 43.0;
+
+/// The screen that a drawing is laid out for. A page holds a drawing for each; its style sheet shows the one that fits, so that
+/// text keeps its size on both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Screen {
+    /// Names stand beside the plot.
+    Wide,
+    /// A phone: names stand above and below the plot.
+    Narrow,
+}
+
+impl Screen {
+    pub(super) const ALL: [Self; 2] = [Self::Wide, Self::Narrow];
+
+    /// Width of a drawing in shown pixels.
+    pub(super) fn width(self) -> f64 {
+        self.pick(960.0, 380.0)
+    }
+
+    /// How many characters of average width a line may have.
+    pub(super) fn characters(self) -> usize {
+        self.pick(110, 44)
+    }
+
+    /// The value for this screen.
+    pub(super) fn pick<T>(self, wide: T, narrow: T) -> T {
+        match self {
+            Self::Wide => wide,
+            Self::Narrow => narrow,
+        }
+    }
+}
 
 /// An error of the chart library.
 pub(in super::super) type DrawError = DrawingAreaErrorKind<io::Error>;
@@ -33,9 +68,14 @@ pub(super) fn pixels(units: i32) -> f64 {
     f64::from(units) / SCALE
 }
 
-/// Draws an SVG of [`WIDTH`] × `height` that a page can show at any width, with `title` as its name.
-pub(super) fn svg(title: &str, height: f64, draw: impl FnOnce(&Surface) -> Result<(), DrawError>) -> Result<String, DrawError> {
-    let size = (units(WIDTH) as u32, units(height) as u32);
+/// Draws an SVG of the screen's width × `height` that a page can show at any width, with `title` as its name.
+pub(super) fn svg(
+    title: &str,
+    screen: Screen,
+    height: f64,
+    draw: impl FnOnce(&Surface) -> Result<(), DrawError>,
+) -> Result<String, DrawError> {
+    let size = (units(screen.width()) as u32, units(height) as u32);
     let mut text = String::new();
     {
         let surface = SVGBackend::with_string(&mut text, size).into_drawing_area();
@@ -43,7 +83,7 @@ pub(super) fn svg(title: &str, height: f64, draw: impl FnOnce(&Surface) -> Resul
         surface.present()?;
     }
     let fixed_size = format!("<svg width=\"{}\" height=\"{}\"", size.0, size.1);
-    let named = format!("<svg role=\"img\" aria-label=\"{}\"", escaped(title));
+    let named = format!("<svg role=\"img\" class=\"{}\" aria-label=\"{}\"", screen.pick("wide", "narrow"), escaped(title));
     Ok(text.replacen(&fixed_size, &named, 1))
 }
 
@@ -62,6 +102,22 @@ pub(super) fn font(color: RGBColor) -> TextStyle<'static> {
 pub(super) fn text(surface: &Surface, (x, y): (f64, f64), text: &str, color: RGBColor, side: HPos) -> Result<(), DrawError> {
     let style = font(color).pos(Pos::new(side, VPos::Center));
     surface.draw(&Text::new(text.to_owned(), (units(x), units(y)), style))
+}
+
+/// Writes lines below one another, the first half-way up at `y`.
+pub(super) fn lines(surface: &Surface, (x, y): (f64, f64), lines: &[String], color: RGBColor, side: HPos) -> Result<(), DrawError> {
+    for (index, line) in lines.iter().enumerate() {
+        text(surface, (x, y + index as f64 * LINE_HEIGHT), line, color, side)?;
+    }
+    Ok(())
+}
+
+/// Names the x axis at the lower edge of a plot, `bottom`: centred on the plot at `middle`, or moved inwards so that the name
+/// stays in the drawing.
+pub(super) fn x_name(surface: &Surface, screen: Screen, name: &[String], (middle, bottom): (f64, f64)) -> Result<(), DrawError> {
+    let half = estimated_width(name, FONT_SIZE) / 2.0;
+    let x = middle.min(screen.width() - half).max(half);
+    lines(surface, (x, bottom + AXIS_NAME), name, INK, HPos::Center)
 }
 
 /// A series' line between two points, with its dash.

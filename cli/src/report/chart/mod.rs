@@ -9,7 +9,7 @@ pub(super) mod style;
 mod surface;
 mod xy;
 
-use canvas::DrawError;
+use canvas::{DrawError, Screen};
 use style::Styles;
 
 /// A chart of either sort.
@@ -42,13 +42,20 @@ impl From<BarChart> for Chart {
 }
 
 impl Chart {
-    /// The chart as an `<svg>` element, named `title` for those who cannot see it; `None` where no value is finite.
+    /// The chart as two `<svg>` elements, for wide and narrow screens, named `title` for those who cannot see it; `None` where no
+    /// value is finite.
     pub(super) fn svg(&self, title: &str, styles: &mut Styles) -> Result<Option<String>, DrawError> {
-        match self {
-            Self::Xy(chart) => xy::svg(chart, title, styles),
-            Self::Bars(chart) => bars::svg(chart, title, styles),
-            Self::Surface(chart) => surface::svg(chart, title),
+        let mut drawings = String::new();
+        for screen in Screen::ALL {
+            let drawing = match self {
+                Self::Xy(chart) => xy::svg(chart, title, screen, styles)?,
+                Self::Bars(chart) => bars::svg(chart, title, screen, styles)?,
+                Self::Surface(chart) => surface::svg(chart, title, screen)?,
+            };
+            let Some(drawing) = drawing else { return Ok(None) };
+            drawings += &drawing;
         }
+        Ok(Some(drawings))
     }
 }
 

@@ -1,4 +1,5 @@
 //! A function of two numbers: bands of shade that each cover an equal share of the grid, their values beside them, and a path.
+//! On a narrow screen the values stand below.
 
 use std::ops::Range;
 
@@ -7,29 +8,41 @@ use plotters::style::text_anchor::HPos;
 
 use super::SurfaceChart;
 use super::axis::{Axis, number};
-use super::canvas::{self, DrawError, FONT_SIZE, Surface, pixels, units};
-use super::labels::estimated_width;
+use super::canvas::{self, DrawError, FONT_SIZE, LINE_HEIGHT, Screen, Surface, pixels, units};
+use super::labels::{estimated_width, wrapped};
 use super::style::{INK, MUTED, Marker, PATH, SHADE};
 
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 52.0;
 const PLOT_HEIGHT: f64 = 420.0;
+const NARROW_PLOT_HEIGHT: f64 = 320.0;
 const LEGEND: f64 = 150.0;
+/// Thickness of the legend's column or row of shades.
+const SHADES: f64 = 18.0;
+/// From each end of the legend's row to the edge of a narrow drawing: half a value stands there.
+const ROW_INSET: f64 = 32.0;
 const BANDS: usize = 12;
 
-pub(super) fn svg(chart: &SurfaceChart, title: &str) -> Result<Option<String>, DrawError> {
-    let axis = |values: &[f64]| Axis::over(values.iter().copied(), false, 0.0, 6);
-    let (Some(x), Some(y)) = (axis(&chart.x), axis(&chart.y)) else { return Ok(None) };
+pub(super) fn svg(chart: &SurfaceChart, title: &str, screen: Screen) -> Result<Option<String>, DrawError> {
+    let axis = |values: &[f64], ticks: usize| Axis::over(values.iter().copied(), false, 0.0, ticks);
+    let (Some(x), Some(y)) = (axis(&chart.x, screen.pick(6, 5)), axis(&chart.y, 6)) else { return Ok(None) };
     let edges = band_edges(&chart.values);
     if edges.is_empty() {
         return Ok(None);
     }
+    let lines = |text: &str| wrapped(text, screen.characters());
+    let (x_label, y_label, value_label) = (lines(&chart.x_label), lines(&chart.y_label), lines(&chart.value_label));
+    let more_than_one = |lines: &[String]| (lines.len() - 1) as f64 * LINE_HEIGHT;
+    let (top, bottom) = (TOP + more_than_one(&y_label), BOTTOM + more_than_one(&x_label));
+    let plot_height = screen.pick(PLOT_HEIGHT, NARROW_PLOT_HEIGHT);
+    let below = screen.pick(0.0, 64.0 + more_than_one(&value_label));
     let page = |surface: &Surface| {
         let tick_labels: Vec<String> = y.ticks.iter().map(|tick| tick.1.clone()).collect();
         let mut context = ChartBuilder::on(surface)
-            .margin_top(units(TOP))
-            .margin_right(units(LEGEND))
-            .x_label_area_size(units(BOTTOM))
+            .margin_top(units(top))
+            .margin_right(units(screen.pick(LEGEND, 20.0)))
+            .margin_bottom(units(below))
+            .x_label_area_size(units(bottom))
             .y_label_area_size(units(estimated_width(&tick_labels, FONT_SIZE) + 16.0))
             .build_cartesian_2d(x.clone(), y.clone())?;
         context
@@ -38,10 +51,8 @@ pub(super) fn svg(chart: &SurfaceChart, title: &str) -> Result<Option<String>, D
             .axis_style(MUTED.stroke_width(4))
             .set_all_tick_mark_size(units(4.0))
             .label_style(canvas::font(MUTED))
-            .axis_desc_style(canvas::font(INK))
-            .x_desc(&chart.x_label)
             .draw()?;
-        canvas::text(surface, (0.0, 14.0), &chart.y_label, INK, HPos::Left)?;
+        canvas::lines(surface, (0.0, 14.0), &y_label, INK, HPos::Left)?;
         context.draw_series(cells(chart, &edges, &x.range, &y.range))?;
         context.draw_series([PathElement::new(chart.path.clone(), PATH.stroke_width(10))])?;
         if let Some(start) = chart.path.first() {
@@ -49,9 +60,14 @@ pub(super) fn svg(chart: &SurfaceChart, title: &str) -> Result<Option<String>, D
             canvas::marker(surface, (pixels(x), pixels(y)), Marker::Circle, PATH)?;
         }
         let right = pixels(context.backend_coord(&(x.range.1, y.range.0)).0);
-        legend(surface, &chart.value_label, &edges, right)
+        let left = pixels(context.backend_coord(&(x.range.0, y.range.0)).0);
+        canvas::x_name(surface, screen, &x_label, (left.midpoint(right), top + plot_height))?;
+        match screen {
+            Screen::Wide => legend_column(surface, &chart.value_label, &edges, (right + 24.0, top)),
+            Screen::Narrow => legend_row(surface, &value_label, &edges, top + plot_height + bottom),
+        }
     };
-    canvas::svg(title, TOP + PLOT_HEIGHT + BOTTOM, page).map(Some)
+    canvas::svg(title, screen, top + plot_height + bottom + below, page).map(Some)
 }
 
 /// The values between which the bands lie, one more than bands: quantiles of the finite values; empty where there are none.
@@ -93,21 +109,43 @@ fn cells(chart: &SurfaceChart, edges: &[f64], x_range: &(f64, f64), y_range: &(f
 }
 
 /// A column of the bands' shades, the highest above, with the values between them.
-fn legend(surface: &Surface, label: &str, edges: &[f64], right: f64) -> Result<(), DrawError> {
-    let (left, height) = (right + 24.0, PLOT_HEIGHT / BANDS as f64);
-    let decimals = if edges[BANDS] - edges[0] < 0.5 { 3 } else { 2 };
+fn legend_column(surface: &Surface, label: &str, edges: &[f64], (left, top): (f64, f64)) -> Result<(), DrawError> {
+    let height = PLOT_HEIGHT / BANDS as f64;
     canvas::text(surface, (left, 14.0), label, INK, HPos::Left)?;
     for (index, edge) in edges.iter().enumerate() {
-        let bottom = TOP + PLOT_HEIGHT - index as f64 * height;
+        let bottom = top + PLOT_HEIGHT - index as f64 * height;
         if index < BANDS {
-            let corners = [(units(left), units(bottom - height)), (units(left + 18.0), units(bottom))];
+            let corners = [(units(left), units(bottom - height)), (units(left + SHADES), units(bottom))];
             surface.draw(&Rectangle::new(corners, shade(index)))?;
         }
         if index % 3 == 0 {
-            canvas::text(surface, (left + 26.0, bottom), &number(*edge, decimals), MUTED, HPos::Left)?;
+            canvas::text(surface, (left + 26.0, bottom), &number(*edge, decimals(edges)), MUTED, HPos::Left)?;
         }
     }
     Ok(())
+}
+
+/// A row of the bands' shades below `top`, the lowest at the left, with the values between them.
+fn legend_row(surface: &Surface, label: &[String], edges: &[f64], top: f64) -> Result<(), DrawError> {
+    let width = (Screen::Narrow.width() - 2.0 * ROW_INSET) / BANDS as f64;
+    canvas::lines(surface, (0.0, top + 10.0), label, INK, HPos::Left)?;
+    let upper = top + 6.0 + label.len() as f64 * LINE_HEIGHT;
+    for (index, edge) in edges.iter().enumerate() {
+        let left = ROW_INSET + index as f64 * width;
+        if index < BANDS {
+            let corners = [(units(left), units(upper)), (units(left + width), units(upper + SHADES))];
+            surface.draw(&Rectangle::new(corners, shade(index)))?;
+        }
+        if index % 3 == 0 {
+            canvas::text(surface, (left, upper + SHADES + 11.0), &number(*edge, decimals(edges)), MUTED, HPos::Center)?;
+        }
+    }
+    Ok(())
+}
+
+/// The digits after the point of the legend's values.
+fn decimals(edges: &[f64]) -> usize {
+    if edges[BANDS] - edges[0] < 0.5 { 3 } else { 2 }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Lines and points over two numeric axes. Names stand to the right of the plot at the height where their series ends, each
-//! beside a sample of its line or marker, so that no separate legend has to be read.
+//! beside a sample of its line or marker, so that no separate legend has to be read. On a narrow screen they stand below the plot.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
 use super::axis::{Axis, position};
-use super::canvas::{self, DrawError, FONT_SIZE, Surface, pixels, units};
+use super::canvas::{self, DrawError, FONT_SIZE, LINE_HEIGHT, Screen, Surface, pixels, units};
 use super::labels::{estimated_width, spread, wrapped};
 use super::series::{Point, runs, smoothed, thinned};
 use super::style::{GRID, INK, LINE_WIDTH, MUTED, Style, Styles};
@@ -14,11 +14,12 @@ use super::{Mark, Series, XyChart};
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 52.0;
 const PLOT_HEIGHT: f64 = 310.0;
-const LINE_HEIGHT: f64 = 17.0;
-/// From the plot's edge to the text of a label: the sample stands between.
-const LABEL_INDENT: f64 = 46.0;
+const NARROW_PLOT_HEIGHT: f64 = 250.0;
+/// From the plot's edge to the sample of a label beside it.
+const LABEL_GAP: f64 = 12.0;
+/// From the start of a label's sample to its text.
+const LABEL_INDENT: f64 = 34.0;
 const SAMPLE_LENGTH: f64 = 26.0;
-const LABEL_CHARACTERS: usize = 24;
 
 type Context<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
@@ -43,15 +44,71 @@ struct Label {
     at: f64,
 }
 
-pub(super) fn svg(chart: &XyChart, title: &str, styles: &mut Styles) -> Result<Option<String>, DrawError> {
+/// Where things are, in shown pixels.
+struct Layout {
+    screen: Screen,
+    x_label: Vec<String>,
+    y_label: Vec<String>,
+    top: f64,
+    /// Room at the right of the plot.
+    right: f64,
+    plot_height: f64,
+    /// Room below the plot for the axis, and below that for names.
+    bottom: f64,
+    names: f64,
+}
+
+impl Layout {
+    fn of(chart: &XyChart, labels: &[Label], screen: Screen) -> Self {
+        let (x_label, y_label) = (wrapped(&chart.x_label, screen.characters()), wrapped(&chart.y_label, screen.characters()));
+        let more_than_one = |lines: &[String]| (lines.len() - 1) as f64 * LINE_HEIGHT;
+        let label_width = labels.iter().map(|label| estimated_width(&label.lines, FONT_SIZE)).fold(0.0, f64::max);
+        let needed: f64 = labels.iter().map(height).sum();
+        Self {
+            screen,
+            top: TOP + more_than_one(&y_label),
+            right: screen.pick(LABEL_GAP + LABEL_INDENT + label_width + 4.0, 20.0),
+            plot_height: screen.pick(f64::max(PLOT_HEIGHT, needed), NARROW_PLOT_HEIGHT),
+            bottom: BOTTOM + more_than_one(&x_label),
+            names: screen.pick(0.0, needed + 10.0),
+            x_label,
+            y_label,
+        }
+    }
+
+    fn height(&self) -> f64 {
+        self.top + self.plot_height + self.bottom + self.names
+    }
+
+    /// Where each label's sample begins, half-way up its first line; `heights` are those of what the labels belong to.
+    fn label_starts(&self, labels: &[Label], heights: &[f64], right: f64) -> Vec<(f64, f64)> {
+        match self.screen {
+            Screen::Wide => {
+                let boxes: Vec<_> = labels.iter().zip(heights).map(|(label, y)| (y - self.top, height(label))).collect();
+                let centres = spread(&boxes, self.plot_height);
+                let first = |(label, centre): (&Label, f64)| self.top + centre - (label.lines.len() - 1) as f64 * LINE_HEIGHT / 2.0;
+                labels.iter().zip(centres).map(first).map(|y| (right + LABEL_GAP, y)).collect()
+            }
+            Screen::Narrow => {
+                let mut free = self.height() - self.names + 10.0;
+                let mut start = |label: &Label| {
+                    let y = free + LINE_HEIGHT / 2.0;
+                    free += height(label);
+                    (4.0, y)
+                };
+                labels.iter().map(&mut start).collect()
+            }
+        }
+    }
+}
+
+pub(super) fn svg(chart: &XyChart, title: &str, screen: Screen, styles: &mut Styles) -> Result<Option<String>, DrawError> {
     let drawn: Vec<Drawn> = chart.series.iter().map(|series| ready(series, chart.log_y, styles)).collect();
-    let Some((x, y)) = axes(chart) else { return Ok(None) };
-    let labels = labels(chart, &drawn, &y);
-    let label_width = labels.iter().map(|label| estimated_width(&label.lines, FONT_SIZE)).fold(0.0, f64::max);
-    let needed: f64 = labels.iter().map(height).sum();
-    let plot_height = f64::max(PLOT_HEIGHT, needed);
+    let Some((x, y)) = axes(chart, screen) else { return Ok(None) };
+    let labels = labels(chart, &drawn, &y, screen.pick(24, 40));
+    let layout = Layout::of(chart, &labels, screen);
     let page = |surface: &Surface| {
-        let mut context = frame(surface, chart, &x, &y, LABEL_INDENT + label_width + 4.0)?;
+        let mut context = frame(surface, &x, &y, &layout)?;
         let right = pixels(context.backend_coord(&(x.range.1, y.range.0)).0);
         let left = pixels(context.backend_coord(&(x.range.0, y.range.0)).0);
         let heights: Vec<f64> = labels.iter().map(|label| pixels(context.backend_coord(&(x.range.0, label.at)).1)).collect();
@@ -63,9 +120,10 @@ pub(super) fn svg(chart: &XyChart, title: &str, styles: &mut Styles) -> Result<O
         for series in &drawn {
             draw_series(surface, &mut context, series)?;
         }
-        draw_labels(surface, &labels, &heights, right, plot_height)
+        canvas::x_name(surface, screen, &layout.x_label, (left.midpoint(right), layout.top + layout.plot_height))?;
+        draw_labels(surface, &labels, &layout.label_starts(&labels, &heights, right))
     };
-    canvas::svg(title, TOP + plot_height + BOTTOM, page).map(Some)
+    canvas::svg(title, screen, layout.height(), page).map(Some)
 }
 
 /// Positions of the points, cut at gaps; smoothing is left to the drawing.
@@ -75,30 +133,31 @@ fn ready<'a>(series: &'a Series, log_y: bool, styles: &mut Styles) -> Drawn<'a> 
 }
 
 /// The axes; `None` where no point has a place on both.
-fn axes(chart: &XyChart) -> Option<(Axis, Axis)> {
+fn axes(chart: &XyChart, screen: Screen) -> Option<(Axis, Axis)> {
     let placed = |point: &&Point| position(point.0, false).and(position(point.1, chart.log_y)).is_some();
     let points = || chart.series.iter().flat_map(|series| &series.points).filter(placed);
     points().next()?;
     let only_lines = chart.series.iter().all(|series| series.mark != Mark::Points);
     let x_margin = if only_lines { 0.0 } else { 0.04 };
     let references = chart.references.iter().map(|reference| reference.1);
-    let x = Axis::over(points().map(|point| point.0), false, x_margin, 8)?;
+    let x = Axis::over(points().map(|point| point.0), false, x_margin, screen.pick(8, 4))?;
     let y = Axis::over(points().map(|point| point.1).chain(references), chart.log_y, 0.05, 6)?;
     Some((x, y))
 }
 
-fn labels(chart: &XyChart, drawn: &[Drawn], y: &Axis) -> Vec<Label> {
+/// The names of series and references, broken into lines of so many `characters`.
+fn labels(chart: &XyChart, drawn: &[Drawn], y: &Axis, characters: usize) -> Vec<Label> {
     let of_series = drawn.iter().filter_map(|drawn| {
         let sample = match drawn.series.mark {
             Mark::Points => Sample::Marker(drawn.style),
             _ => Sample::Line(drawn.style.color),
         };
-        let lines = wrapped(&drawn.series.name, LABEL_CHARACTERS);
+        let lines = wrapped(&drawn.series.name, characters);
         let at = end(drawn.runs.last()?, drawn.series.mark)?;
         Some(Label { lines, sample, at })
     });
     let of_references = chart.references.iter().filter_map(|(label, value)| {
-        let lines = wrapped(label, LABEL_CHARACTERS);
+        let lines = wrapped(label, characters);
         Some(Label { lines, sample: Sample::Reference, at: y.position(*value)? })
     });
     of_series.chain(of_references).collect()
@@ -117,14 +176,15 @@ fn height(label: &Label) -> f64 {
     label.lines.len() as f64 * LINE_HEIGHT + 5.0
 }
 
-/// Draws grid, axes and axis labels. The y axis' label stands above the plot, where it needs no turned head.
-fn frame<'a, 'b: 'a>(surface: &Surface<'b>, chart: &XyChart, x: &Axis, y: &Axis, right: f64) -> Result<Context<'a, 'b>, DrawError> {
+/// Draws grid, axes and the y axis' label. The label stands above the plot, where it needs no turned head.
+fn frame<'a, 'b: 'a>(surface: &Surface<'b>, x: &Axis, y: &Axis, layout: &Layout) -> Result<Context<'a, 'b>, DrawError> {
     let tick_labels: Vec<String> = y.ticks.iter().map(|tick| tick.1.clone()).collect();
     let left = estimated_width(&tick_labels, FONT_SIZE) + 16.0;
     let mut context = ChartBuilder::on(surface)
-        .margin_top(units(TOP))
-        .margin_right(units(right))
-        .x_label_area_size(units(BOTTOM))
+        .margin_top(units(layout.top))
+        .margin_right(units(layout.right))
+        .margin_bottom(units(layout.names))
+        .x_label_area_size(units(layout.bottom))
         .y_label_area_size(units(left))
         .build_cartesian_2d(x.clone(), y.clone())?;
     context
@@ -135,10 +195,8 @@ fn frame<'a, 'b: 'a>(surface: &Surface<'b>, chart: &XyChart, x: &Axis, y: &Axis,
         .axis_style(MUTED.stroke_width(4))
         .set_all_tick_mark_size(units(4.0))
         .label_style(canvas::font(MUTED))
-        .axis_desc_style(canvas::font(INK))
-        .x_desc(&chart.x_label)
         .draw()?;
-    canvas::text(surface, (0.0, 14.0), &chart.y_label, INK, HPos::Left)?;
+    canvas::lines(surface, (0.0, 14.0), &layout.y_label, INK, HPos::Left)?;
     Ok(context)
 }
 
@@ -173,30 +231,24 @@ fn draw_line(context: &mut Context, run: Vec<Point>, color: RGBColor) -> Result<
     Ok(())
 }
 
-fn draw_labels(surface: &Surface, labels: &[Label], heights: &[f64], right: f64, plot_height: f64) -> Result<(), DrawError> {
-    let boxes: Vec<_> = labels.iter().zip(heights).map(|(label, y)| (y - TOP, height(label))).collect();
-    for (label, centre) in labels.iter().zip(spread(&boxes, plot_height)) {
-        let first = TOP + centre - (label.lines.len() - 1) as f64 * LINE_HEIGHT / 2.0;
-        let start = (right + 12.0, first);
+fn draw_labels(surface: &Surface, labels: &[Label], starts: &[(f64, f64)]) -> Result<(), DrawError> {
+    for (label, &start) in labels.iter().zip(starts) {
         let color = match label.sample {
             Sample::Line(color) => {
                 canvas::sample_line(surface, start, SAMPLE_LENGTH, color)?;
                 INK
             }
             Sample::Marker(style) => {
-                let middle = (start.0 + SAMPLE_LENGTH / 2.0, first);
+                let middle = (start.0 + SAMPLE_LENGTH / 2.0, start.1);
                 canvas::marker(surface, middle, style.marker, style.color)?;
                 INK
             }
             Sample::Reference => {
-                canvas::reference_line(surface, start, (start.0 + SAMPLE_LENGTH, first), MUTED)?;
+                canvas::reference_line(surface, start, (start.0 + SAMPLE_LENGTH, start.1), MUTED)?;
                 MUTED
             }
         };
-        for (index, line) in label.lines.iter().enumerate() {
-            let at = (right + LABEL_INDENT, first + index as f64 * LINE_HEIGHT);
-            canvas::text(surface, at, line, color, HPos::Left)?;
-        }
+        canvas::lines(surface, (start.0 + LABEL_INDENT, start.1), &label.lines, color, HPos::Left)?;
     }
     Ok(())
 }
