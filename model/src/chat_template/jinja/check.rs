@@ -42,7 +42,7 @@ fn in_statement(statement: &Statement, is_optional: bool) -> Outcome<()> {
             values.iter().try_for_each(|(_, value)| in_expression(value, is_optional))?;
             in_body(body, false)
         }
-        StatementKind::Macro(inner) => in_macro(inner),
+        StatementKind::Macro(inner) | StatementKind::Generation(inner) => in_macro(inner),
         StatementKind::CallBlock(call, inner) => {
             in_expression(call, is_optional)?;
             in_macro(inner)
@@ -51,7 +51,7 @@ fn in_statement(statement: &Statement, is_optional: bool) -> Outcome<()> {
             in_expression(filters, false)?;
             in_body(body, false)
         }
-        StatementKind::Block(_, body) | StatementKind::Generation(body) => in_body(body, false),
+        StatementKind::Block(_, body) => in_body(body, false),
     }
 }
 

@@ -238,7 +238,8 @@ pub enum StatementKind {
     FilterBlock(Expression, Vec<Statement>),
     /// A named block; true if it sees the variables around it.
     Block(bool, Vec<Statement>),
-    Generation(Vec<Statement>),
+    /// What the model said: transformers runs it as a macro without parameters.
+    Generation(Arc<Macro>),
     Break,
     Continue,
     /// `include`, `import`, `extends`: there is no other template to take.
@@ -265,10 +266,10 @@ impl Statement {
             StatementKind::Set(target, value) => value.mentions(name) || target.writes_into(name),
             StatementKind::SetBlock(_, filter, body) => optional(filter) || mentions(body, name),
             StatementKind::With(values, body) => values.iter().any(|(_, value)| value.mentions(name)) || mentions(body, name),
-            StatementKind::Macro(inner) => inner.mentions(name),
+            StatementKind::Macro(inner) | StatementKind::Generation(inner) => inner.mentions(name),
             StatementKind::CallBlock(call, inner) => call.mentions(name) || inner.mentions(name),
             StatementKind::FilterBlock(filter, body) => filter.mentions(name) || mentions(body, name),
-            StatementKind::Block(_, body) | StatementKind::Generation(body) => mentions(body, name),
+            StatementKind::Block(_, body) => mentions(body, name),
         }
     }
 }

@@ -71,9 +71,9 @@ fn as_float(value: &Value) -> Outcome<Option<f64>> {
 
 fn as_integer(value: &Value, arguments: Arguments) -> Outcome<Value> {
     let [default, base] = arguments.bind("int", ["default", "base"])?;
-    let base = base.map_or(Ok(10), |base| base.as_integer().ok_or_else(|| base.misused("as the base of int")))?;
+    let base = || base.map_or(Ok(10), |base| base.as_integer().ok_or_else(|| base.misused("as the base of int")));
     let whole = match (value.as_text(), value) {
-        (Some(text), _) => parsed_integer(text, base)?,
+        (Some(text), _) => parsed_integer(text, base()?)?,
         (None, Value::Float(float)) if float.is_infinite() => refuse!("int of a number that is infinite"),
         (None, Value::Float(float)) => truncated(*float),
         (None, other) => other.as_integer(),

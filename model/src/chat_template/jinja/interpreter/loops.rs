@@ -76,6 +76,8 @@ impl Interpreter<'_> {
 
     fn run_iterations(&mut self, block: &Arc<For>, state: &Rc<LoopState>, scope: usize) -> Outcome<Flow> {
         let name: Arc<str> = Arc::from("loop");
+        // As in jinja2, "else" runs unless the body came to its end once: a "break" or a "continue" does not count.
+        let mut is_done = false;
         while let Some(item) = self.advance(state)? {
             let flow = self.in_scope(scope, |interpreter| {
                 interpreter.assign(&name, Value::Loop(state.clone()));
@@ -83,10 +85,11 @@ impl Interpreter<'_> {
                 interpreter.execute(&block.body)
             })?;
             if flow == Flow::Break {
-                return Ok(Flow::Next);
+                break;
             }
+            is_done |= flow == Flow::Next;
         }
-        if state.index0.get() < 0 {
+        if !is_done {
             return self.in_scope(scope, |interpreter| interpreter.execute(&block.otherwise));
         }
         Ok(Flow::Next)

@@ -163,10 +163,9 @@ impl Interpreter<'_> {
         self.write(&text)
     }
 
-    /// Writes a block whose text is the model's own words. As in transformers it is a function: what it assigns stays within.
-    fn generation(&mut self, body: &[Statement]) -> Outcome<()> {
-        let scope = self.scope;
-        let (text, _) = self.captured(|interpreter| interpreter.in_scope(scope, |interpreter| interpreter.execute(body)))?;
+    /// Writes a block whose text is the model's own words. As in transformers it is a macro: what it assigns stays within.
+    fn generation(&mut self, syntax: &Arc<Macro>) -> Outcome<()> {
+        let text = self.macro_text(&Closure { syntax: syntax.clone(), scope: self.scope }, Arguments::default())?;
         let start = self.outputs.first().map_or(0, String::len);
         let is_nested = self.outputs.len() > 1;
         self.generated.push(Generated { bytes: start..start + text.len(), text: is_nested.then(|| text.clone()) });
@@ -175,6 +174,11 @@ impl Interpreter<'_> {
 
     /// Runs a macro: see [`Interpreter::call`].
     pub(super) fn run_macro(&mut self, closure: &Closure, arguments: Arguments) -> Outcome<Value> {
+        let text = self.macro_text(closure, arguments)?;
+        self.made_text(text)
+    }
+
+    fn macro_text(&mut self, closure: &Closure, arguments: Arguments) -> Outcome<String> {
         let (text, ()) = self.captured(|interpreter| {
             interpreter.in_scope(closure.scope, |interpreter| {
                 interpreter.bind_parameters(&closure.syntax, arguments)?;
@@ -182,6 +186,6 @@ impl Interpreter<'_> {
                 Ok(())
             })
         })?;
-        self.made_text(text)
+        Ok(text)
     }
 }

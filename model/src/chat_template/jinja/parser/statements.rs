@@ -70,7 +70,7 @@ impl Parser {
             "call" => self.call_block()?,
             "filter" => self.filter_block()?,
             "block" => self.named_block()?,
-            "generation" => StatementKind::Generation(self.function_body("endgeneration")?),
+            "generation" => StatementKind::Generation(Arc::new(function(None, Vec::new(), self.function_body("endgeneration")?)?)),
             "autoescape" => self.autoescape()?,
             "print" => return self.print(into),
             "break" => self.loop_control(StatementKind::Break)?,
@@ -316,8 +316,8 @@ fn assigns_loop(statement: &Statement) -> bool {
         StatementKind::If { branches, otherwise } => branches.iter().any(|(_, body)| any(body)) || any(otherwise),
         StatementKind::For(inner) => any(&inner.body) || any(&inner.otherwise),
         StatementKind::With(values, body) => values.iter().any(|(target, _)| target.assigns("loop")) || any(body),
-        StatementKind::FilterBlock(_, body) | StatementKind::Block(_, body) | StatementKind::Generation(body) => any(body),
-        StatementKind::Macro(inner) | StatementKind::CallBlock(_, inner) => any(&inner.body),
+        StatementKind::FilterBlock(_, body) | StatementKind::Block(_, body) => any(body),
+        StatementKind::Macro(inner) | StatementKind::CallBlock(_, inner) | StatementKind::Generation(inner) => any(&inner.body),
         _ => false,
     }
 }
