@@ -89,6 +89,8 @@ impl Statement {
             Some(check) => format!("unsettled: {} is {:e}, predicted {:e}", check.what, check.value, check.expected),
         };
         let (id, claim, formula, source) = (self.id, self.claim, self.formula, self.source);
+        // An exact zero is written without an exponent.
+        let evidence = evidence.replace("-0.0e0", "0").replace("0.0e0", "0");
         Claim { id, claim, formula, verdict, evidence, value, expected, tolerance, holds, agrees: wrong.is_none(), checks, source }
     }
 }

@@ -120,7 +120,7 @@ fn e2(generator: &mut Generator) -> Claim {
         Check::new("the total without an end token", without, LONGEST as f64, round_off(1.0)),
         Check::new("the total with an end token", with_end, 1.0, round_off(1.0)),
         Check::new("the beginnings' total, the end's factor left out", unended, mean_length, round_off(1.0)),
-        Check::new("that total in the tree made for AUDIT.md's number", one_tree, 1.115, round_off(1.0)),
+        Check::new("that total in a tree of mean length 1.115", one_tree, 1.115, round_off(1.0)),
         Check::new("what π_o misses where the loser begins the winner", missing, endless.mass(&winner), round_off(1.0)),
     ];
     let holds = (without - 1.0).abs() <= round_off(1.0);

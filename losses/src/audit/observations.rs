@@ -172,7 +172,7 @@ fn k3a(generator: &mut Generator) -> Claim {
     let holds = equal.abs() <= round_off(1.0);
     let evidence = format!(
         "T = {T} inputs about {centre:.4}: the gap is {equal:.1e} where they are equal; with standard deviation 1e-3 it is {gap:.4e}, predicted \
-         {predicted:.4e} up to {remainder:.0e}. At this T and deviation it cannot pass {ceiling:.2e} for any mean, so AUDIT.md's 1.605e-3 \
+         {predicted:.4e} up to {remainder:.0e}. At this T and deviation it cannot pass {ceiling:.2e} for any mean, so a gap of 1.605e-3 \
          (1.608e-3 predicted) is not of this softmax. It fits the softmax of (Σα, −Σα), winner and loser in sync, at ᾱ = 0.01: {:.3e}, \
          predicted {:.4e}; 1.608e-3 is a sample deviation of {needed:.6}, well within the 7% of 100 draws.",
         both.abs(),
