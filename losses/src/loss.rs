@@ -77,8 +77,6 @@ impl Loss {
         match self {
             Self::Dpo => &["sigmoid"],
             Self::Cdpo => &["conservative"],
-            Self::Hinge => &["slic"],
-            Self::Robust => &["rdpo"],
             _ => &[],
         }
     }

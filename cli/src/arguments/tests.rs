@@ -199,7 +199,7 @@ fn what_other_programs_call_a_setting_is_understood_on_the_command_line_and_in_a
         Ok(Request::Show(text)) => panic!("{text}"),
         Err(failure) => panic!("{failure}"),
     };
-    for (name, loss) in [("DPO", "dpo"), ("sigmoid", "dpo"), ("IPO", "ipo"), ("slic", "hinge"), ("SLPO-GKL", "slpo-gkl")] {
+    for (name, loss) in [("DPO", "dpo"), ("sigmoid", "dpo"), ("IPO", "ipo"), ("conservative", "cdpo"), ("SLPO-GKL", "slpo-gkl")] {
         assert_eq!(align(&format!("--loss {name}")).loss, loss);
         assert_eq!(align(&format!("--loss-type {name}")).loss, loss);
     }
