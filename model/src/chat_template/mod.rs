@@ -90,7 +90,8 @@ impl JinjaTemplate {
         Ok(Rendered { text, generated })
     }
 
-    /// True if the template marks the model's own words (`{% generation %}`), whether a conversation has tools or not.
+    /// True if the template marks the model's own words (`{% generation %}`), whether a conversation has tools or not. Marks within
+    /// macros and the like do not count: where their text goes is not known, and [`Rendered::generated`] is empty then.
     pub fn marks_generation(&self) -> bool {
         [&self.plain, &self.with_tools]
             .into_iter()

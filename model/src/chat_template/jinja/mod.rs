@@ -57,12 +57,13 @@ impl Program {
             }
             let statements = parser::parsed(text)?;
             check::check(&statements)?;
-            let marks_generation = statements.iter().any(Statement::marks_generation);
+            let marks_generation = marks(&statements, false) == Marks::Plain;
             Ok(Self { statements, marks_generation })
         })
     }
 
-    /// True if the template has a generation block.
+    /// True if the template has generation blocks, and the place of each one's text is known: none is within a macro, a call, a
+    /// block that is assigned or filtered, a recursive loop, or another generation block.
     pub fn marks_generation(&self) -> bool {
         self.marks_generation
     }
@@ -75,24 +76,39 @@ impl Program {
         limits::on_own_stack(|| {
             let value = |(name, value): (&String, _)| Ok((Arc::from(name.as_str()), Value::from_json(value)?));
             let variables = variables.iter().map(value).collect::<Outcome<Vec<_>>>()?;
-            Interpreter::new(&self.statements, variables).run()
+            let (text, generated) = Interpreter::new(&self.statements, variables).run()?;
+            Ok((text, if self.marks_generation { generated } else { Vec::new() }))
         })
     }
 }
 
-impl Statement {
-    fn marks_generation(&self) -> bool {
-        let any = |body: &[Self]| body.iter().any(Self::marks_generation);
-        match &self.kind {
-            StatementKind::Generation(_) => true,
-            StatementKind::For(block) => any(&block.body) || any(&block.otherwise),
-            StatementKind::If { branches, otherwise } => branches.iter().any(|(_, body)| any(body)) || any(otherwise),
-            StatementKind::SetBlock(_, _, body)
-            | StatementKind::With(_, body)
-            | StatementKind::FilterBlock(_, body)
-            | StatementKind::Block(_, body) => any(body),
-            StatementKind::Macro(inner) | StatementKind::CallBlock(_, inner) => any(&inner.body),
-            _ => false,
+/// How a template marks what the model said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Marks {
+    None,
+    /// By generation blocks whose text goes straight into the template's.
+    Plain,
+    /// By a generation block within a macro or the like, which may put its text anywhere.
+    Hidden,
+}
+
+/// The marks of `statements`; `is_captured` is true where their text goes into a value first.
+fn marks(statements: &[Statement], is_captured: bool) -> Marks {
+    let of = |statement: &Statement| match &statement.kind {
+        StatementKind::Generation(inner) if is_captured || marks(&inner.body, true) != Marks::None => Marks::Hidden,
+        StatementKind::Generation(_) => Marks::Plain,
+        StatementKind::For(block) => {
+            let is_captured = is_captured || block.is_recursive;
+            marks(&block.body, is_captured).max(marks(&block.otherwise, is_captured))
         }
-    }
+        StatementKind::If { branches, otherwise } => {
+            let bodies = branches.iter().map(|(_, body)| marks(body, is_captured));
+            bodies.fold(marks(otherwise, is_captured), Marks::max)
+        }
+        StatementKind::With(_, body) | StatementKind::Block(_, body) => marks(body, is_captured),
+        StatementKind::SetBlock(_, _, body) | StatementKind::FilterBlock(_, body) => marks(body, true),
+        StatementKind::Macro(inner) | StatementKind::CallBlock(_, inner) => marks(&inner.body, true),
+        _ => Marks::None,
+    };
+    statements.iter().map(of).max().unwrap_or(Marks::None)
 }

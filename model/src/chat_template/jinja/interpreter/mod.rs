@@ -32,16 +32,10 @@ pub struct Interpreter<'t> {
     outputs: Vec<String>,
     /// The texts that filters at the head of a block stand for.
     block_texts: Vec<Value>,
-    generated: Vec<Generated>,
+    /// The bytes of the template's text that generation blocks wrote.
+    generated: Vec<Range<usize>>,
     steps_left: u64,
     levels: u32,
-}
-
-/// What a generation block wrote.
-struct Generated {
-    bytes: Range<usize>,
-    /// The text, for a block within a macro or another block, whose place is checked at the end.
-    text: Option<String>,
 }
 
 /// The scope of the whole template.
@@ -63,22 +57,13 @@ impl<'t> Interpreter<'t> {
         }
     }
 
-    /// Runs the template: its text, and the bytes of it that generation blocks wrote.
+    /// Runs the template: its text, and the bytes of it that generation blocks wrote, those within macros and the like left out.
     ///
     /// # Errors
     /// Where the template refuses its input, misuses a value, or needs more than its limits allow.
     pub fn run(mut self) -> Outcome<(String, Vec<Range<usize>>)> {
         self.execute(self.statements)?;
-        let text = self.outputs.pop().unwrap_or_default();
-        let mut generated = Vec::new();
-        for block in self.generated {
-            if block.text.is_some_and(|own| text.get(block.bytes.clone()) != Some(own.as_str())) {
-                refuse!("{{% generation %}} within a macro, a call or a set block: where its text goes is not known");
-            }
-            generated.push(block.bytes);
-        }
-        generated.sort_by_key(|bytes| (bytes.start, bytes.end));
-        Ok((text, generated))
+        Ok((self.outputs.pop().unwrap_or_default(), self.generated))
     }
 
     /// Counts `steps` steps.

@@ -1,6 +1,6 @@
 //! Statements.
 
-use super::{Generated, Interpreter, ROOT};
+use super::{Interpreter, ROOT};
 use crate::chat_template::jinja::arguments::Arguments;
 use crate::chat_template::jinja::fault::{Outcome, refuse};
 use crate::chat_template::jinja::syntax::{Expression, ExpressionKind, Macro, Statement, StatementKind, Target};
@@ -166,9 +166,9 @@ impl Interpreter<'_> {
     /// Writes a block whose text is the model's own words. As in transformers it is a macro: what it assigns stays within.
     fn generation(&mut self, syntax: &Arc<Macro>) -> Outcome<()> {
         let text = self.macro_text(&Closure { syntax: syntax.clone(), scope: self.scope }, Arguments::default())?;
-        let start = self.outputs.first().map_or(0, String::len);
-        let is_nested = self.outputs.len() > 1;
-        self.generated.push(Generated { bytes: start..start + text.len(), text: is_nested.then(|| text.clone()) });
+        if let [output] = self.outputs.as_slice() {
+            self.generated.push(output.len()..output.len() + text.len());
+        }
         self.write(&text)
     }
 
