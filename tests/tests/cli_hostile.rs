@@ -296,6 +296,7 @@ fn what_a_stranger_says_is_shown_and_not_obeyed() {
             "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]}\n",
         );
         std::fs::create_dir_all(workplace.path("adapter")).unwrap();
+        workplace.write("adapter/adapter_model.safetensors", "");
         if source == "a tensor's name" {
             let path = workplace.path(file);
             let mut tensors = safetensors_file::read(&path).unwrap();

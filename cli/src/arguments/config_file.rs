@@ -32,12 +32,8 @@ impl ConfigFile {
     /// # Errors
     /// [`Failure::Failed`] where it cannot be read, [`Failure::Usage`] for what is no setting of the command.
     pub fn read(path: &Path, command: &str) -> Result<Self, Failure> {
-        let unreadable =
-            |error: std::io::Error| Failure::Failed(format!("{}: {} (--config)", path.display(), model::error::io_words(&error)));
-        if path.is_dir() {
-            return Err(Failure::Failed(format!("{}: it is a folder, not a file of settings (--config)", path.display())));
-        }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let unreadable = |error: model::Error| Failure::Failed(format!("{error} (--config)"));
+        let text = model::files::read_text(path, model::files::FLAGS).map_err(unreadable)?;
         let mut table: Table = text.parse().map_err(|error| Failure::Usage(malformed(path, &text, &error)))?;
         let file = Self::of(path, &mut table, command).map_err(|reason| Failure::Usage(format!("{}: {reason}", path.display())))?;
         file.check(command)?;
