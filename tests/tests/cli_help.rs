@@ -88,7 +88,7 @@ fn messages_about_files_say_what_is_wrong_and_which_flag_it_is_of() {
         ("sft --model {}/model --data {}/completions.jsonl --eval-data {}/nope --out {}/x", "nope: there is no such file (--eval-data)"),
         ("eval --model {}/model --data {}/model", "model: it is a folder: give the file (--data)"),
         ("train --config {}/nope.toml --out {}/x", "nope.toml: there is no such file or folder (--config)"),
-        ("train --config {}/model --out {}/x", "model: it is a folder, not a file of settings (--config)"),
+        ("train --config {}/model --out {}/x", "model: is a folder"),
         ("generate --model {}/model --prompts {}/nope.jsonl", "nope.jsonl: there is no such file (--prompts)"),
         ("train --data {}/text.txt --out {}/text.txt/below", "a part of the path is a file, not a folder"),
         ("train --data {}/text.txt/below --out {}/x", "text.txt/below: a part of the path is a file, not a folder (--data)"),

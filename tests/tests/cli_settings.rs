@@ -106,7 +106,7 @@ fn what_changes_the_mathematics_is_refused_without_change_and_done_with_it() {
         ("--weight-decay 0.1", "weight-decay: 0.0 → 0.1"),
         ("--max-length 64", "max-tokens: not set → 64"),
         ("--reference {}/model", "reference: not set → "),
-        ("--data {}/other.jsonl", "the training data (its fingerprint): "),
+        ("--data {}/other.jsonl --json", "the training data (its fingerprint): "),
         ("--lora-rank 2", "lora-rank: not set → 2"),
         ("--precision tf32", "precision: f32 → tf32"),
     ] {
