@@ -102,6 +102,8 @@ pub struct Text<'a, const N: usize> {
     pub completions: [&'a str; N],
     /// Bytes of each completion that are context only, ascending.
     pub context: &'a [Range<usize>],
+    /// For parts of `context`, by their place, the whole text up to the turn after them as it stands where that turn does not follow.
+    pub openings: &'a [(usize, String)],
     /// True if a chat template wrote the text: neither BOS nor EOS is added.
     pub framed: bool,
 }
@@ -109,7 +111,7 @@ pub struct Text<'a, const N: usize> {
 impl<'a, const N: usize> Text<'a, N> {
     /// Plain texts: BOS and EOS are added where the tokenizer has them.
     pub fn plain(prompt: &'a str, completions: [&'a str; N]) -> Self {
-        Self { prompt, alone: None, completions, context: &[], framed: false }
+        Self { prompt, alone: None, completions, context: &[], openings: &[], framed: false }
     }
 }
 
@@ -161,7 +163,12 @@ pub fn tokenize<const N: usize>(tokenizer: &Tokenizer, text: &Text<'_, N>, limit
         };
         let count = plain.len();
         let mut tokens = with_bos(bos, plain);
-        let context = shifted(context, tokens.len() - count);
+        let mut context = shifted(context, tokens.len() - count);
+        for (part, opening) in text.openings {
+            let alone = with_bos(bos, tokenizer.encode(opening)?);
+            let same = tokens.iter().zip(&alone).take_while(|(a, b)| a == b).count();
+            context.get_mut(*part).into_iter().for_each(|range| range.end = range.end.min(same.max(range.start)));
+        }
         let same = tokens.iter().zip(&prompt).take_while(|(a, b)| a == b).count();
         tokens.extend(eos.filter(|eos| tokens.last() != Some(eos) || tokens.len() == same));
         merged += usize::from(same < prompt.len());

@@ -215,7 +215,7 @@ fn training_that_ends_worse_than_it_began_is_said_and_a_short_good_run_is_not() 
     let train = "train --data {}/text.txt --batch-rows 4 --batch-tokens 32 --steps 24 --json";
     let good = workplace.run(&format!("{train} --lr 5e-4 --out {{}}/good"));
     assert_eq!(object(&good)["warnings"], Value::Array(Vec::new()));
-    let bad = workplace.run(&format!("{train} --lr 0.5 --warmup 12 --out {{}}/bad"));
+    let bad = workplace.run(&format!("{train} --lr 5 --warmup 12 --out {{}}/bad"));
     let (_, lines) = (object(&bad), errors(&bad).lines().map(str::to_owned).collect::<Vec<_>>());
     warned(&lines, ", that of guessing among the ");
     warned(&lines, "the norm of the gradient jumped to ");

@@ -23,6 +23,8 @@ pub struct CompletionRow {
     pub completion: String,
     /// Bytes of the completion that are context only, ascending: what others say between the model's turns.
     pub context: Vec<Range<usize>>,
+    /// For parts of the context, by their place, the text up to the next turn as the chat template writes it where that turn does not follow.
+    pub openings: Vec<(usize, String)>,
     /// True if a chat template wrote the text, with every special token that belongs there.
     pub framed: bool,
 }
@@ -88,7 +90,7 @@ impl CompletionRow {
     /// The row for the tokenizer.
     pub(super) fn text(&self) -> Text<'_, 1> {
         let completions = [self.completion.as_str()];
-        Text { prompt: &self.prompt, alone: self.alone.as_deref(), completions, context: &self.context, framed: self.framed }
+        Text { prompt: &self.prompt, alone: self.alone.as_deref(), completions, context: &self.context, openings: &self.openings, framed: self.framed }
     }
 }
 

@@ -96,7 +96,7 @@ impl PreferenceRow {
     /// The row for the tokenizer.
     pub(super) fn text(&self) -> Text<'_, 2> {
         let completions = [self.chosen.as_str(), &self.rejected];
-        Text { prompt: &self.prompt, alone: self.alone.as_deref(), completions, context: &[], framed: self.framed }
+        Text { prompt: &self.prompt, alone: self.alone.as_deref(), completions, context: &[], openings: &[], framed: self.framed }
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Learned {
     pub completion: String,
     /// Bytes of the completion that are context only, ascending.
     pub context: Vec<Range<usize>>,
+    /// For parts of the context, by their place, the text up to the next turn as the template writes it where that turn does not follow.
+    pub openings: Vec<(usize, String)>,
     /// How many of the model's turns are learned.
     pub turns: usize,
 }
@@ -116,7 +118,7 @@ impl<'a> Turner<'a> {
         let prompt = self.chat.opened(&conversation.with(&messages[..place]))?;
         let whole = self.chat.whole(&conversation.with(&messages[..=place]))?.text;
         let completion = whole.get(prompt.len()..).unwrap_or_default().to_owned();
-        Ok(Learned { prompt, alone: None, completion, context: Vec::new(), turns: 1 })
+        Ok(Learned { prompt, alone: None, completion, context: Vec::new(), openings: Vec::new(), turns: 1 })
     }
 
     fn by_template(&self, conversation: &Conversation, learned: &[usize]) -> Result<Vec<Learned>> {
@@ -135,13 +137,19 @@ impl<'a> Turner<'a> {
             let start = common_start(&opened, &text);
             let end = start + self.to_its_end(&text[start..]).len();
             let follows = spans.last().is_none_or(|before: &Range<usize>| before.end <= start);
-            if follows && start == opened.len() && whole.text.starts_with(&text[..end]) {
+            if follows && whole.text.starts_with(&text[..end]) {
                 spans.push(start..end);
             }
             alone.push((text, opened, start..end));
         }
         if spans.len() == alone.len() {
-            return Ok(cut(&whole.text, &spans).into_iter().collect());
+            let Some(learned) = cut(&whole.text, &spans) else { return Ok(Vec::new()) };
+            // Each gap of a text has a turn after it, unless a turn is empty: then the gaps are not those between the turns.
+            let all = learned.turns == alone.len() && learned.context.len() + 1 == alone.len();
+            let mut openings = alone.into_iter().map(|(_, opened, span)| Some(opened).filter(|opened| opened.len() != span.start));
+            let first = openings.next().flatten();
+            let later = openings.enumerate().filter_map(|(gap, opened)| Some((gap, opened?))).collect();
+            return Ok(vec![Learned { alone: first, openings: if all { later } else { Vec::new() }, ..learned }]);
         }
         let each = alone.into_iter().filter_map(|(text, opened, span)| {
             let alone = Some(opened).filter(|opened| opened.len() != span.start);
@@ -193,6 +201,7 @@ fn cut(text: &str, spans: &[Range<usize>]) -> Option<Learned> {
         alone: None,
         completion: text[first..last].to_owned(),
         context: between.filter(|gap| !gap.is_empty()).collect(),
+        openings: Vec::new(),
         turns: spans.len(),
     })
 }

@@ -54,7 +54,7 @@ pub fn completion(row: &Row, reader: &mut Reader) -> Result<Completions> {
     }
     let turned = reader.turner.answers(&before, [&conversation.messages], own);
     let Answers { prompt, alone, completions: [completion] } = turned.map_err(|error| in_row(row, error))?;
-    Ok(reader.rows(row, vec![Learned { prompt, alone, completion, context: Vec::new(), turns: 1 }]))
+    Ok(reader.rows(row, vec![Learned { prompt, alone, completion, context: Vec::new(), openings: Vec::new(), turns: 1 }]))
 }
 
 pub fn transcript(row: &Row, reader: &mut Reader) -> Result<Completions> {
