@@ -164,7 +164,9 @@ pub fn tokenize<const N: usize>(tokenizer: &Tokenizer, text: &Text<'_, N>, limit
         let count = plain.len();
         let mut tokens = with_bos(bos, plain);
         let mut context = shifted(context, tokens.len() - count);
-        for (part, opening) in text.openings {
+        // A part without a token of its own is no range: then they are not one for one.
+        let openings = if context.len() == text.context.len() { text.openings } else { &[] };
+        for (part, opening) in openings {
             let alone = with_bos(bos, tokenizer.encode(opening)?);
             let same = tokens.iter().zip(&alone).take_while(|(a, b)| a == b).count();
             context.get_mut(*part).into_iter().for_each(|range| range.end = range.end.min(same.max(range.start)));

@@ -132,7 +132,7 @@ impl Remarks {
 /// # Errors
 /// [`crate::Error::BadRow`] naming a column that holds part of the prompt.
 pub fn judge(row: &Row, used: &[&str], texts: &[&str], remarks: &mut Remarks) -> Result<()> {
-    let says = |name: &str, value: &Value| !is_blank(value) && !(name == "weight" && value.as_f64() == Some(1.0));
+    let says = |name: &str, value: &Value| !(is_blank(value) || name == "weight" && value.as_f64() == Some(1.0));
     let further = row.keys.iter().filter(|(name, value)| !used.contains(&name.as_str()) && says(name, value));
     for (name, value) in further.filter(|(name, _)| !KNOWN.contains(&name.as_str())) {
         // A text that is learned whole has no prompt that something could be missing from.

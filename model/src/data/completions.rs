@@ -90,7 +90,14 @@ impl CompletionRow {
     /// The row for the tokenizer.
     pub(super) fn text(&self) -> Text<'_, 1> {
         let completions = [self.completion.as_str()];
-        Text { prompt: &self.prompt, alone: self.alone.as_deref(), completions, context: &self.context, openings: &self.openings, framed: self.framed }
+        Text {
+            prompt: &self.prompt,
+            alone: self.alone.as_deref(),
+            completions,
+            context: &self.context,
+            openings: &self.openings,
+            framed: self.framed,
+        }
     }
 }
 

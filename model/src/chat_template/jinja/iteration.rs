@@ -62,7 +62,7 @@ impl Generator {
     ///
     /// # Errors
     /// Where it has too many levels.
-    pub fn new(input: Value, step: Step) -> Outcome<Value> {
+    pub fn over(input: Value, step: Step) -> Outcome<Value> {
         let depth = super::value::deeper([&input].into_iter())?;
         Ok(Value::Generator(Rc::new(Self { input, step, state: RefCell::default(), depth })))
     }
@@ -70,7 +70,7 @@ impl Generator {
     /// A generator that goes on from `cursor`.
     ///
     /// # Errors
-    /// As [`Generator::new`].
+    /// As [`Generator::over`].
     pub fn from_cursor(input: Value, cursor: Cursor) -> Outcome<Value> {
         let depth = super::value::deeper([&input].into_iter())?;
         let state = State { cursor: Some(cursor), ..State::default() };

@@ -83,7 +83,7 @@ impl Interpreter<'_> {
     ///
     /// # Errors
     /// Where the value has no JSON, as a value that is undefined has none.
-    pub fn to_json(&mut self, value: &Value, arguments: Arguments) -> Outcome<Value> {
+    pub fn dumped_json(&mut self, value: &Value, arguments: Arguments) -> Outcome<Value> {
         let style = Style::new(arguments)?;
         let mut out = String::new();
         self.write_json(&mut out, &style, value, 0)?;

@@ -69,7 +69,7 @@ fn conversation(row: &Row) -> Result<Vec<Message>> {
         Some(_) => return Err(bad()),
     };
     for turn in history {
-        let [question, answer] = turn.as_array().and_then(|pair| pair.as_array::<2>()).ok_or_else(bad)?;
+        let Some([question, answer]) = turn.as_array().map(Vec::as_slice) else { return Err(bad()) };
         messages.push(Message::new(Role::User, question.as_str().ok_or_else(bad)?));
         messages.push(Message::new(Role::Assistant, answer.as_str().ok_or_else(bad)?));
     }

@@ -149,12 +149,13 @@ impl<'a> Reader<'a> {
         }
         self.learned_turns += learned.iter().map(|text| text.turns).sum::<usize>();
         let framed = self.framed();
-        let each = |Learned { prompt, alone, completion, context, .. }| CompletionRow {
+        let each = |Learned { prompt, alone, completion, context, openings, .. }| CompletionRow {
             line: row.line,
             prompt,
             alone,
             completion,
             context,
+            openings,
             framed,
         };
         Ok(learned.into_iter().map(each).collect())
@@ -164,7 +165,15 @@ impl<'a> Reader<'a> {
 /// A row of plain texts.
 fn plain(row: &Row, prompt: &str, completion: &str) -> CompletionRow {
     let context: Vec<Range<usize>> = Vec::new();
-    CompletionRow { line: row.line, prompt: prompt.to_owned(), alone: None, completion: completion.to_owned(), context, framed: false }
+    CompletionRow {
+        line: row.line,
+        prompt: prompt.to_owned(),
+        alone: None,
+        completion: completion.to_owned(),
+        context,
+        openings: Vec::new(),
+        framed: false,
+    }
 }
 
 /// Which command reads rows with these columns; for rows that another one was given.

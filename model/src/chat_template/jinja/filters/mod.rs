@@ -111,7 +111,7 @@ impl Interpreter<'_> {
                 arguments.none(name)?;
                 self.pretty(&value)
             }
-            "tojson" => self.to_json(&value, arguments),
+            "tojson" => self.dumped_json(&value, arguments),
             "random" => refuse!("the filter random is not supported: a template gives the same text each time"),
             "urlize" => refuse!("the filter urlize is not supported: chat templates write text, not HTML"),
             other => refuse!("there is no filter called {other:?}"),

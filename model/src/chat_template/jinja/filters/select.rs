@@ -12,13 +12,13 @@ pub fn filtered(name: &str, value: Value, arguments: Arguments) -> Outcome<Value
     if name == "unique" {
         let [case_sensitive, attribute] = arguments.bind(name, ["case_sensitive", "attribute"])?;
         let is_case_sensitive = case_sensitive.is_some_and(|flag| flag.is_true());
-        return Generator::new(value, Step::Unique { path: path(attribute.as_ref()), is_case_sensitive });
+        return Generator::over(value, Step::Unique { path: path(attribute.as_ref()), is_case_sensitive });
     }
     let step = match name {
         "map" => map(arguments),
         _ => keep(name, arguments),
     };
-    Generator::new(value, step.unwrap_or_else(|fault| Step::Fail(fault.words().to_owned())))
+    Generator::over(value, step.unwrap_or_else(|fault| Step::Fail(fault.words().to_owned())))
 }
 
 fn map(mut arguments: Arguments) -> Outcome<Step> {

@@ -21,7 +21,7 @@ impl Interpreter<'_> {
                     refuse!("batch of lists of no items");
                 }
                 let fill = fill.filter(|fill| !matches!(fill, Value::None));
-                Generator::new(value, Step::Batch { size, fill })
+                Generator::over(value, Step::Batch { size, fill })
             }
             "slice" => self.slices(&value, arguments),
             "sum" => self.sum(&value, arguments),
@@ -47,14 +47,14 @@ impl Interpreter<'_> {
                 Ok(first.unwrap_or_else(|| Value::undefined("No first item, sequence was empty.")))
             }
             "last" => {
-                let Some(mut cursor) = self.from_end(&value)? else { return Err(value.misused("has no last item")) };
+                let Some(mut cursor) = self.cursor_at_end(&value)? else { return Err(value.misused("has no last item")) };
                 let last = self.next_of(&mut cursor)?;
                 Ok(last.unwrap_or_else(|| Value::undefined("No last item, sequence was empty.")))
             }
             "items" => match &value {
-                Value::Undefined(_) => Generator::new(value, Step::Plain),
-                Value::Dict(dict) => Generator::new(Value::View(dict.clone(), View::Items), Step::Plain),
-                _ => Generator::new(Value::Bool(true), Step::Fail("items takes a mapping".to_owned())),
+                Value::Undefined(_) => Generator::over(value, Step::Plain),
+                Value::Dict(dict) => Generator::over(Value::View(dict.clone(), View::Items), Step::Plain),
+                _ => Generator::over(Value::Bool(true), Step::Fail("items takes a mapping".to_owned())),
             },
             "list" => {
                 let items = self.collected(&value)?;
@@ -65,7 +65,7 @@ impl Interpreter<'_> {
     }
 
     /// The items from the end; none where Python has no way to go through them backwards.
-    fn from_end(&mut self, value: &Value) -> Outcome<Option<Cursor>> {
+    fn cursor_at_end(&mut self, value: &Value) -> Outcome<Option<Cursor>> {
         let items = match value {
             Value::List(items) | Value::Tuple(items) => items.clone(),
             Value::Text(_) | Value::Markup(_) | Value::Dict(_) | Value::View(..) | Value::Range(_) | Value::Undefined(_) => {
@@ -81,7 +81,7 @@ impl Interpreter<'_> {
         match &value {
             Value::Text(text) | Value::Markup(text) => Ok(like(&value, text.chars().rev().collect::<String>())),
             Value::Undefined(_) => refuse!("reverse of a value that is undefined"),
-            _ => match self.from_end(&value)? {
+            _ => match self.cursor_at_end(&value)? {
                 Some(cursor) => Generator::from_cursor(value, cursor),
                 None => {
                     let mut items = self.collected(&value)?;
@@ -97,9 +97,9 @@ impl Interpreter<'_> {
         let count = integer(&required(count, "slice")?, "slice")?;
         let fill = fill.filter(|fill| !matches!(fill, Value::None));
         let items = self.collected(value)?;
-        let Ok(count) = usize::try_from(count) else { return Generator::new(Value::list(Vec::new())?, Step::Plain) };
+        let Ok(count) = usize::try_from(count) else { return Generator::over(Value::list(Vec::new())?, Step::Plain) };
         if count == 0 {
-            return Generator::new(Value::Bool(true), Step::Fail("slice into no parts".to_owned()));
+            return Generator::over(Value::Bool(true), Step::Fail("slice into no parts".to_owned()));
         }
         limits::check_list(count as u128)?;
         self.spend(count as u64)?;
@@ -112,7 +112,7 @@ impl Interpreter<'_> {
             slices.push(Value::list(slice)?);
             start = end;
         }
-        Generator::new(Value::list(slices)?, Step::Plain)
+        Generator::over(Value::list(slices)?, Step::Plain)
     }
 
     fn sum(&mut self, value: &Value, arguments: Arguments) -> Outcome<Value> {

@@ -151,7 +151,7 @@ fn number(rest: &mut Peekable<Chars<'_>>, values: &mut Values<'_>) -> Outcome<Op
 impl Place {
     fn formatted(&self, interpreter: &mut Interpreter<'_>, kind: char, value: &Value) -> Outcome<String> {
         match kind {
-            's' => self.text(&interpreter.text_of(value)?.to_string()),
+            's' => self.text(interpreter.text_of(value)?.as_ref()),
             'r' => self.text(&interpreter.repr(value)?),
             'c' => self.character(value),
             'd' | 'i' | 'u' => self.whole(decimal(value)?, 'd'),

@@ -12,7 +12,7 @@ impl Interpreter<'_> {
     pub(super) fn container_method(&mut self, of: &Value, name: &str, arguments: Arguments) -> Outcome<Value> {
         match of {
             Value::Dict(dict) => self.dict_method(dict, name, arguments),
-            Value::Function(Function::Dict) => self.from_keys(arguments),
+            Value::Function(Function::Dict) => self.dict_of_keys(arguments),
             Value::List(items) if name == "copy" => {
                 arguments.none(name)?;
                 self.spend(items.values.len() as u64)?;
@@ -33,7 +33,7 @@ impl Interpreter<'_> {
                 hashed(&key)?;
                 return Ok(dict.get(&key).cloned().unwrap_or_else(|| default.unwrap_or(Value::None)));
             }
-            "fromkeys" => return self.from_keys(arguments),
+            "fromkeys" => return self.dict_of_keys(arguments),
             "copy" => {
                 arguments.none(name)?;
                 self.spend(dict.len() as u64)?;
@@ -48,7 +48,7 @@ impl Interpreter<'_> {
         Ok(Value::View(dict.clone(), view))
     }
 
-    fn from_keys(&mut self, arguments: Arguments) -> Outcome<Value> {
+    fn dict_of_keys(&mut self, arguments: Arguments) -> Outcome<Value> {
         let [keys, value] = arguments.positional("fromkeys")?;
         let keys = required(keys, "fromkeys")?;
         let value = value.unwrap_or(Value::None);

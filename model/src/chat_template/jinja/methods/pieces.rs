@@ -153,12 +153,12 @@ impl Interpreter<'_> {
     }
 }
 
-fn partitioned(text: &str, separator: &str, from_end: bool) -> Outcome<Value> {
+fn partitioned(text: &str, separator: &str, cursor_at_end: bool) -> Outcome<Value> {
     if separator.is_empty() {
         refuse!("partition with an empty separator");
     }
-    let cut = if from_end { text.rsplit_once(separator) } else { text.split_once(separator) };
-    let parts = match (cut, from_end) {
+    let cut = if cursor_at_end { text.rsplit_once(separator) } else { text.split_once(separator) };
+    let parts = match (cut, cursor_at_end) {
         (Some((before, after)), _) => [before, separator, after],
         (None, false) => [text, "", ""],
         (None, true) => ["", "", text],

@@ -6,7 +6,7 @@ use crate::chat_template::jinja::fault::{Outcome, refuse};
 use crate::chat_template::jinja::value::Value;
 
 /// The part of a text between two bounds, and the number of characters before it; none where the start is behind the end.
-fn part<'t>(text: &'t str, start: Option<Value>, end: Option<Value>) -> Outcome<Option<(&'t str, usize)>> {
+fn part(text: &str, start: Option<Value>, end: Option<Value>) -> Outcome<Option<(&str, usize)>> {
     let length = text.chars().count() as i128;
     let is_behind = matches!(&start, Some(start) if start.as_integer().is_some_and(|start| start > length));
     let bounds = slice_range(&[start, end, None], length)?;
