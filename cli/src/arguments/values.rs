@@ -27,7 +27,7 @@ pub fn integer<T>(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = T
 where
     T: TryFrom<u64> + Clone + Send + Sync + 'static,
 {
-    let read = move |text: &str| -> Result<T, String> {
+    move |text: &str| -> Result<T, String> {
         let number = whole(text.trim())?;
         if number < *range.start() {
             return Err(format!("must be at least {}", range.start()));
@@ -35,8 +35,7 @@ where
         let too_large = || format!("must be at most {}", range.end());
         let fits = (number <= *range.end()).then(|| T::try_from(number).ok()).flatten();
         fits.ok_or_else(too_large)
-    };
-    read
+    }
 }
 
 /// The largest whole number below which f64 has them all.

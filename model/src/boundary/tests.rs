@@ -105,7 +105,8 @@ fn a_text_of_a_template_is_as_it_stands() {
 
 #[test]
 fn what_others_say_between_turns_is_context_and_stays_so_when_the_row_is_cut() {
-    let text = Text { context: &[2..5], ..Text::plain("ab", ["cdXYZef"]) };
+    let said = std::iter::once(2..5).collect::<Vec<_>>();
+    let text = Text { context: &said, ..Text::plain("ab", ["cdXYZef"]) };
     let row = |max| tokenize(&Tokenizer::bytes(), &text, &Limits::new(max)).unwrap().unwrap().sequences[0].clone();
     let learned = |sequence: &Sequence| -> Vec<u32> {
         (0..sequence.tokens.len()).filter(|&position| sequence.is_learned(position)).map(|position| sequence.tokens[position]).collect()
