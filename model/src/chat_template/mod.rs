@@ -1,6 +1,6 @@
 //! Chat templates: the Jinja program of a model's folder that turns a conversation into the text its model was trained on.
 //!
-//! Rendered as transformers' `apply_chat_template` renders it, by an interpreter of its own ([`jinja`]). A template is somebody
+//! Rendered as transformers' `apply_chat_template` renders it, by an interpreter of its own (`jinja/`). A template is somebody
 //! else's program, so it runs with bounded work and can reach nothing but the conversation.
 
 mod input;

@@ -4,7 +4,7 @@
 //! damaged files, so it works in a thread of its own, whose panic is a damaged file.
 //!
 //! A small file can stand for much: pages that inflate, a long value that a dictionary names again and again, a list of 10⁹ nulls in some
-//! bytes. What a row holds is only known once it is there, so the headers of all pages are looked at before ([`check_pages`]).
+//! bytes. What a row holds is only known once it is there, so the headers of all pages are looked at before (`pages.rs`).
 
 mod pages;
 

@@ -12,7 +12,7 @@ impl Tokenizer {
     /// The chat template of the tokenizer's folder, where it has one.
     ///
     /// # Errors
-    /// [`Error::ChatTemplate`] where it cannot be compiled.
+    /// [`crate::Error::ChatTemplate`] where it cannot be compiled.
     pub fn chat_template(&self) -> Result<Option<JinjaTemplate>> {
         let compile = |source: &Source| JinjaTemplate::from_source(source, self.special_tokens());
         self.chat.as_ref().map(compile).transpose()
@@ -21,7 +21,7 @@ impl Tokenizer {
     /// The same tokenizer with the template in the file at `path`.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`crate::Error::Io`].
     pub fn with_chat_template(mut self, path: &Path) -> Result<Self> {
         let text = crate::files::read_text(path, crate::files::TEMPLATE)?;
         self.chat = Some(Source::single(text, path));
