@@ -49,7 +49,7 @@ use std::path::Path;
     name = "slpo",
     version,
     args_override_self = true,
-    after_help = "The main job: pretrain a small model, align it with DPO and the SLPO forms, compare them in a report (about two minutes):\n  \
+    after_help = "The main job: pretrain a small model, align it with DPO and the SLPO forms, compare them in a report (about a minute on two cores):\n  \
                   slpo demo\n\nOn your own data:\n  slpo train --data corpus.txt --out base\n  \
                   slpo align --model base --data preferences.jsonl --loss dpo --out aligned\n  \
                   slpo eval --model aligned --reference base --data preferences.jsonl\n\n\

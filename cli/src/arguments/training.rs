@@ -15,10 +15,10 @@ pub struct Demo {
     /// The folder for report.html and the runs
     #[arg(long, value_name = "DIR", default_value = "demo-out")]
     pub out: PathBuf,
-    /// Steps of pretraining [default: what two minutes on two cores allow]
+    /// Steps of pretraining [default: what about a minute on two cores allows]
     #[arg(long, value_name = "N", value_parser = values::count::<u64>())]
     pub pretrain_steps: Option<u64>,
-    /// Steps of each alignment [default: what two minutes on two cores allow]
+    /// Steps of each alignment [default: what about a minute on two cores allows]
     #[arg(long, value_name = "N", value_parser = values::count::<u64>())]
     pub align_steps: Option<u64>,
     /// Texts that are sampled to measure each model [default: enough for two digits]

@@ -67,9 +67,10 @@ fn card(claim: &Claim) -> Card {
     }
 }
 
-/// A verdict that is more than "true" has a reservation.
+/// A claim that does not hold fails; a verdict that is more than "true" has a reservation.
 fn tone(claim: &Claim) -> Tone {
     match claim.verdict.split_once([',', ':', '(', ' ']).map_or(claim.verdict.as_str(), |(first, _)| first).trim() {
+        _ if !claim.holds => Tone::Fails,
         _ if claim.verdict == "true" => Tone::Holds,
         "true" | "exact" => Tone::Partly,
         _ => Tone::Fails,
