@@ -15,17 +15,13 @@ together from the same pieces. The policies:
 """
 
 import json
-import logging
-import os
 import pathlib
 import shutil
 import sys
 import tempfile
 import types
-import warnings
 
-os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TOKENIZERS_PARALLELISM="false", CUDA_VISIBLE_DEVICES="")
-warnings.filterwarnings("ignore")
+import quiet
 
 import accelerate
 import datasets
@@ -53,15 +49,6 @@ LOSSES = {
     "hinge": (["hinge"], [1.0]),
     "ipo-mean": (["ipo"], [1.0]),
 }
-
-
-def quiet():
-    datasets.disable_progress_bars()
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    for name in ("trl", "trl.trainer.dpo_trainer", "trl.trainer.sft_trainer", "accelerate", "datasets"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    torch.set_num_threads(1)
 
 
 def stream(rows):
@@ -489,7 +476,7 @@ def describe(setup):
 
 
 def main():
-    quiet()
+    quiet.libraries()
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
         for which, seed in (("policy", 1), ("reference", 2)):

@@ -11,18 +11,14 @@ Needs: pip install torch transformers trl peft datasets
 """
 
 import json
-import logging
 import math
-import os
 import pathlib
 import shutil
 import string
 import subprocess
 import sys
-import warnings
 
-os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TOKENIZERS_PARALLELISM="false", CUDA_VISIBLE_DEVICES="")
-warnings.filterwarnings("ignore")
+import quiet
 
 import datasets
 import torch
@@ -58,15 +54,6 @@ LOSSES = {
     "hinge": (["--loss", "hinge"], ["hinge"], [1.0]),
     "robust": (["--loss", "robust"], ["robust"], [1.0]),
 }
-
-
-def quiet():
-    datasets.disable_progress_bars()
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    for name in ("trl", "trl.trainer.dpo_trainer", "trl.trainer.sft_trainer", "accelerate", "datasets"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    torch.set_num_threads(1)
 
 
 def with_tokenizer(source, folder):
@@ -223,7 +210,7 @@ def errors(ours, theirs):
 
 
 def main():
-    quiet()
+    quiet.libraries()
     binary, work, *sources = sys.argv[1:]
     slpo = Slpo(binary, pathlib.Path(work))
     failed = False

@@ -90,14 +90,6 @@ impl JinjaTemplate {
         Ok(Rendered { text, generated })
     }
 
-    /// True if the template marks the model's own words (`{% generation %}`), whether a conversation has tools or not. Marks within
-    /// macros and the like do not count: where their text goes is not known, and [`Rendered::generated`] is empty then.
-    pub fn marks_generation(&self) -> bool {
-        [&self.plain, &self.with_tools]
-            .into_iter()
-            .all(|choice| choice.template().is_ok_and(|template| template.program.marks_generation()))
-    }
-
     /// True if one of the templates has `word` in its text, with nothing that could be part of a name on either side.
     pub fn names(&self, word: &str) -> bool {
         let in_name = |character: char| character.is_alphanumeric() || character == '_';
@@ -134,11 +126,6 @@ impl JinjaTemplate {
     pub fn render_json(&self, messages: &[Value], add_generation_prompt: bool) -> Result<String> {
         let input = TemplateInput { messages, ..TemplateInput::default() };
         Ok(self.render_input(&input, add_generation_prompt)?.text)
-    }
-
-    /// The text of the token that ends a turn and a text, where the model names one.
-    pub fn eos_token(&self) -> Option<&str> {
-        self.special_tokens.get("eos_token").map(String::as_str).filter(|text| !text.is_empty())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows of a file: JSON, one object a line or one array of objects, or Parquet. Every row knows its line.
 
-use super::{parquet, source};
+use super::source;
 use crate::error::{Error, Result};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -20,8 +20,8 @@ pub struct Row {
 /// Reads a file of rows; blank lines are skipped. What begins as a Parquet file does is read as one.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::BadRow`] for a line that is no UTF-8, no JSON or no object; [`Error::BadFile`] for a damaged Parquet file, for CSV and
-/// for compressed files.
+/// [`Error::Io`]; [`Error::BadRow`] for a line that is no UTF-8, no JSON or no object; [`Error::BadFile`] for a damaged Parquet file, for
+/// CSV and for compressed files.
 pub fn read(path: &Path) -> Result<Vec<Row>> {
     from_bytes(path, crate::files::read_data(path)?)
 }
@@ -31,15 +31,7 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
 /// # Errors
 /// As [`read`].
 pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
-    source::refuse(path, &bytes)?;
-    if parquet::is_parquet(&bytes) {
-        return parquet::read(path, bytes);
-    }
-    let text = utf8(path, &bytes)?;
-    if source::is_csv(path, text) {
-        return Err(source::csv(path));
-    }
-    from_text(path, text)
+    source::opened(path, bytes, |rows| rows, |text| from_text(path, text))
 }
 
 /// The rows of a text: a JSON object a line, one list of objects, or one object over several lines.

@@ -63,33 +63,45 @@ impl Source {
     /// # Errors
     /// As [`Source::read`].
     pub fn of(path: &Path, bytes: Vec<u8>) -> Result<Self> {
-        refuse(path, &bytes)?;
-        if parquet::is_parquet(&bytes) {
-            return Ok(Self::Rows(parquet::read(path, bytes)?));
-        }
-        let text = jsonl::utf8(path, &bytes)?;
-        if is_csv(path, text) {
-            return Err(csv(path));
-        }
-        let named = has_ending(path, &["json", "jsonl", "ndjson", "parquet"]);
-        if named || begins_with_a_row(text) {
-            return Ok(Self::Rows(jsonl::from_text(path, text)?));
-        }
-        Ok(Self::Text(with_line_feeds(text).into_owned()))
+        opened(path, bytes, Self::Rows, |text| {
+            let named = has_ending(path, &["json", "jsonl", "ndjson", "parquet"]);
+            if named || begins_with_a_row(text) {
+                return jsonl::from_text(path, text).map(Self::Rows);
+            }
+            Ok(Self::Text(with_line_feeds(text).into_owned()))
+        })
     }
+}
+
+/// `of_rows` of the rows of a Parquet file, `of_text` of the text of any other file that is not refused.
+pub(super) fn opened<T>(
+    path: &Path,
+    bytes: Vec<u8>,
+    of_rows: impl FnOnce(Vec<Row>) -> T,
+    of_text: impl FnOnce(&str) -> Result<T>,
+) -> Result<T> {
+    refuse(path, &bytes)?;
+    if parquet::is_parquet(&bytes) {
+        return parquet::read(path, bytes).map(of_rows);
+    }
+    let text = jsonl::utf8(path, &bytes)?;
+    if is_csv(path, text) {
+        return Err(csv(path));
+    }
+    of_text(text)
 }
 
 /// Refuses what is no data file.
 ///
 /// # Errors
 /// [`Error::BadFile`] that says what it is and what to do.
-pub(super) fn refuse(path: &Path, bytes: &[u8]) -> Result<()> {
+fn refuse(path: &Path, bytes: &[u8]) -> Result<()> {
     let found = REFUSED.iter().find(|(start, _)| bytes.starts_with(start));
     found.map_or(Ok(()), |(_, what)| Err(Error::bad_file(path, format!("this file is {what}"))))
 }
 
 /// The refusal of CSV.
-pub(super) fn csv(path: &Path) -> Error {
+fn csv(path: &Path) -> Error {
     Error::bad_file(
         path,
         "CSV is not read: save the table as JSON lines or Parquet, for example with pandas' to_json(lines=True, orient=\"records\")",
@@ -97,7 +109,7 @@ pub(super) fn csv(path: &Path) -> Error {
 }
 
 /// True for a file named as CSV or TSV, and for one whose first line is a list of known columns.
-pub(super) fn is_csv(path: &Path, text: &str) -> bool {
+fn is_csv(path: &Path, text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
     let is_list = |separator: char| {
         let names: Vec<&str> = first.split(separator).map(|name| name.trim().trim_matches('"')).collect();

@@ -17,9 +17,6 @@ pub const ADDED_FILE: &str = "added_tokens.json";
 /// Which tokens have a role, as transformers 4 kept it.
 pub const ROLES_FILE: &str = "special_tokens_map.json";
 
-/// The files beside `tokenizer.json` that say more of a tokenizer.
-pub const FILES: [&str; 3] = [SETTINGS_FILE, ADDED_FILE, ROLES_FILE];
-
 /// Vocabularies of SentencePiece, tiktoken, Mistral and BERT.
 const OTHER_FORMS: [&str; 6] = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "qwen.tiktoken", "tekken.json", "vocab.txt"];
 
@@ -46,8 +43,8 @@ impl Tokenizer {
     }
 
     /// Reads the tokenizer of a model's folder: `tokenizer.json`, else GPT-2's `vocab.json` and `merges.txt` (or
-    /// `encoder.json` and `vocab.bpe`). A folder with neither has [`Tokenizer::absent`], which refuses text. The files beside it count as in
-    /// transformers: tokens that `tokenizer_config.json` or `added_tokens.json` adds, and `add_prefix_space`.
+    /// `encoder.json` and `vocab.bpe`). A folder with neither has [`Tokenizer::absent`], which refuses text. The files beside it count as
+    /// in transformers: tokens that `tokenizer_config.json` or `added_tokens.json` adds, and `add_prefix_space`.
     ///
     /// BOS is what `tokenizer_config.json` names if its `add_bos_token` is true, none if that is false, and otherwise what
     /// the tokenizer's own post-processor adds: as in transformers. EOS is what `tokenizer_config.json`,

@@ -12,7 +12,7 @@ pub mod gpt2_files;
 mod stream;
 
 pub use bytes::{BYTE_BOS, BYTE_EOS};
-pub use folder::{FILE, FILES, SETTINGS_FILE};
+pub use folder::{FILE, SETTINGS_FILE};
 pub use stream::StreamDecoder;
 
 use crate::chat_template::Source;

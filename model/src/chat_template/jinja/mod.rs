@@ -42,6 +42,8 @@ use value::Value;
 #[derive(Debug)]
 pub struct Program {
     statements: Vec<Statement>,
+    /// True if the template has generation blocks, and the place of each one's text is known: none is within a macro, a call, a
+    /// block that is assigned or filtered, a recursive loop, or another generation block.
     marks_generation: bool,
 }
 
@@ -60,12 +62,6 @@ impl Program {
             let marks_generation = marks(&statements, false) == Marks::Plain;
             Ok(Self { statements, marks_generation })
         })
-    }
-
-    /// True if the template has generation blocks, and the place of each one's text is known: none is within a macro, a call, a
-    /// block that is assigned or filtered, a recursive loop, or another generation block.
-    pub fn marks_generation(&self) -> bool {
-        self.marks_generation
     }
 
     /// Runs the template with `variables`: its text, and the bytes of it that generation blocks wrote.
