@@ -34,8 +34,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// 2 for bad usage, 128 and the signal for a command that was stopped, 1 for any other failure; 0 where the reader of standard output has
-    /// gone.
+    /// 2 for bad usage, 128 and the signal for a command that was stopped, 1 for any other failure; 0 where the reader of standard output
+    /// has gone.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),

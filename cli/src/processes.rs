@@ -129,8 +129,8 @@ pub fn stop_requested() -> Result<bool, Failure> {
     Ok(interrupt::requested())
 }
 
-/// What the first process does while the others [`wait_for_first`]. `work` calls its check between its parts, and ends early where the check
-/// says so: where any process was asked to stop. `None` where it ended early.
+/// What the first process does while the others [`wait_for_first`]. `work` calls its check between its parts, and ends early where the
+/// check says so: where any process was asked to stop. `None` where it ended early.
 ///
 /// # Errors
 /// Those of `work`; [`Failure::Model`] where another process is lost.

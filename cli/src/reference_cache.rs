@@ -1,9 +1,9 @@
 //! The reference's log-probabilities on disk, so that a second epoch or a second run need not compute them again.
 //!
-//! The file is JSON: `{"version": 1, "reference": …, "log_probs": {…}}`. A fingerprint of the reference's weights, and of how the device rounds
-//! its products, says whose they are; each pair's key is a fingerprint of its tokens and of where its completions begin, so other data, another
-//! tokenizer, another cut or another reference never meet a value that is not theirs. The values are f32 written exactly: cached and live ones have
-//! the same bits on one kind of device.
+//! The file is JSON: `{"version": 1, "reference": …, "log_probs": {…}}`. A fingerprint of the reference's weights, and of how the device
+//! rounds its products, says whose they are; each pair's key is a fingerprint of its tokens and of where its completions begin, so other
+//! data, another tokenizer, another cut or another reference never meet a value that is not theirs. The values are f32 written exactly:
+//! cached and live ones have the same bits on one kind of device.
 
 mod contents;
 
@@ -57,8 +57,8 @@ impl ReferenceCache {
         Self { path: PathBuf::new(), contents }
     }
 
-    /// Computes what is missing of these pairs, `batch` at once, each of several processes a share of them, and writes the file if there was
-    /// anything.
+    /// Computes what is missing of these pairs, `batch` at once, each of several processes a share of them, and writes the file if there
+    /// was anything.
     ///
     /// # Errors
     /// Where the file cannot be written, or another process is lost; [`Failure::Interrupted`] where the user asked to stop, once what was

@@ -1,8 +1,8 @@
 //! Text of strangers on its way to a person: what a terminal would obey is shown instead.
 //!
-//! A model's folder, a dataset, a path or another process may say anything. Printed as it is, it could move the cursor, change the window's title,
-//! answer for the user, or hide what it says. So everything that is printed passes through here: errors, warnings, progress, reports and
-//! tables. Shown as `\u{1b}` are
+//! A model's folder, a dataset, a path or another process may say anything. Printed as it is, it could move the cursor, change the window's
+//! title, answer for the user, or hide what it says. So everything that is printed passes through here: errors, warnings, progress, reports
+//! and tables. Shown as `\u{1b}` are
 //!
 //! - control characters (C0, DEL, C1), but for line breaks and tabs where the layout allows them;
 //! - what turns the direction of writing (U+202A to U+202E, U+2066 to U+2069 and the marks);

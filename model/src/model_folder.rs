@@ -148,8 +148,8 @@ pub const TOKENIZER_COMPANIONS: [&str; 3] = ["special_tokens_map.json", "added_t
 /// Files beside a model's weights that say how it is used.
 pub const MODEL_COMPANIONS: [&str; 1] = [crate::generation_config::FILE];
 
-/// Copies those of the files `names` that the folder `from` has into the folder `to`, which is made where it is missing. Each is read as what
-/// it is before it is copied.
+/// Copies those of the files `names` that the folder `from` has into the folder `to`, which is made where it is missing. Each is read as
+/// what it is before it is copied.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Json`] and [`Error::ChatTemplate`] for a file that is not what its name says.

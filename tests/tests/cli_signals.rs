@@ -1,5 +1,5 @@
-//! Signals in every phase of the real binary: what the parent ignores stays ignored, what can be saved is saved, and the program ends soon with
-//! the exit code that a shell reports for the signal.
+//! Signals in every phase of the real binary: what the parent ignores stays ignored, what can be saved is saved, and the program ends soon
+//! with the exit code that a shell reports for the signal.
 #![cfg(target_os = "linux")]
 
 mod command;

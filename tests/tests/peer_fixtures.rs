@@ -1,4 +1,5 @@
-//! What TRL's DPOTrainer and SFTTrainer make of rows of many forms, and what slpo makes of them: token ids, log-probabilities, first losses.
+//! What TRL's DPOTrainer and SFTTrainer make of rows of many forms, and what slpo makes of them: token ids, log-probabilities, first
+//! losses.
 //!
 //! `tests/peers/fixtures.py` wrote the fixtures with TRL's own functions; these tests need no Python. Each fixture is a tokenizer with a
 //! chat template. A case is a row with the tokens that are expected of it, or with the reason for which it is dropped; where slpo's
@@ -313,9 +314,9 @@ fn log_probabilities_and_first_losses_are_trl_s() {
     }
 }
 
-/// How far the binary's f32 may be from f64, for the sum of `tokens` log-probabilities. A log-probability comes out of about 700 roundings one
-/// after the other (each layer: products of 16 and of 32 terms, two norms, attention over some tens of places; then the vocabulary's sum), each
-/// of 2⁻²⁴ of numbers up to about 8. Their errors add up as a random walk: √(700·tokens)·2⁻²⁴·8.
+/// How far the binary's f32 may be from f64, for the sum of `tokens` log-probabilities. A log-probability comes out of about 700 roundings
+/// one after the other (each layer: products of 16 and of 32 terms, two norms, attention over some tens of places; then the vocabulary's
+/// sum), each of 2⁻²⁴ of numbers up to about 8. Their errors add up as a random walk: √(700·tokens)·2⁻²⁴·8.
 fn f32_tolerance(tokens: usize) -> f64 {
     (700.0 * tokens as f64).sqrt() * 2f64.powi(-24) * 8.0
 }

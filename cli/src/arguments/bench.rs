@@ -39,7 +39,8 @@ pub struct BenchStep {
     /// Tokens of a sequence [default: the preset's]
     #[arg(long, aliases = ["max-tokens", "batch-tokens", "max-length"], value_name = "N", value_parser = values::integer::<usize>(1..=1_000_000))]
     pub tokens: Option<usize>,
-    /// Width of the residual stream, a multiple of the preset's head width; heads and the feed-forward part grow with it [default: the preset's]
+    /// Width of the residual stream, a multiple of the preset's head width; heads and the feed-forward part grow with it [default: the
+    /// preset's]
     #[arg(long, value_name = "N", value_parser = values::integer::<usize>(1..=65_536))]
     pub width: Option<usize>,
     /// Entries of the vocabulary [default: the preset's]

@@ -86,7 +86,8 @@ fn own_settings(out: &Path, command: &str) -> Result<Option<ConfigFile>, Failure
     Ok(Some(file))
 }
 
-/// One command line from all: of each setting only the last value that it is given, and never two of which one takes the place of the other.
+/// One command line from all: of each setting only the last value that it is given, and never two of which one takes the place of the
+/// other.
 fn layered(root: &clap::Command, given: &Given, files: &[&ConfigFile], arguments: &[OsString]) -> Vec<OsString> {
     if files.is_empty() {
         return arguments.to_vec();

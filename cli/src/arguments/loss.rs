@@ -13,7 +13,8 @@ pub struct LossSettings {
     /// β of dpo, cdpo, ipo, hinge and robust, from 1e-6 to 1e6: how strongly they hold the model to its reference
     #[arg(long, value_name = "B", help_heading = LOSS, default_value_t = 0.1, value_parser = values::positive)]
     pub beta: f64,
-    /// α of the SLPO forms, above 0.5 and at most 1 (from 0 with --weights shift): the share of the pair's probability that goes to the chosen completion
+    /// α of the SLPO forms, above 0.5 and at most 1 (from 0 with --weights shift): the share of the pair's probability that goes to the
+    /// chosen completion
     #[arg(long, value_name = "A", help_heading = LOSS, default_value_t = 1.0, value_parser = values::unit)]
     pub alpha: f64,
     /// The fraction of preferences that cdpo and robust take to be wrong, at least 0 and at most 0.4995

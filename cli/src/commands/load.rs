@@ -82,8 +82,8 @@ pub fn encode_framed(tokenizer: &Tokenizer, text: &str) -> model::Result<Vec<u32
     if tokenizer.is_bytes() { encode_with_bos(tokenizer, text) } else { tokenizer.encode(text) }
 }
 
-/// The tokens that end a text: those of the folder's `generation_config.json`, else those of the configuration; the tokenizer's own; and the
-/// one by which the chat template ends the model's turn.
+/// The tokens that end a text: those of the folder's `generation_config.json`, else those of the configuration; the tokenizer's own; and
+/// the one by which the chat template ends the model's turn.
 ///
 /// # Errors
 /// Those of reading `generation_config.json`.

@@ -1,5 +1,5 @@
-//! The folder that `convert` and `merge` write a model into: beside its place until it is whole, and never over a model unless that is asked
-//! for.
+//! The folder that `convert` and `merge` write a model into: beside its place until it is whole, and never over a model unless that is
+//! asked for.
 
 use crate::failure::Failure;
 use crate::run_folder;
@@ -32,8 +32,8 @@ impl ModelOut {
     /// Begins a folder for `place`; with `force`, a model that is there is replaced as a whole.
     ///
     /// # Errors
-    /// [`Failure::Failed`] where a model, an adapter or a run is there and is not to be replaced; [`Failure::RunFolder`] where a run is going
-    /// on there; those of [`WholeFolder::begin`].
+    /// [`Failure::Failed`] where a model, an adapter or a run is there and is not to be replaced; [`Failure::RunFolder`] where a run is
+    /// going on there; those of [`WholeFolder::begin`].
     pub fn begin(place: &Path, force: bool) -> Result<Self, Failure> {
         let lock = run_folder::take_lock_where_there_is_one(place)?;
         if !force {

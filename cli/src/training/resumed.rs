@@ -21,7 +21,8 @@ impl Remarks {
     /// Compares the settings with those of the run, and the trainer with the checkpoint.
     ///
     /// # Errors
-    /// [`Failure::Usage`] where more steps are done than the run is to have, or the checkpoint was made from other data or settings that its result depends on, unless that is asked for.
+    /// [`Failure::Usage`] where more steps are done than the run is to have, or the checkpoint was made from other data or settings that
+    /// its result depends on, unless that is asked for.
     pub fn of(plan: &Plan, restored: Option<&Restored>) -> Result<Self, Failure> {
         let step = restored.map_or(0, |restored| restored.step);
         let changes = &plan.layers.changes;

@@ -23,7 +23,8 @@ pub struct CompletionRow {
     pub completion: String,
     /// Bytes of the completion that are context only, ascending: what others say between the model's turns.
     pub context: Vec<Range<usize>>,
-    /// For parts of the context, by their place, the text up to the next turn as the chat template writes it where that turn does not follow.
+    /// For parts of the context, by their place, the text up to the next turn as the chat template writes it where that turn does not
+    /// follow.
     pub openings: Vec<(usize, String)>,
     /// True if a chat template wrote the text, with every special token that belongs there.
     pub framed: bool,
@@ -46,11 +47,12 @@ pub struct CompletionSet {
 /// - `instruction`, perhaps `input`, `output` (Alpaca): the prompt is both, a line each;
 /// - `text`: learned whole.
 ///
-/// Rows with an empty completion, or without a turn that is learned, are dropped and counted; columns that are not used are named in the report.
+/// Rows with an empty completion, or without a turn that is learned, are dropped and counted; columns that are not used are named in the
+/// report.
 ///
 /// # Errors
-/// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms, and for a column that holds part of the prompt and has no
-/// place there; [`crate::Error::NoData`] where no row is left.
+/// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms, and for a column that holds part of the prompt and has
+/// no place there; [`crate::Error::NoData`] where no row is left.
 pub fn read(path: &Path, chat: &ChatTemplate, turns: Turns) -> Result<(Vec<CompletionRow>, DataReport)> {
     read_rows(path, jsonl::read(path)?, chat, turns)
 }

@@ -57,8 +57,8 @@ pub struct PreferenceSet {
 /// counted; columns that are not used are named in the report.
 ///
 /// # Errors
-/// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms, and for a column that holds part of the prompt and has no
-/// place there; [`crate::Error::NoData`] where no row is left.
+/// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms, and for a column that holds part of the prompt and has
+/// no place there; [`crate::Error::NoData`] where no row is left.
 pub fn read(path: &Path, chat: &ChatTemplate) -> Result<(Vec<PreferenceRow>, DataReport)> {
     read_rows(path, jsonl::read(path)?, chat)
 }

@@ -26,10 +26,11 @@ pub struct TextData {
 }
 
 impl TextData {
-    /// Reads running text, or rows with a `text` (JSON lines, a JSON list, Parquet: told by the content, or else by the name). Documents are what
-    /// stands between [`SEPARATOR`]s (or one row each); a byte-order mark is no part of them, and every line end is a line feed. Each starts with BOS and ends with EOS, as far as the tokenizer has them, but the end of a file without
-    /// separators is the end of no document. The last `held_out` of the characters, 0 ≤ `held_out` < 1, are kept apart: whole documents where
-    /// there are several, so none is in both parts.
+    /// Reads running text, or rows with a `text` (JSON lines, a JSON list, Parquet: told by the content, or else by the name). Documents
+    /// are what stands between [`SEPARATOR`]s (or one row each); a byte-order mark is no part of them, and every line end is a line feed.
+    /// Each starts with BOS and ends with EOS, as far as the tokenizer has them, but the end of a file without separators is the end of no
+    /// document. The last `held_out` of the characters, 0 ≤ `held_out` < 1, are kept apart: whole documents where there are several, so
+    /// none is in both parts.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::BadRow`] where it is not UTF-8 or not JSON, [`Error::NoData`] where it has no text,

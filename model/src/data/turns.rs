@@ -1,8 +1,8 @@
 //! What is learned of a conversation: the model's turns, cut out of the text that the chat template writes.
 //!
 //! A turn begins where the template opens it for generation and ends with the token that ends it; white space after that token is nobody's
-//! to say. Where a template writes earlier turns otherwise once others follow (Qwen3 drops their reasoning), or has no template at all, each
-//! turn is learned in a text of its own, which ends with it: so every turn follows what the model sees when it speaks.
+//! to say. Where a template writes earlier turns otherwise once others follow (Qwen3 drops their reasoning), or has no template at all,
+//! each turn is learned in a text of its own, which ends with it: so every turn follows what the model sees when it speaks.
 
 use super::chat::{ChatTemplate, Conversation};
 use super::message::{Message, Role};
@@ -66,8 +66,8 @@ impl<'a> Turner<'a> {
         self.chat
     }
 
-    /// The prompt before the model's next words, and `N` versions of what follows, each one or more messages: `wholes` are the conversations
-    /// with each answer, of which the messages from `own` on are the answer.
+    /// The prompt before the model's next words, and `N` versions of what follows, each one or more messages: `wholes` are the
+    /// conversations with each answer, of which the messages from `own` on are the answer.
     ///
     /// The prompt is what the texts with each answer and the text of the conversation before share from the start (so a template that
     /// writes earlier turns otherwise once an answer follows moves text into the completion, as TRL has it). An answer that says nothing is

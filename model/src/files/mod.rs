@@ -1,11 +1,11 @@
 //! Reading a file as a whole: it is a regular file, and no longer than its format can be.
 //!
-//! A path can lead to anything. A link to `/dev/zero` never ends, a named pipe that nobody writes into never begins, a device does something
-//! when it is opened. So each file that is read as a whole is read here:
+//! A path can lead to anything. A link to `/dev/zero` never ends, a named pipe that nobody writes into never begins, a device does
+//! something when it is opened. So each file that is read as a whole is read here:
 //!
 //! 1. The path is looked at before it is opened. What is no regular file is named at once; links are followed.
-//! 2. The file's length is compared with a [`Limit`] before anything is allocated, and the limit holds while it is read, so that a file that
-//!    grows meanwhile does not matter.
+//! 2. The file's length is compared with a [`Limit`] before anything is allocated, and the limit holds while it is read, so that a file
+//!    that grows meanwhile does not matter.
 //!
 //! Data may also come through a pipe that this process was handed: see [`read_data`].
 
@@ -42,8 +42,8 @@ pub const INDEX: Limit = Limit { bytes: 100_000_000, of: "an index of weights" }
 /// Settings in TOML: one line for each flag.
 pub const FLAGS: Limit = Limit { bytes: 1 << 20, of: "settings in TOML" };
 
-/// What fits into memory, for files whose format has no bound: data, metrics, caches. Without a bound where the system does not say how much
-/// memory there is.
+/// What fits into memory, for files whose format has no bound: data, metrics, caches. Without a bound where the system does not say how
+/// much memory there is.
 pub fn of_memory() -> Limit {
     Limit { bytes: memory::available().map_or(u64::MAX, |bytes| bytes as u64), of: "a file that is read into memory" }
 }

@@ -1,8 +1,8 @@
 //! What the files beside `tokenizer.json` change in a tokenizer, as transformers applies them.
 //!
 //! `tokenizer_config.json` may add tokens (`added_tokens_decoder`), give tokens a role (`bos_token` …) and set `add_prefix_space`;
-//! `added_tokens.json` and `special_tokens_map.json` are how transformers 4 wrote the first two. Every key of `tokenizer_config.json` is used,
-//! known not to matter ([`KNOWN`]), or named.
+//! `added_tokens.json` and `special_tokens_map.json` are how transformers 4 wrote the first two. Every key of `tokenizer_config.json` is
+//! used, known not to matter ([`KNOWN`]), or named.
 
 use super::folder::token_name;
 use crate::error::{Error, Result};
@@ -22,8 +22,8 @@ const USED: [&str; 8] = [
     "additional_special_tokens",
 ];
 
-/// Keys that do not change the ids of a text: sides and lengths of padding and truncation, which transformers applies only where asked to; the
-/// spacing of decoded text; where files came from; and, for tokenizers with a `tokenizer.json`, how it was made from another form.
+/// Keys that do not change the ids of a text: sides and lengths of padding and truncation, which transformers applies only where asked to;
+/// the spacing of decoded text; where files came from; and, for tokenizers with a `tokenizer.json`, how it was made from another form.
 const KNOWN: [&str; 48] = [
     "added_tokens_count",
     "auto_map",
@@ -107,8 +107,8 @@ pub fn apply(inner: &mut Tokenizer, files: &Files) -> Result<Vec<String>> {
     Ok(remarks)
 }
 
-/// The text of a `tokenizer.json` without the dropout of its merges, where it has one: transformers would draw other tokens for the same text
-/// at each call.
+/// The text of a `tokenizer.json` without the dropout of its merges, where it has one: transformers would draw other tokens for the same
+/// text at each call.
 pub fn without_dropout(json: &str) -> (Option<String>, Vec<String>) {
     let value = |at: usize| json[at..].trim_start_matches("\"dropout\"").trim_start().trim_start_matches(':').trim_start();
     // Nearly every file says null: only others are worth reading twice.

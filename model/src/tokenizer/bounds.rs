@@ -248,8 +248,8 @@ fn check_trie(charsmap: &str) -> std::result::Result<(), String> {
     }
 }
 
-/// The longest text that a charsmap of SentencePiece writes for a character: its base64 holds the length of a trie (4 bytes), that trie, and
-/// the texts, each with a zero at its end.
+/// The longest text that a charsmap of SentencePiece writes for a character: its base64 holds the length of a trie (4 bytes), that trie,
+/// and the texts, each with a zero at its end.
 fn longest_replacement(charsmap: &str) -> usize {
     let bytes = from_base64(charsmap);
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return 0 };

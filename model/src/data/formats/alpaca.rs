@@ -1,7 +1,7 @@
 //! Alpaca's form: an `instruction`, perhaps an `input` to it, and an `output` or two answers.
 //!
-//! The prompt is the instruction and, where it is not empty, the input, each on its own line. Where a row of the file has a `system` text or
-//! a `history` of earlier turns, all rows of the file are conversations: the prompt is then what the person says.
+//! The prompt is the instruction and, where it is not empty, the input, each on its own line. Where a row of the file has a `system` text
+//! or a `history` of earlier turns, all rows of the file are conversations: the prompt is then what the person says.
 
 use super::conversations::{compare, learn, with_setting};
 use super::{Completions, Pair, Reader, plain};

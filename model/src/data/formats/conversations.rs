@@ -1,7 +1,7 @@
 //! Conversations: lists of `{"role", "content"}`, or of ShareGPT's `{"from", "value"}`.
 //!
-//! A prompt that ends with the model's own message is continued by the answers. Answers that repeat the conversation, from its start or from
-//! one of its turns, are joined to what they do not repeat.
+//! A prompt that ends with the model's own message is continued by the answers. Answers that repeat the conversation, from its start or
+//! from one of its turns, are joined to what they do not repeat.
 
 use super::{Completions, Pair, Reader};
 use crate::data::chat::Conversation;

@@ -1,4 +1,5 @@
-//! Questions with two answers: `question` (or `query`), perhaps `system`, and texts `chosen` and `rejected`, as Intel's ORCA pairs have them.
+//! Questions with two answers: `question` (or `query`), perhaps `system`, and texts `chosen` and `rejected`, as Intel's ORCA pairs have
+//! them.
 
 use super::conversations::compare;
 use super::{Pair, Reader};
