@@ -1,18 +1,19 @@
 //! Tensors in and out of `.safetensors` files, one or several with an index.
 //!
-//! A file is mapped into memory. Its header is checked before anything is allocated: lengths against the file's size, offsets
-//! against each other (by the `safetensors` crate), shapes against lengths. Then each tensor is widened straight from the map.
+//! The header is checked before anything is allocated: lengths against the file's size, offsets against each other (by the `safetensors`
+//! crate), shapes against lengths. Then one tensor at a time is read and widened.
 
 use crate::atomic::atomic_write_with;
 use crate::decoder::layout::is_buffer;
 use crate::error::{Error, Result};
+use crate::files::Content;
 use crate::half_precision::{bf16_to_f32, f16_to_f32};
-use engine::MappedFile;
 use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// The file of a model whose tensors fit in one.
@@ -64,12 +65,14 @@ pub struct RawTensor {
 impl RawTensor {
     /// The elements as f64, exactly. `None` unless the type is F64, F32, F16 or BF16.
     pub fn to_f64(&self) -> Option<Vec<f64>> {
-        View { shape: &self.shape, dtype: self.dtype, bytes: &self.bytes }.to_f64()
+        let content = Content::of_bytes(Path::new(""), &self.bytes);
+        View { dtype: self.dtype, content: &content, range: 0..content.length() }.to_f64().ok()?
     }
 
     /// The elements as f32; only F64 is rounded. `None` unless the type is F64, F32, F16 or BF16.
     pub fn to_f32(&self) -> Option<Vec<f32>> {
-        View { shape: &self.shape, dtype: self.dtype, bytes: &self.bytes }.to_f32()
+        let content = Content::of_bytes(Path::new(""), &self.bytes);
+        View { dtype: self.dtype, content: &content, range: 0..content.length() }.to_f32().ok()?
     }
 
     /// The elements as i64. `None` unless the type is a signed integer or an unsigned one of up to 32 bits.
@@ -89,27 +92,33 @@ impl RawTensor {
 
 /// One tensor where it lies in a file.
 struct View<'a> {
-    shape: &'a [usize],
     dtype: Dtype,
-    bytes: &'a [u8],
+    content: &'a Content<'a>,
+    range: Range<u64>,
 }
 
 impl View<'_> {
-    fn to_f64(&self) -> Option<Vec<f64>> {
+    /// The elements as f64, exactly; `None` for a type that is not read.
+    fn to_f64(&self) -> Result<Option<Vec<f64>>> {
         match self.dtype {
-            Dtype::F64 => Some(elements(self.bytes, f64::from_le_bytes)),
-            _ => self.to_f32().map(|data| data.into_iter().map(f64::from).collect()),
+            Dtype::F64 => self.elements(f64::from_le_bytes),
+            _ => Ok(self.to_f32()?.map(|data| data.into_iter().map(f64::from).collect())),
         }
     }
 
-    fn to_f32(&self) -> Option<Vec<f32>> {
+    /// The elements as f32, of which only F64 is rounded; `None` for a type that is not read.
+    fn to_f32(&self) -> Result<Option<Vec<f32>>> {
         match self.dtype {
-            Dtype::F64 => Some(elements(self.bytes, |b| f64::from_le_bytes(b) as f32)),
-            Dtype::F32 => Some(elements(self.bytes, f32::from_le_bytes)),
-            Dtype::F16 => Some(elements(self.bytes, |b| f16_to_f32(u16::from_le_bytes(b)))),
-            Dtype::BF16 => Some(elements(self.bytes, |b| bf16_to_f32(u16::from_le_bytes(b)))),
-            _ => None,
+            Dtype::F64 => self.elements(|b| f64::from_le_bytes(b) as f32),
+            Dtype::F32 => self.elements(f32::from_le_bytes),
+            Dtype::F16 => self.elements(|b| f16_to_f32(u16::from_le_bytes(b))),
+            Dtype::BF16 => self.elements(|b| bf16_to_f32(u16::from_le_bytes(b))),
+            _ => Ok(None),
         }
+    }
+
+    fn elements<const N: usize, T>(&self, convert: impl Fn([u8; N]) -> T) -> Result<Option<Vec<T>>> {
+        self.content.elements(self.range.clone(), |chunk| [convert(chunk)]).map(Some)
     }
 }
 
@@ -125,20 +134,19 @@ fn elements<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> 
 /// [`Error::Io`], [`Error::BadFile`] where the header is inconsistent or the file truncated, [`Error::NonFinite`]; [`Error::Unsupported`]
 /// for a tensor of another type than F64, F32, F16 or BF16.
 pub fn read(path: &Path) -> Result<NamedTensors> {
-    let map = MappedFile::open(path).map_err(Error::io(path))?;
-    read_bytes(path, &map)
+    read_content(&Content::open(path)?)
 }
 
-/// Reads the weights from the contents of a file; `path` is the name for messages.
+/// Reads the weights from the contents of a file.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<NamedTensors> {
-    let mut tensors = NamedTensors::new();
-    visit(path, bytes, |name, view| {
-        let Some(data) = view.to_f32() else { return refuse_type(path, &name, view.dtype) };
+pub fn read_content(content: &Content) -> Result<NamedTensors> {
+    let (mut tensors, path) = (NamedTensors::new(), content.path());
+    visit(content, |name, shape, view| {
+        let Some(data) = view.to_f32()? else { return refuse_type(path, &name, view.dtype) };
         check_finite(path, &name, &view, &data)?;
-        tensors.insert(name, NamedTensor { shape: view.shape.to_vec(), data, dtype: view.dtype });
+        tensors.insert(name, NamedTensor { shape, data, dtype: view.dtype });
         Ok(())
     })?;
     Ok(tensors)
@@ -159,10 +167,10 @@ fn refuse_type(path: &Path, name: &str, dtype: Dtype) -> Result<()> {
 /// # Errors
 /// [`Error::Io`], [`Error::BadFile`] where the header is inconsistent or the file truncated.
 pub fn read_raw(path: &Path) -> Result<IndexMap<String, RawTensor>> {
-    let map = MappedFile::open(path).map_err(Error::io(path))?;
     let mut tensors = IndexMap::new();
-    visit(path, &map, |name, View { shape, dtype, bytes }| {
-        tensors.insert(name, RawTensor { shape: shape.to_vec(), dtype, bytes: bytes.to_vec() });
+    visit(&Content::open(path)?, |name, shape, view| {
+        let bytes = view.content.read(view.range)?;
+        tensors.insert(name, RawTensor { shape, dtype: view.dtype, bytes });
         Ok(())
     })?;
     Ok(tensors)
@@ -254,44 +262,43 @@ fn check_finite(path: &Path, name: &str, view: &View, data: &[f32]) -> Result<()
     let Some(index) = data.iter().position(|value| !value.is_finite()) else {
         return Ok(());
     };
-    let value = view.to_f64().map_or(f64::NAN, |exact| exact[index]);
+    let value = view.to_f64()?.map_or(f64::NAN, |exact| exact[index]);
     Err(Error::NonFinite { path: path.to_owned(), tensor: name.to_owned(), index, value })
 }
 
-/// Calls `found` with each tensor in turn, in the order of the file.
-fn visit(path: &Path, file: &[u8], mut found: impl FnMut(String, View) -> Result<()>) -> Result<()> {
-    let (metadata, data) = read_header(path, file)?;
+/// Calls `found` with each tensor's name, shape and place in turn, in the order of the file.
+fn visit(content: &Content, mut found: impl FnMut(String, Vec<usize>, View) -> Result<()>) -> Result<()> {
+    let (metadata, data) = read_header(content)?;
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else {
             continue;
         };
         let (start, end) = info.data_offsets;
-        let Some(bytes) = data.get(start..end) else {
-            return Err(Error::bad_file(path, format!("tensor {name} lies outside the file: truncated or damaged")));
-        };
-        found(name, View { shape: &info.shape, dtype: info.dtype, bytes })?;
+        let range = data.saturating_add(start as u64)..data.saturating_add(end as u64);
+        found(name, info.shape.clone(), View { dtype: info.dtype, content, range })?;
     }
     Ok(())
 }
 
-/// A header whose offsets, shapes and lengths agree with each other and with the file's size, and the data after it.
-fn read_header<'a>(path: &Path, file: &'a [u8]) -> Result<(Metadata, &'a [u8])> {
-    let file_bytes = file.len();
-    let Some((length, rest)) = file.split_first_chunk::<8>() else {
+/// A header whose offsets, shapes and lengths agree with each other and with the file's size, and where the data begins.
+fn read_header(content: &Content) -> Result<(Metadata, u64)> {
+    let (path, file_bytes) = (content.path(), content.length());
+    let Some(length) = content.read(0..file_bytes.min(8))?.first_chunk::<8>().copied() else {
         let reason = format!("{file_bytes} bytes are too few for a safetensors file");
         return Err(Error::bad_file(path, reason));
     };
-    let header_bytes = u64::from_le_bytes(*length);
-    let split = usize::try_from(header_bytes).ok().filter(|_| header_bytes <= MAX_HEADER_BYTES);
-    let Some((header, data)) = split.and_then(|length| rest.split_at_checked(length)) else {
+    let header_bytes = u64::from_le_bytes(length);
+    if header_bytes > MAX_HEADER_BYTES || 8 + header_bytes > file_bytes {
         let reason =
             format!("not a safetensors file, or truncated: it announces a header of {header_bytes} bytes, the file has {file_bytes}");
         return Err(Error::bad_file(path, reason));
-    };
+    }
+    let data = 8 + header_bytes;
+    let header = content.read(8..data)?;
     let metadata: Metadata =
-        serde_json::from_slice(header).map_err(|error| Error::bad_file(path, format!("bad safetensors header: {error}")))?;
-    let expected = (metadata.data_len() as u64).saturating_add(8 + header_bytes);
-    if expected != file_bytes as u64 {
+        serde_json::from_slice(&header).map_err(|error| Error::bad_file(path, format!("bad safetensors header: {error}")))?;
+    let expected = (metadata.data_len() as u64).saturating_add(data);
+    if expected != file_bytes {
         let reason = format!("the header describes a file of {expected} bytes, this one has {file_bytes}: truncated or damaged");
         return Err(Error::bad_file(path, reason));
     }

@@ -128,7 +128,7 @@ fn read_keys(file: &Gguf, keys: &Keys, architecture: Architecture) -> Result<Con
         qk_norm: architecture == Architecture::Qwen3,
         parallel_residual: if neox { keys.flag("use_parallel_residual")?.unwrap_or(true) } else { false },
         sliding_window: window,
-        tied_head: head_is_embedding(file),
+        tied_head: head_is_embedding(file)?,
         bos: known("tokenizer.ggml.bos_token_id"),
         eos: ["eos", "eot", "eom"].iter().filter_map(|end| known(&format!("tokenizer.ggml.{end}_token_id"))).collect(),
     })
@@ -175,9 +175,9 @@ fn short(value: f64) -> f64 {
 }
 
 /// Some files repeat a tied head; it is the embedding.
-fn head_is_embedding(file: &Gguf) -> bool {
-    let (Some(embedding), Some(head)) = (file.tensor("token_embd.weight"), file.tensor("output.weight")) else { return true };
-    embedding.kind == head.kind && embedding.shape == head.shape && file.tensor_bytes(embedding) == file.tensor_bytes(head)
+fn head_is_embedding(file: &Gguf) -> Result<bool> {
+    let (Some(embedding), Some(head)) = (file.tensor("token_embd.weight"), file.tensor("output.weight")) else { return Ok(true) };
+    Ok(embedding.kind == head.kind && embedding.shape == head.shape && file.have_same_bytes(embedding, head)?)
 }
 
 /// A model whose `config.json` would be another one (biases on q, k and v alone, say, in Llama) is refused.

@@ -8,11 +8,12 @@
 use super::rotary_pairs::rotate_half_rows;
 use crate::config::{Architecture, Config, MlpKind, PositionKind};
 use crate::error::{Error, Result};
+use crate::files::Content;
 use crate::safetensors_file::{NamedTensor, NamedTensors};
-use engine::MappedFile;
 use std::path::Path;
 
 const HEADER_NUMBERS: usize = 7;
+const HEADER_BYTES: u64 = 4 * HEADER_NUMBERS as u64;
 
 /// Reads a model file into Hugging Face's names and layout: the rows of q and k are reordered, for llama2.c turns components
 /// 2i and 2i + 1 of a head together, Hugging Face's decoders i and i + head_dim/2.
@@ -21,31 +22,30 @@ const HEADER_NUMBERS: usize = 7;
 /// [`Error::Io`]; [`Error::BadFile`] where the header makes no model or the file's size is not what it announces;
 /// [`Error::NonFinite`].
 pub fn read(path: &Path) -> Result<(Config, NamedTensors)> {
-    let map = MappedFile::open(path).map_err(Error::io(path))?;
-    read_bytes(path, &map)
+    read_content(&Content::open(path)?)
 }
 
-/// Reads the contents of a model file; `path` is its name for messages.
+/// Reads the contents of a model file.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<(Config, NamedTensors)> {
-    let (header, rest) = bytes.as_chunks::<4>().0.split_at_checked(HEADER_NUMBERS).ok_or_else(|| {
-        let reason = format!("{} bytes are too few for a llama2.c model", bytes.len());
-        Error::bad_file(path, reason)
-    })?;
-    let header = std::array::from_fn(|i| i32::from_le_bytes(header[i]));
+pub fn read_content(content: &Content) -> Result<(Config, NamedTensors)> {
+    let (path, found) = (content.path(), content.length());
+    if found < HEADER_BYTES {
+        return Err(Error::bad_file(path, format!("{found} bytes are too few for a llama2.c model")));
+    }
+    let header = content.elements(0..HEADER_BYTES, |number| [i32::from_le_bytes(number)])?;
+    let header = std::array::from_fn(|i| header[i]);
     let config = config(header).map_err(|error| {
         let why = if let Error::BadConfig { reason, .. } = error { reason } else { error.to_string() };
         Error::bad_file(path, format!("not a llama2.c model of version 0: {why}"))
     })?;
     let expected = expected_bytes(&config);
-    if bytes.len() as u64 != expected {
-        let found = bytes.len();
+    if found != expected {
         let reason = format!("truncated or damaged: the header describes a file of {expected} bytes, this one has {found}");
         return Err(Error::bad_file(path, reason));
     }
-    let tensors = tensors(&mut Reader { path, rest }, &config)?;
+    let tensors = tensors(&mut Reader { content, position: HEADER_BYTES }, &config)?;
     Ok((config, tensors))
 }
 
@@ -124,7 +124,7 @@ fn tensors(reader: &mut Reader, config: &Config) -> Result<NamedTensors> {
     reader.tensor(&mut tensors, "model.norm.weight", vec![hidden])?;
     if !config.tied_head {
         for _ in 0..2 {
-            reader.take(rope_table_size(config));
+            reader.skip(rope_table_size(config));
         }
         reader.tensor(&mut tensors, "lm_head.weight", embedding)?;
     }
@@ -132,25 +132,25 @@ fn tensors(reader: &mut Reader, config: &Config) -> Result<NamedTensors> {
 }
 
 struct Reader<'a> {
-    path: &'a Path,
-    rest: &'a [[u8; 4]],
+    content: &'a Content<'a>,
+    position: u64,
 }
 
 impl Reader<'_> {
     /// Reads the next tensor; the file's size was checked, so its elements are there.
     fn tensor(&mut self, tensors: &mut NamedTensors, name: &str, shape: Vec<usize>) -> Result<()> {
-        let data: Vec<f32> = self.take(shape.iter().product()).iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        let start = self.position;
+        self.skip(shape.iter().product());
+        let data = self.content.elements(start..self.position, |bytes| [f32::from_le_bytes(bytes)])?;
         if let Some(index) = data.iter().position(|value| !value.is_finite()) {
-            let (path, tensor, value) = (self.path.to_owned(), name.to_owned(), f64::from(data[index]));
+            let (path, tensor, value) = (self.content.path().to_owned(), name.to_owned(), f64::from(data[index]));
             return Err(Error::NonFinite { path, tensor, index, value });
         }
         tensors.insert(name.to_owned(), NamedTensor::new(shape, data));
         Ok(())
     }
 
-    fn take(&mut self, numbers: usize) -> &[[u8; 4]] {
-        let (taken, rest) = self.rest.split_at(numbers);
-        self.rest = rest;
-        taken
+    fn skip(&mut self, numbers: usize) {
+        self.position += 4 * numbers as u64;
     }
 }

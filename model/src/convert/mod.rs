@@ -13,11 +13,12 @@ use crate::atomic::atomic_write;
 use crate::config::Config;
 use crate::decoder::{Decoder, layout};
 use crate::error::{Error, Result};
-use crate::gguf::Gguf;
+use crate::files::Content;
+use crate::gguf::{Gguf, Header};
 use crate::model_folder::{self, MODEL_COMPANIONS, ModelFolder, TOKENIZER_COMPANIONS};
 use crate::safetensors_file::NamedTensors;
 use crate::tokenizer::Tokenizer;
-use engine::{Cpu, MappedFile, Tensor};
+use engine::{Cpu, Tensor};
 use std::io::Read;
 use std::path::Path;
 
@@ -93,8 +94,9 @@ fn convert_folder(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result
 }
 
 fn convert_gguf(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<ConvertReport> {
-    let map = MappedFile::open(source).map_err(Error::io(source))?;
-    let file = Gguf::parse(source, &map)?;
+    let content = Content::open(source)?;
+    let header = Header::read(&content)?;
+    let file = Gguf::new(&content, &header)?;
     let (config, tensors, mut remarks) = gguf::read(source, &file)?;
     let found = match tokenizer {
         Some(path) => Ok(read_tokenizer(path, config.vocab_size)?),

@@ -4,12 +4,14 @@
 //! damaged files, so it works in a thread of its own, whose panic is a damaged file.
 //!
 //! A small file can stand for much: pages that inflate, a long value that a dictionary names again and again, a list of 10⁹ nulls in some
-//! bytes. What a row holds is only known once it is there, so the headers of all pages are looked at before (`pages.rs`).
+//! bytes. What a row holds is only known once it is there, so the headers of all pages are looked at before (`pages.rs`). The bound is
+//! 1024 times the file, as much as gzip can make of a page, and never more than the memory that is left.
 
 mod pages;
 
 use super::jsonl::Row;
 use crate::error::{Error, Result};
+use crate::memory;
 use pages::Page;
 use parquet::basic::Type;
 use parquet::column::page::{Page as DecodedPage, PageReader};
@@ -56,7 +58,8 @@ pub fn read(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
 
 fn decode(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
     let bad = |error: parquet::errors::ParquetError| Error::bad_file(path, format!("cannot be read as Parquet: {}", one_line(&error)));
-    let mut left = bytes.len().saturating_mul(EXPANSION).saturating_add(ALLOWANCE);
+    let of_file = bytes.len().saturating_mul(EXPANSION).saturating_add(ALLOWANCE);
+    let mut left = memory::available().map_or(of_file, |available| of_file.min(available as usize));
     if pages::schema_depth(&bytes).is_some_and(|depth| depth > DEEPEST_SCHEMA) {
         return Err(Error::bad_file(path, format!("its Parquet schema is nested more than {DEEPEST_SCHEMA} levels deep")));
     }
@@ -69,7 +72,7 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
         let Some(keys) = keys else {
             return Err(Error::bad_file(
                 path,
-                format!("row {} of the Parquet file stands for far more data than the file holds", index + 1),
+                format!("row {} of the Parquet file stands for far more data than the file or the memory holds", index + 1),
             ));
         };
         rows.push(Row { path: path.to_owned(), line: index + 1, keys });
@@ -96,7 +99,9 @@ fn check_pages(path: &Path, bytes: &[u8], reader: &SerializedFileReader<bytes::B
                 let group = number + 1;
                 Err(Error::bad_file(
                     path,
-                    format!("column {name:?} in row group {group} of the Parquet file stands for far more data than the file holds"),
+                    format!(
+                        "column {name:?} in row group {group} of the Parquet file stands for far more data than the file or the memory holds"
+                    ),
                 ))
             };
             if total > most {

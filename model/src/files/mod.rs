@@ -9,9 +9,11 @@
 //!
 //! Data may also come through a pipe that this process was handed: see [`read_data`].
 
+mod content;
 pub(crate) mod descriptor;
 mod kind;
 
+pub use content::Content;
 pub(crate) use kind::special;
 
 use crate::error::{Error, Result};

@@ -86,7 +86,7 @@ impl<'a> Array<'a> {
 
     /// The values in order.
     pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
-        let (kind, mut cursor) = (self.kind, Cursor::new(self.bytes));
+        let (kind, mut cursor) = (self.kind, Cursor::new(self.bytes, self.bytes.len() as u64));
         // The bytes were walked once when the file was read, so none of these can fail.
         (0..self.length).map_while(move |_| value(&mut cursor, kind, 0).ok())
     }
@@ -105,9 +105,9 @@ pub fn read<'a>(cursor: &mut Cursor<'a>, count: u64) -> Result<IndexMap<&'a str,
     for _ in 0..count {
         let key = cursor.string()?;
         let kind = cursor.u32()?;
-        let value = value(cursor, kind, 0).map_err(|Damage(reason)| Damage(format!("key {key}: {reason}")))?;
+        let value = value(cursor, kind, 0).map_err(|damage| damage.within(&format!("key {key}")))?;
         if metadata.insert(key, value).is_some() {
-            return Err(Damage(format!("key {key} is there twice")));
+            return Err(Damage::Wrong(format!("key {key} is there twice")));
         }
     }
     Ok(metadata)
@@ -130,17 +130,17 @@ fn value<'a>(cursor: &mut Cursor<'a>, kind: u32, depth: u32) -> Result<Value<'a>
         7 => match cursor.take(1)?[0] {
             0 => Value::Bool(false),
             1 => Value::Bool(true),
-            other => return Err(Damage(format!("{other} is neither true nor false"))),
+            other => return Err(Damage::Wrong(format!("{other} is neither true nor false"))),
         },
         STRING => Value::String(cursor.string()?),
         ARRAY => Value::Array(array(cursor, depth)?),
-        other => return Err(Damage(format!("has the unknown type {other}"))),
+        other => return Err(Damage::Wrong(format!("has the unknown type {other}"))),
     })
 }
 
 fn array<'a>(cursor: &mut Cursor<'a>, depth: u32) -> Result<Array<'a>, Damage> {
     if depth >= DEEPEST {
-        return Err(Damage(format!("arrays lie more than {DEEPEST} deep in each other")));
+        return Err(Damage::Wrong(format!("arrays lie more than {DEEPEST} deep in each other")));
     }
     let (kind, length) = (cursor.u32()?, cursor.u64()?);
     let smallest = match kind {
@@ -149,7 +149,7 @@ fn array<'a>(cursor: &mut Cursor<'a>, depth: u32) -> Result<Array<'a>, Damage> {
         kind => size(kind) as u64,
     };
     if smallest == 0 {
-        return Err(Damage(format!("has the unknown type {kind}")));
+        return Err(Damage::Wrong(format!("has the unknown type {kind}")));
     }
     cursor.check_count("values", length, smallest)?;
     // A copy that shares the bytes runs ahead, so that the array's own can be cut out.

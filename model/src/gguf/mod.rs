@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The layout is that of ggml's own description, docs/gguf.md. Nothing is allocated that the file is not large enough to hold: counts
-//! and lengths are compared with the bytes that are left before they are believed, and arrays stay where they are.
+//! and lengths are compared with the bytes that are left before they are believed. Keys and descriptions of tensors are read as a whole,
+//! at most 1 GiB of them; tensors one at a time.
 
 mod cursor;
 mod metadata;
@@ -18,9 +19,11 @@ pub use metadata::{Array, Value};
 pub use tensor_type::TensorType;
 
 use crate::error::{Error, Result};
+use crate::files::{Content, TOKENIZER};
+use crate::memory;
 use cursor::{Cursor, Damage};
 use indexmap::IndexMap;
-use std::path::Path;
+use std::ops::Range;
 
 /// How a file starts.
 pub const MAGIC: &[u8; 4] = b"GGUF";
@@ -36,36 +39,76 @@ pub struct TensorInfo {
     /// The type of the elements.
     pub kind: TensorType,
     /// The first byte within the file.
-    start: usize,
+    start: u64,
     /// Bytes in the file.
-    length: usize,
+    length: u64,
+}
+
+impl TensorInfo {
+    fn range(&self) -> Range<u64> {
+        self.start..self.start + self.length
+    }
+}
+
+/// The bytes before the data: keys, and descriptions of tensors. [`Gguf`] borrows from them.
+#[derive(Debug)]
+pub struct Header(Vec<u8>);
+
+impl Header {
+    /// How much is read at first.
+    const FIRST: u64 = 1 << 20;
+
+    /// Reads the first bytes of a file, as many as its keys and descriptions take.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] where the file is truncated, its counts, lengths or offsets do not fit it, tensors overlap, a name is there
+    /// twice, a type is not known, or keys take more than 1 GiB; [`Error::Io`].
+    pub fn read(content: &Content) -> Result<Self> {
+        let mut length = content.length().min(Self::FIRST);
+        loop {
+            let bytes = content.read(0..length)?;
+            match parse(&bytes, content.length()) {
+                Ok(_) => return Ok(Self(bytes)),
+                Err(Damage::Wrong(reason)) => return Err(Error::bad_file(content.path(), reason)),
+                Err(Damage::NotYetRead) if length >= TOKENIZER.bytes => {
+                    let reason = format!("its keys take more than {}: damaged", memory::size(TOKENIZER.bytes as f64));
+                    return Err(Error::bad_file(content.path(), reason));
+                }
+                Err(Damage::NotYetRead) => length = content.length().min(2 * length),
+            }
+        }
+    }
+}
+
+type Parsed<'a> = (IndexMap<&'a str, Value<'a>>, IndexMap<&'a str, TensorInfo>);
+
+fn parse(bytes: &[u8], file_length: u64) -> Result<Parsed<'_>, Damage> {
+    let mut cursor = Cursor::new(bytes, file_length);
+    let (tensor_count, key_count) = header(&mut cursor)?;
+    let metadata = metadata::read(&mut cursor, key_count)?;
+    let tensors = tensors(&mut cursor, tensor_count, alignment(&metadata)?)?;
+    Ok((metadata, tensors))
 }
 
 /// A file whose header has been read and checked.
 #[derive(Debug)]
 pub struct Gguf<'a> {
-    path: &'a Path,
-    bytes: &'a [u8],
+    content: &'a Content<'a>,
     metadata: IndexMap<&'a str, Value<'a>>,
     tensors: IndexMap<&'a str, TensorInfo>,
 }
 
 impl<'a> Gguf<'a> {
-    /// Reads the header of a file's contents; `path` is its name for messages.
+    /// The file of `content` by its `header`.
     ///
     /// # Errors
-    /// [`Error::BadFile`] where the file is truncated, its counts, lengths or offsets do not fit it, tensors overlap, a name is there
-    /// twice or a type is not known.
-    pub fn parse(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
-        let read = || -> Result<_, Damage> {
-            let mut cursor = Cursor::new(bytes);
-            let (tensor_count, key_count) = header(&mut cursor)?;
-            let metadata = metadata::read(&mut cursor, key_count)?;
-            let tensors = tensors(&mut cursor, tensor_count, alignment(&metadata)?)?;
-            Ok((metadata, tensors))
-        };
-        let (metadata, tensors) = read().map_err(|Damage(reason)| Error::bad_file(path, reason))?;
-        Ok(Self { path, bytes, metadata, tensors })
+    /// Those of [`Header::read`].
+    pub fn new(content: &'a Content<'a>, header: &'a Header) -> Result<Self> {
+        let (metadata, tensors) = parse(&header.0, content.length()).map_err(|damage| match damage {
+            Damage::Wrong(reason) => Error::bad_file(content.path(), reason),
+            Damage::NotYetRead => Error::bad_file(content.path(), "its header was read in part only"),
+        })?;
+        Ok(Self { content, metadata, tensors })
     }
 
     /// The value of a key.
@@ -88,27 +131,31 @@ impl<'a> Gguf<'a> {
         self.tensors.get(name)
     }
 
-    /// The bytes of a tensor as the file holds them.
-    pub fn tensor_bytes(&self, info: &TensorInfo) -> &'a [u8] {
-        &self.bytes[info.start..info.start + info.length]
+    /// Whether two tensors have the same bytes in the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::BadFile`] where the file became shorter.
+    pub fn have_same_bytes(&self, a: &TensorInfo, b: &TensorInfo) -> Result<bool> {
+        Ok(self.content.read(a.range())? == self.content.read(b.range())?)
     }
 
     /// The elements of a tensor in row-major order, widened to f32 as ggml's reference code does it.
     ///
     /// # Errors
     /// [`Error::Unsupported`] naming the tensor and its type, where the type is none of F32, F16, BF16, Q8_0, Q4_0 and Q4_1;
-    /// [`Error::NonFinite`].
+    /// [`Error::NonFinite`]; [`Error::Io`].
     pub fn widen(&self, name: &str, info: &TensorInfo) -> Result<Vec<f32>> {
-        let Some(data) = info.kind.widen(self.tensor_bytes(info)) else {
+        let path = self.content.path();
+        let Some(data) = info.kind.widen(self.content, info.range())? else {
             return Err(Error::Unsupported {
-                path: Some(self.path.to_owned()),
+                path: Some(path.to_owned()),
                 what: format!("the type {} of tensor {name}", info.kind.name()),
                 supported: TensorType::SUPPORTED.to_owned(),
             });
         };
         match data.iter().position(|value| !value.is_finite()) {
             Some(index) => {
-                let (path, tensor, value) = (self.path.to_owned(), name.to_owned(), f64::from(data[index]));
+                let (path, tensor, value) = (path.to_owned(), name.to_owned(), f64::from(data[index]));
                 Err(Error::NonFinite { path, tensor, index, value })
             }
             None => Ok(data),
@@ -118,15 +165,19 @@ impl<'a> Gguf<'a> {
 
 fn header(cursor: &mut Cursor) -> Result<(u64, u64), Damage> {
     if cursor.take(4)? != MAGIC {
-        return Err(Damage("does not start with GGUF".to_owned()));
+        return Err(Damage::Wrong("does not start with GGUF".to_owned()));
     }
     match cursor.u32()? {
         2 | 3 => {}
-        1 => return Err(Damage("is GGUF of version 1; versions 2 and 3 are read: convert it again with a newer llama.cpp".to_owned())),
-        version if version.swap_bytes() <= 3 => {
-            return Err(Damage("is a big-endian GGUF file; only little-endian ones are read".to_owned()));
+        1 => {
+            return Err(Damage::Wrong(
+                "is GGUF of version 1; versions 2 and 3 are read: convert it again with a newer llama.cpp".to_owned(),
+            ));
         }
-        version => return Err(Damage(format!("is GGUF of version {version}; versions 2 and 3 are read"))),
+        version if version.swap_bytes() <= 3 => {
+            return Err(Damage::Wrong("is a big-endian GGUF file; only little-endian ones are read".to_owned()));
+        }
+        version => return Err(Damage::Wrong(format!("is GGUF of version {version}; versions 2 and 3 are read"))),
     }
     Ok((cursor.u64()?, cursor.u64()?))
 }
@@ -134,7 +185,7 @@ fn header(cursor: &mut Cursor) -> Result<(u64, u64), Damage> {
 fn alignment(metadata: &IndexMap<&str, Value>) -> Result<u64, Damage> {
     let Some(value) = metadata.get("general.alignment") else { return Ok(DEFAULT_ALIGNMENT) };
     let found = value.unsigned().filter(|a| a.is_power_of_two() && (1..=1 << 20).contains(a));
-    found.ok_or_else(|| Damage("general.alignment is no power of two up to 1048576".to_owned()))
+    found.ok_or_else(|| Damage::Wrong("general.alignment is no power of two up to 1048576".to_owned()))
 }
 
 fn tensors<'a>(cursor: &mut Cursor<'a>, count: u64, alignment: u64) -> Result<IndexMap<&'a str, TensorInfo>, Damage> {
@@ -147,22 +198,22 @@ fn tensors<'a>(cursor: &mut Cursor<'a>, count: u64, alignment: u64) -> Result<In
     let data = (cursor.position() as u64).next_multiple_of(alignment);
     let mut tensors = IndexMap::new();
     for (name, shape, kind, offset) in infos {
-        let end = cursor.length() as u64;
+        let end = cursor.file_length();
         let elements = shape.iter().try_fold(1u64, |all, &extent| all.checked_mul(extent as u64));
         let length = elements.and_then(|elements| kind.bytes_of(elements, shape.last().map_or(1, |&extent| extent as u64)));
         let Some(length) = length else {
-            return Err(Damage(format!("tensor {name}: {shape:?} is no shape of type {}", kind.name())));
+            return Err(Damage::Wrong(format!("tensor {name}: {shape:?} is no shape of type {}", kind.name())));
         };
         let place = data.checked_add(offset).and_then(|start| Some((start, start.checked_add(length)?)));
         let Some((start, _)) = place.filter(|&(_, stop)| stop <= end) else {
-            return Err(Damage(format!("tensor {name} of {length} bytes lies outside the file of {end}: truncated or damaged")));
+            return Err(Damage::Wrong(format!("tensor {name} of {length} bytes lies outside the file of {end}: truncated or damaged")));
         };
         if !offset.is_multiple_of(alignment) {
-            return Err(Damage(format!("tensor {name} is at {offset}, which is no multiple of the alignment {alignment}")));
+            return Err(Damage::Wrong(format!("tensor {name} is at {offset}, which is no multiple of the alignment {alignment}")));
         }
-        let info = TensorInfo { shape, kind, start: start as usize, length: length as usize };
+        let info = TensorInfo { shape, kind, start, length };
         if tensors.insert(name, info).is_some() {
-            return Err(Damage(format!("tensor {name} is there twice")));
+            return Err(Damage::Wrong(format!("tensor {name} is there twice")));
         }
     }
     refuse_overlaps(&tensors)?;
@@ -173,16 +224,16 @@ fn tensor_info<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a str, Vec<usize>, Tens
     let name = cursor.string()?;
     let axes = cursor.u32()?;
     if axes == 0 || axes > MOST_AXES {
-        return Err(Damage(format!("tensor {name} has {axes} axes, not 1 to {MOST_AXES}")));
+        return Err(Damage::Wrong(format!("tensor {name} has {axes} axes, not 1 to {MOST_AXES}")));
     }
     let mut shape = Vec::new();
     for _ in 0..axes {
         let extent = usize::try_from(cursor.u64()?).ok().filter(|&extent| extent > 0);
-        shape.push(extent.ok_or_else(|| Damage(format!("tensor {name} has an extent of zero, or one too large")))?);
+        shape.push(extent.ok_or_else(|| Damage::Wrong(format!("tensor {name} has an extent of zero, or one too large")))?);
     }
     shape.reverse();
     let number = cursor.u32()?;
-    let kind = TensorType::of_number(number).ok_or_else(|| Damage(format!("tensor {name} has the unknown type {number}")))?;
+    let kind = TensorType::of_number(number).ok_or_else(|| Damage::Wrong(format!("tensor {name} has the unknown type {number}")))?;
     Ok((name, shape, kind, cursor.u64()?))
 }
 
@@ -190,7 +241,7 @@ fn refuse_overlaps(tensors: &IndexMap<&str, TensorInfo>) -> Result<(), Damage> {
     let mut places: Vec<_> = tensors.iter().map(|(name, info)| (info.start, info.start + info.length, *name)).collect();
     places.sort_unstable();
     match places.windows(2).find(|pair| pair[1].0 < pair[0].1) {
-        Some(pair) => Err(Damage(format!("tensors {} and {} overlap", pair[0].2, pair[1].2))),
+        Some(pair) => Err(Damage::Wrong(format!("tensors {} and {} overlap", pair[0].2, pair[1].2))),
         None => Ok(()),
     }
 }

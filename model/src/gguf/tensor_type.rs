@@ -8,7 +8,10 @@
 //!
 //! The products and sums are in f32, rounded where ggml rounds them (ggml-quants.c, `dequantize_row_*`).
 
+use crate::error::Result;
+use crate::files::Content;
 use crate::half_precision::{bf16_to_f32, f16_to_f32};
+use std::ops::Range;
 
 /// One of ggml's types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,23 +90,22 @@ impl TensorType {
         (elements / self.block).checked_mul(self.bytes)
     }
 
-    /// The elements as f32; `None` for a type that is not read.
-    pub fn widen(&self, bytes: &[u8]) -> Option<Vec<f32>> {
+    /// The elements in a range of a file as f32; `None` for a type that is not read.
+    ///
+    /// # Errors
+    /// Those of [`Content::elements`].
+    pub fn widen(&self, content: &Content, range: Range<u64>) -> Result<Option<Vec<f32>>> {
         match self.name {
-            "F32" => Some(each(bytes, |b| [f32::from_le_bytes(b)])),
-            "F16" => Some(each(bytes, |b| [f16_to_f32(u16::from_le_bytes(b))])),
-            "BF16" => Some(each(bytes, |b| [bf16_to_f32(u16::from_le_bytes(b))])),
-            "Q8_0" => Some(each(bytes, q8_0)),
-            "Q4_0" => Some(each(bytes, q4_0)),
-            "Q4_1" => Some(each(bytes, q4_1)),
-            _ => None,
+            "F32" => content.elements(range, |b| [f32::from_le_bytes(b)]),
+            "F16" => content.elements(range, |b| [f16_to_f32(u16::from_le_bytes(b))]),
+            "BF16" => content.elements(range, |b| [bf16_to_f32(u16::from_le_bytes(b))]),
+            "Q8_0" => content.elements(range, q8_0),
+            "Q4_0" => content.elements(range, q4_0),
+            "Q4_1" => content.elements(range, q4_1),
+            _ => return Ok(None),
         }
+        .map(Some)
     }
-}
-
-fn each<const N: usize, const M: usize>(bytes: &[u8], block: impl Fn([u8; N]) -> [f32; M]) -> Vec<f32> {
-    let (blocks, _) = bytes.as_chunks::<N>();
-    blocks.iter().flat_map(|&bytes| block(bytes)).collect()
 }
 
 fn half(low: u8, high: u8) -> f32 {

@@ -3,13 +3,17 @@
 use super::*;
 use crate::gguf::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Written by tests/peers/make_gguf.py, with what the package itself makes of each quantised tensor, as the bits of f32.
 const BLOCKS: &[u8] = include_bytes!("blocks.gguf");
 const EXPECTED: &str = include_str!("blocks.gguf.json");
 
-fn parse(bytes: &[u8]) -> Result<Gguf<'_>> {
-    Gguf::parse(Path::new("x.gguf"), bytes)
+/// The file of these bytes, which stay in memory until the tests end.
+fn parse(bytes: &[u8]) -> Result<Gguf<'static>> {
+    let content = Box::leak(Box::new(Content::of_bytes(Path::new("x.gguf"), bytes.to_vec().leak())));
+    let header = Box::leak(Box::new(Header::read(content)?));
+    Gguf::new(content, header)
 }
 
 #[test]
@@ -45,7 +49,7 @@ fn keys_have_their_values() {
 
 #[test]
 fn no_part_of_a_file_is_a_file() {
-    let end = parse(BLOCKS).unwrap().tensors().map(|(_, info)| info.start + info.length).max().unwrap();
+    let end = parse(BLOCKS).unwrap().tensors().map(|(_, info)| info.start + info.length).max().unwrap() as usize;
     for length in 0..end {
         assert!(parse(&BLOCKS[..length]).is_err(), "{length} bytes");
     }
@@ -72,6 +76,19 @@ fn file(keys: &[(&str, u32, Vec<u8>)], tensors: &[(&str, &[u64], u32, u64)], dat
 fn refused(bytes: &[u8], expected: &str) {
     let message = parse(bytes).unwrap_err().to_string();
     assert!(message.starts_with("x.gguf: ") && message.contains(expected), "{message}");
+}
+
+#[test]
+fn a_header_longer_than_what_is_read_at_first_is_read_to_its_end() {
+    let numbers = vec![7; 3 * Header::FIRST as usize];
+    let array = [&0u32.to_le_bytes()[..], &(numbers.len() as u64).to_le_bytes(), &numbers].concat();
+    let bytes = file(&[("long", 9, array), ("after", 4, 5u32.to_le_bytes().to_vec())], &[("w", &[2], 0, 0)], 8);
+    let read = parse(&bytes).unwrap();
+    assert_eq!(read.get("long").unwrap().array().unwrap().len(), numbers.len() as u64);
+    assert_eq!(read.get("after").and_then(Value::unsigned), Some(5));
+    assert_eq!(read.widen("w", read.tensor("w").unwrap()).unwrap(), [0.0, 0.0]);
+    refused(&bytes[..bytes.len() - 1], "lies outside the file");
+    refused(&bytes[..2 << 20], "truncated or damaged");
 }
 
 #[test]

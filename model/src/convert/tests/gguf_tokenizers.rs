@@ -14,7 +14,8 @@ const BYTE: i32 = 6;
 
 fn read(file: &Writer) -> Result<gguf_tokenizer::Found> {
     let bytes = file.bytes();
-    gguf_tokenizer::read(&Gguf::parse(Path::new("x.gguf"), &bytes)?)
+    let content = Content::of_bytes(Path::new("x.gguf"), &bytes);
+    gguf_tokenizer::read(&Gguf::new(&content, &Header::read(&content)?)?)
 }
 
 #[track_caller]

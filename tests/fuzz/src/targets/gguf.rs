@@ -1,13 +1,16 @@
 //! GGUF files: the header, every tensor, the model and the tokenizer.
 
 use model::convert::{gguf, gguf_tokenizer};
-use model::gguf::Gguf;
+use model::files::Content;
+use model::gguf::{Gguf, Header};
 use std::path::Path;
 
 /// Reads all of a file.
 pub fn fuzz(data: &[u8]) {
     let path = Path::new("x.gguf");
-    let Ok(file) = Gguf::parse(path, data) else { return };
+    let content = Content::of_bytes(path, data);
+    let Ok(header) = Header::read(&content) else { return };
+    let file = Gguf::new(&content, &header).expect("a header that was read");
     for (name, info) in file.tensors() {
         let _ = file.widen(name, info);
     }

@@ -1,11 +1,12 @@
 //! llama2.c's model files.
 
-use model::convert::llama2c::read_bytes;
+use model::convert::llama2c::read_content;
+use model::files::Content;
 use std::path::Path;
 
 /// Reads the model.
 pub fn fuzz(data: &[u8]) {
-    let _ = read_bytes(Path::new("x.bin"), data);
+    let _ = read_content(&Content::of_bytes(Path::new("x.bin"), data));
 }
 
 /// One layer of width 2, with a tied and with its own head.

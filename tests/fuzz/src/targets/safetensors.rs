@@ -1,11 +1,12 @@
 //! `.safetensors` files.
 
-use model::safetensors_file::read_bytes;
+use model::safetensors_file::read_content;
+use model::files::Content;
 use std::path::Path;
 
 /// Reads the weights.
 pub fn fuzz(data: &[u8]) {
-    let _ = read_bytes(Path::new("x.safetensors"), data);
+    let _ = read_content(&Content::of_bytes(Path::new("x.safetensors"), data));
 }
 
 fn file(header: &str, data: &[u8]) -> Vec<u8> {

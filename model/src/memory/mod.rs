@@ -1,21 +1,20 @@
 //! How much memory there is.
 
+mod control_groups;
+
 use std::fs;
 
-/// Bytes that this process may still take: the smallest of what the machine has free, its container's limit and its own (`ulimit -v`).
+/// Bytes that this process may still take: the smallest of what the machine has free, what its container leaves it, and its own limit
+/// (`ulimit -v`).
 /// `None` where the system does not say.
 pub fn available() -> Option<f64> {
-    [free(), container(), address_space()].into_iter().flatten().reduce(f64::min)
+    [free(), control_groups::left(), address_space()].into_iter().flatten().reduce(f64::min)
 }
 
 fn free() -> Option<f64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse::<f64>().ok();
     Some(1024.0 * (field("MemAvailable:")? + field("SwapFree:").unwrap_or(0.0)))
-}
-
-fn container() -> Option<f64> {
-    fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
 }
 
 fn address_space() -> Option<f64> {
