@@ -1,5 +1,6 @@
 //! The `slpo` binary: reads the command line, runs a command, and says in one line why it could not.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod arguments;
 mod commands;
@@ -37,6 +38,9 @@ static ALLOCATOR: SystemOrExit = SystemOrExit { advice: panic_message::LESS_MEMO
 
 fn main() -> ExitCode {
     panic_message::install();
+    if model::memory::address_space().is_some() {
+        engine::out_of_memory::share_one_heap();
+    }
     match run() {
         Ok(()) => {
             processes::leave(None);

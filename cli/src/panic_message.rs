@@ -1,4 +1,4 @@
-//! What a user sees of a defect in this program, or of memory that ran out: one line and exit code 1, with a backtrace only where
+//! What a user sees of a defect in this program, or of memory or threads that ran out: one line and exit code 1, with a backtrace only where
 //! RUST_BACKTRACE asks for one.
 
 use crate::terminal;
@@ -32,6 +32,12 @@ fn line(info: &PanicHookInfo<'_>) -> String {
     let what = terminal::line(info.payload_as_str().unwrap_or("unknown reason"));
     if what.starts_with(engine::OUT_OF_MEMORY) {
         return format!("error: {what}: {LESS_MEMORY}");
+    }
+    // The words of the standard library, which gives no other sign.
+    if what.starts_with("failed to spawn thread") {
+        return format!(
+            "error: the system starts no more threads ({what}): raise its limits (ulimit -v, ulimit -u) or take fewer (--threads)"
+        );
     }
     let place = info.location().map_or(String::new(), |place| format!(" ({}:{})", place.file(), place.line()));
     let version = env!("CARGO_PKG_VERSION");

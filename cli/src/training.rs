@@ -372,7 +372,7 @@ impl Opened {
     /// Of a run that was stopped; nothing is changed in it where it cannot go on.
     fn again(plan: &Plan, trainer: &mut Trainer<Device>, state: &RunState, settings: &RunSettings) -> Result<Self, Failure> {
         let folder = RunFolder::resume(&plan.out)?;
-        let restored = match checkpoint::exists(folder.path()) {
+        let restored = match checkpoint::exists(folder.path())? {
             true => Some(checkpoint::restore(folder.path(), trainer, state)?),
             false => None,
         };

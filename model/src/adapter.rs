@@ -115,7 +115,7 @@ impl Adapter {
     /// A sentence where the adapter was trained on another folder of this machine than `model`.
     pub fn base_remark(&self, model: &Path) -> Option<String> {
         let base = Path::new(&self.settings.base).canonicalize().ok()?;
-        let differs = base.is_dir() && model.canonicalize().is_ok_and(|model| model != base);
+        let differs = model.canonicalize().is_ok_and(|model| model != base);
         let folder = self.weights.parent().unwrap_or(&self.weights).display();
         differs.then(|| format!("{folder}: the adapter was trained on {}, the model is {}", self.settings.base, model.display()))
     }

@@ -109,7 +109,7 @@ impl GenerationConfig {
     /// [`Error::Io`], [`Error::Json`]; [`Error::BadConfig`] naming the key.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
-        if !path.exists() {
+        if !crate::files::is_there(&path)? {
             return Ok(Self::default());
         }
         let text = crate::files::read_text(&path, crate::files::SETTINGS)?;

@@ -25,6 +25,7 @@
 //! | [`whole_folder`] | a folder with a model that is either wholly there or not |
 //! | [`memory`] | how much there is |
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod adapter;
 pub mod atomic;

@@ -5,7 +5,7 @@ use crate::atomic::{atomic_write, make_folder};
 use crate::chat_template::{self, JinjaTemplate};
 use crate::config::{Config, huggingface};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, entries, is_folder, is_there};
 use crate::safetensors_file::{self, INDEX_FILE, NamedTensors, SINGLE_FILE};
 use crate::tokenizer::Tokenizer;
 use serde_json::{Map, Value};
@@ -37,7 +37,7 @@ impl ModelFolder {
         let tensors = safetensors_file::read_folder(path)?;
         remarks.extend(tokenizer.remarks().iter().cloned());
         remarks.extend(safetensors_file::folder_remarks(path)?);
-        if path.join(adapter::SETTINGS_FILE).exists() {
+        if is_there(&path.join(adapter::SETTINGS_FILE))? {
             let path = path.display();
             remarks.push(format!("{path}: the adapter in this folder is not used; give the folder with --adapter to use it"));
         }
@@ -71,8 +71,8 @@ impl ModelFolder {
 /// [`Error::BadFile`] for a path that is no model's folder; those of [`Config::read_with_remarks`].
 pub fn read_config(folder: &Path) -> Result<(Config, Vec<String>)> {
     check_folder(folder, "model", "config.json and model.safetensors")?;
-    if !folder.join(huggingface::FILE).exists() {
-        return Err(Error::bad_file(folder, what_it_is_instead(folder)));
+    if !is_there(&folder.join(huggingface::FILE))? {
+        return Err(Error::bad_file(folder, what_it_is_instead(folder)?));
     }
     Config::read_with_remarks(&folder.join(huggingface::FILE))
 }
@@ -83,17 +83,17 @@ pub fn read_config(folder: &Path) -> Result<(Config, Vec<String>)> {
 /// [`Error::BadFile`].
 pub fn check_adapter(folder: &Path) -> Result<()> {
     check_folder(folder, "LoRA adapter", "adapter_config.json and adapter_model.safetensors")?;
-    let has = |name: &str| folder.join(name).exists();
-    let reason = match (has(adapter::SETTINGS_FILE), has(adapter::WEIGHTS_FILE)) {
+    let has = |name: &str| is_there(&folder.join(name));
+    let reason = match (has(adapter::SETTINGS_FILE)?, has(adapter::WEIGHTS_FILE)?) {
         (true, true) => return Ok(()),
-        (true, false) if has("adapter_model.bin") => {
+        (true, false) if has("adapter_model.bin")? => {
             "adapter_model.bin is not read: save the adapter in peft with safe_serialization=True, which writes adapter_model.safetensors"
         }
         (true, false) => "adapter_model.safetensors is missing",
-        (false, _) if has(huggingface::FILE) => {
+        (false, _) if has(huggingface::FILE)? => {
             "this is a model, not a LoRA adapter (there is no adapter_config.json): give it with --model"
         }
-        (false, _) if has(CHECKPOINTS) => STOPPED,
+        (false, _) if has(CHECKPOINTS)? => STOPPED,
         (false, _) => "adapter_config.json is missing: a LoRA adapter is a folder with adapter_config.json and adapter_model.safetensors",
     };
     Err(Error::bad_file(folder, reason))
@@ -105,10 +105,10 @@ const STOPPED: &str = "this run was stopped before it wrote its result: go on wi
 
 /// Refuses a path where there is no folder.
 fn check_folder(path: &Path, what: &str, files: &str) -> Result<()> {
-    if path.is_dir() {
+    if is_folder(path)? {
         return Ok(());
     }
-    if path.exists() {
+    if is_there(path)? {
         let reason = format!("a {what} is a folder with {files}, this is a file; `slpo convert` makes a model's folder from other formats");
         return Err(Error::bad_file(path, reason));
     }
@@ -125,11 +125,11 @@ fn check_folder(path: &Path, what: &str, files: &str) -> Result<()> {
 }
 
 /// Why a folder without `config.json` is no model's.
-fn what_it_is_instead(folder: &Path) -> String {
-    let has = |name: &str| folder.join(name).exists();
-    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let gguf = files.map(|file| file.file_name().to_string_lossy().into_owned()).find(|name| name.ends_with(".gguf"));
-    if has(adapter::SETTINGS_FILE) {
+fn what_it_is_instead(folder: &Path) -> Result<String> {
+    let names: Vec<String> = entries(folder)?.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
+    let has = |name: &str| names.iter().any(|other| other == name);
+    let gguf = names.iter().find(|name| name.ends_with(".gguf"));
+    Ok(if has(adapter::SETTINGS_FILE) {
         "this is a LoRA adapter, not a model: give its base with --model and this folder with --adapter, or merge them with slpo merge"
             .to_owned()
     } else if has(CHECKPOINTS) {
@@ -140,7 +140,7 @@ fn what_it_is_instead(folder: &Path) -> String {
         format!("config.json is missing; slpo convert makes a model's folder from {gguf}")
     } else {
         "config.json is missing: a model is a folder with config.json and model.safetensors".to_owned()
-    }
+    })
 }
 
 /// Files beside a tokenizer that say more of it. Its own, `tokenizer.json` and `tokenizer_config.json`, are written with it.
@@ -155,8 +155,11 @@ pub const MODEL_COMPANIONS: [&str; 1] = [crate::generation_config::FILE];
 /// [`Error::Io`]; [`Error::Json`] and [`Error::ChatTemplate`] for a file that is not what its name says.
 pub fn carry(names: &[&str], from: &Path, to: &Path) -> Result<()> {
     make_folder(to)?;
-    for name in names.iter().filter(|name| from.join(name).exists()) {
+    for name in names {
         let path = from.join(name);
+        if !is_there(&path)? {
+            continue;
+        }
         let text = match *name {
             chat_template::FILE => template(&path)?,
             _ => json_object(&path)?,
@@ -227,13 +230,16 @@ pub fn is_model_file(name: &str) -> bool {
 }
 
 /// What a folder holds that a new model must not be mixed with, and the file that tells.
-pub fn what_is_in(folder: &Path) -> Option<(&'static str, String)> {
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn what_is_in(folder: &Path) -> Result<Option<(&'static str, String)>> {
     let sign = SIGNS.into_iter().find(|(name, _)| folder.join(name).symlink_metadata().is_ok());
     if let Some((name, what)) = sign {
-        return Some((what, name.to_owned()));
+        return Ok(Some((what, name.to_owned())));
     }
-    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| is_model_file(name)).min().map(|name| ("files of a model", name))
+    let names = entries(folder)?.into_iter().filter_map(|path| path.file_name()?.to_str().map(str::to_owned));
+    Ok(names.filter(|name| is_model_file(name)).min().map(|name| ("files of a model", name)))
 }
 
 impl Config {
@@ -295,7 +301,7 @@ mod tests {
     #[test]
     fn what_a_folder_holds_is_told_by_its_files() {
         let folder = tempfile::tempdir().unwrap();
-        let holds = || what_is_in(folder.path());
+        let holds = || what_is_in(folder.path()).unwrap();
         std::fs::write(folder.path().join("notes.txt"), "").unwrap();
         std::fs::write(folder.path().join("other.safetensors"), "").unwrap();
         assert_eq!(holds(), None, "notes are no model");

@@ -6,7 +6,7 @@
 use crate::atomic::atomic_write_with;
 use crate::decoder::layout::is_buffer;
 use crate::error::{Error, Result};
-use crate::files::Content;
+use crate::files::{Content, is_there};
 use crate::half_precision::{bf16_to_f32, f16_to_f32};
 use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
@@ -183,7 +183,7 @@ pub fn read_raw(path: &Path) -> Result<IndexMap<String, RawTensor>> {
 /// where two files hold a tensor of the same name.
 pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
     let index = folder.join(INDEX_FILE);
-    if folder.join(SINGLE_FILE).exists() || !index.exists() {
+    if is_there(&folder.join(SINGLE_FILE))? || !is_there(&index)? {
         refuse_other_forms(folder)?;
         return read(&folder.join(SINGLE_FILE));
     }
@@ -210,10 +210,13 @@ pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
 /// Those of [`parse_index`].
 pub fn folder_remarks(folder: &Path) -> Result<Vec<String>> {
     let index = folder.join(INDEX_FILE);
-    if !folder.join(SINGLE_FILE).exists() || !index.exists() {
+    if !is_there(&folder.join(SINGLE_FILE))? || !is_there(&index)? {
         return Ok(Vec::new());
     }
-    let others = shards(&index)?.into_keys().filter(|shard| shard != SINGLE_FILE && folder.join(shard).exists()).count();
+    let mut others = 0;
+    for shard in shards(&index)?.into_keys().filter(|shard| shard != SINGLE_FILE) {
+        others += usize::from(is_there(&folder.join(shard))?);
+    }
     let remark = format!("{}: {SINGLE_FILE} is read; the {others} other files that {INDEX_FILE} names are not", folder.display());
     Ok(if others > 0 { vec![remark] } else { Vec::new() })
 }
@@ -221,11 +224,16 @@ pub fn folder_remarks(folder: &Path) -> Result<Vec<String>> {
 /// Names a folder's weights where they are there in a form that is not read, and only so.
 fn refuse_other_forms(folder: &Path) -> Result<()> {
     const OTHERS: [&str; 3] = ["pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5"];
-    let other = OTHERS.into_iter().find(|name| folder.join(name).exists()).filter(|_| !folder.join(SINGLE_FILE).exists());
-    other.map_or(Ok(()), |name| {
-        let supported = "model.safetensors, which save_pretrained(…) of transformers writes".to_owned();
-        Err(Error::Unsupported { path: Some(folder.to_owned()), what: name.to_owned(), supported })
-    })
+    if is_there(&folder.join(SINGLE_FILE))? {
+        return Ok(());
+    }
+    for name in OTHERS {
+        if is_there(&folder.join(name))? {
+            let supported = "model.safetensors, which save_pretrained(…) of transformers writes".to_owned();
+            return Err(Error::Unsupported { path: Some(folder.to_owned()), what: name.to_owned(), supported });
+        }
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]

@@ -95,7 +95,7 @@ impl WholeFolder {
 
     /// Moves each file to its place, the weights last; what was moved is taken back where one cannot be.
     fn move_into(&self) -> Result<()> {
-        if let Some((what, file)) = what_is_in(&self.place) {
+        if let Some((what, file)) = what_is_in(&self.place)? {
             return Err(Error::bad_file(&self.place, format!("{what} has come there meanwhile ({file})")));
         }
         let mut names: Vec<_> = entries(&self.work)?.into_iter().map(|entry| entry.file_name()).collect();
@@ -139,7 +139,7 @@ impl Drop for WholeFolder {
 
 /// How files come into a folder that is there.
 fn way_into(place: &Path, replace: bool) -> Result<Way> {
-    match what_is_in(place) {
+    match what_is_in(place)? {
         None => Ok(Way::MoveInto),
         Some((what, file)) if !replace => Err(Error::bad_file(place, format!("already holds {what} ({file} is there)"))),
         Some(_) if std::env::current_dir().is_ok_and(|current| current.starts_with(place)) => {
@@ -238,7 +238,9 @@ fn locked_folder(place: &Path) -> io::Result<(PathBuf, File)> {
         }
         // Before it is locked, another process may take it for dead.
         match File::open(&work) {
-            Ok(folder) if !matches!(folder.try_lock(), Err(TryLockError::WouldBlock)) && work.is_dir() => return Ok((work, folder)),
+            Ok(folder) if !matches!(folder.try_lock(), Err(TryLockError::WouldBlock)) && fs::metadata(&work).is_ok() => {
+                return Ok((work, folder));
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -254,7 +256,8 @@ fn remove_dead(place: &Path) {
     };
     for entry in fs::read_dir(folder_of(place)).into_iter().flatten().flatten() {
         let path = entry.path();
-        let is_dead = || path.is_dir() && !path.is_symlink() && File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok());
+        let is_folder = || entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let is_dead = || is_folder() && File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok());
         if entry.file_name().to_str().is_some_and(is_ours) && is_dead() {
             // One that cannot be removed is in nobody's way.
             let _ = fs::remove_dir_all(path);

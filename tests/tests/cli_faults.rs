@@ -146,6 +146,40 @@ fn a_run_past_the_memory_is_refused_before_it_starts() {
     assert!(!workplace.path("run").exists());
 }
 
+/// A group of processes with 300 MiB, as a container or a batch system makes them; only root may make one here.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_past_the_memory_of_its_control_group_is_refused_before_it_starts() {
+    let group = format!("slpo-test-{}", std::process::id());
+    let second = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let (group, limit) = match second {
+        true => (Path::new("/sys/fs/cgroup").join(group), "memory.max"),
+        false => (Path::new("/sys/fs/cgroup/memory").join(group), "memory.limit_in_bytes"),
+    };
+    let made = std::fs::create_dir(&group).and_then(|()| std::fs::write(group.join(limit), (300 << 20).to_string()));
+    let workplace = Workplace::new();
+    let enter = format!("echo $$ > {}/cgroup.procs || exit 77", group.display());
+    let output = limited(&workplace, &enter, "train --data {}/text.txt --preset gpt2s --batch-tokens 64 --steps 1 --out {}/run");
+    let _ = std::fs::remove_dir(&group);
+    if made.is_err() || output.status.code() == Some(77) {
+        return println!("skipped: this machine lets no test make a control group with a limit of memory");
+    }
+    let line = failure(&output, 1);
+    assert!(line.contains("not enough memory: this run needs at least 1.9 GiB") && line.contains(" MiB can be had"), "{line}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn where_addresses_are_scarce_the_suite_ends_as_soon_as_elsewhere_and_threads_that_do_not_start_are_done_without() {
+    let workplace = Workplace::new();
+    for kibibytes in [150_000, 250_000, 500_000] {
+        let begun = Instant::now();
+        let output = limited(&workplace, &format!("ulimit -v {kibibytes}"), "gradcheck softmax matmul add --threads 12");
+        assert!(text(&output).contains("checks passed"));
+        assert!(begun.elapsed() < Duration::from_secs(60), "{kibibytes} KiB took {:?}", begun.elapsed());
+    }
+}
+
 /// The estimate counts what no run can do without, so a run can pass it and find no memory later.
 #[test]
 #[cfg(target_os = "linux")]
@@ -208,7 +242,9 @@ fn two_runs_in_one_folder_are_one_too_many() {
     assert!(line.contains(&format!("another run is going on there (process {})", first.id())), "{line}");
     first.kill().unwrap();
     first.wait().unwrap();
-    text(&workplace.run(&format!("{TRAIN} --steps 4 --resume --json")));
+    let entries = std::fs::read_dir(workplace.path("run/checkpoints")).unwrap();
+    let steps = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_prefix("step-")?.parse::<usize>().ok());
+    text(&workplace.run(&format!("{TRAIN} --steps {} --resume --json", steps.max().unwrap() + 1)));
 }
 
 #[test]

@@ -280,23 +280,64 @@ fn an_environment_that_contradicts_itself_is_bad_usage() {
     assert!(line.contains("built without MPI: build it with --features mpi"), "{line}");
 }
 
-/// Needs a binary with MPI, which `.ci/mpi` builds where there is an MPI, and names in `SLPO_MPI_BINARY`.
-#[test]
-fn mpirun_with_two_processes_has_the_bits_of_one_process() {
-    let Some(binary) = std::env::var_os("SLPO_MPI_BINARY") else {
+/// The binary with MPI, which `.ci/mpi` builds where there is an MPI, and names in `SLPO_MPI_BINARY`.
+fn mpi_binary() -> Option<std::ffi::OsString> {
+    let binary = std::env::var_os("SLPO_MPI_BINARY");
+    if binary.is_none() {
         println!("skipped: SLPO_MPI_BINARY names no slpo that was built with --features mpi (.ci/mpi builds one)");
-        return;
-    };
+    }
+    binary
+}
+
+/// Starts `size` processes of it under mpirun.
+fn mpirun(binary: &std::ffi::OsStr, workplace: &Workplace, arguments: &str, size: usize) -> Child {
+    let folder = workplace.path("");
+    let mut command = Command::new("mpirun");
+    command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    command.args(["--oversubscribe", "-n", &size.to_string()]).arg(binary);
+    command.args(arguments.replace("{}", folder.to_str().unwrap().trim_end_matches('/')).split(' '));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn mpirun_ends_when_any_of_its_processes_is_killed_and_the_run_goes_on_to_the_same_bits() {
+    let Some(binary) = mpi_binary() else { return };
     let workplace = Workplace::new();
     uneven(&workplace);
-    let mpirun = |arguments: &str, size: usize| {
-        let folder = workplace.path("");
-        let mut command = Command::new("mpirun");
-        command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
-        command.args(["--oversubscribe", "-n", &size.to_string()]).arg(&binary);
-        command.args(arguments.replace("{}", folder.to_str().unwrap().trim_end_matches('/')).split(' '));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-    };
+    let command = format!("{TRAIN} --batch-rows 2 --accumulate 2 --steps 400 --checkpoint-every 5 --keep 2");
+    text(&workplace.run(&format!("{command} --out {{}}/one")));
+    for place in [0, 1] {
+        let again = if place > 0 { " --resume" } else { "" };
+        let group = mpirun(&binary, &workplace, &format!("{command} --out {{}}/mpi{again}"), 2);
+        let before = checkpoints(&workplace);
+        let started = Instant::now();
+        while checkpoints(&workplace) <= before {
+            assert!(started.elapsed() < SOON, "no checkpoint is written");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let ranks = Command::new("pgrep").args(["-P", &group.id().to_string()]).output().unwrap().stdout;
+        let ranks = String::from_utf8(ranks).unwrap();
+        let rank = ranks.lines().nth(place).expect("two processes of mpirun");
+        assert!(Command::new("kill").args(["-KILL", rank]).status().unwrap().success());
+        let output = ended(vec![group]).swap_remove(0);
+        assert!(!output.status.success() && errors(&output).contains("signal 9"), "{}", errors(&output));
+    }
+    text(&ended(vec![mpirun(&binary, &workplace, &format!("{command} --out {{}}/mpi --resume"), 2)])[0]);
+    assert_same_bits(&workplace, "mpi", "one");
+}
+
+/// The step of the newest checkpoint of the run under mpirun; 0 without any.
+fn checkpoints(workplace: &Workplace) -> usize {
+    let entries = std::fs::read_dir(workplace.path("mpi/checkpoints")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()).max().unwrap_or(0)
+}
+
+#[test]
+fn mpirun_with_two_processes_has_the_bits_of_one_process() {
+    let Some(binary) = mpi_binary() else { return };
+    let workplace = Workplace::new();
+    uneven(&workplace);
+    let mpirun = |arguments: &str, size: usize| mpirun(&binary, &workplace, arguments, size);
     let kinds = [
         ("train", format!("{TRAIN} --batch-rows 3 --dropout 0.1 --eval-every 2"), 2),
         ("train-3", format!("{TRAIN} --batch-rows 3"), 3),

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::run_folder::{CONFIG, RunFolderError};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
+use model::files::is_there;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use toml::Table;
@@ -46,7 +47,7 @@ pub fn apply(root: &clap::Command, given: &Given, arguments: &[OsString]) -> Res
     let line = layered(root, given, &files, arguments);
     let parsed = match parse_flags(&line) {
         Ok(parsed) => parsed,
-        Err(error) if is_missing(&error) && switch("resume") && out.as_deref().is_some_and(|out| !out.join(CONFIG).exists()) => {
+        Err(error) if is_missing(&error) && switch("resume") && out.is_some() && run.is_none() => {
             return Err(RunFolderError::NothingToResume { folder: out.unwrap_or_default() }.into());
         }
         Err(error) => return Err(Failure::Usage(one_line::of(&error, root, &line))),
@@ -67,7 +68,7 @@ fn is_missing(error: &clap::Error) -> bool {
 /// The run's own settings; none where it has no config.toml, or where this is a process that does not have the folder.
 fn own_settings(out: &Path, command: &str) -> Result<Option<ConfigFile>, Failure> {
     let path = out.join(CONFIG);
-    if !path.is_file() {
+    if !is_there(&path)? {
         return Ok(None);
     }
     let mut file = ConfigFile::read(&path, command)?;

@@ -4,6 +4,7 @@
 use crate::failure::Failure;
 use crate::run_folder;
 use crate::terminal;
+use model::files::is_there;
 use model::model_folder::what_is_in;
 use model::whole_folder::WholeFolder;
 use std::fs::File;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// [`Failure::Failed`] naming the file that tells.
 pub fn refuse_occupied(place: &Path, advice: &str) -> Result<(), Failure> {
-    let Some((what, file)) = what_is_in(place) else { return Ok(()) };
+    let Some((what, file)) = what_is_in(place)? else { return Ok(()) };
     Err(Failure::Failed(format!("{} already holds {what} ({file} is there): {advice}", place.display())))
 }
 
@@ -39,7 +40,7 @@ impl ModelOut {
         if !force {
             refuse_occupied(place, "choose another --out, or give --force to replace it")?;
         }
-        let there = what_is_in(place);
+        let there = what_is_in(place)?;
         let folder = WholeFolder::begin(place, force)?;
         Ok(Self { place: place.to_owned(), folder, replaced: there.map(|(what, _)| what), _lock: lock })
     }
@@ -51,7 +52,7 @@ impl ModelOut {
     pub fn fill<T>(self, fill: impl FnOnce(&Path) -> model::Result<T>) -> Result<T, Failure> {
         let made = fill(self.folder.path()).map_err(|error| self.folder.at_place(error))?;
         self.folder.finish()?;
-        if self.replaced.is_some() && self.place.join("metrics.jsonl").exists() {
+        if self.replaced.is_some() && is_there(&self.place.join("metrics.jsonl"))? {
             let place = self.place.display();
             let warning =
                 format!("warning: the records of a run in {place} (metrics.jsonl, config.toml …) are of the model that was replaced");

@@ -28,7 +28,7 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
     let settings = arguments;
     let preset = Preset::named(&settings.preset)?;
     let tokenizer = match &settings.tokenizer {
-        Some(path) if path.is_dir() => Tokenizer::from_folder(path)?,
+        Some(path) if model::files::is_folder(path)? => Tokenizer::from_folder(path)?,
         Some(path) => Tokenizer::from_file(path)?,
         None => Tokenizer::bytes(),
     };

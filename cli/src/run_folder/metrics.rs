@@ -108,7 +108,7 @@ fn is_same_file(file: &File, path: &Path) -> bool {
 
 #[cfg(not(unix))]
 fn is_same_file(_file: &File, path: &Path) -> bool {
-    path.exists()
+    fs::metadata(path).is_ok()
 }
 
 /// Reads a metrics file back.

@@ -129,16 +129,16 @@ impl RunFolder {
     /// [`RunFolderError::Busy`], [`RunFolderError::Write`].
     pub fn create(path: impl Into<PathBuf>) -> Result<Self, RunFolderError> {
         let path = path.into();
-        if path.exists() && !path.is_dir() {
+        if fs::metadata(&path).is_ok_and(|about| !about.is_dir()) {
             return Err(RunFolderError::NotAFolder { path });
         }
-        if let Some(file) = MARKS.into_iter().find(|mark| path.join(mark).exists()) {
+        if let Some(file) = mark(&path)? {
             return Err(RunFolderError::Occupied { folder: path, file });
         }
         fs::create_dir_all(&path).map_err(writing(&path))?;
         let lock = Arc::new(lock::take(&path)?);
         // Another process may have begun, and ended, a run there since.
-        match MARKS.into_iter().find(|mark| path.join(mark).exists()) {
+        match mark(&path)? {
             Some(file) => Err(RunFolderError::Occupied { folder: path, file }),
             None => Ok(Self { path, lock }),
         }
@@ -150,7 +150,7 @@ impl RunFolder {
     /// [`RunFolderError::NothingToResume`] where there is neither `metrics.jsonl` nor `config.toml`; [`RunFolderError::Busy`].
     pub fn resume(path: impl Into<PathBuf>) -> Result<Self, RunFolderError> {
         let path = path.into();
-        if !path.join(metrics::FILE).is_file() && !path.join(CONFIG).is_file() {
+        if !is_there(&path.join(metrics::FILE))? && !is_there(&path.join(CONFIG))? {
             return Err(RunFolderError::NothingToResume { folder: path });
         }
         let lock = Arc::new(lock::take(&path)?);
@@ -191,7 +191,7 @@ impl RunFolder {
         let gone = |error: RunFolderError| RunFolderError::Gone { folder: self.path.clone(), reason: error.to_string() };
         let made = || {
             fs::create_dir_all(&self.path).map_err(writing(&self.path))?;
-            let lock = if self.file(lock::FILE).exists() { self.lock.clone() } else { Arc::new(lock::take(&self.path)?) };
+            let lock = if is_there(&self.file(lock::FILE))? { self.lock.clone() } else { Arc::new(lock::take(&self.path)?) };
             self.write_config(Ok(config.to_owned()))?;
             Ok((lock, metrics.written_again(self)?))
         };
@@ -215,6 +215,25 @@ impl RunFolder {
     /// [`RunFolderError::Read`], [`RunFolderError::Malformed`] (a bad line that is not the last), [`RunFolderError::Write`].
     pub fn resume_metrics(&self, step: Option<u64>) -> Result<Metrics, RunFolderError> {
         Metrics::resume(self, step)
+    }
+}
+
+/// The first of a folder's files that show a run or a model.
+fn mark(folder: &Path) -> Result<Option<&'static str>, RunFolderError> {
+    for mark in MARKS {
+        if is_there(&folder.join(mark))? {
+            return Ok(Some(mark));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether something is at a path; an error where the system does not say.
+fn is_there(path: &Path) -> Result<bool, RunFolderError> {
+    match fs::metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(source) => Err(RunFolderError::Read { path: path.to_owned(), source }),
     }
 }
 

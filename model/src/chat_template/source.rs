@@ -1,6 +1,7 @@
 //! Where a model's folder keeps its chat templates.
 
 use crate::error::{Error, Result};
+use crate::files::{entries, is_there};
 use crate::tokenizer::SETTINGS_FILE;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -95,20 +96,13 @@ impl Source {
 fn in_files(folder: &Path) -> Result<Vec<NamedText>> {
     let mut paths = Vec::new();
     let default = folder.join(FILE);
-    if default.exists() {
+    if is_there(&default)? {
         paths.push((DEFAULT.to_owned(), default));
     }
-    let others = folder.join(FOLDER);
-    if others.is_dir() {
-        let mut named = Vec::new();
-        for entry in std::fs::read_dir(&others).map_err(Error::io(&others))? {
-            let path = entry.map_err(Error::io(&others))?.path();
-            let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".jinja")).map(str::to_owned);
-            named.extend(name.map(|name| (name, path)));
-        }
-        named.sort();
-        paths.extend(named);
-    }
+    paths.extend(entries(&folder.join(FOLDER))?.into_iter().filter_map(|path| {
+        let name = path.file_name()?.to_str()?.strip_suffix(".jinja")?.to_owned();
+        Some((name, path))
+    }));
     let read = |(name, path): (String, PathBuf)| {
         let text = crate::files::read_text(&path, crate::files::TEMPLATE)?;
         Ok(NamedText { name, text, path })

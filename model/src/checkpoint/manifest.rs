@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::files::{self, Limit};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 /// The manifest's name; it is written last.
@@ -80,10 +80,11 @@ fn measure(path: &Path) -> Result<Entry> {
     let mut file = files::open(path)?;
     let (mut buffer, mut entry) = (vec![0; 1 << 16], Entry { bytes: 0, crc32c: 0 });
     loop {
-        let count = file.read(&mut buffer).map_err(Error::io(path))?;
-        if count == 0 {
-            return Ok(entry);
-        }
+        let count = match file.read(&mut buffer) {
+            Ok(0) => return Ok(entry),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            count => count.map_err(Error::io(path))?,
+        };
         entry.bytes += count as u64;
         entry.crc32c = crc32c::crc32c_append(entry.crc32c, &buffer[..count]);
     }

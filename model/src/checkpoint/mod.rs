@@ -18,7 +18,7 @@ mod values;
 use crate::atomic::{atomic_write, make_folder, sync_folder};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
-use crate::files::{self, Limit};
+use crate::files::{self, Limit, entries, is_there};
 use crate::optimizer::{Rule, Schedule};
 use crate::safetensors_file::RawTensor;
 use crate::train::Trainer;
@@ -27,6 +27,7 @@ use engine::{Backend, Precision, Tensor};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const FOLDER: &str = "checkpoints";
@@ -104,16 +105,18 @@ fn step_of(path: &Path) -> Option<u64> {
 }
 
 /// The checkpoints of a run, oldest first.
-fn all(run: &Path) -> Vec<(u64, PathBuf)> {
-    let entries = fs::read_dir(run.join(FOLDER)).into_iter().flatten().flatten();
-    let mut found: Vec<(u64, PathBuf)> = entries.filter_map(|e| Some((step_of(&e.path())?, e.path()))).collect();
+fn all(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let mut found: Vec<_> = entries(&run.join(FOLDER))?.into_iter().filter_map(|path| Some((step_of(&path)?, path))).collect();
     found.sort();
-    found
+    Ok(found)
 }
 
-/// Has the run's folder a checkpoint, damaged or not?
-pub fn exists(run: &Path) -> bool {
-    !all(run).is_empty()
+/// Whether a run's folder has a checkpoint, damaged or not.
+///
+/// # Errors
+/// [`Error::Io`] where the system does not say.
+pub fn exists(run: &Path) -> Result<bool> {
+    Ok(!all(run)?.is_empty())
 }
 
 /// Writes a checkpoint of the last step into a run's folder, then drops all but the newest `keep` (at least 1). Checkpoints of later steps
@@ -135,13 +138,16 @@ pub fn save<B: Backend>(run: &Path, trainer: &Trainer<B>, state: &RunState, keep
     remove(&whole)?;
     fs::rename(&partial, &whole).map_err(Error::io(&whole))?;
     sync_folder(&folder).and_then(|()| sync_folder(run)).map_err(Error::io(&folder))?;
-    let (kept, later): (Vec<_>, Vec<_>) = all(run).into_iter().partition(|(other, _)| *other <= step);
+    let (kept, later): (Vec<_>, Vec<_>) = all(run)?.into_iter().partition(|(other, _)| *other <= step);
     let old = &kept[..kept.len().saturating_sub(keep.max(1))];
     old.iter().chain(&later).try_for_each(|(_, path)| remove(path))
 }
 
 fn remove(path: &Path) -> Result<()> {
-    if path.exists() { fs::remove_dir_all(path).map_err(Error::io(path)) } else { Ok(()) }
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(Error::io(path)),
+    }
 }
 
 fn write<B: Backend>(folder: &Path, trainer: &Trainer<B>, run: &RunState) -> Result<()> {
@@ -178,7 +184,7 @@ fn rounding<B: Backend>(trainer: &Trainer<B>) -> String {
 /// [`Error::NoData`] where there is no checkpoint; [`Error::BadFile`] where none of them can be used, with the newest one's reason.
 pub fn restore<B: Backend>(run: &Path, trainer: &mut Trainer<B>, state: &RunState) -> Result<Restored> {
     let mut damaged = Vec::new();
-    for (step, path) in all(run).into_iter().rev() {
+    for (step, path) in all(run)?.into_iter().rev() {
         match read(&path, step, trainer) {
             Ok(found) => return Ok(Restored { step, damaged, changed: difference::all(&found, &state_of(trainer, state)) }),
             Err(error) => damaged.push(error.to_string()),
@@ -195,7 +201,7 @@ pub fn restore<B: Backend>(run: &Path, trainer: &mut Trainer<B>, state: &RunStat
 
 /// Reads one checkpoint into the trainer, which is as before where that fails.
 fn read<B: Backend>(folder: &Path, step: u64, trainer: &mut Trainer<B>) -> Result<State> {
-    if !folder.join(manifest::FILE).exists() && folder.join("model.safetensors").exists() {
+    if !is_there(&folder.join(manifest::FILE))? && is_there(&folder.join("model.safetensors"))? {
         let reason = "a checkpoint of slpo before its checkpoints had a manifest: finish that run with the version that began it, \
                       or start it again";
         return Err(Error::bad_file(folder, reason));

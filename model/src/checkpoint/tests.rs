@@ -67,7 +67,7 @@ fn the_newest_are_kept_and_a_damaged_one_gives_way_to_the_one_before() {
         steps(&mut all_steps, 1);
         save(folder.path(), &all_steps, &run, 3).unwrap();
     }
-    let found: Vec<u64> = all(folder.path()).into_iter().map(|(step, _)| step).collect();
+    let found: Vec<u64> = all(folder.path()).unwrap().into_iter().map(|(step, _)| step).collect();
     assert_eq!(found, [2, 3, 4]);
     let file = |step: u64, name: &str| folder.path().join(format!("checkpoints/step-{step}/{name}"));
     let mut bytes = fs::read(file(4, WEIGHTS)).unwrap();
@@ -87,7 +87,7 @@ fn the_newest_are_kept_and_a_damaged_one_gives_way_to_the_one_before() {
     assert_eq!(bits(&resumed), before, "a failed restore leaves the trainer as it was");
     steps(&mut resumed, 1);
     save(folder.path(), &resumed, &run, 3).unwrap();
-    assert_eq!(all(folder.path()).last().unwrap().0, 3, "the damaged later one is gone");
+    assert_eq!(all(folder.path()).unwrap().last().unwrap().0, 3, "the damaged later one is gone");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn what_is_no_longer_set_as_it_was_is_said() {
     save(folder.path(), &first, &RunState::default(), 1).unwrap();
     let mut other = trainer(&Cpu::<f32>::new());
     other.clip = 2.0;
-    let checkpoint = &all(folder.path())[0].1;
+    let checkpoint = &all(folder.path()).unwrap()[0].1;
     let mut state = read_state(&checkpoint.join(STATE)).unwrap();
     assert_eq!(state.rounding, "f32");
     state.rounding = "bf16".to_owned();

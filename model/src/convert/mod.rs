@@ -13,7 +13,7 @@ use crate::atomic::atomic_write;
 use crate::config::Config;
 use crate::decoder::{Decoder, layout};
 use crate::error::{Error, Result};
-use crate::files::Content;
+use crate::files::{self, Content};
 use crate::gguf::{Gguf, Header};
 use crate::model_folder::{self, MODEL_COMPANIONS, ModelFolder, TOKENIZER_COMPANIONS};
 use crate::safetensors_file::NamedTensors;
@@ -55,7 +55,7 @@ const SUPPORTED: &str =
 /// [`Error::Unsupported`] for formats that are not read, [`Error::BadFile`] for damaged files, [`Error::Io`].
 pub fn convert(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<ConvertReport> {
     let given = |config: &Config| tokenizer.map(|path| read_tokenizer(path, config.vocab_size)).transpose();
-    if source.is_dir() {
+    if files::is_folder(source)? {
         return match meta::params_file(source) {
             Some(params) => {
                 let (config, tensors, remarks) = meta::read(source, &params)?;
@@ -80,9 +80,9 @@ pub fn convert(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<Co
 fn convert_folder(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<ConvertReport> {
     let model = ModelFolder::open(source)?;
     model_folder::carry(&MODEL_COMPANIONS, source, out)?;
-    let tokenizer_folder = tokenizer.map_or(Some(source), |path| Some(path).filter(|path| path.is_dir()));
-    if let Some(folder) = tokenizer_folder {
-        model_folder::carry(&TOKENIZER_COMPANIONS, folder, out)?;
+    match tokenizer {
+        Some(file) if !files::is_folder(file)? => {}
+        other => model_folder::carry(&TOKENIZER_COMPANIONS, other.unwrap_or(source), out)?,
     }
     let tokenizer = match tokenizer {
         Some(path) => Some(read_tokenizer(path, model.config.vocab_size)?),
@@ -160,7 +160,7 @@ fn save(format: &'static str, config: Config, tensors: NamedTensors, tokenizer: 
 
 /// A `tokenizer.json` starts with a brace, llama2.c's `tokenizer.bin` with a small number.
 fn read_tokenizer(path: &Path, vocab_size: usize) -> Result<Tokenizer> {
-    if path.is_dir() {
+    if files::is_folder(path)? {
         return Tokenizer::from_folder(path);
     }
     let start = first_bytes(path)?;
@@ -186,7 +186,7 @@ fn refuse_known_starts(path: &Path, start: &[u8]) -> Result<()> {
 
 fn first_bytes(path: &Path) -> Result<Vec<u8>> {
     let mut start = Vec::new();
-    let file = crate::files::open(path)?;
+    let file = files::open(path)?;
     file.take(16).read_to_end(&mut start).map_err(Error::io(path))?;
     Ok(start)
 }

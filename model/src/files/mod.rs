@@ -12,9 +12,11 @@
 mod content;
 pub(crate) mod descriptor;
 mod kind;
+mod presence;
 
 pub use content::Content;
 pub(crate) use kind::special;
+pub use presence::{entries, is_folder, is_there};
 
 use crate::error::{Error, Result};
 use crate::memory;

@@ -17,7 +17,8 @@ fn free() -> Option<f64> {
     Some(1024.0 * (field("MemAvailable:")? + field("SwapFree:").unwrap_or(0.0)))
 }
 
-fn address_space() -> Option<f64> {
+/// The bytes of addresses that this process may use (`ulimit -v`); `None` without a limit.
+pub fn address_space() -> Option<f64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     limits.lines().find_map(|line| line.strip_prefix("Max address space"))?.split_whitespace().next()?.parse().ok()
 }

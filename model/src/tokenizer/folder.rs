@@ -4,6 +4,7 @@ use super::{Tokenizer, additions, gpt2_files, read_text};
 use crate::atomic::{atomic_write, make_folder};
 use crate::chat_template::Source;
 use crate::error::{Error, Result};
+use crate::files::{is_folder, is_there};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -30,7 +31,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Io`], [`Error::Json`] for the settings, [`Error::Tokenizer`].
     pub fn from_file(path: &Path) -> Result<Self> {
-        if path.is_dir() { Self::from_folder(path) } else { Self::read_file(path) }
+        if is_folder(path)? { Self::from_folder(path) } else { Self::read_file(path) }
     }
 
     fn read_file(path: &Path) -> Result<Self> {
@@ -54,11 +55,11 @@ impl Tokenizer {
     /// [`Error::Io`], [`Error::Json`], [`Error::Tokenizer`]; [`Error::Unsupported`] where the folder has a tokenizer in another form only.
     pub fn from_folder(folder: &Path) -> Result<Self> {
         let file = folder.join(FILE);
-        if file.exists() {
+        if is_there(&file)? {
             return Self::read_file(&file);
         }
         refuse_other_forms(folder)?;
-        match gpt2_files::in_folder(folder) {
+        match gpt2_files::in_folder(folder)? {
             Some((vocab, merges)) => gpt2_files::read(&vocab, &merges)?.with_settings(folder),
             None => Self::absent(folder).with_settings(folder),
         }
@@ -139,10 +140,16 @@ impl Tokenizer {
 /// Refuses what would be read as another tokenizer than it is, in a folder without a `tokenizer.json`: a vocabulary in a form that is not
 /// read, and `vocab.json` with `merges.txt` whose class is not GPT-2's (Qwen's cuts a text otherwise).
 fn refuse_other_forms(folder: &Path) -> Result<()> {
-    let other = OTHER_FORMS.into_iter().find(|name| folder.join(name).exists()).map(str::to_owned);
+    let mut other = None;
+    for name in OTHER_FORMS {
+        if other.is_none() && is_there(&folder.join(name))? {
+            other = Some(name.to_owned());
+        }
+    }
     let settings = read_object(&folder.join(SETTINGS_FILE))?;
     let class = settings.as_ref().and_then(|map| map.get("tokenizer_class")?.as_str());
-    let foreign = class.filter(|class| gpt2_files::in_folder(folder).is_some() && !class.starts_with("GPT2Tokenizer"));
+    let has_files = gpt2_files::in_folder(folder)?.is_some();
+    let foreign = class.filter(|class| has_files && !class.starts_with("GPT2Tokenizer"));
     match other.or_else(|| foreign.map(|class| format!("the tokenizer_class {class:?} without a tokenizer.json"))) {
         Some(what) => Err(Error::Unsupported {
             path: Some(folder.to_owned()),
@@ -168,7 +175,7 @@ fn eos_of_model(folder: &Path) -> Result<Option<u32>> {
 }
 
 fn read_object(path: &Path) -> Result<Option<Map<String, Value>>> {
-    if !path.exists() {
+    if !is_there(path)? {
         return Ok(None);
     }
     serde_json::from_str(&read_text(path)?).map(Some).map_err(Error::json(path))

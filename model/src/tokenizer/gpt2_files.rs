@@ -3,15 +3,22 @@
 use super::file_parts::added_token;
 use super::{Tokenizer, read_text};
 use crate::error::{Error, Result};
+use crate::files::is_there;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 /// The pair of files in `folder`, under Hugging Face's names or OpenAI's.
-pub fn in_folder(folder: &Path) -> Option<(PathBuf, PathBuf)> {
-    [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]
-        .map(|(vocab, merges)| (folder.join(vocab), folder.join(merges)))
-        .into_iter()
-        .find(|(vocab, merges)| vocab.exists() && merges.exists())
+///
+/// # Errors
+/// Those of [`is_there`].
+pub fn in_folder(folder: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
+    for (vocab, merges) in [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")] {
+        let (vocab, merges) = (folder.join(vocab), folder.join(merges));
+        if is_there(&vocab)? && is_there(&merges)? {
+            return Ok(Some((vocab, merges)));
+        }
+    }
+    Ok(None)
 }
 
 /// Reads the vocabulary (`{"token": id}`) and the merges (one pair a line, after a `#version` line) into GPT-2's byte-level

@@ -95,6 +95,20 @@ const SCENARIOS: [Scenario; 8] = [
 
 const KINDS: [&str; 4] = ["fail", "kill", "eintr", "short"];
 
+/// Whether a call can go wrong in a way of its own: every call fails; a kill matters before what changes a file; a signal interrupts what
+/// waits for a disk; fewer bytes come of a read or a write.
+fn applies(kind: &str, call: &str) -> bool {
+    const CHANGES: [&str; 12] =
+        ["open", "write", "writev", "ftruncate64", "fsync", "rename", "renameat2", "mkdir", "unlink", "unlinkat", "linkat", "symlink"];
+    let name = call.split(' ').nth(1).expect("NUMBER NAME PATH");
+    match kind {
+        "kill" => CHANGES.contains(&name),
+        "eintr" => ["open", "read", "write", "writev", "fsync", "ftruncate64"].contains(&name),
+        "short" => ["read", "write"].contains(&name),
+        _ => true,
+    }
+}
+
 /// The library, built the first time that it is asked for; none without a C compiler.
 fn library() -> Option<&'static Path> {
     static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
@@ -124,7 +138,8 @@ fn prepared() -> &'static Workplace {
         let train = "train --data {}/text.txt --batch-rows 2 --batch-tokens 16";
         text(&workplace.run(&format!("{train} --steps 2 --checkpoint-every 2 --out {{}}/begun")));
         text(&workplace.run("sft --model {}/model --data {}/completions.jsonl --steps 1 --batch 2 --lora-rank 2 --out {}/adapter"));
-        text(&workplace.run("convert {}/begun --out {}/other"));
+        text(&workplace.run("sft --model {}/model --data {}/completions.jsonl --steps 1 --batch 2 --out {}/tuned"));
+        text(&workplace.run("convert {}/tuned --out {}/other"));
         workplace.write("other/notes.md", "what is not the model's stays");
         workplace
     })
@@ -134,7 +149,11 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let place = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() { copy(&entry.path(), &place) } else { drop(fs::copy(entry.path(), place).unwrap()) }
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &place);
+        } else {
+            fs::copy(entry.path(), place).unwrap();
+        }
     }
 }
 
@@ -274,18 +293,19 @@ fn disturbed(scenario: &'static Scenario, whole: &Undisturbed, kind: &str, numbe
     Ok(outcome)
 }
 
-/// The calls that are disturbed: all, one, or a sample that is spread over the run.
-fn chosen(scenario: &Scenario, kind: &str, calls: usize) -> Vec<usize> {
+/// The numbers of the calls that are disturbed: all to which the kind applies, one, or a sample that is spread over the run.
+fn chosen(scenario: &Scenario, kind: &str, calls: &[String]) -> Vec<usize> {
+    let numbers: Vec<usize> = (1..=calls.len()).filter(|&number| applies(kind, &calls[number - 1])).collect();
     let wanted = std::env::var("SLPO_FAULTS").unwrap_or_default();
     match wanted.split(':').collect::<Vec<_>>()[..] {
-        ["all"] => (1..=calls).collect(),
+        ["all"] => numbers,
         [name, wanted_kind, number] => {
             let number = number.parse().expect("SLPO_FAULTS=NAME:KIND:NUMBER");
             if (name, wanted_kind) == (scenario.name, kind) { vec![number] } else { Vec::new() }
         }
         _ => {
             let sample = if kind == "fail" { 12 } else { 3 };
-            (0..sample).map(|i| 1 + (2 * i + 1) * calls / (2 * sample)).collect()
+            (0..sample).map(|i| numbers[(2 * i + 1) * numbers.len() / (2 * sample)]).collect()
         }
     }
 }
@@ -298,7 +318,7 @@ fn check(name: &str) {
     let whole = undisturbed(scenario);
     let (mut outcomes, mut wrong) = (BTreeMap::<(&str, &str), usize>::new(), Vec::new());
     for kind in KINDS {
-        for number in chosen(scenario, kind, whole.calls.len()) {
+        for number in chosen(scenario, kind, &whole.calls) {
             match disturbed(scenario, &whole, kind, number) {
                 Ok(outcome) => *outcomes.entry((kind, outcome)).or_default() += 1,
                 Err(what) => wrong.push(format!("{name}:{kind}:{}\n  {what}", whole.calls[number - 1])),

@@ -57,15 +57,20 @@ pub fn all<E>(subjects: &[Subject], plan: &Plan, mut show: impl FnMut(&Checked) 
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..threads.min(subjects.len()) {
+        for place in 0..threads.min(subjects.len()) {
             let (next, sender) = (&next, sender.clone());
-            scope.spawn(move || {
+            let work = move || {
                 while let Some((index, subject)) = take(subjects, next) {
                     if sender.send((index, check(subject, plan))).is_err() {
                         break;
                     }
                 }
-            });
+            };
+            // Where the system starts no more threads, those that run do the work; this one where there are none.
+            match thread::Builder::new().spawn_scoped(scope, work.clone()) {
+                Err(_) if place == 0 => work(),
+                _ => {}
+            }
         }
         drop(sender);
         let mut waiting: Vec<Option<Checked>> = subjects.iter().map(|_| None).collect();
