@@ -381,6 +381,7 @@ impl Opened {
         let metrics = folder.resume_metrics(restored.map(|restored| restored.step))?;
         let history: Vec<Table> = plan.layers.history.iter().cloned().chain(entry).collect();
         let config = folder.write_config(settings.to_toml(&history))?;
+        checkpoint::drop_old(folder.path(), first, plan.keep)?;
         Ok(Self { folder, metrics, first, notes, warnings, config })
     }
 }

@@ -138,9 +138,17 @@ pub fn save<B: Backend>(run: &Path, trainer: &Trainer<B>, state: &RunState, keep
     remove(&whole)?;
     fs::rename(&partial, &whole).map_err(Error::io(&whole))?;
     sync_folder(&folder).and_then(|()| sync_folder(run)).map_err(Error::io(&folder))?;
-    let (kept, later): (Vec<_>, Vec<_>) = all(run)?.into_iter().partition(|(other, _)| *other <= step);
-    let old = &kept[..kept.len().saturating_sub(keep.max(1))];
-    old.iter().chain(&later).try_for_each(|(_, path)| remove(path))
+    all(run)?.iter().filter(|(other, _)| *other > step).try_for_each(|(_, path)| remove(path))?;
+    drop_old(run, step, keep)
+}
+
+/// Drops all checkpoints up to `step` but the newest `keep` (at least 1): a run that goes on drops what the stopped one could not.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn drop_old(run: &Path, step: u64, keep: usize) -> Result<()> {
+    let kept: Vec<_> = all(run)?.into_iter().filter(|(other, _)| *other <= step).collect();
+    kept[..kept.len().saturating_sub(keep.max(1))].iter().try_for_each(|(_, path)| remove(path))
 }
 
 fn remove(path: &Path) -> Result<()> {
