@@ -212,7 +212,7 @@ impl Copy {
         let words = command.split(' ').filter(|word| !word.is_empty()).map(|word| word.replace("{}", self.folder.path().to_str().unwrap()));
         let is_begun = *resumes && out.is_some_and(|out| self.path(out).join("config.toml").exists());
         let mut run = Command::new("timeout");
-        run.arg("60").arg(binary()).args(words).args(["--threads", "1"]).args(is_begun.then_some("--resume"));
+        run.arg("300").arg(binary()).args(words).args(["--threads", "1"]).args(is_begun.then_some("--resume"));
         run.envs(environment.iter().copied());
         if !environment.is_empty() {
             run.env("FAULT_ROOT", self.folder.path()).env("LD_PRELOAD", library().unwrap());
