@@ -111,7 +111,7 @@ fn all(run: &Path) -> Vec<(u64, PathBuf)> {
     found
 }
 
-/// Has the run's folder a checkpoint, damaged or not?
+/// True if the run's folder has a checkpoint, damaged or not.
 pub fn exists(run: &Path) -> bool {
     !all(run).is_empty()
 }
