@@ -1,4 +1,6 @@
 //! The `slpo` binary: reads the command line, runs a command, and says in one line why it could not.
+//!
+#![cfg_attr(doc, doc = include_str!("../README.md"))]
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 

@@ -1,16 +1,16 @@
-//! Whether a run can fit into memory, asked before it starts: what it needs at the least, and what the system gives.
+//! Refuses a run that cannot fit into memory, before it starts: its least need against what the system has.
 
 use crate::failure::Failure;
 use model::config::{Config, MlpKind};
 use model::memory::{available, size};
 use std::path::Path;
 
-/// Bytes of a number in training.
+/// Bytes per number in training.
 const FLOAT: f64 = 4.0;
 
-/// Refuses a run that needs more memory than there is. `tokens` go through the decoder at once; their activations are kept for the backward
-/// pass unless they are `recomputed`. What is counted is what no run can do without, so a run that
-/// is let through can still be too large, but none that fits is refused. A GPU says so itself.
+/// Refuses a run that needs more memory than there is. `tokens` go through the decoder at once, and their activations are kept for the
+/// backward pass unless they are `recomputed`. Only what every run needs is counted: a run that fits is never refused, and one that is
+/// accepted can still be too large. A GPU reports its own lack of memory.
 ///
 /// # Errors
 /// [`Failure::Failed`] with both numbers and what makes the run smaller.
@@ -23,9 +23,9 @@ pub fn check(config: &Config, tokens: usize, recomputed: bool) -> Result<(), Fai
     })
 }
 
-/// Refuses the fine-tuning of the model in a folder where it needs more memory than there is: the weights, a `reference` that is another
-/// copy of them, and, unless only an `adapter` is trained, gradients and two moments. A folder that cannot be read is for its reader to
-/// refuse. Asked before the model is read, as what is read no longer counts as free.
+/// Refuses to fine-tune the model in a folder if that needs more memory than there is: the weights, a `reference` copy of them, and, unless
+/// only an `adapter` is trained, gradients and two moments. Call it before the model is read, while its memory still counts as free. A folder
+/// that cannot be read passes; its reader refuses it.
 ///
 /// # Errors
 /// As [`check`].
@@ -34,7 +34,7 @@ pub fn check_fine_tuning(model: &Path, adapter: bool, reference: bool) -> Result
     refuse_too_large(&fine_tuning(&config, adapter, reference))
 }
 
-/// What a run needs at the least, and what makes it smaller.
+/// The least need of a run, and advice that makes it smaller.
 struct Need {
     bytes: f64,
     of_what: String,
@@ -66,7 +66,7 @@ fn refusal(need: &Need, available: f64) -> Failure {
     Failure::Failed(format!("not enough memory: this run needs at least {needed} ({of_what}) and {available} can be had; {advice}"))
 }
 
-/// Bytes that a run with so many copies of the weights needs at the least.
+/// Least number of bytes of a run that holds this many copies of the weights.
 fn least(config: &Config, copies: u32, tokens: usize, recomputed: bool) -> f64 {
     let Config { hidden_size, intermediate_size, layers, .. } = *config;
     // What each block saves for a token: its two inputs, the two normalised ones, queries, keys, values, and the feed-forward part.
@@ -75,7 +75,7 @@ fn least(config: &Config, copies: u32, tokens: usize, recomputed: bool) -> f64 {
     FLOAT * (f64::from(copies) * parameters(config) + (tokens * layers * kept) as f64)
 }
 
-/// The numbers in a decoder's matrices; vectors do not count against them.
+/// Number of elements in a decoder's matrices; vectors are negligible.
 fn parameters(config: &Config) -> f64 {
     let Config { hidden_size, intermediate_size, vocab_size, .. } = *config;
     let attention = 2 * hidden_size * (config.query_size() + config.kv_size());

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// Time between lines where there is no terminal.
+/// Time between progress lines if standard error is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The progress of one run.
@@ -28,7 +28,7 @@ enum View {
 }
 
 impl Progress {
-    /// Progress of a run of `steps` steps in all; shows nothing where it is not `enabled`.
+    /// Progress of a run of `steps` steps. Shows nothing if not `enabled`.
     pub fn new(steps: u64, enabled: bool) -> Self {
         let view = match (enabled, std::io::stderr().is_terminal()) {
             (false, _) => View::Nothing,
@@ -38,7 +38,7 @@ impl Progress {
         Self { steps, view, first: None, tokens: 0 }
     }
 
-    /// Step `step` (from 1) is done, on `tokens` tokens; `metrics` are shown in their order.
+    /// Reports that step `step` (from 1) is done, on `tokens` tokens. `metrics` are shown in their order.
     pub fn step(&mut self, step: u64, metrics: &[(&str, f64)], tokens: usize) {
         // The first step warms up caches and pools, and counts for no speed.
         match self.first {
@@ -79,7 +79,7 @@ impl Progress {
         }
     }
 
-    /// Shows a warning, whatever else is shown.
+    /// Shows a warning, even if progress is disabled.
     pub fn warn(&self, text: &str) {
         let line = terminal::line(&format!("warning: {text}"));
         match &self.view {
@@ -88,7 +88,7 @@ impl Progress {
         }
     }
 
-    /// Shows lines that were asked for, whatever else is shown.
+    /// Shows requested lines, even if progress is disabled.
     pub fn note(&self, text: &str) {
         match &self.view {
             View::Bar(Some(bar)) => bar.println(terminal::shown(text)),
@@ -96,14 +96,14 @@ impl Progress {
         }
     }
 
-    /// Ends the bar; its last state stays in sight.
+    /// Ends the bar and leaves its last state on the screen.
     pub fn finish(&self) {
         if let View::Bar(Some(bar)) = &self.view {
             bar.abandon();
         }
     }
 
-    /// Tokens a second and the time that is left, after the second step.
+    /// Tokens per second and the remaining time, from the second step on.
     fn speed(&self, step: u64) -> (Option<f64>, Option<Duration>) {
         let Some((start, first)) = self.first.filter(|(_, first)| step > *first) else { return (None, None) };
         let seconds = start.elapsed().as_secs_f64().max(1e-9);

@@ -1,30 +1,30 @@
-//! Text from a model as it comes, which ends before a stop text.
+//! Text from a model, token by token, that ends before a stop text.
 
 use model::tokenizer::StreamDecoder;
 
-/// The new text so far. What may be the beginning of a stop text is held back until it is known.
+/// The new text so far. A possible beginning of a stop text is held back until the next tokens decide.
 pub struct TextSoFar<'a> {
     stream: StreamDecoder<'a>,
     stops: Vec<&'a str>,
     text: String,
-    /// Bytes of `text` that were given out.
+    /// Bytes of `text` that were returned.
     given: usize,
     stopped: bool,
 }
 
 impl<'a> TextSoFar<'a> {
-    /// No text yet; it ends before the first of `stops` that comes (empty ones do not count).
+    /// An empty text that will end before the first of `stops`; empty stops are ignored.
     pub fn new(stream: StreamDecoder<'a>, stops: &'a [String]) -> Self {
         let stops = stops.iter().map(String::as_str).filter(|stop| !stop.is_empty()).collect();
         Self { stream, stops, text: String::new(), given: 0, stopped: false }
     }
 
-    /// Whether a stop text has come.
+    /// True if a stop text has come.
     pub fn stopped(&self) -> bool {
         self.stopped
     }
 
-    /// Adds a token; the text that can be shown because of it.
+    /// Adds a token and returns the text that can now be shown.
     ///
     /// # Errors
     /// Those of the tokenizer.
@@ -46,13 +46,13 @@ impl<'a> TextSoFar<'a> {
         shown
     }
 
-    /// Where the first stop text begins.
+    /// Byte offset of the first stop text.
     fn stop_at(&self) -> Option<usize> {
         let rest = &self.text[self.given..];
         self.stops.iter().filter_map(|stop| rest.find(stop)).min().map(|at| self.given + at)
     }
 
-    /// What has not been shown, and the whole text.
+    /// The text that has not been shown, and the whole text.
     pub fn finish(mut self) -> (String, String) {
         if !self.stopped {
             self.text.push_str(&self.stream.clone().finish());
@@ -64,7 +64,7 @@ impl<'a> TextSoFar<'a> {
     }
 }
 
-/// Bytes at the end of `text` with which a stop text begins.
+/// Length in bytes of the longest end of `text` that begins a stop text.
 fn held_back(text: &str, stops: &[&str]) -> usize {
     let starts = stops.iter().flat_map(|stop| stop.char_indices().map(|(at, _)| &stop[..at]));
     starts.filter(|start| text.ends_with(start)).map(str::len).max().unwrap_or(0)

@@ -1,21 +1,21 @@
-//! Text of strangers on its way to a person: what a terminal would obey is shown instead.
+//! Untrusted text on its way to a terminal: control characters are shown, not obeyed.
 //!
-//! A model's folder, a dataset, a path or another process may say anything. Printed as it is, it could move the cursor, change the window's
-//! title, answer for the user, or hide what it says. So everything that is printed passes through here: errors, warnings, progress, reports
-//! and tables. Shown as `\u{1b}` are
+//! A model's folder, a dataset, a path or another process may contain any characters. Printed as they are, they could move the cursor,
+//! change the window's title, type for the user, or hide text. So every error, warning, progress line, report and table passes through
+//! here. These characters are shown in the form `\u{1b}`:
 //!
 //! - control characters (C0, DEL, C1), but for line breaks and tabs where the layout allows them;
-//! - what turns the direction of writing (U+202A to U+202E, U+2066 to U+2069 and the marks);
-//! - what is not seen: zero-width characters, fillers, tags, and selectors of variants that select nothing.
+//! - characters that change the direction of writing (U+202A to U+202E, U+2066 to U+2069 and the marks);
+//! - invisible characters: zero-width characters, fillers, tags, and variation selectors that select nothing.
 //!
-//! Joiners and selectors after a character of another script than ASCII are part of how that is written (emoji, Persian, Hindi), and stay.
+//! Joiners and variation selectors after a non-ASCII character stay: emoji, Persian and Hindi need them.
 
 use std::io::{self, Write};
 
-/// Characters of a line that are shown at most, half from each end.
+/// Largest number of characters shown of one line, half from each end.
 const LONGEST_LINE: usize = 4000;
 
-/// `text` with its line breaks and tabs, and nothing else that a terminal obeys.
+/// `text` with its line breaks and tabs; every other control character is shown.
 pub fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut before = ' ';
@@ -26,8 +26,7 @@ pub fn shown(text: &str) -> String {
     out
 }
 
-/// `text` as one line of bounded length: white space of any kind is one space, and the numbers of the system's errors, which a library's
-/// message may carry, are left out.
+/// `text` as one line of bounded length. Runs of white space become one space. "(os error N)", which library messages carry, is removed.
 pub fn line(text: &str) -> String {
     let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     while let Some(start) = text.find(" (os error ")
@@ -45,7 +44,7 @@ pub fn line(text: &str) -> String {
     format!("{head} … ({} characters) … {tail}", count - LONGEST_LINE)
 }
 
-/// A page as a browser may show it: what is obeyed and never meant is written as text; what is merely not seen stays, as formulas need it.
+/// A page for a browser: control characters are written as text. Invisible characters stay, because formulas need them.
 pub fn page(html: &str) -> String {
     let mut out = String::with_capacity(html.len());
     for character in html.chars() {
@@ -57,29 +56,29 @@ pub fn page(html: &str) -> String {
     out
 }
 
-/// Writes a line to standard error. A closed standard error is no reason to end anything.
+/// Writes a line to standard error. A closed standard error is ignored.
 pub fn say(text: &str) {
     let _ = io::stderr().lock().write_all(format!("{}\n", shown(text)).as_bytes());
 }
 
-/// The colours that this program gives its own text: plain, dim, red, green.
+/// Colour codes that this program writes itself: plain, dim, red, green.
 const COLOURS: [&str; 4] = ["\u{1b}[0m", "\u{1b}[2m", "\u{1b}[31m", "\u{1b}[32m"];
 
-/// Shows what is written, and passes it on.
+/// A writer that shows control characters and passes the rest on.
 pub struct Shown<W> {
     to: W,
     before: char,
-    /// Whether the four colours pass.
+    /// True if this program's own colour codes pass.
     painted: bool,
 }
 
 impl<W: Write> Shown<W> {
-    /// A writer that shows all that a terminal would obey.
+    /// A writer that shows every control character.
     pub fn new(to: W) -> Self {
         Self { to, before: ' ', painted: false }
     }
 
-    /// A writer that lets this program's colours through. Text of strangers is to be [`shown`] before it is painted.
+    /// A writer that lets this program's colours through. Untrusted text must go through [`shown`] before it is coloured.
     pub fn painted(to: W) -> Self {
         Self { painted: true, ..Self::new(to) }
     }
@@ -121,7 +120,7 @@ fn push(out: &mut String, character: char, before: char) {
     }
 }
 
-/// True for what changes what stands around it: control characters, and the direction of writing.
+/// True for characters that change their surroundings: control characters, and marks of the direction of writing.
 fn is_obeyed(character: char) -> bool {
     match character {
         '\n' | '\t' => false,
@@ -130,7 +129,7 @@ fn is_obeyed(character: char) -> bool {
     }
 }
 
-/// True for what stands there and is not seen.
+/// True for invisible characters.
 fn is_unseen(character: char, before: char) -> bool {
     match character {
         // Joiners and selectors of variants, where they have something to join or to vary.

@@ -1,32 +1,32 @@
-//! What goes wrong in training without a number leaving the finite ones: each sign is looked for at every step and said once. [`Health`] is
-//! for pretraining and fine-tuning, [`Watch`] for alignment.
+//! Warnings about a run that goes wrong while all its numbers are finite. Each sign is tested at every step and reported once. [`Health`]
+//! serves pretraining and fine-tuning, [`Watch`] alignment.
 
 use crate::number::fixed;
 use crate::training::Values;
 use losses::Loss;
 use std::collections::{BTreeSet, VecDeque};
 
-/// Steps over which a sign must hold: single batches are noise.
+/// Number of steps over which a sign must hold, because single batches are noise.
 const WINDOW: usize = 10;
-/// Nats by which the chosen completions must have fallen, on average over the window.
+/// Mean fall of the chosen completions over the window that counts as displacement, in nats.
 const DISPLACED: f64 = 1.0;
-/// KL(π‖π_ref) in nats a token above which the policy is no longer near its reference: at 1 it gives the tokens it picks e times the
-/// probability, on average.
+/// KL(π‖π_ref) in nats a token above which the policy has left its reference. At 1 it gives the tokens it picks e times the probability,
+/// on average.
 const RUN_AWAY: f64 = 1.0;
-/// A loss that moves less than this, relative to 1 + |start|, has not moved in f32.
+/// Change of a loss, relative to 1 + |start|, below which it has not moved in f32.
 const UNMOVED: f64 = 1e-6;
-/// The fraction of the weights that a step must change to count as one.
+/// Fraction of the weights that a step must change to have an effect.
 const CHANGED: f64 = 0.01;
-/// AdamW's ε: a gradient below it is divided by ε, not by its own size, so the step shrinks with it.
+/// AdamW's ε. A gradient below ε is divided by ε, not by its own size, and so the step shrinks with the gradient.
 const EPSILON: f64 = 1e-8;
 
-/// What to do where the SLPO sequence form moves nothing.
+/// Advice for a run on which the SLPO sequence form has no effect.
 const CURE: &str = "use --loss slpo-gkl, which divides by m, or slpo-token, which works on tokens";
 
-/// What is known of a run so far.
+/// What alignment has logged so far.
 pub struct Watch {
     loss: Loss,
-    /// Steps whose learning rate still rises; a loss that does not move in them is no sign.
+    /// Warm-up steps. A loss that does not move during them is no sign.
     warmup: u64,
     start: Option<f64>,
     moved: bool,
@@ -40,7 +40,7 @@ impl Watch {
         Self { loss, warmup, start: None, moved: false, recent: Vec::new(), said: Vec::new() }
     }
 
-    /// Takes in what a step or an evaluation logged; what is to be said about it, each thing once in a run.
+    /// Adds the metrics of a step or an evaluation and returns new warnings, each at most once in a run.
     pub fn see(&mut self, step: u64, values: &Values) -> Vec<String> {
         let value = |name: &str| values.iter().find(|(other, _)| *other == name).map(|(_, value)| *value);
         let mut found = Vec::new();
@@ -96,7 +96,7 @@ impl Watch {
         })
     }
 
-    /// Takes in the largest ln m of the first pairs, before the first step of the SLPO sequence form.
+    /// Warns before the first step of the SLPO sequence form, given the largest ln m of the first pairs.
     pub fn see_mass(&mut self, log_mass: f64) -> Option<String> {
         if log_mass >= EPSILON.ln() {
             return None;
@@ -138,39 +138,39 @@ fn run_away(kl: f64) -> (&'static str, String) {
     ("kl", text)
 }
 
-/// Norms of recent gradients that a new one is compared with, and how many there must be.
+/// Number of recent gradient norms that a new one is compared with, and the least number that allows a comparison.
 const NORMS: usize = 16;
 const ENOUGH_NORMS: usize = 8;
-/// A norm that many times the median of the recent ones is a jump.
+/// A norm of this many times the median of the recent ones is a jump.
 const JUMP: f64 = 6.0;
-/// Before this step a model that was random has had no time to beat guessing; it should not be worse than it was, though.
+/// Before this step a random model need not beat guessing, but it must not be worse than it began.
 const JUDGED_FROM: u64 = 100;
 
-/// What a model that has learned nothing can do.
+/// The held-out loss of a model that has learned nothing.
 pub struct Guess {
     nats: f64,
     among: String,
-    /// True if the model begins at random.
+    /// True if the model begins with random weights.
     begins_there: bool,
 }
 
 impl Guess {
-    /// All tokens of a text alike, by a model that begins at random.
+    /// Uniform over the tokens of a text, for a model that begins with random weights.
     pub fn among_tokens_of(text: &[u32]) -> Self {
         let tokens = text.iter().collect::<BTreeSet<_>>().len();
         Self { nats: (tokens as f64).ln(), among: format!("the {tokens} tokens of the text"), begins_there: true }
     }
 
-    /// All tokens of a vocabulary alike, by a model that was trained before.
+    /// Uniform over a vocabulary, for a model that was trained before.
     pub fn among_all(vocabulary: usize) -> Self {
         Self { nats: (vocabulary as f64).ln(), among: format!("the model's {vocabulary} tokens"), begins_there: false }
     }
 }
 
-/// What is known of a run on text or completions so far.
+/// What a run on text or completions has logged so far.
 pub struct Health {
     guess: Guess,
-    /// The held-out loss that was measured first.
+    /// The first held-out loss.
     start: Option<f64>,
     norms: VecDeque<f64>,
     said: Vec<&'static str>,
@@ -182,7 +182,7 @@ impl Health {
         Self { guess, start: None, norms: VecDeque::new(), said: Vec::new() }
     }
 
-    /// Takes in what a step or an evaluation logged; what is to be said about it, each thing once in a run.
+    /// Adds the metrics of a step or an evaluation and returns new warnings, each at most once in a run.
     pub fn see(&mut self, step: u64, values: &Values) -> Vec<String> {
         let value = |name: &str| values.iter().find(|(other, _)| *other == name).map(|(_, value)| *value).filter(|value| value.is_finite());
         let jump = value("gradient_norm").and_then(|norm| self.jump(norm));

@@ -1,25 +1,6 @@
-//! Reverse-mode automatic differentiation, written out by hand and checked in every way there is.
+//! Tensors, tape, ops, backends and gradient checks: reverse-mode automatic differentiation, written out by hand.
 //!
-//! [`Tensor<B>`] is generic over a [`Backend`], so the same source runs in several numeric worlds:
-//!
-//! | world | for |
-//! |---|---|
-//! | [`Cpu<f32>`](Cpu) | training: SIMD, rayon, matrixmultiply |
-//! | [`Cpu<f64>`](Cpu) | oracles and finite differences |
-//! | [`Cpu<Dual<f64>>`](Dual) | exact forward mode; run under the reverse pass it gives Hessian-vector products |
-//! | [`Cuda`] | training on an NVIDIA GPU, loaded at run time |
-//! | [`Reference<T>`](Reference) | the readable twin: every kernel as its formula, no fast path at all |
-//!
-//! ```
-//! use engine::{Cpu, Tensor};
-//! let cpu = Cpu::<f64>::new();
-//! let x = Tensor::parameter(&cpu, &[1.0, 2.0, 3.0], &[3]);
-//! let loss = x.mul(&x).sum_all();
-//! let gradients = loss.backward();
-//! assert_eq!(gradients.of(&x).to_f64(), vec![2.0, 4.0, 6.0]);
-//! ```
-//!
-//! A wrong shape is a programming error and panics in the caller's words; see each method's `# Panics`.
+#![cfg_attr(any(doc, doctest), doc = include_str!("../README.md"))]
 
 pub mod backend;
 mod cache_aligned;

@@ -1,6 +1,11 @@
-//! Preference losses: DPO and its relatives, and every form of SLPO, each as a composition of ops and as one fused op whose gradient
-//! was derived by hand. The fused ops work on the host, row by row; on a device with a queue ([`is_queued`](engine::Backend::is_queued)) the
-//! compositions are computed instead, with all that they need of the reference made there: a training step never waits for a loss.
+//! DPO, its relatives and every form of SLPO, each with a gradient that was derived by hand.
+//!
+#![cfg_attr(any(doc, doctest), doc = include_str!("../README.md"))]
+//!
+//! # Inside the crate
+//!
+//! Each loss is a composition of ops and a fused op whose gradient was derived by hand. The fused ops work on the host, row by row. On a
+//! device with a queue ([`is_queued`](engine::Backend::is_queued)) the compositions run instead, and so a training step never waits for a loss.
 //!
 //! | room | holds |
 //! |---|---|
@@ -17,20 +22,6 @@
 //! Notation: l_w and l_l are the policy's log-probabilities of the chosen (winning) and the rejected (losing) completion, π_w and π_l the
 //! reference's probabilities of them, m = π_w + π_l, a = l_w − ln π_w and r = l_l − ln π_l the log-ratios. All logarithms are natural.
 //! The reference is a constant: no gradient flows into it.
-//!
-//! ```
-//! use engine::{Cpu, Tensor};
-//! use losses::{Hyperparameters, Loss, PairInputs, pairwise};
-//! let cpu = Cpu::<f64>::new();
-//! let chosen = Tensor::parameter(&cpu, &[-11.0], &[1]);
-//! let rejected = Tensor::parameter(&cpu, &[-13.5], &[1]);
-//! let reference = [Tensor::constant(&cpu, &[-12.0], &[1]), Tensor::constant(&cpu, &[-13.0], &[1])];
-//! let inputs = PairInputs::new(&chosen, &rejected, &reference[0], &reference[1])?;
-//! let loss = pairwise("dpo".parse()?, &Hyperparameters::default(), &inputs)?.mean_all();
-//! assert!((loss.item() - 0.6209570).abs() < 1e-7);
-//! assert_eq!(loss.backward().of(&chosen).shape(), [1]);
-//! # Ok::<(), losses::LossError>(())
-//! ```
 
 #![forbid(unsafe_code)]
 

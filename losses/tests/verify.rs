@@ -109,7 +109,7 @@ fn report(problem: &Problem, results: &Results, precision: Precision) -> Report 
     verify(problem, results, precision).expect("inputs that can be checked")
 }
 
-/// Is the mistake named, at both precisions?
+/// Checks that the mistake is named at both precisions.
 #[track_caller]
 fn named(problem: &Problem, results: &Results, words: &str) {
     for (results, precision) in [(results.clone(), Precision::F64), (narrowed(results.clone()), Precision::F32)] {

@@ -20,7 +20,7 @@ pub enum Rule {
         epsilon: f64,
         /// Decoupled weight decay λ, at least 0.
         weight_decay: f64,
-        /// Are vectors (gains and biases) decayed too?
+        /// True if vectors (gains and biases) decay too.
         decay_vectors: bool,
     },
     /// θ ← θ − η·u with u ← μ·u + g.
@@ -229,7 +229,7 @@ struct Moving<'a, B: Backend> {
     theta: B::Array,
     moments: Moments<B>,
     gradient: B::Array,
-    /// Has it two axes or more, as what decays?
+    /// True if weight decay applies (rank ≥ 2).
     decayed: bool,
 }
 

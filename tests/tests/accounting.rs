@@ -264,7 +264,7 @@ fn pairs_that_begin_alike() -> impl Strategy<Value = Vec<PreferencePair>> {
     prop::collection::vec(pair, 1..4)
 }
 
-/// Is what both begin with computed once, and log-probabilities and gradient as though it were not?
+/// Checks that what both begin with is computed once and changes neither log-probabilities nor gradient.
 fn shares_only_the_work<B: engine::Backend>(decoder: &Decoder<B>, pairs: &[PreferencePair]) {
     let together = PairBatch::new(pairs);
     let apart = Batch::of_sequences(pairs.iter().map(|pair| &pair.chosen).chain(pairs.iter().map(|pair| &pair.rejected)));

@@ -4,7 +4,7 @@ mod command;
 
 use command::{Workplace, failure, object, slpo, text};
 
-/// Can CUDA be used here, by what the binary says of itself?
+/// True if CUDA can be used here, as the binary reports.
 fn usable() -> bool {
     object(&slpo("devices --json", &[]))["cuda"]["usable"].as_bool().unwrap()
 }

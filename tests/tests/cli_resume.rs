@@ -40,7 +40,7 @@ fn command_words(workplace: &Workplace, arguments: &str, out: &str) -> Vec<Strin
 }
 
 /// Starts the command `kills` times, going on with --resume, and kills it each time (SIGKILL) at a moment of the next `longest` seconds.
-/// Was it running every time?
+/// True if the run was still going at every kill.
 fn killed_every_time(workplace: &Workplace, arguments: &str, out: &str, kills: usize, longest: f64, moments: &mut Generator) -> bool {
     (0..kills).all(|kill| {
         let words = command_words(workplace, arguments, out);

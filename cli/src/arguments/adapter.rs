@@ -9,13 +9,13 @@ use std::path::PathBuf;
 /// Training an adapter instead of the whole model.
 #[derive(Debug, Clone, Args, Serialize)]
 pub struct Lora {
-    /// Train a LoRA adapter of this inner width, from 1, and leave the model as it is; --out is then a PEFT adapter folder
+    /// Train a LoRA adapter of this rank, from 1, and leave the model as it is; --out is then a PEFT adapter folder
     #[arg(long, alias = "lora-r", value_name = "R", help_heading = LORA, value_parser = values::count::<usize>())]
     pub lora_rank: Option<usize>,
     /// The adapter is scaled by A / R, A above 0 [default: twice the rank]
     #[arg(long, value_name = "A", help_heading = LORA, value_parser = values::positive)]
     pub lora_alpha: Option<f64>,
-    /// The modules that have an adapter, with commas between: ends of their names in the model's file [default: q_proj,v_proj, or the one
+    /// The modules that get an adapter, separated by commas: ends of their names in the model's file [default: q_proj,v_proj, or the one
     /// that holds both]
     #[arg(long, alias = "lora-target-modules", value_name = "NAMES", help_heading = LORA)]
     pub lora_targets: Option<String>,

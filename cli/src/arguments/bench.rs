@@ -30,14 +30,15 @@ pub struct BenchStep {
     /// Language modelling, or DPO on that many pairs with the reference's forward pass in the step
     #[arg(long, value_enum, default_value_t = Task::Lm)]
     pub task: Task,
-    /// Steps to time, after two that are not, 1 to 1000000
+    /// Steps to time, after two steps of warm-up, 1 to 1000000
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = values::integer::<u64>(1..=1_000_000))]
     pub steps: u64,
     /// Sequences (or pairs) of a batch [default: the preset's]
     #[arg(long, aliases = ["batch", "batch-rows", "batch-size"], value_name = "N", value_parser = values::integer::<usize>(1..=1_000_000))]
     pub rows: Option<usize>,
     /// Tokens of a sequence [default: the preset's]
-    #[arg(long, aliases = ["max-tokens", "batch-tokens", "max-length"], value_name = "N", value_parser = values::integer::<usize>(1..=1_000_000))]
+    #[arg(long, aliases = ["max-tokens", "batch-tokens", "max-length"], value_name = "N")]
+    #[arg(value_parser = values::integer::<usize>(1..=1_000_000))]
     pub tokens: Option<usize>,
     /// Width of the residual stream, a multiple of the preset's head width; heads and the feed-forward part grow with it [default: the
     /// preset's]
@@ -46,13 +47,13 @@ pub struct BenchStep {
     /// Entries of the vocabulary [default: the preset's]
     #[arg(long, value_name = "N", value_parser = values::integer::<usize>(2..=1_000_000))]
     pub vocabulary: Option<usize>,
-    /// Tokens that the two sequences of a pair begin with, of their N tokens; they are not predicted
+    /// Tokens of the prompt that both sequences of a pair begin with; they are not predicted
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::integer::<usize>(0..=1_000_000))]
     pub prompt: usize,
-    /// Form each block's activations again in the backward pass instead of keeping them
+    /// Recompute each block's activations in the backward pass instead of keeping them
     #[arg(long)]
     pub checkpoint_activations: bool,
-    /// Print where the time and the bytes of one more step go, by op, on standard error
+    /// Print the time and the bytes of one more step by op, on standard error
     #[arg(long)]
     pub profile: bool,
 }

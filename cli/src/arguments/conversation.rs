@@ -24,31 +24,31 @@ pub struct Chat {
     /// A Jinja chat template [default: the model's own]
     #[arg(long, value_name = "FILE")]
     pub chat_template: Option<PathBuf>,
-    /// New tokens of an answer at most, from 1
+    /// Most new tokens of an answer, from 1
     #[arg(long, alias = "max-new-tokens", value_name = "N", default_value_t = 512, value_parser = values::count::<usize>())]
     pub max_tokens: usize,
-    /// What logits are divided by, at least 0: 0 takes the most likely token [default: what generation_config.json says, or 0.7]
+    /// Logits are divided by this, at least 0; 0 takes the most likely token [default: what generation_config.json says, or 0.7]
     #[arg(long, value_name = "T", value_parser = values::non_negative)]
     pub temperature: Option<f64>,
-    /// Choose among the K most likely tokens only; 0 for all [default: what generation_config.json says, or all]
+    /// Sample from the K most likely tokens only; 0 for all [default: what generation_config.json says, or all]
     #[arg(long, value_name = "K", value_parser = values::integer::<usize>(0..=u64::MAX))]
     pub top_k: Option<usize>,
-    /// Choose among the most likely tokens that together reach this probability, above 0 and at most 1 [default: what
+    /// Sample from the most likely tokens that together reach this probability, above 0 and at most 1 [default: what
     /// generation_config.json says, or 1]
     #[arg(long, value_name = "P", value_parser = values::share)]
     pub top_p: Option<f64>,
-    /// Choose among tokens at least this share of the most likely one's probability, from 0 to 1; 0 for all [default: what
+    /// Sample from tokens with at least this share of the most likely one's probability, 0 to 1; 0 for all [default: what
     /// generation_config.json says, or 0]
     #[arg(long, value_name = "P", value_parser = values::fraction)]
     pub min_p: Option<f64>,
-    /// What logits of tokens that are in the conversation so far are divided by (multiplied where negative), above 0: more than 1 makes
+    /// Logits of tokens that are in the conversation are divided by this (multiplied where negative), above 0; more than 1 makes
     /// repetition rarer [default: what generation_config.json says, or 1]
     #[arg(long, value_name = "X", value_parser = values::positive)]
     pub repetition_penalty: Option<f64>,
-    /// End an answer where it contains this (it is left out); \n is a line break. May be repeated
+    /// End an answer before this text; \n is a line break. May be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = values::escaped)]
     pub stop: Vec<String>,
-    /// Write the model's bytes to the terminal as they are: there, control characters are otherwise shown (\u{1b}) and not obeyed
+    /// Write the model's bytes to the terminal unchanged; otherwise control characters are shown (\u{1b}) and not obeyed
     #[arg(long)]
     pub raw: bool,
 }
@@ -62,12 +62,13 @@ pub struct Data {
     /// Preferences or completions: JSON lines, a JSON array, or Parquet
     #[arg(value_name = "FILE")]
     pub data: PathBuf,
-    /// The folder of the model whose tokenizer and chat template count
+    /// The folder of the model whose tokenizer and chat template are used
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
-    /// Tokens of a sequence at most, from 2; longer ones are cut as --truncation says [default: what the model's configuration
+    /// Most tokens of a sequence, from 2; longer ones are cut as --truncation says [default: what the model's configuration
     /// allows, up to 1024]
-    #[arg(long = "max-tokens", aliases = ["max-length", "max-seq-length"], value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
+    #[arg(long = "max-tokens", aliases = ["max-length", "max-seq-length"], value_name = "N")]
+    #[arg(value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
     pub max_length: Option<usize>,
     /// Which turns are learned.
     #[command(flatten)]
@@ -75,7 +76,7 @@ pub struct Data {
     /// What is cut.
     #[command(flatten)]
     pub cut: CutSettings,
-    /// Rows to show with what is learned of them marked
+    /// Rows to show, with the learned tokens marked
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = values::integer::<usize>(0..=u64::MAX))]
     pub examples: usize,
 }

@@ -39,7 +39,7 @@ pub struct Generate {
     /// A LoRA adapter for the model: the PEFT folder of one
     #[arg(long, value_name = "ADAPTER")]
     pub adapter: Option<PathBuf>,
-    /// The text to go on from; BOS is put before it where the tokenizer has one. May be repeated: the prompts run in one batch, and
+    /// The text to continue; BOS is put before it where the tokenizer has one. May be repeated: the prompts run in one batch, and
     /// the JSON is a list
     #[arg(
         long,
@@ -52,35 +52,35 @@ pub struct Generate {
     /// Rows with a `prompt` (text or chat messages), run in one batch; the JSON is a list
     #[arg(long, value_name = "FILE", conflicts_with = "prompt_tokens")]
     pub prompts: Option<PathBuf>,
-    /// The token ids to go on from, as they are: no BOS is added (an empty list is BOS alone)
+    /// The token ids to continue, as they are: no BOS is added (an empty list is BOS alone)
     #[arg(long, value_name = "1,2,3")]
     pub prompt_tokens: Option<TokenList>,
-    /// New tokens to write at most, from 1 [default: 128]
+    /// Most new tokens to write, from 1 [default: 128]
     #[arg(long, alias = "max-new-tokens", value_name = "N", value_parser = values::count::<usize>())]
     pub max_tokens: Option<usize>,
-    /// What logits are divided by, at least 0: 1 is the model's own distribution, 0 takes the most likely token [default: 1]
+    /// Logits are divided by this, at least 0; 1 is the model's own distribution, 0 takes the most likely token [default: 1]
     #[arg(long, value_name = "T", value_parser = values::non_negative)]
     pub temperature: Option<f64>,
-    /// Choose among the K most likely tokens only; 0 for all [default: 0]
+    /// Sample from the K most likely tokens only; 0 for all [default: 0]
     #[arg(long, value_name = "K")]
     pub top_k: Option<usize>,
-    /// Choose among the most likely tokens that together reach this probability, above 0 and at most 1 [default: 1]
+    /// Sample from the most likely tokens that together reach this probability, above 0 and at most 1 [default: 1]
     #[arg(long, value_name = "P", value_parser = values::share)]
     pub top_p: Option<f64>,
-    /// Choose among tokens at least this share of the most likely one's probability, from 0 to 1; 0 for all [default: 0]
+    /// Sample from tokens with at least this share of the most likely one's probability, 0 to 1; 0 for all [default: 0]
     #[arg(long, value_name = "P", value_parser = values::fraction)]
     pub min_p: Option<f64>,
-    /// What logits of tokens that are in the prompt or in the text so far are divided by (multiplied where negative), above 0: more than 1
+    /// Logits of tokens that are in the prompt or in the text so far are divided by this (multiplied where negative), above 0; more than 1
     /// makes repetition rarer [default: 1]
     #[arg(long, value_name = "X", value_parser = values::positive)]
     pub repetition_penalty: Option<f64>,
-    /// Go on after the end-of-text token, and after texts that generation_config.json names as ends
+    /// Do not stop at the end-of-text token, nor at texts that generation_config.json names as ends
     #[arg(long)]
     pub ignore_eos: bool,
-    /// Stop where the new text contains this (it is left out); \n is a line break. May be repeated
+    /// Stop before this text; \n is a line break. May be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = values::escaped)]
     pub stop: Vec<String>,
-    /// Write the model's bytes to the terminal as they are: there, control characters are otherwise shown (\u{1b}) and not obeyed
+    /// Write the model's bytes to the terminal unchanged; otherwise control characters are shown (\u{1b}) and not obeyed
     #[arg(long)]
     pub raw: bool,
 }
@@ -120,14 +120,14 @@ pub struct Eval {
     /// Text, completions (.jsonl) or preferences (.jsonl)
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
-    /// For preferences: the model that margins and KL are measured from
+    /// For preferences: the model that margins and KL are measured against
     #[arg(long, value_name = "MODEL")]
     pub reference: Option<PathBuf>,
-    /// For text: tokens that a prediction can look back on at most [default: the window the model was trained with here, or else what
+    /// For text: most tokens that a prediction can look back on [default: the window that the model was trained with here, or else what
     /// its configuration allows, up to 1024]
     #[arg(long, value_name = "N", value_parser = values::count::<usize>())]
     pub window: Option<usize>,
-    /// For rows: tokens of a sequence at most, from 2; longer ones are cut as --truncation says [default: what the model's
+    /// For rows: most tokens of a sequence, from 2; longer ones are cut as --truncation says [default: what the model's
     /// configuration allows, up to 1024]
     #[arg(long, alias = "max-length", value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
     pub max_tokens: Option<usize>,
@@ -141,17 +141,16 @@ pub struct Eval {
 
 /// Arguments of `slpo gradcheck`.
 #[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Examples:\n  slpo gradcheck\n  slpo gradcheck --quick --html gradients.html\n  slpo gradcheck softmax attention --json\n  \
-                        slpo gradcheck decoders\n  slpo gradcheck 'decoder-llama-*' --samples 1\n\n\
-                        A name is that of an op, a loss or a model (softmax, slpo-token, decoder-llama, decoder-gpt2-dpo), of a part of the \
-                        suite (ops, losses, blocks, decoders), the beginning of names (decoder) or a pattern (*-dpo)."
-)]
+#[command(after_help = "Examples:\n  slpo gradcheck\n  slpo gradcheck --quick --html gradients.html\n  \
+                        slpo gradcheck softmax attention --json\n  slpo gradcheck decoders\n  \
+                        slpo gradcheck 'decoder-llama-*' --samples 1\n\n\
+                        A name is that of an op, a loss or a model (softmax, slpo-token, decoder-llama, decoder-gpt2-dpo), of a part of \
+                        the suite (ops, losses, blocks, decoders), the beginning of names (decoder) or a pattern (*-dpo).")]
 pub struct Gradcheck {
     /// What to check [default: everything]
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
-    /// Draw fewer samples: seconds instead of a minute
+    /// Draw fewer samples, which takes half the time or less
     #[arg(long)]
     pub quick: bool,
     /// Samples of each, from 1; the first has the seed N of --seed N [default: 12 of ops and losses, 2 of models; 3 and 1 with --quick]

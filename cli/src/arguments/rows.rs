@@ -20,7 +20,7 @@ pub enum TurnsLearned {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cut {
-    /// The start of the prompt, which keeps at least half of the tokens where it has so many, and the ends of the completions
+    /// The start of the prompt, which keeps at least half of the tokens if it has so many, and the ends of the completions
     Both,
     /// The start of the prompt first, then the ends of the completions
     #[value(alias = "keep_end")]
@@ -49,7 +49,7 @@ pub struct CutSettings {
 }
 
 impl TurnSettings {
-    /// The same for the readers.
+    /// The setting as the readers take it.
     pub fn turns(&self) -> Turns {
         match self.turns {
             TurnsLearned::All => Turns::All,
@@ -59,7 +59,7 @@ impl TurnSettings {
 }
 
 impl CutSettings {
-    /// The same for the tokens.
+    /// The setting as the tokenisation takes it.
     pub fn truncation(&self) -> Truncation {
         match self.truncation {
             Cut::Both => Truncation::Both,

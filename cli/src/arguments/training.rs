@@ -21,7 +21,7 @@ pub struct Demo {
     /// Steps of each alignment [default: what about a minute on two cores allows]
     #[arg(long, value_name = "N", value_parser = values::count::<u64>())]
     pub align_steps: Option<u64>,
-    /// Texts that are sampled to measure each model [default: enough for two digits]
+    /// Texts sampled to measure each model [default: enough for two digits]
     #[arg(long, value_name = "N", value_parser = values::count::<usize>())]
     pub samples: Option<usize>,
 }
@@ -41,10 +41,10 @@ pub struct Demo {
                         others out; it is never sent"
 )]
 pub struct Train {
-    /// Text (documents separated by <|endoftext|> where there are several), or rows with `text`: JSON lines, a JSON list, Parquet
+    /// Text (several documents are separated by <|endoftext|>), or rows with `text`: JSON lines, a JSON list, Parquet
     #[arg(long, value_name = "FILE", help_heading = DATA)]
     pub data: PathBuf,
-    /// The fraction of the text that is kept apart to measure with, at least 0 and below 1
+    /// The fraction of the text that is held out for measuring, at least 0 and below 1
     #[arg(long, value_name = "F", help_heading = DATA, default_value_t = 0.1, value_parser = values::below_one)]
     pub held_out: f64,
     /// A tokenizer.json or a folder with one [default: one token a byte]
@@ -56,7 +56,7 @@ pub struct Train {
     /// Optimiser steps, from 1 [default: 2000]
     #[arg(long, alias = "max-steps", value_name = "N", help_heading = TRAINING, value_parser = values::count::<u64>())]
     pub steps: Option<u64>,
-    /// Instead of --steps: how often the text is gone through, above 0, as tokens in all batches over tokens of the text
+    /// Instead of --steps: passes through the text, above 0: the tokens of all batches over the tokens of the text
     #[arg(long, alias = "num-train-epochs", value_name = "X", help_heading = TRAINING, value_parser = values::positive)]
     pub epochs: Option<f64>,
     /// Sequences of a batch, from 1 [default: the preset's]
@@ -97,7 +97,7 @@ pub struct Train {
     /// AdamW's decoupled weight decay, at least 0
     #[arg(long, value_name = "X", help_heading = TRAINING, default_value_t = 0.1, value_parser = values::non_negative)]
     pub weight_decay: f64,
-    /// The norm that a step's gradient is cut to, above 0
+    /// The norm that a step's gradient is clipped to, above 0
     #[arg(
         long,
         alias = "max-grad-norm",
@@ -110,13 +110,13 @@ pub struct Train {
     /// The probability of dropping an activation, at least 0 and below 1
     #[arg(long, value_name = "P", help_heading = TRAINING, default_value_t = 0.0, value_parser = values::below_one)]
     pub dropout: f64,
-    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time
+    /// Recompute activations in the backward pass instead of keeping them: less memory, a third more time
     #[arg(long, alias = "gradient-checkpointing", help_heading = TRAINING)]
     pub checkpoint_activations: bool,
     /// The run's folder: the model, metrics, settings and checkpoints
     #[arg(long, aliases = ["output-dir", "output"], value_name = "DIR", help_heading = RUN)]
     pub out: PathBuf,
-    /// Steps between measurements on the text kept apart; 0 for the end only
+    /// Steps between measurements on the held-out text; 0 for the end only
     #[arg(
         long,
         alias = "eval-steps",
@@ -126,7 +126,7 @@ pub struct Train {
         value_parser = values::integer::<u64>(0..=u64::MAX)
     )]
     pub eval_every: u64,
-    /// Steps between checkpoints, which --resume goes on from; 0 for the end only
+    /// Steps between checkpoints, from which --resume goes on; 0 for the end only
     #[arg(
         long,
         alias = "save-steps",
@@ -167,7 +167,7 @@ pub struct FineTuning {
     /// Rows to measure with (.jsonl) [default: none]
     #[arg(long, value_name = "FILE", help_heading = DATA)]
     pub eval_data: Option<PathBuf>,
-    /// Tokens of a sequence at most, from 2; longer ones are cut as --truncation says [default: what the model's configuration
+    /// Most tokens of a sequence, from 2; longer ones are cut as --truncation says [default: what the model's configuration
     /// allows, up to 1024]
     #[arg(
         long,
@@ -187,7 +187,7 @@ pub struct FineTuning {
     /// Optimiser steps, from 1 [default: what --epochs says]
     #[arg(long, alias = "max-steps", value_name = "N", help_heading = TRAINING, value_parser = values::count::<u64>())]
     pub steps: Option<u64>,
-    /// Instead of --steps: times to go through the data, above 0 [default: 1]
+    /// Instead of --steps: passes through the data, above 0 [default: 1]
     #[arg(long, alias = "num-train-epochs", value_name = "X", help_heading = TRAINING, value_parser = values::positive)]
     pub epochs: Option<f64>,
     /// Rows (or pairs) of a batch, from 1
@@ -226,7 +226,7 @@ pub struct FineTuning {
     /// AdamW's decoupled weight decay, at least 0
     #[arg(long, value_name = "X", help_heading = TRAINING, default_value_t = 0.0, value_parser = values::non_negative)]
     pub weight_decay: f64,
-    /// The norm that a step's gradient is cut to, above 0
+    /// The norm that a step's gradient is clipped to, above 0
     #[arg(
         long,
         alias = "max-grad-norm",
@@ -256,7 +256,7 @@ pub struct FineTuning {
         value_parser = values::integer::<u64>(0..=u64::MAX)
     )]
     pub eval_every: u64,
-    /// Steps between checkpoints, which --resume goes on from; 0 for the end only
+    /// Steps between checkpoints, from which --resume goes on; 0 for the end only
     #[arg(
         long,
         alias = "save-steps",

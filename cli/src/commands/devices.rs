@@ -27,7 +27,7 @@ struct Processor {
 
 #[derive(Serialize)]
 struct CudaState {
-    /// Can `--device cuda` be used?
+    /// True if `--device cuda` can be used.
     usable: bool,
     /// Why not; null where it can.
     reason: Option<String>,

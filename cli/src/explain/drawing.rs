@@ -15,13 +15,13 @@ const GAP: usize = 22;
 const BETWEEN: usize = 56;
 const CHARACTER: usize = 7;
 const PADDING: usize = 12;
-/// Widest picture in columns; wider ones would shrink until their text cannot be read.
+/// Largest width of the column layout. A wider picture would shrink until its text cannot be read.
 const WIDEST: usize = 1100;
-/// Room for the edges at the left of a stack, and the distance between its boxes.
+/// Width that edges take at the left of a stack, and the distance between its boxes.
 const GUTTER: usize = 60;
 const STACKED: usize = 14;
 
-/// A box: where it stands and what it says.
+/// A box: its position, size and text.
 struct Node {
     x: usize,
     y: usize,
@@ -30,7 +30,7 @@ struct Node {
     is_input: bool,
 }
 
-/// The picture: in columns where wide screens have room for it, and as a stack, of which a style sheet shows one.
+/// The picture in both layouts; the style sheet shows the one that fits. A graph that is too wide for columns has the stack only.
 pub fn svg(graph: &Graph) -> String {
     let (columns, width, height) = columns(graph);
     let is_too_wide = width > WIDEST;
@@ -66,14 +66,14 @@ fn drawn(graph: &Graph, nodes: &[Node], (width, height): (usize, usize), class: 
     out
 }
 
-/// From the right side of a box to the left side of another.
+/// An edge from the right side of a box to the left side of another.
 fn edge_of_columns(from: &Node, to: &Node) -> String {
     let (x1, y1, x2, y2) = (from.x + from.width, from.y + HEIGHT / 2, to.x, to.y + HEIGHT / 2);
     let middle = x1.midpoint(x2);
     format!("M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}")
 }
 
-/// From the left side of a box to that of another below; the further apart the boxes, the further out the edge swings.
+/// An edge from the left side of a box to the left side of one below. It bulges more for boxes that are further apart.
 fn edge_of_stack(from: &Node, to: &Node) -> String {
     let (y1, y2) = (from.y + HEIGHT / 2, to.y + HEIGHT / 2);
     let boxes = y1.abs_diff(y2) / (HEIGHT + STACKED);
@@ -82,7 +82,7 @@ fn edge_of_stack(from: &Node, to: &Node) -> String {
     format!("M{x} {y1} C{out} {y1} {out} {y2} {x} {y2}")
 }
 
-/// The boxes by value, one below the other, and the size of the picture.
+/// Stacked layout: the box of each value, and the size of the picture.
 fn stack(graph: &Graph) -> (Vec<Node>, usize, usize) {
     let mut nodes: Vec<Node> = graph.values.iter().map(node).collect();
     for (row, node) in nodes.iter_mut().enumerate() {
@@ -93,7 +93,7 @@ fn stack(graph: &Graph) -> (Vec<Node>, usize, usize) {
     (nodes, GUTTER + widest + 1, height)
 }
 
-/// The boxes by value in columns, and the size of the picture.
+/// Column layout: the box of each value, and the size of the picture.
 fn columns(graph: &Graph) -> (Vec<Node>, usize, usize) {
     let mut depth = vec![0; graph.values.len()];
     for value in &graph.values {

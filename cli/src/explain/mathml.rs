@@ -13,12 +13,12 @@ impl MathMl {
         Self { converter: LatexToMathML::new(MathCoreConfig::default()).ok() }
     }
 
-    /// On a line of its own.
+    /// A formula on a line of its own.
     pub fn display(&self, latex: &str) -> String {
         self.convert(latex, MathDisplay::Block).unwrap_or_else(|| as_code(latex))
     }
 
-    /// Inside a line.
+    /// A formula inside a line.
     pub fn inline(&self, latex: &str) -> String {
         self.convert(latex, MathDisplay::Inline).unwrap_or_else(|| as_code(latex))
     }
@@ -28,12 +28,12 @@ impl MathMl {
     }
 }
 
-/// The source itself, where it cannot be converted.
+/// The LaTeX source itself, for what cannot be converted.
 fn as_code(latex: &str) -> String {
     format!("<code>{}</code>", escaped(latex))
 }
 
-/// Text inside HTML.
+/// Text escaped for HTML.
 pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

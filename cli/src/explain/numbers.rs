@@ -2,7 +2,7 @@
 
 use engine::explain::{Element, Worked};
 
-/// A number in at most eleven characters or so: six digits after the point, or powers of ten where that would hide it.
+/// A number in about eleven characters: six digits after the point, or scientific notation where six digits would hide it.
 pub fn short(x: f64) -> String {
     if x == 0.0 || x.is_nan() || x.is_infinite() {
         return x.to_string();
@@ -19,7 +19,7 @@ pub fn long(x: f64) -> String {
     if x == 0.0 || (1e-4..1e6).contains(&x.abs()) { format!("{x:.12}") } else { format!("{x:.9e}") }
 }
 
-/// Several numbers, with an ellipsis where there are more than `most`.
+/// At most `most` numbers, followed by an ellipsis if there are more.
 pub fn list(values: &[f64], most: usize) -> String {
     let shown: Vec<String> = values.iter().take(most).map(|&x| short(x)).collect();
     format!("{}{}", shown.join(" "), if values.len() > most { " …" } else { "" })

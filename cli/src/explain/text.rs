@@ -6,7 +6,7 @@ use super::unicode::unicode;
 use engine::explain::{Explanation, Piece, Worked};
 use std::fmt::Write;
 
-/// Columns that the words of a derivation fill.
+/// Width of a derivation in columns.
 const WIDTH: usize = 100;
 
 /// The whole explanation.
@@ -55,7 +55,7 @@ fn numbered(number: usize, step: &[Piece<'_>]) -> String {
     out
 }
 
-/// Breaks words into lines; the first begins with `first`, the others are indented as far.
+/// Wraps words into lines. The first line begins with `first`, the others are indented by its width.
 fn wrap(words: &str, first: &str, out: &mut String) {
     let mut line = first.to_owned();
     let mut empty = true;

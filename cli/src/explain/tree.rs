@@ -6,7 +6,7 @@ use engine::explain::{Graph, GraphValue};
 /// Elements that are shown of each value.
 const ELEMENTS: usize = 6;
 
-/// The tree, one line a value. A value that is used several times is spelled out at its first place only.
+/// The tree, one line per value. A value with several users is expanded at its first place only.
 pub fn tree(graph: &Graph) -> String {
     let mut out = String::new();
     if let Some(root) = graph.values.last() {

@@ -97,14 +97,14 @@ const SUBSCRIPTS: &[(char, char)] = &[
     ('n', 'ₙ'),
 ];
 
-/// Stands for a space that is not collapsed.
+/// Placeholder for a space that is not collapsed.
 const WIDE: char = '\u{2003}';
-/// A line over the letter before it.
+/// The combining overline, after the letter that it covers.
 const OVERLINE: char = '\u{304}';
-/// Combines with the letter before it to a hat.
+/// The combining circumflex, after the letter that it covers.
 const CIRCUMFLEX: char = '\u{302}';
 
-/// One line for a terminal. What is not known is left as it is, with its backslash.
+/// LaTeX as one line for a terminal. An unknown command stays as it is, with its backslash.
 pub fn unicode(latex: &str) -> String {
     let text = Reader { rest: latex.chars().peekable() }.until(None);
     text.split_whitespace_keeping_wide().replace(WIDE, "   ").replace("∂ ", "∂")
@@ -126,7 +126,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// What stands before `end`, which is passed over.
+    /// Converts the source up to `end`, and skips `end`.
     fn until(&mut self, end: Option<char>) -> String {
         let mut out = String::new();
         while let Some(c) = self.rest.next() {
@@ -247,7 +247,7 @@ impl Reader<'_> {
         format!("{{ {} }}", cells.map(case).collect::<Vec<_>>().join("; "))
     }
 
-    /// Passes over `end{…}` if it comes next.
+    /// Skips `end{…}` if it comes next.
     fn ends(&mut self) -> bool {
         let mut ahead = self.rest.clone();
         if !"end{".chars().all(|c| ahead.next() == Some(c)) {
@@ -259,7 +259,7 @@ impl Reader<'_> {
     }
 }
 
-/// In parentheses, unless no operator or space stands outside of its own.
+/// `text` in parentheses if an operator or a space stands outside of its own parentheses; else `text`.
 fn grouped(text: &str) -> String {
     let mut depth = 0;
     let split = |c: char| {
@@ -269,7 +269,7 @@ fn grouped(text: &str) -> String {
     if !text.chars().any(split) { text.to_owned() } else { format!("({text})") }
 }
 
-/// Does the first parenthesis close at the end?
+/// True if the first parenthesis closes at the end.
 fn whole(text: &str) -> bool {
     let mut depth = 0;
     let closes = text.char_indices().find(|&(_, c)| {

@@ -3,7 +3,7 @@
 use super::math::mathml;
 use serde::Serialize;
 
-/// What became of a claim; its colour on the page.
+/// The verdict on a claim, which sets its colour on the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tone {
@@ -18,16 +18,16 @@ pub enum Tone {
 /// A claim; see [`Report::card`](super::Report::card). All text is escaped.
 #[derive(Debug, Clone, Serialize)]
 pub struct Card {
-    /// Its id, which links lead to.
+    /// The id, the target of links.
     pub id: String,
     /// The claim in words.
     pub heading: String,
     /// The formula in LaTeX, without dollar signs; empty for none.
     #[serde(skip)]
     pub latex: String,
-    /// What became of the claim.
+    /// The verdict.
     pub tone: Tone,
-    /// The same in words.
+    /// The verdict in words.
     pub verdict: String,
     /// What was found.
     pub evidence: String,

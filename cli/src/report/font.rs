@@ -1,10 +1,10 @@
-//! The font of the formulas. Roots and brackets grow by a font's MATH table, which few systems have a font with.
+//! The font of the formulas. Browsers stretch roots and brackets by a font's MATH table, which few installed fonts have.
 //!
 //! `math.woff2` is a subset of STIX Math under the SIL Open Font License; see `math.OFL.txt`.
 
 const FONT: &[u8] = include_bytes!("math.woff2");
 
-/// The rules that bring the font into a page, for a page with a formula among its parts; empty for others.
+/// The style rules that embed the font in a page; empty if none of its parts has a formula.
 pub fn style_sheet<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     if !parts.into_iter().any(|part| part.contains("<math")) {
         return String::new();

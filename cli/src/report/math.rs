@@ -2,7 +2,7 @@
 
 use crate::explain::MathMl;
 
-/// The formula as a `<math>` element; what is not LaTeX is shown as it is written.
+/// The formula as a `<math>` element. Source that is not LaTeX is shown as written.
 pub(super) fn mathml(latex: &str) -> String {
     MathMl::new().display(latex)
 }

@@ -22,7 +22,7 @@ use minijinja::value::Serde;
 use serde::Serialize;
 pub use table::{Align, Table};
 
-/// Why a report could not be made or written.
+/// Failures to make or write a report.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The system refused to write the file.
@@ -120,7 +120,7 @@ impl Report {
         self.with(Block::Figure { title, caption, chart })
     }
 
-    /// Adds markup of a command's own, which must be escaped already.
+    /// Adds a command's own markup, which must be escaped already.
     #[must_use]
     pub fn fragment(self, html: impl Into<String>) -> Self {
         self.with(Block::Fragment(html.into()))
@@ -166,7 +166,7 @@ impl Report {
         Ok(environment.get_template("report.html")?.render(Serde(&page))?)
     }
 
-    /// Writes the page, whole or not at all; missing folders are made, and a pipe or a device is written into.
+    /// Writes the page atomically and makes missing folders. A pipe or a device is written into.
     ///
     /// # Errors
     /// [`ReportError::Write`], and those of [`render`](Self::render).

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// Where the text of a column stands.
+/// Alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Align {
@@ -49,7 +49,7 @@ impl Table {
     /// Adds a row.
     ///
     /// # Panics
-    /// Where there are not as many cells as columns.
+    /// If the number of cells is not the number of columns.
     #[must_use]
     #[track_caller]
     pub fn row<C: Into<String>>(mut self, cells: impl IntoIterator<Item = C>) -> Self {
@@ -61,10 +61,10 @@ impl Table {
         self
     }
 
-    /// Marks a cell of the row added last, the best of its column say; columns count from 0.
+    /// Marks a cell of the last row, for example the best of its column. Columns count from 0.
     ///
     /// # Panics
-    /// Where there is no such cell.
+    /// If there is no such cell.
     #[must_use]
     #[track_caller]
     pub fn highlight(mut self, column: usize) -> Self {

@@ -4,10 +4,10 @@ use model::files;
 use std::io;
 use std::path::Path;
 
-/// Replaces the file at `path` by `bytes` in one step; missing parent folders are made. What is there and no regular file is refused.
+/// Replaces the file at `path` by `bytes` atomically and makes missing parent folders. Refuses anything but a regular file.
 ///
 /// # Errors
-/// The system's; the old file is then untouched.
+/// The system's error; the old file is then untouched.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     make_parents(path)?;
     model::atomic::atomic_write(path, bytes).map_err(|error| match error {
@@ -16,7 +16,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
-/// As [`write_atomically`], for a page that is written for others to read: a pipe or a device at `path` is written into.
+/// Like [`write_atomically`], but writes into a pipe or a device at `path`. For pages that other programs read.
 ///
 /// # Errors
 /// As [`write_atomically`].
@@ -28,7 +28,7 @@ pub fn write_page(path: &Path, html: &str) -> io::Result<()> {
 /// Reads a regular file of text that fits into memory.
 ///
 /// # Errors
-/// The system's, or why the file is none to be read.
+/// The system's error, or the reason to refuse the file.
 pub(super) fn read_whole(path: &Path) -> io::Result<String> {
     files::read_text(path, files::of_memory()).map_err(|error| match error {
         model::Error::Io { source, .. } => source,

@@ -1,19 +1,19 @@
-//! One run at a time in a folder: a lock that the system drops when the process ends, however it ends.
+//! One run at a time in a folder, by a lock that the system releases when the process ends in any way.
 
 use super::{RunFolderError, writing};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// The file that is locked; it holds the number of the process that has it.
+/// The locked file. It contains the process id of the holder.
 pub(super) const FILE: &str = "run.lock";
-/// Digits of the largest number of a process, and more.
+/// Upper bound on the digits of a process id.
 const LONGEST_NUMBER: u64 = 20;
 
 /// Locks a folder until the returned file is closed.
 ///
 /// # Errors
-/// [`RunFolderError::Busy`] where another process has it; [`RunFolderError::Write`].
+/// [`RunFolderError::Busy`] if another process holds the lock; [`RunFolderError::Write`].
 pub(super) fn take(folder: &Path) -> Result<File, RunFolderError> {
     let path = folder.join(FILE);
     refuse_other_than_files(&path)?;
@@ -24,7 +24,7 @@ pub(super) fn take(folder: &Path) -> Result<File, RunFolderError> {
     Ok(file)
 }
 
-/// Locks a folder in which there has been a run until the returned file is closed; none where there has not.
+/// Locks the folder of an earlier run until the returned file is closed; `None` if there was no run.
 ///
 /// # Errors
 /// As [`take`].
@@ -52,7 +52,7 @@ fn lock(folder: &Path, path: &Path, file: &mut File) -> Result<(), RunFolderErro
     }
 }
 
-/// A link would lead the number of this process into another file, a pipe would be waited for.
+/// Refuses links, which would redirect the process id to another file, and pipes, which would block.
 fn refuse_other_than_files(path: &Path) -> Result<(), RunFolderError> {
     match fs::symlink_metadata(path) {
         Ok(about) if !about.is_file() => {

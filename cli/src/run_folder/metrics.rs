@@ -18,7 +18,7 @@ use super::{RunFolder, RunFolderError, reading, write_atomically, writing};
 /// The name of the metrics file in the run's folder.
 pub(super) const FILE: &str = "metrics.jsonl";
 
-/// Appends records to a run's metrics. Nothing is buffered: each is with the operating system when [`log`](Self::log) returns.
+/// Appends records to a run's metrics. Nothing is buffered: the operating system has each record when [`log`](Self::log) returns.
 #[derive(Debug)]
 pub struct Metrics {
     path: PathBuf,
@@ -43,12 +43,12 @@ impl Metrics {
         Ok(Self { path, file, events: EventWriter::create(folder.path(), Some(step.map_or(0, |step| step + 1)))? })
     }
 
-    /// True if the file that is written to is still the one under its name.
+    /// True if the open file is still the one at its path.
     pub fn are_there(&self) -> bool {
         is_same_file(&self.file, &self.path)
     }
 
-    /// The same metrics, all that were logged so far, in a folder that was made again.
+    /// The same metrics, with everything logged so far, in a restored folder.
     pub(super) fn written_again(&self, folder: &RunFolder) -> Result<Self, RunFolderError> {
         let mut bytes = Vec::new();
         let mut old = &self.file;
@@ -77,7 +77,7 @@ impl Metrics {
     /// [`RunFolderError::Write`], for example where the disk is full.
     ///
     /// # Panics
-    /// Where a name is `step` or is there twice.
+    /// If a name is `step` or occurs twice.
     #[track_caller]
     pub fn log(&mut self, step: u64, values: &[(&str, f64)]) -> Result<(), RunFolderError> {
         for (index, (name, _)) in values.iter().enumerate() {
@@ -92,7 +92,7 @@ impl Metrics {
     }
 }
 
-/// Replaces the file by `bytes` and opens it to go on.
+/// Replaces the file by `bytes` and opens it for appending.
 fn write_and_open(path: &Path, bytes: &[u8]) -> Result<File, RunFolderError> {
     write_atomically(path, bytes).map_err(writing(path))?;
     OpenOptions::new().read(true).append(true).open(path).map_err(writing(path))

@@ -27,29 +27,29 @@ use model::error::io_words;
 /// The name of the settings file in the run's folder.
 pub const CONFIG: &str = "config.toml";
 
-/// Files by which a folder is known to hold a run or a model.
+/// Files that show that a folder holds a run or a model.
 const MARKS: [&str; 4] = [metrics::FILE, CONFIG, "model.safetensors", "config.json"];
 
-/// Why a run's folder could not be made, written or read.
+/// Failures to make, write or read a run's folder.
 #[derive(Debug, thiserror::Error)]
 pub enum RunFolderError {
-    /// Starting a run where there is one.
+    /// A new run in a folder that already holds one.
     #[error("{} already holds {}", .folder.display(), occupied_by(file))]
     Occupied {
         /// The folder.
         folder: PathBuf,
-        /// The file that gives the run away.
+        /// The file that shows it.
         file: &'static str,
     },
-    /// Another process trains there.
+    /// Another process trains in the folder.
     #[error("{}: another run is going on there (process {process}): wait for it, end it, or choose another --out", .folder.display())]
     Busy {
         /// The folder.
         folder: PathBuf,
-        /// The number of the process, as it wrote it.
+        /// The process id, as the process wrote it.
         process: String,
     },
-    /// Resuming where there is no run.
+    /// Resuming in a folder without a run.
     #[error("{} holds no run to resume: it has no metrics.jsonl", .folder.display())]
     NothingToResume {
         /// The folder.
@@ -105,7 +105,7 @@ pub enum RunFolderError {
     },
 }
 
-/// What is in a folder that `file` gives away, and what to do.
+/// What `file` shows to be in a folder, and what to do about it.
 fn occupied_by(file: &str) -> String {
     match file {
         metrics::FILE | CONFIG => format!("a run ({file} is there): choose another folder, or resume that run"),
@@ -117,7 +117,7 @@ fn occupied_by(file: &str) -> String {
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
-    /// Held for as long as the run goes on.
+    /// Held for the whole run.
     lock: Arc<File>,
 }
 
@@ -144,7 +144,7 @@ impl RunFolder {
         }
     }
 
-    /// Opens the folder of a run that was stopped, at whatever moment.
+    /// Opens the folder of a run that was stopped at any moment.
     ///
     /// # Errors
     /// [`RunFolderError::NothingToResume`] where there is neither `metrics.jsonl` nor `config.toml`; [`RunFolderError::Busy`].
@@ -168,7 +168,7 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    /// Writes `config.toml`, whole or not at all, where it has another text; returns the text.
+    /// Writes `config.toml` atomically if its text differs, and returns the text.
     ///
     /// # Errors
     /// [`RunFolderError::Config`] where `text` could not be made, [`RunFolderError::Write`].
@@ -182,8 +182,8 @@ impl RunFolder {
         Ok(text)
     }
 
-    /// Makes the folder again as far as it can be, where it or its metrics were moved or removed while the run went on: `config.toml`, the
-    /// metrics that were logged so far, and the lock.
+    /// Restores a folder that was moved or removed during the run, as far as possible: `config.toml`, the metrics logged so far, and the
+    /// lock.
     ///
     /// # Errors
     /// [`RunFolderError::Gone`] with the reason.
@@ -208,8 +208,8 @@ impl RunFolder {
         Metrics::create(self)
     }
 
-    /// Goes on with the metrics of a run whose last checkpoint was written after `step`, or that has none (`None`); later records are dropped, and so is
-    /// a last line that was cut off while it was written.
+    /// Continues the metrics of a run whose last checkpoint was written after `step` (`None`: the run has no checkpoint). Later records are
+    /// dropped, and so is an incomplete last line.
     ///
     /// # Errors
     /// [`RunFolderError::Read`], [`RunFolderError::Malformed`] (a bad line that is not the last), [`RunFolderError::Write`].
@@ -237,7 +237,7 @@ fn is_there(path: &Path) -> Result<bool, RunFolderError> {
     }
 }
 
-/// Removes files that a write left unfinished when the process was ended: `.NAME.PROCESS.COUNT.tmp`.
+/// Removes temporary files of interrupted writes: `.NAME.PROCESS.COUNT.tmp`.
 fn remove_litter(folder: &Path) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let unfinished = |name: &str| name.starts_with('.') && name.ends_with(".tmp");

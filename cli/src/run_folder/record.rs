@@ -11,12 +11,12 @@ pub struct Record {
     pub values: Vec<(String, f64)>,
 }
 
-/// Reads every line; the error says on which, from 1, something is wrong, and what.
+/// Reads every line. An error has the number of the line, from 1, and the reason.
 pub fn parse_all(text: &str) -> Result<Vec<Record>, (usize, String)> {
     (1..).zip(text.lines()).map(|(number, line)| parse(line).map_err(|reason| (number, reason))).collect()
 }
 
-/// Reads one line; the error says what is wrong with it.
+/// Reads one line. An error has the reason.
 pub fn parse(line: &str) -> Result<Record, String> {
     let value: Value = serde_json::from_str(line).map_err(|error| format!("not JSON ({error})"))?;
     let Value::Object(mut object) = value else { return Err("not a JSON object".to_owned()) };

@@ -52,7 +52,7 @@ pub struct SgdStep {
 pub struct StepDecision {
     /// What the gradients are multiplied by: 1/weight, less where the norm is clipped.
     pub scale: f64,
-    /// Are the loss and all squares finite? Else the step is not made.
+    /// True if the loss and all squares are finite. If not, the step is not made.
     pub finite: bool,
     /// Σ of the losses.
     pub loss: f64,

@@ -1,4 +1,4 @@
-//! The shape of the objectives: is there a "bowl"? Hessians from Hessian-vector products, and their eigenvalues.
+//! The shape of the objectives, and whether they have a "bowl". Hessians from Hessian-vector products, and their eigenvalues.
 
 use super::claim::{Check, Claim, Statement, distance, round_off};
 use super::eigen::{Matrix, asymmetry, eigenvalues, hessian};

@@ -56,7 +56,7 @@ impl<'a> Catalogue<'a> {
         }
     }
 
-    /// Does the loss depend on the log-ratios l − ln π alone? Then its gradient in the reference is the policy's with the other sign.
+    /// True if the loss depends on the log-ratios l − ln π alone: its gradient in the reference is then the policy's with the other sign.
     fn of_a_margin(&self) -> bool {
         !matches!(self.right.loss, Loss::Slpo | Loss::SlpoGkl)
     }

@@ -111,7 +111,7 @@ fn all(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// Whether a run's folder has a checkpoint, damaged or not.
+/// True if the run's folder has a checkpoint, damaged or not.
 ///
 /// # Errors
 /// [`Error::Io`] where the system does not say.

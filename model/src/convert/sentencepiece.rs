@@ -44,7 +44,7 @@ pub struct Settings {
     pub unknown: Option<usize>,
     /// The id that is put before every text.
     pub bos: Option<usize>,
-    /// Is a space put before every text?
+    /// True if a space is put before every text.
     pub add_space: bool,
 }
 

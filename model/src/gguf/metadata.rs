@@ -79,7 +79,7 @@ impl<'a> Array<'a> {
         self.length
     }
 
-    /// Has it no values?
+    /// True if there are no values.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }

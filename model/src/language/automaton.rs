@@ -29,9 +29,9 @@ pub(super) struct Path {
 #[derive(Debug, Clone)]
 struct Node {
     arcs: Vec<Arc>,
-    /// Does this state's past end with a sentence's subject, so that a completion begins here?
+    /// True if this state's past ends with a sentence's subject, so that a completion begins here.
     is_subject: bool,
-    /// Does a state before the subject (false) or the completion (true) own these arcs?
+    /// True if the arcs belong to the completion; false if they belong to a state before the subject.
     in_completion: bool,
 }
 

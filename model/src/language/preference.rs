@@ -18,7 +18,7 @@ pub enum Labelling {
 }
 
 impl Labelling {
-    /// Does the completion with reward `first` win over the one with reward `second`? `None` where there is no winner. Uses one
+    /// True if the completion with reward `first` wins over the one with reward `second`; `None` if there is no winner. Uses one
     /// random number for Bradley–Terry and none otherwise.
     pub fn first_wins(self, first: f64, second: f64, random: &mut impl FnMut() -> f64) -> Option<bool> {
         match self {

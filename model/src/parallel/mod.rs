@@ -72,7 +72,7 @@ impl<B: Backend> Parallel<B> {
         self.sums(decoder)
     }
 
-    /// Are sums formed on the device, so that the host need not wait for it to decide about a step?
+    /// True if sums are formed on the device, so that the host can decide about a step without waiting for it.
     pub fn is_queued(&mut self) -> bool {
         self.exchange.on_device().is_some()
     }

@@ -53,7 +53,7 @@ impl Numbers {
         }
     }
 
-    /// Are there none?
+    /// True if there are no numbers.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

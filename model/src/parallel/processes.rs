@@ -26,7 +26,7 @@ pub struct Lost {
     pub size: usize,
     /// What became of it.
     pub what: String,
-    /// Did the first process say so, which then tells its user itself?
+    /// True if the first process reported it; it then tells its user itself.
     pub told_by_first: bool,
 }
 
@@ -157,7 +157,7 @@ impl Processes {
         Ok(all.into_iter().map(|text| String::from_utf8_lossy(&text).into_owned()).collect())
     }
 
-    /// Does any process say yes?
+    /// True if any process says yes.
     ///
     /// # Errors
     /// [`Error::Lost`].

@@ -21,9 +21,9 @@ pub struct Plan {
     pub quick: bool,
     /// Threads, where the command line says.
     pub threads: Option<usize>,
-    /// Is a page wanted, which shows elements?
+    /// True if a page is wanted, which shows elements.
     pub page: bool,
-    /// Were subjects named? Then each is shown element by element.
+    /// True if subjects were named; each is then shown element by element.
     pub named: bool,
 }
 

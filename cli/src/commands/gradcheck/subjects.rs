@@ -77,14 +77,14 @@ pub fn chosen(names: &[String]) -> Result<Vec<Subject>, Failure> {
     Ok(all.into_iter().zip(wanted).filter_map(|(subject, wanted)| wanted.then_some(subject)).collect())
 }
 
-/// Is the subject one of those that a part's name, a beginning or a pattern means?
+/// True if `name` selects the subject: as the name of a part, as the beginning of a name or as a pattern.
 fn means(name: &str, subject: &Subject) -> bool {
     let own = subject.entry.name;
     let begins = || own.strip_prefix(name).is_some_and(|rest| rest.starts_with(['-', '_']));
     name == subject.part.name() || if name.contains('*') { matches(name, own) } else { begins() }
 }
 
-/// Does a name fit a pattern in which `*` stands for any text?
+/// True if a name fits a pattern in which `*` stands for any text.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,

@@ -15,8 +15,8 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// An axis over `values`, widened on both sides by `margin` times their extent; those that have no place on it are passed
-    /// over. `None` where none has.
+    /// An axis over `values`, widened on both sides by `margin` times their extent. Values without a position are skipped; `None` if no
+    /// value has one.
     pub(super) fn over(values: impl Iterator<Item = f64>, log: bool, margin: f64, ticks: usize) -> Option<Self> {
         let positions = values.filter_map(|value| position(value, log));
         let (low, high) = positions.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
@@ -28,12 +28,12 @@ impl Axis {
         Some(Self { range, ticks, log })
     }
 
-    /// A linear axis from `start` to `end`, which may be below it, without ticks.
+    /// A linear axis from `start` to `end`, without ticks. `end` may be smaller than `start`.
     pub(super) fn bare(start: f64, end: f64) -> Self {
         Self { range: (start, end), ticks: Vec::new(), log: false }
     }
 
-    /// Where `value` is on this axis; `None` where it has no place.
+    /// The position of `value` on this axis, if it has one.
     pub(super) fn position(&self, value: f64) -> Option<f64> {
         position(value, self.log)
     }
@@ -68,7 +68,7 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
-/// Values beyond ±1e300 have no place, so that extents and margins stay finite.
+/// Values beyond ±1e300 have no position, so that extents and margins stay finite.
 pub(super) fn position(value: f64, log: bool) -> Option<f64> {
     let position = if log { value.log10() } else { value };
     (position.abs() <= 1e300).then_some(position)
@@ -85,7 +85,7 @@ fn widened(low: f64, high: f64, margin: f64) -> (f64, f64) {
     }
 }
 
-/// Round values 1, 2 or 5 times a power of ten apart, at most about `count` of them.
+/// At most about `count` round values, spaced by 1, 2 or 5 times a power of ten.
 fn linear_ticks((low, high): (f64, f64), count: usize) -> Vec<(f64, String)> {
     let rough = (high - low) / count as f64;
     let power = 10f64.powf(rough.log10().floor());

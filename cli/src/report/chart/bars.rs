@@ -16,7 +16,7 @@ const BOTTOM: f64 = 52.0;
 const NAME_CHARACTERS: usize = 26;
 /// Width of an average character in shown pixels, rounded up.
 const AVERAGE_CHARACTER: f64 = 8.5;
-/// Most characters in a line of a reference's label on a narrow screen: half its width.
+/// Most characters in a line of a reference's label on a narrow screen: half the screen's width.
 const REFERENCE_CHARACTERS: usize = 20;
 /// Height of a bar on a narrow screen, and of the gaps around it together.
 const NARROW_BAR: f64 = 16.0;
@@ -24,7 +24,7 @@ const NARROW_GAPS: f64 = 20.0;
 
 type Context<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
-/// Where things are, in shown pixels.
+/// Positions, in shown pixels.
 struct Layout {
     screen: Screen,
     left: f64,
@@ -134,7 +134,7 @@ fn draw_bars(context: &mut Context, bars: &[Bar], layout: &Layout, styles: &mut 
     Ok(())
 }
 
-/// The axis over zero, the bars, their errors and the references; `None` where no bar has a place.
+/// The axis over zero, the bars, their errors and the references; `None` if no bar has a finite value.
 fn axis(chart: &BarChart, ticks: usize) -> Option<Axis> {
     let placed: Vec<&Bar> = chart.bars.iter().filter(|bar| position(bar.value, false).is_some()).collect();
     placed.first()?;
@@ -154,7 +154,7 @@ fn axis(chart: &BarChart, ticks: usize) -> Option<Axis> {
     Some(axis)
 }
 
-/// Values with as many decimals as the smallest error has two digits, or three significant digits without errors.
+/// Formats values with enough decimals for two digits of the smallest error, or with three significant digits without errors.
 fn values(bars: &[Bar]) -> Vec<String> {
     let decimals = |value: f64, digits: f64| (digits - 1.0 - value.log10().floor()).clamp(0.0, 6.0) as usize;
     let errors = bars.iter().filter_map(|bar| bar.error).filter(|error| error.is_finite() && *error > 0.0);
@@ -171,7 +171,7 @@ fn values(bars: &[Bar]) -> Vec<String> {
     bars.iter().map(written).collect()
 }
 
-/// The strokes of the error of a bar with these edges; none where it has no finite one.
+/// The strokes of a bar's whisker between these edges; none if the error is not finite.
 fn whisker(bar: &Bar, upper: f64, lower: f64) -> Vec<Vec<(f64, f64)>> {
     let error = bar.error.filter(|error| error.is_finite() && bar.value.is_finite());
     let Some(error) = error else { return Vec::new() };

@@ -39,7 +39,7 @@ impl Screen {
         self.pick(960.0, 380.0)
     }
 
-    /// How many characters of average width a line may have.
+    /// Most characters of average width in a line.
     pub(super) fn characters(self) -> usize {
         self.pick(110, 44)
     }
@@ -98,7 +98,7 @@ pub(super) fn font(color: RGBColor) -> TextStyle<'static> {
     ("sans-serif", FONT_SIZE * SCALE * 1.24).into_font().color(&color)
 }
 
-/// Writes text with the given point at its left, centre or right, half-way up.
+/// Writes text whose left end, centre or right end is at the given point, half-way up.
 pub(super) fn text(surface: &Surface, (x, y): (f64, f64), text: &str, color: RGBColor, side: HPos) -> Result<(), DrawError> {
     let style = font(color).pos(Pos::new(side, VPos::Center));
     surface.draw(&Text::new(text.to_owned(), (units(x), units(y)), style))

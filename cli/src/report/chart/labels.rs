@@ -26,7 +26,7 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     if lines.is_empty() { vec![String::new()] } else { lines }
 }
 
-/// How much wider than others a capital is.
+/// Width of a capital relative to other letters.
 const CAPITAL: f64 = 1.25;
 
 /// Estimated width of the longest line, in the unit of `font_size`.

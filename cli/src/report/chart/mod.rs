@@ -1,4 +1,4 @@
-//! Charts: what is drawn. The submodules say how.
+//! The kinds of charts. The submodules draw them.
 
 mod axis;
 mod bars;
@@ -59,7 +59,7 @@ impl Chart {
     }
 }
 
-/// How the points of a series are shown.
+/// Style of a series' points.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mark {
     Line,

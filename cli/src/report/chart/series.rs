@@ -3,10 +3,10 @@
 /// A point in the positions of its axes.
 pub(super) type Point = (f64, f64);
 
-/// A segment is thinned to about twice this many points, finer than the page can show.
+/// A segment is thinned to about twice this many points, which is finer than a page can show.
 const BUCKETS: usize = 700;
 
-/// Cuts at missing values into runs that can be drawn as one line each.
+/// Cuts a series at missing values, into runs that are one line each.
 pub(super) fn runs(points: impl Iterator<Item = Option<Point>>) -> Vec<Vec<Point>> {
     let mut runs = vec![Vec::new()];
     for point in points {

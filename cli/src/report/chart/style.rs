@@ -38,7 +38,7 @@ const PALETTE: [(RGBColor, &str); 6] = [
 /// Dashes in pixels of the SVG; the first is a solid line.
 const DASHES: [&str; 4] = ["none", "32 14", "8 12", "36 12 8 12"];
 
-/// How often the palette is gone through before styles repeat.
+/// Number of passes through the palette before styles repeat.
 const CYCLES: usize = 4;
 
 /// The shape that marks a point.
@@ -53,7 +53,7 @@ pub(super) enum Marker {
 
 const MARKERS: [Marker; 5] = [Marker::Circle, Marker::Square, Marker::Triangle, Marker::Diamond, Marker::TriangleDown];
 
-/// How a series looks. Two series of one page differ in colour, or in dash and marker where colours have run out.
+/// The look of a series. Two series of one page differ in colour or, once colours have run out, in dash and marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Style {
     pub color: RGBColor,

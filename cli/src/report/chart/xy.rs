@@ -30,7 +30,7 @@ struct Drawn<'a> {
     runs: Vec<Vec<Point>>,
 }
 
-/// What a label stands for.
+/// The series or reference of a label.
 enum Sample {
     Line(RGBColor),
     Marker(Style),
@@ -44,7 +44,7 @@ struct Label {
     at: f64,
 }
 
-/// Where things are, in shown pixels.
+/// Positions, in shown pixels.
 struct Layout {
     screen: Screen,
     x_label: Vec<String>,
@@ -176,7 +176,7 @@ fn height(label: &Label) -> f64 {
     label.lines.len() as f64 * LINE_HEIGHT + 5.0
 }
 
-/// Draws grid, axes and the y axis' label. The label stands above the plot, where it needs no turned head.
+/// Draws grid, axes and the y axis' label. The label stands above the plot and reads horizontally.
 fn frame<'a, 'b: 'a>(surface: &Surface<'b>, x: &Axis, y: &Axis, layout: &Layout) -> Result<Context<'a, 'b>, DrawError> {
     let tick_labels: Vec<String> = y.ticks.iter().map(|tick| tick.1.clone()).collect();
     let left = estimated_width(&tick_labels, FONT_SIZE) + 16.0;

@@ -36,7 +36,7 @@ unsafe impl Send for Blas {}
 // SAFETY: as above.
 unsafe impl Sync for Blas {}
 
-/// Are the libraries there?
+/// True if the libraries are there.
 pub fn is_present() -> bool {
     // SAFETY: only looks for the libraries.
     unsafe { cublas_sys::is_culib_present() && sys::is_culib_present() }
@@ -64,7 +64,7 @@ impl Blas {
         self.plans.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Does cuBLASLt have an algorithm for this product?
+    /// True if cuBLASLt has an algorithm for this product.
     pub fn plans_for(&self, product: &Product) -> bool {
         self.planned(&mut self.plans(), product).is_ok_and(|plan| plan.is_some())
     }

@@ -64,7 +64,7 @@ fn report(ordinal: i32) -> Result<DeviceReport, CudaError> {
     }
 }
 
-/// Is everything there that a GPU needs besides the driver?
+/// Checks for everything that a GPU needs besides the driver.
 ///
 /// # Errors
 /// [`CudaError::TooOld`], [`CudaError::NoCompiler`], [`CudaError::NoCublas`].

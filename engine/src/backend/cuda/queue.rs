@@ -48,7 +48,7 @@ struct State {
     /// By hash, with the number of the last run of each.
     runs: HashMap<u64, (Run, u64)>,
     clock: u64,
-    /// Is nothing kept?
+    /// True if no run is kept as a graph: every command is launched by itself.
     plain: bool,
     report: GraphReport,
 }

@@ -92,7 +92,7 @@ pub struct Operand {
     pub address: u64,
     /// How its elements are stored; the same in both operands of a product.
     pub storage: Storage,
-    /// Is it stored with its axes exchanged?
+    /// True if it is stored with its axes exchanged.
     pub transposed: bool,
     /// Elements between rows as stored.
     pub ld: usize,
@@ -111,7 +111,7 @@ pub struct Product {
     pub a: Operand,
     /// B.
     pub b: Operand,
-    /// Is β 1? Else it is 0.
+    /// True if β is 1, false if it is 0.
     pub accumulates: bool,
     /// The address of the bias b, n elements stored as C is; only where nothing is accumulated.
     pub bias: Option<u64>,
@@ -172,7 +172,7 @@ pub trait Runtime: Send + Sync {
     fn free(&self, addresses: &[u64]);
     /// (free, total) bytes of the device.
     fn memory(&self) -> (usize, usize);
-    /// Does it want to be told of memory that is handed out again?
+    /// True if the runtime must be told when memory is reused.
     fn marks_reuse(&self) -> bool {
         false
     }
@@ -188,7 +188,7 @@ pub trait Runtime: Send + Sync {
     }
     /// A kernel of a source, compiled where this is its first use.
     fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError>;
-    /// Can it add this product's bias while it multiplies?
+    /// True if the product can add its bias in the same call.
     fn adds_bias(&self, _product: &Product) -> bool {
         false
     }

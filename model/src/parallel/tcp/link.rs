@@ -203,7 +203,7 @@ impl Link {
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
     }
 
-    /// Takes what has come without waiting, up to a frame that is for later: has anything?
+    /// Takes the frames that have arrived, without waiting, up to one that is for later. True if there was any.
     ///
     /// # Errors
     /// Where the other process is gone, or says that it ends.
@@ -245,7 +245,7 @@ impl Clock {
     }
 }
 
-/// Is it only that nothing came in a while?
+/// True if the error only means that nothing came for a while.
 fn is_pause(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
