@@ -18,6 +18,7 @@ mod progress;
 mod reference_cache;
 mod report;
 mod run_folder;
+mod signals;
 mod start;
 mod streaming;
 mod terminal;
@@ -56,7 +57,7 @@ fn run() -> Result<(), Failure> {
     match arguments::parse(std::env::args_os().collect())? {
         Request::Show(text) => Ok(std::io::stdout().write_all(text.as_bytes())?),
         Request::Run(shared, command) => {
-            interrupt::listen()?;
+            signals::listen()?;
             commands::run(&command, &shared)
         }
     }

@@ -1,6 +1,6 @@
 //! One run at a time in a folder: a lock that the system drops when the process ends, however it ends.
 
-use super::{RunFolderError, writing};
+use super::error::{RunFolderError, writing};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::Path;

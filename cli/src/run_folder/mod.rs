@@ -5,6 +5,7 @@
 //! run that was never stopped.
 
 mod atomic;
+mod error;
 mod lock;
 mod metrics;
 mod record;
@@ -13,104 +14,26 @@ mod tensorboard;
 mod tests;
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use atomic::{write_atomically, write_page};
+pub use error::RunFolderError;
 pub use lock::take_where_there_is_one as take_lock_where_there_is_one;
 pub use metrics::{Metrics, read_metrics};
 pub use record::Record;
 
-use model::error::io_words;
+use error::writing;
 
 /// The name of the settings file in the run's folder.
 pub const CONFIG: &str = "config.toml";
 
-/// Files by which a folder is known to hold a run or a model.
-const MARKS: [&str; 4] = [metrics::FILE, CONFIG, "model.safetensors", "config.json"];
-
-/// Why a run's folder could not be made, written or read.
-#[derive(Debug, thiserror::Error)]
-pub enum RunFolderError {
-    /// Starting a run where there is one.
-    #[error("{} already holds {}", .folder.display(), occupied_by(file))]
-    Occupied {
-        /// The folder.
-        folder: PathBuf,
-        /// The file that gives the run away.
-        file: &'static str,
-    },
-    /// Another process trains there.
-    #[error("{}: another run is going on there (process {process}): wait for it, end it, or choose another --out", .folder.display())]
-    Busy {
-        /// The folder.
-        folder: PathBuf,
-        /// The number of the process, as it wrote it.
-        process: String,
-    },
-    /// Resuming where there is no run.
-    #[error("{} holds no run to resume: it has no metrics.jsonl", .folder.display())]
-    NothingToResume {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// The path of the folder is a file.
-    #[error("{} is a file: a run needs a folder", .path.display())]
-    NotAFolder {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The system refused to create or write a file or folder (a full disk, missing permission …).
-    #[error("cannot write {}: {}", .path.display(), io_words(source))]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The system refused to read a file.
-    #[error("cannot read {}: {}", .path.display(), io_words(source))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The folder was moved or removed while the run went on, and cannot be made again.
-    #[error("{}: the run's folder was moved or removed while the run went on, and cannot be made again: {reason}", .folder.display())]
-    Gone {
-        /// The folder.
-        folder: PathBuf,
-        /// Why it cannot be made.
-        reason: String,
-    },
-    /// A line of `metrics.jsonl` is not a metrics record.
-    #[error("{}, line {line}: {reason}", .path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The settings have no TOML form.
-    #[error("cannot write the settings to {}: {source}", .path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// What TOML cannot express.
-        source: toml::ser::Error,
-    },
-}
-
-/// What is in a folder that `file` gives away, and what to do.
-fn occupied_by(file: &str) -> String {
-    match file {
-        metrics::FILE | CONFIG => format!("a run ({file} is there): choose another folder, or resume that run"),
-        _ => format!("a model ({file} is there): choose another folder"),
-    }
+/// What the files say by which a folder is known to hold a run or a model.
+fn occupied(folder: &Path) -> Option<RunFolderError> {
+    let found = |names: [&'static str; 2]| names.into_iter().find(|name| folder.join(name).exists());
+    let run = found([metrics::FILE, CONFIG]).map(|file| format!("a run ({file} is there): choose another folder, or resume that run"));
+    let model = || found(["model.safetensors", "config.json"]).map(|file| format!("a model ({file} is there): choose another folder"));
+    run.or_else(model).map(|what| RunFolderError::Occupied { folder: folder.to_owned(), what })
 }
 
 /// The folder of one run.
@@ -132,16 +55,13 @@ impl RunFolder {
         if path.exists() && !path.is_dir() {
             return Err(RunFolderError::NotAFolder { path });
         }
-        if let Some(file) = MARKS.into_iter().find(|mark| path.join(mark).exists()) {
-            return Err(RunFolderError::Occupied { folder: path, file });
+        if let Some(error) = occupied(&path) {
+            return Err(error);
         }
         fs::create_dir_all(&path).map_err(writing(&path))?;
         let lock = Arc::new(lock::take(&path)?);
         // Another process may have begun, and ended, a run there since.
-        match MARKS.into_iter().find(|mark| path.join(mark).exists()) {
-            Some(file) => Err(RunFolderError::Occupied { folder: path, file }),
-            None => Ok(Self { path, lock }),
-        }
+        occupied(&path).map_or(Ok(Self { path, lock }), Err)
     }
 
     /// Opens the folder of a run that was stopped, at whatever moment.
@@ -193,7 +113,7 @@ impl RunFolder {
             fs::create_dir_all(&self.path).map_err(writing(&self.path))?;
             let lock = if self.file(lock::FILE).exists() { self.lock.clone() } else { Arc::new(lock::take(&self.path)?) };
             self.write_config(Ok(config.to_owned()))?;
-            Ok((lock, metrics.written_again(self)?))
+            Ok((lock, metrics.written_again(&self.path)?))
         };
         let (lock, metrics) = made().map_err(gone)?;
         self.lock = lock;
@@ -205,7 +125,7 @@ impl RunFolder {
     /// # Errors
     /// [`RunFolderError::Write`].
     pub fn metrics(&self) -> Result<Metrics, RunFolderError> {
-        Metrics::create(self)
+        Metrics::create(&self.path)
     }
 
     /// Goes on with the metrics of a run whose last checkpoint was written after `step`, or that has none (`None`); later records are dropped, and so is
@@ -214,7 +134,7 @@ impl RunFolder {
     /// # Errors
     /// [`RunFolderError::Read`], [`RunFolderError::Malformed`] (a bad line that is not the last), [`RunFolderError::Write`].
     pub fn resume_metrics(&self, step: Option<u64>) -> Result<Metrics, RunFolderError> {
-        Metrics::resume(self, step)
+        Metrics::resume(&self.path, step)
     }
 }
 
@@ -226,16 +146,4 @@ fn remove_litter(folder: &Path) {
         // One that cannot be removed is in nobody's way.
         let _ = fs::remove_file(entry.path());
     }
-}
-
-/// Turns a system error into a [`RunFolderError::Write`] for `path`.
-fn writing(path: &Path) -> impl FnOnce(io::Error) -> RunFolderError {
-    let path = path.to_path_buf();
-    move |source| RunFolderError::Write { path, source }
-}
-
-/// Turns a system error into a [`RunFolderError::Read`] of `path`.
-fn reading(path: &Path) -> impl FnOnce(io::Error) -> RunFolderError {
-    let path = path.to_path_buf();
-    move |source| RunFolderError::Read { path, source }
 }
