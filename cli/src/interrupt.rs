@@ -4,27 +4,20 @@
 //! |---|---|---|
 //! | nothing is to be saved (loading, tokenising, measuring) | ends the program | |
 //! | a loop that saves, from [`save_first`] on | sets [`requested`]: the loop saves and ends | ends the program |
-//! | a command writes text, a [`Turn::of_command`] | ends the turn, or after [`LIMIT`] the program | ends the program |
+//! | a command writes text, a [`Turn::of_command`] | ends the turn, or after some seconds the program | ends the program |
 //! | a chat waits for a line, from [`listen_in_turns`] on | ends the program | |
 //! | a chat answers, a [`Turn::of_chat`] | ctrl-C ends the turn; the others end the program | ends the program |
 //!
 //! The exit code is what a shell reports for a program that the signal ended: 128 and the signal's number.
 //!
-//! A signal that the parent has set to be ignored stays ignored: `nohup` ignores SIGHUP, and shells ignore SIGINT for what a script starts
-//! with `&`. Linux tells which; elsewhere every signal is caught.
+//! Catching the signals is the part of [`crate::signals`].
 
-use crate::failure::Failure;
-use crate::processes;
-use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// Signals with their numbers, which are the same on every Unix.
-const SIGNALS: [(i32, &str); 3] = [(1, "SIGHUP"), (SIGINT, "SIGINT"), (15, "SIGTERM")];
-const SIGINT: i32 = 2;
-
-/// Time that a command has to end the text that it writes.
-const LIMIT: Duration = Duration::from_secs(3);
+pub const SIGNALS: [(i32, &str); 3] = [(1, "SIGHUP"), (SIGINT, "SIGINT"), (15, "SIGTERM")];
+/// Ctrl-C.
+pub const SIGINT: i32 = 2;
 
 /// What a signal means at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,10 +49,10 @@ fn state() -> MutexGuard<'static, State> {
 
 /// What is to be done about a signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Action {
+pub enum Action {
     /// Nothing: whoever polls does it.
     Ask,
-    /// As [`Action::Ask`], and end the program where that takes longer than [`LIMIT`].
+    /// As [`Action::Ask`], and end the program where that takes too long.
     AskWithin,
     /// End the program, and say so.
     EndAndSay,
@@ -80,75 +73,19 @@ impl State {
     }
 }
 
-fn receive(signal: i32) {
-    let action = state().receive(signal);
-    match action {
-        Action::Ask => {}
-        Action::AskWithin => drop(std::thread::spawn(move || {
-            std::thread::sleep(LIMIT);
-            end(signal);
-        })),
-        Action::EndAndSay => {
-            if processes::is_first() {
-                new_line();
-                let _ = writeln!(std::io::stderr(), "stopped: {} came, and there was nothing to save", name(signal));
-            }
-            processes::leave_soon(&format!("{} came", name(signal)));
-            std::process::exit(code(signal));
-        }
-        Action::End => end(signal),
-    }
+/// Takes in a signal that came.
+pub fn receive(signal: i32) -> Action {
+    state().receive(signal)
 }
 
-fn end(signal: i32) {
-    new_line();
-    std::process::exit(code(signal));
-}
-
-/// What comes next on a terminal begins on a line of its own.
-fn new_line() {
-    if std::io::stderr().is_terminal() {
-        let _ = std::io::stderr().write_all(b"\n");
-    }
-}
-
-fn name(signal: i32) -> &'static str {
+/// The name of a signal.
+pub fn name(signal: i32) -> &'static str {
     SIGNALS.iter().find(|(number, _)| *number == signal).map_or("a signal", |(_, name)| name)
 }
 
-fn code(signal: i32) -> i32 {
+/// The exit code of a program that a signal ended.
+pub fn code(signal: i32) -> i32 {
     128 + signal
-}
-
-/// Catches signals from here on. Nothing is to be saved yet.
-///
-/// # Errors
-/// [`Failure::Failed`] where the system refuses.
-pub fn listen() -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::Failed(format!("cannot catch signals: {error}"));
-    catch().map_err(failed)
-}
-
-#[cfg(unix)]
-fn catch() -> std::io::Result<()> {
-    let ignored = ignored();
-    let caught: Vec<i32> = SIGNALS.iter().map(|(number, _)| *number).filter(|number| ignored >> (number - 1) & 1 == 0).collect();
-    let mut signals = signal_hook::iterator::Signals::new(caught)?;
-    let receive_all = move || signals.forever().for_each(receive);
-    std::thread::Builder::new().name("signals".to_owned()).spawn(receive_all).map(drop)
-}
-
-#[cfg(not(unix))]
-fn catch() -> std::io::Result<()> {
-    ctrlc::set_handler(|| receive(SIGINT)).map_err(std::io::Error::other)
-}
-
-/// The signals that the parent has set to be ignored: signal n is bit n − 1. None where the system does not tell.
-#[cfg(unix)]
-fn ignored() -> u64 {
-    let status = std::fs::read("/proc/self/status").unwrap_or_default();
-    let mask = String::from_utf8_lossy(&status).lines().find_map(|line| line.strip_prefix("SigIgn:").map(str::to_owned));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// From here on the command polls [`requested`], and saves before it ends.

@@ -21,6 +21,7 @@ mod progress;
 mod reference_cache;
 mod report;
 mod run_folder;
+mod signals;
 mod start;
 mod streaming;
 mod terminal;
@@ -62,7 +63,7 @@ fn run() -> Result<(), Failure> {
     match arguments::parse(std::env::args_os().collect())? {
         Request::Show(text) => Ok(std::io::stdout().write_all(text.as_bytes())?),
         Request::Run(shared, command) => {
-            interrupt::listen()?;
+            signals::listen()?;
             commands::run(&command, &shared)
         }
     }

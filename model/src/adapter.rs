@@ -4,16 +4,12 @@ use crate::atomic::{atomic_write, make_folder};
 use crate::decoder::{Decoder, LoraSettings, ModulePattern};
 use crate::error::{Error, Result};
 use crate::keys::{Keys, Known, Neutral, shown, unsupported};
-use crate::model_folder;
+use crate::model_folder::{self, ADAPTER_SETTINGS_FILE as SETTINGS_FILE, ADAPTER_WEIGHTS_FILE as WEIGHTS_FILE};
 use crate::safetensors_file::{self, NamedTensors};
 use engine::Backend;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// The settings' file in an adapter's folder.
-pub const SETTINGS_FILE: &str = "adapter_config.json";
-/// The parameters' file in an adapter's folder.
-pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 /// What peft puts before a module's name.
 const PREFIX: &str = "base_model.model.";
 

@@ -128,7 +128,7 @@ pub enum Error {
     Launch(String),
     /// Another process of the same run is gone, or ends.
     #[error(transparent)]
-    Lost(#[from] crate::parallel::Lost),
+    Lost(#[from] Lost),
     /// A GPU, or a library for GPUs.
     #[error(transparent)]
     Cuda(#[from] engine::CudaError),
@@ -145,6 +145,20 @@ pub enum Error {
         /// What may stand in its place.
         supported: String,
     },
+}
+
+/// Another process that is gone, or has told that it will be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("process {rank} of {size} (counted from 0) {what}")]
+pub struct Lost {
+    /// Which one.
+    pub rank: usize,
+    /// The number of processes.
+    pub size: usize,
+    /// What became of it.
+    pub what: String,
+    /// Did the first process say so, which then tells its user itself?
+    pub told_by_first: bool,
 }
 
 fn location(path: Option<&Path>, otherwise: &str) -> String {

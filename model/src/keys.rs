@@ -110,6 +110,14 @@ pub fn unsupported(what: impl Into<String>, supported: &str) -> Error {
     Error::Unsupported { path: None, what: what.into(), supported: supported.to_owned() }
 }
 
+/// The map inside a `json!({...})`.
+pub fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
 /// A value for a message: on one line, and not long.
 pub fn shown(value: &Value) -> String {
     const LONGEST: usize = 60;

@@ -28,11 +28,9 @@ mod preference;
 #[cfg(test)]
 mod tests;
 
+pub use automaton::Token;
 use automaton::{Automaton, State};
 pub use preference::{Labelling, PreferencePair};
-
-/// A token: an index into [`Language::words`].
-pub type Token = u32;
 
 /// Added to the reward of a completion that is not a sentence of the language: an impossible word, a missing end token,
 /// or anything after the end token. Large enough that every ungrammatical completion scores below every grammatical one.

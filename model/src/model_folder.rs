@@ -1,6 +1,5 @@
 //! A model as Hugging Face lays it out: `config.json`, `model.safetensors` and, where it has one, `tokenizer.json`.
 
-use crate::adapter;
 use crate::atomic::{atomic_write, make_folder};
 use crate::chat_template::{self, JinjaTemplate};
 use crate::config::{Config, huggingface};
@@ -11,6 +10,11 @@ use crate::tokenizer::Tokenizer;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// The settings' file in an adapter's folder.
+pub const ADAPTER_SETTINGS_FILE: &str = "adapter_config.json";
+/// The parameters' file in an adapter's folder.
+pub const ADAPTER_WEIGHTS_FILE: &str = "adapter_model.safetensors";
 
 /// Everything a model's folder holds.
 #[derive(Debug, Clone)]
@@ -37,7 +41,7 @@ impl ModelFolder {
         let tensors = safetensors_file::read_folder(path)?;
         remarks.extend(tokenizer.remarks().iter().cloned());
         remarks.extend(safetensors_file::folder_remarks(path)?);
-        if is_there(&path.join(adapter::SETTINGS_FILE))? {
+        if is_there(&path.join(ADAPTER_SETTINGS_FILE))? {
             let path = path.display();
             remarks.push(format!("{path}: the adapter in this folder is not used; give the folder with --adapter to use it"));
         }
@@ -84,7 +88,7 @@ pub fn read_config(folder: &Path) -> Result<(Config, Vec<String>)> {
 pub fn check_adapter(folder: &Path) -> Result<()> {
     check_folder(folder, "LoRA adapter", "adapter_config.json and adapter_model.safetensors")?;
     let has = |name: &str| is_there(&folder.join(name));
-    let reason = match (has(adapter::SETTINGS_FILE)?, has(adapter::WEIGHTS_FILE)?) {
+    let reason = match (has(ADAPTER_SETTINGS_FILE)?, has(ADAPTER_WEIGHTS_FILE)?) {
         (true, true) => return Ok(()),
         (true, false) if has("adapter_model.bin")? => {
             "adapter_model.bin is not read: save the adapter in peft with safe_serialization=True, which writes adapter_model.safetensors"
@@ -129,7 +133,7 @@ fn what_it_is_instead(folder: &Path) -> Result<String> {
     let names: Vec<String> = entries(folder)?.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
     let has = |name: &str| names.iter().any(|other| other == name);
     let gguf = names.iter().find(|name| name.ends_with(".gguf"));
-    Ok(if has(adapter::SETTINGS_FILE) {
+    Ok(if has(ADAPTER_SETTINGS_FILE) {
         "this is a LoRA adapter, not a model: give its base with --model and this folder with --adapter, or merge them with slpo merge"
             .to_owned()
     } else if has(CHECKPOINTS) {
@@ -214,7 +218,7 @@ const OF_A_MODEL: [&str; 22] = [
 const SIGNS: [(&str, &str); 6] = [
     (SINGLE_FILE, "a model"),
     (huggingface::FILE, "a model"),
-    (adapter::SETTINGS_FILE, "an adapter"),
+    (ADAPTER_SETTINGS_FILE, "an adapter"),
     ("metrics.jsonl", "a run"),
     ("config.toml", "a run"),
     ("checkpoints", "a run"),

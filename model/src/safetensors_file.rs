@@ -4,7 +4,6 @@
 //! crate), shapes against lengths. Then one tensor at a time is read and widened.
 
 use crate::atomic::atomic_write_with;
-use crate::decoder::layout::is_buffer;
 use crate::error::{Error, Result};
 use crate::files::{Content, is_there};
 use crate::half_precision::{bf16_to_f32, f16_to_f32};
@@ -24,6 +23,10 @@ pub const INDEX_FILE: &str = "model.safetensors.index.json";
 /// A header longer than this is refused, as the reference implementation does.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
+/// Ends of the names of tensors that hold no weights: masks, numbers of positions and tables that old versions of transformers saved.
+const NO_WEIGHTS: [&str; 6] =
+    [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq", "position_ids"];
+
 /// A model's tensors by name, in the order of the file.
 pub type NamedTensors = IndexMap<String, NamedTensor>;
 
@@ -36,6 +39,11 @@ pub struct NamedTensor {
     pub data: Vec<f32>,
     /// The type in which the file held the elements.
     pub dtype: Dtype,
+}
+
+/// Whether the tensor of a file is a buffer that holds no weights.
+pub(crate) fn is_buffer(name: &str) -> bool {
+    NO_WEIGHTS.iter().any(|suffix| name.ends_with(suffix))
 }
 
 impl NamedTensor {

@@ -3,7 +3,7 @@
 mod shared;
 
 use model::Error;
-use model::data::{ChatTemplate, CompletionSet, TextData, Turns, completions, jsonl, parquet, preferences, prompts};
+use model::data::{ChatTemplate, CompletionSet, TextData, Turns, completions, parquet, preferences, prompts, rows_of_bytes};
 use model::tokenizer::Tokenizer;
 use proptest::prelude::*;
 use shared::shared;
@@ -140,7 +140,7 @@ fn a_parquet_file_that_stands_for_far_more_than_it_holds_is_refused() {
 /// What any reader of rows does with `data`: rows or an error, in bounded time and memory, and never a panic.
 fn fuzz(data: &[u8]) {
     let path = Path::new("hostile");
-    if let Ok(rows) = jsonl::from_bytes(path, data.to_vec()) {
+    if let Ok(rows) = rows_of_bytes(path, data.to_vec()) {
         let _ = preferences::read_rows(path, rows.clone(), &ChatTemplate::default());
         if let Ok((rows, report)) = completions::read_rows(path, rows, &ChatTemplate::default(), Turns::All) {
             let limits = model::boundary::Limits::new(16);

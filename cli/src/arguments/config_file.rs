@@ -3,7 +3,9 @@
 //! Each key becomes the flag that it names, so the file's values have the same types, ranges and messages as the flags'. Three keys are no
 //! flags: `command` and `working_directory`, which a run's config.toml begins with, and its `history`.
 
-use super::{Arguments, Given, one_line, without_requirements};
+use super::command_line::Arguments;
+use super::given::{Given, without_requirements};
+use super::one_line;
 use crate::failure::Failure;
 use clap::{Arg, ArgAction, CommandFactory};
 use std::any::TypeId;

@@ -1,7 +1,7 @@
 //! What every training command takes to keep, stop and go on with a run.
 
+use super::change::Layers;
 use super::headings::RUN;
-use super::layers::Layers;
 use super::values;
 use clap::Args;
 use serde::Serialize;

@@ -1,8 +1,10 @@
 //! How settings come together: the run's own config.toml where it is resumed, above it the file of `--config`, above both the command line.
 
+use super::change::{Change, Effect, Layers};
+use super::command_line::Arguments;
 use super::config_file::ConfigFile;
-use super::run_settings::{Change, Effect};
-use super::{Arguments, Given, find_command, one_line, parse_flags};
+use super::given::{Given, find_command, parse_flags};
+use super::one_line;
 use crate::failure::Failure;
 use crate::run_folder::{CONFIG, RunFolderError};
 use clap::CommandFactory;
@@ -10,18 +12,6 @@ use clap::error::ErrorKind;
 use model::files::is_there;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use toml::Table;
-
-/// What came from files, and what is to be said about it.
-#[derive(Debug, Clone, Default)]
-pub struct Layers {
-    /// Settings of a file that have no effect.
-    pub notes: Vec<String>,
-    /// Settings that are not those of the run that is resumed.
-    pub changes: Vec<Change>,
-    /// What was changed in the run before, oldest first.
-    pub history: Vec<Table>,
-}
 
 /// Settings of which one takes the place of the other.
 const INSTEAD: [(&str, &str); 2] = [("steps", "epochs"), ("epochs", "steps")];

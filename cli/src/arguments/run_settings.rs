@@ -1,12 +1,13 @@
 //! The settings of a run as its config.toml keeps them, and how those of a resumed run differ.
 
+use super::change::{Change, Effect};
+use super::command_line::{Arguments, Command, Shared};
 use super::config_file::is_path;
-use super::{Align, Arguments, Sft, Shared, Train};
+use super::{Align, Sft, Train};
 use crate::failure::Failure;
 use clap::CommandFactory;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::fmt;
 use std::path::Path;
 use toml::Table;
 
@@ -15,17 +16,6 @@ use toml::Table;
 pub struct RunSettings {
     command: &'static str,
     values: Map<String, Value>,
-}
-
-/// What a change of a setting does to a run that goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// It would be another run: refused, unless the change is asked for.
-    OnResult,
-    /// The run goes on along another path: said.
-    OnPath,
-    /// The same weights come out: said.
-    None,
 }
 
 /// What a change of this setting does. What is not listed here changes the result. Data may lie elsewhere: the checkpoint's fingerprint
@@ -44,26 +34,6 @@ fn effect_of(setting: &str) -> Effect {
         | "reference_cache" => Effect::None,
         "steps" | "epochs" | "learning_rate" | "warmup" | "clip" => Effect::OnPath,
         _ => Effect::OnResult,
-    }
-}
-
-/// A setting that is not what it was.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Change {
-    /// The setting, with `_` for `-`.
-    pub setting: String,
-    /// What it was, where it was set.
-    pub before: Option<String>,
-    /// What it is, where it is set.
-    pub now: Option<String>,
-    /// What that does.
-    pub effect: Effect,
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
-        write!(f, "{}: {} → {}", self.setting.replace('_', "-"), shown(&self.before), shown(&self.now))
     }
 }
 
@@ -182,5 +152,17 @@ impl Align {
         let whole = Self { training: self.training.whole(), ..self.clone() };
         let unused = whole.unused();
         RunSettings::new("align", &whole, shared, &unused.iter().map(|unused| unused.setting).collect::<Vec<_>>())
+    }
+}
+
+impl Command {
+    /// A run's settings as its config.toml keeps them, of a command that trains.
+    pub fn run_settings(&self, shared: &Shared) -> Option<Result<RunSettings, Failure>> {
+        match self {
+            Self::Train(train) => Some(train.run_settings(shared)),
+            Self::Sft(sft) => Some(sft.run_settings(shared)),
+            Self::Align(align) => Some(align.run_settings(shared)),
+            _ => None,
+        }
     }
 }

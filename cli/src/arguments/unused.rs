@@ -1,7 +1,8 @@
 //! Settings that have no effect beside the others. On the command line they are an error, in a file of settings they are said, and a run's
 //! config.toml does not have them.
 
-use super::{Align, Command, FineTuning, LossSettings, Sft, Train, Verify};
+use super::command_line::Command;
+use super::{Align, FineTuning, LossSettings, Sft, Train, Verify};
 use crate::failure::Failure;
 use losses::{Loss, Setting};
 use std::collections::BTreeSet;

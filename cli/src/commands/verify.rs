@@ -5,7 +5,7 @@ mod dump;
 use crate::arguments::{Shared, Verify};
 use crate::failure::Failure;
 use crate::output::{Number, Output};
-use dump::Dump;
+use dump::{Dump, shape};
 use losses::LossError;
 use losses::verify::{GradientCheck, LossCheck, Problem, Report, SumCheck, check_sums, verify};
 use serde::Serialize;
@@ -71,15 +71,6 @@ fn place(flat: usize, problem: &Problem) -> Vec<usize> {
             let (length, vocabulary) = (shape(problem)[1], shape(problem)[2]);
             vec![flat / vocabulary / length, flat / vocabulary % length, flat % vocabulary]
         }
-    }
-}
-
-/// The shape of what the gradients are of.
-fn shape(problem: &Problem) -> Vec<usize> {
-    match problem {
-        Problem::Pairs(pairs) => vec![pairs.policy_chosen.len()],
-        Problem::Tokens(tokens) => tokens.shape.to_vec(),
-        Problem::Exact(exact) => exact.shape.to_vec(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One run at a time in a folder, by a lock that the system releases when the process ends in any way.
 
-use super::{RunFolderError, writing};
+use super::error::{RunFolderError, writing};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::Path;

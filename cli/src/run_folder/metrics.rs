@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::atomic::read_whole;
+use super::atomic::{read_whole, write_atomically};
+use super::error::{RunFolderError, reading, writing};
 use super::record::{self, Record};
 use super::tensorboard::EventWriter;
-use super::{RunFolder, RunFolderError, reading, write_atomically, writing};
 
 /// The name of the metrics file in the run's folder.
 pub(super) const FILE: &str = "metrics.jsonl";
@@ -27,20 +27,20 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn create(folder: &RunFolder) -> Result<Self, RunFolderError> {
-        let path = folder.file(FILE);
+    pub(super) fn create(folder: &Path) -> Result<Self, RunFolderError> {
+        let path = folder.join(FILE);
         let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path).map_err(writing(&path))?;
-        Ok(Self { path, file, events: EventWriter::create(folder.path(), None)? })
+        Ok(Self { path, file, events: EventWriter::create(folder, None)? })
     }
 
-    pub(super) fn resume(folder: &RunFolder, step: Option<u64>) -> Result<Self, RunFolderError> {
-        let path = folder.file(FILE);
+    pub(super) fn resume(folder: &Path, step: Option<u64>) -> Result<Self, RunFolderError> {
+        let path = folder.join(FILE);
         let kept = match step {
             Some(step) => records_until(&path, &read_whole(&path).map_err(reading(&path))?, step)?,
             None => String::new(),
         };
         let file = write_and_open(&path, kept.as_bytes())?;
-        Ok(Self { path, file, events: EventWriter::create(folder.path(), Some(step.map_or(0, |step| step + 1)))? })
+        Ok(Self { path, file, events: EventWriter::create(folder, Some(step.map_or(0, |step| step + 1)))? })
     }
 
     /// True if the open file is still the one at its path.
@@ -48,14 +48,14 @@ impl Metrics {
         is_same_file(&self.file, &self.path)
     }
 
-    /// The same metrics, with everything logged so far, in a restored folder.
-    pub(super) fn written_again(&self, folder: &RunFolder) -> Result<Self, RunFolderError> {
+    /// The same metrics, all that were logged so far, in a folder that was made again.
+    pub(super) fn written_again(&self, folder: &Path) -> Result<Self, RunFolderError> {
         let mut bytes = Vec::new();
         let mut old = &self.file;
         old.seek(SeekFrom::Start(0)).and_then(|_| old.read_to_end(&mut bytes)).map_err(reading(&self.path))?;
-        let path = folder.file(FILE);
+        let path = folder.join(FILE);
         let file = write_and_open(&path, &bytes)?;
-        let mut events = EventWriter::create(folder.path(), None)?;
+        let mut events = EventWriter::create(folder, None)?;
         for record in read_metrics(&path)? {
             let values: Vec<(&str, f64)> = record.values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
             events.scalars(record.step, &values)?;

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
-use super::{RunFolderError, writing};
+use super::error::{RunFolderError, writing};
 
 /// `tensorflow.Event`. `file_version`, `summary` and `session_log` are one `oneof` there: at most one is set.
 #[derive(Clone, PartialEq, Message)]

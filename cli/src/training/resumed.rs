@@ -1,6 +1,6 @@
 //! What is said where a run goes on from a checkpoint, and what its config.toml remembers of it.
 
-use super::Plan;
+use super::plan::Plan;
 use crate::arguments::{Change, Effect};
 use crate::failure::Failure;
 use crate::processes;

@@ -2,7 +2,6 @@
 
 use crate::error::{Error, Result};
 use crate::files::{entries, is_there};
-use crate::tokenizer::SETTINGS_FILE;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -60,26 +59,24 @@ impl Source {
         Self { templates: vec![NamedText { name: DEFAULT.to_owned(), text, path: path.to_owned() }], in_settings: false }
     }
 
-    /// Reads the templates of a folder whose `tokenizer_config.json` holds `settings`: [`FILE`] and the files of [`FOLDER`], or
-    /// else `chat_template`, which is a text, a list of `{"name", "template"}` or an object of texts by name.
+    /// Reads the templates of a folder: [`FILE`] and the files of [`FOLDER`], or else `chat_template` in `settings`, which are the
+    /// path and the contents of `tokenizer_config.json`. `chat_template` is a text, a list of `{"name", "template"}` or an object of texts by name.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::ChatTemplate`] where `chat_template` has another form.
-    pub fn read(folder: &Path, settings: Option<&Map<String, Value>>) -> Result<Option<Self>> {
+    pub fn read(folder: &Path, settings: Option<(&Path, &Map<String, Value>)>) -> Result<Option<Self>> {
         let templates = in_files(folder)?;
         if !templates.is_empty() {
             return Ok(Some(Self { templates, in_settings: false }));
         }
-        let Some(value) = settings.and_then(|settings| settings.get("chat_template")).filter(|value| !value.is_null()) else {
-            return Ok(None);
-        };
-        let path = folder.join(SETTINGS_FILE);
+        let Some((path, settings)) = settings else { return Ok(None) };
+        let Some(value) = settings.get("chat_template").filter(|value| !value.is_null()) else { return Ok(None) };
         let bad = || Error::ChatTemplate {
-            path: path.clone(),
+            path: path.to_owned(),
             reason: "\"chat_template\" must be a text or a list of named texts, [{\"name\": \"default\", \"template\": \"…\"}]".to_owned(),
         };
         let texts = in_settings(value).ok_or_else(bad)?;
-        let named = |(name, text)| NamedText { name, text, path: path.clone() };
+        let named = |(name, text)| NamedText { name, text, path: path.to_owned() };
         Ok(Some(Self { templates: texts.into_iter().map(named).collect(), in_settings: true }))
     }
 

@@ -1,6 +1,6 @@
 //! What is set otherwise than when a checkpoint was written, field by field, in words.
 
-use super::State;
+use super::state::State;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;

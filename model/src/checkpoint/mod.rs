@@ -11,6 +11,7 @@
 
 mod difference;
 mod manifest;
+mod state;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -19,13 +20,13 @@ use crate::atomic::{atomic_write, make_folder, sync_folder};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::files::{self, Limit, entries, is_there};
-use crate::optimizer::{Rule, Schedule};
 use crate::safetensors_file::RawTensor;
 use crate::train::Trainer;
 pub use difference::Difference;
-use engine::{Backend, Precision, Tensor};
+use engine::{Backend, Tensor};
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+pub use state::RunState;
+use state::State;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -37,56 +38,6 @@ const STATE: &str = "state.json";
 const FILES: [&str; 3] = [WEIGHTS, MOMENTS, STATE];
 /// A state is a few hundred bytes; a longer file is none.
 const LONGEST_STATE: Limit = Limit { bytes: 1 << 16, of: "a state" };
-
-/// What fixes a run's random numbers and its data, together with the step.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunState {
-    /// The seed.
-    pub seed: u64,
-    /// A fingerprint of the training data, as it goes into the model.
-    pub data: String,
-    /// Rows of an optimiser step, over all its micro-batches.
-    pub rows_per_step: u64,
-    /// Rows of a micro-batch.
-    pub rows_at_once: u64,
-}
-
-/// What is neither weight nor moment.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct State {
-    /// Steps that were made or skipped.
-    step: u64,
-    /// Steps that were skipped because their gradient was not finite.
-    skipped: u64,
-    precision: String,
-    /// How the device rounded.
-    #[serde(default = "unrounded", skip_serializing_if = "is_unrounded")]
-    rounding: String,
-    rule: Rule,
-    schedule: Schedule,
-    clip: f64,
-    run: RunState,
-    /// The processes that made the steps.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
-    processes: usize,
-}
-
-fn unrounded() -> String {
-    Precision::F32.name().to_owned()
-}
-
-fn is_unrounded(rounding: &str) -> bool {
-    rounding == Precision::F32.name()
-}
-
-fn one() -> usize {
-    1
-}
-
-fn is_one(processes: &usize) -> bool {
-    *processes == 1
-}
 
 /// What a trainer was brought back to.
 #[derive(Clone, Debug, PartialEq)]

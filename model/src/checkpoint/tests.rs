@@ -4,6 +4,7 @@ use super::*;
 use crate::batch::Batch;
 use crate::config::Config;
 use crate::decoder::ForwardOptions;
+use crate::optimizer::{Rule, Schedule};
 use engine::Cpu;
 
 fn trainer<B: Backend>(backend: &B) -> Trainer<B> {

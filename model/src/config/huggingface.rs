@@ -13,7 +13,7 @@ use super::{Architecture, Config};
 use crate::atomic::atomic_write;
 use crate::error::{Error, Result};
 use crate::keys::{Keys, shown, unsupported};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// The file's name in a model's folder.
@@ -180,14 +180,6 @@ fn eos_json(eos: &[u32]) -> Value {
         [] => Value::Null,
         [one] => json!(one),
         several => json!(several),
-    }
-}
-
-/// The map inside a `json!({...})`.
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
     }
 }
 

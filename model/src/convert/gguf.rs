@@ -5,6 +5,7 @@
 
 use super::gguf_keys;
 use super::meta::{reorder, split_fused};
+use super::parameters::checked_parameters;
 use crate::config::{Architecture, Config, Llama3Scaling, MlpKind, PositionKind, RopeScaling};
 use crate::decoder::layout;
 use crate::error::{Error, Result};
@@ -38,7 +39,7 @@ pub fn read(path: &Path, file: &Gguf) -> Result<(Config, NamedTensors, Vec<Strin
         // The same bytes as the embedding's: see `head_is_embedding`.
         tensors.swap_remove("lm_head.weight");
     }
-    let mut parameters = super::checked_parameters(&config, &mut tensors).map_err(in_file)?;
+    let mut parameters = checked_parameters(&config, &mut tensors).map_err(in_file)?;
     if matches!(config.architecture, Architecture::Llama | Architecture::Mistral) {
         reorder(&config, &mut parameters);
     }

@@ -4,6 +4,7 @@
 //! `n_kv_heads`, `norm_eps`, `rope_theta`. Llama's queries and keys turn components 2i and 2i + 1 together unless `rope_pairs` is "half";
 //! Hugging Face's turn i and i + head_dim/2, so their rows are reordered. minGPT's matrices are `[out, in]`, GPT-2's `[in, out]`.
 
+use super::parameters::checked_parameters;
 use super::rotary_pairs::rotate_half_rows;
 use crate::config::{Architecture, Config, MlpKind, PositionKind};
 use crate::decoder::layout;
@@ -141,7 +142,7 @@ pub fn read(folder: &Path, params: &Path) -> Result<(Config, NamedTensors, Vec<S
     let config = config(&settings, &ours).map_err(|error| error.at(params))?;
     let checked = |ours: &mut NamedTensors| -> Result<NamedTensors> {
         split_fused(&config, ours)?;
-        let mut parameters = super::checked_parameters(&config, ours)?;
+        let mut parameters = checked_parameters(&config, ours)?;
         if config.architecture == Architecture::Llama && settings.rope_pairs == "interleaved" {
             reorder(&config, &mut parameters);
         }

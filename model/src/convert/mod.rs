@@ -6,19 +6,18 @@ pub mod gguf_tokenizer;
 pub mod llama2c;
 pub mod llama2c_tokenizer;
 pub mod meta;
+mod parameters;
 mod rotary_pairs;
 mod sentencepiece;
 
 use crate::atomic::atomic_write;
 use crate::config::Config;
-use crate::decoder::{Decoder, layout};
 use crate::error::{Error, Result};
 use crate::files::{self, Content};
 use crate::gguf::{Gguf, Header};
 use crate::model_folder::{self, MODEL_COMPANIONS, ModelFolder, TOKENIZER_COMPANIONS};
 use crate::safetensors_file::NamedTensors;
 use crate::tokenizer::Tokenizer;
-use engine::{Cpu, Tensor};
 use std::io::Read;
 use std::path::Path;
 
@@ -123,24 +122,6 @@ fn convert_gguf(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<C
 
 /// Where a folder keeps its chat template.
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
-
-/// The tensors that the decoder of `config` asks for, under its own names, and none besides (but for buffers that hold no weights).
-///
-/// # Errors
-/// [`Error::MissingTensor`], [`Error::ShapeMismatch`], [`Error::BadConfig`] for a tensor that there is no place for.
-fn checked_parameters(config: &Config, tensors: &mut NamedTensors) -> Result<NamedTensors> {
-    let mut parameters = NamedTensors::new();
-    Decoder::build(config, &mut |name, shape| {
-        parameters.insert(name.to_owned(), layout::take(tensors, name, shape)?);
-        Ok(Tensor::full(&Cpu::<f32>::new(), 0.0, &[]))
-    })?;
-    if let Some(head) = tensors.swap_remove("lm_head.weight").filter(|_| config.tied_head) {
-        layout::refuse_other_head("lm_head.weight", &head, parameters.get("model.embed_tokens.weight"))?;
-    }
-    tensors.retain(|name, _| !layout::is_buffer(name));
-    layout::nothing_left(tensors)?;
-    Ok(parameters)
-}
 
 fn save(format: &'static str, config: Config, tensors: NamedTensors, tokenizer: Option<&Tokenizer>, out: &Path) -> Result<ConvertReport> {
     match tokenizer {

@@ -2,33 +2,12 @@
 
 use super::formats::Reader;
 use super::turns::{Turner, Turns};
-use super::{ChatTemplate, DataReport, DropReason, jsonl};
-use crate::boundary::{Limits, Sequence, Text, tokenize};
+use super::{ChatTemplate, CompletionRow, DataReport, DropReason, jsonl};
+use crate::boundary::{Limits, Sequence, tokenize};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::path::Path;
-
-/// A text of which parts are learned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CompletionRow {
-    /// Its line in the file, counted from 1; a conversation may give several texts.
-    pub line: usize,
-    /// What is answered; empty for a plain text.
-    pub prompt: String,
-    /// The prompt as the chat template writes it where no answer follows, if that is another text.
-    pub alone: Option<String>,
-    /// What is to be learned.
-    pub completion: String,
-    /// Bytes of the completion that are context only, ascending: what others say between the model's turns.
-    pub context: Vec<Range<usize>>,
-    /// For parts of the context, by their place, the text up to the next turn as the chat template writes it where that turn does not
-    /// follow.
-    pub openings: Vec<(usize, String)>,
-    /// True if a chat template wrote the text, with every special token that belongs there.
-    pub framed: bool,
-}
 
 /// The rows of a file as tokens, and what became of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +33,7 @@ pub struct CompletionSet {
 /// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms, and for a column that holds part of the prompt and has
 /// no place there; [`crate::Error::NoData`] where no row is left.
 pub fn read(path: &Path, chat: &ChatTemplate, turns: Turns) -> Result<(Vec<CompletionRow>, DataReport)> {
-    read_rows(path, jsonl::read(path)?, chat, turns)
+    read_rows(path, super::read_rows(path)?, chat, turns)
 }
 
 /// As [`read`], of rows that were read before from the file at `path`.
@@ -86,21 +65,6 @@ pub fn read_rows(path: &Path, rows: Vec<jsonl::Row>, chat: &ChatTemplate, turns:
     report.remarks = reader.remarks.sentences();
     let report = report.finish(used)?;
     Ok((kept, report))
-}
-
-impl CompletionRow {
-    /// The row for the tokenizer.
-    pub(super) fn text(&self) -> Text<'_, 1> {
-        let completions = [self.completion.as_str()];
-        Text {
-            prompt: &self.prompt,
-            alone: self.alone.as_deref(),
-            completions,
-            context: &self.context,
-            openings: &self.openings,
-            framed: self.framed,
-        }
-    }
 }
 
 impl CompletionSet {

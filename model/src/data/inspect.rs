@@ -1,6 +1,6 @@
 //! A look at a dataset before any training: how long its rows are, what is cut, merged and dropped, and what is learned.
 
-use super::{ChatTemplate, DataReport, Turns, completions, jsonl, preferences};
+use super::{ChatTemplate, DataReport, Turns, completions, jsonl, preferences, read_rows};
 use crate::boundary::{Limits, Sequence, Text, Truncation, tokenize};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
@@ -74,7 +74,7 @@ pub struct Reading<'a> {
 /// # Errors
 /// Those of reading such a file: see [`preferences::read`] and [`completions::read`].
 pub fn inspect(path: &Path, reading: &Reading, examples: usize) -> Result<Inspection> {
-    let rows = jsonl::read(path)?;
+    let rows = read_rows(path)?;
     if rows.first().is_some_and(|row| row.has("chosen") || row.has("rejected")) {
         inspect_preferences(path, rows, reading, examples)
     } else {

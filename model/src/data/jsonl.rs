@@ -1,6 +1,5 @@
-//! Rows of a file: JSON, one object a line or one array of objects, or Parquet. Every row knows its line.
+//! Rows of JSON: one object a line or one array of objects. Every row knows its line.
 
-use super::source;
 use crate::error::{Error, Result};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -15,23 +14,6 @@ pub struct Row {
     pub line: usize,
     /// The row's keys.
     pub keys: Map<String, Value>,
-}
-
-/// Reads a file of rows; blank lines are skipped. What begins as a Parquet file does is read as one.
-///
-/// # Errors
-/// [`Error::Io`]; [`Error::BadRow`] for a line that is no UTF-8, no JSON or no object; [`Error::BadFile`] for a damaged Parquet file, for
-/// CSV and for compressed files.
-pub fn read(path: &Path) -> Result<Vec<Row>> {
-    from_bytes(path, crate::files::read_data(path)?)
-}
-
-/// As [`read`], of a file's contents; `path` names them in messages.
-///
-/// # Errors
-/// As [`read`].
-pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
-    source::opened(path, bytes, |rows| rows, |text| from_text(path, text))
 }
 
 /// The rows of a text: a JSON object a line, one list of objects, or one object over several lines.

@@ -14,15 +14,17 @@ mod message;
 pub mod parquet;
 pub mod preferences;
 pub mod prompts;
+mod rows;
 mod source;
 pub mod text;
 mod turns;
 
 pub use chat::{ChatTemplate, Conversation};
-pub use completions::{CompletionRow, CompletionSet};
+pub use completions::CompletionSet;
 pub use message::{Message, Role};
-pub use preferences::{PreferencePair, PreferenceRow, PreferenceSet};
-pub use source::Source;
+pub use preferences::{PreferencePair, PreferenceSet};
+pub use rows::{CompletionRow, PreferenceRow};
+pub use source::{Source, read_rows, rows_of_bytes};
 pub use text::TextData;
 pub use turns::Turns;
 

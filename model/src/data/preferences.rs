@@ -2,28 +2,11 @@
 
 use super::formats::Reader;
 use super::turns::{Turner, Turns};
-use super::{ChatTemplate, DataReport, DropReason, jsonl};
-use crate::boundary::{Limits, Sequence, Text, Tokenized, tokenize};
+use super::{ChatTemplate, DataReport, DropReason, PreferenceRow, jsonl};
+use crate::boundary::{Limits, Sequence, Tokenized, tokenize};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 use std::path::Path;
-
-/// A pair as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PreferenceRow {
-    /// Its line in the file, counted from 1.
-    pub line: usize,
-    /// What is answered; may be empty.
-    pub prompt: String,
-    /// The prompt as the chat template writes it where no answer follows, if that is another text.
-    pub alone: Option<String>,
-    /// The preferred completion.
-    pub chosen: String,
-    /// The other completion.
-    pub rejected: String,
-    /// True if a chat template wrote the texts, with every special token that belongs there.
-    pub framed: bool,
-}
 
 /// A pair as tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +43,7 @@ pub struct PreferenceSet {
 /// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms, and for a column that holds part of the prompt and has
 /// no place there; [`crate::Error::NoData`] where no row is left.
 pub fn read(path: &Path, chat: &ChatTemplate) -> Result<(Vec<PreferenceRow>, DataReport)> {
-    read_rows(path, jsonl::read(path)?, chat)
+    read_rows(path, super::read_rows(path)?, chat)
 }
 
 /// As [`read`], of rows that were read before from the file at `path`.
@@ -90,14 +73,6 @@ fn usable(row: PreferenceRow) -> Result<PreferenceRow, DropReason> {
         return Err(DropReason::EqualCompletions);
     }
     Ok(row)
-}
-
-impl PreferenceRow {
-    /// The row for the tokenizer.
-    pub(super) fn text(&self) -> Text<'_, 2> {
-        let completions = [self.chosen.as_str(), &self.rejected];
-        Text { prompt: &self.prompt, alone: self.alone.as_deref(), completions, context: &[], openings: &[], framed: self.framed }
-    }
 }
 
 impl PreferenceSet {

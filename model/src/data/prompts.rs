@@ -2,7 +2,7 @@
 
 use super::formats::Reader;
 use super::turns::{Turner, Turns};
-use super::{ChatTemplate, jsonl};
+use super::{ChatTemplate, read_rows};
 use crate::error::{Error, Result};
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub struct PromptRow {
 /// # Errors
 /// [`Error::Io`]; [`Error::BadRow`] for a row without a prompt; [`Error::NoData`] for a file without rows.
 pub fn read(path: &Path, chat: &ChatTemplate) -> Result<(Vec<PromptRow>, Vec<String>)> {
-    let rows = jsonl::read(path)?;
+    let rows = read_rows(path)?;
     if rows.is_empty() {
         return Err(Error::NoData { path: path.to_owned(), reason: "the file has no rows".to_owned() });
     }

@@ -73,13 +73,25 @@ impl Source {
     }
 }
 
+/// Reads a file of rows; blank lines are skipped. What begins as a Parquet file does is read as one.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::BadRow`] for a line that is no UTF-8, no JSON or no object; [`Error::BadFile`] for a damaged Parquet file, for
+/// CSV and for compressed files.
+pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
+    rows_of_bytes(path, crate::files::read_data(path)?)
+}
+
+/// As [`read_rows`], of a file's contents; `path` names them in messages.
+///
+/// # Errors
+/// As [`read_rows`].
+pub fn rows_of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
+    opened(path, bytes, |rows| rows, |text| jsonl::from_text(path, text))
+}
+
 /// `of_rows` of the rows of a Parquet file, `of_text` of the text of any other file that is not refused.
-pub(super) fn opened<T>(
-    path: &Path,
-    bytes: Vec<u8>,
-    of_rows: impl FnOnce(Vec<Row>) -> T,
-    of_text: impl FnOnce(&str) -> Result<T>,
-) -> Result<T> {
+fn opened<T>(path: &Path, bytes: Vec<u8>, of_rows: impl FnOnce(Vec<Row>) -> T, of_text: impl FnOnce(&str) -> Result<T>) -> Result<T> {
     refuse(path, &bytes)?;
     if parquet::is_parquet(&bytes) {
         return parquet::read(path, bytes).map(of_rows);

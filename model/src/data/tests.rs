@@ -147,7 +147,7 @@ fn human_transcripts_keep_their_text_and_lose_only_rows_after_different_prompts(
         assert_eq!(report.rows, expected);
         let differ = report.drop_counts().get(&DropReason::PromptsDiffer).copied().unwrap_or(0);
         assert!(differ <= 5, "{report}");
-        let source = jsonl::read(&path).unwrap();
+        let source = read_rows(&path).unwrap();
         for row in &rows {
             assert!(row.prompt.ends_with("\n\nAssistant:"));
             let original = source.iter().find(|original| original.line == row.line).unwrap();

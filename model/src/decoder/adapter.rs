@@ -1,223 +1,15 @@
-//! A decoder with a LoRA adapter (Hu et al. 2022, section 4.1): the decoder stays as it is, the adapter is trained.
-//!
-//! forward  y = x·Wᵀ + s·(x·Aᵀ)·Bᵀ   with A [r, in], B [out, r] and s = α/r (α/√r where rank-stabilised: Kalajdzievski 2023)
-//! merged   W' = W + s·B·A
-//!
-//! GPT-2 and GPT-NeoX hold q, k and v in one matrix, so there one A serves all three, and B's rows are those of q, k and v in this order.
+//! A decoder with a LoRA adapter ([`super::lora`]): the decoder stays as it is, the adapter is trained.
 
 use super::block::{Block, Linear};
-use super::build::hash;
-use super::{Decoder, Parameter};
-use crate::config::{Architecture, Config, MlpKind};
+use super::lora::{Lora, LoraSettings, Module, Site, blocks, modules};
+use super::parameter::{Parameter, hash};
+use super::{Decoder, layout};
 use crate::error::{Error, Result};
 use crate::safetensors_file::{NamedTensor, NamedTensors};
 use engine::{Backend, Generator, Tensor};
 
 /// Gives the value of a parameter by its name and shape.
 type Source<'a, T> = &'a mut dyn FnMut(&str, &[usize]) -> Result<T>;
-
-/// How an adapter is made and scaled.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct LoraSettings {
-    /// The inner width r, at least 1.
-    pub rank: usize,
-    /// α: the adapter's product is scaled by α/r.
-    pub alpha: f64,
-    /// Other ranks of some modules: the first pattern that a module's name matches counts.
-    pub ranks: Vec<(ModulePattern, usize)>,
-    /// Other α of some modules, in the same way.
-    pub alphas: Vec<(ModulePattern, f64)>,
-    /// Whether it is scaled by α/√r instead.
-    pub rank_stabilised: bool,
-    /// The modules that have an adapter, as the ends of their names in the model's file: `q_proj`, `c_attn`, `mlp.c_proj`.
-    pub targets: Vec<String>,
-    /// The folder or hub name of the model it belongs to.
-    pub base: String,
-}
-
-/// Which modules a setting is for: those of this name, or whose name ends in it after a dot.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ModulePattern(String);
-
-impl ModulePattern {
-    /// peft takes regular expressions. Those are read that are a name, with `^` before it where only the whole name counts.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] for other regular expressions.
-    pub fn new(pattern: &str) -> Result<Self> {
-        let name = pattern.strip_prefix('^').unwrap_or(pattern).replace("\\.", ".");
-        match name.contains(|c: char| !(c.is_alphanumeric() || "._-".contains(c))) {
-            true => {
-                Err(crate::keys::unsupported(format!("the pattern {pattern:?}"), "names of modules: a whole name, or its end after a dot"))
-            }
-            false => Ok(Self(if pattern.starts_with('^') { format!("^{name}") } else { name })),
-        }
-    }
-
-    /// The pattern as peft has it.
-    pub fn text(&self) -> &str {
-        &self.0
-    }
-
-    fn is_of(&self, module: &str) -> bool {
-        match self.0.strip_prefix('^') {
-            Some(whole) => whole == module,
-            None => module.strip_suffix(self.0.as_str()).is_some_and(|before| before.is_empty() || before.ends_with('.')),
-        }
-    }
-}
-
-/// The value of the first pattern that matches, or else the usual one.
-fn first_match<T: Copy>(patterns: &[(ModulePattern, T)], module: &str, usual: T) -> T {
-    patterns.iter().find(|(pattern, _)| pattern.is_of(module)).map_or(usual, |(_, value)| *value)
-}
-
-impl LoraSettings {
-    /// The inner width at a module of this name.
-    pub fn rank_of(&self, module: &str) -> usize {
-        first_match(&self.ranks, module, self.rank)
-    }
-
-    /// s, the factor of the product at a module of this name.
-    pub fn scale_of(&self, module: &str) -> f64 {
-        let rank = self.rank_of(module) as f64;
-        first_match(&self.alphas, module, self.alpha) / if self.rank_stabilised { rank.sqrt() } else { rank }
-    }
-
-    /// Checks the ranges and that every target is a module of the architecture.
-    ///
-    /// # Errors
-    /// [`Error::BadConfig`]; [`Error::Unsupported`] with the names of the modules there are.
-    pub fn validate(&self, config: &Config) -> Result<()> {
-        let largest = config.hidden_size.max(config.intermediate_size);
-        let mut ranks = std::iter::once(self.rank).chain(self.ranks.iter().map(|(_, rank)| *rank));
-        if let Some(rank) = ranks.find(|rank| !(1..=largest).contains(rank)) {
-            return Err(Error::bad_config(format!("the rank of an adapter must be from 1 to the model's width {largest}, not {rank}")));
-        }
-        let mut alphas = std::iter::once(self.alpha).chain(self.alphas.iter().map(|(_, alpha)| *alpha));
-        if let Some(alpha) = alphas.find(|alpha| !(alpha.is_finite() && *alpha > 0.0)) {
-            return Err(Error::bad_config(format!("alpha of an adapter must be above 0, not {alpha}")));
-        }
-        let modules = modules(config);
-        let unknown = self.targets.iter().find(|target| !modules.iter().any(|module| module.is(target)));
-        if let Some(unknown) = unknown {
-            let names: Vec<&str> = modules.iter().map(|module| module.path.rsplit('.').next().unwrap_or_default()).collect();
-            return Err(Error::Unsupported { path: None, what: format!("the target {unknown:?}"), supported: names.join(", ") });
-        }
-        if self.targets.is_empty() {
-            return Err(Error::bad_config("an adapter needs at least one target module"));
-        }
-        Ok(())
-    }
-}
-
-/// The targets of an adapter where none are named, as in peft: q and v, or the matrix that holds them.
-pub fn usual_targets(config: &Config) -> Vec<String> {
-    let names: &[&str] = match config.architecture {
-        Architecture::Gpt2 => &["c_attn"],
-        Architecture::GptNeoX => &["query_key_value"],
-        _ => &["q_proj", "v_proj"],
-    };
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-/// Which product of a block an adapter is added to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Site {
-    /// q, k and v at once.
-    Fused,
-    Q,
-    K,
-    V,
-    O,
-    Gate,
-    Up,
-    Down,
-}
-
-/// A matrix of a block that can have an adapter.
-#[derive(Debug, Clone, Copy)]
-struct Module {
-    site: Site,
-    /// Its name in the file, inside a block.
-    path: &'static str,
-    shape: [usize; 2],
-}
-
-impl Module {
-    /// peft's rule: a target is a module's name or an end of it after a dot.
-    fn is(&self, target: &str) -> bool {
-        self.path == target || self.path.strip_suffix(target).is_some_and(|before| before.ends_with('.'))
-    }
-}
-
-fn modules(config: &Config) -> Vec<Module> {
-    let (hidden, inner, queries, keys) = (config.hidden_size, config.intermediate_size, config.query_size(), config.kv_size());
-    let module = |site, path, shape| Module { site, path, shape };
-    let fused = |qkv, o, up, down| {
-        vec![
-            module(Site::Fused, qkv, [queries + 2 * keys, hidden]),
-            module(Site::O, o, [hidden, queries]),
-            module(Site::Up, up, [inner, hidden]),
-            module(Site::Down, down, [hidden, inner]),
-        ]
-    };
-    match config.architecture {
-        Architecture::Gpt2 => fused("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"),
-        Architecture::GptNeoX => fused("attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
-        _ => {
-            let mut all = vec![
-                module(Site::Q, "self_attn.q_proj", [queries, hidden]),
-                module(Site::K, "self_attn.k_proj", [keys, hidden]),
-                module(Site::V, "self_attn.v_proj", [keys, hidden]),
-                module(Site::O, "self_attn.o_proj", [hidden, queries]),
-                module(Site::Gate, "mlp.gate_proj", [inner, hidden]),
-                module(Site::Up, "mlp.up_proj", [inner, hidden]),
-                module(Site::Down, "mlp.down_proj", [hidden, inner]),
-            ];
-            all.retain(|module| module.site != Site::Gate || config.mlp == MlpKind::SwiGlu);
-            all
-        }
-    }
-}
-
-/// What a file's names begin with before a block's number.
-fn blocks(config: &Config) -> &'static str {
-    match config.architecture {
-        Architecture::Gpt2 => "transformer.h.",
-        Architecture::GptNeoX => "gpt_neox.layers.",
-        _ => "model.layers.",
-    }
-}
-
-/// A and B of one module.
-#[derive(Clone)]
-pub(super) struct Lora<B: Backend> {
-    pub site: Site,
-    pub a: Parameter<B>,
-    pub b: Parameter<B>,
-    pub scale: f64,
-}
-
-impl<B: Backend> Lora<B> {
-    /// s·(x·Aᵀ)·Bᵀ.
-    pub fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
-        x.linear(&self.a.tensor, None).linear(&self.b.tensor, None).scale(self.scale)
-    }
-
-    /// s·B·A, in rows of the matrix that it is added to.
-    fn product(&self) -> Vec<f64> {
-        let (a, b) = (self.a.tensor.to_f64(), self.b.tensor.to_f64());
-        let (rank, columns) = (self.a.tensor.shape()[0], self.a.tensor.shape()[1]);
-        let mut product = vec![0.0; self.b.tensor.shape()[0] * columns];
-        for (row, weights) in product.chunks_exact_mut(columns).zip(b.chunks_exact(rank)) {
-            for (weight, inner) in weights.iter().zip(a.chunks_exact(columns)) {
-                row.iter_mut().zip(inner).for_each(|(sum, x)| *sum += self.scale * weight * x);
-            }
-        }
-        product
-    }
-}
 
 impl<B: Backend> Decoder<B> {
     /// This decoder, frozen, with an adapter whose parameters `source` gives by name and shape: `PATH.lora_A.weight` and
@@ -311,7 +103,7 @@ impl<B: Backend> Decoder<B> {
             |p: &Parameter<B>| NamedTensor::new(p.tensor.shape().to_vec(), p.tensor.to_f64().into_iter().map(|x| x as f32).collect());
         let pairs = loras.flat_map(|lora| {
             let b = match lora.site {
-                Site::Fused => super::layout::fused_rows_to_file(&self.config, &value(&lora.b)),
+                Site::Fused => layout::fused_rows_to_file(&self.config, &value(&lora.b)),
                 _ => value(&lora.b),
             };
             [(lora.a.name.clone(), value(&lora.a)), (lora.b.name.clone(), b)]
@@ -330,9 +122,9 @@ impl<B: Backend> Decoder<B> {
             if !tensors.contains_key(name) {
                 return Ok(None);
             }
-            let mut tensor = super::layout::take(&mut tensors, name, shape)?;
+            let mut tensor = layout::take(&mut tensors, name, shape)?;
             if fused.is_some_and(|path| name.ends_with(&format!("{path}.lora_B.weight"))) {
-                tensor = super::layout::fused_rows_from_file(&config, name, &tensor)?;
+                tensor = layout::fused_rows_from_file(&config, name, &tensor)?;
             }
             let data: Vec<f64> = tensor.data.into_iter().map(f64::from).collect();
             Ok(Some(Tensor::parameter(&backend, &data, shape)))

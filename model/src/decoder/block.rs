@@ -1,7 +1,7 @@
 //! One block of the decoder: norms, attention and the feed-forward part.
 
 use super::Parameter;
-use super::adapter::{Lora, Site};
+use super::lora::{Lora, Site};
 use super::packed::Attended;
 use crate::config::{Config, MlpKind};
 use engine::{Backend, Generator, RotaryTable, Segments, Tensor, checkpoint};

@@ -1,7 +1,8 @@
 //! Making a decoder: the names and shapes of its parameters in one place, filled at random, from a file, or from another backend.
 
 use super::block::{Block, BlockShape, Linear, Norm};
-use super::{Decoder, Parameter, layout};
+use super::parameter::{Parameter, hash};
+use super::{Decoder, layout};
 use crate::config::{Config, Llama3Scaling, NormKind, PositionKind, RopeScaling};
 use crate::error::{Error, Result};
 use crate::safetensors_file::{NamedTensor, NamedTensors};
@@ -144,11 +145,6 @@ impl<B: Backend> Decoder<B> {
         });
         built.expect("a decoder that exists can be built again")
     }
-}
-
-/// FNV-1a: a name as a number.
-pub(super) fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ byte as u64).wrapping_mul(0x100_0000_01b3))
 }
 
 /// Radians a position for each rotated pair: θ^{−2i/R}, changed where the configuration says so.

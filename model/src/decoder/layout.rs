@@ -5,11 +5,7 @@
 
 use crate::config::{Architecture, Config};
 use crate::error::{Error, Result};
-use crate::safetensors_file::{NamedTensor, NamedTensors};
-
-/// Ends of the names of tensors that hold no weights: masks, numbers of positions and tables that old versions of transformers saved.
-const NO_WEIGHTS: [&str; 6] =
-    [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq", "position_ids"];
+use crate::safetensors_file::{NamedTensor, NamedTensors, is_buffer};
 
 /// The tensor `name`, taken out.
 ///
@@ -32,11 +28,6 @@ pub(crate) fn put(tensors: &mut NamedTensors, name: String, tensor: NamedTensor)
         Some(_) => Err(Error::bad_config(format!("two tensors of the weights are {name}, under different names"))),
         None => Ok(()),
     }
-}
-
-/// Whether the tensor of a file is a buffer that holds no weights.
-pub(crate) fn is_buffer(name: &str) -> bool {
-    NO_WEIGHTS.iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// Refuses weights that the configuration has no place for.

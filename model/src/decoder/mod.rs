@@ -15,13 +15,14 @@ mod block;
 mod build;
 mod cache;
 pub mod layout;
+mod lora;
 mod packed;
 pub mod packed_checks;
 mod parameter;
 
-pub use adapter::{LoraSettings, ModulePattern, usual_targets};
 pub use block::ForwardOptions;
 pub use cache::Cache;
+pub use lora::{LoraSettings, ModulePattern, usual_targets};
 pub use packed::{Packed, SharedStart};
 pub use parameter::Parameter;
 

@@ -24,3 +24,8 @@ impl<B: Backend> Parameter<B> {
         self.tensor = Tensor::from_array(backend, array).to_parameter();
     }
 }
+
+/// FNV-1a: a name as a number.
+pub(super) fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ byte as u64).wrapping_mul(0x100_0000_01b3))
+}

@@ -3,7 +3,8 @@
 //! States are numbered so that every arc leads to a smaller number and the end state is 0; a recursion is then one loop
 //! from 0 upwards, and the start state is the last.
 
-use super::Token;
+/// A token: an index into the words of a language.
+pub type Token = u32;
 
 /// The number of a state.
 pub(super) type State = usize;

@@ -10,8 +10,7 @@
 //! The verb (or manner) that comes first depends on the subject; adjective and noun of the object depend on whether the deed
 //! was kind (`greets`, `helps`) or rough (`chases`, `scares`). All rewards are multiples of ¼, so sums and ties are exact.
 
-use super::Token;
-use super::automaton::{Automaton, State};
+use super::automaton::{Automaton, State, Token};
 
 /// The vocabulary. The end token is the last word.
 pub(super) const WORDS: &[&str] = &[

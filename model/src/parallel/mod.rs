@@ -27,10 +27,11 @@ pub mod share;
 pub mod start;
 pub mod tcp;
 
+pub use crate::error::Lost;
 pub use exchange::{DeviceSums, Exchange, HostExchange};
 pub use launch::Launch;
 pub use numbers::Numbers;
-pub use processes::{Group, Lost, Processes};
+pub use processes::{Group, Processes};
 pub use share::Share;
 
 use crate::decoder::Decoder;

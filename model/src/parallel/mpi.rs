@@ -4,7 +4,8 @@
 //! MPI is used on one thread only, that of the group. It ends the run itself where a process is lost.
 
 use super::numbers::Numbers;
-use super::processes::{Group, Lost};
+use super::processes::Group;
+use crate::error::Lost;
 use crate::error::{Error, Result};
 use mpi::Threading;
 use mpi::datatype::PartitionMut;

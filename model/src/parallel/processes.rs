@@ -1,7 +1,7 @@
 //! What a group of processes does together. One thread does it, in the order in which it is asked; any thread may ask, and go on meanwhile.
 
 use super::numbers::Numbers;
-use crate::error::{Error, Result};
+use crate::error::{Error, Lost, Result};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -15,20 +15,6 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// The most that a process brings to a gathering whose sizes nobody knows before: settings, and log-probabilities of many pairs.
 const GATHERED: usize = 4 << 30;
-
-/// Another process that is gone, or has told that it will be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("process {rank} of {size} (counted from 0) {what}")]
-pub struct Lost {
-    /// Which one.
-    pub rank: usize,
-    /// The number of processes.
-    pub size: usize,
-    /// What became of it.
-    pub what: String,
-    /// True if the first process reported it; it then tells its user itself.
-    pub told_by_first: bool,
-}
 
 /// A group of processes as its thread sees it. Every process calls the same methods in the same order.
 pub trait Group {

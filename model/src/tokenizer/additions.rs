@@ -4,7 +4,7 @@
 //! `added_tokens.json` and `special_tokens_map.json` are how transformers 4 wrote the first two. Every key of `tokenizer_config.json` is
 //! used, known not to matter ([`KNOWN`]), or named.
 
-use super::folder::token_name;
+use super::file_parts::token_name;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

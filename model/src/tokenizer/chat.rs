@@ -1,7 +1,7 @@
 //! The chat template that came with a tokenizer.
 
 use super::Tokenizer;
-use super::folder::token_name;
+use super::file_parts::token_name;
 use crate::atomic::{atomic_write, make_folder};
 use crate::chat_template::{JinjaTemplate, Source};
 use crate::error::Result;

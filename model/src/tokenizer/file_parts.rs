@@ -1,6 +1,9 @@
-//! Parts of a `tokenizer.json` that several tokenizers share.
+//! Parts of a tokenizer's files that several tokenizers share.
 
 use serde_json::{Value, json};
+
+/// Names that end a text, the likeliest first, for folders that do not say.
+pub const USUAL_EOS: [&str; 6] = ["</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<|eos|>", "[SEP]"];
 
 /// An entry of `added_tokens` for a special token.
 pub fn added_token(name: &str, id: u32) -> Value {
@@ -22,4 +25,9 @@ pub fn leading_token_template(name: &str, id: u32) -> Value {
         ],
         "special_tokens": {name: {"id": name, "ids": [id], "tokens": [name]}},
     })
+}
+
+/// A token is written as its name, or as an object with its name in `content`.
+pub fn token_name(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("content")?.as_str())
 }

@@ -1,5 +1,6 @@
 //! The tokenizer's files in a model's folder, as Hugging Face lays them out.
 
+use super::file_parts::token_name;
 use super::{Tokenizer, additions, gpt2_files, read_text};
 use crate::atomic::{atomic_write, make_folder};
 use crate::chat_template::Source;
@@ -20,9 +21,6 @@ pub const ROLES_FILE: &str = "special_tokens_map.json";
 
 /// Vocabularies of SentencePiece, tiktoken, Mistral and BERT.
 const OTHER_FORMS: [&str; 6] = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "qwen.tiktoken", "tekken.json", "vocab.txt"];
-
-/// Names that end a text, the likeliest first, for folders that do not say.
-pub(super) const USUAL_EOS: [&str; 6] = ["</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<|eos|>", "[SEP]"];
 
 impl Tokenizer {
     /// Reads a `tokenizer.json` of any name; a folder is read as [`Tokenizer::from_folder`] does. Where the file is called
@@ -93,8 +91,9 @@ impl Tokenizer {
     }
 
     fn with_settings(mut self, folder: &Path) -> Result<Self> {
-        let settings = read_object(&folder.join(SETTINGS_FILE))?;
-        self.chat = Source::read(folder, settings.as_ref())?;
+        let path = folder.join(SETTINGS_FILE);
+        let settings = read_object(&path)?;
+        self.chat = Source::read(folder, settings.as_ref().map(|settings| (path.as_path(), settings)))?;
         if self.is_bytes() || self.is_absent() {
             return Ok(self);
         }
@@ -158,11 +157,6 @@ fn refuse_other_forms(folder: &Path) -> Result<()> {
         }),
         None => Ok(()),
     }
-}
-
-/// A token is written as its name, or as an object with its name in `content`.
-pub(super) fn token_name(value: &Value) -> Option<&str> {
-    value.as_str().or_else(|| value.get("content")?.as_str())
 }
 
 fn eos_of_model(folder: &Path) -> Result<Option<u32>> {

@@ -109,7 +109,7 @@ impl Tokenizer {
             chat: None,
             remarks,
         };
-        tokenizer.eos = folder::USUAL_EOS.iter().find_map(|name| tokenizer.id(name));
+        tokenizer.eos = file_parts::USUAL_EOS.iter().find_map(|name| tokenizer.id(name));
         Ok(tokenizer)
     }
 
@@ -200,7 +200,7 @@ impl Tokenizer {
     /// The token that the settings call BOS, whether or not it is put before a text.
     pub(crate) fn named_bos(&self) -> Option<u32> {
         let name = self.settings.as_ref()?.get("bos_token")?;
-        self.id(folder::token_name(name)?)
+        self.id(file_parts::token_name(name)?)
     }
 
     /// The token that ends a text, where there is one.

@@ -1,10 +1,10 @@
 //! The demo's experiment: learning the language, drawing pairs, aligning with each loss.
 
-use super::measure::{Estimate, Outcome, Point, measure};
+use super::scores::{Estimate, Point, log_probs, mean_and_error};
 use crate::failure::Failure;
 use crate::objective::LossObjective;
 use crate::progress::Progress;
-use engine::{Cpu, Generator, Tensor};
+use engine::{Cpu, Generator};
 use losses::{Hyperparameters, Loss, WeightRule};
 use model::batch::Batch;
 use model::boundary::Sequence;
@@ -163,8 +163,8 @@ impl Experiment {
         let mut generator = self.stream(stream::MEASURE).stream(1);
         let sentences: Vec<Sequence> =
             (0..self.budget.samples).map(|_| self.sequence(&[], &self.language.sample_sentence(&mut || generator.uniform()))).collect();
-        let nats: Vec<f64> = super::measure::log_probs(&self.reference, &sentences).into_iter().map(|x| -x).collect();
-        super::measure::mean_and_error(&nats)
+        let nats: Vec<f64> = log_probs(&self.reference, &sentences).into_iter().map(|x| -x).collect();
+        mean_and_error(&nats)
     }
 
     /// Draws the pairs from the model itself and labels them by the known reward; ties, equal and unfinished completions are drawn again.
@@ -209,17 +209,13 @@ impl Experiment {
         Ok(generate(decoder, &started, &Sampling::PLAIN, limits, generator, |_, _| true)?)
     }
 
-    /// The model before alignment, measured as the others are.
-    pub fn measure_reference(&self) -> Result<Outcome, Failure> {
-        measure(self, "reference", &self.reference, self.measuring_stream())
-    }
-
-    fn measuring_stream(&self) -> Generator {
+    /// The stream that every model is measured with.
+    pub fn measuring_stream(&self) -> Generator {
         self.stream(stream::MEASURE)
     }
 
-    /// Aligns a copy of the reference with one loss and measures it.
-    pub fn align(&self, method: Method, bar: &mut Progress) -> Result<Outcome, Failure> {
+    /// A copy of the reference aligned with one loss, and how that went step by step.
+    pub fn align(&self, method: Method, bar: &mut Progress) -> Result<(Decoder<Backend>, Vec<Point>), Failure> {
         let Budget { align_steps: steps, align_batch, align_learning_rate: learning_rate, .. } = self.budget;
         let schedule = Schedule { learning_rate, warmup: 10.min(steps / 10), steps, final_fraction: 0.1 };
         let rule = Rule::adamw(0.0);
@@ -242,9 +238,7 @@ impl Experiment {
             curve.push(point);
             bar.step(step, &[(method.name, outcome.loss), ("margin", point.margin)], batch.token_count());
         }
-        let mut outcome = measure(self, method.name, &trainer.decoder, self.measuring_stream())?;
-        outcome.curve = curve;
-        Ok(outcome)
+        Ok((trainer.decoder, curve))
     }
 
     /// The pairs that are trained on.
@@ -292,10 +286,4 @@ impl Experiment {
         });
         format!("     {} pairs to train on, {} kept apart{example}", self.train.len(), self.held_out.len())
     }
-}
-
-/// The mean of a vector.
-pub fn mean(x: &Tensor<Backend>) -> f64 {
-    let values = x.to_f64();
-    values.iter().sum::<f64>() / values.len() as f64
 }

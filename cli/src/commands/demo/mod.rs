@@ -6,6 +6,7 @@
 mod experiment;
 mod measure;
 mod page;
+mod scores;
 
 use crate::arguments::{Demo, Shared};
 use crate::failure::Failure;
@@ -13,7 +14,7 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::run_folder::write_atomically;
 use experiment::{Budget, Experiment};
-use measure::Outcome;
+use measure::{Outcome, measure};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
@@ -42,10 +43,11 @@ pub fn run(arguments: &Demo, shared: &Shared) -> Result<(), Failure> {
     experiment.draw_pairs()?;
     say(&experiment.pairs_summary())?;
     say("3/3  each loss aligns it from the same start with the same budget")?;
-    let mut outcomes = vec![experiment.measure_reference()?];
+    let mut outcomes = vec![measure(&experiment, "reference", &experiment.reference, Vec::new())?];
     for method in experiment::METHODS {
         let mut bar = Progress::new(budget.align_steps, !shared.json);
-        outcomes.push(experiment.align(method, &mut bar)?);
+        let (aligned, curve) = experiment.align(method, &mut bar)?;
+        outcomes.push(measure(&experiment, method.name, &aligned, curve)?);
         bar.finish();
     }
     let report = arguments.out.join("report.html");

@@ -1,7 +1,8 @@
 //! The demo's report page.
 
 use super::experiment::Experiment;
-use super::measure::{HEADINGS, Outcome, Point};
+use super::measure::{HEADINGS, Outcome};
+use super::scores::Point;
 use crate::report::chart::{BarChart, XyChart};
 use crate::report::{Align, Report, Table};
 use std::time::Duration;

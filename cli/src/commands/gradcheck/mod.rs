@@ -5,6 +5,7 @@ mod heat;
 mod page;
 mod run;
 mod subjects;
+mod words;
 
 use crate::arguments::{Gradcheck, Shared};
 use crate::failure::Failure;
@@ -14,6 +15,7 @@ use run::{Checked, Plan};
 use serde::Serialize;
 use std::path::Path;
 use subjects::chosen;
+use words::{failures, of_allowed};
 
 #[derive(Serialize)]
 struct Outcome<'a> {
@@ -119,11 +121,6 @@ fn names_of_failed(checked: &[Checked]) -> String {
     failed.collect::<Vec<_>>().join(", ")
 }
 
-/// The largest part of what is allowed that an error is.
-fn of_allowed(check: &Check) -> f64 {
-    check.max_rel_error / check.tolerance
-}
-
 /// One line for a person; more for what failed.
 fn row(report: &Report) -> String {
     let largest = report.checks.iter().map(of_allowed).fold(0.0, f64::max);
@@ -131,18 +128,6 @@ fn row(report: &Report) -> String {
     let slowest = slowest.map_or(String::new(), |check| format!("{} {:.0} ms", check.method, 1e3 * check.seconds));
     let line = format!("{:<28} {:>7} {:>11.3}%  {slowest}\n", report.name, report.checks.len(), 100.0 * largest);
     if report.passed() { line } else { format!("{line}{}", failures(report)) }
-}
-
-/// What a person needs to find the bug: each failed check with a command that shows it again.
-fn failures(report: &Report) -> String {
-    let mut text = String::new();
-    for check in report.checks.iter().filter(|check| !check.passed) {
-        text += &format!("{check}\n");
-        if let Some(seed) = check.worst.as_ref().and_then(|worst| worst.seed) {
-            text += &format!("  again: slpo gradcheck {} --seed {seed} --samples 1\n", check.name);
-        }
-    }
-    text
 }
 
 #[cfg(test)]

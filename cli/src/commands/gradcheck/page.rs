@@ -2,7 +2,7 @@
 
 use super::heat::{self, HeatMap, heat_maps};
 use super::run::{Checked, Detail, Plan};
-use super::{failures, of_allowed};
+use super::words::{failures, of_allowed};
 use crate::failure::Failure;
 use crate::report::{Align, Report, ReportError, Table};
 use engine::gradcheck::{Check, Method};

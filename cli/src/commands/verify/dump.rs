@@ -7,6 +7,15 @@ use model::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// The shape of what the gradients are of.
+pub fn shape(problem: &Problem) -> Vec<usize> {
+    match problem {
+        Problem::Pairs(pairs) => vec![pairs.policy_chosen.len()],
+        Problem::Tokens(tokens) => tokens.shape.to_vec(),
+        Problem::Exact(exact) => exact.shape.to_vec(),
+    }
+}
+
 /// A file's tensors, and the coarsest type of those that were read.
 pub struct Dump {
     path: PathBuf,
@@ -46,7 +55,7 @@ impl Dump {
     /// # Errors
     /// As [`Dump::problem`]; also where there is neither.
     pub fn results(&mut self, problem: &Problem) -> Result<Results> {
-        let shape = super::shape(problem);
+        let shape = shape(problem);
         let names = problem.gradient_names();
         let loss = self.optional("loss", |dump| dump.loss())?;
         let gradients = names.iter().map(|name| self.optional(name, |dump| dump.floats(name, Some(&shape)))).collect::<Result<Vec<_>>>()?;

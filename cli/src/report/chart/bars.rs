@@ -6,9 +6,9 @@ use plotters::style::text_anchor::HPos;
 
 use super::axis::{Axis, number, position};
 use super::canvas::{self, DrawError, FONT_SIZE, LINE_HEIGHT, Screen, Surface, pixels, units};
+use super::data::{Bar, BarChart};
 use super::labels::{estimated_width, wrapped};
 use super::style::{GRID, INK, MUTED, Styles};
-use super::{Bar, BarChart};
 
 const ROW: f64 = 42.0;
 const REFERENCE_ROW: f64 = 20.0;

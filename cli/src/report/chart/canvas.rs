@@ -54,7 +54,7 @@ impl Screen {
 }
 
 /// An error of the chart library.
-pub(in super::super) type DrawError = DrawingAreaErrorKind<io::Error>;
+pub type DrawError = DrawingAreaErrorKind<io::Error>;
 /// The whole surface, in SVG pixels.
 pub(super) type Surface<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 

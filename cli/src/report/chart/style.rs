@@ -62,7 +62,7 @@ pub(super) struct Style {
 
 /// The styles given out so far.
 #[derive(Debug, Default)]
-pub(in super::super) struct Styles {
+pub struct Styles {
     names: Vec<String>,
 }
 
@@ -90,7 +90,7 @@ fn hex(RGBColor(red, green, blue): RGBColor) -> String {
 }
 
 /// The rules that dash the series' lines and map the charts' colours to the page's.
-pub(in super::super) fn style_sheet() -> String {
+pub fn style_sheet() -> String {
     let rule = |color: RGBColor, shown: &str| {
         let key = hex(color);
         format!("svg [stroke=\"{key}\"] {{ stroke: {shown}; }} svg [fill=\"{key}\"] {{ fill: {shown}; }}\n")

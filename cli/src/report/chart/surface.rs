@@ -6,9 +6,9 @@ use std::ops::Range;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::SurfaceChart;
 use super::axis::{Axis, number};
 use super::canvas::{self, DrawError, FONT_SIZE, LINE_HEIGHT, Screen, Surface, pixels, units};
+use super::data::SurfaceChart;
 use super::labels::{estimated_width, wrapped};
 use super::style::{INK, MUTED, Marker, PATH, SHADE};
 

@@ -6,10 +6,10 @@ use plotters::style::text_anchor::HPos;
 
 use super::axis::{Axis, position};
 use super::canvas::{self, DrawError, FONT_SIZE, LINE_HEIGHT, Screen, Surface, pixels, units};
+use super::data::{Mark, Series, XyChart};
 use super::labels::{estimated_width, spread, wrapped};
 use super::series::{Point, runs, smoothed, thinned};
 use super::style::{GRID, INK, LINE_WIDTH, MUTED, Style, Styles};
-use super::{Mark, Series, XyChart};
 
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 52.0;

@@ -1,15 +1,9 @@
 //! What a function, a method or a filter is called with.
 
 use super::fault::{Outcome, refuse};
+pub use super::types::Arguments;
 use super::value::Value;
 use std::sync::Arc;
-
-/// Positional and named arguments.
-#[derive(Clone, Default)]
-pub struct Arguments {
-    pub positional: Vec<Value>,
-    pub named: Vec<(Arc<str>, Value)>,
-}
 
 impl Arguments {
     /// Positional arguments alone.

@@ -1,14 +1,12 @@
 //! What lies behind a point or within brackets: attributes, items and slices, as jinja2's immutable sandbox finds them.
 
-use super::fault::{Outcome, refuse};
+use super::fault::Outcome;
 use super::interpreter::Interpreter;
 use super::methods::{self, like};
+use super::types::Path;
 use super::value::{Method, Range, Value};
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// Where something lies within a value: the parts of "a.b.0".
-pub type Path = Vec<Value>;
 
 /// What a value has under a name.
 enum Attribute {
@@ -212,7 +210,7 @@ impl Interpreter<'_> {
         else {
             return Err(of.misused("has no slices"));
         };
-        let slice = slice_range(bounds, length as i128)?;
+        let slice = Range::of_slice(bounds, length as i128)?;
         if !matches!(of, Value::Text(_) | Value::Markup(_)) {
             self.spend(slice.len() as u64)?;
         }
@@ -237,23 +235,6 @@ impl Interpreter<'_> {
             _ => Value::None,
         })
     }
-}
-
-/// The places of a slice of so many items, as Python bounds them.
-pub fn slice_range(bounds: &[Option<Value>; 3], length: i128) -> Outcome<Range> {
-    let bound = |place: usize| match &bounds[place] {
-        None | Some(Value::None) => Ok(None),
-        Some(value) => value.as_integer().map(Some).ok_or_else(|| value.misused("as a bound of a slice")),
-    };
-    let step = bound(2)?.unwrap_or(1);
-    if step == 0 {
-        refuse!("a slice with a step of zero");
-    }
-    let (low, high) = if step > 0 { (0, length) } else { (-1, length - 1) };
-    let within = |value: i128| (if value < 0 { value.saturating_add(length) } else { value }).clamp(low, high);
-    let start = bound(0)?.map_or(if step > 0 { low } else { high }, within);
-    let stop = bound(1)?.map_or(if step > 0 { high } else { low }, within);
-    Ok(Range { start, stop, step })
 }
 
 fn of_integer(value: i128, name: &str) -> Option<Value> {

@@ -1,34 +1,12 @@
 //! Python's dict: entries in the order in which their keys came, found by key.
 
 use super::fault::{Fault, Outcome};
+pub use super::types::{Dict, Key};
 use super::value::{Value, deeper};
-use indexmap::IndexMap;
 use indexmap::map::Entry;
-use std::sync::Arc;
-
-/// What Python compares of a key: 1, 1.0 and True are the same.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Key {
-    None,
-    Undefined,
-    Integer(i128),
-    /// The bits of a number that is no whole one.
-    Float(u64),
-    Text(Arc<str>),
-    Tuple(Vec<Key>),
-    /// What is only equal to itself.
-    Object(usize),
-}
 
 /// Items of a tuple that is a key at most, so that its hash is soon known.
 const LONGEST_KEY: usize = 32;
-
-/// A dict.
-#[derive(Default)]
-pub struct Dict {
-    entries: IndexMap<Key, (Value, Value)>,
-    depth: u32,
-}
 
 impl Dict {
     /// The dict of `entries`, of which the last one with a key counts.

@@ -1,61 +1,17 @@
 //! Going through values, and the generators that filters such as `map` and `select` give: lazy, as in Python, so that an error of an
 //! item that nobody asks for is none.
 
-use super::arguments::Arguments;
-use super::attributes::Path;
-use super::dict::{Dict, Key, hashed};
+use super::dict::{Key, hashed};
 use super::fault::{Fault, Outcome};
 use super::interpreter::Interpreter;
 use super::limits;
-use super::value::{Items, Range, Value, View};
+use super::types::GeneratorState;
+pub use super::types::{Cursor, Generator, Step};
+use super::value::{Value, View};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// A place within something that is gone through.
-pub enum Cursor {
-    Items(Rc<Items>, usize),
-    /// From the end; the place is how many items are left.
-    Reversed(Rc<Items>, usize),
-    Characters(Arc<str>, usize),
-    Entries(Rc<Dict>, View, usize),
-    Range(Range, i128),
-    Shared(Rc<Generator>),
-}
-
-/// What a generator does with the items of what it goes through.
-pub enum Step {
-    /// Gives each as it is.
-    Plain,
-    /// Gives each with a filter applied.
-    Filter(Arc<str>, Arguments),
-    /// Gives what lies at a path within each, and `default` where that is undefined.
-    Attribute(Path, Option<Value>),
-    /// Gives those that pass a test.
-    Keep { path: Path, test: Option<(Arc<str>, Arguments)>, wanted: bool },
-    /// Gives those whose key has not come yet.
-    Unique { path: Path, is_case_sensitive: bool },
-    /// Gives lists of so many.
-    Batch { size: i128, fill: Option<Value> },
-    /// Fails once an item is asked for.
-    Fail(String),
-}
-
-/// A generator of Python.
-pub struct Generator {
-    input: Value,
-    step: Step,
-    state: RefCell<State>,
-    pub depth: u32,
-}
-
-#[derive(Default)]
-struct State {
-    cursor: Option<Cursor>,
-    is_done: bool,
-    seen: HashSet<Key>,
-}
 
 impl Generator {
     /// A generator that goes through `input` when its items are asked for.
@@ -73,7 +29,7 @@ impl Generator {
     /// As [`Generator::over`].
     pub fn from_cursor(input: Value, cursor: Cursor) -> Outcome<Value> {
         let depth = super::value::deeper([&input].into_iter())?;
-        let state = State { cursor: Some(cursor), ..State::default() };
+        let state = GeneratorState { cursor: Some(cursor), ..GeneratorState::default() };
         Ok(Value::Generator(Rc::new(Self { input, step: Step::Plain, state: RefCell::new(state), depth })))
     }
 }

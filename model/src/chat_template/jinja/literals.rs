@@ -1,7 +1,7 @@
 //! Numbers and strings in the source of a template.
 
 use super::fault::{Fault, Outcome, refuse};
-use super::lexer::Kind;
+use super::token::Kind;
 
 /// The digits at the start of `text`, single underscores between them included.
 fn digits(text: &str, is_digit: fn(u8) -> bool) -> usize {

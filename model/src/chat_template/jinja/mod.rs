@@ -4,7 +4,7 @@
 //!
 //! A template is somebody else's program. It reaches nothing but its variables, and what it may use is in [`limits`].
 //!
-//! Read in this order: [`lexer`], [`parser`], [`syntax`], [`value`], [`interpreter`].
+//! Read in this order: [`lexer`], [`parser`], [`syntax`], [`types`], [`value`], [`interpreter`].
 
 mod arguments;
 mod attributes;
@@ -27,6 +27,8 @@ mod parser;
 mod predicates;
 mod printing;
 mod syntax;
+mod token;
+mod types;
 mod unicode;
 mod value;
 

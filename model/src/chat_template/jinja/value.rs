@@ -1,112 +1,13 @@
 //! Values as Python has them. Lists, tuples and dicts do not change once they are made, as jinja2's immutable sandbox has it, and
 //! know how many levels they have, so that no nesting overflows the stack when it is compared, written or dropped.
 
-use super::dict::Dict;
 use super::fault::{Fault, Outcome, refuse};
-use super::interpreter::loops::LoopState;
-use super::iteration::Generator;
 use super::limits::{self, DEEPEST_VALUE};
-use super::syntax::{Constant, Macro};
-use std::cell::Cell;
+use super::syntax::Constant;
+use super::types::Dict;
+pub use super::types::{Closure, Cycler, Function, Items, Joiner, Method, Range, Undefined, Value, View};
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// A value of a template.
-#[derive(Clone)]
-pub enum Value {
-    Undefined(Rc<Undefined>),
-    None,
-    Bool(bool),
-    Integer(i128),
-    Float(f64),
-    Text(Arc<str>),
-    /// A text that counts as HTML: what is joined to it is escaped.
-    Markup(Arc<str>),
-    List(Rc<Items>),
-    Tuple(Rc<Items>),
-    Dict(Rc<Dict>),
-    Range(Range),
-    /// `keys()`, `values()` or `items()` of a dict.
-    View(Rc<Dict>, View),
-    /// What filters such as `map` give: it can be gone through once.
-    Generator(Rc<Generator>),
-    /// The place of a namespace in the interpreter, which keeps them so that cycles do no harm.
-    Namespace(usize),
-    Loop(Rc<LoopState>),
-    Macro(Rc<Closure>),
-    Cycler(Rc<Cycler>),
-    Joiner(Rc<Joiner>),
-    Function(Function),
-    Method(Rc<Method>),
-}
-
-/// Why a value is undefined.
-pub struct Undefined {
-    /// What is said where it is used.
-    pub words: String,
-}
-
-/// The items of a list or a tuple.
-pub struct Items {
-    pub values: Vec<Value>,
-    depth: u32,
-    /// True for the pairs of `groupby`, whose parts have names.
-    pub is_group: bool,
-}
-
-/// Python's `range`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Range {
-    pub start: i128,
-    pub stop: i128,
-    pub step: i128,
-}
-
-/// What a view shows of a dict.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum View {
-    Keys,
-    Values,
-    Items,
-}
-
-/// A macro with the variables around it.
-pub struct Closure {
-    pub syntax: Arc<Macro>,
-    /// The scope that the macro was made in.
-    pub scope: usize,
-}
-
-/// jinja2's `cycler`.
-pub struct Cycler {
-    pub items: Rc<Items>,
-    pub place: Cell<usize>,
-}
-
-/// jinja2's `joiner`.
-pub struct Joiner {
-    pub separator: Value,
-    pub is_used: Cell<bool>,
-}
-
-/// A function that every template knows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Function {
-    Range,
-    Dict,
-    Namespace,
-    Cycler,
-    Joiner,
-    Lipsum,
-    RaiseException,
-    StrftimeNow,
-}
-
-/// A method of a value.
-pub struct Method {
-    pub of: Value,
-    pub name: &'static str,
-}
 
 impl Items {
     /// Items that are no group.
@@ -133,6 +34,26 @@ pub fn deeper<'v>(values: impl Iterator<Item = &'v Value>) -> Outcome<u32> {
 }
 
 impl Range {
+    /// The places of a slice of so many items, as Python bounds them.
+    ///
+    /// # Errors
+    /// Where the step is zero or a bound is no whole number.
+    pub fn of_slice(bounds: &[Option<Value>; 3], length: i128) -> Outcome<Self> {
+        let bound = |place: usize| match &bounds[place] {
+            None | Some(Value::None) => Ok(None),
+            Some(value) => value.as_integer().map(Some).ok_or_else(|| value.misused("as a bound of a slice")),
+        };
+        let step = bound(2)?.unwrap_or(1);
+        if step == 0 {
+            refuse!("a slice with a step of zero");
+        }
+        let (low, high) = if step > 0 { (0, length) } else { (-1, length - 1) };
+        let within = |value: i128| (if value < 0 { value.saturating_add(length) } else { value }).clamp(low, high);
+        let start = bound(0)?.map_or(if step > 0 { low } else { high }, within);
+        let stop = bound(1)?.map_or(if step > 0 { high } else { low }, within);
+        Ok(Self { start, stop, step })
+    }
+
     /// How many numbers it has.
     pub fn len(&self) -> i128 {
         let (low, high, step) =

@@ -1,9 +1,9 @@
 //! GPT-2 and GPT-NeoX.
 
-use super::{known, object, rope};
+use super::{known, rope};
 use crate::config::{Architecture, Config, MlpKind, PositionKind};
 use crate::error::{Error, Result};
-use crate::keys::{Keys, unsupported};
+use crate::keys::{Keys, object, unsupported};
 use serde_json::{Map, Value, json};
 
 pub fn gpt2(keys: &Keys) -> Result<Config> {

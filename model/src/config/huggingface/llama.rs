@@ -1,9 +1,9 @@
 //! The Llama family: Llama, Mistral, Qwen2, Qwen3.
 
-use super::{known, object, rope};
+use super::{known, rope};
 use crate::config::{Architecture, Config, MlpKind, PositionKind};
 use crate::error::{Error, Result};
-use crate::keys::{Keys, Known, shown, unsupported};
+use crate::keys::{Keys, Known, object, shown, unsupported};
 use serde_json::{Map, Value, json};
 
 pub fn read(architecture: Architecture, keys: &Keys) -> Result<Config> {

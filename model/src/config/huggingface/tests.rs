@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{Llama3Scaling, MlpKind, NormKind, PositionKind, RopeScaling};
+use crate::keys::object;
 use crate::test_data::shared;
 
 const FOLDERS: [&str; 10] = [

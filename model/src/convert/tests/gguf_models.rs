@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::config::{Architecture, PositionKind, RopeScaling};
+use crate::decoder::{Decoder, layout};
 use crate::gguf::writer::Writer;
 use crate::safetensors_file::NamedTensor;
+use engine::Cpu;
 
 /// (part of the decoder's name, part of llama.cpp's).
 const NAMES: [(&str, &str); 17] = [

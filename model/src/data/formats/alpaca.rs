@@ -4,7 +4,7 @@
 //! or a `history` of earlier turns, all rows of the file are conversations: the prompt is then what the person says.
 
 use super::conversations::{compare, learn, with_setting};
-use super::{Completions, Pair, Reader, plain};
+use super::reader::{Completions, Pair, Reader, plain};
 use crate::data::PreferenceRow;
 use crate::data::jsonl::Row;
 use crate::data::message::{Message, Role, in_row};

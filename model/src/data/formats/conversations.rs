@@ -3,7 +3,7 @@
 //! A prompt that ends with the model's own message is continued by the answers. Answers that repeat the conversation, from its start or
 //! from one of its turns, are joined to what they do not repeat.
 
-use super::{Completions, Pair, Reader};
+use super::reader::{Completions, Pair, Reader};
 use crate::data::chat::Conversation;
 use crate::data::columns::judge_conversation;
 use crate::data::jsonl::Row;

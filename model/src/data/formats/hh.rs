@@ -3,7 +3,7 @@
 //! Anthropic's HH form is two transcripts, of which the last `"\n\nAssistant:"` turn was compared (Bai et al. 2022). Of texts without
 //! such turns (TRL's implicit prompt) the prompt is what both share, without a space at its end, which belongs to the next word.
 
-use super::{Pair, Reader};
+use super::reader::{Pair, Reader};
 use crate::data::jsonl::Row;
 use crate::data::turns::common_start;
 use crate::data::{DropReason, PreferenceRow};

@@ -5,31 +5,16 @@ mod conversations;
 mod hh;
 mod prompts;
 mod question;
+mod reader;
 
+pub use reader::{Reader, unknown};
+
+use super::DropReason;
 use super::columns::{self, Remarks};
 use super::jsonl::Row;
-use super::turns::{Learned, Turner, Turns};
-use super::{CompletionRow, DropReason, PreferenceRow};
+use super::turns::{Turner, Turns};
 use crate::error::Result;
-use std::ops::Range;
-
-/// A pair, or why the row has none.
-pub type Pair = Result<PreferenceRow, DropReason>;
-
-/// What is learned of a row, or why it has nothing.
-pub type Completions = Result<Vec<CompletionRow>, DropReason>;
-
-/// How the rows of one file are read.
-pub struct Reader<'a> {
-    turner: Turner<'a>,
-    turns: Turns,
-    /// Some Alpaca row of the file has a system text or earlier turns, so all of them are conversations.
-    alpaca_converses: bool,
-    /// What was noticed so far.
-    pub remarks: Remarks,
-    /// Turns of the model that are learned.
-    pub learned_turns: usize,
-}
+use reader::{Completions, Pair};
 
 /// One form of row: when it is this form, which columns it uses, how it is read.
 struct Format<T> {
@@ -136,59 +121,4 @@ impl<'a> Reader<'a> {
         columns::judge(row, &used, &[&read.0], &mut self.remarks)?;
         Ok(read)
     }
-
-    /// True if texts of conversations are written by a chat template, so that nothing is to be put around them.
-    fn framed(&self) -> bool {
-        matches!(self.turner.chat(), super::ChatTemplate::Jinja(_))
-    }
-
-    /// The texts that are learned as rows.
-    fn rows(&mut self, row: &Row, learned: Vec<Learned>) -> Completions {
-        if learned.is_empty() {
-            return Err(DropReason::NothingLearned);
-        }
-        self.learned_turns += learned.iter().map(|text| text.turns).sum::<usize>();
-        let framed = self.framed();
-        let each = |Learned { prompt, alone, completion, context, openings, .. }| CompletionRow {
-            line: row.line,
-            prompt,
-            alone,
-            completion,
-            context,
-            openings,
-            framed,
-        };
-        Ok(learned.into_iter().map(each).collect())
-    }
-}
-
-/// A row of plain texts.
-fn plain(row: &Row, prompt: &str, completion: &str) -> CompletionRow {
-    let context: Vec<Range<usize>> = Vec::new();
-    CompletionRow {
-        line: row.line,
-        prompt: prompt.to_owned(),
-        alone: None,
-        completion: completion.to_owned(),
-        context,
-        openings: Vec::new(),
-        framed: false,
-    }
-}
-
-/// Which command reads rows with these columns; for rows that another one was given.
-const OTHER_USES: [(&[&str], &str); 4] = [
-    (&["chosen", "rejected"], "these are preferences, which `slpo align` learns from"),
-    (&["completion"], "these are completions, which `slpo sft` learns from"),
-    (&["messages"], "these are conversations, which `slpo sft` learns from"),
-    (&["text"], "these are texts, which `slpo train` and `slpo sft` learn from"),
-];
-
-/// An error for a row of no known form, which says what was expected, what is there and who reads that.
-pub(super) fn unknown(row: &Row, expected: &str) -> crate::Error {
-    let found: Vec<_> = row.keys.keys().map(|key| format!("{key:?}")).collect();
-    let other = OTHER_USES.iter().find(|(columns, _)| columns.iter().all(|column| row.has(column)));
-    let other = other.map_or(String::new(), |(_, what)| format!(": {what}"));
-    let found = if found.is_empty() { "no columns".to_owned() } else { found.join(", ") };
-    row.error(format!("a row needs {expected}; this one has {found}{other}"))
 }

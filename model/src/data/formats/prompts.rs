@@ -1,6 +1,6 @@
 //! Plain texts: `prompt` with `chosen` and `rejected`, `prompt` with `completion`, or only `text`.
 
-use super::{Completions, Pair, Reader, plain};
+use super::reader::{Completions, Pair, Reader, plain, unknown};
 use crate::data::PreferenceRow;
 use crate::data::jsonl::Row;
 use crate::error::Result;
@@ -12,7 +12,7 @@ pub fn pair(row: &Row, _: &mut Reader) -> Result<Pair> {
 
 pub fn completion(row: &Row, _: &mut Reader) -> Result<Completions> {
     if !row.has("completion") && row.has("chosen") {
-        return Err(super::unknown(row, "\"prompt\" and \"completion\", \"messages\" or \"text\""));
+        return Err(unknown(row, "\"prompt\" and \"completion\", \"messages\" or \"text\""));
     }
     Ok(Ok(vec![plain(row, row.text("prompt")?, row.text("completion")?)]))
 }

@@ -2,7 +2,7 @@
 //! them.
 
 use super::conversations::compare;
-use super::{Pair, Reader};
+use super::reader::{Pair, Reader};
 use crate::data::jsonl::Row;
 use crate::data::message::{Message, Role, messages};
 use crate::error::Result;

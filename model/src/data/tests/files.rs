@@ -49,10 +49,10 @@ fn csv_and_packed_files_are_refused_in_words_wherever_data_is_read() {
     {
         let message = source("a.txt", start).unwrap_err().to_string();
         assert!(message.contains(word), "{message}");
-        let message = jsonl::from_bytes(Path::new("a.jsonl"), start.to_vec()).unwrap_err().to_string();
+        let message = rows_of_bytes(Path::new("a.jsonl"), start.to_vec()).unwrap_err().to_string();
         assert!(message.contains(word), "{message}");
     }
-    let message = in_file("Once upon a time\n", jsonl::read).unwrap_err().to_string();
+    let message = in_file("Once upon a time\n", read_rows).unwrap_err().to_string();
     assert!(message.contains("rows.jsonl:1: this is plain text where rows are wanted"), "{message}");
 }
 

@@ -3,7 +3,7 @@
 //! A frame is its kind (one byte) and, but for a sign of life, its number among the frames of that direction (4 bytes), the length of what
 //! follows (8 bytes) and that, lowest byte first.
 
-use super::super::processes::Lost;
+use crate::error::Lost;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::ops::RangeInclusive;

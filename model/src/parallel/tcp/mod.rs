@@ -12,7 +12,8 @@ mod tests;
 
 use super::launch::Place;
 use super::numbers::Numbers;
-use super::processes::{Group, Lost};
+use super::processes::Group;
+use crate::error::Lost;
 use crate::error::Result;
 use link::{Kind, Link};
 use std::ops::RangeInclusive;

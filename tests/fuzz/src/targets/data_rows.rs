@@ -1,6 +1,6 @@
 //! Datasets in JSON lines or as a JSON array, read as preferences, as completions and as prompts.
 
-use model::data::{ChatTemplate, Turns, completions, jsonl, preferences};
+use model::data::{ChatTemplate, Turns, completions, preferences, rows_of_bytes};
 use std::path::Path;
 
 /// Reads the rows in every way that a command does.
@@ -10,7 +10,7 @@ pub fn fuzz(data: &[u8]) {
         return;
     }
     let path = Path::new("rows.jsonl");
-    let Ok(rows) = jsonl::from_bytes(path, data.to_vec()) else { return };
+    let Ok(rows) = rows_of_bytes(path, data.to_vec()) else { return };
     let chat = ChatTemplate::default();
     let _ = completions::read_rows(path, rows.clone(), &chat, Turns::All);
     let _ = preferences::read_rows(path, rows, &chat);

@@ -1,7 +1,7 @@
 //! Preference pairs in JSON lines, as far as the tokens that are trained on.
 
 use model::boundary::Limits;
-use model::data::{ChatTemplate, PreferenceSet, jsonl, parquet, preferences};
+use model::data::{ChatTemplate, PreferenceSet, parquet, preferences, rows_of_bytes};
 use model::tokenizer::Tokenizer;
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub fn fuzz(data: &[u8]) {
         return;
     }
     let path = Path::new("pairs.jsonl");
-    let Ok(rows) = jsonl::from_bytes(path, data.to_vec()) else { return };
+    let Ok(rows) = rows_of_bytes(path, data.to_vec()) else { return };
     let Ok((rows, report)) = preferences::read_rows(path, rows, &ChatTemplate::default()) else { return };
     let Ok(set) = PreferenceSet::from_rows(&rows, report, &Tokenizer::bytes(), &Limits::new(LONGEST)) else { return };
     assert!(!set.pairs.is_empty() && set.report.kept == set.pairs.len());

@@ -1,10 +1,11 @@
 //! Filters that compare items with each other.
 
 use crate::chat_template::jinja::arguments::{Arguments, required, switch};
-use crate::chat_template::jinja::attributes::{Path, path};
+use crate::chat_template::jinja::attributes::path;
 use crate::chat_template::jinja::fault::{Outcome, refuse};
 use crate::chat_template::jinja::interpreter::Interpreter;
 use crate::chat_template::jinja::syntax::Comparison;
+use crate::chat_template::jinja::types::Path;
 use crate::chat_template::jinja::value::Value;
 use std::cmp::Ordering;
 

@@ -4,37 +4,12 @@ use super::Interpreter;
 use super::statements::Flow;
 use crate::chat_template::jinja::arguments::Arguments;
 use crate::chat_template::jinja::fault::{Fault, Outcome, refuse};
-use crate::chat_template::jinja::iteration::Cursor;
 use crate::chat_template::jinja::syntax::{For, Target};
+use crate::chat_template::jinja::types::{LoopItems, LoopState};
 use crate::chat_template::jinja::value::{Value, deeper};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// A loop that runs.
-pub struct LoopState {
-    syntax: Arc<For>,
-    /// The scope around the loop.
-    scope: usize,
-    /// How deep a recursive loop is, from 0.
-    depth0: i128,
-    index0: Cell<i128>,
-    length: Cell<Option<i128>>,
-    items: RefCell<Items>,
-    /// Levels of values within.
-    pub depth: u32,
-}
-
-struct Items {
-    cursor: Cursor,
-    before: Option<Value>,
-    current: Option<Value>,
-    /// What was looked at before its turn: an item, or that there is none.
-    after: Option<Option<Value>>,
-    /// Items that were taken to count them.
-    counted: Option<std::vec::IntoIter<Value>>,
-    changed: Option<Vec<Value>>,
-}
 
 impl LoopState {
     /// `loop.index`.
@@ -59,7 +34,7 @@ impl Interpreter<'_> {
         self.spend_on_value(items)?;
         let length = if block.test.is_none() { items.len().map(|length| length as i128) } else { None };
         let depth = deeper([items].into_iter())?;
-        let items = Items { cursor, before: None, current: None, after: None, counted: None, changed: None };
+        let items = LoopItems { cursor, before: None, current: None, after: None, counted: None, changed: None };
         let state = Rc::new(LoopState {
             syntax: block.clone(),
             scope,

@@ -2,7 +2,7 @@
 
 mod calls;
 mod expressions;
-pub mod loops;
+mod loops;
 mod statements;
 
 use super::dict::Dict;

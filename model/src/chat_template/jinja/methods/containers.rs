@@ -1,11 +1,10 @@
 //! Methods of lists, tuples, dicts, ranges and numbers.
 
 use crate::chat_template::jinja::arguments::{Arguments, required};
-use crate::chat_template::jinja::attributes::slice_range;
 use crate::chat_template::jinja::dict::{Dict, hashed};
 use crate::chat_template::jinja::fault::{Outcome, refuse};
 use crate::chat_template::jinja::interpreter::Interpreter;
-use crate::chat_template::jinja::value::{Function, Value, View};
+use crate::chat_template::jinja::value::{Function, Range, Value, View};
 use std::rc::Rc;
 
 impl Interpreter<'_> {
@@ -67,7 +66,7 @@ impl Interpreter<'_> {
         if [&start, &stop].iter().any(|bound| matches!(bound, Some(Value::None))) {
             refuse!("{name} takes whole numbers as bounds");
         }
-        let bounds = slice_range(&[start, stop, None], items.len() as i128)?;
+        let bounds = Range::of_slice(&[start, stop, None], items.len() as i128)?;
         let mut count = 0;
         for place in bounds.start.max(0)..bounds.stop {
             if self.equal(&items[place as usize], &wanted)? {

@@ -1,15 +1,14 @@
 //! Methods of `str` that look for a text within another.
 
 use crate::chat_template::jinja::arguments::{Arguments, required, text as text_argument};
-use crate::chat_template::jinja::attributes::slice_range;
 use crate::chat_template::jinja::fault::{Outcome, refuse};
-use crate::chat_template::jinja::value::Value;
+use crate::chat_template::jinja::value::{Range, Value};
 
 /// The part of a text between two bounds, and the number of characters before it; none where the start is behind the end.
 fn part(text: &str, start: Option<Value>, end: Option<Value>) -> Outcome<Option<(&str, usize)>> {
     let length = text.chars().count() as i128;
     let is_behind = matches!(&start, Some(start) if start.as_integer().is_some_and(|start| start > length));
-    let bounds = slice_range(&[start, end, None], length)?;
+    let bounds = Range::of_slice(&[start, end, None], length)?;
     if is_behind || bounds.start > bounds.stop {
         return Ok(None);
     }

@@ -2,9 +2,9 @@
 
 use super::Parser;
 use crate::chat_template::jinja::fault::{Outcome, refuse};
-use crate::chat_template::jinja::lexer::Kind;
 use crate::chat_template::jinja::limits::MOST_ARGUMENTS;
 use crate::chat_template::jinja::syntax::{Arithmetic, CallSyntax, Comparison, Constant, Expression, ExpressionKind};
+use crate::chat_template::jinja::token::Kind;
 use std::sync::Arc;
 
 type Parsed = Outcome<Expression>;

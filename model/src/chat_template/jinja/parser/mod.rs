@@ -4,9 +4,10 @@ mod expressions;
 mod statements;
 
 use super::fault::{Outcome, refuse};
-use super::lexer::{Kind, Token, tokens};
+use super::lexer::tokens;
 use super::limits::DEEPEST_SYNTAX;
 use super::syntax::Statement;
+use super::token::{Kind, Token};
 use std::collections::HashSet;
 use std::sync::Arc;
 

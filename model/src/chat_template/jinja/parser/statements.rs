@@ -2,9 +2,9 @@
 
 use super::Parser;
 use crate::chat_template::jinja::fault::{Outcome, refuse};
-use crate::chat_template::jinja::lexer::Kind;
 use crate::chat_template::jinja::limits::MOST_ARGUMENTS;
 use crate::chat_template::jinja::syntax::{Expression, ExpressionKind, For, Macro, Statement, StatementKind, Target, mentions};
+use crate::chat_template::jinja::token::Kind;
 use std::sync::Arc;
 
 type Body = Vec<Statement>;

@@ -1,0 +1,66 @@
+//! Log-probabilities of sequences and pairs under the demo's models, and means with their standard errors.
+
+use engine::{Cpu, Tensor, no_grad};
+use model::batch::Batch;
+use model::boundary::Sequence;
+use model::decoder::{Decoder, ForwardOptions};
+use model::preference::Scored;
+
+type Backend = Cpu<f32>;
+
+/// Sequences that go through a model at once.
+pub const CHUNK: usize = 512;
+
+/// A mean and its standard error.
+pub type Estimate = (f64, f64);
+
+/// One step of an alignment, on its batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Point {
+    /// The step.
+    pub step: u64,
+    /// The loss.
+    pub loss: f64,
+    /// Mean ln π(y_w) − ln π_ref(y_w).
+    pub chosen: f64,
+    /// Mean ln π(y_l) − ln π_ref(y_l).
+    pub rejected: f64,
+    /// Mean difference of the two.
+    pub margin: f64,
+    /// The part of pairs whose difference is above 0.
+    pub accuracy: f64,
+}
+
+impl Point {
+    /// The batch as it is before the step.
+    pub fn of(step: u64, policy: &Scored<'_, Backend>, reference: &Scored<'_, Backend>) -> Self {
+        let (chosen, rejected) = policy.sequence_log_probs();
+        let (reference_chosen, reference_rejected) = reference.sequence_log_probs();
+        let (chosen, rejected) = (chosen.sub(&reference_chosen).detach(), rejected.sub(&reference_rejected).detach());
+        let margins = chosen.sub(&rejected).to_f64();
+        let accuracy = margins.iter().filter(|&&m| m > 0.0).count() as f64 / margins.len() as f64;
+        let (chosen, rejected) = (mean(&chosen), mean(&rejected));
+        Self { step, loss: f64::NAN, chosen, rejected, margin: chosen - rejected, accuracy }
+    }
+}
+
+/// The mean of values and the standard error of that mean.
+pub fn mean_and_error(values: &[f64]) -> Estimate {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (mean, (variance / n).sqrt())
+}
+
+/// ln π of the predicted part of each sequence.
+pub fn log_probs(decoder: &Decoder<Backend>, sequences: &[Sequence]) -> Vec<f64> {
+    let of_chunk =
+        |chunk: &[Sequence]| no_grad(|| Batch::of_sequences(chunk).sequence_log_probs(decoder, &ForwardOptions::default())).to_f64();
+    sequences.chunks(CHUNK).flat_map(of_chunk).collect()
+}
+
+/// The mean of a vector.
+fn mean(x: &Tensor<Backend>) -> f64 {
+    let values = x.to_f64();
+    values.iter().sum::<f64>() / values.len() as f64
+}

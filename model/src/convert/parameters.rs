@@ -1,0 +1,25 @@
+//! What a file must hold for the decoder: every tensor that it asks for, and none besides.
+
+use crate::config::Config;
+use crate::decoder::{Decoder, layout};
+use crate::error::Result;
+use crate::safetensors_file::{NamedTensors, is_buffer};
+use engine::{Cpu, Tensor};
+
+/// The tensors that the decoder of `config` asks for, under its own names, and none besides (but for buffers that hold no weights).
+///
+/// # Errors
+/// [`crate::Error::MissingTensor`], [`crate::Error::ShapeMismatch`], [`crate::Error::BadConfig`] for a tensor that there is no place for.
+pub fn checked_parameters(config: &Config, tensors: &mut NamedTensors) -> Result<NamedTensors> {
+    let mut parameters = NamedTensors::new();
+    Decoder::build(config, &mut |name, shape| {
+        parameters.insert(name.to_owned(), layout::take(tensors, name, shape)?);
+        Ok(Tensor::full(&Cpu::<f32>::new(), 0.0, &[]))
+    })?;
+    if let Some(head) = tensors.swap_remove("lm_head.weight").filter(|_| config.tied_head) {
+        layout::refuse_other_head("lm_head.weight", &head, parameters.get("model.embed_tokens.weight"))?;
+    }
+    tensors.retain(|name, _| !is_buffer(name));
+    layout::nothing_left(tensors)?;
+    Ok(parameters)
+}
