@@ -25,6 +25,7 @@ pub mod backend;
 mod cache_aligned;
 pub mod dual;
 pub mod explain;
+pub mod formula;
 pub mod gradcheck;
 pub mod graph;
 pub mod mapped_file;

@@ -4,7 +4,7 @@ use super::cpu::Cpu;
 use super::cpu::array::CpuArray;
 use super::cuda::{Cuda, CudaArray};
 use super::precision::Precision;
-use super::{AdamwPart, AdamwStep, Backend, Binary, Indices, SgdStep, StepDecision, Unary};
+use super::{AdamwPart, AdamwStep, Backend, Formula, Indices, SgdStep, StepDecision};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
 use crate::sampling::SamplingRule;
@@ -144,12 +144,6 @@ macro_rules! on {
             Self::Cuda(backend) => backend.$method($($array.cuda(),)* $($other),*).lift(),
         }
     };
-    ($self:ident . $method:ident ($function:ident; [$($array:ident),*])) => {
-        match $self {
-            Self::Cpu(backend) => backend.$method($function, $($array.cpu()),*).lift(),
-            Self::Cuda(backend) => backend.$method($function, $($array.cuda()),*).lift(),
-        }
-    };
 }
 
 impl Backend for Device {
@@ -192,11 +186,11 @@ impl Backend for Device {
             Self::Cuda(backend) => backend.concat(&parts.iter().map(|x| x.cuda()).collect::<Vec<_>>(), axis).lift(),
         }
     }
-    fn map<F: Unary>(&self, f: F, x: &DeviceArray) -> DeviceArray {
-        on!(self.map(f; [x]))
-    }
-    fn zip<F: Binary>(&self, f: F, a: &DeviceArray, b: &DeviceArray) -> DeviceArray {
-        on!(self.zip(f; [a, b]))
+    fn elementwise<const N: usize, F: Formula<N>>(&self, f: F, x: [&DeviceArray; N]) -> DeviceArray {
+        match self {
+            Self::Cpu(backend) => backend.elementwise(f, x.map(DeviceArray::cpu)).lift(),
+            Self::Cuda(backend) => backend.elementwise(f, x.map(DeviceArray::cuda)).lift(),
+        }
     }
     fn sum(&self, x: &DeviceArray, axis: usize) -> DeviceArray {
         on!(self.sum([x], axis))
@@ -269,9 +263,6 @@ impl Backend for Device {
         on!(self.scatter_add_last([x], index, n))
     }
 
-    fn map_vjp<F: Unary>(&self, f: F, saved: &DeviceArray, cotangent: &DeviceArray) -> DeviceArray {
-        on!(self.map_vjp(f; [saved, cotangent]))
-    }
     fn accumulate(&self, x: DeviceArray, y: &DeviceArray) -> DeviceArray {
         match (self, x) {
             (Self::Cpu(backend), DeviceArray::Cpu(x)) => backend.accumulate(x, y.cpu()).lift(),

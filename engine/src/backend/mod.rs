@@ -21,77 +21,11 @@ use precision::Precision;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+pub use crate::formula::{Add, Div, Equal, Formula, Mul, Saves, Sub, Unary, Vjp};
 pub use step::{AdamwPart, AdamwStep, SgdStep, StepDecision};
 
 /// Integer indices (token ids, targets, rows), shared without copying.
 pub type Indices = Arc<[u32]>;
-
-/// What a function of one variable keeps from its forward pass for its derivative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Saves {
-    /// The input x.
-    Input,
-    /// The output y.
-    Output,
-    /// Nothing: the derivative is a constant.
-    Nothing,
-}
-
-/// A function of one real variable, applied to every element, with its derivative.
-pub trait Unary: Copy + Send + Sync + 'static {
-    /// The op's name.
-    const NAME: &'static str;
-    /// What `derivative` is a function of.
-    const SAVES: Saves;
-    /// y = f(x).
-    fn value<T: Scalar>(self, x: T) -> T;
-    /// f′, as a function of what is saved (x or y; anything where nothing is saved).
-    fn derivative<T: Scalar>(self, saved: T) -> T;
-}
-
-/// A function of two real variables, applied elementwise with broadcasting.
-pub trait Binary: Copy + Send + Sync + 'static {
-    /// f(a, b).
-    fn value<T: Scalar>(self, a: T, b: T) -> T;
-}
-
-macro_rules! binary {
-    ($($(#[$doc:meta])* $name:ident($a:ident, $b:ident) = $formula:expr;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug)]
-        pub struct $name;
-        impl Binary for $name {
-            #[inline(always)]
-            fn value<T: Scalar>(self, $a: T, $b: T) -> T { $formula }
-        }
-    )*};
-}
-binary! {
-    /// a + b.
-    Add(a, b) = a + b;
-    /// a − b.
-    Sub(a, b) = a - b;
-    /// a·b.
-    Mul(a, b) = a * b;
-    /// a/b.
-    Div(a, b) = a / b;
-    /// 1 where a = b, else 0.
-    Equal(a, b) = if a == b { T::one() } else { T::zero() };
-}
-
-/// Applies a derivative as a map.
-#[derive(Clone, Copy)]
-struct Slope<F>(F);
-impl<F: Unary> Unary for Slope<F> {
-    const NAME: &'static str = "slope";
-    const SAVES: Saves = Saves::Nothing;
-    fn value<T: Scalar>(self, saved: T) -> T {
-        self.0.derivative(saved)
-    }
-    fn derivative<T: Scalar>(self, _: T) -> T {
-        unreachable!("a slope is never differentiated again on the tape")
-    }
-}
 
 /// A device with an element type: the kernels that tensors are made of.
 pub trait Backend: Clone + Debug + Send + Sync + 'static {
@@ -129,10 +63,24 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
 
     // ---- elementwise ------------------------------------------------------------------------------------------------------------
 
-    /// y = f(x) for every element.
-    fn map<F: Unary>(&self, f: F, x: &Self::Array) -> Self::Array;
+    /// f(x₁, …, x_N) for every element, with the arrays broadcast to one shape.
+    ///
+    /// # Panics
+    /// If the shapes do not broadcast.
+    fn elementwise<const N: usize, F: Formula<N>>(&self, f: F, x: [&Self::Array; N]) -> Self::Array;
+
+    /// f(x) for every element.
+    fn map<F: Formula<1>>(&self, f: F, x: &Self::Array) -> Self::Array {
+        self.elementwise(f, [x])
+    }
     /// f(a, b) for every pair, broadcasting.
-    fn zip<F: Binary>(&self, f: F, a: &Self::Array, b: &Self::Array) -> Self::Array;
+    fn zip<F: Formula<2>>(&self, f: F, a: &Self::Array, b: &Self::Array) -> Self::Array {
+        self.elementwise(f, [a, b])
+    }
+    /// x̄ = f′(saved)·ȳ.
+    fn map_vjp<F: Unary>(&self, f: F, saved: &Self::Array, cotangent: &Self::Array) -> Self::Array {
+        self.elementwise(Vjp(f), [saved, cotangent])
+    }
 
     // ---- reductions and products ------------------------------------------------------------------------------------------------
 
@@ -155,11 +103,6 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     fn scatter_add_last(&self, x: &Self::Array, index: &Indices, n: usize) -> Self::Array;
 
     // ==== kernels with a reference default =======================================================================================
-
-    /// x̄ = f′(saved)·ȳ.
-    fn map_vjp<F: Unary>(&self, f: F, saved: &Self::Array, cotangent: &Self::Array) -> Self::Array {
-        self.zip(Mul, &self.map(Slope(f), saved), cotangent)
-    }
 
     /// x + y, free to reuse x's storage.
     fn accumulate(&self, x: Self::Array, y: &Self::Array) -> Self::Array {

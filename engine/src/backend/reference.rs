@@ -4,9 +4,9 @@
 
 use super::cpu::array::CpuArray;
 use super::cpu::storage_on_cpu;
-use super::{Backend, Binary, Indices, Unary};
+use super::{Backend, Formula, Indices};
 use crate::scalar::Scalar;
-use crate::shape::{around, broadcast_or_panic, count, with_axis};
+use crate::shape::{around, broadcast_all, broadcast_or_panic, count, with_axis};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -52,13 +52,10 @@ fn fold<T: Scalar>(x: &CpuArray<T>, axis: usize, start: T, f: impl Fn(T, T) -> T
 impl<T: Scalar> Backend for Reference<T> {
     storage_on_cpu!();
 
-    fn map<F: Unary>(&self, f: F, x: &CpuArray<T>) -> CpuArray<T> {
-        CpuArray::from_vec(x.view().iter().map(|&x| f.value(x)).collect(), x.shape())
-    }
-    fn zip<F: Binary>(&self, f: F, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
-        let shape = broadcast_or_panic("zip", a.shape(), b.shape());
-        let (a, b) = (a.broadcast_to(&shape), b.broadcast_to(&shape));
-        CpuArray::from_vec(a.view().iter().zip(b.view()).map(|(&a, &b)| f.value(a, b)).collect(), &shape)
+    fn elementwise<const N: usize, F: Formula<N>>(&self, f: F, x: [&CpuArray<T>; N]) -> CpuArray<T> {
+        let shape = broadcast_all("elementwise", &x.map(CpuArray::shape));
+        let x = x.map(|x| x.broadcast_to(&shape).elements().into_owned());
+        CpuArray::from_vec((0..count(&shape)).map(|i| f.at(x.each_ref().map(|x| x[i]))).collect(), &shape)
     }
     fn sum(&self, x: &CpuArray<T>, axis: usize) -> CpuArray<T> {
         fold(x, axis, T::zero(), |a, b| a + b)

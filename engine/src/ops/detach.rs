@@ -6,7 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend::Binary;
+use crate::backend::Formula;
 
 impl<B: Backend> Tensor<B> {
     /// The same value as a constant: no gradient flows through it.
@@ -19,7 +19,7 @@ impl<B: Backend> Tensor<B> {
     /// # Panics
     /// If the shapes do not broadcast.
     #[track_caller]
-    pub fn detached_zip<F: Binary>(&self, f: F, other: &Self) -> Self {
+    pub fn detached_zip<F: Formula<2>>(&self, f: F, other: &Self) -> Self {
         broadcast_or_panic("detached_zip", self.shape(), other.shape());
         Self::from_array(&self.backend, self.backend.zip(f, &self.value, &other.value))
     }

@@ -20,12 +20,17 @@ impl Unary for FiniteOrZero {
     const SAVES: Saves = Saves::Input;
     #[inline(always)]
     fn value<T: Scalar>(self, x: T) -> T {
-        if x.is_finite() || x.is_nan() { x } else { T::zero() }
+        T::select(x.abs().is_equal_to(infinity()), T::zero(), x)
     }
     #[inline(always)]
     fn derivative<T: Scalar>(self, x: T) -> T {
-        if x.is_finite() { T::one() } else { T::zero() }
+        T::select(x.abs().is_below(infinity()), T::one(), T::zero())
     }
+}
+
+#[inline(always)]
+fn infinity<T: Scalar>() -> T {
+    T::from_f64(f64::INFINITY)
 }
 
 struct Logsumexp<B: Backend> {

@@ -16,11 +16,11 @@ impl Unary for Relu {
     const SAVES: Saves = Saves::Input;
     #[inline(always)]
     fn value<T: Scalar>(self, x: T) -> T {
-        if x > T::zero() { x } else { T::zero() * x }
+        T::select(T::zero().is_below(x), x, T::zero() * x)
     }
     #[inline(always)]
     fn derivative<T: Scalar>(self, x: T) -> T {
-        if x > T::zero() { T::one() } else { T::zero() }
+        T::select(T::zero().is_below(x), T::one(), T::zero())
     }
 }
 

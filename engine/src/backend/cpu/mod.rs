@@ -24,10 +24,11 @@ pub mod vector_math;
 mod vocabulary;
 
 use super::precision::{Precision, PrecisionError};
-use super::{AdamwPart, AdamwStep, Backend, Binary, Indices, Unary};
+use super::{AdamwPart, AdamwStep, Backend, Formula, Indices};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
 use crate::scalar::Scalar;
+use crate::shape::broadcast_all;
 use array::CpuArray;
 use elementwise::combine;
 use std::fmt;
@@ -139,21 +140,12 @@ impl<T: Scalar> Backend for Cpu<T> {
     fn precision(&self) -> Precision {
         self.precision
     }
-    fn map<F: Unary>(&self, f: F, x: &CpuArray<T>) -> CpuArray<T> {
+    fn elementwise<const N: usize, F: Formula<N>>(&self, f: F, x: [&CpuArray<T>; N]) -> CpuArray<T> {
         combine(
-            [x],
-            x.shape(),
+            x,
+            &broadcast_all("elementwise", &x.map(CpuArray::shape)),
             #[inline(always)]
-            |[x]| f.value(x),
-        )
-    }
-    fn zip<F: Binary>(&self, f: F, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
-        let shape = crate::shape::broadcast_or_panic("zip", a.shape(), b.shape());
-        combine(
-            [a, b],
-            &shape,
-            #[inline(always)]
-            |[a, b]| f.value(a, b),
+            |x| f.at(x),
         )
     }
     fn sum(&self, x: &CpuArray<T>, axis: usize) -> CpuArray<T> {
@@ -194,14 +186,6 @@ impl<T: Scalar> Backend for Cpu<T> {
         indexing::scatter_add_last(x, index, n)
     }
 
-    fn map_vjp<F: Unary>(&self, f: F, saved: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
-        combine(
-            [saved, cotangent],
-            cotangent.shape(),
-            #[inline(always)]
-            |[saved, g]| f.derivative(saved) * g,
-        )
-    }
     fn accumulate(&self, x: CpuArray<T>, y: &CpuArray<T>) -> CpuArray<T> {
         elementwise::accumulate(x, y)
     }

@@ -3,8 +3,8 @@
 use super::Cuda;
 use super::array::{CudaArray, merged};
 use super::runtime::{Operand, Product, Storage};
-use crate::backend::Add;
 use crate::backend::precision::Precision;
+use crate::formula::Add;
 use crate::shape::{broadcast_or_panic, count};
 
 /// How the last two axes lie: (transposed, elements between stored rows); `None` where they need a copy.
@@ -75,7 +75,7 @@ impl Cuda {
             c_storage: y.storage(),
         };
         if m == 0 || k == 0 || n == 0 || !self.0.runtime.device().adds_bias(&product) {
-            return self.zip_with(Add, &self.matrix_product(&x, &weight, self.activation()), &bias_as_stored);
+            return self.apply(Add, [&self.matrix_product(&x, &weight, self.activation()), &bias_as_stored]);
         }
         self.product(&product);
         y

@@ -33,14 +33,14 @@ mod vocabulary;
 
 pub use array::CudaArray;
 pub use driver::{DeviceReport, devices, usable};
-pub use elementwise::{map_source, map_vjp_source, zip_source};
+pub use elementwise::elementwise_source;
 pub use error::CudaError;
 pub use nccl::{Nccl, UniqueId};
 pub use queue::GraphReport;
 pub use runtime::Storage;
 
 use super::precision::Precision;
-use super::{AdamwStep, Backend, Binary, Indices, SgdStep, StepDecision, Unary};
+use super::{AdamwStep, Backend, Formula, Indices, SgdStep, StepDecision};
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
 use crate::sampling::SamplingRule;
@@ -243,11 +243,8 @@ impl Backend for Cuda {
     fn concat(&self, parts: &[&CudaArray], axis: usize) -> CudaArray {
         self.concatenated(parts, axis)
     }
-    fn map<F: Unary>(&self, f: F, x: &CudaArray) -> CudaArray {
-        self.map_with(f, x)
-    }
-    fn zip<F: Binary>(&self, f: F, a: &CudaArray, b: &CudaArray) -> CudaArray {
-        self.zip_with(f, a, b)
+    fn elementwise<const N: usize, F: Formula<N>>(&self, f: F, x: [&CudaArray; N]) -> CudaArray {
+        self.apply(f, x)
     }
     fn sum(&self, x: &CudaArray, axis: usize) -> CudaArray {
         self.summed(x, axis)
@@ -277,9 +274,6 @@ impl Backend for Cuda {
         self.entries_added(x, index, n)
     }
 
-    fn map_vjp<F: Unary>(&self, f: F, saved: &CudaArray, cotangent: &CudaArray) -> CudaArray {
-        self.map_vjp_with(f, saved, cotangent)
-    }
     fn accumulate(&self, x: CudaArray, y: &CudaArray) -> CudaArray {
         self.accumulated(x, y)
     }
