@@ -261,15 +261,15 @@ impl Scalar for f32 {
     float_methods!(f32);
     #[inline(always)]
     fn exp(self) -> Self {
-        crate::backend::cpu::vector_math::exp(self)
+        crate::vector_math::exp(self)
     }
     #[inline(always)]
     fn exp_of_term(self) -> Self {
-        crate::backend::cpu::vector_math::exp_of_term(self)
+        crate::vector_math::exp_of_term(self)
     }
     #[inline(always)]
     fn tanh(self) -> Self {
-        crate::backend::cpu::vector_math::tanh(self)
+        crate::vector_math::tanh(self)
     }
     #[inline(always)]
     fn erfc(self) -> Self {

@@ -14,7 +14,7 @@ use crate::exact_target::{at_most_zero, towards};
 use crate::numeric::logaddexp;
 use crate::slpo_exact::PairRows;
 use engine::backend::Indices;
-use engine::ops::logsumexp::FiniteOrZero;
+use engine::functions::FiniteOrZero;
 use engine::{Backend, Scalar, Tensor, formulas};
 
 /// ln q for each row, [N, V], and the rows' weights, `[N]`, from the reference's logits [N, V] and where each pair forks.

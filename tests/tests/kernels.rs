@@ -1,7 +1,7 @@
 //! Arrays larger than a block, a tile or a task: the fast kernels against the reference defaults, and their gradients by the other methods
 //! that scale.
 
-use engine::backend::Add;
+use engine::backend::{Add, Core};
 use engine::gradcheck::{Function, Method, Settings, check_with};
 use engine::{Backend, Cpu, Device, Dual, Reference, Scalar, Segments, Tensor, formulas, function};
 use slpo_tests::{normal, normal_parameter, normal_sample};

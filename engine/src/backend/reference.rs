@@ -2,9 +2,15 @@
 //!
 //! Whatever runs on [`Cpu`](super::cpu::Cpu) runs here too, slowly; the tests hold every fast path to it.
 
+use super::attention::Attention;
+use super::core::{Core, Indices};
 use super::cpu::array::CpuArray;
 use super::cpu::storage_on_cpu;
-use super::{Backend, Formula, Indices};
+use super::products::Products;
+use super::rows::Rows;
+use super::update::Update;
+use super::vocabulary::Vocabulary;
+use crate::formula::Formula;
 use crate::scalar::Scalar;
 use crate::shape::{around, broadcast_all, broadcast_or_panic, count, with_axis};
 use std::fmt;
@@ -49,7 +55,13 @@ fn fold<T: Scalar>(x: &CpuArray<T>, axis: usize, start: T, f: impl Fn(T, T) -> T
     CpuArray::from_vec(out, &with_axis(x.shape(), axis, 1))
 }
 
-impl<T: Scalar> Backend for Reference<T> {
+impl<T: Scalar> Products for Reference<T> {}
+impl<T: Scalar> Rows for Reference<T> {}
+impl<T: Scalar> Attention for Reference<T> {}
+impl<T: Scalar> Vocabulary for Reference<T> {}
+impl<T: Scalar> Update for Reference<T> {}
+
+impl<T: Scalar> Core for Reference<T> {
     storage_on_cpu!();
 
     fn elementwise<const N: usize, F: Formula<N>>(&self, f: F, x: [&CpuArray<T>; N]) -> CpuArray<T> {

@@ -6,7 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend::Formula;
+use crate::formula::Formula;
 
 impl<B: Backend> Tensor<B> {
     /// The same value as a constant: no gradient flows through it.
@@ -41,7 +41,7 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
 
 #[cfg(test)]
 mod tests {
-    use crate::backend::Mul;
+    use crate::formula::Mul;
     use crate::{Cpu, Tensor};
 
     #[test]

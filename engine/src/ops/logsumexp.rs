@@ -8,30 +8,8 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend::{Add, Mul, Sub};
-use crate::ops::exp::Exp;
-
-/// x, 0 where it is infinite: keeps −∞ − (−∞) out of a difference. NaN stays.
-#[derive(Clone, Copy, Debug)]
-pub struct FiniteOrZero;
-
-impl Unary for FiniteOrZero {
-    const NAME: &'static str = "finite_or_zero";
-    const SAVES: Saves = Saves::Input;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        T::select(x.abs().is_equal_to(infinity()), T::zero(), x)
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, x: T) -> T {
-        T::select(x.abs().is_below(infinity()), T::one(), T::zero())
-    }
-}
-
-#[inline(always)]
-fn infinity<T: Scalar>() -> T {
-    T::from_f64(f64::INFINITY)
-}
+use crate::formula::{Add, Mul, Sub};
+use crate::functions::{Exp, FiniteOrZero};
 
 struct Logsumexp<B: Backend> {
     /// The input, with −∞ where masked.

@@ -1,7 +1,7 @@
 //! Every op on every shape that a kernel treats in its own way.
 
 use crate::{agrees, devices, in_bf16};
-use engine::backend::Formula;
+use engine::backend::{Core, Formula};
 use engine::gradcheck::check_entry_on;
 use engine::{Backend, Cpu, Scalar, Segments, Tensor, formulas, function};
 use slpo_tests::{bits, normal_parameter};

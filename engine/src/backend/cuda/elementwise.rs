@@ -1,9 +1,10 @@
 //! Elementwise functions: each formula's kernel is made from the formula itself, at its first use.
 
 use super::array::CudaArray;
+use super::context::Cuda;
+use super::expression;
 use super::launch::{Argument, strided};
 use super::runtime::{Storage, Unit, hash};
-use super::{Cuda, expression};
 use crate::formula::Formula;
 use crate::shape::broadcast_all;
 use std::any::{TypeId, type_name};

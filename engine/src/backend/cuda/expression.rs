@@ -249,10 +249,7 @@ impl Scalar for Symbol {
 mod tests {
     use super::*;
     use crate::formula::{Add as Plus, Equal, Formula, Unary};
-    use crate::ops::log1mexp::Log1mexp;
-    use crate::ops::relu::Relu;
-    use crate::ops::scale::Scale;
-    use crate::ops::tanh::Tanh;
+    use crate::functions::{Log1mexp, Relu, Scale, Tanh};
 
     #[test]
     fn a_formula_becomes_statements() {
