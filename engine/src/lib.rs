@@ -22,9 +22,11 @@
 //! A wrong shape is a programming error and panics in the caller's words; see each method's `# Panics`.
 
 pub mod backend;
+pub mod buffer_pool;
 mod cache_aligned;
 pub mod dual;
 pub mod explain;
+mod gemm;
 pub mod gradcheck;
 pub mod graph;
 pub mod mapped_file;
@@ -36,18 +38,20 @@ pub mod rewrite;
 pub mod sampling;
 pub mod scalar;
 pub mod shape;
+pub mod simd;
 pub mod tape;
 pub mod tensor;
+pub mod threads;
 pub mod watch;
 
 pub use backend::cpu::Cpu;
-pub use backend::cpu::pool::OUT_OF_MEMORY;
-pub use backend::cpu::simd::vectorised;
+pub use backend::cpu::element::Element;
 pub use backend::cuda::{Cuda, CudaError};
 pub use backend::device::Device;
 pub use backend::precision::{Precision, PrecisionError};
 pub use backend::reference::Reference;
 pub use backend::{AdamwPart, AdamwStep, Backend, SgdStep, StepDecision};
+pub use buffer_pool::OUT_OF_MEMORY;
 pub use cache_aligned::CacheAligned;
 pub use dual::Dual;
 pub use mapped_file::MappedFile;
@@ -57,5 +61,6 @@ pub use ops::rope::{Pairing, RotaryAngles, RotaryTable};
 pub use random::Generator;
 pub use sampling::{SamplingRule, penalise_repetition};
 pub use scalar::Scalar;
+pub use simd::vectorised;
 pub use tape::{Gradients, no_grad};
 pub use tensor::Tensor;

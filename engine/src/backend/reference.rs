@@ -3,9 +3,9 @@
 //! Whatever runs on [`Cpu`](super::cpu::Cpu) runs here too, slowly; the tests hold every fast path to it.
 
 use super::cpu::array::CpuArray;
+use super::cpu::element::Element;
 use super::cpu::storage_on_cpu;
 use super::{Backend, Binary, Indices, Unary};
-use crate::scalar::Scalar;
 use crate::shape::{around, broadcast_or_panic, count, with_axis};
 use std::fmt;
 use std::marker::PhantomData;
@@ -30,14 +30,14 @@ impl<T> Clone for Reference<T> {
     }
 }
 impl<T> Copy for Reference<T> {}
-impl<T: Scalar> fmt::Debug for Reference<T> {
+impl<T: Element> fmt::Debug for Reference<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Reference<{}>", T::NAME)
     }
 }
 
 /// Folds along an axis, in order.
-fn fold<T: Scalar>(x: &CpuArray<T>, axis: usize, start: T, f: impl Fn(T, T) -> T) -> CpuArray<T> {
+fn fold<T: Element>(x: &CpuArray<T>, axis: usize, start: T, f: impl Fn(T, T) -> T) -> CpuArray<T> {
     let (outer, extent, inner) = around(x.shape(), axis);
     let elements = x.elements();
     let mut out = vec![start; outer * inner];
@@ -49,7 +49,7 @@ fn fold<T: Scalar>(x: &CpuArray<T>, axis: usize, start: T, f: impl Fn(T, T) -> T
     CpuArray::from_vec(out, &with_axis(x.shape(), axis, 1))
 }
 
-impl<T: Scalar> Backend for Reference<T> {
+impl<T: Element> Backend for Reference<T> {
     storage_on_cpu!();
 
     fn map<F: Unary>(&self, f: F, x: &CpuArray<T>) -> CpuArray<T> {

@@ -1,10 +1,11 @@
 //! Products of some rows at a time, each task with all that is done to its rows, by matrices that stay in the second-level cache of each thread.
 
 use super::array::CpuArray;
-use super::matmul::{Matrix, Prepacked, matrix};
-use super::parallel_loop::InTasks;
+use super::element::Element;
 use crate::backend::precision::Precision;
-use crate::scalar::Scalar;
+use crate::gemm::matrix::{Matrix, MatrixMut};
+use crate::gemm::prepacked::Prepacked;
+use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 
 /// Rows of a task, rounded up to whole groups of a kernel. (Miri is slow, and must see rows in several tasks.)
@@ -15,7 +16,7 @@ const FEWEST_TASKS: usize = if cfg!(miri) { 2 } else { 8 };
 const MOST_BYTES: usize = 3 << 18;
 
 /// Is it quicker than product by product, for products of so many rows with these matrices? Not where one has no elements.
-pub fn pays<'a, T: Scalar>(rows: usize, matrices: impl Iterator<Item = &'a CpuArray<T>>) -> bool {
+pub fn should_run_by_rows<'a, T: Element>(rows: usize, matrices: impl Iterator<Item = &'a CpuArray<T>>) -> bool {
     let (mut numbers, mut empty) = (0, false);
     for matrix in matrices {
         numbers += matrix.view().len();
@@ -32,14 +33,14 @@ pub struct OnTheRight<T> {
     packed: Option<Prepacked>,
 }
 
-impl<T: Scalar> OnTheRight<T> {
+impl<T: Element> OnTheRight<T> {
     /// For products of `rows` rows altogether with each B [k, n], given as (matrix, n).
     ///
     /// # Safety
     /// No extent may be 0, and every element must be valid as long as this lives.
     pub unsafe fn new(precision: Precision, rows: usize, k: usize, b: Vec<(Matrix<T>, usize)>) -> Self {
         // SAFETY: the caller's promise.
-        let packed = unsafe { T::prepacked(precision, rows, k, &b) };
+        let packed = unsafe { T::prepack(precision, rows, k, &b) };
         Self { precision, k, b, packed }
     }
 
@@ -53,7 +54,7 @@ impl<T: Scalar> OnTheRight<T> {
     ///
     /// # Safety
     /// m must not be 0, every element that is reached valid, and nothing else may touch those of the C meanwhile.
-    pub unsafe fn multiply(&self, m: usize, a: Matrix<T>, accumulate: bool, c: &[(*mut T, usize)]) {
+    pub unsafe fn multiply(&self, m: usize, a: Matrix<T>, accumulate: bool, c: &[MatrixMut<T>]) {
         assert_eq!(c.len(), self.b.len(), "an output of each matrix on the right");
         // SAFETY: the caller's promise.
         unsafe {
@@ -61,8 +62,8 @@ impl<T: Scalar> OnTheRight<T> {
                 return T::gemm_prepacked(packed, m, a, accumulate, c);
             }
             let beta = if accumulate { T::one() } else { T::zero() };
-            for (&(b, n), &(c, stride)) in self.b.iter().zip(c) {
-                T::gemm(self.precision, (m, self.k, n), a, b, beta, c, stride);
+            for (&(b, n), &c) in self.b.iter().zip(c) {
+                T::gemm(self.precision, (m, self.k, n), a, b, beta, c);
             }
         }
     }
@@ -84,7 +85,7 @@ unsafe impl<T: Send> Send for OutputRows<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for OutputRows<T> {}
 
-impl<T: Scalar> OutputRows<T> {
+impl<T: Element> OutputRows<T> {
     /// Those of a row-major buffer.
     pub fn new(buffer: &mut [T], width: usize) -> Self {
         Self { start: buffer.as_mut_ptr(), width }
@@ -93,9 +94,9 @@ impl<T: Scalar> OutputRows<T> {
     ///
     /// # Safety
     /// The row must be inside.
-    pub unsafe fn output(self, first: usize) -> (*mut T, usize) {
+    pub unsafe fn output(self, first: usize) -> MatrixMut<T> {
         // SAFETY: the caller's promise.
-        (unsafe { self.start.add(first * self.width) }, self.width)
+        MatrixMut { start: unsafe { self.start.add(first * self.width) }, row_stride: self.width }
     }
     /// `count` rows from `first` on.
     ///
@@ -108,20 +109,20 @@ impl<T: Scalar> OutputRows<T> {
 }
 
 /// Runs `f` with buffers of so many elements, whose contents are unspecified.
-pub fn with_buffers<T: Scalar, const N: usize>(lens: [usize; N], f: impl FnOnce([&mut [T]; N])) {
+pub fn with_buffers<T: Element, const N: usize>(lens: [usize; N], f: impl FnOnce([&mut [T]; N])) {
     let mut buffers: [Vec<T>; N] = lens.map(T::allocate);
     f(buffers.each_mut().map(Vec::as_mut_slice));
     buffers.into_iter().for_each(T::recycle);
 }
 
-/// Σ_i Aᵢ·Bᵢ for Aᵢ [m, kᵢ] and Bᵢ [kᵢ, n] whose extents fit, and Bᵢ that [`pays`] accepts.
-pub fn sum_of_products<T: Scalar>(precision: Precision, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
+/// Σ_i Aᵢ·Bᵢ for Aᵢ [m, kᵢ] and Bᵢ [kᵢ, n] whose extents fit, and Bᵢ that [`should_run_by_rows`] accepts.
+pub fn sum_of_products<T: Element>(precision: Precision, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
     let [m, n] = [products[0].0.shape()[0], products[0].1.shape()[1]];
     let mut sum = T::allocate(m * n);
     let output = OutputRows::new(&mut sum, n);
     // SAFETY: the arrays' own strides, and extents that are not 0.
-    let right = |b: &CpuArray<T>| unsafe { OnTheRight::new(precision, m, b.shape()[0], vec![(matrix(b), n)]) };
-    let products: Vec<_> = products.iter().map(|(a, b)| (matrix(a), right(b))).collect();
+    let right = |b: &CpuArray<T>| unsafe { OnTheRight::new(precision, m, b.shape()[0], vec![(b.matrix(), n)]) };
+    let products: Vec<_> = products.iter().map(|(a, b)| (a.matrix(), right(b))).collect();
     products[0].1.for_rows(m, |from, count| {
         for (number, (a, b)) in products.iter().enumerate() {
             // SAFETY: each task has its own rows of the sum.

@@ -1,34 +1,33 @@
 //! The CPU: one implementation for every scalar type, vectorised at run time for the processor that is there.
 //!
-//! Parallel loops are cut into tasks by size, and threads take them one by one (`parallel_loop`): what a thread has not begun, another can take.
+//! Parallel loops are cut into tasks by size, and threads take them one by one ([`crate::threads`]): what a thread has not begun, another can take.
 
 pub mod array;
 mod attention;
 mod by_rows;
-mod crew;
+pub mod element;
 mod elementwise;
 mod gated_mlp;
 mod indexing;
-pub(crate) mod matmul;
+mod matmul;
 mod optimizer;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod packed_gemm;
-pub mod parallel_loop;
 pub mod peak;
-pub mod pool;
 mod reduce;
 mod rope;
 mod rows;
-pub mod simd;
+mod strided;
 pub mod vector_math;
 mod vocabulary;
 
 use super::precision::{Precision, PrecisionError};
 use super::{AdamwPart, AdamwStep, Backend, Binary, Indices, Unary};
+#[cfg(target_arch = "x86_64")]
+use crate::gemm::instructions::Instructions;
 use crate::ops::attention::Segments;
 use crate::ops::rope::Pairing;
-use crate::scalar::Scalar;
+use crate::threads::crew;
 use array::CpuArray;
+use element::Element;
 use elementwise::combine;
 use std::fmt;
 use std::marker::PhantomData;
@@ -65,7 +64,7 @@ impl Cpu<f32> {
 /// (fused) multiply-adds.
 pub fn f32_in_parts() -> Option<&'static str> {
     #[cfg(target_arch = "x86_64")]
-    return packed_gemm::Instructions::in_parts().map(packed_gemm::Instructions::name);
+    return Instructions::for_f32_in_parts().map(Instructions::name);
     #[cfg(not(target_arch = "x86_64"))]
     None
 }
@@ -73,7 +72,7 @@ pub fn f32_in_parts() -> Option<&'static str> {
 /// The instructions that multiply in bfloat16 here, `AMX` or `AVX512-BF16`; `None` where there are none.
 pub fn bf16_instructions() -> Option<&'static str> {
     #[cfg(target_arch = "x86_64")]
-    return packed_gemm::Instructions::of(Precision::Bf16).map(packed_gemm::Instructions::name);
+    return Instructions::for_bf16().map(Instructions::name);
     #[cfg(not(target_arch = "x86_64"))]
     None
 }
@@ -89,7 +88,7 @@ impl<T> Clone for Cpu<T> {
     }
 }
 impl<T> Copy for Cpu<T> {}
-impl<T: Scalar> fmt::Debug for Cpu<T> {
+impl<T: Element> fmt::Debug for Cpu<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Cpu<{}>", T::NAME)?;
         if self.precision == Precision::F32 { Ok(()) } else { write!(f, " in {:?}", self.precision) }
@@ -133,7 +132,7 @@ macro_rules! storage_on_cpu {
 }
 pub(crate) use storage_on_cpu;
 
-impl<T: Scalar> Backend for Cpu<T> {
+impl<T: Element> Backend for Cpu<T> {
     storage_on_cpu!();
 
     fn precision(&self) -> Precision {
@@ -291,7 +290,7 @@ impl<T: Scalar> Backend for Cpu<T> {
     }
     fn gated_mlp(&self, x: &CpuArray<T>, weights: [&CpuArray<T>; 3], keep: bool) -> (CpuArray<T>, Option<[CpuArray<T>; 2]>) {
         gated_mlp::check(x, weights);
-        if by_rows::pays(x.shape()[0], weights.into_iter()) {
+        if by_rows::should_run_by_rows(x.shape()[0], weights.into_iter()) {
             gated_mlp::forward_by_rows(self.precision, x, weights, keep)
         } else {
             super::gated_mlp_by_products(self, x, weights, keep)
@@ -309,7 +308,7 @@ impl<T: Scalar> Backend for Cpu<T> {
         let [x_needed, gate_needed, up_needed, down_needed] = needed;
         let (x_bar, inner) = match needed {
             [false, false, false, _] => (None, None),
-            _ if by_rows::pays(x.shape()[0], weights.into_iter()) => {
+            _ if by_rows::should_run_by_rows(x.shape()[0], weights.into_iter()) => {
                 let weight_needed = gate_needed || up_needed || down_needed;
                 gated_mlp::vjp_by_rows(self.precision, weights, saved, cotangent, (x_needed, weight_needed))
             }

@@ -3,8 +3,6 @@
 //! So each formula stays written once, in its op's file, for every number type and the GPU. Where the formula compares, it is run again for
 //! either answer, and the two expressions become the arms of a conditional.
 
-use crate::backend::cpu::matmul::{Extents, Matrix};
-use crate::backend::precision::Precision;
 use crate::scalar::Scalar;
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -206,12 +204,6 @@ impl Scalar for Symbol {
     }
     fn erfc(self) -> Self {
         self.call("erfcf")
-    }
-    unsafe fn gemm(_: Precision, _: Extents, _: Matrix<Self>, _: Matrix<Self>, _: Self, _: *mut Self, _: usize) {
-        unreachable!("symbols are not multiplied as matrices")
-    }
-    unsafe fn parallel_gemm(_: Precision, _: Extents, _: Matrix<Self>, _: Matrix<Self>, _: Self, _: &mut [Self]) {
-        unreachable!("symbols are not multiplied as matrices")
     }
 }
 

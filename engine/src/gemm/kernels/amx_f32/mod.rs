@@ -13,23 +13,16 @@ mod packing;
 
 use super::amx::{Amx, fetch_to_write};
 use super::avx512::lanes;
-use super::rounded::{self, Pairs, STEP};
-use super::{Kernel, Meanwhile, Nothing, Side, Tile};
-use crate::backend::cpu::matmul::Matrix;
+use super::pack_bf16::{self, Pairs, STEP};
+use crate::gemm::kernel::{Kernel, Meanwhile, Nothing, Side, Tile};
+use crate::gemm::matrix::Matrix;
 use kernel::kernel;
-pub(super) use packing::Turned;
+use packing::{GROUP, LANES, PARTS, Turned};
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 /// AMX for f32.
 pub struct Split;
-
-/// Parts of a number.
-const PARTS: usize = 3;
-/// Lines of a group, of A as of B.
-const GROUP: usize = 32;
-/// Numbers of a vector.
-const LANES: usize = 16;
 
 impl Kernel for Split {
     type Unit = Pairs;
@@ -37,10 +30,11 @@ impl Kernel for Split {
     const COLUMNS: usize = GROUP;
     const STEP: usize = STEP;
     const PARTS: usize = PARTS;
-    const DEPTH: usize = rounded::DEPTH;
-    const BAND: usize = rounded::DEPTH;
-    const TASK_WORK: usize = rounded::TASK_WORK;
+    const DEPTH: usize = pack_bf16::DEPTH;
+    const BAND: usize = pack_bf16::DEPTH;
+    const TASK_WORK: usize = pack_bf16::TASK_WORK;
     const SUMS_APART: bool = true;
+    type PackState = Turned;
     const IN_PIECES: bool = true;
 
     /// More where the shared operand does not stay in the second-level cache, but comes through it once for each of a task's blocks.

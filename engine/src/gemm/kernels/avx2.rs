@@ -1,9 +1,8 @@
 //! The kernel with AVX2 and fused multiply-adds: 6 × 16 sums in 12 registers.
 
-use super::single::{self, Vectors};
-use super::{Kernel, Side, Tile};
-use crate::backend::cpu::matmul::Matrix;
-use crate::scalar::Strides;
+use super::pack_f32::{self, Vectors};
+use crate::gemm::kernel::{Kernel, Side, Tile};
+use crate::gemm::matrix::{Matrix, Strides};
 use std::arch::x86_64::*;
 
 /// AVX2 with fused multiply-adds.
@@ -14,10 +13,11 @@ impl Kernel for Avx2 {
     const ROWS: usize = 6;
     const COLUMNS: usize = 16;
     const STEP: usize = 1;
-    const DEPTH: usize = single::DEPTH;
-    const BAND: usize = single::BAND;
-    const TASK_WORK: usize = single::TASK_WORK;
+    const DEPTH: usize = pack_f32::DEPTH;
+    const BAND: usize = pack_f32::BAND;
+    const TASK_WORK: usize = pack_f32::TASK_WORK;
     const SUMS_APART: bool = true;
+    type PackState = ();
 
     #[inline]
     fn available() -> bool {
@@ -38,7 +38,7 @@ impl Kernel for Avx2 {
             packed.fill(0.0);
         }
         // SAFETY: the caller's promise.
-        unsafe { single::pack::<Self, { Avx2::ROWS }, COLUMNS>(side, lines, extents, packed) }
+        unsafe { pack_f32::pack::<Self, { Avx2::ROWS }, COLUMNS>(side, lines, extents, packed) }
     }
     unsafe fn sums((rows, columns): (usize, usize), tile: Tile<f32>) {
         macro_rules! choose {

@@ -1,14 +1,19 @@
 //! Packing in three parts, a piece at a time. A unit is the numbers of a line, or of sixteen lines at two places along k, that a product of tiles
 //! takes together: of a step's 32 places p and p + 16 make a pair, in A as in B, so that a unit has the words of two vectors in turn.
 
-use super::super::avx512::transpose_whole;
-use super::super::rounded::{LINES, Pairs, STEP};
-use super::{GROUP, LANES, PARTS};
-use crate::backend::cpu::matmul::Matrix;
+use crate::gemm::kernels::avx512::transpose_whole;
+use crate::gemm::kernels::pack_bf16::{LINES, Pairs, STEP};
+use crate::gemm::matrix::Matrix;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+/// Parts of a number.
+pub const PARTS: usize = 3;
+/// Lines of a group, of A as of B.
+pub const GROUP: usize = 32;
+/// Numbers of a vector.
+pub const LANES: usize = 16;
 /// Units of a square, and of a piece of packing.
 const UNITS: usize = 16;
 const PIECE: usize = 4;
@@ -22,8 +27,10 @@ const INFINITE: i32 = 0x08 | 0x10;
 #[repr(C, align(64))]
 pub struct Turned([[MaybeUninit<f32>; 2 * LANES]; UNITS]);
 
-impl Turned {
-    pub const EMPTY: Self = Self([[MaybeUninit::uninit(); 2 * LANES]; UNITS]);
+impl Default for Turned {
+    fn default() -> Self {
+        Self([[MaybeUninit::uninit(); 2 * LANES]; UNITS])
+    }
 }
 
 /// Which numbers of an operand lie next to each other in memory.
@@ -64,10 +71,10 @@ pub fn pieces<const A: bool>(lines: Matrix<f32>, k: usize) -> usize {
 /// quarter of it.)
 ///
 /// # Safety
-/// As [`Kernel::pack`](super::super::Kernel::pack).
+/// As [`Kernel::pack`](crate::gemm::kernel::Kernel::pack).
 #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
 pub unsafe fn pack<const A: bool>(lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
-    let mut turned = Turned::EMPTY;
+    let mut turned = Turned::default();
     for number in 0..extents.1.div_ceil(STEP) * (GROUP / LINES) {
         let (square, to) = Square::of_group::<A>(number, lines, extents, packed);
         // SAFETY: the caller's promise: the square lies inside the operand, and its units inside the step's.

@@ -1,32 +1,40 @@
 //! Operands of products: lines of one matrix or of several, and how they are packed, or read where they lie.
 
-use super::super::parallel_loop::InTasks;
-use super::{Kernel, PACK_BYTES, Side, parts};
-use crate::backend::cpu::matmul::Matrix;
-use crate::backend::cpu::pool::Pooled;
-use crate::scalar::Strides;
+use super::kernel::{Kernel, Side};
+use super::matrix::{Matrix, Strides};
+use crate::buffer_pool::Pooled;
+use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 use std::ops::Range;
 
+/// Ranges of at most `most` that make up the range.
+pub fn parts(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(most.max(1)).map(move |from| from..(from + most).min(end))
+}
+
+/// Bytes of packed lines that are worth a task. (Tests see small products cut as large ones are.)
+const PACK_BYTES: usize = if cfg!(test) { 1 << 13 } else { 1 << 14 };
+
 /// A matrix of an operand.
 #[derive(Clone, Copy)]
-pub(super) struct Piece {
+pub struct Piece {
     /// [lines, k]: A, or B transposed.
-    pub(super) matrix: Matrix<f32>,
+    pub matrix: Matrix<f32>,
     /// How many there are.
-    pub(super) lines: usize,
+    pub lines: usize,
     /// Which line of the operand the first one is: at the start of a group.
     first: usize,
 }
 
 impl Piece {
     /// The one matrix of an operand.
-    pub(super) fn only(matrix: Matrix<f32>, lines: usize) -> Self {
+    pub fn only(matrix: Matrix<f32>, lines: usize) -> Self {
         Self { matrix, lines, first: 0 }
     }
 
     /// Matrices one after another, each from the start of a group on.
-    pub(super) fn each<K: Kernel>(side: Side, matrices: &[(Matrix<f32>, usize)]) -> Vec<Self> {
+    pub fn each<K: Kernel>(side: Side, matrices: &[(Matrix<f32>, usize)]) -> Vec<Self> {
         let place = |first: &mut usize, &(matrix, lines): &(Matrix<f32>, usize)| {
             let piece = Self { matrix: if side == Side::A { matrix } else { matrix.t() }, lines, first: *first };
             *first += lines.next_multiple_of(side.group::<K>());
@@ -38,38 +46,38 @@ impl Piece {
 
 /// An operand by its lines, those of one matrix or of several.
 #[derive(Clone, Copy)]
-pub(super) struct Operand<'a> {
-    pub(super) side: Side,
-    pub(super) pieces: &'a [Piece],
+pub struct Operand<'a> {
+    pub side: Side,
+    pub pieces: &'a [Piece],
     /// How many lines there are, with those that fill up groups between the pieces.
-    pub(super) lines: usize,
+    pub lines: usize,
 }
 
 impl<'a> Operand<'a> {
-    pub(super) fn new(side: Side, pieces: &'a [Piece]) -> Self {
+    pub fn new(side: Side, pieces: &'a [Piece]) -> Self {
         let last = &pieces[pieces.len() - 1];
         Self { side, pieces, lines: last.first + last.lines }
     }
 
     /// Which piece has a line, and as which of its own.
     #[inline]
-    pub(super) fn piece(self, line: usize) -> (usize, usize) {
+    pub fn piece(self, line: usize) -> (usize, usize) {
         let piece = if self.pieces.len() == 1 { 0 } else { self.pieces.iter().rposition(|piece| piece.first <= line).unwrap_or(0) };
         (piece, line - self.pieces[piece].first)
     }
 
     /// Lines of a group.
-    pub(super) fn group<K: Kernel>(self) -> usize {
+    pub fn group<K: Kernel>(self) -> usize {
         self.side.group::<K>()
     }
 
     /// Is it an A that is read where it lies?
-    pub(super) fn in_place<K: Kernel>(self) -> bool {
+    pub fn in_place<K: Kernel>(self) -> bool {
         self.side == Side::A && self.pieces.len() == 1 && K::reads_in_place(self.pieces[0].matrix.strides)
     }
 
     /// Units that this many lines take for an inner extent of k.
-    pub(super) fn packed_len<K: Kernel>(self, lines: usize, k: usize) -> usize {
+    pub fn packed_len<K: Kernel>(self, lines: usize, k: usize) -> usize {
         lines.next_multiple_of(self.group::<K>()) * k.div_ceil(K::STEP) * K::PARTS
     }
 
@@ -78,7 +86,7 @@ impl<'a> Operand<'a> {
     ///
     /// # Safety
     /// As [`Kernel::pack`].
-    pub(super) unsafe fn pack<K: Kernel>(self, lines: Range<usize>, part: Range<usize>, packed: &mut [K::Unit]) {
+    pub unsafe fn pack<K: Kernel>(self, lines: Range<usize>, part: Range<usize>, packed: &mut [K::Unit]) {
         let group_len = self.packed_len::<K>(1, part.len());
         let lie_next = self.pieces.iter().all(|piece| piece.matrix.strides.0 == 1);
         for band in parts(part.clone(), if lie_next { K::BAND } else { part.len() }) {
@@ -98,7 +106,7 @@ impl<'a> Operand<'a> {
     }
 
     /// Units of what a thread packs of these lines for itself.
-    pub(super) fn own_len<K: Kernel>(self, lines: usize, k: usize) -> usize {
+    pub fn own_len<K: Kernel>(self, lines: usize, k: usize) -> usize {
         if self.in_place::<K>() { 0 } else { self.packed_len::<K>(lines, k) }
     }
 
@@ -106,7 +114,7 @@ impl<'a> Operand<'a> {
     ///
     /// # Safety
     /// As [`Kernel::pack`].
-    pub(super) unsafe fn rows<K: Kernel>(self, lines: Range<usize>, part: &Range<usize>, scratch: &mut [K::Unit]) -> Rows<K::Unit> {
+    pub unsafe fn rows<K: Kernel>(self, lines: Range<usize>, part: &Range<usize>, scratch: &mut [K::Unit]) -> Rows<K::Unit> {
         // SAFETY: the caller's promise.
         unsafe {
             if self.in_place::<K>() {
@@ -123,7 +131,7 @@ impl<'a> Operand<'a> {
     }
 
     /// Units that [`Operand::columns`] packs of these lines.
-    pub(super) fn columns_len<K: Kernel>(self, lines: usize, k: usize) -> usize {
+    pub fn columns_len<K: Kernel>(self, lines: usize, k: usize) -> usize {
         if self.columns_in_place::<K>() { 0 } else { self.packed_len::<K>(lines, k) }
     }
 
@@ -131,7 +139,7 @@ impl<'a> Operand<'a> {
     ///
     /// # Safety
     /// As [`Kernel::pack`].
-    pub(super) unsafe fn columns<K: Kernel>(self, lines: Range<usize>, part: &Range<usize>, scratch: &mut [K::Unit]) -> Columns<K::Unit> {
+    pub unsafe fn columns<K: Kernel>(self, lines: Range<usize>, part: &Range<usize>, scratch: &mut [K::Unit]) -> Columns<K::Unit> {
         // SAFETY: the caller's promise.
         unsafe {
             if self.columns_in_place::<K>() {
@@ -146,7 +154,7 @@ impl<'a> Operand<'a> {
     ///
     /// # Safety
     /// As [`Kernel::pack`].
-    pub(super) unsafe fn pack_in_parallel<K: Kernel>(self, part: &Range<usize>, depth: usize) -> Vec<K::Unit> {
+    pub unsafe fn pack_in_parallel<K: Kernel>(self, part: &Range<usize>, depth: usize) -> Vec<K::Unit> {
         let block_len = self.packed_len::<K>(self.lines, depth);
         let mut packed = K::Unit::pool().take(part.len().div_ceil(depth) * block_len);
         let mut tasks = Vec::new();
@@ -165,16 +173,16 @@ impl<'a> Operand<'a> {
 
 /// Rows of A as kernels read them, group by group.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<U> {
-    pub(super) start: *const U,
+pub struct Rows<U> {
+    pub start: *const U,
     /// Units from a group to the next.
-    pub(super) group: isize,
-    pub(super) strides: Strides,
+    pub group: isize,
+    pub strides: Strides,
 }
 
 impl<U> Rows<U> {
     /// Packed rows, for this part of k.
-    pub(super) fn packed<K: Kernel<Unit = U>>(packed: *const U, part: &Range<usize>) -> Self {
+    pub fn packed<K: Kernel<Unit = U>>(packed: *const U, part: &Range<usize>) -> Self {
         let group = (part.len().div_ceil(K::STEP) * K::ROWS * K::PARTS) as isize;
         Self { start: packed, group, strides: (1, K::ROWS as isize) }
     }
@@ -183,7 +191,7 @@ impl<U> Rows<U> {
     ///
     /// # Safety
     /// The row and the part must lie inside A.
-    pub(super) unsafe fn in_place<K: Kernel<Unit = U>>(a: Matrix<f32>, row: usize, part: &Range<usize>) -> Self {
+    pub unsafe fn in_place<K: Kernel<Unit = U>>(a: Matrix<f32>, row: usize, part: &Range<usize>) -> Self {
         // SAFETY: the caller's promise.
         let start = unsafe { a.start.offset(row as isize * a.strides.0 + part.start as isize * a.strides.1) };
         Self { start: start.cast(), group: K::ROWS as isize * a.strides.0, strides: a.strides }
@@ -192,17 +200,17 @@ impl<U> Rows<U> {
 
 /// Columns of B as kernels read them, group by group.
 #[derive(Clone, Copy)]
-pub(super) struct Columns<U> {
-    pub(super) start: *const U,
+pub struct Columns<U> {
+    pub start: *const U,
     /// Units from a group to the next.
-    pub(super) group: usize,
+    pub group: usize,
     /// Units from a step to the next.
-    pub(super) stride: usize,
+    pub stride: usize,
 }
 
 impl<U> Columns<U> {
     /// Packed columns, for this part of k.
-    pub(super) fn packed<K: Kernel<Unit = U>>(packed: *const U, part: &Range<usize>) -> Self {
+    pub fn packed<K: Kernel<Unit = U>>(packed: *const U, part: &Range<usize>) -> Self {
         let stride = K::COLUMNS * K::PARTS;
         Self { start: packed, group: part.len().div_ceil(K::STEP) * stride, stride }
     }

@@ -1,9 +1,8 @@
 //! The kernel with AVX-512: 12 × 32 sums in 24 registers.
 
-use super::single::{self, Vectors};
-use super::{Kernel, Side, Tile};
-use crate::backend::cpu::matmul::Matrix;
-use crate::scalar::Strides;
+use super::pack_f32::{self, Vectors};
+use crate::gemm::kernel::{Kernel, Side, Tile};
+use crate::gemm::matrix::{Matrix, Strides};
 use std::arch::x86_64::*;
 
 /// AVX-512.
@@ -14,10 +13,11 @@ impl Kernel for Avx512 {
     const ROWS: usize = 12;
     const COLUMNS: usize = 32;
     const STEP: usize = 1;
-    const DEPTH: usize = single::DEPTH;
-    const BAND: usize = single::BAND;
-    const TASK_WORK: usize = single::TASK_WORK;
+    const DEPTH: usize = pack_f32::DEPTH;
+    const BAND: usize = pack_f32::BAND;
+    const TASK_WORK: usize = pack_f32::TASK_WORK;
     const SUMS_APART: bool = true;
+    type PackState = ();
 
     #[inline]
     fn available() -> bool {
@@ -33,7 +33,7 @@ impl Kernel for Avx512 {
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
         // SAFETY: the caller's promise.
-        unsafe { single::pack::<Self, { Avx512::ROWS }, COLUMNS>(side, lines, extents, packed) }
+        unsafe { pack_f32::pack::<Self, { Avx512::ROWS }, COLUMNS>(side, lines, extents, packed) }
     }
     unsafe fn sums((rows, columns): (usize, usize), tile: Tile<f32>) {
         macro_rules! choose {

@@ -1,20 +1,19 @@
 //! Blocks of lines of an operand that are packed a piece at a time, while products of those that are packed already are under way.
 
+use super::kernel::{Kernel, Meanwhile, Side};
+use super::matrix::Matrix;
 use super::operand::{Operand, Piece};
-use super::split::Turned;
-use super::{Kernel, Meanwhile, Side};
-use crate::backend::cpu::matmul::Matrix;
 use std::ops::Range;
 
 /// Lines and a part of k.
 #[derive(Clone)]
-pub(super) struct OwnBlock {
-    pub(super) lines: Range<usize>,
-    pub(super) part: Range<usize>,
+pub struct OwnBlock {
+    pub lines: Range<usize>,
+    pub part: Range<usize>,
 }
 
 /// A task's blocks of an operand, of which the first groups have been packed. There is room for two blocks, the one that is multiplied and the next one.
-pub(super) struct Ahead<'a, K: Kernel> {
+pub struct Ahead<'a, K: Kernel> {
     operand: Operand<'a>,
     blocks: &'a [OwnBlock],
     slots: [*mut K::Unit; 2],
@@ -22,7 +21,7 @@ pub(super) struct Ahead<'a, K: Kernel> {
     multiplied: usize,
     /// What is packed next.
     next: Next,
-    turned: Turned,
+    state: K::PackState,
 }
 
 /// A piece of a group of a block.
@@ -43,17 +42,17 @@ impl<'a, K: Kernel> Ahead<'a, K> {
     /// # Safety
     /// As [`Kernel::pack`], of an operand that is valid as long as this lives; both slots must have the length of the first block, and nothing else may write them
     /// meanwhile.
-    pub(super) unsafe fn new(operand: Operand<'a>, blocks: &'a [OwnBlock], slots: [*mut K::Unit; 2]) -> Self {
+    pub unsafe fn new(operand: Operand<'a>, blocks: &'a [OwnBlock], slots: [*mut K::Unit; 2]) -> Self {
         let none = Matrix { start: std::ptr::null(), strides: (0, 0) };
         let next = Next { block: 0, group: 0, piece: 0, pieces: 0, lines: none, extents: (0, 0) };
-        let mut ahead = Self { operand, blocks, slots, multiplied: 0, next, turned: Turned::EMPTY };
+        let mut ahead = Self { operand, blocks, slots, multiplied: 0, next, state: K::PackState::default() };
         ahead.find_group();
         ahead
     }
 
     /// Makes this block, which comes after the one before, the one that is multiplied, and says where its units are: all packed or, in pieces, each group
     /// once [`Meanwhile::before`] has asked for it.
-    pub(super) fn begin_block(&mut self, number: usize) -> *const K::Unit {
+    pub fn begin_block(&mut self, number: usize) -> *const K::Unit {
         debug_assert!(!K::IN_PIECES || self.next.block >= number, "a block begins when the one before is packed");
         self.multiplied = number;
         let slot = self.slots[number % 2];
@@ -108,7 +107,7 @@ unsafe impl<K: Kernel> Meanwhile for Ahead<'_, K> {
         unsafe {
             let packed = self.slots[self.next.block % 2].add(self.next.group * len);
             let packed = std::slice::from_raw_parts_mut(packed, len);
-            K::pack_piece(self.next.piece, self.operand.side, self.next.lines, self.next.extents, packed, &mut self.turned);
+            K::pack_piece(self.next.piece, self.operand.side, self.next.lines, self.next.extents, packed, &mut self.state);
         }
         self.next.piece += 1;
         if self.next.piece == self.next.pieces {

@@ -1,9 +1,9 @@
 //! The kernel of products in three parts, between whose steps something else may be done: the products of a step take the unit that makes them 384 cycles,
 //! in which the core has room for about a hundred other instructions on vectors.
 
-use super::super::rounded::Pairs;
-use super::super::{Meanwhile, Tile};
-use super::{GROUP, PARTS};
+use super::packing::{GROUP, PARTS};
+use crate::gemm::kernel::{Meanwhile, Tile};
+use crate::gemm::kernels::pack_bf16::Pairs;
 use std::arch::asm;
 
 /// Loads a half of a part of A or B into a tile.
@@ -85,9 +85,9 @@ macro_rules! with_tiles {
 /// next step is fetched, a part of A or B with every four products.
 ///
 /// # Safety
-/// As [`Kernel::sums`](super::super::Kernel::sums) of whole groups, whose old elements are not read.
+/// As [`Kernel::sums`](crate::gemm::kernel::Kernel::sums) of whole groups, whose old elements are not read.
 #[inline(always)]
-pub(super) unsafe fn kernel(mut tile: Tile<Pairs>, meanwhile: &mut impl Meanwhile) {
+pub unsafe fn kernel(mut tile: Tile<Pairs>, meanwhile: &mut impl Meanwhile) {
     // SAFETY: the caller's promise; what is fetched need not be there. The tiles' shapes are set, and what is in them is not needed after the end.
     unsafe {
         with_tiles!(tile, "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3");

@@ -1,63 +1,27 @@
 //! Columns that are packed once for many products, each of some rows in one thread.
 
-use super::avx2::Avx2;
-use super::avx512::Avx512;
-use super::operand::{Columns, Operand, Piece};
-use super::rounded::Pairs;
-use super::{Amx, Block, Dot, Instructions, Kernel, Nothing, Output, Side, Split, Unit, block_depth, parts, with, with_scratch};
-use crate::backend::cpu::matmul::Matrix;
-use crate::backend::cpu::pool::Pooled;
+use super::instructions::{Instructions, with};
+use super::kernel::{Kernel, Nothing, Side, Unit, block_depth, with_scratch};
+use super::loop_nest::Block;
+use super::matrix::{Matrix, MatrixMut};
+use super::operand::{Columns, Operand, Piece, parts};
+use std::any::Any;
 
 /// The columns of one or several B, packed for all of k.
 pub struct Prepacked {
     with: Instructions,
     k: usize,
     pieces: Vec<Piece>,
-    units: Units,
+    /// [`Units`] of the kernel of these instructions.
+    units: Box<dyn Any + Send + Sync>,
 }
 
-/// What they are packed in.
-enum Units {
-    Single(Vec<f32>),
-    Pairs(Vec<Pairs>),
-}
+/// Units that go back to their pool.
+struct Units<U: Unit>(Vec<U>);
 
-impl Drop for Units {
+impl<U: Unit> Drop for Units<U> {
     fn drop(&mut self) {
-        match self {
-            Self::Single(units) => f32::pool().give(std::mem::take(units)),
-            Self::Pairs(units) => Pairs::pool().give(std::mem::take(units)),
-        }
-    }
-}
-
-/// Units that may be kept packed.
-trait Kept: Unit {
-    fn keep(units: Vec<Self>) -> Units;
-    fn of(units: &Units) -> &[Self];
-}
-
-impl Kept for f32 {
-    fn keep(units: Vec<f32>) -> Units {
-        Units::Single(units)
-    }
-    fn of(units: &Units) -> &[f32] {
-        match units {
-            Units::Single(units) => units,
-            Units::Pairs(_) => unreachable!("units of another kernel"),
-        }
-    }
-}
-
-impl Kept for Pairs {
-    fn keep(units: Vec<Pairs>) -> Units {
-        Units::Pairs(units)
-    }
-    fn of(units: &Units) -> &[Pairs] {
-        match units {
-            Units::Pairs(units) => units,
-            Units::Single(_) => unreachable!("units of another kernel"),
-        }
+        U::pool().give(std::mem::take(&mut self.0))
     }
 }
 
@@ -81,7 +45,7 @@ impl Prepacked {
     ///
     /// # Safety
     /// m must not be 0, every element that is reached valid, and nothing else may touch those of the C meanwhile.
-    pub unsafe fn multiply(&self, m: usize, a: Matrix<f32>, accumulate: bool, c: &[(*mut f32, usize)]) {
+    pub unsafe fn multiply(&self, m: usize, a: Matrix<f32>, accumulate: bool, c: &[MatrixMut<f32>]) {
         debug_assert_eq!(c.len(), self.pieces.len(), "an output of each B");
         let with = self.with;
         // SAFETY: the caller's promise; the instructions were there when the columns were packed.
@@ -98,24 +62,24 @@ fn rows_of_group<K: Kernel>() -> usize {
 ///
 /// # Safety
 /// As there.
-unsafe fn pack<K: Kernel<Unit: Kept>>(with: Instructions, k: usize, b: &[(Matrix<f32>, usize)]) -> Prepacked {
+unsafe fn pack<K: Kernel>(with: Instructions, k: usize, b: &[(Matrix<f32>, usize)]) -> Prepacked {
     let pieces = Piece::each::<K>(Side::B, b);
     // SAFETY: the caller's promise.
     let units = unsafe { Operand::new(Side::B, &pieces).pack_in_parallel::<K>(&(0..k), block_depth::<K>(k)) };
-    Prepacked { with, k, units: K::Unit::keep(units), pieces }
+    Prepacked { with, k, units: Box::new(Units(units)), pieces }
 }
 
 /// [`Prepacked::multiply`] with this kernel.
 ///
 /// # Safety
 /// As there.
-unsafe fn multiply<K: Kernel<Unit: Kept>>(b: &Prepacked, m: usize, a: Matrix<f32>, accumulate: bool, c: &[(*mut f32, usize)]) {
-    let c: Vec<Output> = c.iter().map(|&(start, stride)| Output { start, stride }).collect();
+unsafe fn multiply<K: Kernel>(b: &Prepacked, m: usize, a: Matrix<f32>, accumulate: bool, c: &[MatrixMut<f32>]) {
     let (depth, own) = (block_depth::<K>(b.k), [Piece::only(a, m)]);
     let (a, columns) = (Operand::new(Side::A, &own), Operand::new(Side::B, &b.pieces));
     let block_len = columns.packed_len::<K>(columns.lines, depth);
-    for (packed, part) in K::Unit::of(&b.units).chunks_exact(block_len).zip(parts(0..b.k, depth)) {
-        let block = Block { a, b: columns, part: &part, accumulate: accumulate || part.start > 0, c: &c };
+    let Units::<K::Unit>(units) = b.units.downcast_ref().expect("units of the kernel that packed them");
+    for (packed, part) in units.chunks_exact(block_len).zip(parts(0..b.k, depth)) {
+        let block = Block { a, b: columns, part: &part, accumulate: accumulate || part.start > 0, c };
         // SAFETY: the caller's promise.
         with_scratch(a.own_len::<K>(m, part.len()), |scratch| unsafe {
             let rows = a.rows::<K>(0..m, &part, scratch);

@@ -5,9 +5,9 @@
 //! is the pairs of all its lines for each of the 16 places.
 
 use super::avx512::{lanes, transposed};
-use super::{Kernel, Side, Tile, Unit};
-use crate::backend::cpu::matmul::Matrix;
-use crate::backend::cpu::pool::{Pool, Pooled};
+use crate::buffer_pool::{Pool, Pooled};
+use crate::gemm::kernel::{Kernel, Side, Tile, Unit};
+use crate::gemm::matrix::Matrix;
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 use std::sync::LazyLock;

@@ -1,9 +1,9 @@
 //! The kernel with AMX: two by two tiles of 16 × 16 sums, from two tiles of A and two of B.
 
-use super::dot::Dot;
-use super::rounded::{self, Pairs};
-use super::{Kernel, Side, Tile};
-use crate::backend::cpu::matmul::Matrix;
+use super::avx512_bf16::Dot;
+use super::pack_bf16::{self, Pairs};
+use crate::gemm::kernel::{Kernel, Side, Tile};
+use crate::gemm::matrix::Matrix;
 use std::arch::asm;
 use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
 use std::sync::LazyLock;
@@ -14,12 +14,13 @@ pub struct Amx;
 impl Kernel for Amx {
     type Unit = Pairs;
     const ROWS: usize = 32;
-    const COLUMNS: usize = rounded::COLUMNS;
-    const STEP: usize = rounded::STEP;
-    const DEPTH: usize = rounded::DEPTH;
-    const BAND: usize = rounded::DEPTH;
-    const TASK_WORK: usize = rounded::TASK_WORK;
+    const COLUMNS: usize = pack_bf16::COLUMNS;
+    const STEP: usize = pack_bf16::STEP;
+    const DEPTH: usize = pack_bf16::DEPTH;
+    const BAND: usize = pack_bf16::DEPTH;
+    const TASK_WORK: usize = pack_bf16::TASK_WORK;
     const SUMS_APART: bool = false;
+    type PackState = ();
 
     #[inline]
     fn available() -> bool {
@@ -28,7 +29,7 @@ impl Kernel for Amx {
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
         // SAFETY: the caller's promise.
-        unsafe { rounded::pack::<Self>(side, lines, extents, packed) }
+        unsafe { pack_bf16::pack::<Self>(side, lines, extents, packed) }
     }
     unsafe fn begin() {
         // SAFETY: the caller's promise; nothing else in the thread uses tiles until the end.
@@ -40,7 +41,7 @@ impl Kernel for Amx {
     }
     unsafe fn sums(extents: (usize, usize), tile: Tile<Pairs>) {
         // SAFETY: the caller's promise.
-        unsafe { rounded::of_whole_groups::<Self>(extents, tile, kernel) }
+        unsafe { pack_bf16::of_whole_groups::<Self>(extents, tile, kernel) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Operands of f32 in the order the kernels read them: of A the groups' columns, of B the panels' rows.
 
-use super::{Side, Unit};
-use crate::backend::cpu::matmul::Matrix;
+use crate::gemm::kernel::{Side, Unit};
+use crate::gemm::matrix::Matrix;
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::cell::RefCell;
 use std::thread::LocalKey;
@@ -42,7 +42,7 @@ pub trait Vectors {
 /// Packs a group of A, of R lines, or of B, of C lines: [k, R] or [k, C].
 ///
 /// # Safety
-/// As [`super::Kernel::pack`].
+/// As [`Kernel::pack`](crate::gemm::kernel::Kernel::pack).
 pub unsafe fn pack<V: Vectors, const R: usize, const C: usize>(
     side: Side,
     lines: Matrix<f32>,

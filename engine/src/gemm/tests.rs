@@ -1,6 +1,17 @@
 //! Every kernel against the triple sum.
 
-use super::*;
+use super::instructions::Instructions;
+use super::kernel::Kernel;
+use super::kernels::amx::Amx;
+use super::kernels::amx_f32::Split;
+use super::kernels::avx2::Avx2;
+use super::kernels::avx512::Avx512;
+use super::kernels::avx512_bf16::Dot;
+use super::matrix::{Extents, Matrix, MatrixMut};
+use super::multiply::{accumulates, parallel, parallel_batch, parallel_with, serial, serial_with};
+use super::operand::{Piece, parts};
+use super::prepacked::Prepacked;
+use super::split_k;
 use crate::{Generator, Scalar};
 
 /// x rounded to bfloat16 by its definition: to nearest, ties to even.
@@ -56,8 +67,8 @@ fn agrees_with_the_triple_sum<K: Kernel>(name: &str, rounded: impl Fn(f32) -> f3
             let (mut one, mut many) = (c.clone(), c.clone());
             // SAFETY: the matrices are whole slices and the instructions are there.
             unsafe {
-                serial_with::<K>((m, k, n), left, right, beta, Output { start: one.as_mut_ptr(), stride: n });
-                let out = Output { start: many.as_mut_ptr(), stride: n };
+                serial_with::<K>((m, k, n), left, right, beta, MatrixMut::row_major(&mut one, n));
+                let out = MatrixMut::row_major(&mut many, n);
                 let accumulate = accumulates((m, k, n), beta, out);
                 parallel_with::<K>(k, &[Piece::only(left, m)], &[Piece::only(right.t(), n)], accumulate, &[out]);
             }
@@ -106,7 +117,7 @@ fn amx_on_operands_in_three_parts() {
 /// The root of the mean square of the errors relative to Σ |a·b|, in units of u.
 fn mean_error<K: Kernel>((m, k, n): Extents, a: &[f32], b: &[f32]) -> f64 {
     let mut c = vec![0.0; m * n];
-    let out = Output { start: c.as_mut_ptr(), stride: n };
+    let out = MatrixMut::row_major(&mut c, n);
     // SAFETY: the matrices are whole slices and the callers have seen to the instructions.
     unsafe {
         parallel_with::<K>(k, &[Piece::only(Matrix::row_major(a, k), m)], &[Piece::only(Matrix::row_major(b, n).t(), n)], false, &[out])
@@ -197,13 +208,13 @@ fn products_that_share_an_operand_have_the_bits_of_products_of_their_own() {
         let many: Vec<_> = b.iter().zip(widths).map(|(b, n)| (Matrix::row_major(b, k).t(), n)).collect();
         let mut c: Vec<Vec<f32>> = widths.iter().map(|n| vec![f32::NAN; m * n]).collect();
         // SAFETY: the matrices are whole slices.
-        unsafe { parallel_many(with, k, &[(Matrix::row_major(&a, k), m)], &many, &mut c) };
+        unsafe { parallel_batch(with, k, &[(Matrix::row_major(&a, k), m)], &many, &mut c) };
         let own: Vec<_> = many.iter().map(|&(b, n)| product(with, (m, k, n), Matrix::row_major(&a, k), b)).collect();
         assert_eq!(c, own, "{with:?}: several B");
         let many: Vec<_> = b.iter().zip(widths).map(|(b, n)| (Matrix::row_major(b, n).t(), n)).collect();
         let mut c: Vec<Vec<f32>> = widths.iter().map(|n| vec![f32::NAN; n * m]).collect();
         // SAFETY: as above.
-        unsafe { parallel_many(with, k, &many, &[(Matrix::row_major(&a, m), m)], &mut c) };
+        unsafe { parallel_batch(with, k, &many, &[(Matrix::row_major(&a, m), m)], &mut c) };
         let own: Vec<_> = many.iter().map(|&(a_of, n)| product(with, (n, k, m), a_of, Matrix::row_major(&a, m))).collect();
         assert_eq!(c, own, "{with:?}: several A");
     });
@@ -226,7 +237,8 @@ fn columns_that_are_packed_once_give_the_bits_of_products_of_their_own() {
                 let mut c: Vec<Vec<f32>> = widths.iter().map(|n| vec![f32::NAN; m * n]).collect();
                 for accumulate in [false, true] {
                     for rows in parts(0..m, 32) {
-                        let outputs: Vec<_> = c.iter_mut().zip(widths).map(|(c, n)| (c[rows.start * n..].as_mut_ptr(), n)).collect();
+                        let outputs: Vec<_> =
+                            c.iter_mut().zip(widths).map(|(c, n)| MatrixMut::row_major(&mut c[rows.start * n..], n)).collect();
                         // SAFETY: as above.
                         unsafe { packed.multiply(rows.len(), a_of.rows_from(rows.start), accumulate, &outputs) };
                     }
@@ -234,7 +246,7 @@ fn columns_that_are_packed_once_give_the_bits_of_products_of_their_own() {
                         let mut own = product(with, (m, k, n), a_of, b);
                         if accumulate {
                             // SAFETY: as above.
-                            unsafe { serial(with, (m, k, n), a_of, b, 1.0, own.as_mut_ptr(), n) };
+                            unsafe { serial(with, (m, k, n), a_of, b, 1.0, MatrixMut::row_major(&mut own, n)) };
                         }
                         assert_eq!(c, &own, "{with:?}, k of {k}, accumulate: {accumulate}");
                     }
@@ -269,7 +281,7 @@ fn products_of_any_strides(n: usize) {
             let of = |strides| Matrix { start: numbers.as_ptr(), strides };
             let mut alone = vec![f32::NAN; m * n];
             // SAFETY: the strides lead to numbers there are.
-            unsafe { serial(with, (m, k, n), of(a_strides), of(b_strides), 0.0, alone.as_mut_ptr(), n) };
+            unsafe { serial(with, (m, k, n), of(a_strides), of(b_strides), 0.0, MatrixMut::row_major(&mut alone, n)) };
             assert_eq!(expected, product(with, (m, k, n), of(a_strides), of(b_strides)), "{with:?}, {a_strides:?} by {b_strides:?}");
             assert_eq!(expected, alone, "{with:?}, {a_strides:?} by {b_strides:?} in one thread");
         }
@@ -395,7 +407,7 @@ fn numbers_beside_tiny_ones_are_themselves() {
 fn sums_by_parts_of_k_have_the_bits_of_the_whole_for_several_outputs_and_any_number_of_threads() {
     let mut generator = Generator::new(12);
     let (m, k, n) = ([70, 5, 33], 1700, 50);
-    assert!(by_depth::pays(4, (m.iter().sum(), k, n)));
+    assert!(split_k::pays(4, (m.iter().sum(), k, n)));
     let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
     let (a, b) = (m.map(|m| draw(k * m)), draw(k * n));
     with_each(|with| {
@@ -404,7 +416,7 @@ fn sums_by_parts_of_k_have_the_bits_of_the_whole_for_several_outputs_and_any_num
             let mut c: Vec<Vec<f32>> = m.iter().map(|m| vec![f32::NAN; m * n]).collect();
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             // SAFETY: the matrices are whole slices.
-            pool.install(|| unsafe { parallel_many(with, k, &many, &[(Matrix::row_major(&b, n), n)], &mut c) });
+            pool.install(|| unsafe { parallel_batch(with, k, &many, &[(Matrix::row_major(&b, n), n)], &mut c) });
             c
         };
         let found = of(3);
@@ -414,7 +426,7 @@ fn sums_by_parts_of_k_have_the_bits_of_the_whole_for_several_outputs_and_any_num
         for (&(a, m), found) in many.iter().zip(&found) {
             let mut own = vec![0.0; m * n];
             // SAFETY: the matrices are whole slices.
-            unsafe { serial(with, (m, k, n), a, Matrix::row_major(&b, n), 0.0, own.as_mut_ptr(), n) };
+            unsafe { serial(with, (m, k, n), a, Matrix::row_major(&b, n), 0.0, MatrixMut::row_major(&mut own, n)) };
             assert_eq!(&own, found, "{}", with.name());
         }
     });

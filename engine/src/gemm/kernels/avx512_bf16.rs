@@ -1,8 +1,8 @@
 //! The kernel with the dot products of AVX512-BF16: 16 rows, one vector of sums each for half of a panel's columns at a time.
 
-use super::rounded::{self, COLUMNS, PAIRS, Pairs};
-use super::{Kernel, Side, Tile};
-use crate::backend::cpu::matmul::Matrix;
+use super::pack_bf16::{self, COLUMNS, PAIRS, Pairs};
+use crate::gemm::kernel::{Kernel, Side, Tile};
+use crate::gemm::matrix::Matrix;
 use std::arch::x86_64::*;
 
 /// AVX512-BF16.
@@ -15,11 +15,12 @@ impl Kernel for Dot {
     type Unit = Pairs;
     const ROWS: usize = 16;
     const COLUMNS: usize = COLUMNS;
-    const STEP: usize = rounded::STEP;
-    const DEPTH: usize = rounded::DEPTH;
-    const BAND: usize = rounded::DEPTH;
-    const TASK_WORK: usize = rounded::TASK_WORK;
+    const STEP: usize = pack_bf16::STEP;
+    const DEPTH: usize = pack_bf16::DEPTH;
+    const BAND: usize = pack_bf16::DEPTH;
+    const TASK_WORK: usize = pack_bf16::TASK_WORK;
     const SUMS_APART: bool = false;
+    type PackState = ();
 
     #[inline]
     fn available() -> bool {
@@ -27,11 +28,11 @@ impl Kernel for Dot {
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
         // SAFETY: the caller's promise.
-        unsafe { rounded::pack::<Self>(side, lines, extents, packed) }
+        unsafe { pack_bf16::pack::<Self>(side, lines, extents, packed) }
     }
     unsafe fn sums(extents: (usize, usize), tile: Tile<Pairs>) {
         // SAFETY: the caller's promise.
-        unsafe { rounded::of_whole_groups::<Self>(extents, tile, kernel) }
+        unsafe { pack_bf16::of_whole_groups::<Self>(extents, tile, kernel) }
     }
 }
 

@@ -1,11 +1,14 @@
 //! Products with a long sum and a small result, as gradients of weights are: each task forms all of C for its part of the inner extent, from
 //! rows that its thread has likely made itself, and the parts are added in their order. Nothing waits for an operand that is packed for all.
 
-use super::super::parallel_loop::InTasks;
-use super::super::simd::vectorised;
-use super::operand::Operand;
-use super::{Extents, FEW_ROWS, Kernel, Output, Product, Side, pairs, parts};
-use crate::backend::cpu::pool::Pooled;
+use super::instructions::FEW_ROWS;
+use super::kernel::{Kernel, Side};
+use super::loop_nest::Product;
+use super::matrix::{Extents, MatrixMut, pairs};
+use super::operand::{Operand, parts};
+use crate::buffer_pool::Pooled;
+use crate::simd::vectorised;
+use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -13,7 +16,7 @@ use std::ops::Range;
 const TASK: usize = 1 << 12;
 
 /// Is it quicker, for a sum in so many blocks? Not where the parts of C outweigh the operands.
-pub(super) fn pays(blocks: usize, (m, k, n): Extents) -> bool {
+pub fn pays(blocks: usize, (m, k, n): Extents) -> bool {
     blocks > 1 && m.min(n) > FEW_ROWS && 4 * blocks * m * n <= k * (m + n)
 }
 
@@ -21,7 +24,7 @@ pub(super) fn pays(blocks: usize, (m, k, n): Extents) -> bool {
 ///
 /// # Safety
 /// As [`serial`](super::serial).
-pub(super) unsafe fn run<K: Kernel>((shared, own): (Operand<'_>, Operand<'_>), k: usize, depth: usize, accumulate: bool, c: &[Output]) {
+pub unsafe fn run<K: Kernel>((shared, own): (Operand<'_>, Operand<'_>), k: usize, depth: usize, accumulate: bool, c: &[MatrixMut<f32>]) {
     let blocks: Vec<Range<usize>> = parts(0..k, depth).collect();
     let (a, b) = if own.side == Side::A { (own, shared) } else { (shared, own) };
     let lens: Vec<usize> = pairs(a.pieces, b.pieces).map(|(a, b)| a.lines * b.lines).collect();
@@ -62,13 +65,13 @@ fn tasks_a_block(blocks: usize, threads: usize) -> usize {
 }
 
 /// The outputs of each block: C for the first, then those of what is added to it.
-fn outputs_of_blocks(c: &[Output], lens: &[usize], partial: &mut [f32]) -> Vec<Vec<Output>> {
+fn outputs_of_blocks(c: &[MatrixMut<f32>], lens: &[usize], partial: &mut [f32]) -> Vec<Vec<MatrixMut<f32>>> {
     let mut outputs = vec![c.to_vec()];
     for mut part in partial.chunks_exact_mut(lens.iter().sum()) {
-        let one = |(c, &len): (&Output, &usize)| {
+        let one = |(c, &len): (&MatrixMut<f32>, &usize)| {
             let (own, rest) = std::mem::take(&mut part).split_at_mut(len);
             part = rest;
-            Output { start: own.as_mut_ptr(), stride: c.stride }
+            MatrixMut { start: own.as_mut_ptr(), row_stride: c.row_stride }
         };
         outputs.push(c.iter().zip(lens).map(one).collect());
     }
