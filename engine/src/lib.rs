@@ -22,7 +22,7 @@
 //! A wrong shape is a programming error and panics in the caller's words; see each method's `# Panics`.
 
 pub mod backend;
-pub mod buffer_pool;
+mod buffer_pool;
 mod cache_aligned;
 pub mod dual;
 pub mod explain;
@@ -38,10 +38,10 @@ pub mod rewrite;
 pub mod sampling;
 pub mod scalar;
 pub mod shape;
-pub mod simd;
+mod simd;
 pub mod tape;
 pub mod tensor;
-pub mod threads;
+mod threads;
 pub mod watch;
 
 pub use backend::cpu::Cpu;

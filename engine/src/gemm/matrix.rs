@@ -9,6 +9,9 @@ pub type Extents = (usize, usize, usize);
 /// Products of fewer multiply-adds run in one piece. (Miri is slow, and must see products that are cut.)
 pub const SMALL: usize = if cfg!(miri) { 1 << 6 } else { 1 << 16 };
 
+/// Products with at most this many rows, as in generating text, do not pack B in three parts.
+pub const FEW_ROWS: usize = 8;
+
 /// A matrix to read: its first element and its strides.
 #[derive(Clone, Copy)]
 pub struct Matrix<T> {

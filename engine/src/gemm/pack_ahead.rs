@@ -1,117 +1,119 @@
-//! Blocks of lines of an operand that are packed a piece at a time, while products of those that are packed already are under way.
+//! Packing in the background: a task packs its next block a piece at a time, while the micro-kernel multiplies the block before.
+//!
+//! Only kernels that leave the core idle between their products do so ([`Kernel::PACKS_IN_PIECES`]). For others a block is packed when its
+//! turn comes.
 
-use super::kernel::{Kernel, Meanwhile, Side};
+use super::kernel::{Background, Kernel, Side};
 use super::matrix::Matrix;
-use super::operand::{Operand, Piece};
+use super::operand::{Member, Operand};
 use std::ops::Range;
 
-/// Lines and a part of k.
+/// A block of a task's own lines: lines and a block of k.
 #[derive(Clone)]
 pub struct OwnBlock {
     pub lines: Range<usize>,
-    pub part: Range<usize>,
+    pub k_block: Range<usize>,
 }
 
-/// A task's blocks of an operand, of which the first groups have been packed. There is room for two blocks, the one that is multiplied and the next one.
-pub struct Ahead<'a, K: Kernel> {
+/// The packing of a task's own blocks, one after another. There is room for two: the one that is multiplied and the next.
+pub struct PackAhead<'a, K: Kernel> {
     operand: Operand<'a>,
     blocks: &'a [OwnBlock],
     slots: [*mut K::Unit; 2],
-    /// The block that is multiplied.
-    multiplied: usize,
-    /// What is packed next.
-    next: Next,
+    /// The number of the block that is multiplied.
+    current: usize,
+    next: NextPiece,
     state: K::PackState,
 }
 
-/// A piece of a group of a block.
-struct Next {
+/// The piece that is packed next.
+struct NextPiece {
     block: usize,
-    group: usize,
+    panel: usize,
     piece: usize,
-    /// How many pieces the group has.
+    /// The number of the panel's pieces.
     pieces: usize,
-    /// Its lines in this part of k, and their extents.
+    /// The panel's lines in this block of k, and their extents.
     lines: Matrix<f32>,
     extents: (usize, usize),
 }
 
-impl<'a, K: Kernel> Ahead<'a, K> {
-    /// These blocks, of which the first has the most lines and the longest part of k.
+impl<'a, K: Kernel> PackAhead<'a, K> {
+    /// Packs these blocks of an operand. The first has the most lines and the longest block of k.
     ///
     /// # Safety
-    /// As [`Kernel::pack`], of an operand that is valid as long as this lives; both slots must have the length of the first block, and nothing else may write them
-    /// meanwhile.
+    /// As [`Kernel::pack`], of an operand that is valid as long as this lives. Both slots must have the length of the first block, and
+    /// nothing else may write to them.
     pub unsafe fn new(operand: Operand<'a>, blocks: &'a [OwnBlock], slots: [*mut K::Unit; 2]) -> Self {
         let none = Matrix { start: std::ptr::null(), strides: (0, 0) };
-        let next = Next { block: 0, group: 0, piece: 0, pieces: 0, lines: none, extents: (0, 0) };
-        let mut ahead = Self { operand, blocks, slots, multiplied: 0, next, state: K::PackState::default() };
-        ahead.find_group();
+        let next = NextPiece { block: 0, panel: 0, piece: 0, pieces: 0, lines: none, extents: (0, 0) };
+        let mut ahead = Self { operand, blocks, slots, current: 0, next, state: K::PackState::default() };
+        ahead.find_panel();
         ahead
     }
 
-    /// Makes this block, which comes after the one before, the one that is multiplied, and says where its units are: all packed or, in pieces, each group
-    /// once [`Meanwhile::before`] has asked for it.
+    /// Begins to multiply this block, the one after the last, and returns its units. In pieces, each panel is packed once
+    /// [`Background::finish_panels`] has asked for it; otherwise all are.
     pub fn begin_block(&mut self, number: usize) -> *const K::Unit {
-        debug_assert!(!K::IN_PIECES || self.next.block >= number, "a block begins when the one before is packed");
-        self.multiplied = number;
+        debug_assert!(!K::PACKS_IN_PIECES || self.next.block >= number, "a block begins when the one before is packed");
+        self.current = number;
         let slot = self.slots[number % 2];
-        if !K::IN_PIECES {
-            let OwnBlock { lines, part } = &self.blocks[number];
-            let len = self.operand.packed_len::<K>(lines.len(), part.len());
+        if !K::PACKS_IN_PIECES {
+            let OwnBlock { lines, k_block } = &self.blocks[number];
+            let len = self.operand.packed_len::<K>(lines.len(), k_block.len());
             // SAFETY: the promise of `new`.
-            unsafe { self.operand.pack::<K>(lines.clone(), part.clone(), std::slice::from_raw_parts_mut(slot, len)) };
+            unsafe { self.operand.pack::<K>(lines.clone(), k_block.clone(), std::slice::from_raw_parts_mut(slot, len)) };
         }
         slot
     }
 
-    /// Finds the lines of the group that is next.
-    fn find_group(&mut self) {
-        let Some(OwnBlock { lines, part }) = self.blocks.get(self.next.block).filter(|_| K::IN_PIECES) else { return };
-        let group = self.operand.group::<K>();
-        let (number, line) = self.operand.piece(lines.start + self.next.group * group);
-        let Piece { matrix, lines, .. } = self.operand.pieces[number];
+    /// Finds the lines of the next panel.
+    fn find_panel(&mut self) {
+        let Some(OwnBlock { lines, k_block }) = self.blocks.get(self.next.block).filter(|_| K::PACKS_IN_PIECES) else { return };
+        let panel_lines = self.operand.panel_lines::<K>();
+        let (member, line) = self.operand.locate(lines.start + self.next.panel * panel_lines);
+        let Member { matrix, lines, .. } = self.operand.members[member];
         let (across, along) = matrix.strides;
-        let start = matrix.start.wrapping_offset(line as isize * across + part.start as isize * along);
-        (self.next.lines, self.next.extents) = (Matrix { start, ..matrix }, (group.min(lines - line), part.len()));
-        (self.next.piece, self.next.pieces) = (0, K::pieces(self.operand.side, self.next.lines, part.len()));
+        let start = matrix.start.wrapping_offset(line as isize * across + k_block.start as isize * along);
+        (self.next.lines, self.next.extents) = (Matrix { start, ..matrix }, (panel_lines.min(lines - line), k_block.len()));
+        (self.next.piece, self.next.pieces) = (0, K::piece_count(self.operand.side, self.next.lines, k_block.len()));
     }
 
-    /// Goes to the next group.
-    fn end_group(&mut self) {
-        self.next.group += 1;
-        if self.next.group * self.operand.group::<K>() >= self.blocks[self.next.block].lines.len() {
-            (self.next.block, self.next.group) = (self.next.block + 1, 0);
+    /// Goes to the next panel.
+    fn end_panel(&mut self) {
+        self.next.panel += 1;
+        if self.next.panel * self.operand.panel_lines::<K>() >= self.blocks[self.next.block].lines.len() {
+            (self.next.block, self.next.panel) = (self.next.block + 1, 0);
         }
-        self.find_group();
+        self.find_panel();
     }
 }
 
 // SAFETY: packing neither uses tiles nor waits.
-unsafe impl<K: Kernel> Meanwhile for Ahead<'_, K> {
-    fn before(&mut self, a_group: usize, b_group: usize) {
-        let needed = (self.multiplied, if self.operand.side == Side::A { a_group } else { b_group });
-        while K::IN_PIECES && (self.next.block, self.next.group) <= needed {
-            self.piece();
+unsafe impl<K: Kernel> Background for PackAhead<'_, K> {
+    fn finish_panels(&mut self, a_panel: usize, b_panel: usize) {
+        let needed = (self.current, if self.operand.side == Side::A { a_panel } else { b_panel });
+        while K::PACKS_IN_PIECES && (self.next.block, self.next.panel) <= needed {
+            self.run_piece();
         }
     }
 
     #[inline]
-    fn piece(&mut self) {
-        if !K::IN_PIECES || self.next.block >= self.blocks.len().min(self.multiplied + 2) {
+    fn run_piece(&mut self) {
+        if !K::PACKS_IN_PIECES || self.next.block >= self.blocks.len().min(self.current + 2) {
             return;
         }
         let len = self.operand.packed_len::<K>(1, self.next.extents.1);
-        // SAFETY: the promise of `new`: the group lies inside the operand and in its slot. A group of the block that is multiplied is written before it is
-        // read, and those of the next block are in the other slot.
+        // SAFETY: the promise of `new`: the panel lies inside the operand and in its slot. A panel of the current block is written before
+        // it is read, and those of the next block are in the other slot.
         unsafe {
-            let packed = self.slots[self.next.block % 2].add(self.next.group * len);
+            let packed = self.slots[self.next.block % 2].add(self.next.panel * len);
             let packed = std::slice::from_raw_parts_mut(packed, len);
             K::pack_piece(self.next.piece, self.operand.side, self.next.lines, self.next.extents, packed, &mut self.state);
         }
         self.next.piece += 1;
         if self.next.piece == self.next.pieces {
-            self.end_group();
+            self.end_panel();
         }
     }
 }

@@ -1,8 +1,17 @@
-//! The threads of a step: between its parallel loops they stay awake, and a loop costs them a message each, not a visit to the scheduler.
+//! The threads of a training step stay awake between its parallel loops, so that starting a loop costs a message to each instead of a visit
+//! to the scheduler.
 //!
-//! A step has some hundred loops of some microseconds. The pool's scheduler puts idle threads to sleep and hands work on by stealing, which
-//! takes a good part of such a loop's time. Here the thread that leads the step calls each of the others where only that one looks, and lets it
-//! go the same way. A thread that has not come when the work is done is not waited for.
+//! A step has some hundred loops of some microseconds. rayon's scheduler puts idle threads to sleep and hands work on by stealing, which
+//! takes a good part of such a loop's time. Here:
+//!
+//! 1. The thread that runs the step, the *leader*, invites the other threads of its pool to a *crew*. They look for work until the step
+//!    ends.
+//! 2. At each loop the leader writes down the work and calls each thread by a flag of its own, on a cache line of its own.
+//! 3. A called thread takes part, and lowers its flag. The leader takes part too.
+//! 4. When the work is done, the leader waits for those that have begun. A thread that has not come by then is told to stay.
+//!
+//! Between loops the threads of a crew also run work of the pool, and leave when there has been no work for long. The leader invites them
+//! again at its next loop.
 
 use rayon::Yield;
 use std::any::Any;
@@ -12,200 +21,197 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// After so many looks without work a thread offers the processor to others between them.
+/// Looks without work after which a thread offers the processor to others between looks.
 const BUSY_LOOKS: u32 = 1000;
-/// A thread looks for work of the pool itself once in so many looks.
-const LOOKS_A_VISIT: u32 = 64;
-/// A thread that found no work for this long leaves until it is invited again: it may be in the middle of work of the pool that others wait
-/// for.
+/// A thread looks for work of the pool once in this many looks.
+const LOOKS_PER_VISIT: u32 = 64;
+/// A thread that found no work for this long leaves. It may have been taken from work of the pool that others wait for.
 pub const PATIENCE: Duration = Duration::from_millis(5);
 
-/// What a thread is to the step that runs.
+/// This thread's role in the step that runs.
 #[derive(Clone, Copy)]
-pub enum Place<'a> {
-    /// It has no part in one.
+pub enum StepRole<'a> {
+    /// None.
     Outside,
-    /// It leads the step, with these threads.
+    /// It runs the step, with this crew.
     Leading(&'a Arc<Crew>),
-    /// It does a task of one of the step's loops.
+    /// It runs a task of one of the step's loops.
     InTask,
 }
 
 thread_local! {
-    static PLACE: Cell<Place<'static>> = const { Cell::new(Place::Outside) };
+    static ROLE: Cell<StepRole<'static>> = const { Cell::new(StepRole::Outside) };
 }
 
-/// Puts this thread in a place, and back where it was when dropped.
-struct Placed(Place<'static>);
+/// Gives this thread another role until dropped.
+struct RoleGuard {
+    before: StepRole<'static>,
+}
 
-impl Placed {
+impl RoleGuard {
     /// # Safety
-    /// A crew that `place` names must live until this is dropped.
-    unsafe fn new(place: Place<'_>) -> Self {
-        // SAFETY: the caller's promise; nothing else outlives it, as `with_place` lends it only for a call.
-        Self(PLACE.replace(unsafe { std::mem::transmute::<Place<'_>, Place<'static>>(place) }))
+    /// A crew that `role` names must live until this is dropped.
+    unsafe fn enter(role: StepRole<'_>) -> Self {
+        // SAFETY: the caller's promise; `with_step_role` lends the role for a call only.
+        Self { before: ROLE.replace(unsafe { std::mem::transmute::<StepRole<'_>, StepRole<'static>>(role) }) }
     }
 }
 
-impl Drop for Placed {
+impl Drop for RoleGuard {
     fn drop(&mut self) {
-        PLACE.set(self.0);
+        ROLE.set(self.before);
     }
 }
 
-/// Runs `f` with this thread's place.
-pub fn with_place<R>(f: impl FnOnce(Place<'_>) -> R) -> R {
-    f(PLACE.get())
+/// Runs `f` with this thread's role.
+pub fn with_step_role<R>(f: impl FnOnce(StepRole<'_>) -> R) -> R {
+    f(ROLE.get())
 }
 
-/// Runs `work` with the other threads of the pool awake and its loops shared with them. Where this is no thread of a pool, the only one, or
-/// already part of a step, it just runs.
+/// Runs `work` as a step: the other threads of the pool stay awake and share its loops. Just runs it on a thread of no pool, on the only
+/// thread of one, and within another step.
 pub fn keep_awake<R>(work: impl FnOnce() -> R) -> R {
-    let outside = with_place(|place| matches!(place, Place::Outside));
+    let is_outside = with_step_role(|role| matches!(role, StepRole::Outside));
     let threads = rayon::current_num_threads();
-    let Some(leader) = rayon::current_thread_index().filter(|_| outside && threads > 1) else {
+    let Some(leader) = rayon::current_thread_index().filter(|_| is_outside && threads > 1) else {
         return work();
     };
-    let ended = Ended(Arc::new(Crew::new(leader, threads)));
-    ended.0.invite();
-    // SAFETY: `ended` keeps the crew, and is dropped after the place.
-    let _place = unsafe { Placed::new(Place::Leading(&ended.0)) };
+    let step = Step { crew: Arc::new(Crew::new(leader, threads)) };
+    step.crew.invite();
+    // SAFETY: `step` keeps the crew, and is dropped after the guard.
+    let _guard = unsafe { RoleGuard::enter(StepRole::Leading(&step.crew)) };
     work()
 }
 
-/// Sends the threads away when the step ends, however it ends.
-struct Ended(Arc<Crew>);
+/// A step that runs. Sends its crew away when dropped, however the step ends.
+struct Step {
+    crew: Arc<Crew>,
+}
 
-impl Drop for Ended {
+impl Drop for Step {
     fn drop(&mut self) {
-        self.0.ended.store(true, Ordering::Relaxed);
+        self.crew.has_ended.store(true, Ordering::Relaxed);
     }
 }
 
-/// On lines of the cache of its own.
+/// A value on cache lines of its own. (Processors fetch lines in pairs.)
 #[repr(align(128))]
-pub struct Apart<T>(pub T);
+pub struct CachePadded<T>(pub T);
 
-/// A thread has left, and has not been invited again.
+/// The thread has left, and has not been invited again.
 const AWAY: u8 = 0;
-/// It is to come.
+/// It has been invited.
 const INVITED: u8 = 1;
-/// It is to come, and to work on a loop.
+/// It has been invited, and called to a loop.
 const EXPECTED: u8 = 2;
 /// It looks for work.
 const IDLE: u8 = 3;
-/// The leader has called it to a loop.
+/// It looks for work, and has been called to a loop.
 const CALLED: u8 = 4;
 /// It works on the loop.
 const WORKING: u8 = 5;
 
-/// What each thread does of a loop, given its place: 0 for the leader, then the others.
+/// What a thread does of a loop, given its place: 0 for the leader, then the others.
 type Work<'a> = &'a (dyn Fn(usize) + Sync);
 
-/// The threads of a step, and the loop that they share at the moment.
+/// The threads of a step, and the loop that they share now.
 pub struct Crew {
-    /// The index in the pool of the thread that leads.
+    /// The leader's index in the pool.
     leader: usize,
-    /// What each thread is doing, by its place.
-    threads: Box<[Apart<AtomicU8>]>,
-    /// What they do: written by the leader while all are idle, read by who has been called and works.
+    /// The state of each thread, by its place.
+    threads: Box<[CachePadded<AtomicU8>]>,
+    /// The work of the loop. The leader writes it while all others are idle; a thread that has been called reads it.
     work: UnsafeCell<Work<'static>>,
-    /// What the first thread whose work panicked said.
+    /// The payload of the first panic in a loop.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    ended: AtomicBool,
+    has_ended: AtomicBool,
 }
 
-// SAFETY: `work` is written only by the leader, between loops, when no other thread works or is called, and read only by threads that work.
+// SAFETY: the leader alone writes `work`, between loops, when no other thread works or is called; threads that work read it.
 unsafe impl Sync for Crew {}
-// SAFETY: what is worked on is Sync, and all else is Send.
+// SAFETY: the work is Sync, and everything else is Send.
 unsafe impl Send for Crew {}
 
 impl Crew {
     fn new(leader: usize, threads: usize) -> Self {
         Self {
             leader,
-            threads: (0..threads).map(|_| Apart(AtomicU8::new(INVITED))).collect(),
+            threads: (0..threads).map(|_| CachePadded(AtomicU8::new(INVITED))).collect(),
             work: UnsafeCell::new(&|_| ()),
             panic: Mutex::new(None),
-            ended: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
         }
     }
 
-    /// Asks the pool's threads to come; those that have do nothing more. Not while a loop is shared: work of the pool that waits for the leader
-    /// may be done here.
+    /// Asks the threads of the pool to come; those that are here ignore it. Not during a loop: this may run work of the pool that waits for
+    /// the leader.
     fn invite(self: &Arc<Self>) {
         let crew = self.clone();
         rayon::spawn_broadcast(move |thread| {
             let place = (thread.index() + crew.size() - crew.leader) % crew.size();
-            let comes = |Apart(own): &Apart<AtomicU8>| swap(own, INVITED, IDLE) || swap(own, EXPECTED, CALLED);
+            let comes = |CachePadded(state): &CachePadded<AtomicU8>| change(state, INVITED, IDLE) || change(state, EXPECTED, CALLED);
             if place > 0 && comes(&crew.threads[place]) {
                 crew.look_for_work(place);
             }
         });
-        // The leader's own invitation, which would wait with the crew in it until this thread looks for work of the pool.
+        // Runs the leader's own invitation, which would keep the crew alive until this thread looks for work of the pool.
         rayon::yield_local();
     }
 
-    /// How many threads it has.
+    /// The number of its threads, with the leader.
     pub fn size(&self) -> usize {
         self.threads.len()
     }
 
-    /// Does `work` in this thread, whose place is 0, and in those of the threads with places below `places` that come before it is done here;
-    /// returns when none works any more. Only for the leader, and not from within.
+    /// Runs `work` on this thread (place 0) and on every other thread below `places` that arrives in time. Returns when all are done. Only
+    /// for the leader, and not from within `work`.
     ///
     /// # Panics
     /// As the first thread whose work panics does.
     pub fn run(self: &Arc<Self>, places: usize, work: Work<'_>) {
         let others = &self.threads[1..places.max(1)];
-        if others.iter().fold(false, |any, Apart(thread)| swap(thread, AWAY, INVITED) || any) {
+        if others.iter().fold(false, |any, CachePadded(state)| change(state, AWAY, INVITED) || any) {
             self.invite();
         }
-        // SAFETY: no thread is called or works, so nobody reads it; what it borrows is used only until none is or does, before this returns.
+        // SAFETY: no thread is called or works, so that none reads it. The borrow ends when none is called or works any more, before this
+        // returns.
         unsafe { *self.work.get() = std::mem::transmute::<Work<'_>, Work<'static>>(work) };
-        for Apart(thread) in others {
-            // One that has been invited may come between the first look and the second, and leaves not before the third.
-            let _ = swap(thread, IDLE, CALLED) || swap(thread, INVITED, EXPECTED) || swap(thread, IDLE, CALLED);
+        for CachePadded(state) in others {
+            // An invited thread may come between the first attempt and the second. It does not leave before the third.
+            let _ = change(state, IDLE, CALLED) || change(state, INVITED, EXPECTED) || change(state, IDLE, CALLED);
         }
-        self.work_at(0);
-        for Apart(thread) in others {
-            let mut idle = Idle::default();
-            while !swap(thread, CALLED, IDLE)
-                && !swap(thread, EXPECTED, INVITED)
-                && [EXPECTED, CALLED, WORKING].contains(&thread.load(Ordering::Acquire))
-            {
-                idle.wait();
-            }
-        }
-        if let Some(said) = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            resume_unwind(said);
+        self.run_work(0);
+        others.iter().for_each(|CachePadded(state)| dismiss(state));
+        if let Some(payload) = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            resume_unwind(payload);
         }
     }
 
-    fn work_at(&self, place: usize) {
+    /// Runs the loop's work at this place, and keeps the first panic.
+    fn run_work(&self, place: usize) {
         // SAFETY: it names no crew.
-        let _place = unsafe { Placed::new(Place::InTask) };
+        let _guard = unsafe { RoleGuard::enter(StepRole::InTask) };
         // SAFETY: this thread leads, or was called and works.
         let work = unsafe { *self.work.get() };
-        if let Err(said) = catch_unwind(AssertUnwindSafe(|| work(place))) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(place))) {
             match &mut *self.panic.lock().unwrap_or_else(PoisonError::into_inner) {
-                first @ None => *first = Some(said),
-                // What it says might panic again when it is dropped, here where others work with what is borrowed.
-                Some(_) => std::mem::forget(said),
+                first @ None => *first = Some(payload),
+                // Dropping a payload may panic again, while others work with what is borrowed.
+                Some(_) => std::mem::forget(payload),
             }
         }
     }
 
     /// Looks for work, the step's or the pool's, until the step ends or there has been none for long.
     fn look_for_work(&self, place: usize) {
-        let Apart(own) = &self.threads[place];
+        let CachePadded(state) = &self.threads[place];
         let mut idle = Idle::default();
-        while !self.ended.load(Ordering::Relaxed) {
-            if swap(own, CALLED, WORKING) {
-                self.work_at(place);
-                own.store(IDLE, Ordering::Release);
-            } else if !(idle.visits_pool() && rayon::yield_now() == Some(Yield::Executed)) {
-                if idle.has_been_long() && swap(own, IDLE, AWAY) {
+        while !self.has_ended.load(Ordering::Relaxed) {
+            if change(state, CALLED, WORKING) {
+                self.run_work(place);
+                state.store(IDLE, Ordering::Release);
+            } else if !(idle.should_visit_pool() && rayon::yield_now() == Some(Yield::Executed)) {
+                if idle.has_lost_patience() && change(state, IDLE, AWAY) {
                     return;
                 }
                 idle.wait();
@@ -216,32 +222,43 @@ impl Crew {
     }
 }
 
-/// Changes a thread's state, if it is the first, to the second; says whether it was. What was written before a change is seen by who makes the
-/// next.
-fn swap(state: &AtomicU8, from: u8, to: u8) -> bool {
+/// Takes back the call of a thread that has not come; waits for one that works.
+fn dismiss(state: &AtomicU8) {
+    let mut idle = Idle::default();
+    while !change(state, CALLED, IDLE)
+        && !change(state, EXPECTED, INVITED)
+        && [EXPECTED, CALLED, WORKING].contains(&state.load(Ordering::Acquire))
+    {
+        idle.wait();
+    }
+}
+
+/// Changes a thread's state from the first to the second. False if it was another. A thread sees all that was written before the changes
+/// before its own.
+fn change(state: &AtomicU8, from: u8, to: u8) -> bool {
     state.load(Ordering::Relaxed) == from && state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
-/// Looks without work, one after the other.
+/// A row of looks without work.
 #[derive(Default)]
 struct Idle {
     looks: u32,
-    /// When the busy ones ended.
+    /// When the busy looks ended.
     since: Option<Instant>,
 }
 
 impl Idle {
-    /// Is this look one for work of the pool?
-    fn visits_pool(&self) -> bool {
-        self.looks % LOOKS_A_VISIT == LOOKS_A_VISIT - 1
+    /// True if the next look is for work of the pool.
+    fn should_visit_pool(&self) -> bool {
+        self.looks % LOOKS_PER_VISIT == LOOKS_PER_VISIT - 1
     }
 
-    /// Has there been no work for long?
-    fn has_been_long(&self) -> bool {
+    /// True if there has been no work for longer than [`PATIENCE`].
+    fn has_lost_patience(&self) -> bool {
         self.since.is_some_and(|since| since.elapsed() > PATIENCE)
     }
 
-    /// A moment until the next look.
+    /// Waits a moment before the next look.
     fn wait(&mut self) {
         self.looks = self.looks.wrapping_add(1);
         if self.looks < BUSY_LOOKS {

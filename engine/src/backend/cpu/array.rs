@@ -70,7 +70,8 @@ impl<T: Element> CpuArray<T> {
         strided_copy(self.as_ptr(), self.shape(), self.strides(), &mut out);
         out
     }
-    /// The elements in row-major order, to write: of this array alone, which takes storage of its own where it shares that or lies in another order.
+    /// The elements in row-major order, to write: of this array alone, which takes storage of its own where it shares that or lies in
+    /// another order.
     pub fn elements_mut(&mut self) -> &mut [T] {
         if self.0.as_slice().is_none() {
             *self = Self::from_vec(self.copied_elements(), self.shape());

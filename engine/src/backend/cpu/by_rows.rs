@@ -1,4 +1,4 @@
-//! Products of some rows at a time, each task with all that is done to its rows, by matrices that stay in the second-level cache of each thread.
+//! Products of a few rows at a time by matrices that stay in the L2 of each thread. A task does all that is to be done with its rows.
 
 use super::array::CpuArray;
 use super::element::Element;
@@ -8,14 +8,15 @@ use crate::gemm::prepacked::Prepacked;
 use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 
-/// Rows of a task, rounded up to whole groups of a kernel. (Miri is slow, and must see rows in several tasks.)
+/// Rows of a task, rounded up to whole panels of the micro-kernel. (Miri is slow, and must see rows in several tasks.)
 const ROWS: usize = if cfg!(miri) { 2 } else { 32 };
-/// With fewer tasks threads would have nothing to do.
+/// The fewest tasks: with fewer, threads would be idle.
 const FEWEST_TASKS: usize = if cfg!(miri) { 2 } else { 8 };
-/// As many bytes the matrices may have, so that they stay in the cache: packed in three parts they take half as much again.
+/// Largest total size of the right-hand matrices. They must fit in L2; packed in three parts they take 1.5 times as much.
 const MOST_BYTES: usize = 3 << 18;
 
-/// Is it quicker than product by product, for products of so many rows with these matrices? Not where one has no elements.
+/// Whether products of this many rows by these matrices are faster some rows at a time than one after another. False where a matrix is
+/// empty.
 pub fn should_run_by_rows<'a, T: Element>(rows: usize, matrices: impl Iterator<Item = &'a CpuArray<T>>) -> bool {
     let (mut numbers, mut empty) = (0, false);
     for matrix in matrices {
@@ -25,16 +26,16 @@ pub fn should_run_by_rows<'a, T: Element>(rows: usize, matrices: impl Iterator<I
     rows >= FEWEST_TASKS * ROWS && !empty && numbers * size_of::<T>() <= MOST_BYTES
 }
 
-/// Matrices that products of rows, each in a thread of its own, have on their right: packed once where there is a kernel for it.
-pub struct OnTheRight<T> {
+/// The right-hand matrices of products that tasks form of their rows. They are packed once where there is a kernel that packs.
+pub struct RightMatrices<T> {
     precision: Precision,
     k: usize,
     b: Vec<(Matrix<T>, usize)>,
     packed: Option<Prepacked>,
 }
 
-impl<T: Element> OnTheRight<T> {
-    /// For products of `rows` rows altogether with each B [k, n], given as (matrix, n).
+impl<T: Element> RightMatrices<T> {
+    /// Packs each B [k, n], given as (matrix, n), for products of `rows` rows altogether.
     ///
     /// # Safety
     /// No extent may be 0, and every element must be valid as long as this lives.
@@ -44,16 +45,16 @@ impl<T: Element> OnTheRight<T> {
         Self { precision, k, b, packed }
     }
 
-    /// Runs `task(first row, row count)` for all of n rows, by whole groups of the kernel for these matrices.
+    /// Runs `task(first row, row count)` for all of n rows, in whole panels of the micro-kernel.
     pub fn for_rows(&self, n: usize, task: impl Fn(usize, usize) + Sync) {
-        let rows = ROWS.next_multiple_of(self.packed.as_ref().map_or(1, Prepacked::rows_of_group));
+        let rows = ROWS.next_multiple_of(self.packed.as_ref().map_or(1, Prepacked::panel_rows));
         (0..n.div_ceil(rows)).into_par_iter().for_each_task(|i| task(i * rows, rows.min(n - i * rows)));
     }
 
-    /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, in this thread, each C given by its start and the stride between its rows.
+    /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, on this thread.
     ///
     /// # Safety
-    /// m must not be 0, every element that is reached valid, and nothing else may touch those of the C meanwhile.
+    /// m must not be 0. Every element that is reached must be valid, and nothing else may touch those of the C during the call.
     pub unsafe fn multiply(&self, m: usize, a: Matrix<T>, accumulate: bool, c: &[MatrixMut<T>]) {
         assert_eq!(c.len(), self.b.len(), "an output of each matrix on the right");
         // SAFETY: the caller's promise.
@@ -69,7 +70,7 @@ impl<T: Element> OnTheRight<T> {
     }
 }
 
-/// Rows of an output that tasks write, each its own.
+/// A row-major output whose rows are written by tasks, each its own.
 pub struct OutputRows<T> {
     start: *mut T,
     width: usize,
@@ -86,7 +87,7 @@ unsafe impl<T: Send> Send for OutputRows<T> {}
 unsafe impl<T: Send> Sync for OutputRows<T> {}
 
 impl<T: Element> OutputRows<T> {
-    /// Those of a row-major buffer.
+    /// The rows of a buffer, of `width` elements each.
     pub fn new(buffer: &mut [T], width: usize) -> Self {
         Self { start: buffer.as_mut_ptr(), width }
     }
@@ -101,14 +102,14 @@ impl<T: Element> OutputRows<T> {
     /// `count` rows from `first` on.
     ///
     /// # Safety
-    /// They must be inside, and nothing else may touch them meanwhile.
+    /// They must be inside, and nothing else may touch them while they are borrowed.
     pub unsafe fn rows<'a>(self, first: usize, count: usize) -> &'a mut [T] {
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(first * self.width), count * self.width) }
     }
 }
 
-/// Runs `f` with buffers of so many elements, whose contents are unspecified.
+/// Runs `f` with buffers of these lengths, whose contents are unspecified.
 pub fn with_buffers<T: Element, const N: usize>(lens: [usize; N], f: impl FnOnce([&mut [T]; N])) {
     let mut buffers: [Vec<T>; N] = lens.map(T::allocate);
     f(buffers.each_mut().map(Vec::as_mut_slice));
@@ -121,7 +122,7 @@ pub fn sum_of_products<T: Element>(precision: Precision, products: &[(&CpuArray<
     let mut sum = T::allocate(m * n);
     let output = OutputRows::new(&mut sum, n);
     // SAFETY: the arrays' own strides, and extents that are not 0.
-    let right = |b: &CpuArray<T>| unsafe { OnTheRight::new(precision, m, b.shape()[0], vec![(b.matrix(), n)]) };
+    let right = |b: &CpuArray<T>| unsafe { RightMatrices::new(precision, m, b.shape()[0], vec![(b.matrix(), n)]) };
     let products: Vec<_> = products.iter().map(|(a, b)| (a.matrix(), right(b))).collect();
     products[0].1.for_rows(m, |from, count| {
         for (number, (a, b)) in products.iter().enumerate() {

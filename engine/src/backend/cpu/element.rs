@@ -1,7 +1,7 @@
 //! What the CPU can multiply as matrices and allocate: f32, f64 and dual numbers of them.
 //!
-//! A [`Scalar`] is a number in a formula and nothing more, so that a symbol of a CUDA kernel is one too. An [`Element`] is a number that arrays on
-//! the CPU hold: it says which matrix product its type has, and where its buffers come from.
+//! A [`Scalar`] is a number in a formula and nothing more, so that a symbol of a CUDA kernel is one too. An [`Element`] is a number that
+//! arrays on the CPU hold: it says which matrix product its type has, and where its buffers come from.
 
 use crate::backend::precision::Precision;
 use crate::buffer_pool::Pooled;
@@ -19,12 +19,12 @@ use std::ops::Range;
 
 /// A scalar type that arrays on the CPU hold.
 pub trait Element: Scalar {
-    /// C ← A·B + βC on this thread, with A (m × k) and B (k × n). f32 rounds the operands as `precision` says, where the processor can; other types
-    /// ignore it.
+    /// C ← A·B + βC on this thread, with A (m × k) and B (k × n). f32 rounds the operands as `precision` says, where the processor can;
+    /// other types ignore it.
     ///
     /// # Safety
-    /// Every element reached through the strides must be valid for reading (and, for C, for writing), and nothing else may touch the elements
-    /// of C during the call. No extent may be 0. With β = 0 the old contents of C are not read.
+    /// Every element reached through the strides must be valid for reading (and, for C, for writing), and nothing else may touch the
+    /// elements of C during the call. No extent may be 0. With β = 0 the old contents of C are not read.
     unsafe fn gemm(precision: Precision, extents: Extents, a: Matrix<Self>, b: Matrix<Self>, beta: Self, c: MatrixMut<Self>);
 
     /// out ← A·B + β·out on all threads, with `out` in row-major order.
@@ -36,8 +36,9 @@ pub trait Element: Scalar {
         unsafe { tiled(precision, extents, a, b, beta, out) }
     }
 
-    /// outᵢ ← Aᵢ·B for several (A, rows), or outᵢ ← A·Bᵢ for several (B, columns), on all threads. One of the two lists has one element, and all
-    /// products have the inner extent k. The kernel is that of one [`Element::parallel_gemm`] with the rows and columns of all together.
+    /// outᵢ ← Aᵢ·B for several (A, rows), or outᵢ ← A·Bᵢ for several (B, columns), on all threads. One of the two lists has one element,
+    /// and all products have the inner extent k. The kernel is that of one [`Element::parallel_gemm`] with the rows and columns of all
+    /// together.
     ///
     /// # Safety
     /// As [`Element::gemm`].
@@ -54,8 +55,8 @@ pub trait Element: Scalar {
         }
     }
 
-    /// Packs the columns of several B [k, n], given as (matrix, n), once for products with `rows` rows altogether. `None` where the type has no
-    /// kernel that packs: such products are those of [`Element::gemm`].
+    /// Packs the columns of several B [k, n], given as (matrix, n), once for products with `rows` rows altogether. `None` where the type
+    /// has no kernel that packs: such products are those of [`Element::gemm`].
     ///
     /// # Safety
     /// No extent may be 0, and every element must be valid.
@@ -78,7 +79,8 @@ pub trait Element: Scalar {
     fn recycle(_buffer: Vec<Self>) {}
 }
 
-/// out ← A·B + β·out for one product, m × k by k × n, with `out` in row-major order. Any extent may be 0. Small products run on this thread.
+/// out ← A·B + β·out for one product, m × k by k × n, with `out` in row-major order. Any extent may be 0. Small products run on this
+/// thread.
 ///
 /// # Safety
 /// Every element of `a` and `b` reached through the strides must be valid for reading; the precision must be that of a [`Cpu`](crate::Cpu).

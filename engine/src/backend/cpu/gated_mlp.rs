@@ -1,8 +1,8 @@
-//! The gated feed-forward part, some rows at a time: what comes between its products stays in the second-level cache of the thread that forms it.
-//! The readable twin is the default of `Backend::gated_mlp`.
+//! The gated feed-forward part, some rows at a time: what comes between its products stays in the second-level cache of the thread that
+//! forms it. The readable twin is the default of `Backend::gated_mlp`.
 
 use super::array::CpuArray;
-use super::by_rows::{OnTheRight, OutputRows, with_buffers};
+use super::by_rows::{OutputRows, RightMatrices, with_buffers};
 use super::element::Element;
 use super::elementwise::combine;
 use super::matmul;
@@ -88,7 +88,8 @@ pub fn check<T: Element>(x: &CpuArray<T>, weights: [&CpuArray<T>; 3]) {
     assert!(fits, "gated_mlp: {x:?} with gate {gate:?}, up {up:?} and down {down:?}");
 }
 
-/// Y, and G and U where `keep`, by rows, with all that [`check`] checked, for weights that [`by_rows::should_run_by_rows`](super::by_rows::should_run_by_rows) accepts.
+/// Y, and G and U where `keep`, by rows, with all that [`check`] checked, for weights that
+/// [`should_run_by_rows`](super::by_rows::should_run_by_rows) accepts.
 pub fn forward_by_rows<T: Element>(
     precision: Precision,
     x: &CpuArray<T>,
@@ -102,8 +103,8 @@ pub fn forward_by_rows<T: Element>(
     let outputs = (OutputRows::new(&mut y, out), kept.as_mut().map(|kept| kept.each_mut().map(|kept| OutputRows::new(kept, inner))));
     // SAFETY: the arrays' own strides, and extents that fit and are not 0.
     let (first, second) = unsafe {
-        let first = OnTheRight::new(precision, n, x.shape()[1], vec![(gate.matrix().t(), inner), (up.matrix().t(), inner)]);
-        (first, OnTheRight::new(precision, n, inner, vec![(down.matrix().t(), out)]))
+        let first = RightMatrices::new(precision, n, x.shape()[1], vec![(gate.matrix().t(), inner), (up.matrix().t(), inner)]);
+        (first, RightMatrices::new(precision, n, inner, vec![(down.matrix().t(), out)]))
     };
     first.for_rows(n, |from, count| {
         let (y, kept) = outputs;
@@ -169,8 +170,8 @@ pub fn vjp_by_products<T: Element>(
     (x_bar, Some(bars))
 }
 
-/// [`Cotangents`] by rows, with all that [`check_vjp`] checked, for weights that [`by_rows::should_run_by_rows`](super::by_rows::should_run_by_rows) accepts. Ḡ, Ū and H are
-/// kept where a weight needs them.
+/// [`Cotangents`] by rows, with all that [`check_vjp`] checked, for weights that
+/// [`should_run_by_rows`](super::by_rows::should_run_by_rows) accepts. Ḡ, Ū and H are kept where a weight needs them.
 pub fn vjp_by_rows<T: Element>(
     precision: Precision,
     [gate, up, down]: [&CpuArray<T>; 3],
@@ -186,8 +187,8 @@ pub fn vjp_by_rows<T: Element>(
     let x_bar_rows = x_bar.as_mut().map(|x_bar| OutputRows::new(x_bar, width));
     // SAFETY: the arrays' own strides, and extents that fit and are not 0.
     let (first, second) = unsafe {
-        let first = OnTheRight::new(precision, n, out, vec![(down.matrix(), inner)]);
-        (first, [gate, up].map(|weight| OnTheRight::new(precision, n, inner, vec![(weight.matrix(), width)])))
+        let first = RightMatrices::new(precision, n, out, vec![(down.matrix(), inner)]);
+        (first, [gate, up].map(|weight| RightMatrices::new(precision, n, inner, vec![(weight.matrix(), width)])))
     };
     first.for_rows(n, |from, count| {
         let [gate, up] = saved.each_ref().map(|saved| &saved[from * inner..(from + count) * inner]);

@@ -10,8 +10,8 @@ use rayon::prelude::*;
 
 /// Products over the last two axes with the leading axes broadcast.
 pub fn matmul<T: Element>(precision: Precision, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
-    let (a_lead, m, k) = split(a.shape());
-    let (b_lead, b_k, n) = split(b.shape());
+    let (a_lead, m, k) = lead_and_last_two(a.shape());
+    let (b_lead, b_k, n) = lead_and_last_two(b.shape());
     assert_eq!(k, b_k, "matmul: inner extents differ");
     let lead = crate::shape::broadcast_or_panic("matmul", a_lead, b_lead);
     let batch: usize = lead.iter().product();
@@ -33,7 +33,7 @@ pub fn matmul<T: Element>(precision: Precision, a: &CpuArray<T>, b: &CpuArray<T>
     if batch == 1 {
         one(0, &mut out)
     } else {
-        batched(&mut out, m * n, m * k * n, one)
+        run_batch(&mut out, m * n, m * k * n, one)
     }
     CpuArray::from_vec(out, &shape)
 }
@@ -44,7 +44,7 @@ pub fn by_transposed<T: Element>(precision: Precision, x: &CpuArray<T>, weights:
     assert!(weights.iter().all(|w| extents(w)[1] == k), "products by transposed matrices: inner extents differ");
     let b: Vec<_> = weights.iter().map(|w| (w.matrix().t(), w.shape()[0])).collect();
     // SAFETY: the arrays' own strides and extents.
-    let outs = unsafe { sharing(precision, k, &[(x.matrix(), m)], &b) };
+    let outs = unsafe { products_with_shared(precision, k, &[(x.matrix(), m)], &b) };
     outs.into_iter().zip(b).map(|(out, (_, n))| CpuArray::from_vec(out, &[m, n])).collect()
 }
 
@@ -54,7 +54,7 @@ pub fn of_transposed<T: Element>(precision: Precision, a: &[&CpuArray<T>], b: &C
     assert!(a.iter().all(|a| extents(a)[0] == k), "products of transposed matrices: inner extents differ");
     let a: Vec<_> = a.iter().map(|a| (a.matrix().t(), a.shape()[1])).collect();
     // SAFETY: the arrays' own strides and extents.
-    let outs = unsafe { sharing(precision, k, &a, &[(b.matrix(), n)]) };
+    let outs = unsafe { products_with_shared(precision, k, &a, &[(b.matrix(), n)]) };
     outs.into_iter().zip(a).map(|(out, (_, m))| CpuArray::from_vec(out, &[m, n])).collect()
 }
 
@@ -76,11 +76,17 @@ pub fn sum_of_products<T: Element>(precision: Precision, products: &[(&CpuArray<
     CpuArray::from_vec(out, &[m, n])
 }
 
-/// The products of several A with one B, or of one A with several B, given as (matrix, rows) and (matrix, columns): together where they are large.
+/// The products of several A with one B, or of one A with several B, given as (matrix, rows) and (matrix, columns). Large ones run as one
+/// product.
 ///
 /// # Safety
 /// As [`product`].
-unsafe fn sharing<T: Element>(precision: Precision, k: usize, a: &[(Matrix<T>, usize)], b: &[(Matrix<T>, usize)]) -> Vec<Vec<T>> {
+unsafe fn products_with_shared<T: Element>(
+    precision: Precision,
+    k: usize,
+    a: &[(Matrix<T>, usize)],
+    b: &[(Matrix<T>, usize)],
+) -> Vec<Vec<T>> {
     let mut outs: Vec<Vec<T>> = pairs(a, b).map(|((_, m), (_, n))| T::allocate(m * n)).collect();
     let work: usize = outs.iter().map(|out| out.len() * k).sum();
     // SAFETY: the caller's promise.
@@ -99,8 +105,8 @@ fn extents<T: Element>(x: &CpuArray<T>) -> [usize; 2] {
     x.shape().try_into().expect("an array of two axes")
 }
 
-/// Runs the products of a batch in parallel, several small ones a task; a few large ones one after another, each in parallel.
-fn batched<T: Element>(out: &mut [T], size: usize, work: usize, one: impl Fn(usize, &mut [T]) + Sync) {
+/// Runs the products of a batch in parallel: small ones several a task, a few large ones one after another, each in parallel.
+fn run_batch<T: Element>(out: &mut [T], size: usize, work: usize, one: impl Fn(usize, &mut [T]) + Sync) {
     if work > SMALL && out.len() / size < rayon::current_num_threads() {
         return out.chunks_exact_mut(size).enumerate().for_each(|(i, out)| one(i, out));
     }
@@ -112,7 +118,7 @@ fn batched<T: Element>(out: &mut [T], size: usize, work: usize, one: impl Fn(usi
     });
 }
 
-fn split(shape: &[usize]) -> (&[usize], usize, usize) {
+fn lead_and_last_two(shape: &[usize]) -> (&[usize], usize, usize) {
     let (lead, last) = shape.split_at(shape.len() - 2);
     (lead, last[0], last[1])
 }

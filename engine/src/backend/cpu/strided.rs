@@ -1,5 +1,5 @@
-//! Loops over the elements of inputs with any strides: axes are merged where the strides allow, then the output is filled in blocks small enough
-//! for the first-level cache, in parallel and vectorised.
+//! Loops over the elements of inputs with any strides: axes are merged where the strides allow, then the output is filled in blocks small
+//! enough for the first-level cache, in parallel and vectorised.
 
 use super::element::Element;
 use crate::simd::vectorised;
@@ -140,7 +140,8 @@ fn apply<T: Element, const K: usize>(inputs: &[&[T]; K], out: &mut [T], f: impl 
     }
 }
 
-/// Copies the elements at `start` and `strides` over `shape` in row-major order. The strides must stay inside the array `start` points into.
+/// Copies the elements at `start` and `strides` over `shape` in row-major order. The strides must stay inside the array `start` points
+/// into.
 pub fn strided_copy<T: Element>(start: *const T, shape: &[usize], strides: &[isize], out: &mut [T]) {
     fill([Lane { start: Shared(start), strides: strides.to_vec() }], shape, out, |[x]| x);
 }

@@ -1,44 +1,48 @@
-//! Products of f32 by AMX: each number is the sum of three of bfloat16, which have its 24 bits between them, and of the nine products of parts the
-//! six that matter are added up, in each step that of the first parts last.
+//! The kernel with AMX, for operands in f32: each number is the sum of three parts of bfloat16, which have its 24 bits between them.
 //!
-//! a₁ is the number of 8 bits nearest to a, a₂ the one nearest to a − a₁, and a₃ the rest, which has 7 bits: a = a₁ + a₂ + a₃ with |a₂| ≤ 2⁻⁸·|a| and
-//! |a₃| ≤ 2⁻¹⁷·|a|. What is left out of a·b, a₂b₃ + a₃b₂ + a₃b₃, is at most 2⁻²⁴·|a·b| (and a little), what rounding a product to f32 may lose,
-//! and on average a tenth of it with either sign. The instruction sums 32 products before it adds them to a result, so that long sums are rounded
-//! less often than one by one. It takes numbers below 2⁻¹²⁶ as zero, in operands and in sums: of operands below about 2⁻¹⁰³ and of products below about
-//! 2⁻¹⁰⁰ the last bits, or all, are lost. A product that is too large by far, beyond 2¹³⁶, may be NaN where it should be ∞, and so may ∞ next to
-//! a signalling NaN, which no operation gives.
+//! Of the nine products of parts, the six that matter are added up, in each step that of the first parts last.
+//!
+//! * **Parts.** a₁ is the number of 8 bits nearest to a, a₂ the one nearest to a − a₁, and a₃ the rest, which has 7 bits: a = a₁ + a₂ + a₃
+//!   with
+//!   |a₂| ≤ 2⁻⁸·|a| and |a₃| ≤ 2⁻¹⁷·|a|.
+//! * **Error.** What is left out of a·b is a₂b₃ + a₃b₂ + a₃b₃. It is at most 2⁻²⁴·|a·b| (and a little), what rounding a product to f32 may
+//!   lose, and on average a tenth of that with either sign. The instruction sums 32 products before it adds them to a result, so that a
+//!   long sum is rounded less often than one by one.
+//! * **Small numbers.** The instruction takes numbers below 2⁻¹²⁶ as zero, in operands and in sums. Of operands below about 2⁻¹⁰³, and of
+//!   products below about 2⁻¹⁰⁰, the last bits or all are lost.
+//! * **Large numbers.** A product beyond 2¹³⁶ may be NaN instead of ∞. So may ∞ next to a signalling NaN, which no operation gives.
 
 mod kernel;
 mod packing;
 
-use super::amx::{Amx, fetch_to_write};
+use super::amx_bf16::{AmxBf16, prefetch_c};
 use super::avx512::lanes;
 use super::pack_bf16::{self, Pairs, STEP};
-use crate::gemm::kernel::{Kernel, Meanwhile, Nothing, Side, Tile};
+use crate::gemm::kernel::{Background, Kernel, NoBackground, Side, Tile};
 use crate::gemm::matrix::Matrix;
 use kernel::kernel;
-use packing::{GROUP, LANES, PARTS, Turned};
+use packing::{LANES, PANEL, PARTS, SquareBuffer};
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-/// AMX for f32.
-pub struct Split;
+/// AMX on operands in three parts, in f32.
+pub struct AmxF32;
 
-impl Kernel for Split {
+impl Kernel for AmxF32 {
     type Unit = Pairs;
-    const ROWS: usize = GROUP;
-    const COLUMNS: usize = GROUP;
+    const ROWS: usize = PANEL;
+    const COLUMNS: usize = PANEL;
     const STEP: usize = STEP;
     const PARTS: usize = PARTS;
     const DEPTH: usize = pack_bf16::DEPTH;
     const BAND: usize = pack_bf16::DEPTH;
     const TASK_WORK: usize = pack_bf16::TASK_WORK;
-    const SUMS_APART: bool = true;
-    type PackState = Turned;
-    const IN_PIECES: bool = true;
+    const SUMS_FROM_ZERO: bool = true;
+    type PackState = SquareBuffer;
+    const PACKS_IN_PIECES: bool = true;
 
-    /// More where the shared operand does not stay in the second-level cache, but comes through it once for each of a task's blocks.
-    fn own_bytes(shared_bytes: usize) -> usize {
+    /// More where the shared operand outgrows L2, and is read from L3 once for each of a task's blocks.
+    fn own_block_bytes(shared_bytes: usize) -> usize {
         match shared_bytes {
             _ if cfg!(test) => 1 << 15,
             bytes if bytes > 3 << 19 => 1 << 19,
@@ -46,8 +50,8 @@ impl Kernel for Split {
         }
     }
     #[inline]
-    fn available() -> bool {
-        Amx::available() && is_x86_feature_detected!("avx512dq")
+    fn is_available() -> bool {
+        AmxBf16::is_available() && is_x86_feature_detected!("avx512dq")
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
         // SAFETY: the caller's promise.
@@ -58,10 +62,10 @@ impl Kernel for Split {
             }
         }
     }
-    fn pieces(side: Side, lines: Matrix<f32>, k: usize) -> usize {
+    fn piece_count(side: Side, lines: Matrix<f32>, k: usize) -> usize {
         match side {
-            Side::A => packing::pieces::<true>(lines, k),
-            Side::B => packing::pieces::<false>(lines, k),
+            Side::A => packing::piece_count::<true>(lines, k),
+            Side::B => packing::piece_count::<false>(lines, k),
         }
     }
     unsafe fn pack_piece(
@@ -70,52 +74,52 @@ impl Kernel for Split {
         lines: Matrix<f32>,
         extents: (usize, usize),
         packed: &mut [Pairs],
-        turned: &mut Turned,
+        buffer: &mut SquareBuffer,
     ) {
         // SAFETY: the caller's promise.
         unsafe {
             match side {
-                Side::A => packing::piece::<true>(number, lines, extents, packed, turned),
-                Side::B => packing::piece::<false>(number, lines, extents, packed, turned),
+                Side::A => packing::pack_piece::<true>(number, lines, extents, packed, buffer),
+                Side::B => packing::pack_piece::<false>(number, lines, extents, packed, buffer),
             }
         }
     }
     unsafe fn begin() {
         // SAFETY: the caller's promise.
-        unsafe { Amx::begin() }
+        unsafe { AmxBf16::begin() }
     }
     unsafe fn end() {
         // SAFETY: the caller's promise.
-        unsafe { Amx::end() }
+        unsafe { AmxBf16::end() }
     }
-    unsafe fn sums(extents: (usize, usize), tile: Tile<Pairs>) {
+    unsafe fn multiply_tile(extents: (usize, usize), tile: Tile<Pairs>) {
         // SAFETY: the caller's promise.
-        unsafe { Self::sums_while(extents, tile, &mut Nothing) }
+        unsafe { Self::multiply_tile_with(extents, tile, &mut NoBackground) }
     }
-    unsafe fn sums_while(extents: (usize, usize), tile: Tile<Pairs>, meanwhile: &mut impl Meanwhile) {
+    unsafe fn multiply_tile_with(extents: (usize, usize), tile: Tile<Pairs>, background: &mut impl Background) {
         // SAFETY: the caller's promise.
         unsafe {
-            fetch_to_write(tile);
-            if extents == (GROUP, GROUP) && !tile.accumulate {
-                return kernel(tile, meanwhile);
+            prefetch_c(tile);
+            if extents == (PANEL, PANEL) && !tile.accumulate {
+                return kernel(tile, background);
             }
             let mut sums = MaybeUninit::<Sums>::uninit();
-            kernel(Tile { c: sums.as_mut_ptr().cast(), c_stride: GROUP, ..tile }, meanwhile);
-            add(extents, sums.assume_init_ref(), tile);
+            kernel(Tile { c: sums.as_mut_ptr().cast(), c_stride: PANEL, ..tile }, background);
+            store_sums(extents, sums.assume_init_ref(), tile);
         }
     }
 }
 
-/// Sums of a tile. They are formed apart from the old elements, which may be larger: what is added to a small number is rounded less.
+/// The sums of a tile. They start at zero, apart from the old elements of C: what is added to a small number is rounded less.
 #[repr(C, align(64))]
-struct Sums([[f32; GROUP]; GROUP]);
+struct Sums([[f32; PANEL]; PANEL]);
 
-/// Writes the sums of so many rows and columns of a tile, or adds them to what is there.
+/// Writes the sums of the first rows and columns of a tile to C, or adds them.
 ///
 /// # Safety
-/// As [`Kernel::sums`].
+/// As [`Kernel::multiply_tile`].
 #[target_feature(enable = "avx512f")]
-unsafe fn add((rows, columns): (usize, usize), sums: &Sums, tile: Tile<Pairs>) {
+unsafe fn store_sums((rows, columns): (usize, usize), sums: &Sums, tile: Tile<Pairs>) {
     let masks = [lanes(columns), lanes(columns.saturating_sub(LANES))];
     for (row, sums) in sums.0.iter().enumerate().take(rows) {
         for (half, mask) in masks.into_iter().enumerate() {
