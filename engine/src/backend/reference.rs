@@ -5,13 +5,13 @@
 use super::attention::Attention;
 use super::core::{Core, Indices};
 use super::cpu::array::CpuArray;
+use super::cpu::element::Element;
 use super::cpu::storage_on_cpu;
 use super::products::Products;
 use super::rows::Rows;
 use super::update::Update;
 use super::vocabulary::Vocabulary;
 use crate::formula::Formula;
-use crate::scalar::Scalar;
 use crate::shape::{around, broadcast_all, broadcast_or_panic, count, with_axis};
 use std::fmt;
 use std::marker::PhantomData;
@@ -36,14 +36,14 @@ impl<T> Clone for Reference<T> {
     }
 }
 impl<T> Copy for Reference<T> {}
-impl<T: Scalar> fmt::Debug for Reference<T> {
+impl<T: Element> fmt::Debug for Reference<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Reference<{}>", T::NAME)
     }
 }
 
 /// Folds along an axis, in order.
-fn fold<T: Scalar>(x: &CpuArray<T>, axis: usize, start: T, f: impl Fn(T, T) -> T) -> CpuArray<T> {
+fn fold<T: Element>(x: &CpuArray<T>, axis: usize, start: T, f: impl Fn(T, T) -> T) -> CpuArray<T> {
     let (outer, extent, inner) = around(x.shape(), axis);
     let elements = x.elements();
     let mut out = vec![start; outer * inner];
@@ -55,13 +55,13 @@ fn fold<T: Scalar>(x: &CpuArray<T>, axis: usize, start: T, f: impl Fn(T, T) -> T
     CpuArray::from_vec(out, &with_axis(x.shape(), axis, 1))
 }
 
-impl<T: Scalar> Products for Reference<T> {}
-impl<T: Scalar> Rows for Reference<T> {}
-impl<T: Scalar> Attention for Reference<T> {}
-impl<T: Scalar> Vocabulary for Reference<T> {}
-impl<T: Scalar> Update for Reference<T> {}
+impl<T: Element> Products for Reference<T> {}
+impl<T: Element> Rows for Reference<T> {}
+impl<T: Element> Attention for Reference<T> {}
+impl<T: Element> Vocabulary for Reference<T> {}
+impl<T: Element> Update for Reference<T> {}
 
-impl<T: Scalar> Core for Reference<T> {
+impl<T: Element> Core for Reference<T> {
     storage_on_cpu!();
 
     fn elementwise<const N: usize, F: Formula<N>>(&self, f: F, x: [&CpuArray<T>; N]) -> CpuArray<T> {

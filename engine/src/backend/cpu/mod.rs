@@ -1,34 +1,34 @@
 //! The CPU: one implementation for every scalar type, vectorised at run time for the processor that is there.
 //!
-//! Each family of the backend is implemented beside its kernels: [`Core`] here and in `elementwise`, `reduce`, `indexing`; the others in `gated_mlp`
-//! (products), `rows`, `attention`, `vocabulary` and `optimizer`. Parallel loops are cut into tasks by size, and threads take them one by one (`parallel_loop`): what a thread has not begun, another can take.
+//! Each family of the backend is implemented beside its kernels: [`Core`] here and in `elementwise`, `reduce`, `indexing`; the others in
+//! `gated_mlp` (products), `rows`, `attention`, `vocabulary` and `optimizer`. Parallel loops are cut into tasks by size, and threads take them
+//! one by one ([`crate::threads`]): what a thread has not begun, another can take.
 
 pub mod array;
 mod attention;
 mod by_rows;
-mod crew;
+pub mod element;
 mod elementwise;
 mod gated_mlp;
 mod indexing;
-pub(crate) mod matmul;
+mod matmul;
 mod optimizer;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod packed_gemm;
-pub mod parallel_loop;
 pub mod peak;
-pub mod pool;
 mod reduce;
 mod rope;
 mod rows;
-pub mod simd;
+mod strided;
 mod vocabulary;
 
 use super::core::{Core, Indices};
 use super::precision::{Precision, PrecisionError};
 use crate::formula::{Formula, Mul};
-use crate::scalar::Scalar;
+#[cfg(target_arch = "x86_64")]
+use crate::gemm::instructions::Instructions;
 use crate::shape::broadcast_all;
+use crate::threads::crew;
 use array::CpuArray;
+use element::Element;
 use elementwise::combine;
 use std::fmt;
 use std::marker::PhantomData;
@@ -65,7 +65,7 @@ impl Cpu<f32> {
 /// (fused) multiply-adds.
 pub fn f32_in_parts() -> Option<&'static str> {
     #[cfg(target_arch = "x86_64")]
-    return packed_gemm::Instructions::in_parts().map(packed_gemm::Instructions::name);
+    return Instructions::for_f32_in_parts().map(Instructions::name);
     #[cfg(not(target_arch = "x86_64"))]
     None
 }
@@ -73,7 +73,7 @@ pub fn f32_in_parts() -> Option<&'static str> {
 /// The instructions that multiply in bfloat16 here, `AMX` or `AVX512-BF16`; `None` where there are none.
 pub fn bf16_instructions() -> Option<&'static str> {
     #[cfg(target_arch = "x86_64")]
-    return packed_gemm::Instructions::of(Precision::Bf16).map(packed_gemm::Instructions::name);
+    return Instructions::for_bf16().map(Instructions::name);
     #[cfg(not(target_arch = "x86_64"))]
     None
 }
@@ -89,7 +89,7 @@ impl<T> Clone for Cpu<T> {
     }
 }
 impl<T> Copy for Cpu<T> {}
-impl<T: Scalar> fmt::Debug for Cpu<T> {
+impl<T: Element> fmt::Debug for Cpu<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Cpu<{}>", T::NAME)?;
         if self.precision == Precision::F32 { Ok(()) } else { write!(f, " in {:?}", self.precision) }
@@ -133,7 +133,7 @@ macro_rules! storage_on_cpu {
 }
 pub(crate) use storage_on_cpu;
 
-impl<T: Scalar> Core for Cpu<T> {
+impl<T: Element> Core for Cpu<T> {
     storage_on_cpu!();
 
     fn precision(&self) -> Precision {

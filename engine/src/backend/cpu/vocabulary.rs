@@ -4,14 +4,15 @@
 
 use super::Cpu;
 use super::array::CpuArray;
-use super::matmul::{Matrix, product};
-use super::parallel_loop::InTasks;
+use super::element::Element;
+use super::element::product;
 use super::rows::{row_exponentials, row_max_and_log_sum};
-use super::simd::vectorised;
 use crate::backend::core::Indices;
 use crate::backend::precision::Precision;
 use crate::backend::vocabulary::Vocabulary;
-use crate::scalar::Scalar;
+use crate::gemm::matrix::Matrix;
+use crate::simd::vectorised;
+use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -49,7 +50,7 @@ impl<'a, T> Saved<'a, T> {
 }
 
 /// (log-probability of each target \[N\], what [`vjp`] needs if there is to be one).
-pub fn forward<T: Scalar>(
+pub fn forward<T: Element>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
     targets: &[u32],
@@ -59,7 +60,7 @@ pub fn forward<T: Scalar>(
     forward_keeping(precision, (hidden, weight), targets, kept)
 }
 
-fn forward_keeping<T: Scalar>(
+fn forward_keeping<T: Element>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
     targets: &[u32],
@@ -94,7 +95,7 @@ fn forward_keeping<T: Scalar>(
 }
 
 /// z = hidden·weightᵀ for a chunk of rows.
-fn logits<T: Scalar>(precision: Precision, hidden: &[T], weight: &[T], width: usize, z: &mut [T]) {
+fn logits<T: Element>(precision: Precision, hidden: &[T], weight: &[T], width: usize, z: &mut [T]) {
     let (rows, vocabulary) = (hidden.len() / width, weight.len() / width);
     let (hidden, weight) = (Matrix::row_major(hidden, width), Matrix::row_major(weight, width));
     // SAFETY: both matrices are whole slices, the precision is the backend's.
@@ -102,7 +103,7 @@ fn logits<T: Scalar>(precision: Precision, hidden: &[T], weight: &[T], width: us
 }
 
 /// (hidden̄, weight̄) of −Σ log-probabilities with the loss itself, in one sweep: each chunk's logits become their cotangents in place.
-pub fn cross_entropy<T: Scalar>(
+pub fn cross_entropy<T: Element>(
     precision: Precision,
     hidden: &CpuArray<T>,
     weight: &CpuArray<T>,
@@ -133,7 +134,7 @@ pub fn cross_entropy<T: Scalar>(
 }
 
 /// (hidden̄, weight̄).
-pub fn vjp<T: Scalar>(
+pub fn vjp<T: Element>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
     targets: &[u32],
@@ -163,7 +164,7 @@ pub fn vjp<T: Scalar>(
 }
 
 /// z̄·weight and z̄ᵀ·hidden, where `cotangents` turns the logits z of a chunk of rows into z̄ in place, or, if they are not to be formed, writes z̄.
-fn sweep<T: Scalar>(
+fn sweep<T: Element>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
     forms_logits: bool,
@@ -199,7 +200,7 @@ fn sweep<T: Scalar>(
     [CpuArray::from_vec(h_bar, &[n, width]), CpuArray::from_vec(w_bar, &[vocabulary, width])]
 }
 
-impl<T: Scalar> Vocabulary for Cpu<T> {
+impl<T: Element> Vocabulary for Cpu<T> {
     fn linear_log_prob(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices, vjp: bool) -> (CpuArray<T>, CpuArray<T>) {
         forward(self.precision, (hidden, weight), targets, vjp)
     }

@@ -3,8 +3,6 @@
 //! So a formula stays written once, for every number type and the GPU. [`Scalar::select`] becomes a conditional expression. Where a formula asks
 //! an `if` about a symbol, it is run again for either answer, and the two runs become the arms of a conditional statement.
 
-use crate::backend::cpu::matmul::{Extents, Matrix};
-use crate::backend::precision::Precision;
 use crate::scalar::Scalar;
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -236,12 +234,6 @@ impl Scalar for Symbol {
     }
     fn erfc(self) -> Self {
         self.call("erfcf")
-    }
-    unsafe fn gemm(_: Precision, _: Extents, _: Matrix<Self>, _: Matrix<Self>, _: Self, _: *mut Self, _: usize) {
-        unreachable!("symbols are not multiplied as matrices")
-    }
-    unsafe fn parallel_gemm(_: Precision, _: Extents, _: Matrix<Self>, _: Matrix<Self>, _: Self, _: &mut [Self]) {
-        unreachable!("symbols are not multiplied as matrices")
     }
 }
 

@@ -1,51 +1,53 @@
-//! The kernel with the dot products of AVX512-BF16: 16 rows, one vector of sums each for half of a panel's columns at a time.
+//! The kernel with the dot products of AVX512-BF16, for operands rounded to bfloat16: 16 rows by half a panel of B at a time, a vector of
+//! sums for each row.
 
-use super::rounded::{self, COLUMNS, PAIRS, Pairs};
-use super::{Kernel, Side, Tile};
-use crate::backend::cpu::matmul::Matrix;
+use super::pack_bf16::{self, COLUMNS, PAIRS, Pairs};
+use crate::gemm::kernel::{Kernel, Side, Tile};
+use crate::gemm::matrix::Matrix;
 use std::arch::x86_64::*;
 
-/// AVX512-BF16.
-pub struct Dot;
+/// AVX512-BF16 on operands rounded to bfloat16.
+pub struct Avx512Bf16;
 
-const ROWS: usize = Dot::ROWS;
+const ROWS: usize = Avx512Bf16::ROWS;
 const LANES: usize = 16;
 
-impl Kernel for Dot {
+impl Kernel for Avx512Bf16 {
     type Unit = Pairs;
     const ROWS: usize = 16;
     const COLUMNS: usize = COLUMNS;
-    const STEP: usize = rounded::STEP;
-    const DEPTH: usize = rounded::DEPTH;
-    const BAND: usize = rounded::DEPTH;
-    const TASK_WORK: usize = rounded::TASK_WORK;
-    const SUMS_APART: bool = false;
+    const STEP: usize = pack_bf16::STEP;
+    const DEPTH: usize = pack_bf16::DEPTH;
+    const BAND: usize = pack_bf16::DEPTH;
+    const TASK_WORK: usize = pack_bf16::TASK_WORK;
+    const SUMS_FROM_ZERO: bool = false;
+    type PackState = ();
 
     #[inline]
-    fn available() -> bool {
+    fn is_available() -> bool {
         is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw")
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
         // SAFETY: the caller's promise.
-        unsafe { rounded::pack::<Self>(side, lines, extents, packed) }
+        unsafe { pack_bf16::pack::<Self>(side, lines, extents, packed) }
     }
-    unsafe fn sums(extents: (usize, usize), tile: Tile<Pairs>) {
+    unsafe fn multiply_tile(extents: (usize, usize), tile: Tile<Pairs>) {
         // SAFETY: the caller's promise.
-        unsafe { rounded::of_whole_groups::<Self>(extents, tile, kernel) }
+        unsafe { pack_bf16::multiply_whole_panels::<Self>(extents, tile, kernel) }
     }
 }
 
 /// # Safety
-/// As [`Kernel::sums`], of whole groups.
+/// As [`Kernel::multiply_tile`], of whole panels.
 unsafe fn kernel(tile: Tile<Pairs>) {
     // SAFETY: the caller's promise.
     unsafe { (0..COLUMNS / LANES).for_each(|half| half_panel(tile, half)) }
 }
 
-/// The sums of half a panel.
+/// The sums for half a panel of B.
 ///
 /// # Safety
-/// As [`Kernel::sums`].
+/// As [`Kernel::multiply_tile`].
 #[target_feature(enable = "avx512f,avx512bf16")]
 unsafe fn half_panel(tile: Tile<Pairs>, half: usize) {
     // SAFETY: the caller's promise.
@@ -57,9 +59,9 @@ unsafe fn half_panel(tile: Tile<Pairs>, half: usize) {
             let a = tile.a.add(step * ROWS).cast::<i32>();
             let b = tile.b.add(step * PAIRS * 2 + half);
             for pair in 0..PAIRS {
-                let b = of_bits(_mm512_load_si512(b.add(pair * 2).cast()));
+                let b = as_bf16(_mm512_load_si512(b.add(pair * 2).cast()));
                 for (i, total) in total.iter_mut().enumerate() {
-                    *total = _mm512_dpbf16_ps(*total, of_bits(_mm512_set1_epi32(*a.add(i * PAIRS + pair))), b);
+                    *total = _mm512_dpbf16_ps(*total, as_bf16(_mm512_set1_epi32(*a.add(i * PAIRS + pair))), b);
                 }
             }
         }
@@ -71,7 +73,7 @@ unsafe fn half_panel(tile: Tile<Pairs>, half: usize) {
 
 /// The same bits as pairs of bfloat16.
 #[inline]
-fn of_bits(x: __m512i) -> __m512bh {
+fn as_bf16(x: __m512i) -> __m512bh {
     // SAFETY: both are vectors of 512 bits, of which all are valid.
     unsafe { std::mem::transmute(x) }
 }

@@ -1,9 +1,11 @@
-//! The kernel of products in three parts, between whose steps something else may be done: the products of a step take the unit that makes them 384 cycles,
-//! in which the core has room for about a hundred other instructions on vectors.
+//! The micro-kernel for products in three parts.
+//!
+//! The 24 products of AMX tiles in a step take their unit 384 cycles. The core has room for about a hundred other vector instructions in
+//! that time, so that a piece of background work after each step costs little.
 
-use super::super::rounded::Pairs;
-use super::super::{Meanwhile, Tile};
-use super::{GROUP, PARTS};
+use super::packing::{PANEL, PARTS};
+use crate::gemm::kernel::{Background, Tile};
+use crate::gemm::kernels::pack_bf16::Pairs;
 use std::arch::asm;
 
 /// Loads a half of a part of A or B into a tile.
@@ -16,7 +18,7 @@ macro_rules! load {
     };
 }
 
-/// Fetches a quarter of a part of A or B of the next step: eight lines of the cache.
+/// Prefetches a quarter of a part of A or B of the next step: eight cache lines.
 macro_rules! fetch {
     ($base:literal $part:literal $quarter:literal) => { fetch!($base $part $quarter, 0 1 2 3 4 5 6 7) };
     ($base:literal $part:literal $quarter:literal, $($line:literal)*) => {
@@ -40,7 +42,8 @@ macro_rules! product {
     };
 }
 
-/// The four products, each half of the next part of A or B loaded as soon as it may be, and a part of the next step fetched.
+/// The four products of a part of A and one of B. Each half of the next part is loaded as soon as the last product that reads its tile has
+/// begun, and a part of the next step is prefetched.
 macro_rules! products {
     (then b $part:literal, $base:literal $fetched:literal) => {
         concat!(
@@ -62,8 +65,8 @@ macro_rules! products {
     };
 }
 
-/// Instructions on what the operands point to; the comment among them uses those that they do not. No compiled code uses tiles, nor does anything that is done
-/// meanwhile: they keep what is in them from one of these to the next.
+/// Tile instructions on the operands. The comment in the assembly uses those operands that the instructions do not. No compiled code uses
+/// tiles, nor does background work: tiles keep their contents from one block of assembly to the next.
 macro_rules! with_tiles {
     ($tile:ident, $($code:expr),*) => {
         asm!(
@@ -80,23 +83,23 @@ macro_rules! with_tiles {
     };
 }
 
-/// Tiles 0 to 3 are the sums, 4 and 5 the upper and lower rows of a part of A, 6 and 7 the left and right columns of a part of B: in turn
-/// a₁b₃, a₁b₂, a₂b₂, a₂b₁, a₃b₁, a₁b₁. A tile is loaded as soon as the last product that needs the one before has begun, and meanwhile the
-/// next step is fetched, a part of A or B with every four products.
+/// Tiles 0 to 3 hold the sums, 4 and 5 the upper and lower rows of a part of A, 6 and 7 the left and right columns of a part of B. A step
+/// adds a₁b₃, a₁b₂, a₂b₂, a₂b₁, a₃b₁ and a₁b₁, in this order, which changes one part at a time.
 ///
 /// # Safety
-/// As [`Kernel::sums`](super::super::Kernel::sums) of whole groups, whose old elements are not read.
+/// As [`Kernel::multiply_tile`](crate::gemm::kernel::Kernel::multiply_tile) of whole panels, without reading the old elements of C.
 #[inline(always)]
-pub(super) unsafe fn kernel(mut tile: Tile<Pairs>, meanwhile: &mut impl Meanwhile) {
-    // SAFETY: the caller's promise; what is fetched need not be there. The tiles' shapes are set, and what is in them is not needed after the end.
+pub unsafe fn kernel(mut tile: Tile<Pairs>, background: &mut impl Background) {
+    // SAFETY: the caller's promise; what is prefetched need not exist. The tiles' shapes are set, and their contents are not needed after
+    // the end.
     unsafe {
         with_tiles!(tile, "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3");
         for _ in 0..tile.steps {
             with_tiles!(tile, load!(a 4 1 0), load!(b 6 3 0), load!(a 5 1 1), load!(b 7 3 1), products!(then b 2, "a" 1));
             with_tiles!(tile, products!(then a 2, "a" 2), products!(then b 1, "a" 3), products!(then a 3, "b" 1));
             with_tiles!(tile, products!(then a 1, "b" 2), products!("b" 3));
-            meanwhile.piece();
-            (tile.a, tile.b) = (tile.a.wrapping_add(PARTS * GROUP), tile.b.wrapping_add(PARTS * GROUP));
+            background.run_piece();
+            (tile.a, tile.b) = (tile.a.wrapping_add(PARTS * PANEL), tile.b.wrapping_add(PARTS * PANEL));
         }
         asm!(
             "tilestored [{upper} + {stride}*1], tmm0",

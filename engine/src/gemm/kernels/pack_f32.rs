@@ -1,7 +1,7 @@
-//! Operands of f32 in the order the kernels read them: of A the groups' columns, of B the panels' rows.
+//! Packing in f32, for kernels of fused multiply-adds: a panel of G lines is packed as a matrix [k, G].
 
-use super::{Side, Unit};
-use crate::backend::cpu::matmul::Matrix;
+use crate::gemm::kernel::{Side, Unit};
+use crate::gemm::matrix::Matrix;
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::cell::RefCell;
 use std::thread::LocalKey;
@@ -16,33 +16,33 @@ impl Unit for f32 {
     }
 }
 
-/// Blocks of k have at most this extent, so that a panel of B stays in the first two levels of cache.
+/// The largest block of k: a panel of B stays in the first two levels of cache.
 pub const DEPTH: usize = 256;
-/// Lines that lie next to each other are packed in bands of this inner extent: a group's are two lines of the cache at most.
+/// The extent along k of a band of interleaved lines: a panel takes two cache lines of it at most.
 pub const BAND: usize = 16;
-/// A task has at least about this many multiply-adds.
+/// The least multiply-adds of a task, about.
 pub const TASK_WORK: usize = 1 << 17;
 
-/// How far along k numbers of neighbouring lines are fetched before they are read.
-const AHEAD: isize = 32;
+/// How far along k interleaved lines are prefetched.
+const PREFETCH_AHEAD: isize = 32;
 
-/// Vectors of f32.
+/// Vectors of f32 of one set of instructions.
 pub trait Vectors {
-    /// Numbers of a vector.
+    /// Numbers in a vector.
     const LANES: usize;
 
-    /// to[p·to_stride + j] ← from[j·from_stride + p] for p below [`Vectors::LANES`] and j below `count`, at most as many: a square of contiguous
-    /// lines, or some of its lines, as their columns.
+    /// Transposes a square of contiguous lines, or its first `count` lines: to[p·to_stride + j] ← from[j·from_stride + p] for p below
+    /// [`Vectors::LANES`] and j below `count`.
     ///
     /// # Safety
-    /// The instructions must be there and all elements valid.
+    /// The instructions must be available and all elements valid.
     unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut f32, to_stride: usize);
 }
 
-/// Packs a group of A, of R lines, or of B, of C lines: [k, R] or [k, C].
+/// Packs a panel of A, of R lines, or of B, of C lines.
 ///
 /// # Safety
-/// As [`super::Kernel::pack`].
+/// As [`Kernel::pack`](crate::gemm::kernel::Kernel::pack).
 pub unsafe fn pack<V: Vectors, const R: usize, const C: usize>(
     side: Side,
     lines: Matrix<f32>,
@@ -52,45 +52,45 @@ pub unsafe fn pack<V: Vectors, const R: usize, const C: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         match side {
-            Side::A => group::<V, R>(lines, extents, packed),
-            Side::B => group::<V, C>(lines, extents, packed),
+            Side::A => panel::<V, R>(lines, extents, packed),
+            Side::B => panel::<V, C>(lines, extents, packed),
         }
     }
 }
 
-/// Packs a group of G lines: [k, G].
+/// Packs a panel of G lines.
 ///
 /// # Safety
 /// As [`pack`].
-unsafe fn group<V: Vectors, const G: usize>(lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
+unsafe fn panel<V: Vectors, const G: usize>(lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
     // SAFETY: the caller's promise.
     unsafe {
         match lines.strides {
-            (1, _) if extents.0 == G => neighbouring_lines::<G>(lines, packed),
+            (1, _) if extents.0 == G => interleaved_lines::<G>(lines, packed),
             (_, 1) => contiguous_lines::<V, G>(lines, extents, packed),
-            _ => any::<G>(lines, extents.0, packed),
+            _ => strided_lines::<G>(lines, extents.0, packed),
         }
     }
 }
 
-/// [`group`] for a whole group of lines that lie next to each other.
+/// [`panel`] for a whole panel of lines whose numbers at each place of k are contiguous.
 ///
 /// # Safety
 /// As [`pack`].
-unsafe fn neighbouring_lines<const G: usize>(lines: Matrix<f32>, packed: &mut [f32]) {
+unsafe fn interleaved_lines<const G: usize>(lines: Matrix<f32>, packed: &mut [f32]) {
     for (p, to) in packed.as_chunks_mut::<G>().0.iter_mut().enumerate() {
-        // SAFETY: the caller's promise; what is fetched ahead need not be there.
+        // SAFETY: the caller's promise; what is prefetched need not exist.
         unsafe {
             let from = lines.start.offset(p as isize * lines.strides.1);
             for line in (0..G).step_by(16) {
-                _mm_prefetch::<_MM_HINT_T0>(from.wrapping_offset(AHEAD * lines.strides.1).wrapping_add(line).cast());
+                _mm_prefetch::<_MM_HINT_T0>(from.wrapping_offset(PREFETCH_AHEAD * lines.strides.1).wrapping_add(line).cast());
             }
             std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), G);
         }
     }
 }
 
-/// [`group`] for lines that are contiguous each: squares of them are transposed.
+/// [`panel`] for lines that are contiguous each: they are transposed square by square.
 ///
 /// # Safety
 /// As [`pack`].
@@ -111,11 +111,11 @@ unsafe fn contiguous_lines<V: Vectors, const G: usize>(lines: Matrix<f32>, (coun
     }
 }
 
-/// [`group`] for any strides.
+/// [`panel`] for any strides.
 ///
 /// # Safety
 /// As [`pack`].
-unsafe fn any<const G: usize>(lines: Matrix<f32>, count: usize, packed: &mut [f32]) {
+unsafe fn strided_lines<const G: usize>(lines: Matrix<f32>, count: usize, packed: &mut [f32]) {
     for (p, to) in packed.as_chunks_mut::<G>().0.iter_mut().enumerate() {
         for (line, to) in to.iter_mut().enumerate().take(count) {
             // SAFETY: the caller's promise.

@@ -1,34 +1,35 @@
-//! The kernel with AMX: two by two tiles of 16 × 16 sums, from two tiles of A and two of B.
+//! The kernel with AMX, for operands rounded to bfloat16: two by two AMX tiles of 16 × 16 sums, from two tiles of A and two of B.
 
-use super::dot::Dot;
-use super::rounded::{self, Pairs};
-use super::{Kernel, Side, Tile};
-use crate::backend::cpu::matmul::Matrix;
+use super::avx512_bf16::Avx512Bf16;
+use super::pack_bf16::{self, Pairs};
+use crate::gemm::kernel::{Kernel, Side, Tile};
+use crate::gemm::matrix::Matrix;
 use std::arch::asm;
 use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
 use std::sync::LazyLock;
 
-/// AMX for bfloat16.
-pub struct Amx;
+/// AMX on operands rounded to bfloat16.
+pub struct AmxBf16;
 
-impl Kernel for Amx {
+impl Kernel for AmxBf16 {
     type Unit = Pairs;
     const ROWS: usize = 32;
-    const COLUMNS: usize = rounded::COLUMNS;
-    const STEP: usize = rounded::STEP;
-    const DEPTH: usize = rounded::DEPTH;
-    const BAND: usize = rounded::DEPTH;
-    const TASK_WORK: usize = rounded::TASK_WORK;
-    const SUMS_APART: bool = false;
+    const COLUMNS: usize = pack_bf16::COLUMNS;
+    const STEP: usize = pack_bf16::STEP;
+    const DEPTH: usize = pack_bf16::DEPTH;
+    const BAND: usize = pack_bf16::DEPTH;
+    const TASK_WORK: usize = pack_bf16::TASK_WORK;
+    const SUMS_FROM_ZERO: bool = false;
+    type PackState = ();
 
     #[inline]
-    fn available() -> bool {
-        static AVAILABLE: LazyLock<bool> = LazyLock::new(|| Dot::available() && has_tiles() && permitted());
+    fn is_available() -> bool {
+        static AVAILABLE: LazyLock<bool> = LazyLock::new(|| Avx512Bf16::is_available() && has_tiles() && may_use_tiles());
         *AVAILABLE
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
         // SAFETY: the caller's promise.
-        unsafe { rounded::pack::<Self>(side, lines, extents, packed) }
+        unsafe { pack_bf16::pack::<Self>(side, lines, extents, packed) }
     }
     unsafe fn begin() {
         // SAFETY: the caller's promise; nothing else in the thread uses tiles until the end.
@@ -38,13 +39,13 @@ impl Kernel for Amx {
         // SAFETY: the caller's promise.
         unsafe { asm!("tilerelease", options(nostack)) }
     }
-    unsafe fn sums(extents: (usize, usize), tile: Tile<Pairs>) {
+    unsafe fn multiply_tile(extents: (usize, usize), tile: Tile<Pairs>) {
         // SAFETY: the caller's promise.
-        unsafe { rounded::of_whole_groups::<Self>(extents, tile, kernel) }
+        unsafe { pack_bf16::multiply_whole_panels::<Self>(extents, tile, kernel) }
     }
 }
 
-/// Has the processor tiles and their products of bfloat16? (Intel's manual, volume 2, CPUID leaf 7: bits 22 and 24 of EDX.)
+/// True if the processor has tiles and their products of bfloat16. (Intel's manual, volume 2, CPUID leaf 7: bits 22 and 24 of EDX.)
 fn has_tiles() -> bool {
     let needed = 1 << 22 | 1 << 24;
     // SAFETY: every processor with AVX-512 has CPUID and this leaf. (Newer versions of Rust call it safe.)
@@ -55,7 +56,7 @@ fn has_tiles() -> bool {
 
 /// Asks Linux for the tiles' registers (arch_prctl of ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA), once for the process.
 #[cfg(all(target_os = "linux", not(miri)))]
-fn permitted() -> bool {
+fn may_use_tiles() -> bool {
     const ARCH_PRCTL: isize = 158;
     const REQUEST_PERMISSION: usize = 0x1023;
     const TILE_DATA: usize = 18;
@@ -67,7 +68,7 @@ fn permitted() -> bool {
     result == 0
 }
 #[cfg(not(all(target_os = "linux", not(miri))))]
-fn permitted() -> bool {
+fn may_use_tiles() -> bool {
     false
 }
 
@@ -90,11 +91,11 @@ static SHAPES: Shapes = {
     Shapes { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
 };
 
-/// Fetches the elements of a tile, so that they are there when the sums are.
-pub fn fetch_to_write(tile: Tile<Pairs>) {
-    for row in 0..Amx::ROWS {
+/// Prefetches the elements of C, so that they are in the cache when the sums are formed.
+pub fn prefetch_c(tile: Tile<Pairs>) {
+    for row in 0..AmxBf16::ROWS {
         let c = tile.c.wrapping_add(row * tile.c_stride);
-        // SAFETY: what is fetched need not be there.
+        // SAFETY: what is prefetched need not exist.
         unsafe {
             _mm_prefetch::<_MM_HINT_ET0>(c.cast());
             _mm_prefetch::<_MM_HINT_ET0>(c.wrapping_add(16).cast());
@@ -102,14 +103,14 @@ pub fn fetch_to_write(tile: Tile<Pairs>) {
     }
 }
 
-/// Tiles 0 to 3 are the sums, 4 and 5 the upper and lower rows of A, 6 and 7 the left and right columns of B.
+/// The micro-kernel. Tiles 0 to 3 hold the sums, 4 and 5 the upper and lower rows of A, 6 and 7 the left and right columns of B.
 ///
 /// # Safety
-/// As [`Kernel::sums`].
+/// As [`Kernel::multiply_tile`], of whole panels.
 unsafe fn kernel(tile: Tile<Pairs>) {
     let stride = tile.c_stride * size_of::<f32>();
     if !tile.accumulate {
-        fetch_to_write(tile);
+        prefetch_c(tile);
     }
     // SAFETY: the caller's promise. The tiles' shapes are set, and what is in them is not needed afterwards.
     unsafe {

@@ -1,7 +1,7 @@
 //! One binary, many instruction sets: the same loop compiled for AVX-512, AVX2 and the baseline, chosen at run time.
 //!
-//! The loops have a fixed number of lanes and multiply and add in one step only where they say so (`mul_add`), so every choice gives the same
-//! bits.
+//! The loops have a fixed number of lanes and multiply and add in one step only where they say so (`mul_add`), so every choice gives the
+//! same bits.
 
 /// Runs `f`, compiled for the widest vectors this processor has, if it is inlined: a closure marked `#[inline(always)]`, as must be what it
 /// calls. Loops with exponentials of f32 belong in it: outside, each multiplication and addition in one step may be a call.

@@ -1,9 +1,8 @@
-//! The kernel with AVX2 and fused multiply-adds: 6 × 16 sums in 12 registers.
+//! The kernel with AVX2 and fused multiply-adds: a tile of 6 × 16 sums in 12 registers.
 
-use super::single::{self, Vectors};
-use super::{Kernel, Side, Tile};
-use crate::backend::cpu::matmul::Matrix;
-use crate::scalar::Strides;
+use super::pack_f32::{self, Vectors};
+use crate::gemm::kernel::{Kernel, Side, Tile};
+use crate::gemm::matrix::{Matrix, Strides};
 use std::arch::x86_64::*;
 
 /// AVX2 with fused multiply-adds.
@@ -14,21 +13,24 @@ impl Kernel for Avx2 {
     const ROWS: usize = 6;
     const COLUMNS: usize = 16;
     const STEP: usize = 1;
-    const DEPTH: usize = single::DEPTH;
-    const BAND: usize = single::BAND;
-    const TASK_WORK: usize = single::TASK_WORK;
-    const SUMS_APART: bool = true;
+    const DEPTH: usize = pack_f32::DEPTH;
+    const BAND: usize = pack_f32::BAND;
+    const TASK_WORK: usize = pack_f32::TASK_WORK;
+    const SUMS_FROM_ZERO: bool = true;
+    type PackState = ();
 
     #[inline]
-    fn available() -> bool {
+    fn is_available() -> bool {
         is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
     }
-    /// Rows that are not a multiple of a page apart, or columns that are two lines of the cache apart at most, as attention's scores are: of those that
-    /// are further apart, 6 rows are less than half of what is fetched.
-    fn reads_in_place(strides: Strides) -> bool {
+    /// In place are:
+    /// * contiguous rows, unless they are a multiple of a page apart and share few sets of the cache;
+    /// * contiguous columns at most two cache lines apart, as attention's scores are. Of columns further apart, 6 rows are less than half
+    ///   of what is loaded into the cache.
+    fn reads_rows_in_place(strides: Strides) -> bool {
         (strides.1 == 1 && strides.0 % 1024 != 0) || (strides.0 == 1 && (0..=2 * COLUMNS as isize).contains(&strides.1))
     }
-    /// Contiguous rows of whole vectors, of up to four groups, that are not a multiple of a page apart.
+    /// In place are contiguous rows of whole vectors, of up to four panels, unless they are a multiple of a page apart.
     fn reads_columns_in_place(strides: Strides, n: usize) -> bool {
         strides.1 == 1 && strides.0 >= 0 && strides.0 % 1024 != 0 && n.is_multiple_of(LANES) && n <= 4 * COLUMNS
     }
@@ -38,9 +40,9 @@ impl Kernel for Avx2 {
             packed.fill(0.0);
         }
         // SAFETY: the caller's promise.
-        unsafe { single::pack::<Self, { Avx2::ROWS }, COLUMNS>(side, lines, extents, packed) }
+        unsafe { pack_f32::pack::<Self, { Avx2::ROWS }, COLUMNS>(side, lines, extents, packed) }
     }
-    unsafe fn sums((rows, columns): (usize, usize), tile: Tile<f32>) {
+    unsafe fn multiply_tile((rows, columns): (usize, usize), tile: Tile<f32>) {
         macro_rules! choose {
             ($($rows:literal)*) => {
                 // SAFETY: the caller's promise.
@@ -51,7 +53,7 @@ impl Kernel for Avx2 {
                         (false, true) => kernel::<$rows, 1, false>(columns, tile),
                         (false, false) => kernel::<$rows, 2, false>(columns, tile),
                     },)*
-                    _ => unreachable!("a group has 1 to 6 rows"),
+                    _ => unreachable!("a panel has 1 to 6 rows"),
                 } }
             };
         }
@@ -70,11 +72,9 @@ impl Vectors for Avx2 {
 
 const LANES: usize = Avx2::LANES;
 const COLUMNS: usize = Avx2::COLUMNS;
-/// How far along a line numbers are fetched before they are read.
-const AHEAD: usize = 64;
 
-/// In three rounds vectors that are 1, 2 and 4 apart exchange lanes; the first two rounds leave row p where the two lowest bits of p change
-/// places.
+/// Transposes in three rounds, in which vectors that are 1, 2 and 4 apart exchange lanes. The first two rounds swap the two lowest bits of
+/// a row's number.
 ///
 /// # Safety
 /// As [`Vectors::transpose`].
@@ -95,9 +95,7 @@ unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut
     // SAFETY: the caller's promise.
     unsafe {
         for (j, x) in x.iter_mut().enumerate().take(count) {
-            let from = from.offset(j as isize * from_stride);
-            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD).cast());
-            *x = _mm256_loadu_ps(from);
+            *x = _mm256_loadu_ps(from.offset(j as isize * from_stride));
         }
         exchange!(x, 1, _mm256_unpacklo_ps, _mm256_unpackhi_ps);
         exchange!(x, 2, low_doubles, high_doubles);
@@ -109,10 +107,10 @@ unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut
     }
 }
 
-/// The kernel for R rows and up to 8·H columns, of an A whose columns or (else) whose rows are contiguous.
+/// The micro-kernel for R rows and up to 8·H columns, for an A whose columns or (else) whose rows are contiguous.
 ///
 /// # Safety
-/// As [`Kernel::sums`].
+/// As [`Kernel::multiply_tile`].
 #[target_feature(enable = "avx2,fma")]
 unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(columns: usize, tile: Tile<f32>) {
     // SAFETY: the caller's promise.
@@ -149,7 +147,8 @@ unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(colum
     }
 }
 
-/// Stores the first `count` of 8 lanes, whole vectors and groups of A without masks, which make a store ten times as long on some processors.
+/// Stores the first `count` of 8 lanes. Whole vectors and panels of A need no mask: a masked store takes ten times as long on some
+/// processors.
 ///
 /// # Safety
 /// So many elements must be valid.

@@ -1,34 +1,35 @@
-//! Operands rounded to bfloat16, to nearest and ties to even, in the order the kernels read them, with zeros past their edges. The instructions take
-//! numbers below the smallest normal one as zero, in operands and in sums.
+//! Packing rounded to bfloat16, to nearest and ties to even, with zeros past the edges.
 //!
-//! A unit is 16 pairs of numbers that follow each other along k. A step of a group of A is a unit for each of its lines; a step of a panel of B
-//! is the pairs of all its lines for each of the 16 places.
+//! A unit is a cache line of 16 pairs of numbers, each pair from two neighbouring places of k. A step of a panel of A is a unit for each of
+//! its lines. A step of a panel of B is, for each of the 16 pairs of places, the pairs of all its lines.
+//!
+//! The instructions take numbers below the smallest normal one as zero, in operands and in sums.
 
 use super::avx512::{lanes, transposed};
-use super::{Kernel, Side, Tile, Unit};
-use crate::backend::cpu::matmul::Matrix;
-use crate::backend::cpu::pool::{Pool, Pooled};
+use crate::buffer_pool::{Pool, Pooled};
+use crate::gemm::kernel::{Kernel, Side, Tile, Unit};
+use crate::gemm::matrix::Matrix;
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 use std::sync::LazyLock;
 use std::thread::LocalKey;
 
-/// The inner extent of a unit: a row of an AMX tile.
+/// The extent of a unit along k: a row of an AMX tile.
 pub const STEP: usize = 32;
-/// Pairs of a unit.
+/// Pairs in a unit.
 pub const PAIRS: usize = STEP / 2;
 /// Columns of a panel of B.
 pub const COLUMNS: usize = 32;
-/// Blocks of k have at most this extent, so that the group that is used again stays in the first-level cache.
+/// The largest block of k: a panel that is used again stays in L1.
 pub const DEPTH: usize = 512;
-/// A task has at least about this many multiply-adds.
+/// The least multiply-adds of a task, about.
 pub const TASK_WORK: usize = 1 << 19;
-/// A square of packing has this many lines.
+/// Lines of a square that is packed at a time.
 pub const LINES: usize = 16;
-/// How far along k numbers are fetched before they are read.
-const AHEAD: usize = 64;
+/// How far along k numbers are prefetched.
+const PREFETCH_AHEAD: usize = 64;
 
-/// Sixteen pairs of bfloat16 numbers, the first of each in the low half: a line of the cache.
+/// Sixteen pairs of numbers of bfloat16, the first of each in the low half: a cache line.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub struct Pairs([u32; PAIRS]);
@@ -50,15 +51,15 @@ impl Unit for Pairs {
     }
 }
 
-/// Packs a group for this kernel.
+/// Packs a panel for this kernel.
 ///
 /// # Safety
 /// As [`Kernel::pack`].
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub unsafe fn pack<K: Kernel>(side: Side, lines: Matrix<f32>, (count, k): (usize, usize), packed: &mut [Pairs]) {
-    let (group, (across, along)) = (side.group::<K>(), lines.strides);
-    for (step, packed) in packed.chunks_exact_mut(group).enumerate() {
-        for first in (0..group).step_by(LINES) {
+    let (panel_lines, (across, along)) = (side.panel_lines::<K>(), lines.strides);
+    for (step, packed) in packed.chunks_exact_mut(panel_lines).enumerate() {
+        for first in (0..panel_lines).step_by(LINES) {
             let line = first.min(count);
             let start = lines.start.wrapping_offset(line as isize * across + (step * STEP) as isize * along);
             let square = Square { start, across, along, extents: (LINES.min(count - line), STEP.min(k - step * STEP)) };
@@ -66,24 +67,28 @@ pub unsafe fn pack<K: Kernel>(side: Side, lines: Matrix<f32>, (count, k): (usize
             unsafe {
                 match side {
                     Side::A => store(square.by_line(), packed.as_mut_ptr().add(first), 1),
-                    Side::B => store(square.by_pair(), packed.as_mut_ptr().add(first / LINES), group / LINES),
+                    Side::B => store(square.by_pair(), packed.as_mut_ptr().add(first / LINES), panel_lines / LINES),
                 }
             }
         }
     }
 }
 
-/// `kernel` for whole groups, in which part of C is used.
+/// Runs `kernel`, which multiplies whole panels, for the first rows and columns of a tile.
 ///
 /// # Safety
-/// As [`Kernel::sums`].
-pub unsafe fn of_whole_groups<K: Kernel<Unit = Pairs>>((rows, columns): (usize, usize), tile: Tile<Pairs>, kernel: unsafe fn(Tile<Pairs>)) {
+/// As [`Kernel::multiply_tile`].
+pub unsafe fn multiply_whole_panels<K: Kernel<Unit = Pairs>>(
+    (rows, columns): (usize, usize),
+    tile: Tile<Pairs>,
+    kernel: unsafe fn(Tile<Pairs>),
+) {
     if (rows, columns) == (K::ROWS, COLUMNS) {
         // SAFETY: the caller's promise.
         return unsafe { kernel(tile) };
     }
     let mut whole = [0.0; 32 * COLUMNS];
-    // SAFETY: the caller's promise; `whole` has the extents of whole groups.
+    // SAFETY: the caller's promise; `whole` has the extents of whole panels.
     unsafe {
         for i in (0..rows).filter(|_| tile.accumulate) {
             std::ptr::copy_nonoverlapping(tile.c.add(i * tile.c_stride), whole.as_mut_ptr().add(i * COLUMNS), columns);
@@ -128,11 +133,11 @@ impl Square {
         // SAFETY: the caller's promise.
         unsafe {
             if self.along == 1 {
-                self.rounded_along()
+                self.pairs_along()
             } else if self.across == 1 {
-                transposed_pairs(self.rounded_across())
+                transpose_pairs(self.pairs_across())
             } else {
-                self.copied(&mut [0.0; LINES * STEP]).rounded_along()
+                self.copy_to(&mut [0.0; LINES * STEP]).pairs_along()
             }
         }
     }
@@ -145,7 +150,7 @@ impl Square {
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn by_pair(self) -> [__m512i; PAIRS] {
         // SAFETY: the caller's promise.
-        unsafe { if self.across == 1 { self.rounded_across() } else { transposed_pairs(self.by_line()) } }
+        unsafe { if self.across == 1 { self.pairs_across() } else { transpose_pairs(self.by_line()) } }
     }
 
     /// [`Square::by_line`] for numbers that are contiguous along k.
@@ -154,7 +159,7 @@ impl Square {
     /// As [`Kernel::pack`].
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn rounded_along(self) -> [__m512i; LINES] {
+    unsafe fn pairs_along(self) -> [__m512i; LINES] {
         let mut x = [_mm512_setzero_si512(); LINES];
         for (line, x) in x.iter_mut().enumerate().take(self.extents.0) {
             // SAFETY: the caller's promise.
@@ -175,19 +180,19 @@ impl Square {
         // SAFETY: the caller's promise; lanes that are masked out are not read.
         unsafe {
             let from = self.start.offset(line as isize * self.across);
-            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD).cast());
-            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD + 16).cast());
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(PREFETCH_AHEAD).cast());
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(PREFETCH_AHEAD + 16).cast());
             (_mm512_maskz_loadu_ps(low, from), _mm512_maskz_loadu_ps(high, from.wrapping_add(16)))
         }
     }
 
-    /// [`Square::by_pair`] for lines that are contiguous: two rows of the memory interleaved.
+    /// [`Square::by_pair`] for interleaved lines: the numbers of two rows of memory in turn.
     ///
     /// # Safety
     /// As [`Kernel::pack`].
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn rounded_across(self) -> [__m512i; PAIRS] {
+    unsafe fn pairs_across(self) -> [__m512i; PAIRS] {
         let mut x = [_mm512_setzero_si512(); PAIRS];
         for (pair, x) in x.iter_mut().enumerate().take(self.extents.1.div_ceil(2)) {
             // SAFETY: the caller's promise.
@@ -197,7 +202,7 @@ impl Square {
         x
     }
 
-    /// Two rows of the memory of lines that lie next to each other.
+    /// The two rows of memory that have a pair of places of interleaved lines.
     ///
     /// # Safety
     /// As [`Kernel::pack`].
@@ -209,8 +214,8 @@ impl Square {
         unsafe {
             let from = self.start.wrapping_offset(2 * pair as isize * self.along);
             let next = from.wrapping_offset(self.along);
-            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_offset(AHEAD as isize * self.along).cast());
-            _mm_prefetch::<_MM_HINT_T0>(next.wrapping_offset(AHEAD as isize * self.along).cast());
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_offset(PREFETCH_AHEAD as isize * self.along).cast());
+            _mm_prefetch::<_MM_HINT_T0>(next.wrapping_offset(PREFETCH_AHEAD as isize * self.along).cast());
             let next_mask = if 2 * pair + 1 < self.extents.1 { mask } else { 0 };
             (_mm512_maskz_loadu_ps(mask, from), _mm512_maskz_loadu_ps(next_mask, next))
         }
@@ -220,7 +225,7 @@ impl Square {
     ///
     /// # Safety
     /// As [`Kernel::pack`].
-    unsafe fn copied(self, copy: &mut [f32; LINES * STEP]) -> Self {
+    unsafe fn copy_to(self, copy: &mut [f32; LINES * STEP]) -> Self {
         for (line, copy) in copy.chunks_exact_mut(STEP).enumerate().take(self.extents.0) {
             for (p, x) in copy.iter_mut().enumerate().take(self.extents.1) {
                 // SAFETY: the caller's promise.
@@ -258,7 +263,7 @@ fn indices() -> __m512i {
 /// The transpose of a square of pairs.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub fn transposed_pairs(x: [__m512i; PAIRS]) -> [__m512i; PAIRS] {
+pub fn transpose_pairs(x: [__m512i; PAIRS]) -> [__m512i; PAIRS] {
     // SAFETY: both are squares of vectors of 512 bits.
     unsafe { std::mem::transmute(transposed(std::mem::transmute::<[__m512i; PAIRS], [__m512; PAIRS]>(x))) }
 }

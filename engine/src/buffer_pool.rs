@@ -1,8 +1,8 @@
 //! Recycled buffers: a training step frees and asks for the same sizes again and again, so they are kept instead of returned to the system.
 //!
-//! What is kept is bounded by what was needed. Of each length, no more buffers come back than were taken: the ones that others allocated and
-//! that end here are freed. Of all lengths together, at most twice what was in use at once: where sequences of ever new lengths are trained on,
-//! the lengths that were not asked for the longest go.
+//! What is kept is bounded by what was needed. Of each length, no more buffers come back than were taken: the ones that others allocated
+//! and that end here are freed. Of all lengths together, at most twice what was in use at once: where sequences of ever new lengths are
+//! trained on, the lengths that were not asked for the longest go.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};

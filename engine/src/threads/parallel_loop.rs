@@ -1,6 +1,6 @@
 //! Parallel loops over rayon's iterators, shared with the threads of a step where one runs.
 
-use super::crew::{Apart, Crew, Place, with_place};
+use super::crew::{CachePadded, Crew, StepRole, with_step_role};
 use rayon::iter::plumbing::{Producer, ProducerCallback};
 use rayon::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,10 +16,10 @@ pub trait InTasks: IndexedParallelIterator {
     /// `f` of each item, about so many of them a task.
     fn for_each_in_tasks_of(self, items: usize, f: impl Fn(Self::Item) + Sync + Send) {
         let items = items.max(1);
-        with_place(|place| match place {
-            Place::Outside => self.with_min_len(items).with_max_len(items).for_each(f),
-            Place::InTask => self.with_producer(InOrder(f)),
-            Place::Leading(crew) => {
+        with_step_role(|role| match role {
+            StepRole::Outside => self.with_min_len(items).with_max_len(items).for_each(f),
+            StepRole::InTask => self.with_producer(InOrder(f)),
+            StepRole::Leading(crew) => {
                 let len = self.len();
                 self.with_producer(Shared { crew, len, items, f });
             }
@@ -69,7 +69,7 @@ impl<T: Send, F: Fn(T) + Sync> ProducerCallback<T> for Shared<'_, F> {
 
 /// A thread's part of a loop. Who is done with its own takes tasks from the end of another's. Parts are the same from loop to loop, so that
 /// rows mostly stay with the thread whose cache they are in. Which thread does a task changes nothing about the result.
-struct Part<P>(Apart<Mutex<Rest<P>>>);
+struct Part<P>(CachePadded<Mutex<Rest<P>>>);
 
 /// What nobody has taken yet: so many items.
 struct Rest<P> {
@@ -94,7 +94,7 @@ impl<P: Producer> Part<P> {
                 last => (last, None),
             };
             rest = after;
-            Self(Apart(Mutex::new(Rest { producer, len: own })))
+            Self(CachePadded(Mutex::new(Rest { producer, len: own })))
         };
         (0..count).map(one).collect()
     }

@@ -1,9 +1,8 @@
-//! The kernel with AVX-512: 12 × 32 sums in 24 registers.
+//! The kernel with AVX-512: a tile of 12 × 32 sums in 24 registers.
 
-use super::single::{self, Vectors};
-use super::{Kernel, Side, Tile};
-use crate::backend::cpu::matmul::Matrix;
-use crate::scalar::Strides;
+use super::pack_f32::{self, Vectors};
+use crate::gemm::kernel::{Kernel, Side, Tile};
+use crate::gemm::matrix::{Matrix, Strides};
 use std::arch::x86_64::*;
 
 /// AVX-512.
@@ -14,28 +13,31 @@ impl Kernel for Avx512 {
     const ROWS: usize = 12;
     const COLUMNS: usize = 32;
     const STEP: usize = 1;
-    const DEPTH: usize = single::DEPTH;
-    const BAND: usize = single::BAND;
-    const TASK_WORK: usize = single::TASK_WORK;
-    const SUMS_APART: bool = true;
+    const DEPTH: usize = pack_f32::DEPTH;
+    const BAND: usize = pack_f32::BAND;
+    const TASK_WORK: usize = pack_f32::TASK_WORK;
+    const SUMS_FROM_ZERO: bool = true;
+    type PackState = ();
 
     #[inline]
-    fn available() -> bool {
+    fn is_available() -> bool {
         is_x86_feature_detected!("avx512f")
     }
-    /// Rows that are not a multiple of a page apart, or columns so near each other that those of a kernel's rows share few sets of the cache.
-    fn reads_in_place(strides: Strides) -> bool {
+    /// In place are:
+    /// * contiguous rows, unless they are a multiple of a page apart and share few sets of the cache;
+    /// * contiguous columns near enough to each other that the rows of a panel share few sets of the cache.
+    fn reads_rows_in_place(strides: Strides) -> bool {
         (strides.1 == 1 && strides.0 % 1024 != 0) || (strides.0 == 1 && strides.1 <= 768)
     }
-    /// Contiguous rows of one or two groups.
+    /// In place are contiguous rows of one or two panels.
     fn reads_columns_in_place(strides: Strides, n: usize) -> bool {
         strides.1 == 1 && strides.0 >= 0 && n <= 2 * COLUMNS
     }
     unsafe fn pack(side: Side, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [f32]) {
         // SAFETY: the caller's promise.
-        unsafe { single::pack::<Self, { Avx512::ROWS }, COLUMNS>(side, lines, extents, packed) }
+        unsafe { pack_f32::pack::<Self, { Avx512::ROWS }, COLUMNS>(side, lines, extents, packed) }
     }
-    unsafe fn sums((rows, columns): (usize, usize), tile: Tile<f32>) {
+    unsafe fn multiply_tile((rows, columns): (usize, usize), tile: Tile<f32>) {
         macro_rules! choose {
             ($($rows:literal)*) => {
                 // SAFETY: the caller's promise.
@@ -46,7 +48,7 @@ impl Kernel for Avx512 {
                         (false, true) => kernel::<$rows, 1, false>(columns, tile),
                         (false, false) => kernel::<$rows, 2, false>(columns, tile),
                     },)*
-                    _ => unreachable!("a group has 1 to 12 rows"),
+                    _ => unreachable!("a panel has 1 to 12 rows"),
                 } }
             };
         }
@@ -65,11 +67,11 @@ impl Vectors for Avx512 {
 
 const LANES: usize = Avx512::LANES;
 const COLUMNS: usize = Avx512::COLUMNS;
-/// How far along a line numbers are fetched before they are read.
-const AHEAD: usize = 64;
+/// How far along a line numbers are prefetched.
+const PREFETCH_AHEAD: usize = 64;
 
-/// Transposes a square of vectors in its place. In four rounds those that are 1, 2, 4 and 8 apart exchange lanes; the first two rounds leave row p
-/// where the two lowest bits of p change places. (A macro, because a function that is not inlined passes the vectors through memory.)
+/// Transposes a square of vectors in place, in four rounds in which vectors that are 1, 2, 4 and 8 apart exchange lanes. The first two
+/// rounds swap the two lowest bits of a row's number. (A macro, because a function that is not inlined passes the vectors through memory.)
 macro_rules! transpose_in_place {
     ($x:ident) => {
         exchange!($x, 1, _mm512_unpacklo_ps, _mm512_unpackhi_ps);
@@ -82,7 +84,7 @@ macro_rules! transpose_in_place {
     };
 }
 
-/// One of its rounds.
+/// One round of a transposition.
 macro_rules! exchange {
     ($x:ident, $apart:literal, $low:ident, $high:ident) => {
         for i in (0..LANES).filter(|i| i & $apart == 0) {
@@ -124,7 +126,7 @@ unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut
     unsafe {
         for (j, x) in x.iter_mut().enumerate().take(count) {
             let from = from.offset(j as isize * from_stride);
-            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD).cast());
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(PREFETCH_AHEAD).cast());
             *x = _mm512_loadu_ps(from);
         }
         transpose_in_place!(x);
@@ -134,16 +136,16 @@ unsafe fn transpose(from: *const f32, from_stride: isize, count: usize, to: *mut
     }
 }
 
-/// [`Vectors::transpose`] for a whole square, to a place at the start of a line of the cache, with the numbers that lie `ahead` of those that are read
-/// fetched to the second-level cache.
+/// [`Vectors::transpose`] for a whole square, to rows that start at a cache line. The numbers `ahead` of those that are read are prefetched
+/// to L2.
 ///
 /// # Safety
-/// As there; `to` must be at the start of a line of the cache, and so must all that are `to_stride` apart.
+/// As there; every row of `to` must start at a cache line.
 #[inline(never)]
 #[target_feature(enable = "avx512f")]
 pub unsafe fn transpose_whole((from, from_stride): (*const f32, isize), ahead: isize, (to, to_stride): (*mut f32, usize)) {
     let mut x = [_mm512_setzero_ps(); LANES];
-    // SAFETY: the caller's promise; what is fetched need not be there.
+    // SAFETY: the caller's promise; what is prefetched need not exist.
     unsafe {
         for (j, x) in x.iter_mut().enumerate() {
             let from = from.wrapping_offset(j as isize * from_stride);
@@ -165,10 +167,10 @@ pub fn transposed(mut x: [__m512; LANES]) -> [__m512; LANES] {
     x
 }
 
-/// The kernel for R rows and up to 16·H columns, of an A whose columns or (else) whose rows are contiguous.
+/// The micro-kernel for R rows and up to 16·H columns, for an A whose columns or (else) whose rows are contiguous.
 ///
 /// # Safety
-/// As [`Kernel::sums`].
+/// As [`Kernel::multiply_tile`].
 #[target_feature(enable = "avx512f")]
 unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(columns: usize, tile: Tile<f32>) {
     // SAFETY: the caller's promise.

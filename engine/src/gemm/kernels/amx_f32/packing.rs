@@ -1,32 +1,42 @@
-//! Packing in three parts, a piece at a time. A unit is the numbers of a line, or of sixteen lines at two places along k, that a product of tiles
-//! takes together: of a step's 32 places p and p + 16 make a pair, in A as in B, so that a unit has the words of two vectors in turn.
+//! Packing in three parts, at once or in pieces.
+//!
+//! A unit holds 32 numbers of one part: of A, a line's 32 places of a step; of B, sixteen lines' numbers at two places. The products pair
+//! places p and p + 16 of a step, in A as in B. A unit is then the upper words of two vectors in turn, and no word needs a permutation.
 
-use super::super::avx512::transpose_whole;
-use super::super::rounded::{LINES, Pairs, STEP};
-use super::{GROUP, LANES, PARTS};
-use crate::backend::cpu::matmul::Matrix;
+use crate::gemm::kernels::avx512::transpose_whole;
+use crate::gemm::kernels::pack_bf16::{LINES, Pairs, STEP};
+use crate::gemm::matrix::Matrix;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Units of a square, and of a piece of packing.
+/// Parts of a number.
+pub const PARTS: usize = 3;
+/// Lines of a panel, of A as of B.
+pub const PANEL: usize = 32;
+/// Numbers in a vector.
+pub const LANES: usize = 16;
+/// Units of a square.
 const UNITS: usize = 16;
+/// Units that a piece of packing stores.
 const PIECE: usize = 4;
-/// How far along k numbers are fetched before they are read, to the second-level cache: in the first, rows of the memory whose lines share few of its
-/// sets drive each other out.
-const AHEAD: isize = 64;
-/// The classes of ∞ and −∞.
+/// How far along k numbers are prefetched. They go to L2: in L1, rows of memory that share few sets of the cache would drive each other
+/// out.
+const PREFETCH_AHEAD: isize = 64;
+/// The classes of ∞ and −∞ for VFPCLASSPS.
 const INFINITE: i32 = 0x08 | 0x10;
 
-/// The two vectors of each unit of a square that does not lie the way its units do.
+/// The two vectors of each unit of a square whose vectors are not contiguous in memory.
 #[repr(C, align(64))]
-pub struct Turned([[MaybeUninit<f32>; 2 * LANES]; UNITS]);
+pub struct SquareBuffer([[MaybeUninit<f32>; 2 * LANES]; UNITS]);
 
-impl Turned {
-    pub const EMPTY: Self = Self([[MaybeUninit::uninit(); 2 * LANES]; UNITS]);
+impl Default for SquareBuffer {
+    fn default() -> Self {
+        Self([[MaybeUninit::uninit(); 2 * LANES]; UNITS])
+    }
 }
 
-/// Which numbers of an operand lie next to each other in memory.
+/// The direction in which the numbers of an operand are contiguous in memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Contiguous {
     Along,
@@ -43,41 +53,42 @@ impl Contiguous {
             _ => Self::Neither,
         }
     }
-    /// Are vectors of units, of lines of A or of neighbouring lines of B, contiguous?
+    /// True if the vectors of units are contiguous: those of a line of A, or of neighbouring lines of B.
     #[inline]
-    fn are_vectors<const A: bool>(self) -> bool {
+    fn has_vectors<const A: bool>(self) -> bool {
         self == if A { Self::Along } else { Self::Across }
     }
 }
 
-/// Pieces that packing a square takes where it lies the way its units do, four of them each; otherwise its halves are turned first.
-const OF_SQUARE: usize = UNITS / PIECE;
-const OF_TURNED_SQUARE: usize = OF_SQUARE + 2;
+/// Pieces of packing a square whose vectors are contiguous.
+const SQUARE_PIECES: usize = UNITS / PIECE;
+/// Pieces of packing another square, whose two halves are transposed first.
+const TRANSPOSED_SQUARE_PIECES: usize = SQUARE_PIECES + 2;
 
-/// Pieces that packing a group for an inner extent of k takes.
-pub fn pieces<const A: bool>(lines: Matrix<f32>, k: usize) -> usize {
-    let of_square = if Contiguous::of(lines).are_vectors::<A>() { OF_SQUARE } else { OF_TURNED_SQUARE };
-    k.div_ceil(STEP) * (GROUP / LINES) * of_square
+/// The number of pieces of packing a panel for an inner extent of k.
+pub fn piece_count<const A: bool>(lines: Matrix<f32>, k: usize) -> usize {
+    let of_square = if Contiguous::of(lines).has_vectors::<A>() { SQUARE_PIECES } else { TRANSPOSED_SQUARE_PIECES };
+    k.div_ceil(STEP) * (PANEL / LINES) * of_square
 }
 
-/// Packs a group of A, or of B: at each step the units of the first parts, of the second, of the third. (Choosing a [`piece`] of so much takes as long as a
-/// quarter of it.)
+/// Packs a panel of A or of B. Each step has the units of the first parts, then those of the second, then those of the third. (This is not
+/// a loop over [`pack_piece`]: choosing a piece takes a quarter of the time of packing it.)
 ///
 /// # Safety
-/// As [`Kernel::pack`](super::super::Kernel::pack).
+/// As [`Kernel::pack`](crate::gemm::kernel::Kernel::pack).
 #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
 pub unsafe fn pack<const A: bool>(lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs]) {
-    let mut turned = Turned::EMPTY;
-    for number in 0..extents.1.div_ceil(STEP) * (GROUP / LINES) {
-        let (square, to) = Square::of_group::<A>(number, lines, extents, packed);
+    let mut buffer = SquareBuffer::default();
+    for number in 0..extents.1.div_ceil(STEP) * (PANEL / LINES) {
+        let (square, to) = Square::of_panel::<A>(number, lines, extents, packed);
         // SAFETY: the caller's promise: the square lies inside the operand, and its units inside the step's.
         unsafe {
             if !square.is_whole() {
-                square.copy::<A>(0..UNITS, 0, &mut turned);
-                square.copy::<A>(0..UNITS, 1, &mut turned);
-            } else if !square.contiguous.are_vectors::<A>() {
-                square.turn(0, &mut turned);
-                square.turn(1, &mut turned);
+                square.copy::<A>(0..UNITS, 0, &mut buffer);
+                square.copy::<A>(0..UNITS, 1, &mut buffer);
+            } else if !square.contiguous.has_vectors::<A>() {
+                square.transpose(0, &mut buffer);
+                square.transpose(1, &mut buffer);
             } else {
                 for first in (0..UNITS).step_by(PIECE) {
                     store::<A>(square.units(first), first, to);
@@ -85,30 +96,39 @@ pub unsafe fn pack<const A: bool>(lines: Matrix<f32>, extents: (usize, usize), p
                 continue;
             }
             for first in (0..UNITS).step_by(PIECE) {
-                store::<A>(turned.units(first), first, to);
+                store::<A>(buffer.units(first), first, to);
             }
         }
     }
 }
 
-/// Does a piece of [`pack`].
+/// Runs a piece of [`pack`].
 ///
 /// # Safety
-/// As there, with the pieces in order.
+/// As there; the pieces come in order.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
-pub unsafe fn piece<const A: bool>(number: usize, lines: Matrix<f32>, extents: (usize, usize), packed: &mut [Pairs], turned: &mut Turned) {
-    let is_turned = !Contiguous::of(lines).are_vectors::<A>();
-    let (square, number) =
-        if is_turned { (number / OF_TURNED_SQUARE, number % OF_TURNED_SQUARE) } else { (number / OF_SQUARE, number % OF_SQUARE) };
-    let (square, to) = Square::of_group::<A>(square, lines, extents, packed);
+pub unsafe fn pack_piece<const A: bool>(
+    number: usize,
+    lines: Matrix<f32>,
+    extents: (usize, usize),
+    packed: &mut [Pairs],
+    buffer: &mut SquareBuffer,
+) {
+    let needs_transpose = !Contiguous::of(lines).has_vectors::<A>();
+    let (square, number) = if needs_transpose {
+        (number / TRANSPOSED_SQUARE_PIECES, number % TRANSPOSED_SQUARE_PIECES)
+    } else {
+        (number / SQUARE_PIECES, number % SQUARE_PIECES)
+    };
+    let (square, to) = Square::of_panel::<A>(square, lines, extents, packed);
     // SAFETY: the caller's promise: the square lies inside the operand, and its units inside the step's.
     unsafe {
-        match (square.is_whole(), is_turned) {
+        match (square.is_whole(), needs_transpose) {
             (true, false) => store::<A>(square.units(PIECE * number), PIECE * number, to),
-            (true, true) if number < 2 => square.turn(number, turned),
-            (false, true) if number < 2 => square.copy::<A>(0..UNITS, number, turned),
-            (false, false) => square.edge_units::<A>(PIECE * number, turned, to),
-            (_, true) => store::<A>(turned.units(PIECE * (number - 2)), PIECE * (number - 2), to),
+            (true, true) if number < 2 => square.transpose(number, buffer),
+            (false, true) if number < 2 => square.copy::<A>(0..UNITS, number, buffer),
+            (false, false) => square.edge_units::<A>(PIECE * number, buffer, to),
+            (_, true) => store::<A>(buffer.units(PIECE * (number - 2)), PIECE * (number - 2), to),
         }
     }
 }
@@ -116,7 +136,7 @@ pub unsafe fn piece<const A: bool>(number: usize, lines: Matrix<f32>, extents: (
 /// The two vectors of each of some units.
 type Units = [[__m512; 2]; PIECE];
 
-impl Turned {
+impl SquareBuffer {
     /// Units from `first` on.
     ///
     /// # Safety
@@ -142,32 +162,33 @@ struct Square {
 }
 
 impl Square {
-    /// Square `number` of a group of A or B, along k and in each step across, and where its units are packed.
+    /// Square `number` of a panel of A or B, along k and in each step across, and where its units are packed.
     #[inline]
-    fn of_group<const A: bool>(number: usize, lines: Matrix<f32>, (count, k): (usize, usize), packed: &mut [Pairs]) -> (Self, *mut Pairs) {
-        let (step, first) = (number / (GROUP / LINES), number % (GROUP / LINES) * LINES);
+    fn of_panel<const A: bool>(number: usize, lines: Matrix<f32>, (count, k): (usize, usize), packed: &mut [Pairs]) -> (Self, *mut Pairs) {
+        let (step, first) = (number / (PANEL / LINES), number % (PANEL / LINES) * LINES);
         let extents = (LINES.min(count.saturating_sub(first)), STEP.min(k - step * STEP));
         let (across, along) = lines.strides;
         let start = lines.start.wrapping_offset(first as isize * across + (step * STEP) as isize * along);
-        let units = &mut packed[step * GROUP * PARTS..][..GROUP * PARTS];
+        let units = &mut packed[step * PANEL * PARTS..][..PANEL * PARTS];
         let to = units.as_mut_ptr().wrapping_add(if A { first } else { first / LINES });
         (Self { lines: Matrix { start, ..lines }, contiguous: Contiguous::of(lines), extents }, to)
     }
 
-    /// Are all its numbers there, in vectors one way or the other?
+    /// True if all its numbers exist, in vectors one way or the other.
     #[inline]
     fn is_whole(self) -> bool {
         self.extents == (LINES, STEP) && self.contiguous != Contiguous::Neither
     }
 
-    /// How far apart vectors of contiguous numbers are, and those of the two halves: half lines, or what sixteen lines have at a place.
+    /// The strides between vectors of contiguous numbers and between the two halves. A vector is half a line, or the numbers of sixteen
+    /// lines at a place.
     #[inline]
     fn strides(self) -> (isize, isize) {
         let (across, along) = self.lines.strides;
         if self.contiguous == Contiguous::Along { (across, LANES as isize) } else { (along, LANES as isize * along) }
     }
 
-    /// Units from `first` on of a whole square that lies the way its units do.
+    /// Units from `first` on of a whole square whose vectors are contiguous.
     ///
     /// # Safety
     /// The square must lie inside the operand and be whole.
@@ -175,11 +196,11 @@ impl Square {
     #[target_feature(enable = "avx512f")]
     unsafe fn units(self, first: usize) -> Units {
         let (apart, halves) = self.strides();
-        let (from, ahead) = (self.lines.start.wrapping_offset(first as isize * apart), AHEAD * self.lines.strides.1);
+        let (from, ahead) = (self.lines.start.wrapping_offset(first as isize * apart), PREFETCH_AHEAD * self.lines.strides.1);
         let mut units = [[_mm512_setzero_ps(); 2]; PIECE];
         for (i, unit) in units.iter_mut().enumerate() {
             let from = from.wrapping_offset(i as isize * apart);
-            // SAFETY: the caller's promise; what is fetched need not be there.
+            // SAFETY: the caller's promise; what is prefetched need not exist.
             unsafe {
                 _mm_prefetch::<_MM_HINT_T1>(from.wrapping_offset(ahead).cast());
                 _mm_prefetch::<_MM_HINT_T1>(from.wrapping_offset(ahead + halves).cast());
@@ -189,40 +210,40 @@ impl Square {
         units
     }
 
-    /// Writes one vector of each unit of a whole square that lies the other way.
+    /// Transposes one half of a whole square: one vector of each unit.
     ///
     /// # Safety
     /// As [`Square::units`].
     #[target_feature(enable = "avx512f")]
-    unsafe fn turn(self, half: usize, turned: &mut Turned) {
+    unsafe fn transpose(self, half: usize, buffer: &mut SquareBuffer) {
         let (apart, halves) = self.strides();
         let from = self.lines.start.wrapping_offset(half as isize * halves);
-        let to = turned.0.as_mut_ptr().cast::<f32>().wrapping_add(half * LANES);
+        let to = buffer.0.as_mut_ptr().cast::<f32>().wrapping_add(half * LANES);
         // SAFETY: the caller's promise; a unit has two vectors.
-        unsafe { transpose_whole((from, apart), AHEAD * self.lines.strides.1, (to, 2 * LANES)) }
+        unsafe { transpose_whole((from, apart), PREFETCH_AHEAD * self.lines.strides.1, (to, 2 * LANES)) }
     }
 
-    /// Stores units from `first` on of a square that lies the way its units do and is not whole.
+    /// Stores units from `first` on of a square that is not whole and whose vectors are contiguous.
     ///
     /// # Safety
     /// The square must lie inside the operand.
     #[cold]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
-    unsafe fn edge_units<const A: bool>(self, first: usize, turned: &mut Turned, to: *mut Pairs) {
+    unsafe fn edge_units<const A: bool>(self, first: usize, buffer: &mut SquareBuffer, to: *mut Pairs) {
         // SAFETY: the caller's promise.
         unsafe {
-            (0..2).for_each(|half| self.copy::<A>(first..first + PIECE, half, turned));
-            store::<A>(turned.units(first), first, to);
+            (0..2).for_each(|half| self.copy::<A>(first..first + PIECE, half, buffer));
+            store::<A>(buffer.units(first), first, to);
         }
     }
 
-    /// Writes one vector of each of these units, with zeros past the edges.
+    /// Copies one vector of each of these units number by number, with zeros past the edges.
     ///
     /// # Safety
     /// The square must lie inside the operand.
-    unsafe fn copy<const A: bool>(self, units: Range<usize>, half: usize, turned: &mut Turned) {
+    unsafe fn copy<const A: bool>(self, units: Range<usize>, half: usize, buffer: &mut SquareBuffer) {
         let ((count, k), (across, along)) = (self.extents, self.lines.strides);
-        for (i, unit) in units.clone().zip(&mut turned.0[units]) {
+        for (i, unit) in units.clone().zip(&mut buffer.0[units]) {
             for (j, x) in unit[half * LANES..][..LANES].iter_mut().enumerate() {
                 let (line, place) = if A { (i, half * LANES + j) } else { (j, half * LANES + i) };
                 let from = self.lines.start.wrapping_offset(line as isize * across + place as isize * along);
@@ -233,14 +254,14 @@ impl Square {
     }
 }
 
-/// Stores units from `first` on, those of A of a line each, those of B of sixteen lines and two places.
+/// Splits units from `first` on into their parts and stores these. A unit of A is of one line, one of B of sixteen lines at two places.
 ///
 /// # Safety
-/// They must lie inside a step of a group.
+/// They must lie inside a step of a panel.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
 unsafe fn store<const A: bool>(x: Units, first: usize, to: *mut Pairs) {
-    let apart = if A { 1 } else { GROUP / LINES };
+    let apart = if A { 1 } else { PANEL / LINES };
     let to = to.wrapping_add(first * apart);
     let mut third = _mm512_setzero_si512();
     for (unit, [x, y]) in x.into_iter().enumerate() {
@@ -248,16 +269,16 @@ unsafe fn store<const A: bool>(x: Units, first: usize, to: *mut Pairs) {
         third = _mm512_or_si512(third, parts[2]);
         for (part, x) in parts.into_iter().enumerate() {
             // SAFETY: the caller's promise.
-            unsafe { _mm512_store_si512(to.wrapping_add(unit * apart + part * GROUP).cast(), x) }
+            unsafe { _mm512_store_si512(to.wrapping_add(unit * apart + part * PANEL).cast(), x) }
         }
     }
-    if some_exponent_is_full(third) {
+    if has_full_exponent(third) {
         // SAFETY: the caller's promise.
         unsafe { store_any(x, apart, to) }
     }
 }
 
-/// [`store`] of any numbers.
+/// [`store`] for any numbers, infinite ones and those next to ∞ too.
 ///
 /// # Safety
 /// As there.
@@ -267,21 +288,22 @@ unsafe fn store_any(x: Units, apart: usize, to: *mut Pairs) {
     for (unit, [x, y]) in x.into_iter().enumerate() {
         for (part, x) in parts_of_any(x, y).into_iter().enumerate() {
             // SAFETY: the caller's promise.
-            unsafe { _mm512_store_si512(to.wrapping_add(unit * apart + part * GROUP).cast(), x) }
+            unsafe { _mm512_store_si512(to.wrapping_add(unit * apart + part * PANEL).cast(), x) }
         }
     }
 }
 
-/// Have the third parts of some number, or of some numbers together, all bits of an exponent? They have where a number is not finite or its first part
-/// would not be, and may have for others from 2¹⁸ on.
+/// True if a third part may be wrong: if the third parts of some number, or of some numbers together, have all bits of an exponent. They
+/// have where a number is not finite or its first part would not be, and may have for others from 2¹⁸ on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn some_exponent_is_full(words: __m512i) -> bool {
+fn has_full_exponent(words: __m512i) -> bool {
     let exponent = _mm512_set1_epi16(0x7f80);
     _mm512_cmpeq_epi16_mask(_mm512_and_si512(words, exponent), exponent) != 0
 }
 
-/// The three units of the parts of the numbers of two vectors. For those that are not finite, or whose first part would not be, the third has a NaN.
+/// The three parts of the numbers of two vectors, a unit each. Of numbers that are not finite, or whose first part would not be, the third
+/// part is NaN.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn parts(x: __m512, y: __m512) -> [__m512i; PARTS] {
@@ -292,8 +314,8 @@ fn parts(x: __m512, y: __m512) -> [__m512i; PARTS] {
     [unit(x1, y1), unit(x2, y2), unit(x3, y3)]
 }
 
-/// As [`parts`] for any numbers, with the same bits where those are right. Next to ∞ every number is ∞ or the largest: the first part is the nearest finite
-/// one. Those of ±∞ are 1, 0 and ±∞, so that no product of parts but the last part's is infinite.
+/// [`parts`] for any numbers, with the same bits where those are right. Next to ∞, the first part is the nearest finite number. The parts
+/// of ±∞ are 1, 0 and ±∞, so that no product of parts but the last part's is infinite.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
 fn parts_of_any(x: __m512, y: __m512) -> [__m512i; PARTS] {
@@ -310,7 +332,7 @@ fn parts_of_any(x: __m512, y: __m512) -> [__m512i; PARTS] {
     [unit(x[0], y[0]), unit(x[1], y[1]), unit(x[2], y[2])]
 }
 
-/// The numbers of eight bits nearest to these, of two that are as near that of the larger magnitude.
+/// The numbers of eight bits nearest to these, ties away from zero.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn nearest(x: __m512) -> __m512 {
@@ -318,7 +340,7 @@ fn nearest(x: __m512) -> __m512 {
     _mm512_castsi512_ps(_mm512_and_epi32(up, upper_words()))
 }
 
-/// The upper words of two vectors in turn.
+/// The upper words of two vectors in turn: those of `x` in the low halves.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn unit(x: __m512, y: __m512) -> __m512i {

@@ -1,6 +1,17 @@
 //! Every kernel against the triple sum.
 
-use super::*;
+use super::instructions::Instructions;
+use super::kernel::Kernel;
+use super::kernels::amx_bf16::AmxBf16;
+use super::kernels::amx_f32::AmxF32;
+use super::kernels::avx2::Avx2;
+use super::kernels::avx512::Avx512;
+use super::kernels::avx512_bf16::Avx512Bf16;
+use super::matrix::{Extents, Matrix, MatrixMut};
+use super::multiply::{parallel, parallel_batch, parallel_with, scale_by_beta, serial, serial_with};
+use super::operand::{Member, split_range};
+use super::prepacked::Prepacked;
+use super::split_k::should_split_k;
 use crate::{Generator, Scalar};
 
 /// x rounded to bfloat16 by its definition: to nearest, ties to even.
@@ -35,14 +46,14 @@ const SHAPES: [(usize, usize, usize); 19] = [
     (300, 600, 140),
 ];
 
-/// γ = (k + 2)·u bounds the error of a sum of k products and of the old element relative to Σ |a·b| + |β·c|, in any order of the sum (Higham
-/// 2002, equation 3.4); products of numbers of bfloat16 are exact in f32.
+/// γ = (k + 2)·u bounds the error of a sum of k products and of the old element relative to Σ |a·b| + |β·c|, in any order of the sum
+/// (Higham 2002, equation 3.4); products of numbers of bfloat16 are exact in f32.
 fn one_rounding_a_product(k: usize) -> f64 {
     (k + 2) as f64
 }
 
 fn agrees_with_the_triple_sum<K: Kernel>(name: &str, rounded: impl Fn(f32) -> f32, roundings: fn(usize) -> f64) {
-    if !K::available() {
+    if !K::is_available() {
         return println!("skipped: this processor has no {name}");
     }
     let mut generator = Generator::new(7);
@@ -56,10 +67,10 @@ fn agrees_with_the_triple_sum<K: Kernel>(name: &str, rounded: impl Fn(f32) -> f3
             let (mut one, mut many) = (c.clone(), c.clone());
             // SAFETY: the matrices are whole slices and the instructions are there.
             unsafe {
-                serial_with::<K>((m, k, n), left, right, beta, Output { start: one.as_mut_ptr(), stride: n });
-                let out = Output { start: many.as_mut_ptr(), stride: n };
-                let accumulate = accumulates((m, k, n), beta, out);
-                parallel_with::<K>(k, &[Piece::only(left, m)], &[Piece::only(right.t(), n)], accumulate, &[out]);
+                serial_with::<K>((m, k, n), left, right, beta, MatrixMut::row_major(&mut one, n));
+                let out = MatrixMut::row_major(&mut many, n);
+                let accumulate = scale_by_beta((m, k, n), beta, out);
+                parallel_with::<K>(k, &[Member::single(left, m)], &[Member::single(right.t(), n)], accumulate, &[out]);
             }
             assert_eq!(one, many, "{name}: the same bits however the work is cut");
             for (position, &got) in one.iter().enumerate() {
@@ -87,29 +98,35 @@ fn avx2() {
 
 #[test]
 fn amx_on_operands_rounded_to_bfloat16() {
-    agrees_with_the_triple_sum::<Amx>("AMX", to_bf16, one_rounding_a_product);
+    agrees_with_the_triple_sum::<AmxBf16>("AMX", to_bf16, one_rounding_a_product);
 }
 
 #[test]
 fn avx512_bf16_on_operands_rounded_to_bfloat16() {
-    agrees_with_the_triple_sum::<Dot>("AVX512-BF16", to_bf16, one_rounding_a_product);
+    agrees_with_the_triple_sum::<Avx512Bf16>("AVX512-BF16", to_bf16, one_rounding_a_product);
 }
 
-/// The instruction adds up 16 products of a step in each of two sums, then the two, then the result to the element: 17 roundings and one, of which
-/// the last is made six times a step; the old element comes last. What the parts leave out is u of a product (and a little), and with two signs they add up
-/// to 1 + 2⁻⁷ of it: at most another u of the roundings of a block, 113.
+/// The instruction adds up 16 products of a step in each of two sums, then the two, then the result to the element: 17 roundings and one,
+/// of which the last is made six times a step; the old element comes last. What the parts leave out is u of a product (and a little), and
+/// with two signs they add up to 1 + 2⁻⁷ of it: at most another u of the roundings of a block, 113.
 #[test]
 fn amx_on_operands_in_three_parts() {
-    agrees_with_the_triple_sum::<Split>("AMX", |x| x, |k| (6 * k.div_ceil(32) + 17 + 4) as f64 + 0.01);
+    agrees_with_the_triple_sum::<AmxF32>("AMX", |x| x, |k| (6 * k.div_ceil(32) + 17 + 4) as f64 + 0.01);
 }
 
 /// The root of the mean square of the errors relative to Σ |a·b|, in units of u.
 fn mean_error<K: Kernel>((m, k, n): Extents, a: &[f32], b: &[f32]) -> f64 {
     let mut c = vec![0.0; m * n];
-    let out = Output { start: c.as_mut_ptr(), stride: n };
+    let out = MatrixMut::row_major(&mut c, n);
     // SAFETY: the matrices are whole slices and the callers have seen to the instructions.
     unsafe {
-        parallel_with::<K>(k, &[Piece::only(Matrix::row_major(a, k), m)], &[Piece::only(Matrix::row_major(b, n).t(), n)], false, &[out])
+        parallel_with::<K>(
+            k,
+            &[Member::single(Matrix::row_major(a, k), m)],
+            &[Member::single(Matrix::row_major(b, n).t(), n)],
+            false,
+            &[out],
+        )
     };
     let error = |position: usize| {
         let terms = (0..k).map(|p| f64::from(a[position / n * k + p]) * f64::from(b[p * n + position % n]));
@@ -122,12 +139,12 @@ fn mean_error<K: Kernel>((m, k, n): Extents, a: &[f32], b: &[f32]) -> f64 {
 /// How a number is drawn.
 type Draw = fn(&mut Generator) -> f64;
 
-/// Products in three parts are as exact as sums of fused multiply-adds, for numbers of one size, of many sizes, of one sign, and with their last bits set. The
-/// allowance is the root of the mean square of what the parts leave out of one product where its parts are spread evenly, √2·(2⁻⁸/√3)·(2⁻¹⁷/√3) = 0.24 u at
-/// most: sums of many lose less.
+/// Products in three parts are as exact as sums of fused multiply-adds, for numbers of one size, of many sizes, of one sign, and with their
+/// last bits set. The allowance is the root of the mean square of what the parts leave out of one product where its parts are spread
+/// evenly, √2·(2⁻⁸/√3)·(2⁻¹⁷/√3) = 0.24 u at most: sums of many lose less.
 #[test]
 fn three_parts_are_no_less_exact_than_fused_multiply_adds() {
-    if !Split::available() {
+    if !AmxF32::is_available() {
         return println!("skipped: this processor has no AMX");
     }
     let mut generator = Generator::new(11);
@@ -141,7 +158,7 @@ fn three_parts_are_no_less_exact_than_fused_multiply_adds() {
         for extents in [(64, 64, 64), (48, 777, 64), (64, 3000, 48)] {
             let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| draw(&mut generator) as f32).collect() };
             let (a, b) = (numbers(extents.0 * extents.1), numbers(extents.1 * extents.2));
-            let (parts, fused) = (mean_error::<Split>(extents, &a, &b), mean_error::<Avx512>(extents, &a, &b));
+            let (parts, fused) = (mean_error::<AmxF32>(extents, &a, &b), mean_error::<Avx512>(extents, &a, &b));
             println!("{kind} {extents:?}: {parts:.3} u in parts, {fused:.3} u fused");
             assert!(parts <= fused + 0.24, "{kind}, {extents:?}: {parts} u for {fused} u");
         }
@@ -151,11 +168,11 @@ fn three_parts_are_no_less_exact_than_fused_multiply_adds() {
 /// What is computed with every set of instructions that is there.
 fn with_each(f: impl Fn(Instructions)) {
     let all = [
-        (Instructions::Avx512, Avx512::available()),
-        (Instructions::Avx2, Avx2::available()),
-        (Instructions::Amx, Amx::available()),
-        (Instructions::Dot, Dot::available()),
-        (Instructions::Split, Split::available()),
+        (Instructions::Avx512, Avx512::is_available()),
+        (Instructions::Avx2, Avx2::is_available()),
+        (Instructions::AmxBf16, AmxBf16::is_available()),
+        (Instructions::Avx512Bf16, Avx512Bf16::is_available()),
+        (Instructions::AmxF32, AmxF32::is_available()),
     ];
     for (instructions, available) in all {
         if available {
@@ -175,7 +192,7 @@ fn product(with: Instructions, extents: Extents, a: Matrix<f32>, b: Matrix<f32>)
 
 #[test]
 fn avx2_gives_the_bits_of_avx512() {
-    if !Avx512::available() || !Avx2::available() {
+    if !Avx512::is_available() || !Avx2::is_available() {
         return println!("skipped: this processor has no AVX-512");
     }
     let mut generator = Generator::new(9);
@@ -197,13 +214,13 @@ fn products_that_share_an_operand_have_the_bits_of_products_of_their_own() {
         let many: Vec<_> = b.iter().zip(widths).map(|(b, n)| (Matrix::row_major(b, k).t(), n)).collect();
         let mut c: Vec<Vec<f32>> = widths.iter().map(|n| vec![f32::NAN; m * n]).collect();
         // SAFETY: the matrices are whole slices.
-        unsafe { parallel_many(with, k, &[(Matrix::row_major(&a, k), m)], &many, &mut c) };
+        unsafe { parallel_batch(with, k, &[(Matrix::row_major(&a, k), m)], &many, &mut c) };
         let own: Vec<_> = many.iter().map(|&(b, n)| product(with, (m, k, n), Matrix::row_major(&a, k), b)).collect();
         assert_eq!(c, own, "{with:?}: several B");
         let many: Vec<_> = b.iter().zip(widths).map(|(b, n)| (Matrix::row_major(b, n).t(), n)).collect();
         let mut c: Vec<Vec<f32>> = widths.iter().map(|n| vec![f32::NAN; n * m]).collect();
         // SAFETY: as above.
-        unsafe { parallel_many(with, k, &many, &[(Matrix::row_major(&a, m), m)], &mut c) };
+        unsafe { parallel_batch(with, k, &many, &[(Matrix::row_major(&a, m), m)], &mut c) };
         let own: Vec<_> = many.iter().map(|&(a_of, n)| product(with, (n, k, m), a_of, Matrix::row_major(&a, m))).collect();
         assert_eq!(c, own, "{with:?}: several A");
     });
@@ -225,8 +242,9 @@ fn columns_that_are_packed_once_give_the_bits_of_products_of_their_own() {
                 let packed = unsafe { Prepacked::new(with, k, &b_of) };
                 let mut c: Vec<Vec<f32>> = widths.iter().map(|n| vec![f32::NAN; m * n]).collect();
                 for accumulate in [false, true] {
-                    for rows in parts(0..m, 32) {
-                        let outputs: Vec<_> = c.iter_mut().zip(widths).map(|(c, n)| (c[rows.start * n..].as_mut_ptr(), n)).collect();
+                    for rows in split_range(0..m, 32) {
+                        let outputs: Vec<_> =
+                            c.iter_mut().zip(widths).map(|(c, n)| MatrixMut::row_major(&mut c[rows.start * n..], n)).collect();
                         // SAFETY: as above.
                         unsafe { packed.multiply(rows.len(), a_of.rows_from(rows.start), accumulate, &outputs) };
                     }
@@ -234,7 +252,7 @@ fn columns_that_are_packed_once_give_the_bits_of_products_of_their_own() {
                         let mut own = product(with, (m, k, n), a_of, b);
                         if accumulate {
                             // SAFETY: as above.
-                            unsafe { serial(with, (m, k, n), a_of, b, 1.0, own.as_mut_ptr(), n) };
+                            unsafe { serial(with, (m, k, n), a_of, b, 1.0, MatrixMut::row_major(&mut own, n)) };
                         }
                         assert_eq!(c, &own, "{with:?}, k of {k}, accumulate: {accumulate}");
                     }
@@ -269,7 +287,7 @@ fn products_of_any_strides(n: usize) {
             let of = |strides| Matrix { start: numbers.as_ptr(), strides };
             let mut alone = vec![f32::NAN; m * n];
             // SAFETY: the strides lead to numbers there are.
-            unsafe { serial(with, (m, k, n), of(a_strides), of(b_strides), 0.0, alone.as_mut_ptr(), n) };
+            unsafe { serial(with, (m, k, n), of(a_strides), of(b_strides), 0.0, MatrixMut::row_major(&mut alone, n)) };
             assert_eq!(expected, product(with, (m, k, n), of(a_strides), of(b_strides)), "{with:?}, {a_strides:?} by {b_strides:?}");
             assert_eq!(expected, alone, "{with:?}, {a_strides:?} by {b_strides:?} in one thread");
         }
@@ -289,7 +307,7 @@ fn infinities_and_nan_stay_in_their_row_and_column() {
     b[n + 20] = 1.0 + 2f32.powi(-8) + 2f32.powi(-10);
     b[n + 21] = 2f32.powi(20) - 2f32.powi(11);
     with_each(|with| {
-        let rounds = matches!(with, Instructions::Amx | Instructions::Dot);
+        let rounds = matches!(with, Instructions::AmxBf16 | Instructions::Avx512Bf16);
         for (position, &x) in product(with, (m, k, n), Matrix::row_major(&a, k), Matrix::row_major(&b, n)).iter().enumerate() {
             let right = match (position / n, position % n) {
                 (3, _) | (5, 33) => x.is_nan(),
@@ -306,8 +324,8 @@ fn infinities_and_nan_stay_in_their_row_and_column() {
     });
 }
 
-/// Whatever a line has, a NaN of any bits, ∞, what is next to it, or large and small numbers, the other lines keep their bits: in whole squares and at their
-/// edges, whichever way the operand lies.
+/// Whatever a line has, a NaN of any bits, ∞, what is next to it, or large and small numbers, the other lines keep their bits: in whole
+/// squares and at their edges, whichever way the operand lies.
 #[test]
 fn a_line_of_any_numbers_leaves_the_others_as_they_are() {
     let (lines, k, others) = (40, 70, 35);
@@ -341,7 +359,8 @@ fn a_line_of_any_numbers_leaves_the_others_as_they_are() {
     }
 }
 
-/// A number next to ∞ alone among ones, in every place that packing sees another way: each comes through a product with the identity as it is.
+/// A number next to ∞ alone among ones, in every place that packing sees another way: each comes through a product with the identity as it
+/// is.
 #[test]
 fn the_largest_numbers_are_themselves() {
     let n = 32;
@@ -355,7 +374,7 @@ fn the_largest_numbers_are_themselves() {
         let of_spread = Matrix { start: spread.as_ptr(), strides: (2 * n as isize, 2) };
         for x in [Matrix::row_major(&dense, n), Matrix::row_major(&transposed, n).t(), of_spread] {
             with_each(|with| {
-                if !matches!(with, Instructions::Amx | Instructions::Dot) {
+                if !matches!(with, Instructions::AmxBf16 | Instructions::Avx512Bf16) {
                     assert_eq!(product(with, (n, n, n), x, Matrix::row_major(&identity, n)), dense, "{with:?}: {bits:x} in A");
                     assert_eq!(product(with, (n, n, n), Matrix::row_major(&identity, n), x), dense, "{with:?}: {bits:x} in B");
                 }
@@ -364,8 +383,8 @@ fn the_largest_numbers_are_themselves() {
     }
 }
 
-/// A number so small that its parts are not normal, alone among others, in every place of a step: the others come through a product with the identity as
-/// they are.
+/// A number so small that its parts are not normal, alone among others, in every place of a step: the others come through a product with
+/// the identity as they are.
 #[test]
 fn numbers_beside_tiny_ones_are_themselves() {
     let n = 32;
@@ -378,7 +397,7 @@ fn numbers_beside_tiny_ones_are_themselves() {
         let transposed: Vec<f32> = (0..n * n).map(|i| x[i % n * n + i / n]).collect();
         for x_of in [Matrix::row_major(&x, n), Matrix::row_major(&transposed, n).t()] {
             with_each(|with| {
-                if matches!(with, Instructions::Amx | Instructions::Dot) {
+                if matches!(with, Instructions::AmxBf16 | Instructions::Avx512Bf16) {
                     return;
                 }
                 let unit = Matrix::row_major(&identity, n);
@@ -395,7 +414,7 @@ fn numbers_beside_tiny_ones_are_themselves() {
 fn sums_by_parts_of_k_have_the_bits_of_the_whole_for_several_outputs_and_any_number_of_threads() {
     let mut generator = Generator::new(12);
     let (m, k, n) = ([70, 5, 33], 1700, 50);
-    assert!(by_depth::pays(4, (m.iter().sum(), k, n)));
+    assert!(should_split_k(4, (m.iter().sum(), k, n)));
     let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| generator.normal() as f32).collect() };
     let (a, b) = (m.map(|m| draw(k * m)), draw(k * n));
     with_each(|with| {
@@ -404,7 +423,7 @@ fn sums_by_parts_of_k_have_the_bits_of_the_whole_for_several_outputs_and_any_num
             let mut c: Vec<Vec<f32>> = m.iter().map(|m| vec![f32::NAN; m * n]).collect();
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             // SAFETY: the matrices are whole slices.
-            pool.install(|| unsafe { parallel_many(with, k, &many, &[(Matrix::row_major(&b, n), n)], &mut c) });
+            pool.install(|| unsafe { parallel_batch(with, k, &many, &[(Matrix::row_major(&b, n), n)], &mut c) });
             c
         };
         let found = of(3);
@@ -414,7 +433,7 @@ fn sums_by_parts_of_k_have_the_bits_of_the_whole_for_several_outputs_and_any_num
         for (&(a, m), found) in many.iter().zip(&found) {
             let mut own = vec![0.0; m * n];
             // SAFETY: the matrices are whole slices.
-            unsafe { serial(with, (m, k, n), a, Matrix::row_major(&b, n), 0.0, own.as_mut_ptr(), n) };
+            unsafe { serial(with, (m, k, n), a, Matrix::row_major(&b, n), 0.0, MatrixMut::row_major(&mut own, n)) };
             assert_eq!(&own, found, "{}", with.name());
         }
     });
