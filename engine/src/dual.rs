@@ -3,8 +3,6 @@
 //! f(a + bε) = f(a) + f′(a)·b·ε, so running any op on duals carries the directional derivative b ↦ Jb beside the value. Duals of duals
 //! give second derivatives; duals under the reverse pass give Hessian-vector products.
 
-use crate::backend::cpu::matmul::{Extents, Matrix};
-use crate::backend::precision::Precision;
 use crate::scalar::Scalar;
 use std::cmp::Ordering;
 use std::fmt;
@@ -112,6 +110,20 @@ impl<T: Scalar> Sum for Dual<T> {
 impl<T: Scalar> Scalar for Dual<T> {
     const NAME: &'static str = "dual";
     const UNIT_ROUNDOFF: f64 = T::UNIT_ROUNDOFF;
+    type Condition = bool;
+
+    #[inline(always)]
+    fn is_below(self, other: Self) -> bool {
+        self < other
+    }
+    #[inline(always)]
+    fn is_equal_to(self, other: Self) -> bool {
+        self == other
+    }
+    #[inline(always)]
+    fn select(condition: bool, then: Self, otherwise: Self) -> Self {
+        if condition { then } else { otherwise }
+    }
 
     #[inline(always)]
     fn from_f64(x: f64) -> Self {
@@ -157,45 +169,4 @@ impl<T: Scalar> Scalar for Dual<T> {
         let slope = T::from_f64(-std::f64::consts::FRAC_2_SQRT_PI) * (-(self.real * self.real)).exp();
         self.chain(self.real.erfc(), slope)
     }
-
-    /// (A + A′ε)(B + B′ε) = AB + (AB′ + A′B)ε: three products of the parts.
-    unsafe fn gemm(precision: Precision, (m, k, n): Extents, a: Matrix<Self>, b: Matrix<Self>, beta: Self, c: *mut Self, c_stride: usize) {
-        // SAFETY: the caller promises that every element of a, b and c reached through the strides is valid.
-        unsafe {
-            let (a_real, a_tangent) = split(m, k, a);
-            let (b_real, b_tangent) = split(k, n, b);
-            let product = |x: &[T], y: &[T], beta: T, out: &mut [T]| {
-                T::gemm(precision, (m, k, n), Matrix::row_major(x, k), Matrix::row_major(y, n), beta, out.as_mut_ptr(), n);
-            };
-            let (mut real, mut tangent) = (vec![T::zero(); m * n], vec![T::zero(); m * n]);
-            product(&a_real, &b_real, T::zero(), &mut real);
-            product(&a_real, &b_tangent, T::zero(), &mut tangent);
-            product(&a_tangent, &b_real, T::one(), &mut tangent);
-            for i in 0..m {
-                for j in 0..n {
-                    let out = c.add(i * c_stride + j);
-                    let product = Self::new(real[i * n + j], tangent[i * n + j]);
-                    *out = if beta == Self::zero() { product } else { beta * *out + product };
-                }
-            }
-        }
-    }
-}
-
-/// The real and tangent parts of a strided matrix, each in row-major order.
-///
-/// # Safety
-/// Every element reached through the strides must be valid for reading.
-unsafe fn split<T: Scalar>(rows: usize, columns: usize, a: Matrix<Dual<T>>) -> (Vec<T>, Vec<T>) {
-    let mut real = Vec::with_capacity(rows * columns);
-    let mut tangent = Vec::with_capacity(rows * columns);
-    for i in 0..rows as isize {
-        for j in 0..columns as isize {
-            // SAFETY: (i, j) is inside the matrix that the caller vouches for.
-            let element = unsafe { *a.start.offset(i * a.strides.0 + j * a.strides.1) };
-            real.push(element.real);
-            tangent.push(element.tangent);
-        }
-    }
-    (real, tangent)
 }

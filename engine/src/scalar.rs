@@ -3,16 +3,9 @@
 //! Everything an op computes on one element is written against [`Scalar`], so the same formula serves training, the f64 reference
 //! and exact forward mode. The stable forms (sigmoid, softplus, log1mexp …) live here once, for every type.
 
-use crate::backend::cpu::matmul::{Extents, Matrix, Prepacked};
-#[cfg(target_arch = "x86_64")]
-use crate::backend::cpu::packed_gemm;
-use crate::backend::precision::Precision;
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
-
-/// Strides of a matrix in elements: (between rows, between columns).
-pub type Strides = (isize, isize);
 
 /// A real number, possibly with a tangent. Comparisons look at the real part only.
 pub trait Scalar:
@@ -38,6 +31,8 @@ pub trait Scalar:
     const NAME: &'static str;
     /// The unit round-off u of the real part: 2⁻²⁴ for f32, 2⁻⁵³ for f64. Every rounding errs by a factor within 1 ± u.
     const UNIT_ROUNDOFF: f64;
+    /// The answer to a comparison, for [`Scalar::select`].
+    type Condition: Copy;
 
     /// The nearest value, with tangent zero.
     fn from_f64(x: f64) -> Self;
@@ -65,64 +60,12 @@ pub trait Scalar:
     /// erfc x = 2/√π ∫ₓ^∞ e^{−t²} dt, accurate where it is small.
     fn erfc(self) -> Self;
 
-    /// C ← A·B + βC, with A (m × k) and B (k × n) given by their strides and C (m × n) by its first element and the distance of its rows,
-    /// whose elements are contiguous. f32 rounds the operands as `precision` says, where the processor can; other types ignore it.
-    ///
-    /// # Safety
-    /// Every element reached through the strides must be valid for reading (and, for C, for writing), and nothing else may touch the elements
-    /// of C meanwhile; no extent may be 0. With β = 0 the old contents of C are not read.
-    unsafe fn gemm(precision: Precision, extents: Extents, a: Matrix<Self>, b: Matrix<Self>, beta: Self, c: *mut Self, c_stride: usize);
-
-    /// out ← A·B + β·out in parallel, with A (m × k) and B (k × n) given by their strides and `out` in row-major order.
-    ///
-    /// # Safety
-    /// As [`Scalar::gemm`].
-    unsafe fn parallel_gemm(precision: Precision, extents: Extents, a: Matrix<Self>, b: Matrix<Self>, beta: Self, out: &mut [Self]) {
-        // SAFETY: the caller's promise.
-        unsafe { crate::backend::cpu::matmul::tiled(precision, extents, a, b, beta, out) }
-    }
-
-    /// outᵢ ← Aᵢ·B for several (A, rows), or outᵢ ← A·Bᵢ for several (B, columns), in parallel; one of the lists has one, and all the same inner
-    /// extent k. The way of multiplying is that of [`Scalar::parallel_gemm`] for as many rows and columns as all have together.
-    ///
-    /// # Safety
-    /// As [`Scalar::gemm`].
-    unsafe fn parallel_gemms(
-        precision: Precision,
-        k: usize,
-        a: &[(Matrix<Self>, usize)],
-        b: &[(Matrix<Self>, usize)],
-        out: &mut [Vec<Self>],
-    ) {
-        for (((a, m), (b, n)), out) in crate::backend::cpu::matmul::pairs(a, b).zip(out) {
-            // SAFETY: the caller's promise.
-            unsafe { Self::parallel_gemm(precision, (m, k, n), a, b, Self::zero(), out) }
-        }
-    }
-
-    /// The columns of several B [k, n], given as (matrix, n), packed for products of `rows` rows altogether, each in a thread of its own; `None`
-    /// where such products are those of [`Scalar::gemm`].
-    ///
-    /// # Safety
-    /// No extent may be 0, and every element must be valid.
-    unsafe fn prepacked(_precision: Precision, _rows: usize, _k: usize, _b: &[(Matrix<Self>, usize)]) -> Option<Prepacked> {
-        None
-    }
-    /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, in this thread, with columns that [`Scalar::prepacked`] packed and each C given
-    /// by its start and the stride between its rows.
-    ///
-    /// # Safety
-    /// As [`Scalar::gemm`], with a C for each B.
-    unsafe fn gemm_prepacked(_b: &Prepacked, _m: usize, _a: Matrix<Self>, _accumulate: bool, _c: &[(*mut Self, usize)]) {
-        unreachable!("nothing is packed for this type")
-    }
-
-    /// A buffer of `len` elements with unspecified contents, recycled where the type keeps a pool.
-    fn allocate(len: usize) -> Vec<Self> {
-        vec![Self::default(); len]
-    }
-    /// Gives a buffer back to the pool, where the type keeps one.
-    fn recycle(_buffer: Vec<Self>) {}
+    /// True if the real part is below the other's; false where either is NaN.
+    fn is_below(self, other: Self) -> Self::Condition;
+    /// True if the real parts are equal; false where either is NaN.
+    fn is_equal_to(self, other: Self) -> Self::Condition;
+    /// `then` where the condition holds, else `otherwise`. Both are computed: neither may panic.
+    fn select(condition: Self::Condition, then: Self, otherwise: Self) -> Self;
 
     /// 0.
     #[inline(always)]
@@ -142,7 +85,7 @@ pub trait Scalar:
     /// |x|; at zero the derivative is taken as +1.
     #[inline(always)]
     fn abs(self) -> Self {
-        if self < Self::zero() { -self } else { self }
+        Self::select(self.is_below(Self::zero()), -self, self)
     }
     /// The larger of two, the first where they tie; a NaN in either is kept.
     #[inline(always)]
@@ -174,24 +117,37 @@ pub trait Scalar:
     #[inline(always)]
     fn sigmoid(self) -> Self {
         let e = (-self.abs()).exp();
-        let numerator = if self < Self::zero() { e } else { Self::one() };
-        numerator / (Self::one() + e)
+        Self::select(self.is_below(Self::zero()), e, Self::one()) / (Self::one() + e)
     }
     /// ln(1 + e^x) = max(x, 0) + ln(1 + e^{−|x|}).
     #[inline(always)]
     fn softplus(self) -> Self {
-        let positive = if self < Self::zero() { Self::zero() } else { self };
+        let positive = Self::select(self.is_below(Self::zero()), Self::zero(), self);
         positive + (-self.abs()).exp().ln_1p()
     }
     /// ln(1 − e^x) for x ≤ 0: ln(−expm1 x) above −ln 2, ln1p(−e^x) below (Mächler 2012, eq. 7).
     #[inline(always)]
     fn log1mexp(self) -> Self {
-        if self > Self::from_f64(-std::f64::consts::LN_2) { (-self.exp_m1()).ln() } else { (-self.exp()).ln_1p() }
+        let is_near_zero = Self::from_f64(-std::f64::consts::LN_2).is_below(self);
+        Self::select(is_near_zero, (-self.exp_m1()).ln(), (-self.exp()).ln_1p())
     }
 }
 
 macro_rules! float_methods {
     ($float:ty) => {
+        type Condition = bool;
+        #[inline(always)]
+        fn is_below(self, other: Self) -> bool {
+            self < other
+        }
+        #[inline(always)]
+        fn is_equal_to(self, other: Self) -> bool {
+            self == other
+        }
+        #[inline(always)]
+        fn select(condition: bool, then: Self, otherwise: Self) -> Self {
+            if condition { then } else { otherwise }
+        }
         #[inline(always)]
         fn from_f64(x: f64) -> Self {
             x as $float
@@ -224,12 +180,6 @@ macro_rules! float_methods {
         fn powf(self, p: f64) -> Self {
             <$float>::powf(self, p as $float)
         }
-        fn allocate(len: usize) -> Vec<Self> {
-            <Self as crate::backend::cpu::pool::Pooled>::pool().take(len)
-        }
-        fn recycle(buffer: Vec<Self>) {
-            <Self as crate::backend::cpu::pool::Pooled>::pool().give(buffer)
-        }
     };
 }
 
@@ -239,67 +189,19 @@ impl Scalar for f32 {
     float_methods!(f32);
     #[inline(always)]
     fn exp(self) -> Self {
-        crate::backend::cpu::vector_math::exp(self)
+        crate::vector_math::exp(self)
     }
     #[inline(always)]
     fn exp_of_term(self) -> Self {
-        crate::backend::cpu::vector_math::exp_of_term(self)
+        crate::vector_math::exp_of_term(self)
     }
     #[inline(always)]
     fn tanh(self) -> Self {
-        crate::backend::cpu::vector_math::tanh(self)
+        crate::vector_math::tanh(self)
     }
     #[inline(always)]
     fn erfc(self) -> Self {
         libm::erfcf(self)
-    }
-    unsafe fn gemm(precision: Precision, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: *mut f32, c_stride: usize) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(with) = packed_gemm::Instructions::of(precision) {
-            // SAFETY: the caller's promise.
-            return unsafe { packed_gemm::serial(with, extents, a, b, beta, c, c_stride) };
-        }
-        let ((m, k, n), (rsa, csa), (rsb, csb)) = (extents, a.strides, b.strides);
-        // SAFETY: the caller's promise is matrixmultiply's requirement.
-        unsafe { matrixmultiply::sgemm(m, k, n, 1.0, a.start, rsa, csa, b.start, rsb, csb, beta, c, c_stride as isize, 1) }
-    }
-    unsafe fn parallel_gemm(precision: Precision, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, out: &mut [f32]) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(with) = packed_gemm::Instructions::of_large(precision, extents) {
-            // SAFETY: the caller's promise.
-            return unsafe { packed_gemm::parallel(with, extents, a, b, beta, out) };
-        }
-        // SAFETY: the caller's promise.
-        unsafe { crate::backend::cpu::matmul::tiled(precision, extents, a, b, beta, out) }
-    }
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn parallel_gemms(precision: Precision, k: usize, a: &[(Matrix<f32>, usize)], b: &[(Matrix<f32>, usize)], out: &mut [Vec<f32>]) {
-        let lines = |of: &[(Matrix<f32>, usize)]| of.iter().map(|(_, lines)| lines).sum();
-        let with = packed_gemm::Instructions::of_large(precision, (lines(a), k, lines(b)));
-        if let Some(with) = with.filter(|with| with.sharing_pays(a)) {
-            // SAFETY: the caller's promise.
-            return unsafe { packed_gemm::parallel_many(with, k, a, b, out) };
-        }
-        for (((a, m), (b, n)), out) in crate::backend::cpu::matmul::pairs(a, b).zip(out) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                match with {
-                    Some(with) => packed_gemm::parallel(with, (m, k, n), a, b, 0.0, out),
-                    None => crate::backend::cpu::matmul::tiled(precision, (m, k, n), a, b, 0.0, out),
-                }
-            }
-        }
-    }
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn prepacked(precision: Precision, rows: usize, k: usize, b: &[(Matrix<f32>, usize)]) -> Option<Prepacked> {
-        let with = packed_gemm::Instructions::of_large(precision, (rows, k, b.iter().map(|(_, n)| n).sum()))?;
-        // SAFETY: the caller's promise.
-        Some(unsafe { Prepacked::new(with, k, b) })
-    }
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn gemm_prepacked(b: &Prepacked, m: usize, a: Matrix<f32>, accumulate: bool, c: &[(*mut f32, usize)]) {
-        // SAFETY: the caller's promise.
-        unsafe { b.multiply(m, a, accumulate, c) }
     }
 }
 
@@ -318,10 +220,5 @@ impl Scalar for f64 {
     #[inline(always)]
     fn erfc(self) -> Self {
         libm::erfc(self)
-    }
-    unsafe fn gemm(_: Precision, (m, k, n): Extents, a: Matrix<f64>, b: Matrix<f64>, beta: f64, c: *mut f64, c_stride: usize) {
-        let ((rsa, csa), (rsb, csb)) = (a.strides, b.strides);
-        // SAFETY: the caller's promise is matrixmultiply's requirement.
-        unsafe { matrixmultiply::dgemm(m, k, n, 1.0, a.start, rsa, csa, b.start, rsb, csb, beta, c, c_stride as isize, 1) }
     }
 }

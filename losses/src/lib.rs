@@ -5,7 +5,7 @@
 //! # Inside the crate
 //!
 //! Each loss is a composition of ops and a fused op whose gradient was derived by hand. The fused ops work on the host, row by row. On a
-//! device with a queue ([`is_queued`](engine::Backend::is_queued)) the compositions run instead, and so a training step never waits for a loss.
+//! device with a queue ([`is_queued`](engine::backend::Core::is_queued)) the compositions run instead, and so a training step never waits for a loss.
 //!
 //! | room | holds |
 //! |---|---|

@@ -2,21 +2,7 @@
 
 use engine::backend::{Mul, Saves, Unary};
 use engine::tape::Operation;
-use engine::{Backend, Scalar, Tensor};
-
-/// Functions of two numbers that are applied to arrays elementwise: `Name(a, b) = formula;`.
-macro_rules! formulas {
-    ($($(#[$doc:meta])* $name:ident($a:ident, $b:ident) = $formula:expr;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug)]
-        struct $name;
-        impl engine::backend::Binary for $name {
-            #[inline(always)]
-            fn value<T: engine::Scalar>(self, $a: T, $b: T) -> T { $formula }
-        }
-    )*};
-}
-pub(crate) use formulas;
+use engine::{Backend, Scalar, Tensor, formulas};
 
 /// What is made of numbers on `backend`: in the one pass over them that the host makes, or, on a device with a queue, which that would make the
 /// host wait for, by a composition of ops.

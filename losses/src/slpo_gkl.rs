@@ -11,12 +11,11 @@
 #![doc = include_str!("explain/text/slpo_gkl.md")]
 #![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
-use crate::numeric::formulas;
 use crate::pair::{Pair, PairInputs, PairLoss};
 use crate::samples::prelude::*;
 use crate::weights::Weights;
 use engine::backend::{Saves, Unary};
-use engine::{Backend, Scalar, Tensor};
+use engine::{Backend, Scalar, Tensor, formulas};
 
 /// Where e^u goes over into its tangent.
 const TANGENT_FROM: f64 = 40.0;

@@ -12,8 +12,8 @@
 use crate::numeric::{times_log_of, where_they_are};
 use crate::token::{NoOthers, TokenInputs};
 use engine::backend::Indices;
+use engine::functions::FiniteOrZero;
 use engine::gradcheck::{Draw, Sample};
-use engine::ops::logsumexp::FiniteOrZero;
 use engine::{Backend, Tensor, function};
 
 /// The loss of each position, [..], as one op; 0 where masked. [`TokenInputs::mean`] gives the batch's loss. The op works on the host: on a

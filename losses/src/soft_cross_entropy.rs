@@ -11,8 +11,8 @@
 use crate::error::LossError;
 use crate::numeric::{times_log_of, where_they_are};
 use crate::rows::{logsumexp_parts, map_rows, sum_of};
+use engine::functions::FiniteOrZero;
 use engine::gradcheck::{Draw, Sample};
-use engine::ops::logsumexp::FiniteOrZero;
 use engine::tape::Operation;
 use engine::{Backend, Scalar, Tensor, function, vectorised};
 use rayon::prelude::*;

@@ -11,11 +11,11 @@
 //! row may be infinite there. Sums along completions double their number of terms in each round, R's from the end and d's from the fork.
 
 use crate::exact_target::{at_most_zero, towards};
-use crate::numeric::{formulas, logaddexp};
+use crate::numeric::logaddexp;
 use crate::slpo_exact::PairRows;
 use engine::backend::Indices;
-use engine::ops::logsumexp::FiniteOrZero;
-use engine::{Backend, Scalar, Tensor};
+use engine::functions::FiniteOrZero;
+use engine::{Backend, Scalar, Tensor, formulas};
 
 /// ln q for each row, [N, V], and the rows' weights, `[N]`, from the reference's logits [N, V] and where each pair forks.
 pub(crate) fn target_on_device<B: Backend>(logits: &Tensor<B>, pairs: &[PairRows], forks: &[usize], moved: f64) -> (Tensor<B>, Tensor<B>) {

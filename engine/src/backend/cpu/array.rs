@@ -1,14 +1,16 @@
 //! The storage of the CPU backends: an ndarray whose buffer goes back to the pool when its last owner lets go, and the views on it.
 
-use crate::scalar::Scalar;
+use super::element::Element;
+use super::strided::strided_copy;
+use crate::gemm::matrix::Matrix;
 use ndarray::{ArcArray, ArrayViewD, Axis, IxDyn, Slice};
 use std::borrow::Cow;
 
 /// A shared, strided n-dimensional array.
 #[derive(Clone)]
-pub struct CpuArray<T: Scalar>(ArcArray<T, IxDyn>);
+pub struct CpuArray<T: Element>(ArcArray<T, IxDyn>);
 
-impl<T: Scalar> Drop for CpuArray<T> {
+impl<T: Element> Drop for CpuArray<T> {
     fn drop(&mut self) {
         if self.0.len() < 64 {
             return;
@@ -20,7 +22,7 @@ impl<T: Scalar> Drop for CpuArray<T> {
     }
 }
 
-impl<T: Scalar> CpuArray<T> {
+impl<T: Element> CpuArray<T> {
     /// An array from its elements in row-major order.
     pub fn from_vec(data: Vec<T>, shape: &[usize]) -> Self {
         let array = ArcArray::from_shape_vec(IxDyn(shape), data);
@@ -46,6 +48,11 @@ impl<T: Scalar> CpuArray<T> {
     pub fn as_ptr(&self) -> *const T {
         self.0.as_ptr()
     }
+    /// An array of two axes or more as the matrix of its last two, the first of them where there are several.
+    pub fn matrix(&self) -> Matrix<T> {
+        let strides = self.strides();
+        Matrix { start: self.as_ptr(), strides: (strides[strides.len() - 2], strides[strides.len() - 1]) }
+    }
     /// The array as an ndarray view.
     pub fn view(&self) -> ArrayViewD<'_, T> {
         self.0.view()
@@ -54,19 +61,26 @@ impl<T: Scalar> CpuArray<T> {
     pub fn elements(&self) -> Cow<'_, [T]> {
         match self.0.as_slice() {
             Some(slice) => Cow::Borrowed(slice),
-            None => Cow::Owned(super::elementwise::copy(self)),
+            None => Cow::Owned(self.copied_elements()),
         }
     }
-    /// The elements in row-major order, to write: of this array alone, which takes storage of its own where it shares that or lies in another order.
+    /// The elements in row-major order, in a buffer of their own.
+    pub fn copied_elements(&self) -> Vec<T> {
+        let mut out = T::allocate(self.0.len());
+        strided_copy(self.as_ptr(), self.shape(), self.strides(), &mut out);
+        out
+    }
+    /// The elements in row-major order, to write: of this array alone, which takes storage of its own where it shares that or lies in
+    /// another order.
     pub fn elements_mut(&mut self) -> &mut [T] {
         if self.0.as_slice().is_none() {
-            *self = Self::from_vec(super::elementwise::copy(self), self.shape());
+            *self = Self::from_vec(self.copied_elements(), self.shape());
         }
         self.0.as_slice_mut().expect("row-major")
     }
     /// The elements in row-major order as the only owner: taken where nothing else shares the storage, copied otherwise.
     pub fn into_owned_elements(self) -> Vec<T> {
-        self.try_into_owned_elements().unwrap_or_else(|shared| super::elementwise::copy(&shared))
+        self.try_into_owned_elements().unwrap_or_else(|shared| shared.copied_elements())
     }
 
     /// The elements in row-major order, taken where nothing else shares the storage and they lie so; else the array itself.
@@ -96,7 +110,7 @@ impl<T: Scalar> CpuArray<T> {
             let array = self.0.clone().into_shape_with_order(IxDyn(shape));
             return Self(array.unwrap_or_else(|_| panic!("reshape: {:?} does not have as many elements as {shape:?}", self.shape())));
         }
-        Self::from_vec(super::elementwise::copy(self), shape)
+        Self::from_vec(self.copied_elements(), shape)
     }
     /// A view whose axis i is axis `axes[i]`.
     pub fn permute(&self, axes: &[usize]) -> Self {
@@ -116,7 +130,7 @@ impl<T: Scalar> CpuArray<T> {
         let view = self.0.broadcast(IxDyn(shape)).unwrap_or_else(|| panic!("{:?} does not broadcast to {shape:?}", self.shape()));
         let strides: Vec<isize> = view.strides().to_vec();
         let mut data = T::allocate(crate::shape::count(shape));
-        super::elementwise::strided_copy(self.as_ptr(), shape, &strides, &mut data);
+        strided_copy(self.as_ptr(), shape, &strides, &mut data);
         Self::from_vec(data, shape)
     }
     /// Arrays laid one after another along an axis.

@@ -1,17 +1,20 @@
 //! Causal grouped-query attention in blocks with online softmax: scores exist for one block of queries and keys at a time, blocks above
-//! the diagonal are skipped, and the backward pass recomputes them. The readable twin is `ops::attention::reference_forward`.
+//! the diagonal are skipped, and the backward pass recomputes them. The readable twin is the default of [`Attention`].
 //!
 //! A block of scores is a matrix [keys, queries]: what is formed for each query (maximum, sum, the factor of a correction) is formed for as many
 //! at once as a vector has lanes, and no sum goes across a vector.
 
+use super::Cpu;
 use super::array::CpuArray;
-use super::matmul::Matrix;
-use super::parallel_loop::InTasks;
+use super::element::Element;
 use super::reduce::row_dot;
-use super::simd::vectorised;
+use crate::backend::attention::Attention;
 use crate::backend::precision::Precision;
-use crate::ops::attention::Segments;
-use crate::scalar::Scalar;
+use crate::gemm::matrix::{Matrix, MatrixMut};
+use crate::rotary::Pairing;
+use crate::segments::Segments;
+use crate::simd::vectorised;
+use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -53,7 +56,7 @@ impl<T> Head<T> {
     /// As [`Head::row`]; nothing else may touch the rows meanwhile.
     unsafe fn scale_rows(self, row: usize, width: usize, factors: &[T])
     where
-        T: Scalar,
+        T: Element,
     {
         vectorised(
             #[inline(always)]
@@ -74,6 +77,14 @@ impl<T> Head<T> {
     unsafe fn rows(self, row: usize) -> Matrix<T> {
         // SAFETY: the caller's promise.
         Matrix { start: unsafe { self.start.add(row * self.stride) }, strides: (self.stride as isize, 1) }
+    }
+    /// The rows from `row` on as an output of products.
+    ///
+    /// # Safety
+    /// The row must be inside.
+    unsafe fn rows_mut(self, row: usize) -> MatrixMut<T> {
+        // SAFETY: the caller's promise.
+        MatrixMut { start: unsafe { self.start.add(row * self.stride) }, row_stride: self.stride }
     }
 }
 
@@ -182,7 +193,7 @@ impl Block<'_> {
     }
     /// Zeros for the keys that no query of a vector sees.
     #[inline(always)]
-    fn clear_unseen<T: Scalar, const N: usize>(&self, lane: usize, matrices: [&mut [T]; N]) {
+    fn clear_unseen<T: Element, const N: usize>(&self, lane: usize, matrices: [&mut [T]; N]) {
         let ((any, _), length) = (self.keys_seen(lane), self.row_length());
         for matrix in matrices {
             for key in (0..any.start).chain(any.end..self.keys) {
@@ -199,7 +210,7 @@ fn vector<T>(scores: &mut [T], place: usize) -> &mut [T; LANES] {
 }
 
 /// The output [N, H, D] and the logsumexp of the scores [N, H].
-pub fn forward<T: Scalar>(
+pub fn forward<T: Element>(
     precision: Precision,
     (q, k, v): (&CpuArray<T>, &CpuArray<T>, &CpuArray<T>),
     segments: &Segments,
@@ -222,7 +233,7 @@ pub fn forward<T: Scalar>(
 
 /// # Safety
 /// The pointers must be those of arrays laid out as `layout` says; nothing else may touch this segment's rows of this head.
-unsafe fn forward_head<T: Scalar>(
+unsafe fn forward_head<T: Element>(
     layout: &Layout<'_>,
     segment: usize,
     head: usize,
@@ -245,13 +256,20 @@ unsafe fn forward_head<T: Scalar>(
                 let block = Block { blocks: &blocks, first_query: first, queries, first_key, keys };
                 let row_length = block.row_length();
                 let extents = (keys, width, queries);
-                T::gemm(layout.precision, extents, k.rows(first_key), q.rows(first).t(), T::zero(), scores.as_mut_ptr(), row_length);
+                T::gemm(
+                    layout.precision,
+                    extents,
+                    k.rows(first_key),
+                    q.rows(first).t(),
+                    T::zero(),
+                    MatrixMut::row_major(&mut scores, row_length),
+                );
                 let corrections = online.softmax(&block, &mut scores, scale);
                 if beta != T::zero() {
                     o.scale_rows(first, width, &corrections[..queries]);
                 }
                 let p = Matrix::row_major(&scores, row_length).t();
-                T::gemm(layout.precision, (queries, keys, width), p, v.rows(first_key), beta, o.row(first), o.stride);
+                T::gemm(layout.precision, (queries, keys, width), p, v.rows(first_key), beta, o.rows_mut(first));
                 beta = T::one();
             }
             let (logsumexps, inverses) = online.ends();
@@ -276,7 +294,7 @@ struct Online<T> {
     total: [T; QUERIES],
 }
 
-impl<T: Scalar> Online<T> {
+impl<T: Element> Online<T> {
     /// Turns a block's scores into e^{scale·s − m}, zero where masked; returns each query's factor for what was summed before.
     fn softmax(&mut self, block: &Block<'_>, scores: &mut [T], scale: T) -> [T; QUERIES] {
         let mut corrections = [T::one(); QUERIES];
@@ -307,7 +325,7 @@ impl<T: Scalar> Online<T> {
 
 /// [`Online::softmax`] for the queries of one vector.
 #[inline(always)]
-fn softmax_of_vector<T: Scalar>(
+fn softmax_of_vector<T: Element>(
     block: &Block<'_>,
     scores: &mut [T],
     scale: T,
@@ -343,7 +361,7 @@ fn softmax_of_vector<T: Scalar>(
 
 /// m ← max(m, scale·s) where s is seen. A score that is NaN is no maximum, but what follows from it is NaN.
 #[inline(always)]
-fn raise<T: Scalar>(m: &mut [T; LANES], scores: &[T; LANES], scale: T, seeing: &Range<u32>) {
+fn raise<T: Element>(m: &mut [T; LANES], scores: &[T; LANES], scale: T, seeing: &Range<u32>) {
     let mut seen = [T::neg_infinity(); LANES];
     for l in 0..LANES {
         seen[l] = if sees(seeing, l) { scores[l] * scale } else { T::neg_infinity() };
@@ -355,7 +373,7 @@ fn raise<T: Scalar>(m: &mut [T; LANES], scores: &[T; LANES], scale: T, seeing: &
 
 /// s ← e^{scale·s − m} where it is seen, else 0.
 #[inline(always)]
-fn exponentials<T: Scalar>(scores: &mut [T; LANES], m: &[T; LANES], scale: T, seeing: &Range<u32>) {
+fn exponentials<T: Element>(scores: &mut [T; LANES], m: &[T; LANES], scale: T, seeing: &Range<u32>) {
     for l in 0..LANES {
         let p = (scores[l] * scale - m[l]).exp_of_term();
         scores[l] = if sees(seeing, l) { p } else { T::zero() };
@@ -363,14 +381,14 @@ fn exponentials<T: Scalar>(scores: &mut [T; LANES], m: &[T; LANES], scale: T, se
 }
 
 #[inline(always)]
-fn add<T: Scalar>(sum: &mut [T; LANES], x: &[T; LANES]) {
+fn add<T: Element>(sum: &mut [T; LANES], x: &[T; LANES]) {
     for l in 0..LANES {
         sum[l] += x[l];
     }
 }
 
 /// (q̄, k̄, v̄) from the output and the logsumexp of the forward pass.
-pub fn vjp<T: Scalar>(
+pub fn vjp<T: Element>(
     precision: Precision,
     (q, k, v): (&CpuArray<T>, &CpuArray<T>, &CpuArray<T>),
     (output, logsumexp): (&CpuArray<T>, &CpuArray<T>),
@@ -415,7 +433,7 @@ struct Inputs<'a, T> {
 
 /// # Safety
 /// As [`forward_head`], for the rows of this segment in k̄ and v̄ of `kv_head` and in q̄ of the query heads that use it.
-unsafe fn vjp_kv_head<T: Scalar>(layout: &Layout<'_>, segment: usize, kv_head: usize, inputs: &Inputs<'_, T>, bars: [Base<T>; 3]) {
+unsafe fn vjp_kv_head<T: Element>(layout: &Layout<'_>, segment: usize, kv_head: usize, inputs: &Inputs<'_, T>, bars: [Base<T>; 3]) {
     let (heads, width, kv_heads) = (layout.heads, layout.width, layout.kv_heads);
     let (first_query, first_key, blocks) = Blocks::of(layout.segments, segment);
     let group = heads / kv_heads;
@@ -453,7 +471,7 @@ struct Rows<T> {
     v_bar: Head<T>,
 }
 
-impl<T: Scalar> Rows<T> {
+impl<T: Element> Rows<T> {
     /// Adds what one block of scores gives to q̄, k̄ and v̄: with Pᵀ from the scores again and P̄ᵀ = V·Ōᵀ turned into S̄ᵀ, V̄ += Pᵀ·Ō,
     /// K̄ += S̄ᵀ·Q and Q̄ += S̄·K.
     ///
@@ -466,13 +484,13 @@ impl<T: Scalar> Rows<T> {
         unsafe {
             let (q, o_bar) = (self.q.rows(first), self.o_bar.rows(first));
             let (k, v) = (self.k.rows(key), self.v.rows(key));
-            T::gemm(precision, (keys, width, queries), k, q.t(), T::zero(), p.as_mut_ptr(), row_length);
-            T::gemm(precision, (keys, width, queries), v, o_bar.t(), T::zero(), p_bar.as_mut_ptr(), row_length);
+            T::gemm(precision, (keys, width, queries), k, q.t(), T::zero(), MatrixMut::row_major(p, row_length));
+            T::gemm(precision, (keys, width, queries), v, o_bar.t(), T::zero(), MatrixMut::row_major(p_bar, row_length));
             score_cotangents(block, (p, p_bar), T::from_f64(layout.scale), saved);
             let (p, s_bar) = (Matrix::row_major(p, row_length), Matrix::row_major(p_bar, row_length));
-            T::gemm(precision, (keys, queries, width), p, o_bar, T::one(), self.v_bar.row(key), self.v_bar.stride);
-            T::gemm(precision, (keys, queries, width), s_bar, q, T::one(), self.k_bar.row(key), self.k_bar.stride);
-            T::gemm(precision, (queries, keys, width), s_bar.t(), k, T::one(), self.q_bar.row(first), self.q_bar.stride);
+            T::gemm(precision, (keys, queries, width), p, o_bar, T::one(), self.v_bar.rows_mut(key));
+            T::gemm(precision, (keys, queries, width), s_bar, q, T::one(), self.k_bar.rows_mut(key));
+            T::gemm(precision, (queries, keys, width), s_bar.t(), k, T::one(), self.q_bar.rows_mut(first));
         }
     }
 }
@@ -484,7 +502,7 @@ struct Saved<T> {
     delta: [T; QUERIES],
 }
 
-impl<T: Scalar> Inputs<'_, T> {
+impl<T: Element> Inputs<'_, T> {
     /// Of each of `count` queries from `query` on, for one head.
     fn saved(&self, layout: &Layout<'_>, query: usize, count: usize, head: usize) -> Saved<T> {
         let mut saved = Saved { logsumexp: [T::zero(); QUERIES], delta: [T::zero(); QUERIES] };
@@ -508,7 +526,7 @@ impl<T: Scalar> Inputs<'_, T> {
 }
 
 /// Turns raw scores into p = e^{scale·s − lse} and p̄ into s̄ = scale·p∘(p̄ − δ); both zero where masked.
-fn score_cotangents<T: Scalar>(block: &Block<'_>, (p, p_bar): (&mut [T], &mut [T]), scale: T, saved: &Saved<T>) {
+fn score_cotangents<T: Element>(block: &Block<'_>, (p, p_bar): (&mut [T], &mut [T]), scale: T, saved: &Saved<T>) {
     for lane in (0..block.queries).step_by(LANES) {
         vectorised(
             #[inline(always)]
@@ -527,11 +545,33 @@ fn score_cotangents<T: Scalar>(block: &Block<'_>, (p, p_bar): (&mut [T], &mut [T
 
 /// [`score_cotangents`] of one key.
 #[inline(always)]
-fn cotangents_of_vector<T: Scalar>([p, p_bar]: [&mut [T; LANES]; 2], [lse, delta]: [&[T; LANES]; 2], scale: T, seeing: &Range<u32>) {
+fn cotangents_of_vector<T: Element>([p, p_bar]: [&mut [T; LANES]; 2], [lse, delta]: [&[T; LANES]; 2], scale: T, seeing: &Range<u32>) {
     for l in 0..LANES {
         let p_of_query = (p[l] * scale - lse[l]).exp_of_term();
         let s_bar = p_of_query * (p_bar[l] - delta[l]) * scale;
         p[l] = if sees(seeing, l) { p_of_query } else { T::zero() };
         p_bar[l] = if sees(seeing, l) { s_bar } else { T::zero() };
+    }
+}
+
+impl<T: Element> Attention for Cpu<T> {
+    fn rope(&self, x: CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
+        super::rope::rope(x, cos, sin, pairing)
+    }
+    fn attention(&self, q: &CpuArray<T>, k: &CpuArray<T>, v: &CpuArray<T>, segments: &Segments, scale: f64) -> (CpuArray<T>, CpuArray<T>) {
+        forward(self.precision, (q, k, v), segments, scale)
+    }
+    fn attention_vjp(
+        &self,
+        q: &CpuArray<T>,
+        k: &CpuArray<T>,
+        v: &CpuArray<T>,
+        output: &CpuArray<T>,
+        logsumexp: &CpuArray<T>,
+        cotangent: &CpuArray<T>,
+        segments: &Segments,
+        scale: f64,
+    ) -> (CpuArray<T>, CpuArray<T>, CpuArray<T>) {
+        vjp(self.precision, (q, k, v), (output, logsumexp), cotangent, segments, scale)
     }
 }

@@ -1,21 +1,23 @@
-//! Products of some rows at a time, each task with all that is done to its rows, by matrices that stay in the second-level cache of each thread.
+//! Products of a few rows at a time by matrices that stay in the L2 of each thread. A task does all that is to be done with its rows.
 
 use super::array::CpuArray;
-use super::matmul::{Matrix, Prepacked, matrix};
-use super::parallel_loop::InTasks;
+use super::element::Element;
 use crate::backend::precision::Precision;
-use crate::scalar::Scalar;
+use crate::gemm::matrix::{Matrix, MatrixMut};
+use crate::gemm::prepacked::Prepacked;
+use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 
-/// Rows of a task, rounded up to whole groups of a kernel. (Miri is slow, and must see rows in several tasks.)
+/// Rows of a task, rounded up to whole panels of the micro-kernel. (Miri is slow, and must see rows in several tasks.)
 const ROWS: usize = if cfg!(miri) { 2 } else { 32 };
-/// With fewer tasks threads would have nothing to do.
+/// The fewest tasks: with fewer, threads would be idle.
 const FEWEST_TASKS: usize = if cfg!(miri) { 2 } else { 8 };
-/// As many bytes the matrices may have, so that they stay in the cache: packed in three parts they take half as much again.
+/// Largest total size of the right-hand matrices. They must fit in L2; packed in three parts they take 1.5 times as much.
 const MOST_BYTES: usize = 3 << 18;
 
-/// Is it quicker than product by product, for products of so many rows with these matrices? Not where one has no elements.
-pub fn pays<'a, T: Scalar>(rows: usize, matrices: impl Iterator<Item = &'a CpuArray<T>>) -> bool {
+/// Whether products of this many rows by these matrices are faster some rows at a time than one after another. False where a matrix is
+/// empty.
+pub fn should_run_by_rows<'a, T: Element>(rows: usize, matrices: impl Iterator<Item = &'a CpuArray<T>>) -> bool {
     let (mut numbers, mut empty) = (0, false);
     for matrix in matrices {
         numbers += matrix.view().len();
@@ -24,36 +26,36 @@ pub fn pays<'a, T: Scalar>(rows: usize, matrices: impl Iterator<Item = &'a CpuAr
     rows >= FEWEST_TASKS * ROWS && !empty && numbers * size_of::<T>() <= MOST_BYTES
 }
 
-/// Matrices that products of rows, each in a thread of its own, have on their right: packed once where there is a kernel for it.
-pub struct OnTheRight<T> {
+/// The right-hand matrices of products that tasks form of their rows. They are packed once where there is a kernel that packs.
+pub struct RightMatrices<T> {
     precision: Precision,
     k: usize,
     b: Vec<(Matrix<T>, usize)>,
     packed: Option<Prepacked>,
 }
 
-impl<T: Scalar> OnTheRight<T> {
-    /// For products of `rows` rows altogether with each B [k, n], given as (matrix, n).
+impl<T: Element> RightMatrices<T> {
+    /// Packs each B [k, n], given as (matrix, n), for products of `rows` rows altogether.
     ///
     /// # Safety
     /// No extent may be 0, and every element must be valid as long as this lives.
     pub unsafe fn new(precision: Precision, rows: usize, k: usize, b: Vec<(Matrix<T>, usize)>) -> Self {
         // SAFETY: the caller's promise.
-        let packed = unsafe { T::prepacked(precision, rows, k, &b) };
+        let packed = unsafe { T::prepack(precision, rows, k, &b) };
         Self { precision, k, b, packed }
     }
 
-    /// Runs `task(first row, row count)` for all of n rows, by whole groups of the kernel for these matrices.
+    /// Runs `task(first row, row count)` for all of n rows, in whole panels of the micro-kernel.
     pub fn for_rows(&self, n: usize, task: impl Fn(usize, usize) + Sync) {
-        let rows = ROWS.next_multiple_of(self.packed.as_ref().map_or(1, Prepacked::rows_of_group));
+        let rows = ROWS.next_multiple_of(self.packed.as_ref().map_or(1, Prepacked::panel_rows));
         (0..n.div_ceil(rows)).into_par_iter().for_each_task(|i| task(i * rows, rows.min(n - i * rows)));
     }
 
-    /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, in this thread, each C given by its start and the stride between its rows.
+    /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, on this thread.
     ///
     /// # Safety
-    /// m must not be 0, every element that is reached valid, and nothing else may touch those of the C meanwhile.
-    pub unsafe fn multiply(&self, m: usize, a: Matrix<T>, accumulate: bool, c: &[(*mut T, usize)]) {
+    /// m must not be 0. Every element that is reached must be valid, and nothing else may touch those of the C during the call.
+    pub unsafe fn multiply(&self, m: usize, a: Matrix<T>, accumulate: bool, c: &[MatrixMut<T>]) {
         assert_eq!(c.len(), self.b.len(), "an output of each matrix on the right");
         // SAFETY: the caller's promise.
         unsafe {
@@ -61,14 +63,14 @@ impl<T: Scalar> OnTheRight<T> {
                 return T::gemm_prepacked(packed, m, a, accumulate, c);
             }
             let beta = if accumulate { T::one() } else { T::zero() };
-            for (&(b, n), &(c, stride)) in self.b.iter().zip(c) {
-                T::gemm(self.precision, (m, self.k, n), a, b, beta, c, stride);
+            for (&(b, n), &c) in self.b.iter().zip(c) {
+                T::gemm(self.precision, (m, self.k, n), a, b, beta, c);
             }
         }
     }
 }
 
-/// Rows of an output that tasks write, each its own.
+/// A row-major output whose rows are written by tasks, each its own.
 pub struct OutputRows<T> {
     start: *mut T,
     width: usize,
@@ -84,8 +86,8 @@ unsafe impl<T: Send> Send for OutputRows<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for OutputRows<T> {}
 
-impl<T: Scalar> OutputRows<T> {
-    /// Those of a row-major buffer.
+impl<T: Element> OutputRows<T> {
+    /// The rows of a buffer, of `width` elements each.
     pub fn new(buffer: &mut [T], width: usize) -> Self {
         Self { start: buffer.as_mut_ptr(), width }
     }
@@ -93,35 +95,35 @@ impl<T: Scalar> OutputRows<T> {
     ///
     /// # Safety
     /// The row must be inside.
-    pub unsafe fn output(self, first: usize) -> (*mut T, usize) {
+    pub unsafe fn output(self, first: usize) -> MatrixMut<T> {
         // SAFETY: the caller's promise.
-        (unsafe { self.start.add(first * self.width) }, self.width)
+        MatrixMut { start: unsafe { self.start.add(first * self.width) }, row_stride: self.width }
     }
     /// `count` rows from `first` on.
     ///
     /// # Safety
-    /// They must be inside, and nothing else may touch them meanwhile.
+    /// They must be inside, and nothing else may touch them while they are borrowed.
     pub unsafe fn rows<'a>(self, first: usize, count: usize) -> &'a mut [T] {
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(first * self.width), count * self.width) }
     }
 }
 
-/// Runs `f` with buffers of so many elements, whose contents are unspecified.
-pub fn with_buffers<T: Scalar, const N: usize>(lens: [usize; N], f: impl FnOnce([&mut [T]; N])) {
+/// Runs `f` with buffers of these lengths, whose contents are unspecified.
+pub fn with_buffers<T: Element, const N: usize>(lens: [usize; N], f: impl FnOnce([&mut [T]; N])) {
     let mut buffers: [Vec<T>; N] = lens.map(T::allocate);
     f(buffers.each_mut().map(Vec::as_mut_slice));
     buffers.into_iter().for_each(T::recycle);
 }
 
-/// Σ_i Aᵢ·Bᵢ for Aᵢ [m, kᵢ] and Bᵢ [kᵢ, n] whose extents fit, and Bᵢ that [`pays`] accepts.
-pub fn sum_of_products<T: Scalar>(precision: Precision, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
+/// Σ_i Aᵢ·Bᵢ for Aᵢ [m, kᵢ] and Bᵢ [kᵢ, n] whose extents fit, and Bᵢ that [`should_run_by_rows`] accepts.
+pub fn sum_of_products<T: Element>(precision: Precision, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
     let [m, n] = [products[0].0.shape()[0], products[0].1.shape()[1]];
     let mut sum = T::allocate(m * n);
     let output = OutputRows::new(&mut sum, n);
     // SAFETY: the arrays' own strides, and extents that are not 0.
-    let right = |b: &CpuArray<T>| unsafe { OnTheRight::new(precision, m, b.shape()[0], vec![(matrix(b), n)]) };
-    let products: Vec<_> = products.iter().map(|(a, b)| (matrix(a), right(b))).collect();
+    let right = |b: &CpuArray<T>| unsafe { RightMatrices::new(precision, m, b.shape()[0], vec![(b.matrix(), n)]) };
+    let products: Vec<_> = products.iter().map(|(a, b)| (a.matrix(), right(b))).collect();
     products[0].1.for_rows(m, |from, count| {
         for (number, (a, b)) in products.iter().enumerate() {
             // SAFETY: each task has its own rows of the sum.

@@ -1,14 +1,19 @@
-//! The gated feed-forward part, some rows at a time: what comes between its products stays in the second-level cache of the thread that forms it.
-//! The readable twin is the default of `Backend::gated_mlp`.
+//! The gated feed-forward part, some rows at a time: what comes between its products stays in the second-level cache of the thread that
+//! forms it. The readable twins are the defaults of [`Products`].
 
+use super::Cpu;
 use super::array::CpuArray;
-use super::by_rows::{OnTheRight, OutputRows, with_buffers};
-use super::elementwise::combine;
-use super::matmul::{self, Matrix, matrix};
-use super::parallel_loop::InTasks;
-use super::simd::vectorised;
+use super::by_rows::{self, OutputRows, RightMatrices, with_buffers};
+use super::element::Element;
+use super::elementwise::{combine, combine_two};
+use super::matmul;
+use crate::backend::core::Core;
 use crate::backend::precision::Precision;
-use crate::scalar::Scalar;
+use crate::backend::products::{Products, gated_mlp_by_products, products_of_needed};
+use crate::formula::Add;
+use crate::gemm::matrix::{Matrix, MatrixMut};
+use crate::simd::vectorised;
+use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 
 /// Elements handled by one task where the products are not by rows.
@@ -16,13 +21,13 @@ const TASK: usize = 1 << 13;
 
 /// silu(g)·u.
 #[inline(always)]
-pub fn swiglu<T: Scalar>(gate: T, up: T) -> T {
+pub fn swiglu<T: Element>(gate: T, up: T) -> T {
     gate * gate.sigmoid() * up
 }
 
 /// ḡ and ū for the cotangent of [`swiglu`], and silu(g).
 #[inline(always)]
-pub fn swiglu_vjp<T: Scalar>(gate: T, up: T, cotangent: T) -> (T, T, T) {
+pub fn swiglu_vjp<T: Element>(gate: T, up: T, cotangent: T) -> (T, T, T) {
     let sigmoid = gate.sigmoid();
     let silu = gate * sigmoid;
     ((sigmoid + silu * (T::one() - sigmoid)) * up * cotangent, silu * cotangent, silu)
@@ -32,7 +37,7 @@ pub fn swiglu_vjp<T: Scalar>(gate: T, up: T, cotangent: T) -> (T, T, T) {
 const LANES: usize = 16;
 
 /// [`hidden`] for as many numbers as H has.
-fn hidden_numbers<T: Scalar>(h: &mut [T], inputs: [&[T]; 2]) {
+fn hidden_numbers<T: Element>(h: &mut [T], inputs: [&[T]; 2]) {
     let [gate, up] = inputs.map(|input| input[..h.len()].as_chunks::<LANES>());
     let (h, h_rest) = h.as_chunks_mut::<LANES>();
     vectorised(
@@ -52,13 +57,13 @@ fn hidden_numbers<T: Scalar>(h: &mut [T], inputs: [&[T]; 2]) {
 
 /// ḡ, ū and h from g, u and h̄.
 #[inline(always)]
-fn inner_cotangent<T: Scalar>(gate: T, up: T, h_bar: T) -> (T, T, T) {
+fn inner_cotangent<T: Element>(gate: T, up: T, h_bar: T) -> (T, T, T) {
     let (gate_bar, up_bar, silu) = swiglu_vjp(gate, up, h_bar);
     (gate_bar, up_bar, silu * up)
 }
 
 /// [`inner_cotangent`] for as many numbers as H has.
-fn inner_cotangents<T: Scalar>([g_bar, u_bar, h]: [&mut [T]; 3], inputs: [&[T]; 3]) {
+fn inner_cotangents<T: Element>([g_bar, u_bar, h]: [&mut [T]; 3], inputs: [&[T]; 3]) {
     let len = h.len();
     let [gate, up, h_bar] = inputs.map(|input| input[..len].as_chunks::<LANES>());
     let [g_bar, u_bar, h] = [&mut g_bar[..len], &mut u_bar[..len], h].map(|output| output.as_chunks_mut::<LANES>());
@@ -81,14 +86,15 @@ fn inner_cotangents<T: Scalar>([g_bar, u_bar, h]: [&mut [T]; 3], inputs: [&[T]; 
 /// # Panics
 /// If X [N, D], Wg and Wu [F, D] and Wd [E, F] do not fit.
 #[track_caller]
-pub fn check<T: Scalar>(x: &CpuArray<T>, weights: [&CpuArray<T>; 3]) {
+pub fn check<T: Element>(x: &CpuArray<T>, weights: [&CpuArray<T>; 3]) {
     let [x, gate, up, down] = [x, weights[0], weights[1], weights[2]].map(CpuArray::shape);
     let fits = [x, gate, up, down].iter().all(|shape| shape.len() == 2) && x[1] == gate[1] && gate == up && down[1] == gate[0];
     assert!(fits, "gated_mlp: {x:?} with gate {gate:?}, up {up:?} and down {down:?}");
 }
 
-/// Y, and G and U where `keep`, by rows, with all that [`check`] checked, for weights that [`by_rows::pays`](super::by_rows::pays) accepts.
-pub fn forward_by_rows<T: Scalar>(
+/// Y, and G and U where `keep`, by rows, with all that [`check`] checked, for weights that
+/// [`should_run_by_rows`](super::by_rows::should_run_by_rows) accepts.
+pub fn forward_by_rows<T: Element>(
     precision: Precision,
     x: &CpuArray<T>,
     weights: [&CpuArray<T>; 3],
@@ -101,8 +107,8 @@ pub fn forward_by_rows<T: Scalar>(
     let outputs = (OutputRows::new(&mut y, out), kept.as_mut().map(|kept| kept.each_mut().map(|kept| OutputRows::new(kept, inner))));
     // SAFETY: the arrays' own strides, and extents that fit and are not 0.
     let (first, second) = unsafe {
-        let first = OnTheRight::new(precision, n, x.shape()[1], vec![(matrix(gate).t(), inner), (matrix(up).t(), inner)]);
-        (first, OnTheRight::new(precision, n, inner, vec![(matrix(down).t(), out)]))
+        let first = RightMatrices::new(precision, n, x.shape()[1], vec![(gate.matrix().t(), inner), (up.matrix().t(), inner)]);
+        (first, RightMatrices::new(precision, n, inner, vec![(down.matrix().t(), out)]))
     };
     first.for_rows(n, |from, count| {
         let (y, kept) = outputs;
@@ -111,7 +117,12 @@ pub fn forward_by_rows<T: Scalar>(
             // SAFETY: each task has its own rows of the outputs.
             unsafe {
                 let (gate, up) = kept.map_or((own_gate, own_up), |[gate, up]| (gate.rows(from, count), up.rows(from, count)));
-                first.multiply(count, matrix(x).rows_from(from), false, &[(gate.as_mut_ptr(), inner), (up.as_mut_ptr(), inner)]);
+                first.multiply(
+                    count,
+                    x.matrix().rows_from(from),
+                    false,
+                    &[MatrixMut::row_major(gate, inner), MatrixMut::row_major(up, inner)],
+                );
                 hidden_numbers(h, [gate, up]);
                 second.multiply(count, Matrix::row_major(h, inner), false, &[y.output(from)]);
             }
@@ -126,7 +137,7 @@ type Cotangents<T> = (Option<CpuArray<T>>, Option<[CpuArray<T>; 3]>);
 /// # Panics
 /// If the extents of the arrays, those of G, U and Ȳ too, do not fit.
 #[track_caller]
-pub fn check_vjp<T: Scalar>(x: &CpuArray<T>, weights: [&CpuArray<T>; 3], saved: &[CpuArray<T>; 2], cotangent: &CpuArray<T>) {
+pub fn check_vjp<T: Element>(x: &CpuArray<T>, weights: [&CpuArray<T>; 3], saved: &[CpuArray<T>; 2], cotangent: &CpuArray<T>) {
     check(x, weights);
     let (n, [gate, _, down]) = (x.shape()[0], weights);
     let fits = saved.iter().all(|saved| saved.shape() == [n, gate.shape()[0]]) && cotangent.shape() == [n, down.shape()[0]];
@@ -134,7 +145,7 @@ pub fn check_vjp<T: Scalar>(x: &CpuArray<T>, weights: [&CpuArray<T>; 3], saved: 
 }
 
 /// H from G and U.
-pub fn hidden<T: Scalar>(gate: &CpuArray<T>, up: &CpuArray<T>) -> CpuArray<T> {
+pub fn hidden<T: Element>(gate: &CpuArray<T>, up: &CpuArray<T>) -> CpuArray<T> {
     combine(
         [gate, up],
         gate.shape(),
@@ -144,7 +155,7 @@ pub fn hidden<T: Scalar>(gate: &CpuArray<T>, up: &CpuArray<T>) -> CpuArray<T> {
 }
 
 /// [`Cotangents`] product by product, with all that [`check_vjp`] checked.
-pub fn vjp_by_products<T: Scalar>(
+pub fn vjp_by_products<T: Element>(
     precision: Precision,
     [gate, up, down]: [&CpuArray<T>; 3],
     saved: &[CpuArray<T>; 2],
@@ -163,9 +174,9 @@ pub fn vjp_by_products<T: Scalar>(
     (x_bar, Some(bars))
 }
 
-/// [`Cotangents`] by rows, with all that [`check_vjp`] checked, for weights that [`by_rows::pays`](super::by_rows::pays) accepts. Ḡ, Ū and H are
-/// kept where a weight needs them.
-pub fn vjp_by_rows<T: Scalar>(
+/// [`Cotangents`] by rows, with all that [`check_vjp`] checked, for weights that
+/// [`should_run_by_rows`](super::by_rows::should_run_by_rows) accepts. Ḡ, Ū and H are kept where a weight needs them.
+pub fn vjp_by_rows<T: Element>(
     precision: Precision,
     [gate, up, down]: [&CpuArray<T>; 3],
     saved: &[CpuArray<T>; 2],
@@ -180,8 +191,8 @@ pub fn vjp_by_rows<T: Scalar>(
     let x_bar_rows = x_bar.as_mut().map(|x_bar| OutputRows::new(x_bar, width));
     // SAFETY: the arrays' own strides, and extents that fit and are not 0.
     let (first, second) = unsafe {
-        let first = OnTheRight::new(precision, n, out, vec![(matrix(down), inner)]);
-        (first, [gate, up].map(|weight| OnTheRight::new(precision, n, inner, vec![(matrix(weight), width)])))
+        let first = RightMatrices::new(precision, n, out, vec![(down.matrix(), inner)]);
+        (first, [gate, up].map(|weight| RightMatrices::new(precision, n, inner, vec![(weight.matrix(), width)])))
     };
     first.for_rows(n, |from, count| {
         let [gate, up] = saved.each_ref().map(|saved| &saved[from * inner..(from + count) * inner]);
@@ -190,7 +201,7 @@ pub fn vjp_by_rows<T: Scalar>(
             // SAFETY: each task has its own rows of the outputs.
             unsafe {
                 let mut bars = kept_rows.map_or(own, |kept| kept.map(|bar| bar.rows(from, count)));
-                first.multiply(count, matrix(cotangent).rows_from(from), false, &[(h_bar.as_mut_ptr(), inner)]);
+                first.multiply(count, cotangent.matrix().rows_from(from), false, &[MatrixMut::row_major(h_bar, inner)]);
                 inner_cotangents(bars.each_mut().map(|bar| &mut **bar), [gate, up, h_bar]);
                 if let Some(x_bar) = x_bar_rows {
                     second[0].multiply(count, Matrix::row_major(bars[0], inner), false, &[x_bar.output(from)]);
@@ -201,4 +212,63 @@ pub fn vjp_by_rows<T: Scalar>(
     });
     let kept = kept.map(|kept| kept.map(|bar| CpuArray::from_vec(bar, &[n, inner])));
     (x_bar.map(|x_bar| CpuArray::from_vec(x_bar, &[n, width])), kept)
+}
+
+impl<T: Element> Products for Cpu<T> {
+    fn linears(&self, x: &CpuArray<T>, weights: &[&CpuArray<T>], biases: &[Option<&CpuArray<T>>]) -> Vec<CpuArray<T>> {
+        let products = matmul::by_transposed(self.precision, x, weights).into_iter();
+        products.zip(biases).map(|(y, bias)| bias.map_or_else(|| y.clone(), |bias| self.zip(Add, &y, bias))).collect()
+    }
+    fn sum_of_products(&self, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
+        matmul::sum_of_products(self.precision, products)
+    }
+    fn products_of_transposed(&self, a: &[&CpuArray<T>], b: &CpuArray<T>) -> Vec<CpuArray<T>> {
+        matmul::of_transposed(self.precision, a, b)
+    }
+    fn swiglu(&self, gate: &CpuArray<T>, up: &CpuArray<T>) -> CpuArray<T> {
+        hidden(gate, up)
+    }
+    fn swiglu_vjp(&self, gate: &CpuArray<T>, up: &CpuArray<T>, cotangent: &CpuArray<T>) -> (CpuArray<T>, CpuArray<T>) {
+        combine_two(
+            [gate, up, cotangent],
+            #[inline(always)]
+            |[gate, up, g]| {
+                let (gate_bar, up_bar, _) = swiglu_vjp(gate, up, g);
+                (gate_bar, up_bar)
+            },
+        )
+    }
+    fn gated_mlp(&self, x: &CpuArray<T>, weights: [&CpuArray<T>; 3], keep: bool) -> (CpuArray<T>, Option<[CpuArray<T>; 2]>) {
+        check(x, weights);
+        if by_rows::should_run_by_rows(x.shape()[0], weights.into_iter()) {
+            forward_by_rows(self.precision, x, weights, keep)
+        } else {
+            gated_mlp_by_products(self, x, weights, keep)
+        }
+    }
+    fn gated_mlp_vjp(
+        &self,
+        x: &CpuArray<T>,
+        weights: [&CpuArray<T>; 3],
+        saved: &[CpuArray<T>; 2],
+        cotangent: &CpuArray<T>,
+        needed: [bool; 4],
+    ) -> [Option<CpuArray<T>>; 4] {
+        check_vjp(x, weights, saved, cotangent);
+        let [x_needed, gate_needed, up_needed, down_needed] = needed;
+        let (x_bar, inner) = match needed {
+            [false, false, false, _] => (None, None),
+            _ if by_rows::should_run_by_rows(x.shape()[0], weights.into_iter()) => {
+                let weight_needed = gate_needed || up_needed || down_needed;
+                vjp_by_rows(self.precision, weights, saved, cotangent, (x_needed, weight_needed))
+            }
+            _ => vjp_by_products(self.precision, weights, saved, cotangent, x_needed),
+        };
+        let down_bar = down_needed.then(|| {
+            let h = inner.as_ref().map_or_else(|| hidden(&saved[0], &saved[1]), |[_, _, h]| h.clone());
+            matmul::of_transposed(self.precision, &[cotangent], &h).swap_remove(0)
+        });
+        let [gate_bar, up_bar] = inner.map_or([None, None], |[g, u, _]| products_of_needed(self, [&g, &u], x, [gate_needed, up_needed]));
+        [x_bar, gate_bar, up_bar, down_bar]
+    }
 }

@@ -1,8 +1,8 @@
 //! Gathering and scattering by integer indices.
 
 use super::array::CpuArray;
-use super::parallel_loop::InTasks;
-use crate::scalar::Scalar;
+use super::element::Element;
+use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 
 /// Elements that are worth a task.
@@ -11,7 +11,7 @@ const TASK_ELEMENTS: usize = 1 << 14;
 const MOST_TASKS: usize = 64;
 
 /// Rows of a table [V, D] at N indices.
-pub fn gather_rows<T: Scalar>(table: &CpuArray<T>, rows: &[u32]) -> CpuArray<T> {
+pub fn gather_rows<T: Element>(table: &CpuArray<T>, rows: &[u32]) -> CpuArray<T> {
     let width = table.shape()[1];
     let elements = table.elements();
     let mut out = T::allocate(rows.len() * width);
@@ -22,14 +22,14 @@ pub fn gather_rows<T: Scalar>(table: &CpuArray<T>, rows: &[u32]) -> CpuArray<T> 
 }
 
 /// Adds row n of x [N, D] to row `rows[n]` of zeros, in order of n.
-pub fn scatter_add_rows<T: Scalar>(x: &CpuArray<T>, rows: &[u32], row_count: usize) -> CpuArray<T> {
+pub fn scatter_add_rows<T: Element>(x: &CpuArray<T>, rows: &[u32], row_count: usize) -> CpuArray<T> {
     let mut out = T::allocate(row_count * x.shape()[1]);
     add_rows(&mut out, x, rows, row_count, |zeros| zeros.fill(T::zero()));
     CpuArray::from_vec(out, &[row_count, x.shape()[1]])
 }
 
 /// Adds row n of x [N, D] to row `rows[n]` of `sum`, in order of n.
-pub fn scatter_add_rows_to<T: Scalar>(sum: CpuArray<T>, x: &CpuArray<T>, rows: &[u32]) -> CpuArray<T> {
+pub fn scatter_add_rows_to<T: Element>(sum: CpuArray<T>, x: &CpuArray<T>, rows: &[u32]) -> CpuArray<T> {
     let shape = sum.shape().to_vec();
     let mut out = sum.into_owned_elements();
     add_rows(&mut out, x, rows, shape[0], |_| ());
@@ -37,7 +37,7 @@ pub fn scatter_add_rows_to<T: Scalar>(sum: CpuArray<T>, x: &CpuArray<T>, rows: &
 }
 
 /// Adds the rows of x to theirs, after `first` has been done to each task's.
-fn add_rows<T: Scalar>(out: &mut [T], x: &CpuArray<T>, rows: &[u32], row_count: usize, first: impl Fn(&mut [T]) + Sync) {
+fn add_rows<T: Element>(out: &mut [T], x: &CpuArray<T>, rows: &[u32], row_count: usize, first: impl Fn(&mut [T]) + Sync) {
     let width = x.shape()[1];
     let elements = x.elements();
     let rows_a_task = (TASK_ELEMENTS / width.max(1)).max(row_count / MOST_TASKS) + 1;
@@ -51,7 +51,7 @@ fn add_rows<T: Scalar>(out: &mut [T], x: &CpuArray<T>, rows: &[u32], row_count: 
 }
 
 /// y[r, j] = x[r, index[r, j]] along the last axis.
-pub fn gather_last<T: Scalar>(x: &CpuArray<T>, index: &[u32], k: usize) -> CpuArray<T> {
+pub fn gather_last<T: Element>(x: &CpuArray<T>, index: &[u32], k: usize) -> CpuArray<T> {
     let n = *x.shape().last().expect("an axis");
     let shape = crate::shape::with_axis(x.shape(), x.shape().len() - 1, k);
     let elements = x.elements();
@@ -60,7 +60,7 @@ pub fn gather_last<T: Scalar>(x: &CpuArray<T>, index: &[u32], k: usize) -> CpuAr
 }
 
 /// y[r, index[r, j]] += x[r, j] along the last axis, in order of j.
-pub fn scatter_add_last<T: Scalar>(x: &CpuArray<T>, index: &[u32], n: usize) -> CpuArray<T> {
+pub fn scatter_add_last<T: Element>(x: &CpuArray<T>, index: &[u32], n: usize) -> CpuArray<T> {
     let k = *x.shape().last().expect("an axis");
     let shape = crate::shape::with_axis(x.shape(), x.shape().len() - 1, n);
     let elements = x.elements();

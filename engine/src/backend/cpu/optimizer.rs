@@ -1,11 +1,13 @@
 //! AdamW and the norm of a gradient, each in one pass over memory and one parallel loop for all parameters. The readable twins are the
-//! defaults of `Backend`.
+//! defaults of [`Update`].
 
+use super::Cpu;
 use super::array::CpuArray;
-use super::parallel_loop::InTasks;
-use super::simd::vectorised;
-use crate::backend::{AdamwPart, AdamwStep};
-use crate::scalar::Scalar;
+use super::element::Element;
+use crate::backend::step::{AdamwPart, AdamwStep};
+use crate::backend::update::Update;
+use crate::simd::vectorised;
+use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 
 /// Elements of a sum of squares that one task adds up.
@@ -14,7 +16,7 @@ const TASK: usize = 1 << 14;
 const STEP_TASK: usize = 1 << 12;
 
 /// An AdamW step of each of these parameters, in place.
-pub fn adamw_all<T: Scalar>(mut parts: Vec<AdamwPart<'_, CpuArray<T>>>) {
+pub fn adamw_all<T: Element>(mut parts: Vec<AdamwPart<'_, CpuArray<T>>>) {
     let gradients: Vec<_> = parts.iter().map(|part| part.gradient.elements()).collect();
     let constants: Vec<Constants<T>> = parts.iter().map(|part| Constants::of(&part.step)).collect();
     let mut tasks = Vec::new();
@@ -43,7 +45,7 @@ struct Constants<T> {
     shrink: T,
 }
 
-impl<T: Scalar> Constants<T> {
+impl<T: Element> Constants<T> {
     fn of(step: &AdamwStep) -> Self {
         let correction = |beta: f64| 1.0 - beta.powf(step.step as f64);
         Self {
@@ -69,7 +71,7 @@ impl<T: Scalar> Constants<T> {
 }
 
 /// Σ x² of each array in f64, in tasks of a fixed size added in order: one parallel loop for all arrays.
-pub fn sums_of_squares<T: Scalar>(arrays: &[&CpuArray<T>]) -> Vec<f64> {
+pub fn sums_of_squares<T: Element>(arrays: &[&CpuArray<T>]) -> Vec<f64> {
     let elements: Vec<_> = arrays.iter().map(|x| x.elements()).collect();
     let chunks: Vec<&[T]> = elements.iter().flat_map(|x| x.chunks(TASK)).collect();
     let mut parts = vec![0.0; chunks.len()];
@@ -78,7 +80,7 @@ pub fn sums_of_squares<T: Scalar>(arrays: &[&CpuArray<T>]) -> Vec<f64> {
     elements.iter().map(|x| parts.by_ref().take(x.len().div_ceil(TASK)).sum()).collect()
 }
 
-fn partial_sum_of_squares<T: Scalar>(chunk: &[T]) -> f64 {
+fn partial_sum_of_squares<T: Element>(chunk: &[T]) -> f64 {
     let mut lanes = [0.0f64; 16];
     let (blocks, rest) = chunk.as_chunks::<16>();
     vectorised(
@@ -95,4 +97,17 @@ fn partial_sum_of_squares<T: Scalar>(chunk: &[T]) -> f64 {
         *lane += x.to_f64() * x.to_f64();
     }
     lanes.iter().sum()
+}
+
+impl<T: Element> Update for Cpu<T> {
+    fn sums_of_squares(&self, arrays: &[&CpuArray<T>]) -> Vec<f64> {
+        sums_of_squares(arrays)
+    }
+    fn adamw(&self, mut parts: Vec<AdamwPart<'_, CpuArray<T>>>, control: Option<&CpuArray<T>>) {
+        for part in &mut parts {
+            let Some(scale) = self.step_scale(part.step.gradient_scale, control) else { return };
+            part.step.gradient_scale = scale;
+        }
+        adamw_all(parts);
+    }
 }

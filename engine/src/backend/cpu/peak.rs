@@ -1,8 +1,9 @@
 //! What this machine can do, against which kernels are measured: the fastest loop of fused multiply-adds, and of copies through memory.
 
 use super::Cpu;
-use crate::backend::Backend;
-use crate::scalar::Scalar;
+use super::element::Element;
+use crate::backend::core::Core;
+use crate::gemm::matrix::Matrix;
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -75,7 +76,7 @@ pub fn products(cpu: Cpu<f32>, extent: usize, repeats: usize) -> f64 {
     let mut c = vec![0.0f32; extent * extent];
     let one = |c: &mut [f32]| {
         let start = Instant::now();
-        let (a, b) = (super::matmul::Matrix::row_major(&a, extent), super::matmul::Matrix::row_major(&b, extent));
+        let (a, b) = (Matrix::row_major(&a, extent), Matrix::row_major(&b, extent));
         // SAFETY: the matrices are whole slices, the precision is a processor's.
         unsafe { f32::parallel_gemm(cpu.precision(), (extent, extent, extent), a, b, 0.0, c) };
         start.elapsed().as_secs_f64()

@@ -1,10 +1,10 @@
 //! Sums and maxima along an axis, in an order fixed by the sizes alone.
 
 use super::array::CpuArray;
-use super::parallel_loop::InTasks;
-use super::simd::vectorised;
-use crate::scalar::Scalar;
+use super::element::Element;
 use crate::shape::{around, with_axis};
+use crate::simd::vectorised;
+use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 
 /// Partial sums that a row keeps, one a vector lane.
@@ -16,7 +16,7 @@ const TASK: usize = 1 << 14;
 
 /// Folds a slice of at most [`PAIRWISE`] elements with `LANES` independent accumulators.
 #[inline(always)]
-fn fold_lanes<T: Scalar>(row: &[T], start: T, f: impl Fn(T, T) -> T + Copy) -> T {
+fn fold_lanes<T: Element>(row: &[T], start: T, f: impl Fn(T, T) -> T + Copy) -> T {
     let mut lanes = [start; LANES];
     let chunks = row.chunks_exact(LANES);
     let rest = chunks.remainder();
@@ -40,11 +40,11 @@ fn fold_lanes<T: Scalar>(row: &[T], start: T, f: impl Fn(T, T) -> T + Copy) -> T
 
 /// Σ of a slice.
 #[inline(always)]
-pub fn row_sum<T: Scalar>(row: &[T]) -> T {
+pub fn row_sum<T: Element>(row: &[T]) -> T {
     if row.len() <= PAIRWISE { fold_lanes(row, T::zero(), |a, b| a + b) } else { long_sum(row) }
 }
 
-fn long_sum<T: Scalar>(row: &[T]) -> T {
+fn long_sum<T: Element>(row: &[T]) -> T {
     if row.len() <= PAIRWISE {
         return fold_lanes(row, T::zero(), |a, b| a + b);
     }
@@ -54,7 +54,7 @@ fn long_sum<T: Scalar>(row: &[T]) -> T {
 
 /// Σ f(x, y) over two slices of one length.
 #[inline(always)]
-pub fn row_dot<T: Scalar>(x: &[T], y: &[T]) -> T {
+pub fn row_dot<T: Element>(x: &[T], y: &[T]) -> T {
     let y = &y[..x.len()];
     let mut lanes = [T::zero(); LANES];
     let whole = x.len() / LANES * LANES;
@@ -71,21 +71,21 @@ pub fn row_dot<T: Scalar>(x: &[T], y: &[T]) -> T {
 
 /// The maximum of a slice; −∞ of nothing, NaN where there is one.
 #[inline(always)]
-pub fn row_max<T: Scalar>(row: &[T]) -> T {
+pub fn row_max<T: Element>(row: &[T]) -> T {
     fold_lanes(row, T::neg_infinity(), T::maximum)
 }
 
 /// Σ along an axis, kept with extent 1.
-pub fn sum<T: Scalar>(x: &CpuArray<T>, axis: usize) -> CpuArray<T> {
+pub fn sum<T: Element>(x: &CpuArray<T>, axis: usize) -> CpuArray<T> {
     reduce(x, axis, row_sum, T::zero(), |a, b| a + b)
 }
 
 /// The maximum along an axis, kept with extent 1.
-pub fn max<T: Scalar>(x: &CpuArray<T>, axis: usize) -> CpuArray<T> {
+pub fn max<T: Element>(x: &CpuArray<T>, axis: usize) -> CpuArray<T> {
     reduce(x, axis, row_max, T::neg_infinity(), T::maximum)
 }
 
-fn reduce<T: Scalar>(
+fn reduce<T: Element>(
     x: &CpuArray<T>,
     axis: usize,
     row: impl Fn(&[T]) -> T + Sync + Copy,
@@ -114,7 +114,7 @@ fn reduce<T: Scalar>(
 }
 
 /// Folds the rows of a [extent, inner] block into one row: bands of rows in parallel, then the bands in order.
-fn fold_columns<T: Scalar>(block: &[T], out: &mut [T], start: T, f: impl Fn(T, T) -> T + Sync + Copy) {
+fn fold_columns<T: Element>(block: &[T], out: &mut [T], start: T, f: impl Fn(T, T) -> T + Sync + Copy) {
     let inner = out.len();
     let rows_a_band = (TASK / inner).max(16);
     let add_rows = |into: &mut [T], rows: &[T]| {

@@ -1,17 +1,17 @@
-//! Rotary position embedding in one pass. The readable twin is `ops::rope::reference`.
+//! Rotary position embedding in one pass. The readable twin is the default of [`Attention::rope`](crate::backend::Attention::rope).
 
 use super::array::CpuArray;
-use super::parallel_loop::InTasks;
-use super::simd::vectorised;
-use crate::ops::rope::Pairing;
-use crate::scalar::Scalar;
+use super::element::Element;
+use crate::rotary::Pairing;
+use crate::simd::vectorised;
+use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 
 /// Elements handled by one task.
 const TASK: usize = 1 << 12;
 
 /// Rotates pairs of the last axis of x [N, H, D] by the angles of cos and sin [N, R/2], in x's own storage where that is not shared.
-pub fn rope<T: Scalar>(x: CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
+pub fn rope<T: Element>(x: CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
     let shape = x.shape().to_vec();
     let (width, half, token) = (shape[2], cos.shape()[1], (shape[1] * shape[2]).max(1));
     let (cos, sin) = (cos.elements(), sin.elements());
@@ -33,7 +33,7 @@ pub fn rope<T: Scalar>(x: CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pai
 
 /// Every head of a token.
 #[inline(always)]
-fn rotate_heads<T: Scalar>(width: usize, x: &mut [T], [cos, sin]: [&[T]; 2], pairing: Pairing) {
+fn rotate_heads<T: Element>(width: usize, x: &mut [T], [cos, sin]: [&[T]; 2], pairing: Pairing) {
     for x in x.chunks_exact_mut(width) {
         match pairing {
             Pairing::RotateHalf => rotate_halves(x, cos, sin),
@@ -46,7 +46,7 @@ fn rotate_heads<T: Scalar>(width: usize, x: &mut [T], [cos, sin]: [&[T]; 2], pai
 const LANES: usize = 8;
 
 #[inline(always)]
-fn rotate_halves<T: Scalar>(x: &mut [T], cos: &[T], sin: &[T]) {
+fn rotate_halves<T: Element>(x: &mut [T], cos: &[T], sin: &[T]) {
     let half = cos.len();
     let (low, high) = x[..2 * half].split_at_mut(half);
     let whole = half / LANES * LANES;
@@ -60,7 +60,7 @@ fn rotate_halves<T: Scalar>(x: &mut [T], cos: &[T], sin: &[T]) {
 
 /// (a, b) ← (a·cos − b·sin, b·cos + a·sin) for the first N pairs. All are read before any is written: then they are computed in vectors.
 #[inline(always)]
-fn rotate_lanes<T: Scalar, const N: usize>([a, b]: [&mut [T]; 2], angles: [&[T]; 2]) {
+fn rotate_lanes<T: Element, const N: usize>([a, b]: [&mut [T]; 2], angles: [&[T]; 2]) {
     let [low, high, cos, sin] = [&*a, &*b, angles[0], angles[1]].map(|x| *x.first_chunk::<N>().expect("so many pairs"));
     let (mut turned_low, mut turned_high) = (low, high);
     for i in 0..N {
@@ -74,7 +74,7 @@ fn rotate_lanes<T: Scalar, const N: usize>([a, b]: [&mut [T]; 2], angles: [&[T];
 }
 
 #[inline(always)]
-fn rotate_adjacent<T: Scalar>(x: &mut [T], cos: &[T], sin: &[T]) {
+fn rotate_adjacent<T: Element>(x: &mut [T], cos: &[T], sin: &[T]) {
     for ((x, &c), &s) in x.chunks_exact_mut(2).zip(cos).zip(sin) {
         (x[0], x[1]) = (x[0] * c - x[1] * s, x[1] * c + x[0] * s);
     }

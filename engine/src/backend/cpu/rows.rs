@@ -1,18 +1,20 @@
-//! Fused row-wise kernels: each row is read once or twice while it is in the cache. The readable twins are the defaults of `Backend`.
+//! Fused row-wise kernels: each row is read once or twice while it is in the cache. The readable twins are the defaults of [`Rows`].
 
+use super::Cpu;
 use super::array::CpuArray;
-use super::parallel_loop::InTasks;
+use super::element::Element;
 use super::reduce::{row_dot, row_max, row_sum};
-use super::simd::vectorised;
-use crate::scalar::Scalar;
+use crate::backend::rows::Rows;
 use crate::shape::{rows, with_axis};
+use crate::simd::vectorised;
+use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 
 /// Elements handled by one task.
 const TASK: usize = 1 << 12;
 
 /// `f(row of each input, row of the output)` for every row, in parallel.
-fn map_rows<T: Scalar, const K: usize>(inputs: [&CpuArray<T>; K], f: impl Fn([&[T]; K], &mut [T]) + Sync + Copy) -> CpuArray<T> {
+fn map_rows<T: Element, const K: usize>(inputs: [&CpuArray<T>; K], f: impl Fn([&[T]; K], &mut [T]) + Sync + Copy) -> CpuArray<T> {
     let shape = inputs[0].shape();
     let (_, n) = rows(shape);
     let elements = inputs.map(CpuArray::elements);
@@ -34,7 +36,7 @@ fn map_rows<T: Scalar, const K: usize>(inputs: [&CpuArray<T>; K], f: impl Fn([&[
 }
 
 /// One number for each row, [.., 1].
-fn fold_rows<T: Scalar>(x: &CpuArray<T>, f: impl Fn(&[T]) -> T + Sync + Copy) -> CpuArray<T> {
+fn fold_rows<T: Element>(x: &CpuArray<T>, f: impl Fn(&[T]) -> T + Sync + Copy) -> CpuArray<T> {
     let (count, n) = rows(x.shape());
     let elements = x.elements();
     let mut out = T::allocate(count);
@@ -54,7 +56,7 @@ fn fold_rows<T: Scalar>(x: &CpuArray<T>, f: impl Fn(&[T]) -> T + Sync + Copy) ->
 /// (m, ln Σ e^{x − m}) of a row with m its maximum; (m, 0) where that is not finite. A difference x − m − ln Σ e^{x − m} taken in this order
 /// is accurate even where x and m are large and close.
 #[inline(always)]
-pub fn row_max_and_log_sum<T: Scalar>(row: &[T]) -> (T, T) {
+pub fn row_max_and_log_sum<T: Element>(row: &[T]) -> (T, T) {
     let m = row_max(row);
     if !m.is_finite() {
         return (m, T::zero());
@@ -64,7 +66,7 @@ pub fn row_max_and_log_sum<T: Scalar>(row: &[T]) -> (T, T) {
 
 /// Turns a row x into e^{x − m} with m its maximum; returns m and Σ e^{x − m}, 1 where m is not finite.
 #[inline(always)]
-pub fn row_exponentials<T: Scalar>(row: &mut [T]) -> (T, T) {
+pub fn row_exponentials<T: Element>(row: &mut [T]) -> (T, T) {
     let m = row_max(row);
     let mut sum = Compensated::default();
     for part in row.chunks_mut(BLOCK) {
@@ -76,7 +78,7 @@ pub fn row_exponentials<T: Scalar>(row: &mut [T]) -> (T, T) {
 
 /// ln Σ e^x of a row; its maximum where that is not finite.
 #[inline(always)]
-pub fn row_logsumexp<T: Scalar>(row: &[T]) -> T {
+pub fn row_logsumexp<T: Element>(row: &[T]) -> T {
     let (m, log_sum) = row_max_and_log_sum(row);
     m + log_sum
 }
@@ -86,7 +88,7 @@ const BLOCK: usize = 256;
 
 /// Σ f(x) of a row, in blocks.
 #[inline(always)]
-pub fn row_sum_of<T: Scalar>(row: &[T], f: impl Fn(T) -> T + Copy) -> T {
+pub fn row_sum_of<T: Element>(row: &[T], f: impl Fn(T) -> T + Copy) -> T {
     let mut block = [T::zero(); BLOCK];
     let mut sum = Compensated::default();
     for part in row.chunks(BLOCK) {
@@ -105,7 +107,7 @@ struct Compensated<T> {
     lost: T,
 }
 
-impl<T: Scalar> Compensated<T> {
+impl<T: Element> Compensated<T> {
     #[inline(always)]
     fn add(&mut self, x: T) {
         let corrected = x - self.lost;
@@ -116,7 +118,7 @@ impl<T: Scalar> Compensated<T> {
 }
 
 /// Softmax over the last axis.
-pub fn softmax<T: Scalar>(x: &CpuArray<T>) -> CpuArray<T> {
+pub fn softmax<T: Element>(x: &CpuArray<T>) -> CpuArray<T> {
     map_rows([x], |[x], y| {
         let (m, log_sum) = row_max_and_log_sum(x);
         y.iter_mut().zip(x).for_each(|(y, &x)| *y = ((x - m) - log_sum).exp());
@@ -124,7 +126,7 @@ pub fn softmax<T: Scalar>(x: &CpuArray<T>) -> CpuArray<T> {
 }
 
 /// The vjp of softmax from its output.
-pub fn softmax_vjp<T: Scalar>(y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+pub fn softmax_vjp<T: Element>(y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
     map_rows([y, cotangent], |[y, g], x| {
         let weighted = row_dot(y, g);
         x.iter_mut().zip(y.iter().zip(g)).for_each(|(x, (&y, &g))| *x = y * (g - weighted));
@@ -132,7 +134,7 @@ pub fn softmax_vjp<T: Scalar>(y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuAr
 }
 
 /// Log-softmax over the last axis.
-pub fn log_softmax<T: Scalar>(x: &CpuArray<T>) -> CpuArray<T> {
+pub fn log_softmax<T: Element>(x: &CpuArray<T>) -> CpuArray<T> {
     map_rows([x], |[x], y| {
         let (m, log_sum) = row_max_and_log_sum(x);
         y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - m) - log_sum);
@@ -140,7 +142,7 @@ pub fn log_softmax<T: Scalar>(x: &CpuArray<T>) -> CpuArray<T> {
 }
 
 /// The vjp of log-softmax from its output.
-pub fn log_softmax_vjp<T: Scalar>(y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+pub fn log_softmax_vjp<T: Element>(y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
     map_rows([y, cotangent], |[y, g], x| {
         let total = row_sum(g);
         x.iter_mut().zip(y.iter().zip(g)).for_each(|(x, (&y, &g))| *x = g - y.exp() * total);
@@ -148,19 +150,19 @@ pub fn log_softmax_vjp<T: Scalar>(y: &CpuArray<T>, cotangent: &CpuArray<T>) -> C
 }
 
 /// ln Σ e^x over the last axis.
-pub fn logsumexp<T: Scalar>(x: &CpuArray<T>) -> CpuArray<T> {
+pub fn logsumexp<T: Element>(x: &CpuArray<T>) -> CpuArray<T> {
     fold_rows(x, row_logsumexp)
 }
 
 /// x·s and s = 1/√(mean x² + ε).
-pub fn rms_norm<T: Scalar>(x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+pub fn rms_norm<T: Element>(x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
     let s = fold_rows(x, |x| T::one() / (row_dot(x, x) / T::from_f64(x.len() as f64) + T::from_f64(epsilon)).sqrt());
     let scaled = super::elementwise::combine([x, &s], x.shape(), |[x, s]| x * s);
     (scaled, s)
 }
 
 /// The vjp of [`rms_norm`]: s·(ȳ − y·mean(ȳ∘y)).
-pub fn rms_norm_vjp<T: Scalar>(y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+pub fn rms_norm_vjp<T: Element>(y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
     let unscaled = map_rows([y, cotangent], |[y, g], x| {
         let projection = row_dot(g, y) / T::from_f64(y.len() as f64);
         x.iter_mut().zip(y.iter().zip(g)).for_each(|(x, (&y, &g))| *x = g - y * projection);
@@ -169,7 +171,7 @@ pub fn rms_norm_vjp<T: Scalar>(y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &Cpu
 }
 
 /// (x − μ)·s and s = 1/√(σ² + ε).
-pub fn layer_norm<T: Scalar>(x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+pub fn layer_norm<T: Element>(x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
     let centred = map_rows([x], |[x], y| {
         let mean = row_sum(x) / T::from_f64(x.len() as f64);
         y.iter_mut().zip(x).for_each(|(y, &x)| *y = x - mean);
@@ -178,7 +180,7 @@ pub fn layer_norm<T: Scalar>(x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, Cpu
 }
 
 /// The vjp of [`layer_norm`]: s·(ȳ − mean ȳ − y·mean(ȳ∘y)).
-pub fn layer_norm_vjp<T: Scalar>(y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+pub fn layer_norm_vjp<T: Element>(y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
     let unscaled = map_rows([y, cotangent], |[y, g], x| {
         let n = T::from_f64(y.len() as f64);
         let (mean, projection) = (row_sum(g) / n, row_dot(g, y) / n);
@@ -188,7 +190,7 @@ pub fn layer_norm_vjp<T: Scalar>(y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &C
 }
 
 /// (x·s∘gain, s) with s = 1/√(mean x² + ε), each row in one visit.
-pub fn scaled_rms_norm<T: Scalar>(x: &CpuArray<T>, gain: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+pub fn scaled_rms_norm<T: Element>(x: &CpuArray<T>, gain: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
     let (count, n) = rows(x.shape());
     let (x_elements, gain) = (x.elements(), gain.elements());
     let (mut y, mut s) = (T::allocate(count * n), T::allocate(count));
@@ -210,7 +212,7 @@ pub fn scaled_rms_norm<T: Scalar>(x: &CpuArray<T>, gain: &CpuArray<T>, epsilon: 
 
 /// (s·(ȳ∘gain − x̂·mean(ȳ∘gain∘x̂)), Σ ȳ∘x̂ over the rows), x̂ = x·s, the first added to `base` where there is one. Each task adds its rows up; the
 /// tasks' sums are added in their order.
-pub fn scaled_rms_norm_vjp<T: Scalar>(
+pub fn scaled_rms_norm_vjp<T: Element>(
     x: &CpuArray<T>,
     gain: &CpuArray<T>,
     s: &CpuArray<T>,
@@ -250,7 +252,7 @@ pub fn scaled_rms_norm_vjp<T: Scalar>(
 
 /// mean(ȳ∘gain∘x̂) of a row, with ȳ∘gain in `scaled`; adds ȳ∘x̂ to `sum`.
 #[inline(always)]
-fn scaled_rms_norm_row<T: Scalar>(scaled: &mut [T], x: &[T], g: &[T], gain: &[T], s: T, sum: &mut [T]) -> T {
+fn scaled_rms_norm_row<T: Element>(scaled: &mut [T], x: &[T], g: &[T], gain: &[T], s: T, sum: &mut [T]) -> T {
     let n = scaled.len();
     let ([x, g, gain], sum) = ([x, g, gain].map(|row| &row[..n]), &mut sum[..n]);
     for i in 0..n {
@@ -258,4 +260,56 @@ fn scaled_rms_norm_row<T: Scalar>(scaled: &mut [T], x: &[T], g: &[T], gain: &[T]
         sum[i] += g[i] * (x[i] * s);
     }
     row_dot(scaled, x) * s / T::from_f64(x.len() as f64)
+}
+
+impl<T: Element> Rows for Cpu<T> {
+    fn softmax(&self, x: &CpuArray<T>) -> CpuArray<T> {
+        softmax(x)
+    }
+    fn softmax_vjp(&self, y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+        softmax_vjp(y, cotangent)
+    }
+    fn log_softmax(&self, x: &CpuArray<T>) -> CpuArray<T> {
+        log_softmax(x)
+    }
+    fn log_softmax_vjp(&self, y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+        log_softmax_vjp(y, cotangent)
+    }
+    fn logsumexp(&self, x: &CpuArray<T>) -> CpuArray<T> {
+        logsumexp(x)
+    }
+    fn layer_norm(&self, x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+        layer_norm(x, epsilon)
+    }
+    fn layer_norm_vjp(&self, y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+        layer_norm_vjp(y, s, cotangent)
+    }
+    fn rms_norm(&self, x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+        rms_norm(x, epsilon)
+    }
+    fn rms_norm_vjp(&self, y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+        rms_norm_vjp(y, s, cotangent)
+    }
+    fn scaled_rms_norm(&self, x: &CpuArray<T>, gain: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+        scaled_rms_norm(x, gain, epsilon)
+    }
+    fn scaled_rms_norm_vjp(
+        &self,
+        x: &CpuArray<T>,
+        gain: &CpuArray<T>,
+        s: &CpuArray<T>,
+        cotangent: &CpuArray<T>,
+    ) -> (CpuArray<T>, CpuArray<T>) {
+        scaled_rms_norm_vjp(x, gain, s, cotangent, None)
+    }
+    fn scaled_rms_norm_vjp_to(
+        &self,
+        sum: CpuArray<T>,
+        x: &CpuArray<T>,
+        gain: &CpuArray<T>,
+        s: &CpuArray<T>,
+        cotangent: &CpuArray<T>,
+    ) -> (CpuArray<T>, CpuArray<T>) {
+        scaled_rms_norm_vjp(x, gain, s, cotangent, Some(sum))
+    }
 }

@@ -1,14 +1,17 @@
 //! The vocabulary projection with log-softmax, in chunks of rows: logits exist for one chunk at a time, in the forward and the backward pass. Only
 //! where the backward pass has to wait for the forward pass of other sequences, as in a loss of pairs, and the logits are not too many, they are kept for it.
-//! The readable twin is the default of `Backend::linear_log_prob`.
+//! The readable twin is the default of [`Vocabulary`].
 
+use super::Cpu;
 use super::array::CpuArray;
-use super::matmul::{Matrix, product};
-use super::parallel_loop::InTasks;
+use super::element::{Element, product};
 use super::rows::{row_exponentials, row_max_and_log_sum};
-use super::simd::vectorised;
+use crate::backend::core::Indices;
 use crate::backend::precision::Precision;
-use crate::scalar::Scalar;
+use crate::backend::vocabulary::Vocabulary;
+use crate::gemm::matrix::Matrix;
+use crate::simd::vectorised;
+use crate::threads::parallel_loop::InTasks;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -46,7 +49,7 @@ impl<'a, T> Saved<'a, T> {
 }
 
 /// (log-probability of each target \[N\], what [`vjp`] needs if there is to be one).
-pub fn forward<T: Scalar>(
+pub fn forward<T: Element>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
     targets: &[u32],
@@ -56,7 +59,7 @@ pub fn forward<T: Scalar>(
     forward_keeping(precision, (hidden, weight), targets, kept)
 }
 
-fn forward_keeping<T: Scalar>(
+fn forward_keeping<T: Element>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
     targets: &[u32],
@@ -91,7 +94,7 @@ fn forward_keeping<T: Scalar>(
 }
 
 /// z = hidden·weightᵀ for a chunk of rows.
-fn logits<T: Scalar>(precision: Precision, hidden: &[T], weight: &[T], width: usize, z: &mut [T]) {
+fn logits<T: Element>(precision: Precision, hidden: &[T], weight: &[T], width: usize, z: &mut [T]) {
     let (rows, vocabulary) = (hidden.len() / width, weight.len() / width);
     let (hidden, weight) = (Matrix::row_major(hidden, width), Matrix::row_major(weight, width));
     // SAFETY: both matrices are whole slices, the precision is the backend's.
@@ -99,7 +102,7 @@ fn logits<T: Scalar>(precision: Precision, hidden: &[T], weight: &[T], width: us
 }
 
 /// (hidden̄, weight̄) of −Σ log-probabilities with the loss itself, in one sweep: each chunk's logits become their cotangents in place.
-pub fn cross_entropy<T: Scalar>(
+pub fn cross_entropy<T: Element>(
     precision: Precision,
     hidden: &CpuArray<T>,
     weight: &CpuArray<T>,
@@ -130,7 +133,7 @@ pub fn cross_entropy<T: Scalar>(
 }
 
 /// (hidden̄, weight̄).
-pub fn vjp<T: Scalar>(
+pub fn vjp<T: Element>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
     targets: &[u32],
@@ -160,7 +163,7 @@ pub fn vjp<T: Scalar>(
 }
 
 /// z̄·weight and z̄ᵀ·hidden, where `cotangents` turns the logits z of a chunk of rows into z̄ in place, or, if they are not to be formed, writes z̄.
-fn sweep<T: Scalar>(
+fn sweep<T: Element>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
     forms_logits: bool,
@@ -194,6 +197,25 @@ fn sweep<T: Scalar>(
     }
     T::recycle(z);
     [CpuArray::from_vec(h_bar, &[n, width]), CpuArray::from_vec(w_bar, &[vocabulary, width])]
+}
+
+impl<T: Element> Vocabulary for Cpu<T> {
+    fn linear_log_prob(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices, vjp: bool) -> (CpuArray<T>, CpuArray<T>) {
+        forward(self.precision, (hidden, weight), targets, vjp)
+    }
+    fn linear_log_prob_vjp(
+        &self,
+        hidden: &CpuArray<T>,
+        weight: &CpuArray<T>,
+        targets: &Indices,
+        saved: &CpuArray<T>,
+        cotangent: &CpuArray<T>,
+    ) -> (CpuArray<T>, CpuArray<T>) {
+        vjp(self.precision, (hidden, weight), targets, saved, cotangent)
+    }
+    fn linear_cross_entropy(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices) -> (CpuArray<T>, [CpuArray<T>; 2]) {
+        cross_entropy(self.precision, hidden, weight, targets)
+    }
 }
 
 #[cfg(test)]
