@@ -131,8 +131,8 @@ impl<B: Backend> Tensor<B> {
         Self::recorded(backend, value, operation.filter(|_| wanted), nodes)
     }
 
-    /// [`Tensor::record`] for an op that forms its value from its first parent's, which nothing needs afterwards: in its storage, where nothing else
-    /// shares that.
+    /// [`Tensor::record`] for an op that forms its value from its first parent's, which nothing needs afterwards: in its storage, where
+    /// nothing else shares that.
     pub(crate) fn record_into<O: Operation<B>>(
         self,
         others: &[&Tensor<B>],

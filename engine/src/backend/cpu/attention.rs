@@ -1,8 +1,8 @@
 //! Causal grouped-query attention in blocks with online softmax: scores exist for one block of queries and keys at a time, blocks above
 //! the diagonal are skipped, and the backward pass recomputes them. The readable twin is the default of [`Attention`].
 //!
-//! A block of scores is a matrix [keys, queries]: what is formed for each query (maximum, sum, the factor of a correction) is formed for as many
-//! at once as a vector has lanes, and no sum goes across a vector.
+//! A block of scores is a matrix [keys, queries]: what is formed for each query (maximum, sum, the factor of a correction) is formed for as
+//! many at once as a vector has lanes, and no sum goes across a vector.
 
 use super::Cpu;
 use super::array::CpuArray;
@@ -176,8 +176,8 @@ impl Block<'_> {
         let within = |query: usize| query.saturating_sub(first).min(LANES) as u32;
         within(key)..within(key.saturating_add(self.blocks.window))
     }
-    /// `f(where the scores of a key begin, the lanes that see it)` for the keys that any query of a vector sees, the first of them query `lane` of
-    /// the block.
+    /// `f(where the scores of a key begin, the lanes that see it)` for the keys that any query of a vector sees, the first of them query
+    /// `lane` of the block.
     #[inline(always)]
     fn for_each_key(&self, lane: usize, mut f: impl FnMut(usize, Range<u32>)) {
         let ((any, all), length) = (self.keys_seen(lane), self.row_length());

@@ -53,8 +53,8 @@ fn fold_rows<T: Element>(x: &CpuArray<T>, f: impl Fn(&[T]) -> T + Sync + Copy) -
     CpuArray::from_vec(out, &with_axis(x.shape(), x.shape().len() - 1, 1))
 }
 
-/// (m, ln Σ e^{x − m}) of a row with m its maximum; (m, 0) where that is not finite. A difference x − m − ln Σ e^{x − m} taken in this order
-/// is accurate even where x and m are large and close.
+/// (m, ln Σ e^{x − m}) of a row with m its maximum; (m, 0) where that is not finite. A difference x − m − ln Σ e^{x − m} taken in this
+/// order is accurate even where x and m are large and close.
 #[inline(always)]
 pub fn row_max_and_log_sum<T: Element>(row: &[T]) -> (T, T) {
     let m = row_max(row);
@@ -210,8 +210,8 @@ pub fn scaled_rms_norm<T: Element>(x: &CpuArray<T>, gain: &CpuArray<T>, epsilon:
     (CpuArray::from_vec(y, x.shape()), CpuArray::from_vec(s, &with_axis(x.shape(), x.shape().len() - 1, 1)))
 }
 
-/// (s·(ȳ∘gain − x̂·mean(ȳ∘gain∘x̂)), Σ ȳ∘x̂ over the rows), x̂ = x·s, the first added to `base` where there is one. Each task adds its rows up; the
-/// tasks' sums are added in their order.
+/// (s·(ȳ∘gain − x̂·mean(ȳ∘gain∘x̂)), Σ ȳ∘x̂ over the rows), x̂ = x·s, the first added to `base` where there is one. Each task adds its rows
+/// up; the tasks' sums are added in their order.
 pub fn scaled_rms_norm_vjp<T: Element>(
     x: &CpuArray<T>,
     gain: &CpuArray<T>,

@@ -1,6 +1,6 @@
-//! The vocabulary projection with log-softmax, in chunks of rows: logits exist for one chunk at a time, in the forward and the backward pass. Only
-//! where the backward pass has to wait for the forward pass of other sequences, as in a loss of pairs, and the logits are not too many, they are kept for it.
-//! The readable twin is the default of [`Vocabulary`].
+//! The vocabulary projection with log-softmax, in chunks of rows: logits exist for one chunk at a time, in the forward and the backward
+//! pass. Only where the backward pass has to wait for the forward pass of other sequences, as in a loss of pairs, and the logits are not
+//! too many, they are kept for it. The readable twin is the default of [`Vocabulary`].
 
 use super::Cpu;
 use super::array::CpuArray;
@@ -162,7 +162,8 @@ pub fn vjp<T: Element>(
     (hidden, weight)
 }
 
-/// z̄·weight and z̄ᵀ·hidden, where `cotangents` turns the logits z of a chunk of rows into z̄ in place, or, if they are not to be formed, writes z̄.
+/// z̄·weight and z̄ᵀ·hidden, where `cotangents` turns the logits z of a chunk of rows into z̄ in place, or, if they are not to be formed,
+/// writes z̄.
 fn sweep<T: Element>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
