@@ -31,6 +31,9 @@ impl PairLoss for Cdpo {
         let slope = beta * (flipped * x.sigmoid() - kept * (-x).sigmoid());
         (slope, -slope)
     }
+    fn at_start(self, _: &Pair<f64>) -> f64 {
+        std::f64::consts::LN_2
+    }
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         let x = inputs.margins(self.beta);
         x.log_sigmoid().scale(self.label_smoothing - 1.0).sub(&x.neg().log_sigmoid().scale(self.label_smoothing))

@@ -26,6 +26,9 @@ impl PairLoss for Dpo {
         let slope = beta * (-(beta * pair.margin())).sigmoid();
         (-slope, slope)
     }
+    fn at_start(self, _: &Pair<f64>) -> f64 {
+        std::f64::consts::LN_2
+    }
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         inputs.margins(self.beta).log_sigmoid().neg()
     }

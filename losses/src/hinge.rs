@@ -27,6 +27,9 @@ impl PairLoss for Hinge {
         let slope = if beta * pair.margin() < T::one() { beta } else { T::zero() };
         (-slope, slope)
     }
+    fn at_start(self, _: &Pair<f64>) -> f64 {
+        1.0
+    }
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         let x = inputs.margins(self.beta);
         Tensor::full(x.backend(), 1.0, &[]).sub(&x).relu()

@@ -42,6 +42,9 @@ impl PairLoss for Ipo {
         let slope = T::from_f64(2.0) * self.deviation(&pair);
         (slope / n_w, -slope / n_l)
     }
+    fn at_start(self, _: &Pair<f64>) -> f64 {
+        1.0 / (4.0 * self.beta * self.beta)
+    }
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         let (a, r) = inputs.log_ratios();
         let (a, r) = match inputs.lengths().filter(|_| self.length_normalize) {

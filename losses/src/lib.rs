@@ -64,6 +64,7 @@ pub mod weights;
 pub use error::LossError;
 pub use hyperparameters::{Hyperparameters, Setting};
 pub use loss::{Loss, pairwise, pairwise_composed};
+pub use numeric::logaddexp;
 pub use pair::{Pair, PairInputs, PairLoss};
 pub use samples::registry;
 pub use sequence::{Layout, PairLogProbs, SequenceLogProbs, sequence_log_probs};

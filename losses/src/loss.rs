@@ -6,7 +6,7 @@ use crate::error::LossError;
 use crate::hinge::Hinge;
 use crate::hyperparameters::{Hyperparameters, Setting};
 use crate::ipo::Ipo;
-use crate::pair::{PairInputs, PairLoss};
+use crate::pair::{Pair, PairInputs, PairLoss};
 use crate::robust::Robust;
 use crate::slpo::Slpo;
 use crate::slpo_gkl::SlpoGkl;
@@ -102,15 +102,26 @@ impl Loss {
         !matches!(self, Self::SlpoToken | Self::SlpoLiteral | Self::SlpoExact)
     }
 
-    /// The loss where the policy is the reference: what training must start from. `None` where that depends on the reference's
-    /// probabilities (the SLPO forms).
-    pub fn start_value(self, hyper: &Hyperparameters) -> Option<f64> {
+    /// The loss of one pair where the policy is the reference, from theory; `None` for losses that are not pairwise.
+    pub fn at_start(self, hyper: &Hyperparameters, pair: &Pair<f64>) -> Option<f64> {
+        let (beta, label_smoothing, weights) = (hyper.beta, hyper.label_smoothing, hyper.weights());
         match self {
-            Self::Dpo | Self::Cdpo | Self::Robust => Some(std::f64::consts::LN_2),
-            Self::Hinge => Some(1.0),
-            Self::Ipo => Some((0.5 / hyper.beta).powi(2)),
-            Self::Slpo | Self::SlpoToken | Self::SlpoLiteral | Self::SlpoExact | Self::SlpoGkl => None,
+            Self::Dpo => Some(Dpo { beta }.at_start(pair)),
+            Self::Cdpo => Some(Cdpo { beta, label_smoothing }.at_start(pair)),
+            Self::Robust => Some(Robust { beta, label_smoothing }.at_start(pair)),
+            Self::Hinge => Some(Hinge { beta }.at_start(pair)),
+            Self::Ipo => Some(Ipo { beta, length_normalize: hyper.length_normalize }.at_start(pair)),
+            Self::Slpo => Some(Slpo { weights }.at_start(pair)),
+            Self::SlpoGkl => Some(SlpoGkl { weights }.at_start(pair)),
+            Self::SlpoToken | Self::SlpoLiteral | Self::SlpoExact => None,
         }
+    }
+
+    /// [`Loss::at_start`] where it is the same for every pair: it is then a number even of a pair that is NaN.
+    pub fn start_value(self, hyper: &Hyperparameters) -> Option<f64> {
+        let nan = f64::NAN;
+        let unknown = Pair { chosen: nan, rejected: nan, reference_chosen: nan, reference_rejected: nan, lengths: (nan, nan) };
+        self.at_start(hyper, &unknown).filter(|start| !start.is_nan())
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn where_they_are<B: Backend, R>(backend: &B, on_host: impl FnOnce() 
 
 /// ln(e^a + e^b); −∞ where both are.
 #[inline]
-pub(crate) fn logaddexp<T: Scalar>(a: T, b: T) -> T {
+pub fn logaddexp<T: Scalar>(a: T, b: T) -> T {
     let (high, low) = if a < b { (b, a) } else { (a, b) };
     if !high.is_finite() {
         return high;

@@ -53,6 +53,9 @@ pub trait PairLoss: Copy + Send + Sync + 'static {
     fn value<T: Scalar>(self, pair: Pair<T>) -> T;
     /// (∂/∂l_w, ∂/∂l_l) of one pair.
     fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T);
+    /// The loss of one pair where the policy is the reference: what training must start from. From theory, not by [`PairLoss::value`],
+    /// which is held to it. Reads the log-probabilities only where the start depends on them.
+    fn at_start(self, pair: &Pair<f64>) -> f64;
     /// The loss of each pair, `[B]`, as a composition of ops.
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B>;
 

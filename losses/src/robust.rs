@@ -40,6 +40,9 @@ impl PairLoss for Robust {
         let slope = beta * (T::from_f64(kept) * (-x).sigmoid() + T::from_f64(flipped) * x.sigmoid());
         (-slope, slope)
     }
+    fn at_start(self, _: &Pair<f64>) -> f64 {
+        std::f64::consts::LN_2
+    }
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         let x = inputs.margins(self.beta);
         let (kept, flipped) = self.factors();

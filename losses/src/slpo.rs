@@ -43,6 +43,12 @@ impl PairLoss for Slpo {
         let difference = pair.chosen - pair.rejected;
         (push * difference.sigmoid() - w.chosen, push * (-difference).sigmoid() - w.rejected)
     }
+    /// −m[ω_w ln π_w + ω_l ln π_l] − (1 − m) ln(1 − m), ω = w/m.
+    fn at_start(self, pair: &Pair<f64>) -> f64 {
+        let (omega_w, omega_l) = self.weights.relative(pair.chosen, pair.rejected);
+        let m = logaddexp(pair.chosen, pair.rejected).exp();
+        -m * (omega_w * pair.chosen + omega_l * pair.rejected) - (1.0 - m) * (-m).ln_1p()
+    }
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         let ((l_w, l_l), (reference_w, reference_l)) = (inputs.policy(), inputs.reference());
         let w = self.weights.shares_of(reference_w, reference_l);

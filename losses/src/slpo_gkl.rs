@@ -11,7 +11,7 @@
 #![doc = include_str!("explain/text/slpo_gkl.md")]
 #![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
 
-use crate::numeric::formulas;
+use crate::numeric::{formulas, logaddexp};
 use crate::pair::{Pair, PairInputs, PairLoss};
 use crate::samples::prelude::*;
 use crate::weights::Weights;
@@ -82,6 +82,12 @@ impl PairLoss for SlpoGkl {
     fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T) {
         let ((omega_w, omega_l), (u, v)) = (self.relative(&pair), coordinates(&pair));
         (Growth.derivative(u) - omega_w, Growth.derivative(v) - omega_l)
+    }
+    /// 1 − ω_w ln(π_w/m) − ω_l ln(π_l/m).
+    fn at_start(self, pair: &Pair<f64>) -> f64 {
+        let (omega_w, omega_l) = self.weights.relative(pair.chosen, pair.rejected);
+        let log_m = logaddexp(pair.chosen, pair.rejected);
+        1.0 - omega_w * (pair.chosen - log_m) - omega_l * (pair.rejected - log_m)
     }
     fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         let ((l_w, l_l), (reference_w, reference_l)) = (inputs.policy(), inputs.reference());

@@ -1,10 +1,11 @@
 //! Section 6.1: its text, and what its listing aims at, beside Eq 6.
 
 use super::claim::{Check, Claim, Statement, distance, round_off};
-use super::instance::{at, constant, descend, differentiate, eq7, evaluate, logaddexp, loss_of_log_probs, uniform};
+use super::instance::{at, constant, descend, differentiate, eq7, evaluate, loss_of_log_probs, uniform};
 use super::listing::{i4, i7};
 use super::positions::{Positions, TOKENS, Vector};
 use crate::loss::Loss;
+use crate::numeric::logaddexp;
 use crate::slpo_literal::slpo_literal;
 use crate::slpo_token::slpo_token;
 use crate::token::{TokenInputs, TokenWeights};

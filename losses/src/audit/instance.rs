@@ -94,11 +94,6 @@ pub fn eq7(alpha: f64) -> Hyperparameters {
     Hyperparameters { alpha, ..Hyperparameters::default() }
 }
 
-/// ln(e^a + e^b).
-pub fn logaddexp(a: f64, b: f64) -> f64 {
-    crate::numeric::logaddexp(a, b)
-}
-
 /// σ(x).
 pub fn sigmoid(x: f64) -> f64 {
     engine::Scalar::sigmoid(x)
