@@ -2,7 +2,7 @@
 
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::{Loss, pairwise};
-use crate::pair::PairInputs;
+use crate::pairwise::pair::PairInputs;
 use engine::{Backend, Cpu, Dual, Generator, Tensor};
 
 /// Where values and gradients are computed.

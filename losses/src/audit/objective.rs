@@ -5,7 +5,7 @@ use super::instance::{
     constant, descend, differentiate, eq7, evaluate, log_distribution, loss_of_log_probs, loss_of_logits, normals, sigmoid, uniform,
 };
 use super::tree::{END, FREE, Tree, VOCABULARY};
-use crate::exact_target::{Branch, exact_target};
+use crate::exact::exact_target::{Branch, exact_target};
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::Loss;
 use crate::numeric::logaddexp;

@@ -5,13 +5,14 @@
 //!
 //! Cross-entropy's minimum is the target's entropy, not 0 (claim P1 of the audit); the divergence's is 0. The target comes as logarithms,
 //! −∞ for what shall not happen; 0·ln 0 counts as 0.
-#![doc = include_str!("explain/text/soft_cross_entropy.md")]
-#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
+#![doc = include_str!("soft_cross_entropy.md")]
+#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
 
 use crate::error::LossError;
 use crate::numeric::{times_log_of, where_they_are};
 use crate::rows::{logsumexp_parts, map_rows, sum_of};
-use engine::gradcheck::{Draw, Sample};
+use engine::explain::Example;
+use engine::gradcheck::{Draw, Input, Sample};
 use engine::ops::logsumexp::FiniteOrZero;
 use engine::tape::Operation;
 use engine::{Backend, Scalar, Tensor, function, vectorised};
@@ -139,4 +140,24 @@ pub(crate) fn sample(draw: &mut Draw) -> Sample {
         soft_cross_entropy_composed(&x[0], &log_target).expect(shapes)
     }))
     .with_inner_magnitude(1.0)
+}
+
+/// ln q of one row.
+fn log_target<B: Backend>(backend: &B) -> Tensor<B> {
+    Tensor::constant(backend, &[0.7, 0.2, 0.1], &[1, 3]).ln()
+}
+
+pub(crate) fn example() -> Example {
+    let shapes = "the logits have the target's shape";
+    let sample = Sample::new(
+        function!(|x; shapes: &'static str| {
+            soft_cross_entropy(&x[0], &log_target(x[0].backend())).expect(shapes)
+        }),
+        [Input::new(vec![1.0, 2.0, 0.5], &[1, 3])],
+    )
+    .with_twin(function!(|x; shapes: &'static str| {
+        soft_cross_entropy_composed(&x[0], &log_target(x[0].backend())).expect(shapes)
+    }))
+    .with_inner_magnitude(1.0);
+    Example::new("soft_cross_entropy(z, ln q)", &["z"], sample).given("q = [0.7, 0.2, 0.1]")
 }

@@ -6,8 +6,11 @@
 //! A loss is three functions: the value and the gradient, over any [`Scalar`], which the fused op applies to each pair; and the same loss as
 //! a composition of ops, to which the fused op is held.
 
+use super::dialect::{Dialect, Kink};
 use crate::error::LossError;
+use crate::hyperparameters::Hyperparameters;
 use crate::numeric::where_they_are;
+use crate::preference_loss::PreferenceLoss;
 use crate::sequence::PairLogProbs;
 use engine::tape::Operation;
 use engine::{Backend, Scalar, Tensor};
@@ -24,7 +27,7 @@ pub struct Pair<T> {
     /// ln π_l: the reference's log-probability of the rejected completion.
     pub reference_rejected: T,
     /// (n_w, n_l): tokens in each completion; 1 where they are not known.
-    pub lengths: (f64, f64),
+    pub lengths: (T, T),
 }
 
 impl<T: Scalar> Pair<T> {
@@ -43,12 +46,17 @@ impl<T: Scalar> Pair<T> {
     pub fn margin(&self) -> T {
         self.chosen_log_ratio() - self.rejected_log_ratio()
     }
+    /// |l_w| + |l_l| + |ln π_w| + |ln π_l|: what the rounding error of a margin is relative to.
+    pub fn size(&self) -> T {
+        self.chosen.abs() + self.rejected.abs() + self.reference_chosen.abs() + self.reference_rejected.abs()
+    }
 }
 
 /// A loss on one pair's log-probabilities.
-pub trait PairLoss: Copy + Send + Sync + 'static {
-    /// The loss's name.
-    const NAME: &'static str;
+pub trait PairLoss: PreferenceLoss + Copy + Send + Sync + 'static {
+    /// True where the loss depends on the log-ratios a and r alone: its gradient in the reference is then the policy's, negated.
+    const OF_LOG_RATIOS: bool = true;
+
     /// The loss of one pair.
     fn value<T: Scalar>(self, pair: Pair<T>) -> T;
     /// (∂/∂l_w, ∂/∂l_l) of one pair.
@@ -56,12 +64,25 @@ pub trait PairLoss: Copy + Send + Sync + 'static {
     /// The loss of one pair where the policy is the reference: what training must start from. From theory, not by [`PairLoss::value`],
     /// which is held to it. Reads the log-probabilities only where the start depends on them.
     fn at_start(self, pair: &Pair<f64>) -> f64;
-    /// The loss of each pair, `[B]`, as a composition of ops.
-    fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B>;
+    /// The loss of each pair, `[B]`, as a composition of ops: the twin that value and gradient are checked against.
+    fn twin<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B>;
+
+    /// The mistakes of its own that are known, the likelier first. Those of β, α, sums and means are known of every loss.
+    fn dialects(_: &Hyperparameters) -> Vec<Dialect> {
+        Vec::new()
+    }
+    /// Where the slope jumps, if it does.
+    fn kink(self, _: &Pair<f64>) -> Option<Kink> {
+        None
+    }
+    /// The largest slope that a program may form as 1 − σ(x), with an error relative to 1; 0 where none is.
+    fn complement_slope(self) -> f64 {
+        0.0
+    }
 
     /// The loss of each pair, `[B]`: as one op, or composed on a device with a queue, which the op would make the host wait for.
     fn evaluate<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
-        where_they_are(inputs.policy_chosen.backend(), || self.fused(inputs), || self.composed(inputs))
+        where_they_are(inputs.policy_chosen.backend(), || self.fused(inputs), || self.twin(inputs))
     }
 
     /// The loss of each pair, `[B]`, as one op with the gradient above, whose numbers are worked out on the host.
@@ -217,7 +238,8 @@ impl<B: Backend> PairInputs<B> {
     pub fn pairs(&self) -> Vec<Pair<B::Scalar>> {
         let chosen = self.policy_chosen.to_vec().into_iter().zip(self.policy_rejected.to_vec());
         let reference = self.reference_chosen.to_vec().into_iter().zip(self.reference_rejected.to_vec());
-        let lengths = |i: usize| self.lengths.as_ref().map_or((1.0, 1.0), |(w, l)| (w[i] as f64, l[i] as f64));
+        let count = |n: usize| B::Scalar::from_f64(n as f64);
+        let lengths = |i: usize| self.lengths.as_ref().map_or((count(1), count(1)), |(w, l)| (count(w[i]), count(l[i])));
         let both = chosen.zip(reference).enumerate();
         both.map(|(i, ((chosen, rejected), (reference_chosen, reference_rejected)))| Pair {
             chosen,

@@ -13,6 +13,7 @@
 
 use crate::error::{LossError, all_below};
 use crate::numeric::{logaddexp, times_log};
+use crate::preference_loss::PreferenceLoss;
 use crate::rows::{logsumexp_parts, map_rows};
 use crate::weights::{Shares, Weights};
 use engine::backend::Indices;
@@ -94,6 +95,18 @@ fn check_tokens<B: Backend>(logits: &Tensor<B>, chosen: &Indices, rejected: &Ind
         all_below(vocabulary, what, tokens)?;
     }
     Ok(())
+}
+
+/// A loss at each position that both completions have.
+pub trait TokenLoss: PreferenceLoss + Copy {
+    /// Its target masses, from the reference's logits [.., V] and the tokens of the N positions.
+    ///
+    /// # Errors
+    /// If a token is not below V or there is not one of each for every position.
+    fn masses<B: Backend>(self, reference: &Tensor<B>, chosen: &Indices, rejected: &Indices) -> Result<TokenWeights<B>, LossError>;
+
+    /// The loss of each position, [..].
+    fn evaluate<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B>;
 }
 
 /// What happens where no other token is left, so that ln p_o = −∞.
@@ -211,7 +224,7 @@ impl<B: Backend> TokenInputs<B> {
         let losses = positions.iter().zip(&classes).map(|(position, classes)| position.loss(classes)).collect();
         let value = backend.from_vec(losses, &[positions.len()]);
         let logits = self.logits.array().clone();
-        Tensor::record(backend, value, &[&self.logits], || TokenLoss::<B> { name, logits, positions, classes }).reshape(&self.shape)
+        Tensor::record(backend, value, &[&self.logits], || Fused::<B> { name, logits, positions, classes }).reshape(&self.shape)
     }
 }
 
@@ -301,14 +314,14 @@ impl<T: Scalar> Position<T> {
     }
 }
 
-struct TokenLoss<B: Backend> {
+struct Fused<B: Backend> {
     name: &'static str,
     logits: B::Array,
     positions: Vec<Position<B::Scalar>>,
     classes: Vec<Classes<B::Scalar>>,
 }
 
-impl<B: Backend> Operation<B> for TokenLoss<B> {
+impl<B: Backend> Operation<B> for Fused<B> {
     fn name(&self) -> &'static str {
         self.name
     }

@@ -2,12 +2,10 @@
 //!
 //! value     L = −ln σ(x), x = β(a − r) = β[(l_w − ln π_w) − (l_l − ln π_l)]
 //! gradient  ∂L/∂l_w = −β σ(−x), ∂L/∂l_l = +β σ(−x)
-#![doc = include_str!("explain/text/dpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
+#![doc = include_str!("dpo.md")]
+#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
 
-use crate::pair::{Pair, PairInputs, PairLoss};
-use crate::samples::prelude::*;
-use engine::{Backend, Scalar, Tensor};
+use super::samples::prelude::*;
 
 /// −ln σ(β(a − r)); ln 2 at the start.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,7 +15,6 @@ pub struct Dpo {
 }
 
 impl PairLoss for Dpo {
-    const NAME: &'static str = "dpo";
     fn value<T: Scalar>(self, pair: Pair<T>) -> T {
         (-(T::from_f64(self.beta) * pair.margin())).softplus()
     }
@@ -29,12 +26,26 @@ impl PairLoss for Dpo {
     fn at_start(self, _: &Pair<f64>) -> f64 {
         std::f64::consts::LN_2
     }
-    fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
+    fn twin<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         inputs.margins(self.beta).log_sigmoid().neg()
+    }
+    fn complement_slope(self) -> f64 {
+        self.beta
     }
 }
 
-pub(crate) fn sample(draw: &mut Draw) -> Sample {
-    let domain = log_probabilities(draw);
-    pair_sample(Dpo { beta: 0.1 }, domain)
+impl PreferenceLoss for Dpo {
+    const NAME: &'static str = "dpo";
+    const ALIASES: &'static [&'static str] = &["sigmoid"];
+    const USES: &'static [Setting] = &[Setting::Beta];
+    fn of(hyper: &Hyperparameters) -> Self {
+        Self { beta: hyper.beta }
+    }
+    fn sample(draw: &mut Draw) -> Sample {
+        let domain = log_probabilities(draw);
+        pair_sample(Dpo { beta: 0.1 }, domain)
+    }
+    fn example() -> Example {
+        pair_example(Self { beta: 0.1 }, PAIRS, "β = 0.1; reference: ln π_w = [-12, -7.5], ln π_l = [-13, -8]")
+    }
 }

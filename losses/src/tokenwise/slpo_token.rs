@@ -6,13 +6,18 @@
 //! w and l are the winning and the losing token at position t, o all other tokens. Mended against the listing (claims I6 and I7 of the
 //! audit): w_l is there, w and l are one class where they are the same token, positions can be masked, and where no other token is left
 //! the last term is dropped instead of giving 0·(−∞). The rest of the audit's objections stay: y_l is scored under y_w's prefix.
-#![doc = include_str!("explain/text/slpo_token.md")]
-#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
+#![doc = include_str!("slpo_token.md")]
+#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
 
+use super::token::{NoOthers, TokenInputs, TokenLoss, TokenWeights};
+use crate::error::LossError;
+use crate::hyperparameters::{Hyperparameters, Setting};
 use crate::numeric::{times_log_of, where_they_are};
-use crate::token::{NoOthers, TokenInputs};
+use crate::preference_loss::{Need, PreferenceLoss};
+use crate::weights::Weights;
 use engine::backend::Indices;
-use engine::gradcheck::{Draw, Sample};
+use engine::explain::Example;
+use engine::gradcheck::{Draw, Input, Sample};
 use engine::ops::logsumexp::FiniteOrZero;
 use engine::{Backend, Tensor, function};
 
@@ -59,19 +64,59 @@ impl Plain {
     /// The inputs with these logits.
     pub fn with<B: Backend>(&self, logits: &Tensor<B>) -> TokenInputs<B> {
         let mass = |data: &[f64]| Tensor::constant(logits.backend(), data, &[data.len()]);
-        let weights = crate::token::TokenWeights::given(&mass(&self.w_w), Some(&mass(&self.w_l)));
+        let weights = TokenWeights::given(&mass(&self.w_w), Some(&mass(&self.w_l)));
         let inputs = weights.and_then(|weights| TokenInputs::new(logits, &self.chosen, &self.rejected, weights, self.keep.as_deref()));
         inputs.expect("a sample's lists have one length and its tokens are below V")
     }
 }
 
-pub(crate) fn sample(draw: &mut Draw) -> Sample {
-    let [b, t, v] = [draw.extent(), draw.extent(), draw.extent() + 1];
-    let plain = Plain::draw(draw, b * t, v, true);
-    let twin = plain.clone();
-    let logits = draw.logits(&[b, t, v]);
-    let largest = logits.data.iter().fold(0.0f64, |m, z| m.max(z.abs()));
-    Sample::new(function!(|x; plain: Plain| slpo_token(&plain.with(&x[0]))), [logits])
-        .with_twin(function!(|x; twin: Plain| slpo_token_composed(&twin.with(&x[0]))))
-        .with_inner_magnitude(largest)
+/// Two positions of four tokens to work out; at the second, both completions have the same token.
+pub(crate) fn worked_tokens() -> (Plain, Input) {
+    let plain = Plain { chosen: [0, 2].into(), rejected: [1, 2].into(), w_w: vec![0.5, 0.25], w_l: vec![0.125, 0.125], keep: None };
+    (plain, Input::new(vec![1.0, 2.0, 0.5, -1.0, 0.0, 1.0, -0.5, 0.5], &[1, 2, 4]))
+}
+
+/// The mended listing with the masses of a rule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlpoToken {
+    /// The rule for the target masses.
+    pub weights: Weights,
+}
+
+impl TokenLoss for SlpoToken {
+    fn masses<B: Backend>(self, reference: &Tensor<B>, chosen: &Indices, rejected: &Indices) -> Result<TokenWeights<B>, LossError> {
+        TokenWeights::from_reference(self.weights, reference, chosen, rejected)
+    }
+    fn evaluate<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
+        slpo_token(inputs)
+    }
+}
+
+impl PreferenceLoss for SlpoToken {
+    const NAME: &'static str = "slpo-token";
+    const USES: &'static [Setting] = &[Setting::Alpha, Setting::Weights];
+    fn of(hyper: &Hyperparameters) -> Self {
+        Self { weights: hyper.weights() }
+    }
+    fn needs(&self) -> &'static [Need] {
+        &[Need::Reference, Need::Logits]
+    }
+    fn sample(draw: &mut Draw) -> Sample {
+        let [b, t, v] = [draw.extent(), draw.extent(), draw.extent() + 1];
+        let plain = Plain::draw(draw, b * t, v, true);
+        let twin = plain.clone();
+        let logits = draw.logits(&[b, t, v]);
+        let largest = logits.data.iter().fold(0.0f64, |m, z| m.max(z.abs()));
+        Sample::new(function!(|x; plain: Plain| slpo_token(&plain.with(&x[0]))), [logits])
+            .with_twin(function!(|x; twin: Plain| slpo_token_composed(&twin.with(&x[0]))))
+            .with_inner_magnitude(largest)
+    }
+    fn example() -> Example {
+        let (plain, logits) = worked_tokens();
+        let twin = plain.clone();
+        let sample = Sample::new(function!(|x; plain: Plain| slpo_token(&plain.with(&x[0]))), [logits])
+            .with_twin(function!(|x; twin: Plain| slpo_token_composed(&twin.with(&x[0]))));
+        Example::new("slpo_token(z) at each position", &["z"], sample)
+            .given("y_w = [0, 2], y_l = [1, 2], w_w = [0.5, 0.25], w_l = [0.125, 0.125]; at the second position the tokens collide")
+    }
 }
