@@ -112,6 +112,20 @@ impl<T: Scalar> Sum for Dual<T> {
 impl<T: Scalar> Scalar for Dual<T> {
     const NAME: &'static str = "dual";
     const UNIT_ROUNDOFF: f64 = T::UNIT_ROUNDOFF;
+    type Condition = bool;
+
+    #[inline(always)]
+    fn is_below(self, other: Self) -> bool {
+        self < other
+    }
+    #[inline(always)]
+    fn is_equal_to(self, other: Self) -> bool {
+        self == other
+    }
+    #[inline(always)]
+    fn select(condition: bool, then: Self, otherwise: Self) -> Self {
+        if condition { then } else { otherwise }
+    }
 
     #[inline(always)]
     fn from_f64(x: f64) -> Self {

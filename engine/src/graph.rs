@@ -1,9 +1,10 @@
-//! The recorded graph of a value: walking it, and drawing it with Graphviz.
+//! The recorded graph of a value, listed and drawn with Graphviz: `slpo explain` needs it.
 
 use crate::backend::Backend;
+use crate::backward::Gradients;
 use crate::scalar::Scalar;
 use crate::shape::count;
-use crate::tape::{Gradients, Node};
+use crate::tape::Node;
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -22,9 +22,12 @@
 //! A wrong shape is a programming error and panics in the caller's words; see each method's `# Panics`.
 
 pub mod backend;
+pub mod backward;
 mod cache_aligned;
 pub mod dual;
 pub mod explain;
+pub mod formula;
+pub mod functions;
 pub mod gradcheck;
 pub mod graph;
 pub mod mapped_file;
@@ -33,11 +36,14 @@ pub mod out_of_memory;
 pub mod profile;
 pub mod random;
 pub mod rewrite;
+pub mod rotary;
 pub mod sampling;
 pub mod scalar;
+pub mod segments;
 pub mod shape;
 pub mod tape;
 pub mod tensor;
+pub mod vector_math;
 pub mod watch;
 
 pub use backend::cpu::Cpu;
@@ -48,14 +54,16 @@ pub use backend::device::Device;
 pub use backend::precision::{Precision, PrecisionError};
 pub use backend::reference::Reference;
 pub use backend::{AdamwPart, AdamwStep, Backend, SgdStep, StepDecision};
+pub use backward::Gradients;
 pub use cache_aligned::CacheAligned;
 pub use dual::Dual;
 pub use mapped_file::MappedFile;
-pub use ops::attention::Segments;
 pub use ops::checkpoint::checkpoint;
-pub use ops::rope::{Pairing, RotaryAngles, RotaryTable};
+pub use ops::rope::RotaryTable;
 pub use random::Generator;
+pub use rotary::{Pairing, RotaryAngles};
 pub use sampling::{SamplingRule, penalise_repetition};
 pub use scalar::Scalar;
-pub use tape::{Gradients, no_grad};
+pub use segments::Segments;
+pub use tape::no_grad;
 pub use tensor::Tensor;

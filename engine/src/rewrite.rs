@@ -1,8 +1,9 @@
-//! Rewriting a recorded computation: every operation may be replaced by another before the walk back.
+//! Rewriting a recorded computation before the walk back: the tests that plant mistakes in vector-Jacobian products need it.
 //!
-//! For what sits around a vector-Jacobian product without being part of it: timing it, watching what flows through it, or planting a mistake
-//! in it to see whether the gradient suite notices. What wraps an operation passes on [`Operation::vjp_of_many`] and [`Operation::parents_of_value`] too,
-//! without which ops of several values cannot be walked, and [`Operation::vjp_added`], without which the gradient takes a longer way.
+//! Every operation may be replaced by another, or wrapped, to time it or to watch what flows through it. A wrapper passes on
+//!
+//! - [`Operation::vjp_of_many`] and [`Operation::parents_of_value`], without which ops of several values cannot be walked;
+//! - [`Operation::vjp_added`], without which the gradient takes a longer way.
 
 use crate::backend::Backend;
 use crate::tape::{Node, Operation, Role};

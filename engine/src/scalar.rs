@@ -38,6 +38,8 @@ pub trait Scalar:
     const NAME: &'static str;
     /// The unit round-off u of the real part: 2⁻²⁴ for f32, 2⁻⁵³ for f64. Every rounding errs by a factor within 1 ± u.
     const UNIT_ROUNDOFF: f64;
+    /// The answer to a comparison, for [`Scalar::select`].
+    type Condition: Copy;
 
     /// The nearest value, with tangent zero.
     fn from_f64(x: f64) -> Self;
@@ -64,6 +66,13 @@ pub trait Scalar:
     fn tanh(self) -> Self;
     /// erfc x = 2/√π ∫ₓ^∞ e^{−t²} dt, accurate where it is small.
     fn erfc(self) -> Self;
+
+    /// True if the real part is below the other's; false where either is NaN.
+    fn is_below(self, other: Self) -> Self::Condition;
+    /// True if the real parts are equal; false where either is NaN.
+    fn is_equal_to(self, other: Self) -> Self::Condition;
+    /// `then` where the condition holds, else `otherwise`. Both are computed: neither may panic.
+    fn select(condition: Self::Condition, then: Self, otherwise: Self) -> Self;
 
     /// C ← A·B + βC, with A (m × k) and B (k × n) given by their strides and C (m × n) by its first element and the distance of its rows,
     /// whose elements are contiguous. f32 rounds the operands as `precision` says, where the processor can; other types ignore it.
@@ -142,7 +151,7 @@ pub trait Scalar:
     /// |x|; at zero the derivative is taken as +1.
     #[inline(always)]
     fn abs(self) -> Self {
-        if self < Self::zero() { -self } else { self }
+        Self::select(self.is_below(Self::zero()), -self, self)
     }
     /// The larger of two, the first where they tie; a NaN in either is kept.
     #[inline(always)]
@@ -174,24 +183,37 @@ pub trait Scalar:
     #[inline(always)]
     fn sigmoid(self) -> Self {
         let e = (-self.abs()).exp();
-        let numerator = if self < Self::zero() { e } else { Self::one() };
-        numerator / (Self::one() + e)
+        Self::select(self.is_below(Self::zero()), e, Self::one()) / (Self::one() + e)
     }
     /// ln(1 + e^x) = max(x, 0) + ln(1 + e^{−|x|}).
     #[inline(always)]
     fn softplus(self) -> Self {
-        let positive = if self < Self::zero() { Self::zero() } else { self };
+        let positive = Self::select(self.is_below(Self::zero()), Self::zero(), self);
         positive + (-self.abs()).exp().ln_1p()
     }
     /// ln(1 − e^x) for x ≤ 0: ln(−expm1 x) above −ln 2, ln1p(−e^x) below (Mächler 2012, eq. 7).
     #[inline(always)]
     fn log1mexp(self) -> Self {
-        if self > Self::from_f64(-std::f64::consts::LN_2) { (-self.exp_m1()).ln() } else { (-self.exp()).ln_1p() }
+        let is_near_zero = Self::from_f64(-std::f64::consts::LN_2).is_below(self);
+        Self::select(is_near_zero, (-self.exp_m1()).ln(), (-self.exp()).ln_1p())
     }
 }
 
 macro_rules! float_methods {
     ($float:ty) => {
+        type Condition = bool;
+        #[inline(always)]
+        fn is_below(self, other: Self) -> bool {
+            self < other
+        }
+        #[inline(always)]
+        fn is_equal_to(self, other: Self) -> bool {
+            self == other
+        }
+        #[inline(always)]
+        fn select(condition: bool, then: Self, otherwise: Self) -> Self {
+            if condition { then } else { otherwise }
+        }
         #[inline(always)]
         fn from_f64(x: f64) -> Self {
             x as $float
@@ -239,15 +261,15 @@ impl Scalar for f32 {
     float_methods!(f32);
     #[inline(always)]
     fn exp(self) -> Self {
-        crate::backend::cpu::vector_math::exp(self)
+        crate::vector_math::exp(self)
     }
     #[inline(always)]
     fn exp_of_term(self) -> Self {
-        crate::backend::cpu::vector_math::exp_of_term(self)
+        crate::vector_math::exp_of_term(self)
     }
     #[inline(always)]
     fn tanh(self) -> Self {
-        crate::backend::cpu::vector_math::tanh(self)
+        crate::vector_math::tanh(self)
     }
     #[inline(always)]
     fn erfc(self) -> Self {

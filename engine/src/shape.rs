@@ -24,6 +24,16 @@ pub fn broadcast_or_panic(op: &str, a: &[usize], b: &[usize]) -> Vec<usize> {
     broadcast(a, b).unwrap_or_else(|| panic!("{op}: {a:?} and {b:?} do not broadcast"))
 }
 
+/// The shape that all of `shapes` broadcast to.
+///
+/// # Panics
+/// In the name of `op` where they do not fit.
+#[track_caller]
+pub fn broadcast_all(op: &str, shapes: &[&[usize]]) -> Vec<usize> {
+    let fits = shapes.iter().try_fold(Vec::new(), |shape, next| broadcast(&shape, next));
+    fits.unwrap_or_else(|| panic!("{op}: {shapes:?} do not broadcast"))
+}
+
 /// The number of elements of a shape.
 pub fn count(shape: &[usize]) -> usize {
     shape.iter().product()
@@ -58,6 +68,14 @@ pub fn rows(shape: &[usize]) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "f: [[2, 3], [3], [2]] do not broadcast")]
+    fn several_shapes_broadcast_to_one() {
+        assert_eq!(broadcast_all("f", &[&[2, 1], &[3], &[4, 1, 1]]), [4, 2, 3]);
+        assert_eq!(broadcast_all("f", &[&[5]]), [5]);
+        broadcast_all("f", &[&[2, 3], &[3], &[2]]);
+    }
 
     #[test]
     fn shapes_align_at_the_last_axis() {

@@ -92,6 +92,10 @@ impl<B: Backend> Tensor<B> {
     pub fn into_array(self) -> B::Array {
         self.value
     }
+    /// The number of a value that gradients flow through; `None` for a constant.
+    pub fn id(&self) -> Option<u64> {
+        self.node.as_ref().map(|node| node.id)
+    }
     /// Does a gradient flow through it?
     pub fn is_differentiable(&self) -> bool {
         self.node.is_some()
@@ -121,7 +125,7 @@ impl<B: Backend> Tensor<B> {
         let watched = watch::is_watching();
         let operation = (wanted || watched).then(operation);
         if let Some(operation) = operation.as_ref().filter(|_| watched) {
-            watch::forward(backend, &value, parents, Operation::<B>::name(operation));
+            watch::forward(backend, &value, parents.iter().filter_map(|p| p.node.as_ref()), Operation::<B>::name(operation));
         }
         let nodes = || parents.iter().map(|p| p.node.clone()).collect();
         Self::recorded(backend, value, operation.filter(|_| wanted), nodes)
@@ -158,37 +162,6 @@ impl<B: Backend> Tensor<B> {
         let bytes = || (size_of::<B::Scalar>() * shape::count(backend.shape(&value))) as u64;
         profile::mark(Pass::Forward, node.as_ref().map_or("unrecorded", |node| node.name()), bytes);
         Self { backend: backend.clone(), value, node }
-    }
-
-    /// As [`Tensor::record`] for an op of several values, whose [`Operation::vjp_of_many`] is then asked.
-    ///
-    /// # Panics
-    /// If there are no values.
-    pub fn record_many<O: Operation<B>>(
-        backend: &B,
-        values: Vec<B::Array>,
-        parents: &[&Tensor<B>],
-        operation: impl FnOnce() -> O,
-    ) -> Vec<Self> {
-        assert!(!values.is_empty(), "record_many: an op without values");
-        let wanted = Self::records(parents);
-        let watched = watch::is_watching();
-        let operation = (wanted || watched).then(operation);
-        if let Some(operation) = operation.as_ref().filter(|_| watched) {
-            for (index, value) in values.iter().enumerate() {
-                let own = Operation::<B>::parents_of_value(operation, index, parents.len());
-                let own: Vec<&Self> = own.into_iter().map(|parent| parents[parent]).collect();
-                watch::forward(backend, value, &own, Operation::<B>::name(operation));
-            }
-        }
-        let nodes = operation.filter(|_| wanted).map(|operation| {
-            let parents = parents.iter().map(|p| p.node.clone()).collect();
-            Node::of_many(backend, &values, Arc::new(operation), parents)
-        });
-        let bytes = || values.iter().map(|value| (size_of::<B::Scalar>() * shape::count(backend.shape(value))) as u64).sum();
-        profile::mark(Pass::Forward, nodes.as_ref().map_or("unrecorded", |nodes| nodes[0].name()), bytes);
-        let mut nodes = nodes.into_iter().flatten();
-        values.into_iter().map(|value| Self { backend: backend.clone(), value, node: nodes.next() }).collect()
     }
 
     /// Would an op on `parents` be recorded: does a gradient flow through one of them, and is recording on?

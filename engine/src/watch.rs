@@ -1,4 +1,5 @@
-//! Finding where a computation left the finite numbers: every value and every cotangent is looked at as it is made.
+//! Finding where a computation left the finite numbers: a training step that went wrong needs it. Every value and every cotangent is looked at as it
+//! is made.
 //!
 //! Looking costs a copy of each array, so it is done when something is known to have gone wrong: the computation is run again inside
 //! [`first_non_finite`], which reports the first op whose result holds a NaN or an infinity.
@@ -6,7 +7,6 @@
 use crate::backend::Backend;
 use crate::scalar::Scalar;
 use crate::tape::Node;
-use crate::tensor::Tensor;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub struct NonFinite {
     /// How many of the array's elements are not finite.
     pub count: usize,
     /// The parameters nearest to it: those it was computed from with the fewest ops between (forward), or the parameter that it is the
-    /// gradient of, or else those nearest to that input (backward). See [`Tensor::id`].
+    /// gradient of, or else those nearest to that input (backward). See [`Tensor::id`](crate::Tensor::id).
     pub parameters: Vec<u64>,
 }
 
@@ -78,9 +78,8 @@ pub(crate) fn is_watching() -> bool {
 }
 
 /// Looks at the result of an op.
-pub(crate) fn forward<B: Backend>(backend: &B, value: &B::Array, parents: &[&Tensor<B>], op: &'static str) {
-    let nearest = || nearest_parameters(parents.iter().filter_map(|parent| parent.node.clone()).collect());
-    look(backend, value, Pass::Forward, op, nearest);
+pub(crate) fn forward<'a, B: Backend>(backend: &B, value: &B::Array, parents: impl Iterator<Item = &'a Arc<Node<B>>>, op: &'static str) {
+    look(backend, value, Pass::Forward, op, || nearest_parameters(parents.cloned().collect()));
 }
 
 /// Looks at the cotangent of an op's input.
@@ -111,17 +110,10 @@ fn nearest_parameters<B: Backend>(mut level: Vec<Arc<Node<B>>>) -> Vec<u64> {
     Vec::new()
 }
 
-impl<B: Backend> Tensor<B> {
-    /// The number of a value that gradients flow through; `None` for a constant.
-    pub fn id(&self) -> Option<u64> {
-        self.node.as_ref().map(|node| node.id)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Cpu;
+    use crate::{Cpu, Tensor};
 
     #[test]
     fn the_first_op_whose_result_is_not_finite_is_named_with_the_parameters_next_to_it() {

@@ -1,5 +1,5 @@
 //! Preference losses: DPO and its relatives, and every form of SLPO, each as a composition of ops and as one fused op whose gradient
-//! was derived by hand. The fused ops work on the host, row by row; on a device with a queue ([`is_queued`](engine::Backend::is_queued)) the
+//! was derived by hand. The fused ops work on the host, row by row; on a device with a queue ([`is_queued`](engine::backend::Core::is_queued)) the
 //! compositions are computed instead, with all that they need of the reference made there: a training step never waits for a loss.
 //!
 //! | room | holds |

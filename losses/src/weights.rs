@@ -8,7 +8,7 @@
 
 use crate::error::LossError;
 use crate::numeric::logaddexp;
-use engine::backend::Binary;
+use engine::backend::Formula;
 use engine::{Backend, Scalar, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -83,9 +83,9 @@ enum Class {
 #[derive(Clone, Copy, Debug)]
 struct Mass(Weights, Class);
 
-impl Binary for Mass {
+impl Formula<2> for Mass {
     #[inline(always)]
-    fn value<T: Scalar>(self, log_chosen: T, log_rejected: T) -> T {
+    fn at<T: Scalar>(self, [log_chosen, log_rejected]: [T; 2]) -> T {
         let shares = self.0.shares(log_chosen, log_rejected);
         match self.1 {
             Class::Chosen => shares.chosen,
@@ -99,9 +99,9 @@ impl Binary for Mass {
 #[derive(Clone, Copy, Debug)]
 struct RelativeMass(Weights, Class);
 
-impl Binary for RelativeMass {
+impl Formula<2> for RelativeMass {
     #[inline(always)]
-    fn value<T: Scalar>(self, log_chosen: T, log_rejected: T) -> T {
+    fn at<T: Scalar>(self, [log_chosen, log_rejected]: [T; 2]) -> T {
         let (chosen, rejected) = self.0.relative(log_chosen, log_rejected);
         match self.1 {
             Class::Chosen => chosen,
@@ -116,7 +116,7 @@ impl Weights {
     /// rounding can produce, is scaled back to 1.
     pub fn shares<T: Scalar>(self, log_chosen: T, log_rejected: T) -> Shares<T> {
         let log_mass = logaddexp(log_chosen, log_rejected);
-        let excess = if log_mass > T::zero() { log_mass } else { T::zero() };
+        let excess = T::select(T::zero().is_below(log_mass), log_mass, T::zero());
         let log_mass = log_mass - excess;
         let (chosen, rejected) = match self {
             Self::Eq7 { alpha } => (T::from_f64(alpha) * log_mass.exp(), T::from_f64(1.0 - alpha) * log_mass.exp()),

@@ -177,7 +177,7 @@ impl<B: Backend> Optimizer<B> {
         match self.rule {
             Rule::Adamw { beta1, beta2, epsilon, weight_decay, decay_vectors } => {
                 let step = AdamwStep { learning_rate, beta1, beta2, epsilon, weight_decay, step: self.step, gradient_scale: scale };
-                backend.adamw_all(moving.iter_mut().map(|moving| moving.adamw_part(&step, decay_vectors)).collect(), control);
+                backend.adamw(moving.iter_mut().map(|moving| moving.adamw_part(&step, decay_vectors)).collect(), control);
             }
             Rule::Sgd { momentum } => {
                 let step = SgdStep { learning_rate, momentum, gradient_scale: scale };

@@ -1,6 +1,7 @@
 //! AdamW of all parameters at once: the formula (Loshchilov and Hutter 2019, algorithm 2) for each, and nothing else changes.
 
-use engine::{AdamwPart, AdamwStep, Backend, Cpu, Tensor};
+use engine::backend::{Core, Update};
+use engine::{AdamwPart, AdamwStep, Cpu, Tensor};
 use slpo_tests::normal_parameter;
 
 const STEP: AdamwStep =
@@ -38,7 +39,7 @@ fn every_parameter_moves_by_its_own_constants_and_what_shares_its_storage_stays(
     for (i, [theta, m, v, gradient]) in arrays.iter_mut().enumerate() {
         parts.push(AdamwPart { theta, m, v, gradient, step: step_of(i) });
     }
-    backend.adamw_all(parts, None);
+    backend.adamw(parts, None);
     for (i, (arrays, before)) in arrays.iter().zip(&before).enumerate() {
         let after = [0, 1, 2].map(|k| backend.to_vec(&arrays[k]));
         for n in 0..before[0].len() {
@@ -59,5 +60,5 @@ fn a_gradient_of_another_shape_is_refused() {
     let backend = Cpu::<f32>::new();
     let [mut theta, mut m, mut v] = [0.0; 3].map(|x| backend.full(x, &[3]));
     let gradient = backend.full(1.0, &[2]);
-    backend.adamw_all(vec![AdamwPart { theta: &mut theta, m: &mut m, v: &mut v, gradient: &gradient, step: STEP }], None);
+    backend.adamw(vec![AdamwPart { theta: &mut theta, m: &mut m, v: &mut v, gradient: &gradient, step: STEP }], None);
 }

@@ -4,10 +4,14 @@
 
 use engine::backend::cuda::compile::{Target, UNITS, compile, compiler};
 use engine::backend::cuda::runtime::Unit;
-use engine::backend::cuda::{Storage, map_source, map_vjp_source, zip_source};
-use engine::backend::{Add, Div, Equal, Indices, Mul, Sub, Unary};
+use engine::backend::cuda::{Storage, elementwise_source};
+use engine::backend::{Add, Div, Equal, Indices, Mul, Sub, Unary, Vjp};
+use engine::formulas;
+use engine::functions::{
+    Exp, FiniteOrZero, GeluErf, GeluTanh, InverseRoot, Ln, Log1mexp, LogSigmoid, Neg, Powf, Relu, Scale, Sigmoid, Silu, Softplus, Sqrt,
+    Tanh,
+};
 use engine::gradcheck::check_entry_on;
-use engine::ops::{exp, gelu, ln, log_sigmoid, log1mexp, logsumexp, neg, powf, relu, rms_norm, scale, sigmoid, silu, softplus, sqrt, tanh};
 use engine::{Cuda, Device, Precision};
 use losses::{ExactTargets, PairRows, TokenWeights, Weights};
 use slpo_tests::normal_parameter;
@@ -17,33 +21,43 @@ use std::path::Path;
 /// sm_80, sm_90 and sm_100: A100, H100, B200.
 const ARCHITECTURES: [i32; 3] = [80, 90, 100];
 
+formulas! {
+    /// The sigmoid of one, scaled and shifted by others, or what is left of it.
+    OfFour(x, scale, shift, least) = {
+        let y = scale * x.sigmoid() + shift;
+        T::select(y.is_below(least), least, y)
+    };
+}
+
 /// The kernels that are made from formulas.
 fn made_from_formulas() -> Vec<String> {
     fn both<F: Unary>(f: F) -> [String; 2] {
-        [map_source(f, Storage::Bf16), map_vjp_source(f, [Storage::F32, Storage::Bf16])]
+        [elementwise_source(f, [Storage::Bf16]), elementwise_source(Vjp(f), [Storage::F32, Storage::Bf16])]
     }
     let mut sources = [
-        both(exp::Exp),
-        both(gelu::GeluErf),
-        both(gelu::GeluTanh),
-        both(ln::Ln),
-        both(log_sigmoid::LogSigmoid),
-        both(log1mexp::Log1mexp),
-        both(logsumexp::FiniteOrZero),
-        both(neg::Neg),
-        both(powf::Powf(1.7)),
-        both(relu::Relu),
-        both(rms_norm::InverseRoot(1e-5)),
-        both(scale::Scale(-0.5)),
-        both(sigmoid::Sigmoid),
-        both(silu::Silu),
-        both(softplus::Softplus),
-        both(sqrt::Sqrt),
-        both(tanh::Tanh),
+        both(Exp),
+        both(GeluErf),
+        both(GeluTanh),
+        both(Ln),
+        both(LogSigmoid),
+        both(Log1mexp),
+        both(FiniteOrZero),
+        both(Neg),
+        both(Powf(1.7)),
+        both(Relu),
+        both(InverseRoot(1e-5)),
+        both(Scale(-0.5)),
+        both(Sigmoid),
+        both(Silu),
+        both(Softplus),
+        both(Sqrt),
+        both(Tanh),
     ]
     .concat();
     let [wide, mixed] = [[Storage::F32; 2], [Storage::F32, Storage::Bf16]];
-    sources.extend([zip_source(Add, mixed), zip_source(Sub, wide), zip_source(Mul, mixed), zip_source(Div, wide), zip_source(Equal, wide)]);
+    sources.extend([elementwise_source(Add, mixed), elementwise_source(Sub, wide), elementwise_source(Mul, mixed)]);
+    sources.extend([elementwise_source(Div, wide), elementwise_source(Equal, wide)]);
+    sources.push(elementwise_source(OfFour, [Storage::F32, Storage::Bf16, Storage::F32, Storage::Bf16]));
     sources
 }
 

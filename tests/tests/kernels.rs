@@ -1,8 +1,9 @@
 //! Arrays larger than a block, a tile or a task: the fast kernels against the reference defaults, and their gradients by the other methods
 //! that scale.
 
+use engine::backend::{Add, Core};
 use engine::gradcheck::{Function, Method, Settings, check_with};
-use engine::{Backend, Cpu, Reference, Segments, Tensor, function};
+use engine::{Backend, Cpu, Device, Dual, Reference, Scalar, Segments, Tensor, formulas, function};
 use slpo_tests::{normal, normal_parameter, normal_sample};
 use std::sync::Arc;
 
@@ -78,6 +79,43 @@ fn reductions_larger_than_a_task() {
     agrees("long columns", function!(|x| x[0].sum(0)), &[&[20_000, 3]]);
     agrees("broadcast over rows", function!(|x| x[0].mul(&x[1])), &[&[200, 130], &[130]]);
     agrees("broadcast over columns", function!(|x| x[0].mul(&x[1])), &[&[200, 130], &[200, 1]]);
+}
+
+formulas! {
+    /// e^x where x is below y, else z; plus w.
+    Chosen(w, x, y, z) = w + T::select(x.is_below(y), x.exp(), z);
+}
+
+/// The values of a formula of four arrays that broadcast to [3, 7, 5], one of them a view whose axes are swapped.
+fn formula_of_four<B: Backend>(backend: &B) -> Vec<f64> {
+    let array = |seed, shape: &[usize]| normal_parameter(backend, seed, shape).into_array();
+    let (w, x, y, z) = (array(1, &[3, 7, 5]), array(2, &[7, 1]), array(3, &[5, 7]), array(4, &[]));
+    let value = backend.elementwise(Chosen, [&w, &x, &backend.permute(&y, &[1, 0]), &z]);
+    assert_eq!(backend.shape(&value), [3, 7, 5]);
+    backend.to_vec(&value).iter().map(|x| x.to_f64()).collect()
+}
+
+#[test]
+fn a_formula_of_four_arrays() {
+    let values = formula_of_four(&Reference::<f64>::new());
+    let array = |seed, count| normal(seed, count);
+    let (w, x, y, z) = (array(1, 105), array(2, 7), array(3, 35), array(4, 1));
+    for (i, value) in values.iter().enumerate() {
+        let (row, column) = (i / 5 % 7, i % 5);
+        let chosen = if x[row] < y[column * 7 + row] { x[row].exp() } else { z[0] };
+        assert_eq!(*value, w[i] + chosen, "element {i}");
+    }
+    assert_eq!(formula_of_four(&Cpu::<f64>::new()), values);
+    assert_eq!(formula_of_four(&Cpu::<Dual<f64>>::new()), values);
+    let near = |world: Vec<f64>| world.iter().zip(&values).all(|(x, y)| (x - y).abs() <= 8.0 * f64::from(f32::EPSILON) * (1.0 + y.abs()));
+    assert!(near(formula_of_four(&Cpu::<f32>::new())) && near(formula_of_four(&Device::default())));
+}
+
+#[test]
+#[should_panic(expected = "elementwise: [[2, 3], [2]] do not broadcast")]
+fn a_formula_of_shapes_that_do_not_fit() {
+    let cpu = Cpu::<f64>::new();
+    cpu.zip(Add, &cpu.full(1.0, &[2, 3]), &cpu.full(1.0, &[2]));
 }
 
 #[test]

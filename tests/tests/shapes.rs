@@ -1,5 +1,6 @@
 //! Wrong shapes panic in the caller's words: the op and the shapes it was given.
 
+use engine::backend::Products;
 use engine::{Backend, Cpu, Generator, Pairing, RotaryTable, Segments, Tensor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The tape: no_grad, detach, accumulation, and checkpoints that give the very bits of a run that saved everything.
 
+use engine::backend::Core;
 use engine::tape::Operation;
 use engine::{Backend, Cpu, Segments, Tensor, checkpoint, no_grad};
 use proptest::prelude::*;

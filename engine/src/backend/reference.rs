@@ -2,11 +2,17 @@
 //!
 //! Whatever runs on [`Cpu`](super::cpu::Cpu) runs here too, slowly; the tests hold every fast path to it.
 
+use super::attention::Attention;
+use super::core::{Core, Indices};
 use super::cpu::array::CpuArray;
 use super::cpu::storage_on_cpu;
-use super::{Backend, Binary, Indices, Unary};
+use super::products::Products;
+use super::rows::Rows;
+use super::update::Update;
+use super::vocabulary::Vocabulary;
+use crate::formula::Formula;
 use crate::scalar::Scalar;
-use crate::shape::{around, broadcast_or_panic, count, with_axis};
+use crate::shape::{around, broadcast_all, broadcast_or_panic, count, with_axis};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -49,16 +55,19 @@ fn fold<T: Scalar>(x: &CpuArray<T>, axis: usize, start: T, f: impl Fn(T, T) -> T
     CpuArray::from_vec(out, &with_axis(x.shape(), axis, 1))
 }
 
-impl<T: Scalar> Backend for Reference<T> {
+impl<T: Scalar> Products for Reference<T> {}
+impl<T: Scalar> Rows for Reference<T> {}
+impl<T: Scalar> Attention for Reference<T> {}
+impl<T: Scalar> Vocabulary for Reference<T> {}
+impl<T: Scalar> Update for Reference<T> {}
+
+impl<T: Scalar> Core for Reference<T> {
     storage_on_cpu!();
 
-    fn map<F: Unary>(&self, f: F, x: &CpuArray<T>) -> CpuArray<T> {
-        CpuArray::from_vec(x.view().iter().map(|&x| f.value(x)).collect(), x.shape())
-    }
-    fn zip<F: Binary>(&self, f: F, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
-        let shape = broadcast_or_panic("zip", a.shape(), b.shape());
-        let (a, b) = (a.broadcast_to(&shape), b.broadcast_to(&shape));
-        CpuArray::from_vec(a.view().iter().zip(b.view()).map(|(&a, &b)| f.value(a, b)).collect(), &shape)
+    fn elementwise<const N: usize, F: Formula<N>>(&self, f: F, x: [&CpuArray<T>; N]) -> CpuArray<T> {
+        let shape = broadcast_all("elementwise", &x.map(CpuArray::shape));
+        let x = x.map(|x| x.broadcast_to(&shape).elements().into_owned());
+        CpuArray::from_vec((0..count(&shape)).map(|i| f.at(x.each_ref().map(|x| x[i]))).collect(), &shape)
     }
     fn sum(&self, x: &CpuArray<T>, axis: usize) -> CpuArray<T> {
         fold(x, axis, T::zero(), |a, b| a + b)

@@ -1,8 +1,5 @@
 //! What an optimiser's step is given, and what is decided about it.
 
-#[cfg(doc)]
-use super::Backend;
-
 /// The constants of one AdamW step (Loshchilov and Hutter 2019, algorithm 2), with both bias corrections and the clipping factor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamwStep {
@@ -47,7 +44,7 @@ pub struct SgdStep {
     pub gradient_scale: f64,
 }
 
-/// What became of an optimiser's step that is decided where its numbers are ([`Backend::step_control`]).
+/// What became of an optimiser's step that is decided where its numbers are ([`Update::step_control`](super::Update::step_control)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepDecision {
     /// What the gradients are multiplied by: 1/weight, less where the norm is clipped.

@@ -3,7 +3,7 @@
 //! The function has several values, so a fixed cotangent v makes it a number: all gradients are of L = ⟨v, y⟩.
 
 use super::example::Example;
-use crate::backend::Backend;
+use crate::backend::{Backend, Core};
 use crate::dual::Dual;
 use crate::gradcheck::{Input, Report, Sample, Worlds, check, ridders};
 use crate::graph::GraphNode;

@@ -1,8 +1,8 @@
 //! The adjoint identity ⟨v, J·u⟩ = ⟨Jᵀ·v, u⟩ for random directions u over all inputs at once: J·u by dual numbers, Jᵀ·v by the reverse pass.
 
 use super::Method;
-use super::problem::{Problem, absolute_product, dot};
-use super::report::{Arithmetic, Check, Place, Tally};
+use super::problem::{Place, Problem, absolute_product, dot};
+use super::report::{Arithmetic, Check, Tally};
 use super::scales::{Analysis, random_direction, terms};
 
 /// Directions that are tried.

@@ -1,7 +1,6 @@
 //! A sample made ready: its point, a fixed random cotangent, and its value and gradient in any of the numeric worlds.
 
 use super::Settings;
-use super::report::Place;
 use super::sample::{Sample, Worlds};
 use crate::backend::Backend;
 use crate::random::Generator;
@@ -24,6 +23,19 @@ macro_rules! worlds {
     )*};
 }
 worlds! { Cpu<f64> => in_f64, Cpu<f32> => in_f32, Cpu<Dual<f64>> => in_dual, Reference<f64> => in_reference }
+
+/// Where a compared number belongs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// An element of the output, by its position in row-major order.
+    Output(usize),
+    /// An element of the inputs, by its position in all of them.
+    Element(usize),
+    /// A number about one input.
+    Input(usize),
+    /// A number about all of them.
+    Everything,
+}
 
 /// A function of n numbers (the elements of all inputs, one after another) with K values, and the cotangent v that makes it a scalar
 /// ⟨v, f(x)⟩.

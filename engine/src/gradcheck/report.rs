@@ -1,8 +1,8 @@
 //! What a check found, and what a person needs to find the bug.
 
 use super::Method;
-use super::problem::Problem;
-use crate::backend::Backend;
+use super::problem::{Place, Problem};
+use crate::backend::core::Core;
 use crate::backend::device::Device;
 use crate::scalar::Scalar;
 use std::fmt;
@@ -142,19 +142,6 @@ impl fmt::Display for Check {
         let seed = worst.seed.map_or(String::new(), |seed| format!(", seed {seed}"));
         write!(f, "  inputs of shapes {:?}{seed}; scale: {}", worst.shapes, self.tolerance_reason)
     }
-}
-
-/// Where a compared number belongs.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
-    /// An element of the output, by its position in row-major order.
-    Output(usize),
-    /// An element of the inputs, by its position in all of them.
-    Element(usize),
-    /// A number about one input.
-    Input(usize),
-    /// A number about all of them.
-    Everything,
 }
 
 /// The arithmetic of the less precise side of a comparison.

@@ -15,8 +15,7 @@
 //! products with x under random signs, whose mean square is Σⱼ (J_kj·xⱼ)² and Σ_l (H_jl·x_l)², and the scales are those of whole tensors:
 //! the largest |f_k| plus the largest estimate, and for each input the largest |gⱼ| plus the largest estimate.
 
-use super::problem::{Problem, absolute_product};
-use super::report::Place;
+use super::problem::{Place, Problem, absolute_product};
 use crate::random::Generator;
 use std::ops::Range;
 use std::time::{Duration, Instant};

@@ -5,8 +5,8 @@
 
 use super::Method;
 use super::finite_difference::ridders;
-use super::problem::{Problem, absolute_product, dot};
-use super::report::{Arithmetic, Check, Place, Tally};
+use super::problem::{Place, Problem, absolute_product, dot};
+use super::report::{Arithmetic, Check, Tally};
 use super::scales::{Analysis, RANDOM_STEP, random_direction};
 use crate::Cpu;
 

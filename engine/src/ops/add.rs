@@ -7,7 +7,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend;
+use crate::formula;
 
 struct AddOp {
     shapes: [Vec<usize>; 2],
@@ -31,7 +31,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn add(&self, other: &Self) -> Self {
         broadcast_or_panic("add", self.shape(), other.shape());
-        let y = self.backend.zip(backend::Add, &self.value, &other.value);
+        let y = self.backend.zip(formula::Add, &self.value, &other.value);
         let shapes = [self.shape().to_vec(), other.shape().to_vec()];
         Tensor::record(&self.backend, y, &[self, other], || AddOp { shapes })
     }

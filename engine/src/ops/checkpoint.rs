@@ -6,7 +6,8 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::tape::{Keep, Node, walk, with_recording};
+use crate::backward::{Keep, walk};
+use crate::tape::{Node, with_recording};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

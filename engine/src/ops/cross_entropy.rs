@@ -6,8 +6,8 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend::{Mul, Sub};
-use crate::ops::exp::Exp;
+use crate::formula::{Mul, Sub};
+use crate::functions::Exp;
 
 struct CrossEntropy<B: Backend> {
     log_probs: B::Array,

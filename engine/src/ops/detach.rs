@@ -6,7 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend::Binary;
+use crate::formula::Formula;
 
 impl<B: Backend> Tensor<B> {
     /// The same value as a constant: no gradient flows through it.
@@ -19,7 +19,7 @@ impl<B: Backend> Tensor<B> {
     /// # Panics
     /// If the shapes do not broadcast.
     #[track_caller]
-    pub fn detached_zip<F: Binary>(&self, f: F, other: &Self) -> Self {
+    pub fn detached_zip<F: Formula<2>>(&self, f: F, other: &Self) -> Self {
         broadcast_or_panic("detached_zip", self.shape(), other.shape());
         Self::from_array(&self.backend, self.backend.zip(f, &self.value, &other.value))
     }
@@ -41,7 +41,7 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
 
 #[cfg(test)]
 mod tests {
-    use crate::backend::Mul;
+    use crate::formula::Mul;
     use crate::{Cpu, Tensor};
 
     #[test]

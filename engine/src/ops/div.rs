@@ -7,7 +7,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend;
+use crate::formula;
 
 struct DivOp<B: Backend> {
     shapes: [Vec<usize>; 2],
@@ -20,9 +20,9 @@ impl<B: Backend> Operation<B> for DivOp<B> {
         "div"
     }
     fn vjp(&self, backend: &B, y_bar: B::Array, needed: &[bool]) -> Vec<Option<B::Array>> {
-        let quotient = backend.zip(backend::Div, &y_bar, &self.b);
+        let quotient = backend.zip(formula::Div, &y_bar, &self.b);
         let a = needed[0].then(|| backend.sum_to(&quotient, &self.shapes[0]));
-        let b = needed[1].then(|| backend.scale(&backend.sum_to(&backend.zip(backend::Mul, &quotient, &self.y), &self.shapes[1]), -1.0));
+        let b = needed[1].then(|| backend.scale(&backend.sum_to(&backend.zip(formula::Mul, &quotient, &self.y), &self.shapes[1]), -1.0));
         vec![a, b]
     }
 }
@@ -35,7 +35,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn div(&self, other: &Self) -> Self {
         broadcast_or_panic("div", self.shape(), other.shape());
-        let y = self.backend.zip(backend::Div, &self.value, &other.value);
+        let y = self.backend.zip(formula::Div, &self.value, &other.value);
         let saved = y.clone();
         let shapes = [self.shape().to_vec(), other.shape().to_vec()];
         Tensor::record(&self.backend, y, &[self, other], || DivOp { shapes, b: other.value.clone(), y: saved })

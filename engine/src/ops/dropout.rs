@@ -6,7 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend::Mul;
+use crate::formula::Mul;
 use crate::random::Generator;
 
 struct Dropout<B: Backend> {

@@ -6,23 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-
-/// The exponential.
-#[derive(Clone, Copy, Debug)]
-pub struct Exp;
-
-impl Unary for Exp {
-    const NAME: &'static str = "exp";
-    const SAVES: Saves = Saves::Output;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        x.exp()
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, y: T) -> T {
-        y
-    }
-}
+use crate::functions::Exp;
 
 impl<B: Backend> Tensor<B> {
     /// e^x, in the shape of x. ∞ where it overflows (above 709.78 in f64, 88.72 in f32).

@@ -6,23 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-
-/// The natural logarithm.
-#[derive(Clone, Copy, Debug)]
-pub struct Ln;
-
-impl Unary for Ln {
-    const NAME: &'static str = "ln";
-    const SAVES: Saves = Saves::Input;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        x.ln()
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, x: T) -> T {
-        T::one() / x
-    }
-}
+use crate::functions::Ln;
 
 impl<B: Backend> Tensor<B> {
     /// ln x, in the shape of x. −∞ at zero, NaN below.

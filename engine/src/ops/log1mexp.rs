@@ -6,23 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-
-/// The logarithm of a complement: ln(1 − p) from ln p.
-#[derive(Clone, Copy, Debug)]
-pub struct Log1mexp;
-
-impl Unary for Log1mexp {
-    const NAME: &'static str = "log1mexp";
-    const SAVES: Saves = Saves::Input;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        x.log1mexp()
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, x: T) -> T {
-        x.exp() / x.exp_m1()
-    }
-}
+use crate::functions::Log1mexp;
 
 impl<B: Backend> Tensor<B> {
     /// ln(1 − e^x) for x ≤ 0, in the shape of x. −∞ at zero, NaN above.

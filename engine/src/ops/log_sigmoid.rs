@@ -6,23 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-
-/// The logarithm of the logistic function.
-#[derive(Clone, Copy, Debug)]
-pub struct LogSigmoid;
-
-impl Unary for LogSigmoid {
-    const NAME: &'static str = "log_sigmoid";
-    const SAVES: Saves = Saves::Input;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        -((-x).softplus())
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, x: T) -> T {
-        (-x).sigmoid()
-    }
-}
+use crate::functions::LogSigmoid;
 
 impl<B: Backend> Tensor<B> {
     /// ln σ(x), in the shape of x; equals x where e^x underflows.

@@ -8,25 +8,8 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend::{Add, Mul, Sub};
-use crate::ops::exp::Exp;
-
-/// x, 0 where it is infinite: keeps −∞ − (−∞) out of a difference. NaN stays.
-#[derive(Clone, Copy, Debug)]
-pub struct FiniteOrZero;
-
-impl Unary for FiniteOrZero {
-    const NAME: &'static str = "finite_or_zero";
-    const SAVES: Saves = Saves::Input;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        if x.is_finite() || x.is_nan() { x } else { T::zero() }
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, x: T) -> T {
-        if x.is_finite() { T::one() } else { T::zero() }
-    }
-}
+use crate::formula::{Add, Mul, Sub};
+use crate::functions::{Exp, FiniteOrZero};
 
 struct Logsumexp<B: Backend> {
     /// The input, with −∞ where masked.

@@ -4,6 +4,7 @@
 //! vjp      x̄ = f′·ȳ, with f′ formed from x or from y, whichever the function saves
 
 use super::prelude::*;
+use crate::formula::{Saves, Unary};
 
 struct Map<B: Backend, F> {
     f: F,

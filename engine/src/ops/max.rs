@@ -9,7 +9,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend::{Div, Equal, Mul};
+use crate::formula::{Div, Equal, Mul};
 
 struct Max<B: Backend> {
     x: B::Array,

@@ -34,7 +34,7 @@ mod map;
 
 /// What every op file uses.
 mod prelude {
-    pub(super) use crate::backend::{Backend, Indices, Saves, Unary};
+    pub(super) use crate::backend::{Backend, Indices};
     pub(super) use crate::function;
     pub(super) use crate::gradcheck::{Draw, Sample};
     pub(super) use crate::scalar::Scalar;

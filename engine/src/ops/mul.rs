@@ -7,7 +7,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend;
+use crate::formula;
 
 struct MulOp<B: Backend> {
     shapes: [Vec<usize>; 2],
@@ -20,7 +20,7 @@ impl<B: Backend> Operation<B> for MulOp<B> {
         "mul"
     }
     fn vjp(&self, backend: &B, y_bar: B::Array, needed: &[bool]) -> Vec<Option<B::Array>> {
-        let factor = |other: &B::Array, i: usize| backend.sum_to(&backend.zip(backend::Mul, &y_bar, other), &self.shapes[i]);
+        let factor = |other: &B::Array, i: usize| backend.sum_to(&backend.zip(formula::Mul, &y_bar, other), &self.shapes[i]);
         vec![needed[0].then(|| factor(&self.b, 0)), needed[1].then(|| factor(&self.a, 1))]
     }
 }
@@ -33,7 +33,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn mul(&self, other: &Self) -> Self {
         broadcast_or_panic("mul", self.shape(), other.shape());
-        let y = self.backend.zip(backend::Mul, &self.value, &other.value);
+        let y = self.backend.zip(formula::Mul, &self.value, &other.value);
         let shapes = [self.shape().to_vec(), other.shape().to_vec()];
         Tensor::record(&self.backend, y, &[self, other], || MulOp { shapes, a: self.value.clone(), b: other.value.clone() })
     }

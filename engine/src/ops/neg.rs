@@ -6,23 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-
-/// Negation.
-#[derive(Clone, Copy, Debug)]
-pub struct Neg;
-
-impl Unary for Neg {
-    const NAME: &'static str = "neg";
-    const SAVES: Saves = Saves::Nothing;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        -x
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, _: T) -> T {
-        -T::one()
-    }
-}
+use crate::functions::Neg;
 
 impl<B: Backend> Tensor<B> {
     /// −x, in the shape of x.

@@ -6,23 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-
-/// The rectified linear unit.
-#[derive(Clone, Copy, Debug)]
-pub struct Relu;
-
-impl Unary for Relu {
-    const NAME: &'static str = "relu";
-    const SAVES: Saves = Saves::Input;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        if x > T::zero() { x } else { T::zero() * x }
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, x: T) -> T {
-        if x > T::zero() { T::one() } else { T::zero() }
-    }
-}
+use crate::functions::Relu;
 
 impl<B: Backend> Tensor<B> {
     /// max(x, 0), in the shape of x. At zero the subgradient 0 is taken.

@@ -8,24 +8,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::tape::added;
-
-/// 1/√(x + ε).
-#[derive(Clone, Copy, Debug)]
-pub struct InverseRoot(pub f64);
-
-impl Unary for InverseRoot {
-    const NAME: &'static str = "inverse_root";
-    const SAVES: Saves = Saves::Output;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        T::one() / (x + T::from_f64(self.0)).sqrt()
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, y: T) -> T {
-        T::from_f64(-0.5) * y * y * y
-    }
-}
+use crate::tape::add_cotangents;
 
 struct ScaledRmsNorm<B: Backend> {
     x: B::Array,
@@ -42,9 +25,9 @@ impl<B: Backend> Operation<B> for ScaledRmsNorm<B> {
         vec![Some(x), Some(gain)]
     }
     fn vjp_added(&self, backend: &B, y_bar: B::Array, needed: &[bool], mut sums: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
-        let Some(sum) = sums[0].take() else { return added(backend, "rms_norm", sums, self.vjp(backend, y_bar, needed)) };
+        let Some(sum) = sums[0].take() else { return add_cotangents(backend, "rms_norm", sums, self.vjp(backend, y_bar, needed)) };
         let (x, gain) = backend.scaled_rms_norm_vjp_to(sum, &self.x, &self.gain, &self.s, &y_bar);
-        added(backend, "rms_norm", sums, vec![Some(x), Some(gain)])
+        add_cotangents(backend, "rms_norm", sums, vec![Some(x), Some(gain)])
     }
 }
 

@@ -9,37 +9,9 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend::{Add, Mul, Sub};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// Which features of a head form a pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pairing {
-    /// (2i, 2i + 1).
-    Adjacent,
-    /// (i, i + R/2), R being the number of rotated features.
-    RotateHalf,
-}
-
-/// At most so many angles have their cosine and sine kept: 8 MiB.
-const MOST_KEPT: usize = 1 << 19;
-
-/// What positions are rotated by: their angles are a position's number times the frequencies. Cosines and sines are computed once for all
-/// batches, where positions are small; clones share them.
-#[derive(Clone)]
-pub struct RotaryAngles {
-    frequencies: Vec<f64>,
-    pairing: Pairing,
-    /// (cos φ, sin φ) of the positions from 0 on, each with all frequencies.
-    kept: Arc<Mutex<Vec<[f64; 2]>>>,
-}
+use crate::rotary::{Pairing, RotaryAngles};
 
 impl RotaryAngles {
-    /// With R/2 frequencies (radians a position); θ^{−2i/R} is the usual i-th.
-    pub fn new(frequencies: Vec<f64>, pairing: Pairing) -> Self {
-        Self { frequencies, pairing, kept: Arc::default() }
-    }
-
     /// The table of N positions: cosines and sines [N, R/2].
     pub fn table<B: Backend>(&self, backend: &B, positions: &[u32]) -> RotaryTable<B> {
         let width = self.frequencies.len();
@@ -48,34 +20,6 @@ impl RotaryAngles {
             backend.from_vec(of_batch.iter().map(|angle| B::Scalar::from_f64(f(angle))).collect(), &[positions.len(), width])
         };
         RotaryTable { cos: array(|[cos, _]| *cos), sin: array(|[_, sin]| *sin), minus_sin: array(|[_, sin]| -sin), pairing: self.pairing }
-    }
-
-    /// Of each position, with all frequencies. Those up to the last one are computed once each where they are no more than the batch's.
-    fn of_positions(&self, positions: &[u32]) -> Vec<[f64; 2]> {
-        let width = self.frequencies.len();
-        let ends = positions.iter().max().map_or(0, |&last| last as usize + 1);
-        let gathered = |rows: &[[f64; 2]]| {
-            let row = |&position: &u32| &rows[position as usize * width..][..width];
-            positions.iter().flat_map(row).copied().collect()
-        };
-        let rows = |from: usize| (from as u32..ends as u32).flat_map(|position| self.of_position(position));
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = kept.len() / width.max(1);
-        if ends * width <= MOST_KEPT && ends <= known + positions.len() {
-            kept.extend(rows(known));
-            gathered(&kept)
-        } else if ends <= positions.len() {
-            gathered(&rows(0).collect::<Vec<_>>())
-        } else {
-            positions.iter().flat_map(|&position| self.of_position(position)).collect()
-        }
-    }
-
-    fn of_position(&self, position: u32) -> impl Iterator<Item = [f64; 2]> {
-        self.frequencies.iter().map(move |frequency| {
-            let (sin, cos) = (f64::from(position) * frequency).sin_cos();
-            [cos, sin]
-        })
     }
 }
 
@@ -94,30 +38,6 @@ impl<B: Backend> RotaryTable<B> {
     pub fn new(backend: &B, positions: &[u32], frequencies: &[f64], pairing: Pairing) -> Self {
         RotaryAngles::new(frequencies.to_vec(), pairing).table(backend, positions)
     }
-}
-
-/// Rotation composed of slices, products and sums: the definition.
-pub(crate) fn reference<B: Backend>(backend: &B, x: &B::Array, cos: &B::Array, sin: &B::Array, pairing: Pairing) -> B::Array {
-    let (n, heads, width) = (backend.shape(x)[0], backend.shape(x)[1], backend.shape(x)[2]);
-    let half = backend.shape(cos)[1];
-    let rotated = backend.slice(x, 2, 0, 2 * half);
-    let (pair_shape, pair_axis) = match pairing {
-        Pairing::Adjacent => ([n, heads, half, 2], 3),
-        Pairing::RotateHalf => ([n, heads, 2, half], 2),
-    };
-    let pairs = backend.reshape(&rotated, &pair_shape);
-    let part = |i: usize| backend.reshape(&backend.slice(&pairs, pair_axis, i, i + 1), &[n, heads, half]);
-    let (a, b) = (part(0), part(1));
-    let (cos, sin) = (backend.reshape(cos, &[n, 1, half]), backend.reshape(sin, &[n, 1, half]));
-    let product = |x: &B::Array, y: &B::Array| backend.zip(Mul, x, y);
-    let turned = [
-        backend.zip(Sub, &product(&a, &cos), &product(&b, &sin)),
-        backend.zip(Add, &product(&b, &cos), &product(&a, &sin)),
-    ];
-    let part_shape = with_axis(&pair_shape, pair_axis, 1);
-    let turned = turned.map(|x| backend.reshape(&x, &part_shape));
-    let joined = backend.reshape(&backend.concat(&[&turned[0], &turned[1]], pair_axis), &[n, heads, 2 * half]);
-    backend.concat(&[&joined, &backend.slice(x, 2, 2 * half, width)], 2)
 }
 
 struct Rope<B: Backend> {

@@ -6,23 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-
-/// The logistic function.
-#[derive(Clone, Copy, Debug)]
-pub struct Sigmoid;
-
-impl Unary for Sigmoid {
-    const NAME: &'static str = "sigmoid";
-    const SAVES: Saves = Saves::Output;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        x.sigmoid()
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, y: T) -> T {
-        y * (T::one() - y)
-    }
-}
+use crate::functions::Sigmoid;
 
 impl<B: Backend> Tensor<B> {
     /// σ(x) = 1/(1 + e^{−x}), in the shape of x; finite everywhere.

@@ -6,24 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-
-/// The sigmoid linear unit, also called swish.
-#[derive(Clone, Copy, Debug)]
-pub struct Silu;
-
-impl Unary for Silu {
-    const NAME: &'static str = "silu";
-    const SAVES: Saves = Saves::Input;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        x * x.sigmoid()
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, x: T) -> T {
-        let s = x.sigmoid();
-        s * (T::one() + x * (T::one() - s))
-    }
-}
+use crate::functions::Silu;
 
 impl<B: Backend> Tensor<B> {
     /// x·σ(x), in the shape of x (Elfwing, Uchibe, Doya 2018).

@@ -6,23 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-
-/// The softplus.
-#[derive(Clone, Copy, Debug)]
-pub struct Softplus;
-
-impl Unary for Softplus {
-    const NAME: &'static str = "softplus";
-    const SAVES: Saves = Saves::Input;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        x.softplus()
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, x: T) -> T {
-        x.sigmoid()
-    }
-}
+use crate::functions::Softplus;
 
 impl<B: Backend> Tensor<B> {
     /// ln(1 + e^x), in the shape of x; equals x where e^{−x} underflows.

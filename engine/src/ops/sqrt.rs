@@ -6,23 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-
-/// The square root.
-#[derive(Clone, Copy, Debug)]
-pub struct Sqrt;
-
-impl Unary for Sqrt {
-    const NAME: &'static str = "sqrt";
-    const SAVES: Saves = Saves::Output;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        x.sqrt()
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, y: T) -> T {
-        T::from_f64(0.5) / y
-    }
-}
+use crate::functions::Sqrt;
 
 impl<B: Backend> Tensor<B> {
     /// √x, in the shape of x. NaN below zero; the derivative at zero is ∞.

@@ -7,7 +7,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-use crate::backend;
+use crate::formula;
 
 struct SubOp {
     shapes: [Vec<usize>; 2],
@@ -32,7 +32,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn sub(&self, other: &Self) -> Self {
         broadcast_or_panic("sub", self.shape(), other.shape());
-        let y = self.backend.zip(backend::Sub, &self.value, &other.value);
+        let y = self.backend.zip(formula::Sub, &self.value, &other.value);
         let shapes = [self.shape().to_vec(), other.shape().to_vec()];
         Tensor::record(&self.backend, y, &[self, other], || SubOp { shapes })
     }

@@ -6,23 +6,7 @@
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::prelude::*;
-
-/// The hyperbolic tangent.
-#[derive(Clone, Copy, Debug)]
-pub struct Tanh;
-
-impl Unary for Tanh {
-    const NAME: &'static str = "tanh";
-    const SAVES: Saves = Saves::Output;
-    #[inline(always)]
-    fn value<T: Scalar>(self, x: T) -> T {
-        x.tanh()
-    }
-    #[inline(always)]
-    fn derivative<T: Scalar>(self, y: T) -> T {
-        T::one() - y * y
-    }
-}
+use crate::functions::Tanh;
 
 impl<B: Backend> Tensor<B> {
     /// tanh x, in the shape of x.

@@ -17,7 +17,6 @@ use super::target_on_device::target_on_device;
 use super::target_on_host::target_on_host;
 use crate::error::LossError;
 use crate::hyperparameters::{Hyperparameters, Setting, require};
-use crate::numeric::where_they_are;
 use crate::preference_loss::{Need, PreferenceLoss};
 use crate::weights::WeightRule;
 use engine::backend::Indices;
@@ -49,8 +48,11 @@ impl<B: Backend> ExactTargets<B> {
         }
         let forks = pairs.iter().enumerate().map(|(number, pair)| pair.check(number, n, vocabulary)).collect::<Result<Vec<_>, _>>()?;
         let owners = owners(pairs, n)?;
-        let (on_host, on_device) = (|| target_on_host(logits, pairs, moved), || Ok(target_on_device(logits, pairs, &forks, moved)));
-        let (log_target, weights) = where_they_are(logits.backend(), on_host, on_device)?;
+        let (log_target, weights) = if logits.backend().is_queued() {
+            target_on_device(logits, pairs, &forks, moved)
+        } else {
+            target_on_host(logits, pairs, moved)?
+        };
         Ok(Self { log_target, weights, pairs: owners, pair_count: pairs.len() })
     }
 

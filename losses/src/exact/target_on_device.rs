@@ -12,10 +12,10 @@
 
 use super::exact_target::{at_most_zero, towards};
 use super::pair_rows::PairRows;
-use crate::numeric::{formulas, logaddexp};
+use crate::numeric::logaddexp;
 use engine::backend::Indices;
-use engine::ops::logsumexp::FiniteOrZero;
-use engine::{Backend, Scalar, Tensor};
+use engine::functions::FiniteOrZero;
+use engine::{Backend, Scalar, Tensor, formulas};
 
 /// ln q for each row, [N, V], and the rows' weights, `[N]`, from the reference's logits [N, V] and where each pair forks.
 pub(crate) fn target_on_device<B: Backend>(logits: &Tensor<B>, pairs: &[PairRows], forks: &[usize], moved: f64) -> (Tensor<B>, Tensor<B>) {

@@ -17,11 +17,11 @@ pub struct Hinge {
 impl PairLoss for Hinge {
     fn value<T: Scalar>(self, pair: Pair<T>) -> T {
         let short = T::one() - T::from_f64(self.beta) * pair.margin();
-        if short < T::zero() { T::zero() } else { short }
+        T::select(short.is_below(T::zero()), T::zero(), short)
     }
     fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T) {
         let beta = T::from_f64(self.beta);
-        let slope = if beta * pair.margin() < T::one() { beta } else { T::zero() };
+        let slope = T::select((beta * pair.margin()).is_below(T::one()), beta, T::zero());
         (-slope, slope)
     }
     fn at_start(self, _: &Pair<f64>) -> f64 {

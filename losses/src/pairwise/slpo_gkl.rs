@@ -12,9 +12,10 @@
 #![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
 
 use super::samples::prelude::*;
-use crate::numeric::{formulas, logaddexp};
+use crate::numeric::logaddexp;
 use crate::weights::Weights;
 use engine::backend::{Saves, Unary};
+use engine::formulas;
 
 /// Where e^u goes over into its tangent.
 const TANGENT_FROM: f64 = 40.0;
@@ -29,12 +30,12 @@ impl Unary for Growth {
     #[inline(always)]
     fn value<T: Scalar>(self, u: T) -> T {
         let end = T::from_f64(TANGENT_FROM);
-        if u > end { end.exp() * (T::one() + (u - end)) } else { u.exp() }
+        T::select(end.is_below(u), end.exp() * (T::one() + (u - end)), u.exp())
     }
     #[inline(always)]
     fn derivative<T: Scalar>(self, u: T) -> T {
         let end = T::from_f64(TANGENT_FROM);
-        if u > end { end.exp() } else { u.exp() }
+        T::select(end.is_below(u), end.exp(), u.exp())
     }
 }
 
@@ -48,7 +49,8 @@ pub struct SlpoGkl {
 /// ln m as the larger of ln π_w and ln π_l, and ln(1 + e^{−|ln π_w − ln π_l|}), to be subtracted one after the other.
 #[inline(always)]
 fn log_mass_parts<T: Scalar>(log_chosen: T, log_rejected: T) -> (T, T) {
-    let (high, low) = if log_chosen < log_rejected { (log_rejected, log_chosen) } else { (log_chosen, log_rejected) };
+    let is_less = log_chosen.is_below(log_rejected);
+    let (high, low) = (T::select(is_less, log_rejected, log_chosen), T::select(is_less, log_chosen, log_rejected));
     (high, (low - high).exp().ln_1p())
 }
 

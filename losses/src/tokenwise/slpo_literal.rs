@@ -12,18 +12,16 @@ use super::slpo_token::{Plain, worked_tokens};
 use super::token::{NoOthers, TokenInputs, TokenLoss, TokenWeights};
 use crate::error::LossError;
 use crate::hyperparameters::{Hyperparameters, Setting};
-use crate::numeric::where_they_are;
 use crate::preference_loss::{Need, PreferenceLoss};
 use engine::backend::Indices;
 use engine::explain::Example;
 use engine::gradcheck::{Draw, Sample};
 use engine::{Backend, Tensor, function};
 
-/// The loss of each position, [..], as one op; its mean over B·T ([`TokenInputs::mean`] without a mask) is what the listing returns.
-/// The masses w_l are not used. The op works on the host: on a device with a queue, which it would make the host wait for, the loss is the
-/// composition of ops instead.
+/// The loss of each position, [..]; its mean over B·T ([`TokenInputs::mean`] without a mask) is what the listing returns. The masses w_l are
+/// not used.
 pub fn slpo_literal<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
-    where_they_are(inputs.logits.backend(), || inputs.fused("slpo_literal", NoOthers::AsPrinted), || slpo_literal_composed(inputs))
+    inputs.evaluate("slpo_literal", NoOthers::AsPrinted, slpo_literal_composed)
 }
 
 /// The listing line by line, as a composition of ops.

@@ -12,19 +12,18 @@
 use super::token::{NoOthers, TokenInputs, TokenLoss, TokenWeights};
 use crate::error::LossError;
 use crate::hyperparameters::{Hyperparameters, Setting};
-use crate::numeric::{times_log_of, where_they_are};
+use crate::numeric::times_log_of;
 use crate::preference_loss::{Need, PreferenceLoss};
 use crate::weights::Weights;
 use engine::backend::Indices;
 use engine::explain::Example;
+use engine::functions::FiniteOrZero;
 use engine::gradcheck::{Draw, Input, Sample};
-use engine::ops::logsumexp::FiniteOrZero;
 use engine::{Backend, Tensor, function};
 
-/// The loss of each position, [..], as one op; 0 where masked. [`TokenInputs::mean`] gives the batch's loss. The op works on the host: on a
-/// device with a queue, which it would make the host wait for, the loss is the composition of ops instead.
+/// The loss of each position, [..]; 0 where masked. [`TokenInputs::mean`] gives the batch's loss.
 pub fn slpo_token<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
-    where_they_are(inputs.logits.backend(), || inputs.fused("slpo_token", NoOthers::Dropped), || slpo_token_composed(inputs))
+    inputs.evaluate("slpo_token", NoOthers::Dropped, slpo_token_composed)
 }
 
 /// The same as a composition of ops.

@@ -210,8 +210,14 @@ impl<B: Backend> TokenInputs<B> {
         }
     }
 
+    /// The loss of each position, [..]. A CPU makes one pass over the vocabulary; a GPU runs `composed`, because reading the logits back would
+    /// stall its queue.
+    pub(crate) fn evaluate(&self, name: &'static str, no_others: NoOthers, composed: impl FnOnce(&Self) -> Tensor<B>) -> Tensor<B> {
+        if self.logits.backend().is_queued() { composed(self) } else { self.fused(name, no_others) }
+    }
+
     /// The loss of each position as one op, whose rows the host reads.
-    pub(crate) fn fused(&self, name: &'static str, no_others: NoOthers) -> Tensor<B> {
+    fn fused(&self, name: &'static str, no_others: NoOthers) -> Tensor<B> {
         let backend = self.logits.backend();
         let positions = self.positions(no_others);
         let mut z = backend.to_vec(self.logits.array());

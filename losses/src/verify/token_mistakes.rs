@@ -8,7 +8,7 @@ use crate::error::LossError;
 use crate::loss::Loss;
 use crate::numeric::LogComplement;
 use engine::Tensor;
-use engine::ops::logsumexp::FiniteOrZero;
+use engine::functions::FiniteOrZero;
 use std::mem::swap;
 
 /// What stands for ln p_o, the probability of all other tokens.

@@ -6,9 +6,10 @@ use super::exchange::{DeviceSums, Exchange, present};
 use super::processes::Processes;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use engine::backend::Core;
 use engine::backend::cuda::{CudaArray, Nccl, UniqueId};
 use engine::backend::device::DeviceArray;
-use engine::{Backend, CudaError, Device};
+use engine::{CudaError, Device};
 
 impl Parallel<Device> {
     /// Gradients are added up where they are: by NCCL on GPUs, and through the host's memory on processors.

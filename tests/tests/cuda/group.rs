@@ -1,10 +1,10 @@
 //! Steps of several processes, with sums through the host, by NCCL, and on one device that threads share.
 
 use crate::{devices, is_emulated, trainer_by, weights, with_precision};
-use engine::backend::Add;
 use engine::backend::cuda::Nccl;
 use engine::backend::device::DeviceArray;
-use engine::{Backend, Cuda, Device, Precision, Tensor};
+use engine::backend::{Add, Core};
+use engine::{Cuda, Device, Precision, Tensor};
 use model::batch::Batch;
 use model::config::Config;
 use model::decoder::{Decoder, ForwardOptions};

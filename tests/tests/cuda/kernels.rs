@@ -1,8 +1,9 @@
 //! Every op on every shape that a kernel treats in its own way.
 
 use crate::{agrees, devices, in_bf16};
+use engine::backend::{Core, Formula};
 use engine::gradcheck::check_entry_on;
-use engine::{Backend, Cpu, Segments, Tensor, function};
+use engine::{Backend, Cpu, Scalar, Segments, Tensor, formulas, function};
 use slpo_tests::{bits, normal_parameter};
 use std::sync::Arc;
 
@@ -104,6 +105,31 @@ fn gated_feed_forward_part() {
     let gated_mlp = function!(|x| x[0].gated_mlp(&x[1], &x[2], &x[3]).add(&x[0]));
     agrees("gated_mlp", gated_mlp, &[&[70, 24], &[33, 24], &[33, 24], &[24, 33]]);
     agrees("gated_mlp, one row", function!(|x| x[0].gated_mlp(&x[1], &x[2], &x[3])), &[&[1, 24], &[33, 24], &[33, 24], &[9, 33]]);
+}
+
+formulas! {
+    /// e^x where x is below y, else z; plus w.
+    Chosen(w, x, y, z) = w + T::select(x.is_below(y), x.exp(), z);
+    /// As [`Chosen`], by an `if`: both arms become statements.
+    Branched(w, x, y, z) = w + if x < y { x.exp() } else { z };
+}
+
+/// The values of a formula of four arrays that broadcast to [3, 7, 5], one of them a view whose axes are swapped.
+fn of_four<B: Backend>(backend: &B, f: impl Formula<4>) -> Vec<f64> {
+    let array = |seed, shape: &[usize]| normal_parameter(backend, seed, shape).into_array();
+    let (w, x, y, z) = (array(1, &[3, 7, 5]), array(2, &[7, 1]), array(3, &[5, 7]), array(4, &[]));
+    let value = backend.elementwise(f, [&w, &x, &backend.permute(&y, &[1, 0]), &z]);
+    backend.to_vec(&value).iter().map(|x| x.to_f64()).collect()
+}
+
+#[test]
+fn formulas_of_four_arrays() {
+    let expected = of_four(&Cpu::<f64>::new(), Chosen);
+    for device in devices() {
+        for values in [of_four(device, Chosen), of_four(device, Branched)] {
+            assert!(values.iter().zip(&expected).all(|(x, y)| (x - y).abs() <= 1e-6 * (1.0 + y.abs())), "{values:?}, {expected:?}");
+        }
+    }
 }
 
 #[test]

@@ -11,8 +11,9 @@ mod preference_losses;
 mod sampling;
 mod steps;
 
+use engine::backend::Core;
 use engine::gradcheck::{Function, check_on};
-use engine::{Backend, Cuda, Device, Precision};
+use engine::{Cuda, Device, Precision};
 use model::config::Config;
 use model::decoder::Decoder;
 use model::optimizer::{Rule, Schedule};

@@ -1,7 +1,8 @@
 //! The optimisers' rules, and what decides about a step.
 
 use crate::devices;
-use engine::{AdamwStep, Backend, Cpu, SgdStep, StepDecision, Tensor};
+use engine::backend::{Core, Update};
+use engine::{AdamwPart, AdamwStep, Backend, Cpu, SgdStep, StepDecision, Tensor};
 use slpo_tests::normal_parameter;
 
 fn steps<B: Backend>(backend: &B) -> [Vec<f64>; 4] {
@@ -10,7 +11,8 @@ fn steps<B: Backend>(backend: &B) -> [Vec<f64>; 4] {
     let kept = theta.clone();
     for step in 1..=3 {
         let rates = AdamwStep { learning_rate: 1e-2, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, step, gradient_scale: 0.5 };
-        backend.adamw(&mut theta, &mut m, &mut v, &array(step + 10), &rates, None);
+        let part = AdamwPart { theta: &mut theta, m: &mut m, v: &mut v, gradient: &array(step + 10), step: rates };
+        backend.adamw(vec![part], None);
     }
     [theta, m, v, kept].map(|x| Tensor::from_array(backend, x).to_f64())
 }
@@ -86,7 +88,8 @@ fn a_step_is_decided_on_the_device_as_on_the_host() {
         let [mut theta, mut m, mut v] = [0; 3].map(|_| arrays[1].clone());
         let rates =
             AdamwStep { learning_rate: 1.0, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, step: 1, gradient_scale: 1.0 };
-        device.adamw(&mut theta, &mut m, &mut v, arrays[1], &rates, Some(&control));
+        let part = AdamwPart { theta: &mut theta, m: &mut m, v: &mut v, gradient: arrays[1], step: rates };
+        device.adamw(vec![part], Some(&control));
         assert_eq!([&theta, &m, &v].map(|x| device.to_vec(x)), before, "a step that is not finite changes nothing");
     }
 }

@@ -1,7 +1,8 @@
 //! Tokens chosen where the logits are.
 
 use crate::{devices, in_bf16, trainer, with_precision};
-use engine::{Backend, Cpu, Device, Generator, Precision, SamplingRule};
+use engine::backend::{Core, Vocabulary};
+use engine::{Cpu, Device, Generator, Precision, SamplingRule};
 use model::generate::{Limits, Sampling, generate};
 use slpo_tests::normal;
 

@@ -2,8 +2,8 @@
 
 use super::{Mistake, edit};
 use engine::backend::{Add, Indices, Mul, Sub};
+use engine::functions::Exp;
 use engine::gradcheck::{Draw, Entry, Sample};
-use engine::ops::exp::Exp;
 use engine::tape::Operation;
 use engine::{Backend, Segments, Tensor, function, no_grad};
 

@@ -6,7 +6,7 @@ pub mod copies;
 use engine::Backend;
 use engine::gradcheck::{Entry, Method, Report, Settings, check_entry, check_entry_with};
 use engine::rewrite::{Recorded, Rewrite};
-use engine::tape::{Operation, added};
+use engine::tape::{Operation, add_cotangents};
 use std::sync::{Arc, Mutex};
 
 /// A kind of mistake in a vector-Jacobian product.
@@ -78,7 +78,7 @@ impl<B: Backend> Operation<B> for Planted<B> {
         if self.mistake == Mistake::Nothing {
             return self.inner.vjp_added(backend, cotangent, needed, sums);
         }
-        added(backend, self.name(), sums, self.vjp(backend, cotangent, needed))
+        add_cotangents(backend, self.name(), sums, self.vjp(backend, cotangent, needed))
     }
     fn parents_of_value(&self, value: usize, parents: usize) -> Vec<usize> {
         self.inner.parents_of_value(value, parents)

@@ -1,17 +1,20 @@
 //! Causal grouped-query attention in blocks with online softmax: scores exist for one block of queries and keys at a time, blocks above
-//! the diagonal are skipped, and the backward pass recomputes them. The readable twin is `ops::attention::reference_forward`.
+//! the diagonal are skipped, and the backward pass recomputes them. The readable twin is the default of [`Attention`].
 //!
 //! A block of scores is a matrix [keys, queries]: what is formed for each query (maximum, sum, the factor of a correction) is formed for as many
 //! at once as a vector has lanes, and no sum goes across a vector.
 
+use super::Cpu;
 use super::array::CpuArray;
 use super::matmul::Matrix;
 use super::parallel_loop::InTasks;
 use super::reduce::row_dot;
 use super::simd::vectorised;
+use crate::backend::attention::Attention;
 use crate::backend::precision::Precision;
-use crate::ops::attention::Segments;
+use crate::rotary::Pairing;
 use crate::scalar::Scalar;
+use crate::segments::Segments;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -533,5 +536,27 @@ fn cotangents_of_vector<T: Scalar>([p, p_bar]: [&mut [T; LANES]; 2], [lse, delta
         let s_bar = p_of_query * (p_bar[l] - delta[l]) * scale;
         p[l] = if sees(seeing, l) { p_of_query } else { T::zero() };
         p_bar[l] = if sees(seeing, l) { s_bar } else { T::zero() };
+    }
+}
+
+impl<T: Scalar> Attention for Cpu<T> {
+    fn rope(&self, x: CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
+        super::rope::rope(x, cos, sin, pairing)
+    }
+    fn attention(&self, q: &CpuArray<T>, k: &CpuArray<T>, v: &CpuArray<T>, segments: &Segments, scale: f64) -> (CpuArray<T>, CpuArray<T>) {
+        forward(self.precision, (q, k, v), segments, scale)
+    }
+    fn attention_vjp(
+        &self,
+        q: &CpuArray<T>,
+        k: &CpuArray<T>,
+        v: &CpuArray<T>,
+        output: &CpuArray<T>,
+        logsumexp: &CpuArray<T>,
+        cotangent: &CpuArray<T>,
+        segments: &Segments,
+        scale: f64,
+    ) -> (CpuArray<T>, CpuArray<T>, CpuArray<T>) {
+        vjp(self.precision, (q, k, v), (output, logsumexp), cotangent, segments, scale)
     }
 }

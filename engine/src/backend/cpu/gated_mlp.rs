@@ -1,13 +1,17 @@
 //! The gated feed-forward part, some rows at a time: what comes between its products stays in the second-level cache of the thread that forms it.
-//! The readable twin is the default of `Backend::gated_mlp`.
+//! The readable twins are the defaults of [`Products`].
 
+use super::Cpu;
 use super::array::CpuArray;
-use super::by_rows::{OnTheRight, OutputRows, with_buffers};
-use super::elementwise::combine;
+use super::by_rows::{self, OnTheRight, OutputRows, with_buffers};
+use super::elementwise::{combine, combine_two};
 use super::matmul::{self, Matrix, matrix};
 use super::parallel_loop::InTasks;
 use super::simd::vectorised;
+use crate::backend::core::Core;
 use crate::backend::precision::Precision;
+use crate::backend::products::{Products, gated_mlp_by_products, products_of_needed};
+use crate::formula::Add;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 
@@ -201,4 +205,63 @@ pub fn vjp_by_rows<T: Scalar>(
     });
     let kept = kept.map(|kept| kept.map(|bar| CpuArray::from_vec(bar, &[n, inner])));
     (x_bar.map(|x_bar| CpuArray::from_vec(x_bar, &[n, width])), kept)
+}
+
+impl<T: Scalar> Products for Cpu<T> {
+    fn linears(&self, x: &CpuArray<T>, weights: &[&CpuArray<T>], biases: &[Option<&CpuArray<T>>]) -> Vec<CpuArray<T>> {
+        let products = matmul::by_transposed(self.precision, x, weights).into_iter();
+        products.zip(biases).map(|(y, bias)| bias.map_or_else(|| y.clone(), |bias| self.zip(Add, &y, bias))).collect()
+    }
+    fn sum_of_products(&self, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
+        matmul::sum_of_products(self.precision, products)
+    }
+    fn products_of_transposed(&self, a: &[&CpuArray<T>], b: &CpuArray<T>) -> Vec<CpuArray<T>> {
+        matmul::of_transposed(self.precision, a, b)
+    }
+    fn swiglu(&self, gate: &CpuArray<T>, up: &CpuArray<T>) -> CpuArray<T> {
+        hidden(gate, up)
+    }
+    fn swiglu_vjp(&self, gate: &CpuArray<T>, up: &CpuArray<T>, cotangent: &CpuArray<T>) -> (CpuArray<T>, CpuArray<T>) {
+        combine_two(
+            [gate, up, cotangent],
+            #[inline(always)]
+            |[gate, up, g]| {
+                let (gate_bar, up_bar, _) = swiglu_vjp(gate, up, g);
+                (gate_bar, up_bar)
+            },
+        )
+    }
+    fn gated_mlp(&self, x: &CpuArray<T>, weights: [&CpuArray<T>; 3], keep: bool) -> (CpuArray<T>, Option<[CpuArray<T>; 2]>) {
+        check(x, weights);
+        if by_rows::pays(x.shape()[0], weights.into_iter()) {
+            forward_by_rows(self.precision, x, weights, keep)
+        } else {
+            gated_mlp_by_products(self, x, weights, keep)
+        }
+    }
+    fn gated_mlp_vjp(
+        &self,
+        x: &CpuArray<T>,
+        weights: [&CpuArray<T>; 3],
+        saved: &[CpuArray<T>; 2],
+        cotangent: &CpuArray<T>,
+        needed: [bool; 4],
+    ) -> [Option<CpuArray<T>>; 4] {
+        check_vjp(x, weights, saved, cotangent);
+        let [x_needed, gate_needed, up_needed, down_needed] = needed;
+        let (x_bar, inner) = match needed {
+            [false, false, false, _] => (None, None),
+            _ if by_rows::pays(x.shape()[0], weights.into_iter()) => {
+                let weight_needed = gate_needed || up_needed || down_needed;
+                vjp_by_rows(self.precision, weights, saved, cotangent, (x_needed, weight_needed))
+            }
+            _ => vjp_by_products(self.precision, weights, saved, cotangent, x_needed),
+        };
+        let down_bar = down_needed.then(|| {
+            let h = inner.as_ref().map_or_else(|| hidden(&saved[0], &saved[1]), |[_, _, h]| h.clone());
+            matmul::of_transposed(self.precision, &[cotangent], &h).swap_remove(0)
+        });
+        let [gate_bar, up_bar] = inner.map_or([None, None], |[g, u, _]| products_of_needed(self, [&g, &u], x, [gate_needed, up_needed]));
+        [x_bar, gate_bar, up_bar, down_bar]
+    }
 }

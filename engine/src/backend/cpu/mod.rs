@@ -1,6 +1,7 @@
 //! The CPU: one implementation for every scalar type, vectorised at run time for the processor that is there.
 //!
-//! Parallel loops are cut into tasks by size, and threads take them one by one (`parallel_loop`): what a thread has not begun, another can take.
+//! Each family of the backend is implemented beside its kernels: [`Core`] here and in `elementwise`, `reduce`, `indexing`; the others in `gated_mlp`
+//! (products), `rows`, `attention`, `vocabulary` and `optimizer`. Parallel loops are cut into tasks by size, and threads take them one by one (`parallel_loop`): what a thread has not begun, another can take.
 
 pub mod array;
 mod attention;
@@ -20,14 +21,13 @@ mod reduce;
 mod rope;
 mod rows;
 pub mod simd;
-pub mod vector_math;
 mod vocabulary;
 
+use super::core::{Core, Indices};
 use super::precision::{Precision, PrecisionError};
-use super::{AdamwPart, AdamwStep, Backend, Binary, Indices, Unary};
-use crate::ops::attention::Segments;
-use crate::ops::rope::Pairing;
+use crate::formula::{Formula, Mul};
 use crate::scalar::Scalar;
+use crate::shape::broadcast_all;
 use array::CpuArray;
 use elementwise::combine;
 use std::fmt;
@@ -133,27 +133,18 @@ macro_rules! storage_on_cpu {
 }
 pub(crate) use storage_on_cpu;
 
-impl<T: Scalar> Backend for Cpu<T> {
+impl<T: Scalar> Core for Cpu<T> {
     storage_on_cpu!();
 
     fn precision(&self) -> Precision {
         self.precision
     }
-    fn map<F: Unary>(&self, f: F, x: &CpuArray<T>) -> CpuArray<T> {
+    fn elementwise<const N: usize, F: Formula<N>>(&self, f: F, x: [&CpuArray<T>; N]) -> CpuArray<T> {
         combine(
-            [x],
-            x.shape(),
+            x,
+            &broadcast_all("elementwise", &x.map(CpuArray::shape)),
             #[inline(always)]
-            |[x]| f.value(x),
-        )
-    }
-    fn zip<F: Binary>(&self, f: F, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
-        let shape = crate::shape::broadcast_or_panic("zip", a.shape(), b.shape());
-        combine(
-            [a, b],
-            &shape,
-            #[inline(always)]
-            |[a, b]| f.value(a, b),
+            |x| f.at(x),
         )
     }
     fn sum(&self, x: &CpuArray<T>, axis: usize) -> CpuArray<T> {
@@ -165,27 +156,11 @@ impl<T: Scalar> Backend for Cpu<T> {
     fn matmul(&self, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
         matmul::matmul(self.precision, a, b)
     }
-    fn linears(&self, x: &CpuArray<T>, weights: &[&CpuArray<T>], biases: &[Option<&CpuArray<T>>]) -> Vec<CpuArray<T>> {
-        let products = matmul::by_transposed(self.precision, x, weights).into_iter();
-        products.zip(biases).map(|(y, bias)| bias.map_or_else(|| y.clone(), |bias| self.zip(super::Add, &y, bias))).collect()
-    }
-    fn sum_of_products(&self, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
-        matmul::sum_of_products(self.precision, products)
-    }
-    fn products_of_transposed(&self, a: &[&CpuArray<T>], b: &CpuArray<T>) -> Vec<CpuArray<T>> {
-        matmul::of_transposed(self.precision, a, b)
-    }
-    fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {
-        crew::keep_awake(work)
-    }
     fn gather_rows(&self, table: &CpuArray<T>, rows: &Indices) -> CpuArray<T> {
         indexing::gather_rows(table, rows)
     }
     fn scatter_add_rows(&self, x: &CpuArray<T>, rows: &Indices, row_count: usize) -> CpuArray<T> {
         indexing::scatter_add_rows(x, rows, row_count)
-    }
-    fn scatter_add_rows_to(&self, sum: CpuArray<T>, x: &CpuArray<T>, rows: &Indices) -> CpuArray<T> {
-        indexing::scatter_add_rows_to(sum, x, rows)
     }
     fn gather_last(&self, x: &CpuArray<T>, index: &Indices, k: usize) -> CpuArray<T> {
         indexing::gather_last(x, index, k)
@@ -193,174 +168,16 @@ impl<T: Scalar> Backend for Cpu<T> {
     fn scatter_add_last(&self, x: &CpuArray<T>, index: &Indices, n: usize) -> CpuArray<T> {
         indexing::scatter_add_last(x, index, n)
     }
-
-    fn map_vjp<F: Unary>(&self, f: F, saved: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
-        combine(
-            [saved, cotangent],
-            cotangent.shape(),
-            #[inline(always)]
-            |[saved, g]| f.derivative(saved) * g,
-        )
-    }
     fn accumulate(&self, x: CpuArray<T>, y: &CpuArray<T>) -> CpuArray<T> {
         elementwise::accumulate(x, y)
     }
     fn scale_by(&self, x: &CpuArray<T>, c: &CpuArray<T>) -> CpuArray<T> {
-        if c.elements()[0].is_exactly_one() { x.clone() } else { self.zip(super::Mul, x, c) }
+        if c.elements()[0].is_exactly_one() { x.clone() } else { self.zip(Mul, x, c) }
     }
-    fn softmax(&self, x: &CpuArray<T>) -> CpuArray<T> {
-        rows::softmax(x)
+    fn scatter_add_rows_to(&self, sum: CpuArray<T>, x: &CpuArray<T>, rows: &Indices) -> CpuArray<T> {
+        indexing::scatter_add_rows_to(sum, x, rows)
     }
-    fn softmax_vjp(&self, y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
-        rows::softmax_vjp(y, cotangent)
-    }
-    fn log_softmax(&self, x: &CpuArray<T>) -> CpuArray<T> {
-        rows::log_softmax(x)
-    }
-    fn log_softmax_vjp(&self, y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
-        rows::log_softmax_vjp(y, cotangent)
-    }
-    fn logsumexp(&self, x: &CpuArray<T>) -> CpuArray<T> {
-        rows::logsumexp(x)
-    }
-    fn layer_norm(&self, x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
-        rows::layer_norm(x, epsilon)
-    }
-    fn layer_norm_vjp(&self, y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
-        rows::layer_norm_vjp(y, s, cotangent)
-    }
-    fn rms_norm(&self, x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
-        rows::rms_norm(x, epsilon)
-    }
-    fn rms_norm_vjp(&self, y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
-        rows::rms_norm_vjp(y, s, cotangent)
-    }
-    fn scaled_rms_norm(&self, x: &CpuArray<T>, gain: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
-        rows::scaled_rms_norm(x, gain, epsilon)
-    }
-    fn scaled_rms_norm_vjp(
-        &self,
-        x: &CpuArray<T>,
-        gain: &CpuArray<T>,
-        s: &CpuArray<T>,
-        cotangent: &CpuArray<T>,
-    ) -> (CpuArray<T>, CpuArray<T>) {
-        rows::scaled_rms_norm_vjp(x, gain, s, cotangent, None)
-    }
-    fn scaled_rms_norm_vjp_to(
-        &self,
-        sum: CpuArray<T>,
-        x: &CpuArray<T>,
-        gain: &CpuArray<T>,
-        s: &CpuArray<T>,
-        cotangent: &CpuArray<T>,
-    ) -> (CpuArray<T>, CpuArray<T>) {
-        rows::scaled_rms_norm_vjp(x, gain, s, cotangent, Some(sum))
-    }
-    fn rope(&self, x: CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
-        rope::rope(x, cos, sin, pairing)
-    }
-    fn attention(&self, q: &CpuArray<T>, k: &CpuArray<T>, v: &CpuArray<T>, segments: &Segments, scale: f64) -> (CpuArray<T>, CpuArray<T>) {
-        attention::forward(self.precision, (q, k, v), segments, scale)
-    }
-    fn attention_vjp(
-        &self,
-        q: &CpuArray<T>,
-        k: &CpuArray<T>,
-        v: &CpuArray<T>,
-        output: &CpuArray<T>,
-        logsumexp: &CpuArray<T>,
-        cotangent: &CpuArray<T>,
-        segments: &Segments,
-        scale: f64,
-    ) -> (CpuArray<T>, CpuArray<T>, CpuArray<T>) {
-        attention::vjp(self.precision, (q, k, v), (output, logsumexp), cotangent, segments, scale)
-    }
-    fn swiglu(&self, gate: &CpuArray<T>, up: &CpuArray<T>) -> CpuArray<T> {
-        gated_mlp::hidden(gate, up)
-    }
-    fn swiglu_vjp(&self, gate: &CpuArray<T>, up: &CpuArray<T>, cotangent: &CpuArray<T>) -> (CpuArray<T>, CpuArray<T>) {
-        elementwise::combine_two(
-            [gate, up, cotangent],
-            #[inline(always)]
-            |[gate, up, g]| {
-                let (gate_bar, up_bar, _) = gated_mlp::swiglu_vjp(gate, up, g);
-                (gate_bar, up_bar)
-            },
-        )
-    }
-    fn gated_mlp(&self, x: &CpuArray<T>, weights: [&CpuArray<T>; 3], keep: bool) -> (CpuArray<T>, Option<[CpuArray<T>; 2]>) {
-        gated_mlp::check(x, weights);
-        if by_rows::pays(x.shape()[0], weights.into_iter()) {
-            gated_mlp::forward_by_rows(self.precision, x, weights, keep)
-        } else {
-            super::gated_mlp_by_products(self, x, weights, keep)
-        }
-    }
-    fn gated_mlp_vjp(
-        &self,
-        x: &CpuArray<T>,
-        weights: [&CpuArray<T>; 3],
-        saved: &[CpuArray<T>; 2],
-        cotangent: &CpuArray<T>,
-        needed: [bool; 4],
-    ) -> [Option<CpuArray<T>>; 4] {
-        gated_mlp::check_vjp(x, weights, saved, cotangent);
-        let [x_needed, gate_needed, up_needed, down_needed] = needed;
-        let (x_bar, inner) = match needed {
-            [false, false, false, _] => (None, None),
-            _ if by_rows::pays(x.shape()[0], weights.into_iter()) => {
-                let weight_needed = gate_needed || up_needed || down_needed;
-                gated_mlp::vjp_by_rows(self.precision, weights, saved, cotangent, (x_needed, weight_needed))
-            }
-            _ => gated_mlp::vjp_by_products(self.precision, weights, saved, cotangent, x_needed),
-        };
-        let down_bar = down_needed.then(|| {
-            let h = inner.as_ref().map_or_else(|| gated_mlp::hidden(&saved[0], &saved[1]), |[_, _, h]| h.clone());
-            matmul::of_transposed(self.precision, &[cotangent], &h).swap_remove(0)
-        });
-        let [gate_bar, up_bar] =
-            inner.map_or([None, None], |[g, u, _]| super::products_of_needed(self, [&g, &u], x, [gate_needed, up_needed]));
-        [x_bar, gate_bar, up_bar, down_bar]
-    }
-    fn linear_log_prob(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices, vjp: bool) -> (CpuArray<T>, CpuArray<T>) {
-        vocabulary::forward(self.precision, (hidden, weight), targets, vjp)
-    }
-    fn linear_log_prob_vjp(
-        &self,
-        hidden: &CpuArray<T>,
-        weight: &CpuArray<T>,
-        targets: &Indices,
-        saved: &CpuArray<T>,
-        cotangent: &CpuArray<T>,
-    ) -> (CpuArray<T>, CpuArray<T>) {
-        vocabulary::vjp(self.precision, (hidden, weight), targets, saved, cotangent)
-    }
-    fn linear_cross_entropy(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices) -> (CpuArray<T>, [CpuArray<T>; 2]) {
-        vocabulary::cross_entropy(self.precision, hidden, weight, targets)
-    }
-    fn sum_of_squares(&self, x: &CpuArray<T>) -> f64 {
-        optimizer::sums_of_squares(&[x])[0]
-    }
-    fn sums_of_squares(&self, arrays: &[&CpuArray<T>]) -> Vec<f64> {
-        optimizer::sums_of_squares(arrays)
-    }
-    fn adamw(
-        &self,
-        theta: &mut CpuArray<T>,
-        m: &mut CpuArray<T>,
-        v: &mut CpuArray<T>,
-        gradient: &CpuArray<T>,
-        step: &AdamwStep,
-        control: Option<&CpuArray<T>>,
-    ) {
-        self.adamw_all(vec![AdamwPart { theta, m, v, gradient, step: *step }], control);
-    }
-    fn adamw_all(&self, mut parts: Vec<AdamwPart<'_, CpuArray<T>>>, control: Option<&CpuArray<T>>) {
-        for part in &mut parts {
-            let Some(scale) = self.step_scale(part.step.gradient_scale, control) else { return };
-            part.step.gradient_scale = scale;
-        }
-        optimizer::adamw_all(parts);
+    fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {
+        crew::keep_awake(work)
     }
 }

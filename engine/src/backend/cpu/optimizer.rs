@@ -1,10 +1,12 @@
 //! AdamW and the norm of a gradient, each in one pass over memory and one parallel loop for all parameters. The readable twins are the
-//! defaults of `Backend`.
+//! defaults of [`Update`].
 
+use super::Cpu;
 use super::array::CpuArray;
 use super::parallel_loop::InTasks;
 use super::simd::vectorised;
-use crate::backend::{AdamwPart, AdamwStep};
+use crate::backend::step::{AdamwPart, AdamwStep};
+use crate::backend::update::Update;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 
@@ -95,4 +97,17 @@ fn partial_sum_of_squares<T: Scalar>(chunk: &[T]) -> f64 {
         *lane += x.to_f64() * x.to_f64();
     }
     lanes.iter().sum()
+}
+
+impl<T: Scalar> Update for Cpu<T> {
+    fn sums_of_squares(&self, arrays: &[&CpuArray<T>]) -> Vec<f64> {
+        sums_of_squares(arrays)
+    }
+    fn adamw(&self, mut parts: Vec<AdamwPart<'_, CpuArray<T>>>, control: Option<&CpuArray<T>>) {
+        for part in &mut parts {
+            let Some(scale) = self.step_scale(part.step.gradient_scale, control) else { return };
+            part.step.gradient_scale = scale;
+        }
+        adamw_all(parts);
+    }
 }

@@ -1,7 +1,7 @@
 //! What this machine can do, against which kernels are measured: the fastest loop of fused multiply-adds, and of copies through memory.
 
 use super::Cpu;
-use crate::backend::Backend;
+use crate::backend::core::Core;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 use std::time::Instant;

@@ -1,9 +1,9 @@
-//! Rotary position embedding in one pass. The readable twin is `ops::rope::reference`.
+//! Rotary position embedding in one pass. The readable twin is the default of [`Attention::rope`](crate::backend::Attention::rope).
 
 use super::array::CpuArray;
 use super::parallel_loop::InTasks;
 use super::simd::vectorised;
-use crate::ops::rope::Pairing;
+use crate::rotary::Pairing;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 

@@ -1,9 +1,11 @@
-//! Fused row-wise kernels: each row is read once or twice while it is in the cache. The readable twins are the defaults of `Backend`.
+//! Fused row-wise kernels: each row is read once or twice while it is in the cache. The readable twins are the defaults of [`Rows`].
 
+use super::Cpu;
 use super::array::CpuArray;
 use super::parallel_loop::InTasks;
 use super::reduce::{row_dot, row_max, row_sum};
 use super::simd::vectorised;
+use crate::backend::rows::Rows;
 use crate::scalar::Scalar;
 use crate::shape::{rows, with_axis};
 use rayon::prelude::*;
@@ -258,4 +260,56 @@ fn scaled_rms_norm_row<T: Scalar>(scaled: &mut [T], x: &[T], g: &[T], gain: &[T]
         sum[i] += g[i] * (x[i] * s);
     }
     row_dot(scaled, x) * s / T::from_f64(x.len() as f64)
+}
+
+impl<T: Scalar> Rows for Cpu<T> {
+    fn softmax(&self, x: &CpuArray<T>) -> CpuArray<T> {
+        softmax(x)
+    }
+    fn softmax_vjp(&self, y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+        softmax_vjp(y, cotangent)
+    }
+    fn log_softmax(&self, x: &CpuArray<T>) -> CpuArray<T> {
+        log_softmax(x)
+    }
+    fn log_softmax_vjp(&self, y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+        log_softmax_vjp(y, cotangent)
+    }
+    fn logsumexp(&self, x: &CpuArray<T>) -> CpuArray<T> {
+        logsumexp(x)
+    }
+    fn layer_norm(&self, x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+        layer_norm(x, epsilon)
+    }
+    fn layer_norm_vjp(&self, y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+        layer_norm_vjp(y, s, cotangent)
+    }
+    fn rms_norm(&self, x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+        rms_norm(x, epsilon)
+    }
+    fn rms_norm_vjp(&self, y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
+        rms_norm_vjp(y, s, cotangent)
+    }
+    fn scaled_rms_norm(&self, x: &CpuArray<T>, gain: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
+        scaled_rms_norm(x, gain, epsilon)
+    }
+    fn scaled_rms_norm_vjp(
+        &self,
+        x: &CpuArray<T>,
+        gain: &CpuArray<T>,
+        s: &CpuArray<T>,
+        cotangent: &CpuArray<T>,
+    ) -> (CpuArray<T>, CpuArray<T>) {
+        scaled_rms_norm_vjp(x, gain, s, cotangent, None)
+    }
+    fn scaled_rms_norm_vjp_to(
+        &self,
+        sum: CpuArray<T>,
+        x: &CpuArray<T>,
+        gain: &CpuArray<T>,
+        s: &CpuArray<T>,
+        cotangent: &CpuArray<T>,
+    ) -> (CpuArray<T>, CpuArray<T>) {
+        scaled_rms_norm_vjp(x, gain, s, cotangent, Some(sum))
+    }
 }

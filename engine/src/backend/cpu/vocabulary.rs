@@ -1,13 +1,16 @@
 //! The vocabulary projection with log-softmax, in chunks of rows: logits exist for one chunk at a time, in the forward and the backward pass. Only
 //! where the backward pass has to wait for the forward pass of other sequences, as in a loss of pairs, and the logits are not too many, they are kept for it.
-//! The readable twin is the default of `Backend::linear_log_prob`.
+//! The readable twin is the default of [`Vocabulary`].
 
+use super::Cpu;
 use super::array::CpuArray;
 use super::matmul::{Matrix, product};
 use super::parallel_loop::InTasks;
 use super::rows::{row_exponentials, row_max_and_log_sum};
 use super::simd::vectorised;
+use crate::backend::core::Indices;
 use crate::backend::precision::Precision;
+use crate::backend::vocabulary::Vocabulary;
 use crate::scalar::Scalar;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -194,6 +197,25 @@ fn sweep<T: Scalar>(
     }
     T::recycle(z);
     [CpuArray::from_vec(h_bar, &[n, width]), CpuArray::from_vec(w_bar, &[vocabulary, width])]
+}
+
+impl<T: Scalar> Vocabulary for Cpu<T> {
+    fn linear_log_prob(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices, vjp: bool) -> (CpuArray<T>, CpuArray<T>) {
+        forward(self.precision, (hidden, weight), targets, vjp)
+    }
+    fn linear_log_prob_vjp(
+        &self,
+        hidden: &CpuArray<T>,
+        weight: &CpuArray<T>,
+        targets: &Indices,
+        saved: &CpuArray<T>,
+        cotangent: &CpuArray<T>,
+    ) -> (CpuArray<T>, CpuArray<T>) {
+        vjp(self.precision, (hidden, weight), targets, saved, cotangent)
+    }
+    fn linear_cross_entropy(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices) -> (CpuArray<T>, [CpuArray<T>; 2]) {
+        cross_entropy(self.precision, hidden, weight, targets)
+    }
 }
 
 #[cfg(test)]

@@ -1,54 +1,9 @@
 //! Arrays in a device's memory: a shared block with a shape and strides, of f32 or bfloat16.
 
-use super::Inner;
-use super::allocator::size_class;
+use super::context::{Buffer, Inner};
 use super::runtime::Storage;
 use crate::shape::count;
-use std::sync::{Arc, Mutex, Weak};
-
-/// A block of a device's memory, which goes back to the cache when its last owner lets go.
-pub(super) struct Buffer {
-    address: u64,
-    bytes: usize,
-    size: usize,
-    owner: Weak<Inner>,
-    /// The same numbers in bfloat16, once a product has needed them; whoever writes to the block forgets it.
-    rounded: Mutex<Option<Arc<Buffer>>>,
-}
-
-impl Buffer {
-    /// A block of at least `bytes`, with unspecified contents.
-    pub fn new(owner: &Arc<Inner>, bytes: usize) -> Self {
-        let size = size_class(bytes);
-        Self { address: owner.allocate(size), bytes, size, owner: Arc::downgrade(owner), rounded: Mutex::default() }
-    }
-    /// The block of the same numbers in bfloat16, made by `round` from (this block's address, a new block, the count of numbers).
-    fn rounded(&self, owner: &Arc<Inner>, round: impl FnOnce(u64, &Buffer, usize)) -> Arc<Buffer> {
-        let mut rounded = self.rounded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let make = || {
-            let count = self.bytes / Storage::F32.bytes();
-            let block = Buffer::new(owner, count * Storage::Bf16.bytes());
-            round(self.address, &block, count);
-            Arc::new(block)
-        };
-        rounded.get_or_insert_with(make).clone()
-    }
-    fn forget_rounded(&self) {
-        self.rounded.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-    }
-    /// Where it lies.
-    pub fn address(&self) -> u64 {
-        self.address
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        if let Some(owner) = self.owner.upgrade() {
-            owner.release(self.size, self.address);
-        }
-    }
-}
+use std::sync::Arc;
 
 /// A shared, strided n-dimensional array on a device.
 #[derive(Clone)]

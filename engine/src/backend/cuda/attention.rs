@@ -1,13 +1,16 @@
 //! Attention's launches: the tiles of the packed segments, and the kernel for the heads' width.
 
 use super::array::CudaArray;
-use super::launch::{Argument, arguments, int};
+use super::compile;
+use super::context::Cuda;
+use super::launch::{Argument, arguments, int, typed};
 use super::runtime::Grid;
-use super::{Cuda, compile};
-use crate::ops::attention::Segments;
+use crate::backend::attention::{Attention, composed, composed_vjp};
+use crate::rotary::Pairing;
+use crate::segments::Segments;
 
 /// The widest head that the kernels take.
-pub(super) const WIDEST: usize = 256;
+const WIDEST: usize = 256;
 
 /// Which kernels serve heads of a width.
 struct Variant {
@@ -82,7 +85,7 @@ impl Cuda {
     }
 
     /// The output [N, H, D] and the logsumexp of the scores [N, H].
-    pub(super) fn attended(&self, qkv: [&CudaArray; 3], segments: &Segments, scale: f64) -> (CudaArray, CudaArray) {
+    fn attended(&self, qkv: [&CudaArray; 3], segments: &Segments, scale: f64) -> (CudaArray, CudaArray) {
         let call = Call::new(qkv[0], qkv[1], segments, scale);
         let [q, k, v] = qkv.map(|x| self.contiguous(x));
         let (output, logsumexp) = (self.empty(q.shape()), self.empty(&q.shape()[..2]));
@@ -98,7 +101,7 @@ impl Cuda {
     }
 
     /// (q̄, k̄, v̄).
-    pub(super) fn attended_vjp(
+    fn attended_vjp(
         &self,
         qkv: [&CudaArray; 3],
         [output, logsumexp, cotangent]: [&CudaArray; 3],
@@ -125,6 +128,47 @@ impl Cuda {
             self.launch_tiles(("attention", &kernel), (&tiles, heads), (256, shared), &arguments);
         }
         (q_bar.clone(), k_bar.clone(), v_bar.clone())
+    }
+}
+
+impl Attention for Cuda {
+    fn rope(&self, x: CudaArray, cos: &CudaArray, sin: &CudaArray, pairing: Pairing) -> CudaArray {
+        let x = self.packed(&x);
+        let y = self.empty_as(x.shape(), x.storage());
+        let (cos, sin) = (self.contiguous(cos), self.contiguous(sin));
+        let [heads, width, pairs] = [x.shape()[1], x.shape()[2], cos.shape()[1]].map(int);
+        let adjacent = i32::from(pairing == Pairing::Adjacent);
+        let (kernel, per_token) = (typed("rope", &[x.storage()]), x.shape()[1] * x.shape()[2]);
+        self.launch_rows("arrays", &kernel, (x.shape()[0], per_token), arguments![&y, &x, &cos, &sin, heads, width, pairs, adjacent]);
+        y
+    }
+    fn attention(&self, q: &CudaArray, k: &CudaArray, v: &CudaArray, segments: &Segments, scale: f64) -> (CudaArray, CudaArray) {
+        if self.is_flash(q.shape()[2]) {
+            return self.flash([q, k, v], segments, scale);
+        }
+        if q.shape()[2] > WIDEST {
+            return composed(self, q, k, v, segments, scale);
+        }
+        self.attended([q, k, v], segments, scale)
+    }
+    fn attention_vjp(
+        &self,
+        q: &CudaArray,
+        k: &CudaArray,
+        v: &CudaArray,
+        output: &CudaArray,
+        logsumexp: &CudaArray,
+        cotangent: &CudaArray,
+        segments: &Segments,
+        scale: f64,
+    ) -> (CudaArray, CudaArray, CudaArray) {
+        if self.is_flash(q.shape()[2]) {
+            return self.flash_vjp([q, k, v], [output, logsumexp, cotangent], segments, scale);
+        }
+        if q.shape()[2] > WIDEST {
+            return composed_vjp(self, q, k, v, output, logsumexp, cotangent, segments, scale);
+        }
+        self.attended_vjp([q, k, v], [output, logsumexp, cotangent], segments, scale)
     }
 }
 

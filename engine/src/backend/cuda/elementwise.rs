@@ -1,52 +1,77 @@
 //! Elementwise functions: each formula's kernel is made from the formula itself, at its first use.
 
 use super::array::CudaArray;
-use super::launch::{Argument, arguments, strided};
+use super::context::Cuda;
+use super::expression;
+use super::launch::{Argument, strided};
 use super::runtime::{Storage, Unit, hash};
-use super::{Cuda, expression};
-use crate::backend::{Binary, Unary};
-use crate::shape::broadcast_or_panic;
+use crate::formula::Formula;
+use crate::shape::broadcast_all;
 use std::any::{TypeId, type_name};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// The source of y = f(x).
-pub fn map_source<F: Unary>(f: F, storage: Storage) -> String {
-    let (value, t) = (expression::of(["x"], |[x]| f.value(x)), storage.type_name());
+/// The kernels of a formula: for arrays in row-major order, and for views with steps of their own. The result is stored as the widest of the inputs.
+pub fn elementwise_source<const N: usize, F: Formula<N>>(f: F, storages: [Storage; N]) -> String {
+    let for_each_input = |separator: &str, text: &dyn Fn(usize, &str) -> String| {
+        storages.iter().enumerate().map(|(i, storage)| text(i, storage.type_name())).collect::<Vec<_>>().join(separator)
+    };
+    let names: [String; N] = std::array::from_fn(|i| format!("x{i}"));
+    let (out, body) = (widest(storages).type_name(), expression::of(names.each_ref().map(String::as_str), |x| f.at(x)));
+    let numbers = for_each_input(", ", &|i, _| format!("float x{i}"));
+    let inputs = for_each_input(", ", &|i, storage| format!("const {storage}* in{i}"));
+    let pointers = for_each_input(", ", &|i, _| format!("in{i}"));
+    let loads = for_each_input(" ", &|i, _| format!("float a{i}[lanes.count]; load(a{i}, in{i} + i);"));
+    let lane = for_each_input(", ", &|i, _| format!("a{i}[e]"));
+    let views = for_each_input(", ", &|i, _| format!("Strided view{i}"));
+    let offsets = for_each_input(", ", &|i, _| format!("at{i} = 0"));
+    let steps = for_each_input(" ", &|i, _| format!("at{i} += index * view{i}.strides[axis];"));
+    let loads_of_views = for_each_input(" ", &|i, _| format!("float a{i}[1]; load(a{i}, in{i} + at{i});"));
+    let element = for_each_input(", ", &|i, _| format!("a{i}[0]"));
     format!(
-        "KERNEL map({t}* out, const {t}* in, Long n) {{\n    for_each(aligned(out, in), n, [&](Long i, auto lanes) {{\n        float xs[lanes.count];\n        load(xs, in + i);\n        for (int e = 0; e < lanes.count; ++e) {{\n            float x = xs[e];\n            xs[e] = {value};\n        }}\n        store(out + i, xs);\n    }});\n}}\n"
+        "__device__ inline float formula({numbers}) {{
+{body}}}
+
+KERNEL elementwise({out}* out, {inputs}, Long n) {{
+    for_each(aligned(out, {pointers}), n, [&](Long i, auto lanes) {{
+        {loads}
+        float y[lanes.count];
+        for (int e = 0; e < lanes.count; ++e) y[e] = formula({lane});
+        store(out + i, y);
+    }});
+}}
+
+KERNEL elementwise_views({out}* out, {inputs}, {views}, Long n) {{
+    FOR_EACH(i, n) {{
+        Long rest = i, {offsets};
+        for (int axis = view0.rank - 1; axis >= 0; --axis) {{
+            Long index = rest % view0.shape[axis];
+            rest /= view0.shape[axis];
+            {steps}
+        }}
+        {loads_of_views}
+        float y[1] = {{formula({element})}};
+        store(out + i, y);
+    }}
+}}
+"
     )
 }
 
-/// The source of x̄ = f′(saved)·ȳ; x̄ is stored as the wider of the two.
-pub fn map_vjp_source<F: Unary>(f: F, [saved, cotangent]: [Storage; 2]) -> String {
-    let slope = expression::of(["x"], |[x]| f.derivative(x));
-    let [o, s, c] = [saved.wider(cotangent), saved, cotangent].map(Storage::type_name);
-    format!(
-        "KERNEL map_vjp({o}* out, const {s}* saved, const {c}* y_bar, Long n) {{\n    for_each(aligned(out, saved, y_bar), n, [&](Long i, auto lanes) {{\n        float xs[lanes.count], ys[lanes.count];\n        load(xs, saved + i);\n        load(ys, y_bar + i);\n        for (int e = 0; e < lanes.count; ++e) {{\n            float x = xs[e];\n            ys[e] = {slope} * ys[e];\n        }}\n        store(out + i, ys);\n    }});\n}}\n"
-    )
+fn widest<const N: usize>(storages: [Storage; N]) -> Storage {
+    storages.into_iter().fold(Storage::Bf16, Storage::wider)
 }
 
-/// The source of f(a, b), for arrays of the same shape in row-major order and for views; the result is stored as the wider of the two.
-pub fn zip_source<F: Binary>(f: F, [left, right]: [Storage; 2]) -> String {
-    let value = expression::of(["a", "b"], |[a, b]| f.value(a, b));
-    let [o, l, r] = [left.wider(right), left, right].map(Storage::type_name);
-    format!(
-        "struct Strided {{\n    Long shape[8];\n    Long strides[8];\n    int rank;\n}};\n\n\
-         KERNEL zip({o}* out, const {l}* left, const {r}* right, Long n) {{\n    for_each(aligned(out, left, right), n, [&](Long i, auto lanes) {{\n        float as[lanes.count], bs[lanes.count];\n        load(as, left + i);\n        load(bs, right + i);\n        for (int e = 0; e < lanes.count; ++e) {{\n            float a = as[e], b = bs[e];\n            as[e] = {value};\n        }}\n        store(out + i, as);\n    }});\n}}\n\n\
-         KERNEL zip_views({o}* out, const {l}* left, const {r}* right, Strided at, Strided other, Long n) {{\n    FOR_EACH(i, n) {{\n        Long rest = i, at_l = 0, at_r = 0;\n        for (int axis = at.rank - 1; axis >= 0; --axis) {{\n            Long index = rest % at.shape[axis];\n            rest /= at.shape[axis];\n            at_l += index * at.strides[axis];\n            at_r += index * other.strides[axis];\n        }}\n        float as[1], bs[1];\n        load(as, left + at_l);\n        load(bs, right + at_r);\n        float a = as[0], b = bs[0];\n        as[0] = {value};\n        store(out + i, as);\n    }}\n}}\n"
-    )
-}
-
-/// Sources of functions without parameters, by their type: a formula is traced once.
-fn source<F: 'static>(kind: &'static str, storages: [Storage; 2], make: impl FnOnce() -> String) -> Source {
-    type Sources = Mutex<HashMap<(&'static str, [Storage; 2], TypeId), Source>>;
+/// The source for a formula. One without parameters is traced once for its type.
+fn source<const N: usize, F: Formula<N>>(f: F, storages: [Storage; N]) -> Source {
+    type Sources = Mutex<HashMap<(Vec<Storage>, TypeId), Source>>;
     static SOURCES: OnceLock<Sources> = OnceLock::new();
+    let make = || Source::new(elementwise_source(f, storages));
     if size_of::<F>() > 0 {
-        return Source::new(make());
+        return make();
     }
     let mut sources = SOURCES.get_or_init(Mutex::default).lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    sources.entry((kind, storages, TypeId::of::<F>())).or_insert_with(|| Source::new(make())).clone()
+    sources.entry((storages.to_vec(), TypeId::of::<F>())).or_insert_with(make).clone()
 }
 
 /// A source with its hash.
@@ -63,48 +88,26 @@ impl Source {
 }
 
 /// The last word of a type's path, for file names.
-fn short_name<F>(kind: &str) -> String {
+fn short_name<F>() -> String {
     let name = type_name::<F>().rsplit("::").next().unwrap_or_default().to_lowercase();
-    format!("{kind}-{}", name.chars().filter(char::is_ascii_alphanumeric).collect::<String>())
+    format!("elementwise-{}", name.chars().filter(char::is_ascii_alphanumeric).collect::<String>())
 }
 
 impl Cuda {
-    pub(super) fn map_with<F: Unary>(&self, f: F, x: &CudaArray) -> CudaArray {
-        let x = self.packed(x);
-        let y = self.empty_as(x.shape(), x.storage());
-        let source = source::<F>("map", [x.storage(); 2], || map_source(f, x.storage()));
-        self.apply::<F>("map", "map", &source, x.len(), arguments![&y, &x, x.len()]);
-        y
-    }
-
-    pub(super) fn map_vjp_with<F: Unary>(&self, f: F, saved: &CudaArray, cotangent: &CudaArray) -> CudaArray {
-        let shape = broadcast_or_panic("map_vjp", saved.shape(), cotangent.shape());
-        let (saved, cotangent) = (self.packed(&saved.broadcast_to(&shape)), self.packed(&cotangent.broadcast_to(&shape)));
-        let storages = [saved.storage(), cotangent.storage()];
-        let x_bar = self.empty_as(&shape, saved.storage().wider(cotangent.storage()));
-        let source = source::<F>("map_vjp", storages, || map_vjp_source(f, storages));
-        self.apply::<F>("map_vjp", "map_vjp", &source, x_bar.len(), arguments![&x_bar, &saved, &cotangent, x_bar.len()]);
-        x_bar
-    }
-
-    pub(super) fn zip_with<F: Binary>(&self, f: F, a: &CudaArray, b: &CudaArray) -> CudaArray {
-        let shape = broadcast_or_panic("zip", a.shape(), b.shape());
-        let storages = [a.storage(), b.storage()];
-        let y = self.empty_as(&shape, a.storage().wider(b.storage()));
-        let n = y.len();
-        let source = source::<F>("zip", storages, || zip_source(f, storages));
-        let (a, b) = (a.broadcast_to(&shape), b.broadcast_to(&shape));
-        if a.is_contiguous() && b.is_contiguous() {
-            self.apply::<F>("zip", "zip", &source, n, arguments![&y, &a, &b, n]);
-        } else {
-            let [left, right] = strided(&shape, [a.strides(), b.strides()]);
-            self.apply::<F>("zip", "zip_views", &source, n, arguments![&y, &a, &b, left, right, n]);
+    pub(super) fn apply<const N: usize, F: Formula<N>>(&self, f: F, x: [&CudaArray; N]) -> CudaArray {
+        let shape = broadcast_all("elementwise", &x.map(CudaArray::shape));
+        let storages = x.map(CudaArray::storage);
+        let y = self.empty_as(&shape, widest(storages));
+        let x = x.map(|x| x.broadcast_to(&shape));
+        let mut arguments: Vec<Argument> = std::iter::once(&y).chain(&x).map(Argument::from).collect();
+        let are_in_order = x.iter().all(CudaArray::is_contiguous);
+        if !are_in_order {
+            arguments.extend(strided(&shape, x.each_ref().map(CudaArray::strides)).map(Argument::from));
         }
+        arguments.push(Argument::from(y.len()));
+        let (name, source) = (short_name::<F>(), source(f, storages));
+        let kernel = if are_in_order { "elementwise" } else { "elementwise_views" };
+        self.launch(&Unit { name: &name, text: &source.text, hash: source.hash }, kernel, self.elements(y.len()), &arguments);
         y
-    }
-
-    fn apply<F>(&self, kind: &str, kernel: &str, source: &Source, n: usize, arguments: &[Argument]) {
-        let name = short_name::<F>(kind);
-        self.launch(&Unit { name: &name, text: &source.text, hash: source.hash }, kernel, self.elements(n), arguments);
     }
 }

@@ -1,7 +1,7 @@
-//! CUDA C from a formula: an elementwise function is run once on symbols instead of numbers, and what it did is its kernel's expression.
+//! CUDA C from a formula: the formula runs once on symbols instead of numbers, and each operation becomes a statement.
 //!
-//! So each formula stays written once, in its op's file, for every number type and the GPU. Where the formula compares, it is run again for
-//! either answer, and the two expressions become the arms of a conditional.
+//! So a formula stays written once, for every number type and the GPU. [`Scalar::select`] becomes a conditional expression. Where a formula asks
+//! an `if` about a symbol, it is run again for either answer, and the two runs become the arms of a conditional statement.
 
 use crate::backend::cpu::matmul::{Extents, Matrix};
 use crate::backend::precision::Precision;
@@ -18,10 +18,12 @@ const MOST_COMPARISONS: usize = 12;
 /// What one run has done so far.
 #[derive(Default)]
 struct Run {
-    /// The expression of each symbol.
-    expressions: Vec<String>,
-    /// The conditions met, and the answers given.
-    conditions: Vec<(String, bool)>,
+    /// The text of each symbol: a variable, a literal, a condition, or `tK` for statement K.
+    texts: Vec<String>,
+    /// The right-hand sides of the statements, each once.
+    statements: Vec<String>,
+    /// The conditions that an `if` met, the answers given, and how many statements came before.
+    branches: Vec<(String, bool, usize)>,
     /// The answers to give first.
     answers: Vec<bool>,
 }
@@ -30,59 +32,77 @@ thread_local! {
     static RUN: RefCell<Run> = RefCell::default();
 }
 
-/// The expression of `formula`, whose variables are given by name.
+/// The body of a function with the variables as parameters that returns `formula`.
 pub fn of<const N: usize>(variables: [&str; N], formula: impl Fn([Symbol; N]) -> Symbol) -> String {
-    explore(variables, &formula, Vec::new())
+    explore(variables, &formula, Vec::new(), 0)
 }
 
-/// The expression where the first comparisons turn out as `answers` says.
-fn explore<const N: usize>(variables: [&str; N], formula: &impl Fn([Symbol; N]) -> Symbol, answers: Vec<bool>) -> String {
+/// The statements from number `start` on, where the first branches turn out as `answers` says.
+fn explore<const N: usize>(variables: [&str; N], formula: &impl Fn([Symbol; N]) -> Symbol, answers: Vec<bool>, start: usize) -> String {
     let depth = answers.len();
     RUN.replace(Run { answers: answers.clone(), ..Run::default() });
     let result = formula(variables.map(|name| Symbol::new(name.to_owned()))).text();
-    let conditions = RUN.take().conditions;
-    assert!(conditions.len() <= MOST_COMPARISONS, "a formula with {} comparisons", conditions.len());
-    let Some((condition, _)) = conditions.get(depth) else { return result };
-    let arm = |answer: bool| explore(variables, formula, answers.iter().copied().chain([answer]).collect());
-    format!("({condition} ? {} : {})", arm(true), arm(false))
+    let Run { statements, branches, .. } = RUN.take();
+    assert!(branches.len() <= MOST_COMPARISONS, "a formula with {} comparisons", branches.len());
+    let lines = |end: usize| (start..end).map(|k| format!("float t{k} = {};\n", statements[k])).collect::<String>();
+    let Some((condition, _, before)) = branches.get(depth) else { return format!("{}return {result};\n", lines(statements.len())) };
+    let arm = |answer: bool| explore(variables, formula, answers.iter().copied().chain([answer]).collect(), *before);
+    format!("{}if ({condition}) {{\n{}}} else {{\n{}}}\n", lines(*before), arm(true), arm(false))
 }
 
-/// A number that is not there yet: its expression, by its place in this thread's run.
+/// A number that is not there yet: its text, by its place in this thread's run.
 #[derive(Clone, Copy)]
 pub struct Symbol(usize);
 
 impl Symbol {
     fn new(text: String) -> Self {
         RUN.with_borrow_mut(|run| {
-            run.expressions.push(text);
-            Self(run.expressions.len() - 1)
+            run.texts.push(text);
+            Self(run.texts.len() - 1)
         })
     }
     fn text(self) -> String {
-        RUN.with_borrow(|run| run.expressions[self.0].clone())
+        RUN.with_borrow(|run| run.texts[self.0].clone())
+    }
+    /// The value of an expression, which is computed once however often it is asked for.
+    fn computed(expression: String) -> Self {
+        let number = RUN.with_borrow_mut(|run| {
+            run.statements.iter().position(|earlier| *earlier == expression).unwrap_or_else(|| {
+                run.statements.push(expression);
+                run.statements.len() - 1
+            })
+        });
+        Self::new(format!("t{number}"))
     }
     fn call(self, function: &str) -> Self {
-        Self::new(format!("{function}({})", self.text()))
+        Self::computed(format!("{function}({})", self.text()))
     }
     fn binary(self, operator: &str, other: Self) -> Self {
-        Self::new(format!("({} {operator} {})", self.text(), other.text()))
+        Self::computed(format!("{} {operator} {}", self.text(), other.text()))
+    }
+    fn condition(self, operator: &str, other: Self) -> String {
+        format!("{} {operator} {}", self.text(), other.text())
     }
     fn compare(self, operator: &str, other: Self) -> bool {
-        decide(format!("({} {operator} {})", self.text(), other.text()))
+        decide(self.condition(operator, other))
     }
 }
 
 /// The answer to a condition: the one that was given to the same condition before, the one that is asked for, or no.
 fn decide(condition: String) -> bool {
     RUN.with_borrow_mut(|run| {
-        if let Some((_, answer)) = run.conditions.iter().find(|(earlier, _)| *earlier == condition) {
+        if let Some((_, answer, _)) = run.branches.iter().find(|(earlier, ..)| *earlier == condition) {
             return *answer;
         }
-        let answer = run.answers.get(run.conditions.len()).copied().unwrap_or(false);
-        run.conditions.push((condition, answer));
+        let answer = run.answers.get(run.branches.len()).copied().unwrap_or(false);
+        run.branches.push((condition, answer, run.statements.len()));
         answer
     })
 }
+
+/// A comparison of symbols.
+#[derive(Clone, Copy)]
+pub struct Condition(Symbol);
 
 /// A float literal of CUDA C with the value of `x` rounded to single precision, by its bits where it has no decimal form.
 pub fn literal(x: f64) -> String {
@@ -170,7 +190,17 @@ impl Sum for Symbol {
 impl Scalar for Symbol {
     const NAME: &'static str = "symbol";
     const UNIT_ROUNDOFF: f64 = <f32 as Scalar>::UNIT_ROUNDOFF;
+    type Condition = Condition;
 
+    fn is_below(self, other: Self) -> Condition {
+        Condition(Self::new(self.condition("<", other)))
+    }
+    fn is_equal_to(self, other: Self) -> Condition {
+        Condition(Self::new(self.condition("==", other)))
+    }
+    fn select(condition: Condition, then: Self, otherwise: Self) -> Self {
+        Self::computed(format!("{} ? {} : {}", condition.0.text(), then.text(), otherwise.text()))
+    }
     fn from_f64(x: f64) -> Self {
         Self::new(literal(x))
     }
@@ -181,7 +211,7 @@ impl Scalar for Symbol {
         self
     }
     fn is_finite(self) -> bool {
-        decide(format!("(fabsf({}) < infinity())", self.text()))
+        decide(format!("fabsf({}) < infinity()", self.text()))
     }
     fn exp(self) -> Self {
         self.call("expf")
@@ -199,7 +229,7 @@ impl Scalar for Symbol {
         self.call("sqrtf")
     }
     fn powf(self, p: f64) -> Self {
-        Self::new(format!("powf({}, {})", self.text(), literal(p)))
+        Self::computed(format!("powf({}, {})", self.text(), literal(p)))
     }
     fn tanh(self) -> Self {
         self.call("tanhf")
@@ -218,22 +248,42 @@ impl Scalar for Symbol {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Add as Plus, Binary, Equal, Unary};
-    use crate::ops::relu::Relu;
-    use crate::ops::scale::Scale;
-    use crate::ops::tanh::Tanh;
+    use crate::formula::{Add as Plus, Equal, Formula, Unary};
+    use crate::functions::{Log1mexp, Relu, Scale, Tanh};
 
     #[test]
-    fn a_formula_becomes_an_expression() {
-        assert_eq!(of(["a", "b"], |[a, b]| Plus.value(a, b)), "(a + b)");
-        assert_eq!(of(["x"], |[x]| Tanh.derivative(x)), "((1e0f) - (x * x))");
-        assert_eq!(of(["x"], |[x]| Scale(-0.25).value(x)), "((-2.5e-1f) * x)");
+    fn a_formula_becomes_statements() {
+        assert_eq!(of(["a", "b"], |x| Plus.at(x)), "float t0 = a + b;\nreturn t0;\n");
+        assert_eq!(of(["x"], |[x]| Tanh.derivative(x)), "float t0 = x * x;\nfloat t1 = (1e0f) - t0;\nreturn t1;\n");
+        assert_eq!(of(["x"], |x| Scale(-0.25).at(x)), "float t0 = (-2.5e-1f) * x;\nreturn t0;\n");
     }
 
     #[test]
-    fn a_comparison_becomes_a_conditional() {
-        assert_eq!(of(["x"], |[x]| Relu.derivative(x)), "((x > (0e0f)) ? (1e0f) : (0e0f))");
-        assert_eq!(of(["a", "b"], |[a, b]| Equal.value(a, b)), "((a == b) ? (1e0f) : (0e0f))");
+    fn a_selection_becomes_a_conditional_expression() {
+        assert_eq!(of(["x"], |[x]| Relu.derivative(x)), "float t0 = (0e0f) < x ? (1e0f) : (0e0f);\nreturn t0;\n");
+        assert_eq!(of(["a", "b"], |x| Equal.at(x)), "float t0 = a == b ? (1e0f) : (0e0f);\nreturn t0;\n");
+    }
+
+    #[test]
+    fn what_is_asked_for_twice_is_computed_once() {
+        assert_eq!(of(["x"], |[x]| x.exp() * x.exp()), "float t0 = expf(x);\nfloat t1 = t0 * t0;\nreturn t1;\n");
+    }
+
+    #[test]
+    fn an_if_becomes_a_conditional_statement_after_what_both_arms_share() {
+        let formula = |[x, y]: [Symbol; 2]| {
+            let sum = x + y;
+            if sum < x { sum.exp() } else { -sum }
+        };
+        let arms = "if (t0 < x) {\nfloat t1 = expf(t0);\nreturn t1;\n} else {\nfloat t1 = -(t0);\nreturn t1;\n}\n";
+        assert_eq!(of(["x", "y"], formula), format!("float t0 = x + y;\n{arms}"));
+    }
+
+    /// Ten selections in a row: ten statements more, not 2¹⁰ times as many.
+    #[test]
+    fn selections_do_not_double_a_formula() {
+        let repeated = |times: usize| of(["x"], |[x]| (0..times).fold(x, |x, _| Log1mexp.value(x) - x)).lines().count();
+        assert_eq!(repeated(10) - repeated(9), repeated(2) - repeated(1));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Launches of attention on tensor cores: operands in bfloat16, for heads of up to 128 features in multiples of 8.
 
-use super::Cuda;
 use super::array::CudaArray;
 use super::attention::{Call, tiles};
+use super::context::Cuda;
 use super::launch::{Argument, arguments};
 use super::runtime::Storage;
 use crate::backend::precision::Precision;
-use crate::ops::attention::Segments;
+use crate::segments::Segments;
 
 /// Rows of a block's own tile, and its threads: `ROWS` and `THREADS` of the kernels.
 const ROWS: usize = 64;

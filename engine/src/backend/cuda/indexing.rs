@@ -1,7 +1,7 @@
 //! Gathers and their adjoints. The order in which equal rows are added is fixed on the host.
 
-use super::Cuda;
 use super::array::CudaArray;
+use super::context::Cuda;
 use super::launch::{Argument, arguments, int};
 use crate::shape::with_axis;
 

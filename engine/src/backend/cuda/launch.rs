@@ -1,9 +1,9 @@
 //! Launching: a kernel's arguments, and how many blocks it takes.
 
-use super::CudaArray;
-use super::array::merged;
+use super::array::{CudaArray, merged};
+use super::compile;
+use super::context::Cuda;
 use super::runtime::{Arguments, Grid, Storage, Unit};
-use super::{Cuda, compile};
 
 /// The threads of a block in loops over elements.
 pub(super) const THREADS: u32 = 256;

@@ -1,10 +1,12 @@
 //! Matrix products: which views cuBLASLt takes as they are, and how many products one call does.
 
-use super::Cuda;
 use super::array::{CudaArray, merged};
+use super::context::Cuda;
+use super::launch::{arguments, typed};
 use super::runtime::{Operand, Product, Storage};
-use crate::backend::Add;
 use crate::backend::precision::Precision;
+use crate::backend::products::Products;
+use crate::formula::Add;
 use crate::shape::{broadcast_or_panic, count};
 
 /// How the last two axes lie: (transposed, elements between stored rows); `None` where they need a copy.
@@ -57,28 +59,11 @@ impl Cuda {
         }
     }
 
-    /// X·Wᵀ + b for weight W [out, in]: in one product where the device adds biases while it multiplies.
-    pub(super) fn linear_product(&self, x: &CudaArray, weight: &CudaArray, bias: &CudaArray) -> CudaArray {
-        let (x, weight) = (self.operand(x), self.operand(&weight.permute(&[1, 0])));
-        let (m, k, n) = (x.shape()[0], x.shape()[1], weight.shape()[1]);
-        let y = self.empty_as(&[m, n], self.activation());
-        let bias_as_stored = self.packed(&if y.storage() == Storage::Bf16 { self.rounded(bias) } else { self.widened(bias) });
-        let [a, b] = [&x, &weight].map(|operand| Matrices::of(self, operand));
-        let product = Product {
-            extents: (m, k, n),
-            batch: 1,
-            a: a.operand(0, 0),
-            b: b.operand(0, 0),
-            accumulates: false,
-            bias: Some(bias_as_stored.address()),
-            c: y.address(),
-            c_storage: y.storage(),
-        };
-        if m == 0 || k == 0 || n == 0 || !self.0.runtime.device().adds_bias(&product) {
-            return self.zip_with(Add, &self.matrix_product(&x, &weight, self.activation()), &bias_as_stored);
-        }
-        self.product(&product);
-        y
+    /// Contiguous arrays, all in bfloat16 or all in f32, as the widest of them; and which.
+    fn stored_alike<const N: usize>(&self, arrays: [&CudaArray; N]) -> ([CudaArray; N], Storage) {
+        let storage = arrays.iter().fold(Storage::Bf16, |storage, x| storage.wider(x.storage()));
+        let alike = |x: &CudaArray| if storage == Storage::Bf16 { self.packed(x) } else { self.contiguous(x) };
+        (arrays.map(alike), storage)
     }
 
     /// A·B, stored as told.
@@ -134,6 +119,47 @@ impl Cuda {
     pub(super) fn product(&self, product: &Product) {
         // SAFETY: the callers' arrays are as large as the extents say, and live until the product is in the stream.
         unsafe { self.0.runtime.product(product) }.unwrap_or_else(|error| error.raise());
+    }
+}
+
+impl Products for Cuda {
+    fn matmul_wide(&self, a: &CudaArray, b: &CudaArray) -> CudaArray {
+        self.matrix_product(a, b, Storage::F32)
+    }
+    fn linear(&self, x: &CudaArray, weight: &CudaArray, bias: &CudaArray) -> CudaArray {
+        let (x, weight) = (self.operand(x), self.operand(&weight.permute(&[1, 0])));
+        let (m, k, n) = (x.shape()[0], x.shape()[1], weight.shape()[1]);
+        let y = self.empty_as(&[m, n], self.activation());
+        let bias_as_stored = self.packed(&if y.storage() == Storage::Bf16 { self.rounded(bias) } else { self.widened(bias) });
+        let [a, b] = [&x, &weight].map(|operand| Matrices::of(self, operand));
+        let product = Product {
+            extents: (m, k, n),
+            batch: 1,
+            a: a.operand(0, 0),
+            b: b.operand(0, 0),
+            accumulates: false,
+            bias: Some(bias_as_stored.address()),
+            c: y.address(),
+            c_storage: y.storage(),
+        };
+        if m == 0 || k == 0 || n == 0 || !self.0.runtime.device().adds_bias(&product) {
+            return self.apply(Add, [&self.matrix_product(&x, &weight, self.activation()), &bias_as_stored]);
+        }
+        self.product(&product);
+        y
+    }
+    fn swiglu(&self, gate: &CudaArray, up: &CudaArray) -> CudaArray {
+        let ([gate, up], storage) = self.stored_alike([gate, up]);
+        let (y, n) = (self.empty_as(gate.shape(), storage), gate.len());
+        self.launch_elements("arrays", &typed("swiglu", &[storage]), n, arguments![&y, &gate, &up, n]);
+        y
+    }
+    fn swiglu_vjp(&self, gate: &CudaArray, up: &CudaArray, cotangent: &CudaArray) -> (CudaArray, CudaArray) {
+        let ([gate, up, g], storage) = self.stored_alike([gate, up, cotangent]);
+        let [gate_bar, up_bar] = [gate.shape(); 2].map(|shape| self.empty_as(shape, storage));
+        let (kernel, n) = (typed("swiglu_vjp", &[storage]), gate.len());
+        self.launch_elements("arrays", &kernel, n, arguments![&gate_bar, &up_bar, &gate, &up, &g, n]);
+        (gate_bar, up_bar)
     }
 }
 

@@ -4,8 +4,10 @@
 //! [`Nccl::finish`] runs when all sums have ended. The arrays of a sum are held until then, so their memory is not handed out under it.
 //! The declarations are those of nccl.h, unchanged since NCCL 2.0.
 
+use super::array::CudaArray;
+use super::context::Cuda;
 use super::error::{CudaError, call};
-use super::{Cuda, CudaArray, Storage};
+use super::runtime::Storage;
 use cudarc::driver::{result as driver, sys};
 use libloading::Library;
 use std::ffi::{CStr, c_char, c_int, c_void};

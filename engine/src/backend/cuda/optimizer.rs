@@ -1,51 +1,19 @@
 //! The optimizer's step, and the squares of a gradient's norm.
 
-use super::Cuda;
-use super::array::{Buffer, CudaArray};
+use super::array::CudaArray;
+use super::context::{Buffer, Cuda, Rates};
 use super::launch::{Argument, arguments};
 use super::runtime::Grid;
 use super::views::{bytes_of, bytes_of_mut};
 use super::{compile, launch};
-use crate::backend::{AdamwStep, SgdStep, StepDecision};
+use crate::backend::step::{AdamwPart, SgdStep, StepDecision};
+use crate::backend::update::Update;
 use std::sync::MutexGuard;
 
 /// Elements whose squares one block adds up.
 const CHUNK: usize = 1 << 16;
 
-/// The numbers of a step on the device.
-pub(super) struct Rates {
-    /// The kernel, and the bits of what the numbers keep from step to step: the rule's constants.
-    rule: (&'static str, Vec<u64>),
-    /// Their bits: none before the first step.
-    numbers: Vec<u32>,
-    buffer: Buffer,
-}
-
 impl Cuda {
-    /// With a control, its scale replaces the step's, and where it says so nothing changes.
-    pub(super) fn adamw_step(&self, arrays: [&mut CudaArray; 3], gradient: &CudaArray, step: &AdamwStep, control: Option<&CudaArray>) {
-        let correction = |beta: f64| 1.0 - beta.powf(step.step as f64);
-        let numbers = [
-            step.gradient_scale,
-            step.beta1,
-            1.0 - step.beta1,
-            step.beta2,
-            1.0 - step.beta2,
-            1.0 / correction(step.beta2),
-            step.learning_rate / correction(step.beta1),
-            1.0 - step.learning_rate * step.weight_decay,
-            step.epsilon,
-        ];
-        let rule = [step.beta1, step.beta2, step.weight_decay, step.epsilon];
-        self.optimizer_step("adamw", arrays, gradient, (&rule, &numbers), control);
-    }
-
-    /// As [`Cuda::adamw_step`].
-    pub(super) fn sgd_step(&self, arrays: [&mut CudaArray; 2], gradient: &CudaArray, step: &SgdStep, control: Option<&CudaArray>) {
-        let numbers = [step.gradient_scale, step.momentum, step.learning_rate];
-        self.optimizer_step("sgd", arrays, gradient, (&[step.momentum], &numbers), control);
-    }
-
     /// Launches a rule's kernel on a parameter and its moments, which are written where they lie if nobody else has them.
     fn optimizer_step<const N: usize>(
         &self,
@@ -92,14 +60,6 @@ impl Cuda {
         (kept[at].buffer.address(), kept)
     }
 
-    /// Σ x² of each array, with one wait for all.
-    pub(super) fn squares(&self, arrays: &[&CudaArray]) -> Vec<f64> {
-        let (sums, bounds) = self.partial_squares(arrays);
-        let mut partial = vec![0f64; bounds[arrays.len()] as usize];
-        self.read(sums.address(), bytes_of_mut(&mut partial));
-        bounds.windows(2).map(|bounds| partial[bounds[0] as usize..bounds[1] as usize].iter().sum()).collect()
-    }
-
     /// Σ x² of each chunk of each array, in f64, and where each array's chunks begin and end.
     fn partial_squares(&self, arrays: &[&CudaArray]) -> (Buffer, Vec<u32>) {
         let mut bounds = vec![0u32];
@@ -116,9 +76,38 @@ impl Cuda {
         }
         (sums, bounds)
     }
+}
 
-    /// The numbers of a [`StepDecision`], in f64: two elements of the array hold one.
-    pub(super) fn control(&self, losses: &[&CudaArray], gradients: &[&CudaArray], weight: f64, clip: f64) -> CudaArray {
+impl Update for Cuda {
+    fn sums_of_squares(&self, arrays: &[&CudaArray]) -> Vec<f64> {
+        let (sums, bounds) = self.partial_squares(arrays);
+        let mut partial = vec![0f64; bounds[arrays.len()] as usize];
+        self.read(sums.address(), bytes_of_mut(&mut partial));
+        bounds.windows(2).map(|bounds| partial[bounds[0] as usize..bounds[1] as usize].iter().sum()).collect()
+    }
+    fn adamw(&self, parts: Vec<AdamwPart<'_, CudaArray>>, control: Option<&CudaArray>) {
+        for AdamwPart { theta, m, v, gradient, step } in parts {
+            let correction = |beta: f64| 1.0 - beta.powf(step.step as f64);
+            let numbers = [
+                step.gradient_scale,
+                step.beta1,
+                1.0 - step.beta1,
+                step.beta2,
+                1.0 - step.beta2,
+                1.0 / correction(step.beta2),
+                step.learning_rate / correction(step.beta1),
+                1.0 - step.learning_rate * step.weight_decay,
+                step.epsilon,
+            ];
+            let rule = [step.beta1, step.beta2, step.weight_decay, step.epsilon];
+            self.optimizer_step("adamw", [theta, m, v], gradient, (&rule, &numbers), control);
+        }
+    }
+    fn sgd(&self, theta: &mut CudaArray, velocity: &mut CudaArray, gradient: &CudaArray, step: &SgdStep, control: Option<&CudaArray>) {
+        let numbers = [step.gradient_scale, step.momentum, step.learning_rate];
+        self.optimizer_step("sgd", [theta, velocity], gradient, (&[step.momentum], &numbers), control);
+    }
+    fn step_control(&self, losses: &[&CudaArray], gradients: &[&CudaArray], weight: f64, clip: f64) -> CudaArray {
         let control = self.empty(&[2 * (4 + gradients.len())]);
         let one_block = Grid { x: 1, y: 1, threads: launch::THREADS, shared: 0 };
         let run = |kernel, arguments: &[Argument]| self.launch(&compile::unit("optimizer"), kernel, one_block, arguments);
@@ -131,9 +120,7 @@ impl Cuda {
         run("step_control", arguments![&control, partial, bounds, gradients.len() as i32, weight, clip]);
         control
     }
-
-    /// What a control says; waits for it.
-    pub(super) fn decision(&self, control: &CudaArray) -> StepDecision {
+    fn step_decision(&self, control: &CudaArray) -> StepDecision {
         let mut numbers = vec![0f64; control.len() / 2];
         self.read(control.address(), bytes_of_mut(&mut numbers));
         StepDecision::from_numbers(&numbers)

@@ -1,7 +1,7 @@
 //! Sums and maxima along an axis, cut by size into chunks whose results are reduced again: the same bits at every run.
 
-use super::Cuda;
 use super::array::CudaArray;
+use super::context::Cuda;
 use super::launch::{arguments, int};
 use crate::shape::{around, count, with_axis};
 

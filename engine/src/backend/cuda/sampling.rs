@@ -1,7 +1,7 @@
 //! The choice of tokens from logits where they lie: only uniform numbers go to the device, and tokens come back.
 
-use super::Cuda;
-use super::array::{Buffer, CudaArray};
+use super::array::CudaArray;
+use super::context::{Buffer, Cuda};
 use super::launch::{Argument, THREADS, arguments, int};
 use super::{compile, runtime::Grid};
 use crate::sampling::SamplingRule;

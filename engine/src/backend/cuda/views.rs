@@ -1,7 +1,7 @@
 //! Storage: copies to and from the device, fills, contiguous copies, concatenation.
 
-use super::Cuda;
-use super::array::{Buffer, CudaArray};
+use super::array::CudaArray;
+use super::context::{Buffer, Cuda, Table};
 use super::launch::{Argument, arguments, strided, typed};
 use super::runtime::Storage;
 use crate::backend::precision::Precision;
@@ -103,13 +103,12 @@ impl Cuda {
         let mut entry = match tables.iter().position(|table| *table.numbers == *numbers) {
             Some(at) => tables.remove(at).expect("an entry at its position"),
             None => {
-                let replaces = |table: &super::Table| {
-                    table.numbers.len() == numbers.len() && table.waits < waits && Arc::strong_count(&table.buffer) == 1
-                };
+                let replaces =
+                    |table: &Table| table.numbers.len() == numbers.len() && table.waits < waits && Arc::strong_count(&table.buffer) == 1;
                 let old = tables.iter().rposition(replaces).and_then(|at| tables.remove(at));
                 let buffer = old.map_or_else(|| Arc::new(Buffer::new(&self.0, size_of_val(numbers))), |old| old.buffer);
                 self.write(buffer.address(), bytes_of(numbers));
-                super::Table { numbers: numbers.into(), buffer, waits }
+                Table { numbers: numbers.into(), buffer, waits }
             }
         };
         entry.waits = waits;
@@ -142,6 +141,13 @@ impl Cuda {
         };
         self.launch_elements("arrays", kernel, y.len(), arguments![&y, x, view, y.len()]);
         y
+    }
+
+    /// Elementwise in row-major order with the kernel's arrays all of one shape: contiguous copies, a result, the element count.
+    pub(super) fn same_shape<const N: usize>(&self, arrays: [&CudaArray; N]) -> ([CudaArray; N], CudaArray, usize) {
+        let y = self.empty(arrays[0].shape());
+        let n = y.len();
+        (arrays.map(|x| self.contiguous(x)), y, n)
     }
 
     /// x + y, in x's block where nobody else has it.

@@ -1,9 +1,12 @@
 //! The vocabulary projection with log-softmax in chunks of rows: logits exist for one chunk at a time, forward and backward.
 
-use super::Cuda;
 use super::array::CudaArray;
+use super::context::Cuda;
 use super::launch::{Argument, arguments, int, typed};
 use super::runtime::{Operand, Product, Storage};
+use crate::backend::core::{Core, Indices};
+use crate::backend::vocabulary::Vocabulary;
+use crate::sampling::SamplingRule;
 use std::ops::Range;
 
 /// About this many logits are held at a time (256 MiB).
@@ -91,9 +94,8 @@ fn element(x: &CudaArray, row: usize) -> Argument {
     Argument::Address(x.at(row))
 }
 
-impl Cuda {
-    /// (log-probability of each target, logsumexp of each row's logits), each [N].
-    pub(super) fn target_log_probs(&self, hidden: &CudaArray, weight: &CudaArray, targets: &[u32]) -> (CudaArray, CudaArray) {
+impl Vocabulary for Cuda {
+    fn linear_log_prob(&self, hidden: &CudaArray, weight: &CudaArray, targets: &Indices, _vjp: bool) -> (CudaArray, CudaArray) {
         let call = Projection::new(self, hidden, weight);
         let (log_probs, totals) = (self.empty(&[call.rows]), self.empty(&[call.rows]));
         let table = self.table(targets);
@@ -107,11 +109,11 @@ impl Cuda {
         (log_probs, totals)
     }
 
-    /// (hidden̄, weight̄) of [`Cuda::target_log_probs`].
-    pub(super) fn target_log_probs_vjp(
+    fn linear_log_prob_vjp(
         &self,
-        [hidden, weight]: [&CudaArray; 2],
-        targets: &[u32],
+        hidden: &CudaArray,
+        weight: &CudaArray,
+        targets: &Indices,
         totals: &CudaArray,
         cotangent: &CudaArray,
     ) -> (CudaArray, CudaArray) {
@@ -130,8 +132,7 @@ impl Cuda {
         (hidden_bar, weight_bar)
     }
 
-    /// The summed loss [] with (hidden̄, weight̄).
-    pub(super) fn summed_cross_entropy(&self, hidden: &CudaArray, weight: &CudaArray, targets: &[u32]) -> (CudaArray, [CudaArray; 2]) {
+    fn linear_cross_entropy(&self, hidden: &CudaArray, weight: &CudaArray, targets: &Indices) -> (CudaArray, [CudaArray; 2]) {
         let call = Projection::new(self, hidden, weight);
         let (losses, table) = (self.empty(&[call.rows]), self.table(targets));
         let gradients = call.gradients(self);
@@ -143,6 +144,9 @@ impl Cuda {
             self.launch_rows("rows", &typed("cross_entropy", &[z_bar.storage()]), (range.len(), call.vocabulary), arguments);
             call.add_gradients(self, &range, &z_bar, &gradients);
         }
-        (self.summed(&losses, 0).with_shape(&[]), gradients)
+        (self.sum(&losses, 0).with_shape(&[]), gradients)
+    }
+    fn sample_rows(&self, logits: &CudaArray, rule: &SamplingRule, uniforms: &[f64]) -> Vec<u32> {
+        self.sampled(logits, rule, uniforms)
     }
 }

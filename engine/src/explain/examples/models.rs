@@ -2,8 +2,9 @@
 
 use crate::example;
 use crate::explain::Example;
-use crate::ops::attention::Segments;
-use crate::ops::rope::{Pairing, RotaryTable};
+use crate::ops::rope::RotaryTable;
+use crate::rotary::Pairing;
+use crate::segments::Segments;
 use crate::tensor::Tensor;
 
 pub(crate) fn matmul() -> Example {

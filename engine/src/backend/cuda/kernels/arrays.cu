@@ -1,11 +1,5 @@
 // Storage and elementwise kernels that are not made from a formula: fills, strided copies, scaling, the gated linear unit, rotation.
 
-struct Strided {
-    Long shape[8];
-    Long strides[8];
-    int rank;
-};
-
 // The position of the i-th element in row-major order.
 __device__ inline Long position(const Strided& view, Long i) {
     Long offset = 0;

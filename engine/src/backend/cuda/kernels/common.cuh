@@ -119,6 +119,13 @@ __device__ inline void for_each(bool aligned, Long n, F f) {
     for_lanes((Long)blockIdx.x * blockDim.x + threadIdx.x, (Long)gridDim.x * blockDim.x, aligned, n, f);
 }
 
+// A view: extents, steps in elements, number of axes.
+struct Strided {
+    Long shape[8];
+    Long strides[8];
+    int rank;
+};
+
 // The larger of two, the first where they tie; a NaN in either is kept.
 __device__ inline float maximum(float a, float b) { return (b > a || b != b) ? b : a; }
 
