@@ -2,7 +2,7 @@
 
 use engine::backend::Indices;
 use engine::{Backend, Tensor};
-use losses::{ExactTargets, Hyperparameters, Loss, LossError, PairInputs, PairRows, TokenInputs, TokenWeights};
+use losses::{ExactTargets, Hyperparameters, Kind, Loss, LossError, PairInputs, PairRows};
 use model::preference::{Objective, PairBatch, Scored};
 use model::{Error, Result};
 
@@ -22,11 +22,12 @@ fn refused(error: LossError) -> Error {
 
 impl<B: Backend> Objective<B> for LossObjective {
     fn total(&self, policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Result<(Tensor<B>, f64)> {
-        let (losses, count) = match self.loss {
-            Loss::SlpoToken | Loss::SlpoLiteral => self.by_position(policy, reference).map_err(refused)?,
-            Loss::SlpoExact => self.towards_target(policy, reference).map_err(refused)?,
-            _ => self.by_pair(policy, reference).map_err(refused)?,
+        let of_kind = match self.loss.kind() {
+            Kind::Pairwise => self.by_pair(policy, reference),
+            Kind::Tokenwise => self.by_position(policy, reference),
+            Kind::Exact => self.towards_target(policy, reference),
         };
+        let (losses, count) = of_kind.map_err(refused)?;
         Ok((losses.sum_all(), count as f64))
     }
 }
@@ -45,13 +46,7 @@ impl LossObjective {
     fn by_position<B: Backend>(&self, policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Result<(Tensor<B>, usize), LossError> {
         let (rows, chosen, rejected) = aligned_positions(policy.batch);
         let (logits, reference) = (policy.logits(&rows), reference.logits(&rows));
-        let losses = if self.loss == Loss::SlpoLiteral {
-            let weights = TokenWeights::literal(&reference, &chosen, &rejected)?;
-            losses::slpo_literal::slpo_literal(&TokenInputs::new(&logits, &chosen, &rejected, weights, None)?)
-        } else {
-            let weights = TokenWeights::from_reference(self.hyper.weights(), &reference, &chosen, &rejected)?;
-            losses::slpo_token::slpo_token(&TokenInputs::new(&logits, &chosen, &rejected, weights, None)?)
-        };
+        let losses = losses::tokenwise(self.loss, &self.hyper, [&logits, &reference], [&chosen, &rejected])?;
         Ok((losses, rows.len()))
     }
 
@@ -67,7 +62,7 @@ impl LossObjective {
             })
             .collect();
         let targets = ExactTargets::from_reference(&reference.all_logits(), &pair_rows, self.hyper.alpha)?;
-        Ok((losses::slpo_exact::slpo_exact(&policy.all_logits(), &targets)?, pairs))
+        Ok((losses::exact::slpo_exact::slpo_exact(&policy.all_logits(), &targets)?, pairs))
     }
 }
 

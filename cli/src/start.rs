@@ -1,17 +1,11 @@
-//! What the loss must be before the first step, where policy and reference are the same model.
+//! The start check: what the loss must be before the first step, where policy and reference are the same model.
 //!
-//! | loss | start |
-//! |---|---|
-//! | dpo, cdpo, robust | ln 2, for σ(0) = 1/2 and the smoothed forms are affine in ln σ(±0) |
-//! | hinge | 1 |
-//! | ipo | 1/(4β²) |
-//! | slpo | −w_w ln π_w − w_l ln π_l − (1 − w_w − w_l) ln(1 − π_w − π_l) |
-//! | slpo-gkl | 1 − ω_w ln(π_w/m) − ω_l ln(π_l/m), ω = w/m |
-//! | token forms, slpo-exact | the same loss in f64, with the reference in the policy's place |
+//! A pairwise loss says so itself ([`Loss::at_start`](losses::Loss::at_start)). The token forms and slpo-exact are computed in f64, with the
+//! reference in the policy's place.
 
 use crate::objective::LossObjective;
 use engine::{Backend, Cpu};
-use losses::{Loss, WeightRule};
+use losses::Pair;
 use model::Result;
 use model::decoder::Decoder;
 use model::preference::{Objective, PairBatch, Scored};
@@ -25,53 +19,32 @@ const TOLERANCE: f64 = 2e-4;
 /// # Errors
 /// Where the loss is not defined for these pairs.
 pub fn expected<B: Backend>(objective: &LossObjective, batch: &PairBatch, reference: &Decoder<B>) -> Result<f64> {
-    Ok(match objective.loss {
-        Loss::Dpo | Loss::Cdpo | Loss::Robust => std::f64::consts::LN_2,
-        Loss::Hinge => 1.0,
-        Loss::Ipo => 1.0 / (4.0 * objective.hyper.beta * objective.hyper.beta),
-        Loss::Slpo => mean_over_pairs(batch, reference, |l_w, l_l| slpo(objective, l_w, l_l)),
-        Loss::SlpoGkl => mean_over_pairs(batch, reference, |l_w, l_l| gkl(objective, l_w, l_l)),
-        _ => {
-            let reference = reference.to_backend(&Cpu::<f64>::new());
-            let seen = || Scored::reference(batch, &reference);
-            let (sum, count) = objective.total(&seen(), &seen())?;
-            sum.item() / count
-        }
-    })
-}
-
-fn mean_over_pairs<B: Backend>(batch: &PairBatch, reference: &Decoder<B>, loss: impl Fn(f64, f64) -> f64) -> f64 {
-    let (chosen, rejected) = Scored::reference(batch, reference).sequence_log_probs();
-    let (chosen, rejected) = (chosen.to_f64(), rejected.to_f64());
-    chosen.iter().zip(&rejected).map(|(&l_w, &l_l)| loss(l_w, l_l)).sum::<f64>() / chosen.len() as f64
-}
-
-/// (ω_w, ω_l) of the pair's mass, from ρ_w = π_w/m and ρ_l = π_l/m.
-fn shares(objective: &LossObjective, rho_w: f64, rho_l: f64) -> (f64, f64) {
-    let alpha = objective.hyper.alpha;
-    match objective.hyper.weights {
-        WeightRule::Eq7 => (alpha, 1.0 - alpha),
-        WeightRule::Shift => (rho_w + alpha * rho_l, (1.0 - alpha) * rho_l),
+    let LossObjective { loss, hyper } = objective;
+    if let Some(start) = loss.start_value(hyper) {
+        return Ok(start);
     }
+    if !loss.is_pairwise() {
+        let reference = reference.to_backend(&Cpu::<f64>::new());
+        let seen = || Scored::reference(batch, &reference);
+        let (sum, count) = objective.total(&seen(), &seen())?;
+        return Ok(sum.item() / count);
+    }
+    let pairs = pairs_at_start(batch, reference);
+    Ok(pairs.iter().filter_map(|pair| loss.at_start(hyper, pair)).sum::<f64>() / pairs.len() as f64)
 }
 
-/// ln m = ln(π_w + π_l).
-pub fn log_mass(l_w: f64, l_l: f64) -> f64 {
-    let (high, low) = if l_w > l_l { (l_w, l_l) } else { (l_l, l_w) };
-    high + (low - high).exp().ln_1p()
-}
-
-fn slpo(objective: &LossObjective, l_w: f64, l_l: f64) -> f64 {
-    let log_m = log_mass(l_w, l_l);
-    let (omega_w, omega_l) = shares(objective, (l_w - log_m).exp(), (l_l - log_m).exp());
-    let m = log_m.exp();
-    -m * (omega_w * l_w + omega_l * l_l) - (1.0 - m) * (-m).ln_1p()
-}
-
-fn gkl(objective: &LossObjective, l_w: f64, l_l: f64) -> f64 {
-    let log_m = log_mass(l_w, l_l);
-    let (omega_w, omega_l) = shares(objective, (l_w - log_m).exp(), (l_l - log_m).exp());
-    1.0 - omega_w * (l_w - log_m) - omega_l * (l_l - log_m)
+/// The batch's pairs with the reference in the policy's place.
+fn pairs_at_start<B: Backend>(batch: &PairBatch, reference: &Decoder<B>) -> Vec<Pair<f64>> {
+    let (chosen, rejected) = Scored::reference(batch, reference).sequence_log_probs();
+    let log_probs = chosen.to_f64().into_iter().zip(rejected.to_f64());
+    let pair = |((chosen, rejected), &(n_w, n_l)): ((f64, f64), &(usize, usize))| Pair {
+        chosen,
+        rejected,
+        reference_chosen: chosen,
+        reference_rejected: rejected,
+        lengths: (n_w as f64, n_l as f64),
+    };
+    log_probs.zip(batch.lengths()).map(pair).collect()
 }
 
 /// What to tell the user where a start is not what theory says; `cached` is the file that the reference's log-probabilities came from.

@@ -4,6 +4,7 @@ mod command;
 
 use command::{Workplace, binary, failure, text};
 use engine::Generator;
+use losses::Loss;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -112,11 +113,10 @@ fn the_number_of_threads_changes_no_bit_of_any_checkpoint_of_any_loss() {
         ("train".to_owned(), "train --data {}/text.txt --steps 4 --batch-rows 8 --batch-tokens 64 --dropout 0.1".to_owned()),
         ("sft".to_owned(), "sft --model {}/model --data {}/completions.jsonl --steps 3 --batch 10".to_owned()),
     ];
-    let losses = ["dpo", "cdpo", "ipo", "hinge", "robust", "slpo", "slpo-token", "slpo-literal", "slpo-exact", "slpo-gkl"];
-    runs.extend(losses.map(|loss| {
+    runs.extend(Loss::ALL.map(|loss| {
         let align =
             format!("align --model {{}}/model --data {{}}/preferences.jsonl --loss {loss} --steps 3 --batch 10 --learning-rate 1e-3");
-        (loss.to_owned(), align)
+        (loss.name().to_owned(), align)
     }));
     for (name, arguments) in runs {
         for threads in [1, 2, 3, 7] {

@@ -3,6 +3,7 @@
 mod command;
 
 use command::{Workplace, failure, object, text};
+use losses::{Hyperparameters, Loss};
 use serde_json::Value;
 use std::path::Path;
 
@@ -110,10 +111,7 @@ fn how_a_batch_is_split_changes_the_step_by_rounding_only() {
 #[test]
 fn every_loss_starts_where_theory_says_and_trains() {
     let workplace = Workplace::new();
-    let ln_2 = std::f64::consts::LN_2;
-    let starts = [("dpo", Some(ln_2)), ("cdpo", Some(ln_2)), ("robust", Some(ln_2)), ("hinge", Some(1.0)), ("ipo", Some(25.0))];
-    let others = ["slpo", "slpo-token", "slpo-literal", "slpo-exact", "slpo-gkl"].map(|name| (name, None));
-    for (loss, start) in starts.into_iter().chain(others) {
+    for (loss, start) in Loss::ALL.map(|loss| (loss.name(), loss.start_value(&Hyperparameters::default()))) {
         let out = format!("{{}}/{loss}");
         let run = workplace.run(&format!(
             "align --model {{}}/model --data {{}}/preferences.jsonl --eval-data {{}}/preferences.jsonl --out {out} --loss {loss} --steps 3 --batch 5"

@@ -179,7 +179,7 @@ impl Sums {
         let (values, pairs) = (log_probs.to_f64(), log_probs.len() / 4);
         for pair in 0..pairs {
             let [w, l, reference_w, reference_l] = std::array::from_fn(|part| values[part * pairs + pair]);
-            let log_mass = start::log_mass(reference_w, reference_l);
+            let log_mass = losses::logaddexp(reference_w, reference_l);
             let margin = (w - reference_w) - (l - reference_l);
             self.log_mass = Some(self.log_mass.map_or(log_mass, |largest| largest.max(log_mass)));
             self.pairs += 1.0;
@@ -264,7 +264,7 @@ impl Alignment {
         let rows: Vec<&PreferencePair> = self.order.rows_of(1).into_iter().take(self.batch).map(|row| &self.train[row]).collect();
         let batch = PairBatch::new(rows.iter().copied());
         let (chosen, rejected) = self.reference(&batch, &rows).sequence_log_probs();
-        let masses = chosen.to_f64().into_iter().zip(rejected.to_f64()).map(|(w, l)| start::log_mass(w, l));
+        let masses = chosen.to_f64().into_iter().zip(rejected.to_f64()).map(|(w, l)| losses::logaddexp(w, l));
         let largest = masses.fold(f64::NEG_INFINITY, f64::max);
         self.watch.see_mass(largest)
     }

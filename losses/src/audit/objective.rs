@@ -2,13 +2,13 @@
 
 use super::claim::{Check, Claim, Statement, distance, round_off};
 use super::instance::{
-    constant, descend, differentiate, eq7, evaluate, log_distribution, logaddexp, loss_of_log_probs, loss_of_logits, normals, sigmoid,
-    uniform,
+    constant, descend, differentiate, eq7, evaluate, log_distribution, loss_of_log_probs, loss_of_logits, normals, sigmoid, uniform,
 };
 use super::tree::{END, FREE, Tree, VOCABULARY};
-use crate::exact_target::{Branch, exact_target};
+use crate::exact::exact_target::{Branch, exact_target};
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::Loss;
+use crate::numeric::logaddexp;
 use crate::weights::{WeightRule, Weights};
 use engine::{Cpu, Generator, Tensor};
 

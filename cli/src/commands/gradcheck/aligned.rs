@@ -12,19 +12,26 @@ use model::data::PreferencePair;
 use model::decoder::ForwardOptions;
 use model::gradcheck::{decoder, gpt2, llama, parameters};
 use model::preference::{Objective, PairBatch, Scored};
+use std::sync::LazyLock;
 
-macro_rules! on_top {
-    ($($loss:literal),* $(,)?) => {
-        vec![
-            $(Entry::new(concat!("decoder-llama-", $loss), |draw| sample(draw, llama(), $loss)),)*
-            $(Entry::new(concat!("decoder-gpt2-", $loss), |draw| sample(draw, gpt2(), $loss)),)*
-        ]
-    };
+/// The decoders that the losses stand on.
+const DECODERS: [(&str, fn() -> Config); 2] = [("decoder-llama", llama), ("decoder-gpt2", gpt2)];
+
+/// Cross-entropy first, then every loss.
+fn subjects() -> impl Iterator<Item = Option<Loss>> {
+    std::iter::once(None).chain(Loss::ALL.map(Some))
 }
+
+/// The names of the entries: `decoder-llama-dpo`.
+static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let of = |decoder| move |loss: Option<Loss>| format!("{decoder}-{}", loss.map_or("cross-entropy", Loss::name));
+    DECODERS.iter().flat_map(|(decoder, _)| subjects().map(of(decoder))).collect()
+});
 
 /// A Llama and a GPT-2 with each loss on top; the twin of each recomputes the decoder's activations.
 pub fn registry() -> Vec<Entry> {
-    on_top!["cross-entropy", "dpo", "cdpo", "ipo", "hinge", "robust", "slpo", "slpo-token", "slpo-literal", "slpo-exact", "slpo-gkl",]
+    let on_top = DECODERS.iter().flat_map(|&(_, config)| subjects().map(move |loss| (config, loss)));
+    NAMES.iter().zip(on_top).map(|(name, (config, loss))| Entry::new(name, move |draw| sample(draw, config(), loss))).collect()
 }
 
 /// A loss of two pairs, or of two completions, under a decoder.
@@ -57,11 +64,11 @@ impl Function for OnTop {
 }
 
 /// Inner magnitude 1, as for the decoder alone: what cancels is the log-sum-exp of its logits.
-fn sample(draw: &mut Draw, config: Config, loss: &str) -> Sample {
+fn sample(draw: &mut Draw, config: Config, loss: Option<Loss>) -> Sample {
     let inputs = parameters(draw, &config);
     let reference = parameters(draw, &config);
     let pairs = (0..2).map(|_| pair(draw, &config)).collect();
-    let objective = loss.parse().ok().map(|loss: Loss| LossObjective { loss, hyper: hyperparameters(draw) });
+    let objective = loss.map(|loss| LossObjective { loss, hyper: hyperparameters(draw) });
     let function = OnTop { config, pairs, reference, objective, checkpoint: false };
     let twin = OnTop { checkpoint: true, ..function.clone() };
     Sample::new(function, inputs).with_twin(twin).with_inner_magnitude(1.0)

@@ -5,14 +5,15 @@
 //!
 //! Cross-entropy's minimum is the target's entropy, not 0 (claim P1 of the audit); the divergence's is 0. The target comes as logarithms,
 //! −∞ for what shall not happen; 0·ln 0 counts as 0.
-#![doc = include_str!("explain/text/soft_cross_entropy.md")]
-#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
+#![doc = include_str!("soft_cross_entropy.md")]
+#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
 
 use crate::error::LossError;
-use crate::numeric::{times_log_of, where_they_are};
+use crate::numeric::times_log_of;
 use crate::rows::{logsumexp_parts, map_rows, sum_of};
+use engine::explain::Example;
 use engine::functions::FiniteOrZero;
-use engine::gradcheck::{Draw, Sample};
+use engine::gradcheck::{Draw, Input, Sample};
 use engine::tape::Operation;
 use engine::{Backend, Scalar, Tensor, function, vectorised};
 use rayon::prelude::*;
@@ -82,23 +83,28 @@ fn check<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<(), L
     Ok(())
 }
 
-/// H(q, p) of each row of logits [N, V] with targets ln q [N, V], a constant: `[N]`, in nats. The op works on the host: on a device with a
-/// queue, which it would make the host wait for, it is the composition of ops instead.
+/// H(q, p) of each row of logits [N, V] with targets ln q [N, V], a constant: `[N]`, in nats. A CPU makes one pass over each row; a GPU runs
+/// the composition of ops, because reading the logits back would stall its queue.
 ///
 /// # Errors
 /// If the shapes differ or are not [N, V] with V ≥ 1.
 pub fn soft_cross_entropy<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<Tensor<B>, LossError> {
-    let fused = || fused(logits, log_target, |_| B::Scalar::zero());
-    where_they_are(logits.backend(), fused, || soft_cross_entropy_composed(logits, log_target))
+    if logits.backend().is_queued() {
+        return soft_cross_entropy_composed(logits, log_target);
+    }
+    fused(logits, log_target, |_| B::Scalar::zero())
 }
 
-/// KL(q‖p) of each row of logits [N, V] from targets ln q [N, V], a constant: `[N]`, in nats, 0 where p = q. Like [`soft_cross_entropy`] the
-/// composition of ops on a device with a queue.
+/// KL(q‖p) of each row of logits [N, V] from targets ln q [N, V], a constant: `[N]`, in nats, 0 where p = q. Computed as
+/// [`soft_cross_entropy`] is.
 ///
 /// # Errors
 /// As [`soft_cross_entropy`].
 pub fn kl_divergence<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<Tensor<B>, LossError> {
-    where_they_are(logits.backend(), || fused(logits, log_target, |log_q| log_q), || kl_divergence_composed(logits, log_target))
+    if logits.backend().is_queued() {
+        return kl_divergence_composed(logits, log_target);
+    }
+    fused(logits, log_target, |log_q| log_q)
 }
 
 /// [`soft_cross_entropy`] as a composition of ops.
@@ -139,4 +145,24 @@ pub(crate) fn sample(draw: &mut Draw) -> Sample {
         soft_cross_entropy_composed(&x[0], &log_target).expect(shapes)
     }))
     .with_inner_magnitude(1.0)
+}
+
+/// ln q of one row.
+fn log_target<B: Backend>(backend: &B) -> Tensor<B> {
+    Tensor::constant(backend, &[0.7, 0.2, 0.1], &[1, 3]).ln()
+}
+
+pub(crate) fn example() -> Example {
+    let shapes = "the logits have the target's shape";
+    let sample = Sample::new(
+        function!(|x; shapes: &'static str| {
+            soft_cross_entropy(&x[0], &log_target(x[0].backend())).expect(shapes)
+        }),
+        [Input::new(vec![1.0, 2.0, 0.5], &[1, 3])],
+    )
+    .with_twin(function!(|x; shapes: &'static str| {
+        soft_cross_entropy_composed(&x[0], &log_target(x[0].backend())).expect(shapes)
+    }))
+    .with_inner_magnitude(1.0);
+    Example::new("soft_cross_entropy(z, ln q)", &["z"], sample).given("q = [0.7, 0.2, 0.1]")
 }

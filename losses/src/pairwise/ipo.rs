@@ -4,12 +4,10 @@
 //! gradient  ∂L/∂l_w = 2d/n_w, ∂L/∂l_l = −2d/n_l, d the bracket
 //!
 //! β is the paper's τ. The two forms have different units of β: one fits margins of sequences, the other of tokens.
-#![doc = include_str!("explain/text/ipo.md")]
-#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
+#![doc = include_str!("ipo.md")]
+#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
 
-use crate::pair::{Pair, PairInputs, PairLoss};
-use crate::samples::prelude::*;
-use engine::{Backend, Scalar, Tensor};
+use super::samples::prelude::*;
 
 /// (a − r − 1/(2β))², or with a and r divided by the lengths; 1/(4β²) at the start.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,8 +20,7 @@ pub struct Ipo {
 
 impl Ipo {
     fn divisors<T: Scalar>(self, pair: &Pair<T>) -> (T, T) {
-        let (chosen, rejected) = if self.length_normalize { pair.lengths } else { (1.0, 1.0) };
-        (T::from_f64(chosen), T::from_f64(rejected))
+        if self.length_normalize { pair.lengths } else { (T::one(), T::one()) }
     }
     fn deviation<T: Scalar>(self, pair: &Pair<T>) -> T {
         let (n_w, n_l) = self.divisors(pair);
@@ -32,7 +29,6 @@ impl Ipo {
 }
 
 impl PairLoss for Ipo {
-    const NAME: &'static str = "ipo";
     fn value<T: Scalar>(self, pair: Pair<T>) -> T {
         let d = self.deviation(&pair);
         d * d
@@ -42,7 +38,10 @@ impl PairLoss for Ipo {
         let slope = T::from_f64(2.0) * self.deviation(&pair);
         (slope / n_w, -slope / n_l)
     }
-    fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
+    fn at_start(self, _: &Pair<f64>) -> f64 {
+        1.0 / (4.0 * self.beta * self.beta)
+    }
+    fn twin<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         let (a, r) = inputs.log_ratios();
         let (a, r) = match inputs.lengths().filter(|_| self.length_normalize) {
             Some((n_w, n_l)) => (a.div(&inputs.counts(n_w)), r.div(&inputs.counts(n_l))),
@@ -51,9 +50,32 @@ impl PairLoss for Ipo {
         let d = a.sub(&r).sub(&Tensor::full(r.backend(), 0.5 / self.beta, &[]));
         d.mul(&d)
     }
+    fn dialects(hyper: &Hyperparameters) -> Vec<Dialect> {
+        vec![
+            Dialect::with("the target of ipo is 1/β instead of 1/(2β)", Hyperparameters { beta: hyper.beta / 2.0, ..*hyper }),
+            Dialect::with("the target of ipo is 1/(4β) instead of 1/(2β)", Hyperparameters { beta: hyper.beta * 2.0, ..*hyper }),
+        ]
+    }
 }
 
-pub(crate) fn sample(draw: &mut Draw) -> Sample {
-    let (domain, length_normalize) = (log_probabilities(draw), draw.coin());
-    pair_sample(Ipo { beta: 0.1, length_normalize }, domain)
+impl PreferenceLoss for Ipo {
+    const NAME: &'static str = "ipo";
+    const USES: &'static [Setting] = &[Setting::Beta, Setting::LengthNormalize];
+    fn of(hyper: &Hyperparameters) -> Self {
+        Self { beta: hyper.beta, length_normalize: hyper.length_normalize }
+    }
+    fn needs(&self) -> &'static [Need] {
+        if self.length_normalize { &[Need::Reference, Need::Lengths] } else { &[Need::Reference] }
+    }
+    fn sample(draw: &mut Draw) -> Sample {
+        let (domain, length_normalize) = (log_probabilities(draw), draw.coin());
+        pair_sample(Ipo { beta: 0.1, length_normalize }, domain)
+    }
+    fn example() -> Example {
+        pair_example(
+            Self { beta: 0.1, length_normalize: false },
+            PAIRS,
+            "the sum form, β = 0.1; reference: ln π_w = [-12, -7.5], ln π_l = [-13, -8]",
+        )
+    }
 }

@@ -92,7 +92,7 @@ fn remaining_mass<T: Scalar>(token_log_probs: &[T], log_moved: T) -> Vec<T> {
 /// A logarithm of a probability without the rounding that makes it positive.
 #[inline(always)]
 pub(crate) fn at_most_zero<T: Scalar>(log_prob: T) -> T {
-    if log_prob > T::zero() { T::zero() } else { log_prob }
+    T::select(T::zero().is_below(log_prob), T::zero(), log_prob)
 }
 
 /// ln q along the chosen completion, where `moved` is ln μ/π(u); the loser's entry at the fork is left to the caller.

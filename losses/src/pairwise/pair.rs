@@ -6,9 +6,12 @@
 //! A loss is three functions: the value and the gradient, over any [`Scalar`], which the fused op applies to each pair; and the same loss as
 //! a composition of ops, to which the fused op is held.
 
+use super::dialect::{Dialect, Kink};
 use crate::error::LossError;
-use crate::numeric::where_they_are;
+use crate::hyperparameters::Hyperparameters;
+use crate::preference_loss::{Need, PreferenceLoss};
 use crate::sequence::PairLogProbs;
+use engine::backend::Formula;
 use engine::tape::Operation;
 use engine::{Backend, Scalar, Tensor};
 
@@ -24,7 +27,13 @@ pub struct Pair<T> {
     /// ln π_l: the reference's log-probability of the rejected completion.
     pub reference_rejected: T,
     /// (n_w, n_l): tokens in each completion; 1 where they are not known.
-    pub lengths: (f64, f64),
+    pub lengths: (T, T),
+}
+
+impl<T> From<[T; 6]> for Pair<T> {
+    fn from([chosen, rejected, reference_chosen, reference_rejected, n_w, n_l]: [T; 6]) -> Self {
+        Self { chosen, rejected, reference_chosen, reference_rejected, lengths: (n_w, n_l) }
+    }
 }
 
 impl<T: Scalar> Pair<T> {
@@ -43,52 +52,90 @@ impl<T: Scalar> Pair<T> {
     pub fn margin(&self) -> T {
         self.chosen_log_ratio() - self.rejected_log_ratio()
     }
+    /// |l_w| + |l_l| + |ln π_w| + |ln π_l|: what the rounding error of a margin is relative to.
+    pub fn size(&self) -> T {
+        self.chosen.abs() + self.rejected.abs() + self.reference_chosen.abs() + self.reference_rejected.abs()
+    }
 }
 
 /// A loss on one pair's log-probabilities.
-pub trait PairLoss: Copy + Send + Sync + 'static {
-    /// The loss's name.
-    const NAME: &'static str;
+pub trait PairLoss: PreferenceLoss + Copy + Send + Sync + 'static {
+    /// True where the loss depends on the log-ratios a and r alone: its gradient in the reference is then the policy's, negated.
+    const OF_LOG_RATIOS: bool = true;
+
     /// The loss of one pair.
     fn value<T: Scalar>(self, pair: Pair<T>) -> T;
     /// (∂/∂l_w, ∂/∂l_l) of one pair.
     fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T);
-    /// The loss of each pair, `[B]`, as a composition of ops.
-    fn composed<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B>;
+    /// The loss of one pair where the policy is the reference: what training must start from. From theory, not by [`PairLoss::value`],
+    /// which is held to it. Reads the log-probabilities only where the start depends on them.
+    fn at_start(self, pair: &Pair<f64>) -> f64;
+    /// The loss of each pair, `[B]`, as a composition of ops: the twin that value and gradient are checked against.
+    fn twin<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B>;
 
-    /// The loss of each pair, `[B]`: as one op, or composed on a device with a queue, which the op would make the host wait for.
+    /// The mistakes of its own that are known, the likelier first. Those of β, α, sums and means are known of every loss.
+    fn dialects(_: &Hyperparameters) -> Vec<Dialect> {
+        Vec::new()
+    }
+    /// Where the slope jumps, if it does.
+    fn kink(self, _: &Pair<f64>) -> Option<Kink> {
+        None
+    }
+    /// The largest slope that a program may form as 1 − σ(x), with an error relative to 1; 0 where none is.
+    fn complement_slope(self) -> f64 {
+        0.0
+    }
+
+    /// The loss of each pair, `[B]`, as one op with the gradient above.
     fn evaluate<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
-        where_they_are(inputs.policy_chosen.backend(), || self.fused(inputs), || self.composed(inputs))
-    }
-
-    /// The loss of each pair, `[B]`, as one op with the gradient above, whose numbers are worked out on the host.
-    fn fused<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
-        let pairs = inputs.pairs();
-        let values: Vec<B::Scalar> = pairs.iter().map(|&pair| self.value(pair)).collect();
-        let backend = inputs.policy_chosen.backend();
-        let value = backend.from_vec(values, &[pairs.len()]);
-        Tensor::record(backend, value, &[&inputs.policy_chosen, &inputs.policy_rejected], || Fused { loss: self, pairs })
+        let (backend, numbers) = (inputs.policy_chosen.backend(), inputs.numbers(self.needs().contains(&Need::Lengths)));
+        let value = backend.elementwise(Value(self), numbers.each_ref());
+        Tensor::record(backend, value, &[&inputs.policy_chosen, &inputs.policy_rejected], || OfPairs { loss: self, numbers })
     }
 }
 
-struct Fused<L, T> {
+/// A loss of [l_w, l_l, ln π_w, ln π_l, n_w, n_l].
+#[derive(Clone, Copy)]
+struct Value<L>(L);
+
+impl<L: PairLoss> Formula<6> for Value<L> {
+    #[inline(always)]
+    fn at<T: Scalar>(self, numbers: [T; 6]) -> T {
+        self.0.value(Pair::from(numbers))
+    }
+}
+
+/// ȳ times a loss's slope in l_w, or in l_l, of ȳ and the same numbers.
+#[derive(Clone, Copy)]
+struct Slope<L> {
     loss: L,
-    pairs: Vec<Pair<T>>,
+    of_rejected: bool,
 }
 
-impl<B: Backend, L: PairLoss> Operation<B> for Fused<L, B::Scalar> {
+impl<L: PairLoss> Formula<7> for Slope<L> {
+    #[inline(always)]
+    fn at<T: Scalar>(self, [y_bar, numbers @ ..]: [T; 7]) -> T {
+        let (chosen, rejected) = self.loss.gradient(Pair::from(numbers));
+        y_bar * if self.of_rejected { rejected } else { chosen }
+    }
+}
+
+struct OfPairs<L, A> {
+    loss: L,
+    numbers: [A; 6],
+}
+
+impl<B: Backend, L: PairLoss> Operation<B> for OfPairs<L, B::Array> {
     fn name(&self) -> &'static str {
         L::NAME
     }
     fn vjp(&self, backend: &B, y_bar: B::Array, needed: &[bool]) -> Vec<Option<B::Array>> {
-        let y_bar = backend.to_vec(&y_bar);
-        let gradients = self.pairs.iter().zip(y_bar).map(|(&pair, y_bar)| {
-            let (chosen, rejected) = self.loss.gradient(pair);
-            (y_bar * chosen, y_bar * rejected)
-        });
-        let (chosen, rejected): (Vec<_>, Vec<_>) = gradients.unzip();
-        let shape = [self.pairs.len()];
-        [chosen, rejected].into_iter().zip(needed).map(|(x, &needed)| needed.then(|| backend.from_vec(x, &shape))).collect()
+        let [w, l, reference_w, reference_l, n_w, n_l] = &self.numbers;
+        let slope = |of_rejected| {
+            let slope = Slope { loss: self.loss, of_rejected };
+            backend.elementwise(slope, [&y_bar, w, l, reference_w, reference_l, n_w, n_l])
+        };
+        [false, true].into_iter().zip(needed).map(|(of_rejected, &needed)| needed.then(|| slope(of_rejected))).collect()
     }
 }
 
@@ -210,20 +257,16 @@ impl<B: Backend> PairInputs<B> {
         a.sub(&r).scale(beta)
     }
 
-    /// The pairs one by one, read on the host.
-    pub fn pairs(&self) -> Vec<Pair<B::Scalar>> {
-        let chosen = self.policy_chosen.to_vec().into_iter().zip(self.policy_rejected.to_vec());
-        let reference = self.reference_chosen.to_vec().into_iter().zip(self.reference_rejected.to_vec());
-        let lengths = |i: usize| self.lengths.as_ref().map_or((1.0, 1.0), |(w, l)| (w[i] as f64, l[i] as f64));
-        let both = chosen.zip(reference).enumerate();
-        both.map(|(i, ((chosen, rejected), (reference_chosen, reference_rejected)))| Pair {
-            chosen,
-            rejected,
-            reference_chosen,
-            reference_rejected,
-            lengths: lengths(i),
-        })
-        .collect()
+    /// What a [`Pair`] is made of, with 1 for the lengths where they are not asked for or not known.
+    fn numbers(&self, with_lengths: bool) -> [B::Array; 6] {
+        let one = || self.policy_chosen.backend().full(1.0, &[1]);
+        let [n_w, n_l] = match self.lengths().filter(|_| with_lengths) {
+            Some((n_w, n_l)) => [n_w, n_l].map(|lengths| self.counts(lengths).array().clone()),
+            None => [one(), one()],
+        };
+        let (policy, reference) = (self.policy(), self.reference());
+        let [w, l, reference_w, reference_l] = [policy.0, policy.1, reference.0, reference.1].map(|x| x.array().clone());
+        [w, l, reference_w, reference_l, n_w, n_l]
     }
 
     /// The numbers of tokens as a constant `[B]`.

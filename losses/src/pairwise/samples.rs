@@ -1,32 +1,21 @@
-//! What the gradient suite runs the losses on: every loss by name, with its composition as twin, over log-probabilities down to −1e4,
-//! margins up to ±1e4 and logits up to ±1e4.
+//! What a pairwise loss is checked and explained on: log-probabilities down to −1e4, margins up to ±1e4, and two pairs worked out.
 
-use crate::pair::{PairInputs, PairLoss};
+use super::pair::{PairInputs, PairLoss};
 use crate::weights::Weights;
-use engine::gradcheck::{Draw, Entry, Function, Input, Sample};
+use engine::explain::Example;
+use engine::gradcheck::{Draw, Function, Input, Sample};
 use engine::{Backend, Tensor};
 
-/// What every loss file uses to say what it is checked on.
+/// What the file of every pairwise loss uses.
 pub(crate) mod prelude {
-    pub(crate) use super::{any_weights, log_probabilities, near_reference, pair_sample, small_probabilities};
+    pub(crate) use super::{PAIRS, any_weights, log_probabilities, near_reference, pair_example, pair_sample, small_probabilities};
+    pub(crate) use crate::hyperparameters::{Hyperparameters, Setting};
+    pub(crate) use crate::pairwise::dialect::{Dialect, Kink};
+    pub(crate) use crate::pairwise::pair::{Pair, PairInputs, PairLoss};
+    pub(crate) use crate::preference_loss::{Need, PreferenceLoss};
+    pub(crate) use engine::explain::Example;
     pub(crate) use engine::gradcheck::{Draw, Sample};
-}
-
-/// Every loss by its name on the command line, and the op under `slpo-exact`, with samples for the gradient suite.
-pub fn registry() -> Vec<Entry> {
-    vec![
-        Entry::new("dpo", crate::dpo::sample),
-        Entry::new("cdpo", crate::cdpo::sample),
-        Entry::new("ipo", crate::ipo::sample),
-        Entry::new("hinge", crate::hinge::sample),
-        Entry::new("robust", crate::robust::sample),
-        Entry::new("slpo", crate::slpo::sample),
-        Entry::new("slpo-gkl", crate::slpo_gkl::sample),
-        Entry::new("slpo-token", crate::slpo_token::sample),
-        Entry::new("slpo-literal", crate::slpo_literal::sample),
-        Entry::new("slpo-exact", crate::slpo_exact::sample),
-        Entry::new("soft-cross-entropy", crate::soft_cross_entropy::sample),
-    ]
+    pub(crate) use engine::{Backend, Scalar, Tensor};
 }
 
 /// Log-probabilities of a batch of pairs. They are numbers of f32 too, so that both precisions see the same inputs.
@@ -89,11 +78,11 @@ pub(crate) fn any_weights(draw: &mut Draw) -> Weights {
     if draw.coin() { Weights::Eq7 { alpha } } else { Weights::Shift { alpha } }
 }
 
-/// A pairwise loss, as it is trained with or composed, as a function of the policy's log-probabilities.
+/// A pairwise loss, as it is trained with or as its twin, as a function of the policy's log-probabilities.
 struct OfPolicy<L> {
     loss: L,
     domain: Domain,
-    composed: bool,
+    is_twin: bool,
 }
 
 impl<L: PairLoss> Function for OfPolicy<L> {
@@ -103,13 +92,23 @@ impl<L: PairLoss> Function for OfPolicy<L> {
         let (chosen, rejected) = self.domain.lengths.clone();
         let inputs = PairInputs::new(&x[0], &x[1], &reference[0], &reference[1]).and_then(|inputs| inputs.with_lengths(chosen, rejected));
         let inputs = inputs.expect("a domain's vectors have one length and no completion is empty");
-        if self.composed { self.loss.composed(&inputs) } else { self.loss.evaluate(&inputs) }
+        if self.is_twin { self.loss.twin(&inputs) } else { self.loss.evaluate(&inputs) }
     }
 }
 
 /// A pairwise loss with its composition as twin.
 pub(crate) fn pair_sample<L: PairLoss>(loss: L, domain: Domain) -> Sample {
     let inputs = [&domain.chosen, &domain.rejected].map(|x| Input::new(x.clone(), &[domain.len()]));
-    let twin = OfPolicy { loss, domain: domain.clone(), composed: true };
-    Sample::new(OfPolicy { loss, domain, composed: false }, inputs).with_twin(twin)
+    let twin = OfPolicy { loss, domain: domain.clone(), is_twin: true };
+    Sample::new(OfPolicy { loss, domain, is_twin: false }, inputs).with_twin(twin)
+}
+
+/// Two pairs [l_w, l_l, ln π_w, ln π_l]: one that the model has the right way round by more than the reference, and one the wrong way round.
+pub(crate) const PAIRS: [[f64; 2]; 4] = [[-11.0, -7.0], [-13.5, -6.0], [-12.0, -7.5], [-13.0, -8.0]];
+
+/// A pairwise loss worked out on two pairs [l_w, l_l, ln π_w, ln π_l].
+pub(crate) fn pair_example<L: PairLoss>(loss: L, pairs: [[f64; 2]; 4], given: &'static str) -> Example {
+    let [chosen, rejected, reference_chosen, reference_rejected] = pairs.map(Vec::from);
+    let domain = Domain { chosen, rejected, reference_chosen, reference_rejected, lengths: (vec![1, 1], vec![1, 1]) };
+    Example::new(&format!("{}(l_w, l_l) of each pair", L::NAME), &["l_w", "l_l"], pair_sample(loss, domain)).given(given)
 }

@@ -13,6 +13,7 @@
 
 use crate::error::{LossError, all_below};
 use crate::numeric::{logaddexp, times_log};
+use crate::preference_loss::PreferenceLoss;
 use crate::rows::{logsumexp_parts, map_rows};
 use crate::weights::{Shares, Weights};
 use engine::backend::Indices;
@@ -94,6 +95,18 @@ fn check_tokens<B: Backend>(logits: &Tensor<B>, chosen: &Indices, rejected: &Ind
         all_below(vocabulary, what, tokens)?;
     }
     Ok(())
+}
+
+/// A loss at each position that both completions have.
+pub trait TokenLoss: PreferenceLoss + Copy {
+    /// Its target masses, from the reference's logits [.., V] and the tokens of the N positions.
+    ///
+    /// # Errors
+    /// If a token is not below V or there is not one of each for every position.
+    fn masses<B: Backend>(self, reference: &Tensor<B>, chosen: &Indices, rejected: &Indices) -> Result<TokenWeights<B>, LossError>;
+
+    /// The loss of each position, [..].
+    fn evaluate<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B>;
 }
 
 /// What happens where no other token is left, so that ln p_o = −∞.
@@ -197,8 +210,14 @@ impl<B: Backend> TokenInputs<B> {
         }
     }
 
+    /// The loss of each position, [..]. A CPU makes one pass over the vocabulary; a GPU runs `composed`, because reading the logits back would
+    /// stall its queue.
+    pub(crate) fn evaluate(&self, name: &'static str, no_others: NoOthers, composed: impl FnOnce(&Self) -> Tensor<B>) -> Tensor<B> {
+        if self.logits.backend().is_queued() { composed(self) } else { self.fused(name, no_others) }
+    }
+
     /// The loss of each position as one op, whose rows the host reads.
-    pub(crate) fn fused(&self, name: &'static str, no_others: NoOthers) -> Tensor<B> {
+    fn fused(&self, name: &'static str, no_others: NoOthers) -> Tensor<B> {
         let backend = self.logits.backend();
         let positions = self.positions(no_others);
         let mut z = backend.to_vec(self.logits.array());
@@ -211,7 +230,7 @@ impl<B: Backend> TokenInputs<B> {
         let losses = positions.iter().zip(&classes).map(|(position, classes)| position.loss(classes)).collect();
         let value = backend.from_vec(losses, &[positions.len()]);
         let logits = self.logits.array().clone();
-        Tensor::record(backend, value, &[&self.logits], || TokenLoss::<B> { name, logits, positions, classes }).reshape(&self.shape)
+        Tensor::record(backend, value, &[&self.logits], || Fused::<B> { name, logits, positions, classes }).reshape(&self.shape)
     }
 }
 
@@ -301,14 +320,14 @@ impl<T: Scalar> Position<T> {
     }
 }
 
-struct TokenLoss<B: Backend> {
+struct Fused<B: Backend> {
     name: &'static str,
     logits: B::Array,
     positions: Vec<Position<B::Scalar>>,
     classes: Vec<Classes<B::Scalar>>,
 }
 
-impl<B: Backend> Operation<B> for TokenLoss<B> {
+impl<B: Backend> Operation<B> for Fused<B> {
     fn name(&self) -> &'static str {
         self.name
     }

@@ -1,4 +1,4 @@
-//! Training towards the exact autoregressive target Q\* (claim S6 of the audit; [`exact_target`](crate::exact_target)).
+//! Training towards the exact autoregressive target Q\* (claim S6 of the audit; [`exact_target`](super::exact_target)).
 //!
 //! value     L = Σ_t ω_t·KL(q_t ‖ p_t), over the positions of the chosen completion and those of the rejected one after the fork
 //! gradient  ∂L/∂z_t = ω_t·(p_t − q_t): convex in the logits, with its minimum 0 at the target
@@ -8,31 +8,21 @@
 //! Without it, a prefix whose mass is nearly all moved away would pull as hard as any other towards the few continuations left of it, which
 //! the reference itself holds to be all but impossible. Weighting with the probability of the whole prefix instead would give KL(Q\*‖π) over
 //! completions, whose gradient vanishes with their length as Eq 6's does. What is reported is cross-entropy less the target's entropy.
-#![doc = include_str!("explain/text/slpo_exact.md")]
-#![cfg_attr(doc, doc = include_str!("../../engine/docs/katex.html"))]
+#![doc = include_str!("slpo_exact.md")]
+#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
 
-use crate::error::{LossError, all_below};
-use crate::exact_target::{Branch, exact_target, fork};
-use crate::numeric::where_they_are;
-use crate::soft_cross_entropy::{kl_divergence, kl_divergence_composed};
-use crate::target_on_device::target_on_device;
+use super::pair_rows::{PairRows, owners};
+use super::soft_cross_entropy::{kl_divergence, kl_divergence_composed};
+use super::target_on_device::target_on_device;
+use super::target_on_host::target_on_host;
+use crate::error::LossError;
+use crate::hyperparameters::{Hyperparameters, Setting, require};
+use crate::preference_loss::{Need, PreferenceLoss};
+use crate::weights::WeightRule;
 use engine::backend::Indices;
-use engine::gradcheck::{Draw, Sample};
-use engine::{Backend, Cpu, Scalar, Tensor, function};
-use std::ops::Range;
-
-/// Where the completions of one pair lie among the N rows of logits. Rows of different completions must not overlap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PairRows {
-    /// The row whose logits predict the first chosen token; the others follow it.
-    pub chosen_start: usize,
-    /// The chosen tokens, the end token last.
-    pub chosen: Vec<u32>,
-    /// The row whose logits predict the first rejected token.
-    pub rejected_start: usize,
-    /// The rejected tokens, the end token last.
-    pub rejected: Vec<u32>,
-}
+use engine::explain::Example;
+use engine::gradcheck::{Draw, Input, Sample};
+use engine::{Backend, Cpu, Tensor, function};
 
 /// Targets for N rows of logits: ln q, the rows' weights, and the pair each belongs to.
 #[derive(Clone, Debug)]
@@ -58,8 +48,11 @@ impl<B: Backend> ExactTargets<B> {
         }
         let forks = pairs.iter().enumerate().map(|(number, pair)| pair.check(number, n, vocabulary)).collect::<Result<Vec<_>, _>>()?;
         let owners = owners(pairs, n)?;
-        let (on_host, on_device) = (|| target_on_host(logits, pairs, moved), || Ok(target_on_device(logits, pairs, &forks, moved)));
-        let (log_target, weights) = where_they_are(logits.backend(), on_host, on_device)?;
+        let (log_target, weights) = if logits.backend().is_queued() {
+            target_on_device(logits, pairs, &forks, moved)
+        } else {
+            target_on_host(logits, pairs, moved)?
+        };
         Ok(Self { log_target, weights, pairs: owners, pair_count: pairs.len() })
     }
 
@@ -88,65 +81,6 @@ impl<B: Backend> ExactTargets<B> {
     fn by_pair(&self, by_row: &Tensor<B>) -> Tensor<B> {
         by_row.mul(&self.weights).group_sum(&self.pairs, self.pair_count)
     }
-}
-
-impl PairRows {
-    pub(crate) fn chosen_rows(&self) -> Range<usize> {
-        self.chosen_start..self.chosen_start + self.chosen.len()
-    }
-    pub(crate) fn rejected_rows(&self) -> Range<usize> {
-        self.rejected_start..self.rejected_start + self.rejected.len()
-    }
-
-    /// The position where the completions part, if they lie within the rows and the vocabulary.
-    fn check(&self, pair: usize, rows: usize, vocabulary: usize) -> Result<usize, LossError> {
-        for (what, start, tokens) in
-            [("chosen rows", self.chosen_start, &self.chosen), ("rejected rows", self.rejected_start, &self.rejected)]
-        {
-            let end = start.saturating_add(tokens.len());
-            if end > rows {
-                return Err(LossError::OutOfRange { what, index: pair, value: end - 1, bound: rows });
-            }
-        }
-        let fork = fork(&self.chosen, &self.rejected).ok_or(LossError::NoFork { pair })?;
-        all_below(vocabulary, "chosen tokens", &self.chosen)?;
-        all_below(vocabulary, "rejected tokens", &self.rejected)?;
-        Ok(fork)
-    }
-}
-
-/// The pair that each of N rows belongs to; the first for rows of no completion.
-fn owners(pairs: &[PairRows], n: usize) -> Result<Indices, LossError> {
-    let mut owners: Vec<Option<u32>> = vec![None; n];
-    for (number, pair) in pairs.iter().enumerate() {
-        for row in pair.chosen_rows().chain(pair.rejected_rows()) {
-            if owners[row].replace(number as u32).is_some() {
-                return Err(LossError::SharedRow { pair: number, row });
-            }
-        }
-    }
-    Ok(owners.into_iter().map(|owner| owner.unwrap_or(0)).collect())
-}
-
-/// ln q for each row, [N, V], and the rows' weights, `[N]`, from the reference's logits, pair by pair.
-pub(crate) fn target_on_host<B: Backend>(logits: &Tensor<B>, pairs: &[PairRows], moved: f64) -> Result<(Tensor<B>, Tensor<B>), LossError> {
-    let (backend, n, vocabulary) = (logits.backend(), logits.shape()[0], logits.shape()[1]);
-    let mut log_target = backend.to_vec(&backend.log_softmax(logits.array()));
-    let mut weights = vec![B::Scalar::zero(); n];
-    for pair in pairs {
-        let (w, l) = (pair.chosen_rows(), pair.rejected_rows());
-        let branch = |rows: &Range<usize>| log_target[rows.start * vocabulary..rows.end * vocabulary].to_vec();
-        let (chosen, rejected) = (branch(&w), branch(&l));
-        let chosen = Branch { tokens: &pair.chosen, log_probs: &chosen };
-        let target = exact_target(chosen, Branch { tokens: &pair.rejected, log_probs: &rejected }, vocabulary, moved)?;
-        log_target[w.start * vocabulary..w.end * vocabulary].copy_from_slice(&target.chosen);
-        log_target[l.start * vocabulary..l.end * vocabulary].copy_from_slice(&target.rejected);
-        weights[w].fill(B::Scalar::one());
-        for (t, row) in l.enumerate().skip(target.fork + 1) {
-            weights[row] = target.rejected_share[t];
-        }
-    }
-    Ok((Tensor::from_vec(backend, log_target, &[n, vocabulary]), Tensor::from_vec(backend, weights, &[n])))
 }
 
 /// The loss of each pair, `[B]`, for the policy's logits [N, V]; its mean is the batch's loss.
@@ -202,16 +136,57 @@ impl Plain {
     }
 }
 
-pub(crate) fn sample(draw: &mut Draw) -> Sample {
-    let plain = Plain::draw(draw);
-    let (twin, logits) = (plain.clone(), draw.logits(&plain.shape));
-    let shapes = "the logits have the reference's shape";
-    Sample::new(
-        function!(|x; plain: Plain, shapes: &'static str| slpo_exact(&x[0], &plain.targets(x[0].backend())).expect(shapes)),
-        [logits],
-    )
-    .with_twin(function!(|x; twin: Plain, shapes: &'static str| {
-        slpo_exact_composed(&x[0], &twin.targets(x[0].backend())).expect(shapes)
-    }))
-    .with_inner_magnitude(1.0)
+/// Completions [0, 2] and [1, 2] over three tokens, of which 2 ends them; the loser's mass is moved.
+fn exact_targets<B: Backend>(backend: &B) -> ExactTargets<B> {
+    let reference = [0.5, 1.0, -1.0, 0.0, 0.5, 2.0, 0.5, 1.0, -1.0, 1.0, 0.0, 1.5];
+    let reference = Tensor::constant(&Cpu::<f64>::new(), &reference, &[4, 3]);
+    let pair = PairRows { chosen_start: 0, chosen: vec![0, 2], rejected_start: 2, rejected: vec![1, 2] };
+    ExactTargets::from_reference(&reference, &[pair], 1.0).expect("the two completions part").to(backend)
+}
+
+/// The loss towards Q\*, with the part of the loser's mass that is moved.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlpoExact {
+    /// The part of the loser's mass that is moved, in [0, 1].
+    pub moved: f64,
+}
+
+impl PreferenceLoss for SlpoExact {
+    const NAME: &'static str = "slpo-exact";
+    const USES: &'static [Setting] = &[Setting::Alpha, Setting::Weights];
+    fn of(hyper: &Hyperparameters) -> Self {
+        Self { moved: hyper.alpha }
+    }
+    fn needs(&self) -> &'static [Need] {
+        &[Need::Reference, Need::Logits]
+    }
+    fn check(hyper: &Hyperparameters) -> Result<(), LossError> {
+        let requirement = "1 for slpo-exact unless --weights shift says that a part α of the loser's mass is moved";
+        require("alpha", hyper.alpha, hyper.weights == WeightRule::Shift || hyper.alpha == 1.0, requirement)
+    }
+    fn sample(draw: &mut Draw) -> Sample {
+        let plain = Plain::draw(draw);
+        let (twin, logits) = (plain.clone(), draw.logits(&plain.shape));
+        let shapes = "the logits have the reference's shape";
+        Sample::new(
+            function!(|x; plain: Plain, shapes: &'static str| slpo_exact(&x[0], &plain.targets(x[0].backend())).expect(shapes)),
+            [logits],
+        )
+        .with_twin(function!(|x; twin: Plain, shapes: &'static str| {
+            slpo_exact_composed(&x[0], &twin.targets(x[0].backend())).expect(shapes)
+        }))
+        .with_inner_magnitude(1.0)
+    }
+    fn example() -> Example {
+        let shapes = "the logits have the reference's shape";
+        let logits = Input::new(vec![0.0, 1.0, -0.5, 0.5, 0.0, 1.0, 0.0, 1.0, -0.5, 1.0, -1.0, 0.5], &[4, 3]);
+        let sample =
+            Sample::new(function!(|x; shapes: &'static str| slpo_exact(&x[0], &exact_targets(x[0].backend())).expect(shapes)), [logits])
+                .with_twin(function!(|x; shapes: &'static str| {
+                    slpo_exact_composed(&x[0], &exact_targets(x[0].backend())).expect(shapes)
+                }))
+                .with_inner_magnitude(1.0);
+        Example::new("slpo_exact(z, &targets)", &["z"], sample)
+            .given("y_w = [0, 2] on rows 0 and 1, y_l = [1, 2] on rows 2 and 3; row 2 is the fork again and does not count twice")
+    }
 }

@@ -1,5 +1,5 @@
 //! The exact target Q\* formed by ops on whole arrays, where the reference's logits are: on a device with a queue the host need not wait for
-//! them. [`exact_target`](crate::exact_target::exact_target) is its twin, pair by pair on the host, and says what the letters mean.
+//! them. [`exact_target`](super::exact_target::exact_target) is its twin, pair by pair on the host, and says what the letters mean.
 //!
 //! A row of ln π becomes one of ln q by a number that is taken off all of it, and new entries at one token, at the fork at two:
 //!
@@ -10,9 +10,9 @@
 //! Each formula is computed for every row, as a column [N, 1], and each row takes the columns that it needs by their numbers: what does not apply to a
 //! row may be infinite there. Sums along completions double their number of terms in each round, R's from the end and d's from the fork.
 
-use crate::exact_target::{at_most_zero, towards};
+use super::exact_target::{at_most_zero, towards};
+use super::pair_rows::PairRows;
 use crate::numeric::logaddexp;
-use crate::slpo_exact::PairRows;
 use engine::backend::Indices;
 use engine::functions::FiniteOrZero;
 use engine::{Backend, Scalar, Tensor, formulas};
@@ -175,8 +175,8 @@ formulas! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exact_target::fork;
-    use crate::slpo_exact::target_on_host;
+    use crate::exact::exact_target::fork;
+    use crate::exact::target_on_host::target_on_host;
     use engine::Cpu;
     use engine::gradcheck::Draw;
 
