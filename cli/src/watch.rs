@@ -2,8 +2,8 @@
 //! for pretraining and fine-tuning, [`Watch`] for alignment.
 
 use crate::number::fixed;
-use crate::training::Values;
 use losses::Loss;
+use model::align::metrics::{CHOSEN_LOG_RATIO, KL, MARGIN, WEIGHTS_CHANGED, held_out};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Steps over which a sign must hold: single batches are noise.
@@ -28,6 +28,8 @@ pub struct Watch {
     loss: Loss,
     /// Steps whose learning rate still rises; a loss that does not move in them is no sign.
     warmup: u64,
+    /// Numbers that are trained.
+    parameters: usize,
     start: Option<f64>,
     moved: bool,
     recent: Vec<(f64, f64)>,
@@ -36,15 +38,16 @@ pub struct Watch {
 
 impl Watch {
     /// Nothing seen yet.
-    pub fn new(loss: Loss, warmup: u64) -> Self {
-        Self { loss, warmup, start: None, moved: false, recent: Vec::new(), said: Vec::new() }
+    pub fn new(loss: Loss, warmup: u64, parameters: usize) -> Self {
+        Self { loss, warmup, parameters, start: None, moved: false, recent: Vec::new(), said: Vec::new() }
     }
 
-    /// Takes in what a step or an evaluation logged; what is to be said about it, each thing once in a run.
-    pub fn see(&mut self, step: u64, values: &Values) -> Vec<String> {
+    /// Takes in what a step or an evaluation logged, and the largest ln m of the pairs of the last step; what is to be said about it, each
+    /// thing once in a run.
+    pub fn see(&mut self, step: u64, values: &[(&str, f64)], log_mass: f64) -> Vec<String> {
         let value = |name: &str| values.iter().find(|(other, _)| *other == name).map(|(_, value)| *value);
         let mut found = Vec::new();
-        if let (Some(chosen), Some(margin)) = (value("chosen_log_ratio"), value("margin")) {
+        if let (Some(chosen), Some(margin)) = (value(CHOSEN_LOG_RATIO), value(MARGIN)) {
             self.recent.push((chosen, chosen - margin));
             self.recent.drain(..self.recent.len().saturating_sub(WINDOW));
             found.extend(self.displacement());
@@ -52,10 +55,10 @@ impl Watch {
         if let Some(loss) = value("loss") {
             found.extend(self.stuck(step, loss));
         }
-        let largest = value("kl").into_iter().chain(value("held_out_kl")).reduce(f64::max);
+        let largest = value(KL).into_iter().chain(value(held_out::KL)).reduce(f64::max);
         found.extend(largest.filter(|&kl| kl > RUN_AWAY).map(run_away));
-        if let (Some(changed), Some(norm)) = (value("weights_changed"), value("gradient_rms")) {
-            found.extend(self.no_effect(changed, norm, value("log_mass")));
+        if let (Some(changed), Some(norm)) = (value(WEIGHTS_CHANGED), value("gradient_norm")) {
+            found.extend(self.no_effect(changed, norm / (self.parameters as f64).sqrt(), log_mass));
         }
         let new = found.into_iter().filter(|(sign, _)| !self.said.contains(sign)).collect::<Vec<_>>();
         self.said.extend(new.iter().map(|(sign, _)| sign));
@@ -109,17 +112,17 @@ impl Watch {
         ))
     }
 
-    fn no_effect(&self, changed: f64, gradient_rms: f64, log_mass: Option<f64>) -> Option<(&'static str, String)> {
+    fn no_effect(&self, changed: f64, gradient_rms: f64, log_mass: f64) -> Option<(&'static str, String)> {
         if changed >= CHANGED && gradient_rms >= EPSILON * 1e-3 {
             return None;
         }
-        let why = match log_mass.filter(|_| self.loss == Loss::Slpo) {
-            Some(log_mass) => format!(
+        let why = match self.loss {
+            Loss::Slpo => format!(
                 "the SLPO sequence form weights a pair by its mass m = π_w + π_l, here at most e^{log_mass:.1} = {:.1e}, and so its gradient; \
                  {CURE}",
                 log_mass.exp()
             ),
-            None => "raise --learning-rate".to_owned(),
+            _ => "raise --learning-rate".to_owned(),
         };
         let text = format!(
             "the learning rate does next to nothing in f32: the step changed {:.2} % of the weights; the gradient's root mean square is \
@@ -183,7 +186,7 @@ impl Health {
     }
 
     /// Takes in what a step or an evaluation logged; what is to be said about it, each thing once in a run.
-    pub fn see(&mut self, step: u64, values: &Values) -> Vec<String> {
+    pub fn see(&mut self, step: u64, values: &[(&str, f64)]) -> Vec<String> {
         let value = |name: &str| values.iter().find(|(other, _)| *other == name).map(|(_, value)| *value).filter(|value| value.is_finite());
         let jump = value("gradient_norm").and_then(|norm| self.jump(norm));
         let worse = value("held_out_loss").and_then(|loss| self.worse_than_guessing(step, loss));

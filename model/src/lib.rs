@@ -8,6 +8,7 @@
 //! | [`session`], [`generation_config`] | a conversation that keeps its cache; what a folder says about sampling and stopping |
 //! | [`chat_template`] | a conversation as the text its model was trained on |
 //! | [`batch`], [`preference`] | what a step runs on: packed sequences, and pairs of them |
+//! | [`align`] | a decoder held to a reference and moved by one of the losses: the step, its metrics, the reference's cache |
 //! | [`optimizer`], [`train`], [`checkpoint`] | AdamW, SGD, schedule, clipping; the step; stopping and going on |
 //! | [`parallel`] | the same step on several processes, each with a share of the batch |
 //! | [`diagnosis`] | which op made a step not finite |
@@ -20,6 +21,7 @@
 //! | [`adapter`] | LoRA adapters as peft keeps them |
 //! | [`gguf`], [`half_precision`] | GGUF files; the 16-bit types of weight files |
 //! | [`keys`] | the keys of configurations, each read, known or named |
+//! | [`fingerprint`] | data as a short text that other data do not have |
 //! | [`foreign`] | other projects' decoders, whose panics are errors |
 //! | [`files`], [`atomic`] | files that are read as a whole, within bounds; files that are either wholly written or not there |
 //! | [`whole_folder`] | a folder with a model that is either wholly there or not |
@@ -27,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adapter;
+pub mod align;
 pub mod atomic;
 pub mod batch;
 pub mod boundary;
@@ -40,6 +43,7 @@ pub mod diagnosis;
 pub mod error;
 pub mod evaluate;
 pub mod files;
+pub mod fingerprint;
 pub mod foreign;
 pub mod generate;
 pub mod generation_config;

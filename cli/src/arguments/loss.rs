@@ -4,7 +4,8 @@ use super::headings::LOSS;
 use super::values;
 use crate::failure::Failure;
 use clap::Args;
-use losses::{Hyperparameters, Loss, LossError};
+use losses::{Hyperparameters, LossError};
+use model::align::Objective;
 use serde::Serialize;
 
 /// The hyper-parameters of the losses.
@@ -29,15 +30,15 @@ pub struct LossSettings {
 }
 
 impl LossSettings {
-    /// The loss of this name with these settings, checked.
+    /// The loss of this name with these settings.
     ///
     /// # Errors
     /// [`Failure::Usage`] for a setting that the loss cannot have.
-    pub fn of(&self, loss: &str) -> Result<(Loss, Hyperparameters), Failure> {
-        self.checked(loss).map_err(|error| Failure::Usage(error.to_string()))
+    pub fn of(&self, loss: &str) -> Result<Objective, Failure> {
+        self.objective(loss).map_err(|error| Failure::Usage(error.to_string()))
     }
 
-    fn checked(&self, loss: &str) -> Result<(Loss, Hyperparameters), LossError> {
+    fn objective(&self, loss: &str) -> Result<Objective, LossError> {
         let loss = loss.parse()?;
         let hyper = Hyperparameters {
             beta: self.beta,
@@ -46,7 +47,6 @@ impl LossSettings {
             weights: self.weights.parse()?,
             length_normalize: self.length_normalize,
         };
-        hyper.validate(loss)?;
-        Ok((loss, hyper))
+        Objective::new(loss, hyper)
     }
 }

@@ -1,17 +1,16 @@
 //! What the gradient suite runs on top of whole decoders: every loss as alignment has it, and cross-entropy as fine-tuning has it, as a
 //! function of every parameter of the policy. The reference is another decoder of the same form, and constant.
 
-use crate::objective::LossObjective;
 use engine::gradcheck::{Draw, Entry, Function, Input, Sample};
 use engine::{Backend, Tensor};
 use losses::{Hyperparameters, Loss, WeightRule};
+use model::align::{Alignment, Objective, Reference};
 use model::batch::Batch;
 use model::boundary::Sequence;
 use model::config::Config;
 use model::data::PreferencePair;
 use model::decoder::ForwardOptions;
 use model::gradcheck::{decoder, gpt2, llama, parameters};
-use model::preference::{Objective, PairBatch, Scored};
 
 macro_rules! on_top {
     ($($loss:literal),* $(,)?) => {
@@ -34,7 +33,7 @@ struct OnTop {
     pairs: Vec<PreferencePair>,
     reference: Vec<Input>,
     /// Cross-entropy of the chosen completions where there is none.
-    objective: Option<LossObjective>,
+    objective: Option<Objective>,
     /// Shall the decoder recompute its activations?
     checkpoint: bool,
 }
@@ -49,8 +48,8 @@ impl Function for OnTop {
         };
         let constant = |input: &Input| Tensor::constant(policy.backend(), &input.data, &input.shape);
         let reference = decoder(&self.reference.iter().map(constant).collect::<Vec<_>>(), &self.config);
-        let batch = PairBatch::new(&self.pairs);
-        let total = objective.total(&Scored::policy(&batch, &policy, &options), &Scored::reference(&batch, &reference));
+        let alignment = Alignment { objective, reference: Reference::live(reference), at_once: self.pairs.len() };
+        let total = alignment.total(&policy, &self.pairs.iter().collect::<Vec<_>>(), &options);
         let (sum, count) = total.unwrap_or_else(|error| panic!("a loss to check: {error}"));
         sum.scale(1.0 / count)
     }
@@ -61,7 +60,8 @@ fn sample(draw: &mut Draw, config: Config, loss: &str) -> Sample {
     let inputs = parameters(draw, &config);
     let reference = parameters(draw, &config);
     let pairs = (0..2).map(|_| pair(draw, &config)).collect();
-    let objective = loss.parse().ok().map(|loss: Loss| LossObjective { loss, hyper: hyperparameters(draw) });
+    let objective = loss.parse().ok().map(|loss: Loss| Objective::new(loss, hyperparameters(draw)));
+    let objective = objective.map(|objective| objective.unwrap_or_else(|error| panic!("a loss to check: {error}")));
     let function = OnTop { config, pairs, reference, objective, checkpoint: false };
     let twin = OnTop { checkpoint: true, ..function.clone() };
     Sample::new(function, inputs).with_twin(twin).with_inner_magnitude(1.0)
