@@ -5,6 +5,7 @@ use super::values;
 use crate::failure::Failure;
 use clap::Args;
 use losses::{Hyperparameters, Loss, LossError, Setting};
+use model::align::Objective;
 use serde::Serialize;
 
 /// The hyper-parameters of the losses.
@@ -28,15 +29,15 @@ pub struct LossSettings {
 }
 
 impl LossSettings {
-    /// The loss of this name with these settings, checked.
+    /// The loss of this name with these settings.
     ///
     /// # Errors
     /// [`Failure::Usage`] for a setting that the loss cannot have.
-    pub fn of(&self, loss: &str) -> Result<(Loss, Hyperparameters), Failure> {
-        self.checked(loss).map_err(|error| Failure::Usage(error.to_string()))
+    pub fn of(&self, loss: &str) -> Result<Objective, Failure> {
+        self.objective(loss).map_err(|error| Failure::Usage(error.to_string()))
     }
 
-    fn checked(&self, loss: &str) -> Result<(Loss, Hyperparameters), LossError> {
+    fn objective(&self, loss: &str) -> Result<Objective, LossError> {
         let loss: Loss = loss.parse()?;
         let hyper = Hyperparameters {
             beta: self.beta,
@@ -45,8 +46,7 @@ impl LossSettings {
             weights: self.weights.parse()?,
             length_normalize: self.length_normalize,
         };
-        loss.validate(&hyper)?;
-        Ok((loss, hyper))
+        Objective::new(loss, hyper)
     }
 }
 

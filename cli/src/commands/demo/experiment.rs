@@ -2,10 +2,10 @@
 
 use super::scores::{Estimate, Point, log_probs, mean_and_error};
 use crate::failure::Failure;
-use crate::objective::LossObjective;
 use crate::progress::Progress;
 use engine::{Cpu, Generator};
 use losses::{Hyperparameters, Loss, WeightRule};
+use model::align::{AlignedStep, Alignment, Objective, Reference};
 use model::batch::Batch;
 use model::boundary::Sequence;
 use model::config::Config;
@@ -15,7 +15,7 @@ use model::generate::{Limits, Sampling, generate};
 use model::language::{Labelling, Language};
 use model::optimizer::{Rule, Schedule};
 use model::order::Order;
-use model::preference::{Objective, PairBatch, Scored};
+use model::preference::PairBatch;
 use model::train::Trainer;
 use serde_json::{Value, json};
 
@@ -221,22 +221,16 @@ impl Experiment {
         let rule = Rule::adamw(0.0);
         let mut trainer = Trainer::new(self.reference.clone(), rule, schedule, 1.0);
         let hyper = Hyperparameters { alpha: method.alpha, weights: method.weights, ..Hyperparameters::default() };
-        let objective = LossObjective { loss: method.loss, hyper };
+        let objective = Objective::new(method.loss, hyper).map_err(|error| Failure::Failed(error.to_string()))?;
+        let alignment = Alignment { objective, reference: Reference::live(self.reference.clone()), at_once: align_batch };
         let mut order = Order::new(self.seed, self.train.len(), align_batch);
         let mut curve = Vec::new();
         for step in 1..=steps {
-            let rows = order.rows_of(step);
-            let batch = PairBatch::new(rows.iter().map(|&row| &self.train[row]));
-            let reference = Scored::reference(&batch, &self.reference);
-            let mut point = Point::default();
-            let outcome = trainer.step(1, |decoder, _| {
-                let policy = Scored::policy(&batch, decoder, &ForwardOptions::default());
-                point = Point::of(step, &policy, &reference);
-                objective.total(&policy, &reference)
-            })?;
-            point.loss = outcome.loss;
-            curve.push(point);
-            bar.step(step, &[(method.name, outcome.loss), ("margin", point.margin)], batch.token_count());
+            let batch: Vec<&PreferencePair> = order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
+            let AlignedStep { outcome, pairs } = alignment.step(&mut trainer, &batch, &ForwardOptions::default())?;
+            let pairs = pairs.expect("a step that is not finite ends the run");
+            curve.push(Point { step, pairs });
+            bar.step(step, &[(method.name, outcome.loss), ("margin", pairs.margin)], PairBatch::new(batch).token_count());
         }
         Ok((trainer.decoder, curve))
     }

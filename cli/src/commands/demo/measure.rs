@@ -1,7 +1,7 @@
 //! What is measured of a model: reward, divergence from the reference, log-probabilities, accuracy.
 
 use super::experiment::{Experiment, MAX_TOKENS};
-use super::scores::{CHUNK, Estimate, Point, log_probs, mean_and_error};
+use super::scores::{CHUNK, Changes, Estimate, Point, log_probs, mean_and_error};
 use crate::failure::Failure;
 use crate::number::{fixed, signed};
 use engine::{Cpu, Generator, no_grad};
@@ -65,18 +65,18 @@ pub fn measure(experiment: &Experiment, name: &str, decoder: &Decoder<Backend>, 
     debug_assert!(drawn.iter().all(|s| s.completion().len() <= MAX_TOKENS));
     let from_reference = draw(experiment, &experiment.reference, generator)?;
     let batch = PairBatch::new(experiment.held_out_pairs());
-    let point = no_grad(|| {
+    let changes = no_grad(|| {
         let policy = Scored::policy(&batch, decoder, &ForwardOptions::default());
-        Point::of(0, &policy, &Scored::reference(&batch, &experiment.reference))
+        Changes::of(&policy, &Scored::reference(&batch, &experiment.reference))
     });
     Ok(Outcome {
         name: name.to_owned(),
         reward: mean_and_error(&rewards),
         kl: divergence(decoder, &experiment.reference, &drawn),
         forward_kl: divergence(&experiment.reference, decoder, &from_reference),
-        chosen: point.chosen,
-        rejected: point.rejected,
-        accuracy: point.accuracy,
+        chosen: changes.chosen,
+        rejected: changes.rejected,
+        accuracy: changes.accuracy,
         grammatical: grammatical as f64 / drawn.len() as f64,
         curve,
     })

@@ -1,38 +1,53 @@
 //! The losses as objectives of alignment: which log-probabilities and logits each loss is given.
 
+use crate::error::{Error, Result};
+use crate::preference::{PairBatch, Scored};
 use engine::backend::Indices;
 use engine::{Backend, Tensor};
 use losses::{ExactTargets, Hyperparameters, Kind, Loss, LossError, PairInputs, PairRows};
-use model::preference::{Objective, PairBatch, Scored};
-use model::{Error, Result};
 
-/// A loss with its hyper-parameters.
+/// A loss with hyper-parameters that it can have.
 #[derive(Clone, Copy, Debug)]
-pub struct LossObjective {
+pub struct Objective {
+    loss: Loss,
+    hyper: Hyperparameters,
+}
+
+impl Objective {
+    /// The loss with these hyper-parameters. Those that it does not use ([`Loss::uses`]) may be anything.
+    ///
+    /// # Errors
+    /// [`LossError::Hyperparameter`] for the first that is out of its range.
+    pub fn new(loss: Loss, hyper: Hyperparameters) -> Result<Self, LossError> {
+        loss.validate(&hyper)?;
+        Ok(Self { loss, hyper })
+    }
+
     /// Which loss.
-    pub loss: Loss,
+    pub fn loss(&self) -> Loss {
+        self.loss
+    }
+
     /// β, α and the others.
-    pub hyper: Hyperparameters,
-}
+    pub fn hyperparameters(&self) -> &Hyperparameters {
+        &self.hyper
+    }
 
-/// A loss' complaint as the model crate's.
-fn refused(error: LossError) -> Error {
-    Error::bad_config(error.to_string())
-}
-
-impl<B: Backend> Objective<B> for LossObjective {
-    fn total(&self, policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Result<(Tensor<B>, f64)> {
+    /// The sum of the losses of a batch and their number (pairs, or positions for the losses that are means over positions), from the pairs
+    /// as the policy and as the reference see them.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] where the loss is not defined for these pairs.
+    pub fn total<B: Backend>(&self, policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Result<(Tensor<B>, f64)> {
         let of_kind = match self.loss.kind() {
             Kind::Pairwise => self.by_pair(policy, reference),
             Kind::Tokenwise => self.by_position(policy, reference),
             Kind::Exact => self.towards_target(policy, reference),
         };
-        let (losses, count) = of_kind.map_err(refused)?;
+        let (losses, count) = of_kind.map_err(|error| Error::bad_config(error.to_string()))?;
         Ok((losses.sum_all(), count as f64))
     }
-}
 
-impl LossObjective {
     /// The losses of sequence log-probabilities, one a pair.
     fn by_pair<B: Backend>(&self, policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Result<(Tensor<B>, usize), LossError> {
         let ((chosen, rejected), (reference_chosen, reference_rejected)) = (policy.sequence_log_probs(), reference.sequence_log_probs());

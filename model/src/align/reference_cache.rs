@@ -7,28 +7,44 @@
 
 mod contents;
 
-use crate::failure::Failure;
-use crate::processes;
-use crate::run_folder::{RunFolderError, write_atomically};
-use crate::training::{fingerprint, sequence_words};
+pub use contents::parse;
+
+use crate::atomic::atomic_write;
+use crate::data::PreferencePair;
+use crate::decoder::Decoder;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::fingerprint::{fingerprint, sequence_words};
+use crate::parallel::{Processes, Share};
+use crate::preference::{PairBatch, Scored};
 use contents::{Contents, VERSION};
 use engine::backend::Core;
-use engine::{Device, Precision};
-use model::data::PreferencePair;
-use model::decoder::Decoder;
-use model::files;
-use model::parallel::{Processes, Share};
-use model::preference::{PairBatch, Scored};
+use engine::{Backend, Device, Precision};
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// The file's name in a run's folder.
+/// The file's usual name, in a run's folder.
 pub const FILE: &str = "reference-log-probs.json";
+
 /// ln π_ref of the chosen and of the rejected completion of pairs that were asked for.
 pub struct ReferenceCache {
     path: PathBuf,
     contents: Contents,
+}
+
+/// How far [`ReferenceCache::fill`] has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// Every pair has its values.
+    Whole,
+    /// It was stopped, and what was computed is written.
+    Stopped {
+        /// Pairs whose values are in the file.
+        known: usize,
+        /// Pairs that were asked for and have none.
+        missing: usize,
+    },
 }
 
 impl ReferenceCache {
@@ -36,14 +52,14 @@ impl ReferenceCache {
     /// value says.
     ///
     /// # Errors
-    /// Where the path leads to something else than a regular file that fits into memory.
-    pub fn open(path: &Path, reference: &Decoder<Device>) -> Result<(Self, Option<String>), Failure> {
+    /// [`Error::Io`] where the path leads to something else than a regular file that fits into memory.
+    pub fn open(path: &Path, reference: &Decoder<Device>) -> Result<(Self, Option<String>)> {
         let words = reference.parameters().into_iter().flat_map(|p| p.tensor.to_vec()).map(f32::to_bits);
         let reference = fingerprint(words.chain(rounding(reference.backend())));
         let (log_probs, remark) = match files::read(path, files::of_memory()) {
-            Err(model::Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => (BTreeMap::new(), None),
-            Err(error) => return Err(error.into()),
-            Ok(bytes) => match contents::parse(&bytes, &reference) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => (BTreeMap::new(), None),
+            Err(error) => return Err(error),
+            Ok(bytes) => match parse(&bytes, &reference) {
                 Ok(log_probs) => (log_probs, None),
                 Err(why) => (BTreeMap::new(), Some(why)),
             },
@@ -58,34 +74,42 @@ impl ReferenceCache {
         Self { path: PathBuf::new(), contents }
     }
 
-    /// Computes what is missing of these pairs, `batch` at once, each of several processes a share of them, and writes the file if there
-    /// was anything.
+    /// The file; empty where there is none.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Computes what is missing of these pairs, `at_once` of them at once, each of several processes a share of them, and writes the file if
+    /// there was anything. `stop` is asked before each micro-batch, by all processes at the same point, and says whether to end early.
     ///
     /// # Errors
-    /// Where the file cannot be written, or another process is lost; [`Failure::Interrupted`] where the user asked to stop, once what was
-    /// computed is written.
-    pub fn fill<'a>(
+    /// [`Error::Io`] where the file cannot be written; [`Error::Lost`]; those of `stop`.
+    ///
+    /// # Panics
+    /// If `at_once` is 0.
+    pub fn fill<'a, B: Backend>(
         &mut self,
         pairs: impl Iterator<Item = &'a PreferencePair>,
-        decoder: &Decoder<Device>,
-        batch: usize,
+        decoder: &Decoder<B>,
+        at_once: usize,
         processes: Option<&Processes>,
-    ) -> Result<(), Failure> {
+        stop: &dyn Fn() -> Result<bool>,
+    ) -> Result<Fill> {
         if let Some(processes) = processes {
             self.take_from_first(processes)?;
         }
         let pairs: Vec<&PreferencePair> = pairs.collect();
         let missing = pairs.iter().filter(|pair| self.get(pair).is_none()).count();
         if missing == 0 {
-            return Ok(());
+            return Ok(Fill::Whole);
         }
         let (rank, size) = processes.map_or((0, 1), |processes| (processes.rank(), processes.size()));
         // The same batches whatever is known, so that a run that was stopped goes on to the same bits.
-        let share = |rank: usize| Share::of(pairs.len(), batch, rank, size).micro_batches.into_iter();
+        let share = |rank: usize| Share::of(pairs.len(), at_once, rank, size).micro_batches.into_iter();
         let missing_of =
             |rank: usize| share(rank).map(|rows| pairs[rows].iter().copied().filter(|pair| self.get(pair).is_none()).collect());
         let parts: Vec<Vec<Vec<&PreferencePair>>> = (0..size).map(|rank| missing_of(rank).collect()).collect();
-        let own = compute(&parts[rank], decoder, parts.iter().map(Vec::len).max().unwrap_or(0))?;
+        let own = compute(&parts[rank], decoder, parts.iter().map(Vec::len).max().unwrap_or(0), stop)?;
         let all = match processes {
             Some(processes) => processes.gather(own.iter().flat_map(|value| value.to_le_bytes()).collect())?,
             None => vec![own.iter().flat_map(|value| value.to_le_bytes()).collect()],
@@ -104,29 +128,25 @@ impl ReferenceCache {
             self.write()?;
         }
         if computed == missing {
-            return Ok(());
+            return Ok(Fill::Whole);
         }
         processes.map_or(Ok(()), Processes::meet)?;
-        let (known, path) = (self.contents.log_probs.len(), self.path.display());
-        Err(Failure::Interrupted(format!(
-            "the reference's log-probabilities of {known} pairs are saved in {path}, {} are missing; the same command with --resume goes on \
-             from there",
-            missing - computed
-        )))
+        Ok(Fill::Stopped { known: self.contents.log_probs.len(), missing: missing - computed })
     }
 
-    fn write(&self) -> Result<(), Failure> {
-        let failed = |source| RunFolderError::Write { path: self.path.clone(), source };
+    fn write(&self) -> Result<()> {
+        let failed = |source: io::Error| Error::Io { path: self.path.clone(), source };
         let text = serde_json::to_vec(&self.contents).map_err(|error| failed(error.into()))?;
-        Ok(write_atomically(&self.path, &text).map_err(failed)?)
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder.map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
+        atomic_write(&self.path, &text)
     }
 
     /// Takes what the first process has at hand.
-    fn take_from_first(&mut self, processes: &Processes) -> Result<(), Failure> {
+    fn take_from_first(&mut self, processes: &Processes) -> Result<()> {
         let own = if processes.rank() == 0 { serde_json::to_vec(&self.contents).unwrap_or_default() } else { Vec::new() };
         let all = processes.gather(own)?;
-        let unreadable = |error| Failure::Failed(format!("the first process sends a reference cache that cannot be read: {error}"));
-        self.contents = serde_json::from_slice(&all[0]).map_err(unreadable)?;
+        self.contents = serde_json::from_slice(&all[0]).map_err(Error::json("the reference cache of the first process"))?;
         Ok(())
     }
 
@@ -136,12 +156,17 @@ impl ReferenceCache {
     }
 }
 
-/// ln π_ref of the chosen and the rejected completion of each pair of some batches, in their order; of fewer where a process was asked to
-/// stop. Every process asks in each of `rounds`, so that all end after the same one.
-fn compute(batches: &[Vec<&PreferencePair>], decoder: &Decoder<Device>, rounds: usize) -> Result<Vec<f64>, Failure> {
+/// ln π_ref of the chosen and the rejected completion of each pair of some batches, in their order; of fewer where `stop` says so. Every
+/// process asks it in each of `rounds`, so that all end after the same one.
+fn compute<B: Backend>(
+    batches: &[Vec<&PreferencePair>],
+    decoder: &Decoder<B>,
+    rounds: usize,
+    stop: &dyn Fn() -> Result<bool>,
+) -> Result<Vec<f64>> {
     let mut values = Vec::new();
     for round in 0..rounds {
-        if processes::stop_requested()? {
+        if stop()? {
             break;
         }
         let Some(batch) = batches.get(round).filter(|batch| !batch.is_empty()) else { continue };
@@ -169,8 +194,8 @@ fn rounding(device: &Device) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::boundary::Sequence;
-    use model::config::Config;
+    use crate::boundary::Sequence;
+    use crate::config::Config;
 
     fn pair(first: u32, second: u32) -> PreferencePair {
         let sequence = |token: u32| Sequence::new(vec![1, 2, token, 4], 2);
@@ -186,7 +211,7 @@ mod tests {
         let pairs = [pair(3, 5), pair(6, 7)];
         let (mut cache, remark) = ReferenceCache::open(&path, &decoder(1)).unwrap();
         assert_eq!(remark, None);
-        cache.fill(pairs.iter(), &decoder(1), 2, None).unwrap();
+        assert_eq!(cache.fill(pairs.iter(), &decoder(1), 2, None, &|| Ok(false)).unwrap(), Fill::Whole);
         let (again, remark) = ReferenceCache::open(&path, &decoder(1)).unwrap();
         assert_eq!(remark, None);
         let packed = PairBatch::new(&pairs);

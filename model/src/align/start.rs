@@ -3,23 +3,39 @@
 //! A pairwise loss says so itself ([`Loss::at_start`](losses::Loss::at_start)). The token forms and slpo-exact are computed in f64, with the
 //! reference in the policy's place.
 
-use crate::objective::LossObjective;
+use super::objective::Objective;
+use crate::decoder::Decoder;
+use crate::error::Result;
+use crate::preference::{PairBatch, Scored};
 use engine::{Backend, Cpu};
 use losses::Pair;
-use model::Result;
-use model::decoder::Decoder;
-use model::preference::{Objective, PairBatch, Scored};
 
 /// How far from the theory a start in f32 may be, relative to 1 + |start|: log-probabilities of a few hundred nats are sums of terms with
 /// relative errors of 6e-8 through some dozens of layers' roundings.
 const TOLERANCE: f64 = 2e-4;
 
+/// The mean loss of some pairs before the first step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Start {
+    /// What it is.
+    pub found: f64,
+    /// What it is by theory.
+    pub expected: f64,
+}
+
+impl Start {
+    /// True if the two differ by no more than f32 explains.
+    pub fn agrees(&self) -> bool {
+        (self.found - self.expected).abs() <= TOLERANCE * (1.0 + self.expected.abs())
+    }
+}
+
 /// The mean loss of a batch by theory, policy and reference being `reference`.
 ///
 /// # Errors
 /// Where the loss is not defined for these pairs.
-pub fn expected<B: Backend>(objective: &LossObjective, batch: &PairBatch, reference: &Decoder<B>) -> Result<f64> {
-    let LossObjective { loss, hyper } = objective;
+pub(super) fn expected<B: Backend>(objective: &Objective, batch: &PairBatch, reference: &Decoder<B>) -> Result<f64> {
+    let (loss, hyper) = (objective.loss(), objective.hyperparameters());
     if let Some(start) = loss.start_value(hyper) {
         return Ok(start);
     }
@@ -45,23 +61,4 @@ fn pairs_at_start<B: Backend>(batch: &PairBatch, reference: &Decoder<B>) -> Vec<
         lengths: (n_w as f64, n_l as f64),
     };
     log_probs.zip(batch.lengths()).map(pair).collect()
-}
-
-/// What to tell the user where a start is not what theory says; `cached` is the file that the reference's log-probabilities came from.
-pub fn remark(objective: &LossObjective, found: f64, expected: f64, cached: Option<&str>) -> Option<String> {
-    if (found - expected).abs() <= TOLERANCE * (1.0 + expected.abs()) {
-        return None;
-    }
-    let cause = match cached {
-        Some(path) => {
-            format!("likely cause: {path} holds log-probabilities that are not this reference's; delete it, or --reference-cache off")
-        }
-        None => "likely cause: the pairs' log-probabilities are at the edge of f32 (very long completions); \
-                 otherwise a defect in this program, please report it"
-            .to_owned(),
-    };
-    Some(format!(
-        "before the first step the loss of {} is {found:.6}, and with the policy equal to its reference it must be {expected:.6}: {cause}",
-        objective.loss
-    ))
 }
