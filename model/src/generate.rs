@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_large_penalty_never_lets_a_token_come_twice_and_counts_the_prompt() {
         let config = crate::config::Config { vocab_size: 64, layers: 1, ..crate::config::Config::preset("nano").unwrap() };
-        let decoder = Decoder::random(&engine::Cpu::<f32>::new(), &config, 3).unwrap();
+        let decoder = Decoder::random(&engine::Device::default(), &config, 3).unwrap();
         // Every logit of a token seen becomes about 0 or far below: any other that is above 0 comes first.
         let sampling = Sampling { repetition_penalty: 1e6, ..Sampling::GREEDY };
         let (prompts, limits) = ([vec![1, 2, 3], vec![9]], Limits { max_tokens: 8, stop: &[] });

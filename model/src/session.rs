@@ -86,11 +86,11 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::generate::generate;
-    use engine::Cpu;
+    use engine::Device;
 
-    fn decoder() -> Decoder<Cpu<f32>> {
+    fn decoder() -> Decoder<Device> {
         let config = Config { vocab_size: 64, layers: 2, sliding_window: Some(5), ..Config::preset("nano").unwrap() };
-        Decoder::random(&Cpu::new(), &config, 3).unwrap()
+        Decoder::random(&Device::default(), &config, 3).unwrap()
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod shared;
 
 use engine::backend::Indices;
-use engine::{Cpu, Tensor};
+use engine::{Cpu, Device, Tensor};
 use losses::{Hyperparameters, Loss, PairInputs, pairwise};
 use model::batch::Batch;
 use model::boundary::{Limits, Sequence};
@@ -245,7 +245,7 @@ fn the_reference_is_run_without_dropout_and_without_gradient() {
 
 #[test]
 fn a_rows_log_probabilities_in_f32_do_not_depend_on_what_it_is_packed_with() {
-    let single = decoder(1).to_backend(&Cpu::<f32>::new());
+    let single = decoder(1).to_backend(&Device::default());
     let (together, apart) = (PairBatch::new(pairs()), pairs().iter().map(|pair| PairBatch::new([pair])).collect::<Vec<_>>());
     let (chosen, rejected) = Scored::reference(&together, &single).sequence_log_probs();
     for (index, batch) in apart.iter().enumerate() {

@@ -37,7 +37,7 @@ impl<B: Backend> Operation<B> for SoftCrossEntropy<B> {
         rows.for_each(|(n, (z, log_q))| {
             let (m, rest, mass) = self.totals[n];
             let y_bar = y_bar[n];
-            vectorised(
+            vectorised::<B::Scalar, _>(
                 #[inline(always)]
                 || z.iter_mut().zip(log_q).for_each(|(z, &log_q)| *z = y_bar * ((*z - m - rest).exp() * mass - log_q.exp())),
             );

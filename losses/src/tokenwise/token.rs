@@ -308,7 +308,7 @@ impl<T: Scalar> Position<T> {
         if self.has_others(classes) {
             let (m, rest) = classes.others;
             let slope = y_bar * (classes.log_others.exp() - u);
-            vectorised(
+            vectorised::<T, _>(
                 #[inline(always)]
                 || z.iter_mut().for_each(|z| *z = slope * (*z - m - rest).exp()),
             );

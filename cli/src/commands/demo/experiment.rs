@@ -3,7 +3,7 @@
 use super::scores::{Estimate, Point, log_probs, mean_and_error};
 use crate::failure::Failure;
 use crate::progress::Progress;
-use engine::{Cpu, Generator};
+use engine::{Device, Generator};
 use losses::{Hyperparameters, Loss, WeightRule};
 use model::align::{AlignedStep, Alignment, Objective, Reference};
 use model::batch::Batch;
@@ -18,8 +18,6 @@ use model::order::Order;
 use model::preference::PairBatch;
 use model::train::Trainer;
 use serde_json::{Value, json};
-
-type Backend = Cpu<f32>;
 
 /// Completions longer than this are cut: the language's longest has 8 tokens.
 pub const MAX_TOKENS: usize = 12;
@@ -90,7 +88,7 @@ pub struct Experiment {
     /// How much is done.
     pub budget: Budget,
     /// The model after learning the language: start and reference of every alignment.
-    pub reference: Decoder<Backend>,
+    pub reference: Decoder<Device>,
     /// (step, nats a sentence) while learning.
     pub learning_curve: Vec<(f64, f64)>,
     /// Mean nats a sentence over sentences that were not trained on, with its standard error; NaN before learning.
@@ -202,7 +200,7 @@ impl Experiment {
     }
 
     /// Completions drawn from a model, one for each prompt.
-    pub fn complete(&self, decoder: &Decoder<Backend>, prompts: &[Vec<u32>], generator: &Generator) -> Result<Vec<Vec<u32>>, Failure> {
+    pub fn complete(&self, decoder: &Decoder<Device>, prompts: &[Vec<u32>], generator: &Generator) -> Result<Vec<Vec<u32>>, Failure> {
         let end = [self.language.end()];
         let started: Vec<Vec<u32>> = prompts.iter().map(|prompt| [&end, prompt.as_slice()].concat()).collect();
         let limits = Limits { max_tokens: MAX_TOKENS, stop: &end };
@@ -215,7 +213,7 @@ impl Experiment {
     }
 
     /// A copy of the reference aligned with one loss, and how that went step by step.
-    pub fn align(&self, method: Method, bar: &mut Progress) -> Result<(Decoder<Backend>, Vec<Point>), Failure> {
+    pub fn align(&self, method: Method, bar: &mut Progress) -> Result<(Decoder<Device>, Vec<Point>), Failure> {
         let Budget { align_steps: steps, align_batch, align_learning_rate: learning_rate, .. } = self.budget;
         let schedule = Schedule { learning_rate, warmup: 10.min(steps / 10), steps, final_fraction: 0.1 };
         let rule = Rule::adamw(0.0);

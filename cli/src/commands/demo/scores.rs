@@ -1,13 +1,11 @@
 //! Log-probabilities of sequences and pairs under the demo's models, and means with their standard errors.
 
-use engine::{Cpu, Tensor, no_grad};
+use engine::{Device, Tensor, no_grad};
 use model::align::PairMetrics;
 use model::batch::Batch;
 use model::boundary::Sequence;
 use model::decoder::{Decoder, ForwardOptions};
 use model::preference::Scored;
-
-type Backend = Cpu<f32>;
 
 /// Sequences that go through a model at once.
 pub const CHUNK: usize = 512;
@@ -36,7 +34,7 @@ pub struct Changes {
 
 impl Changes {
     /// Of the log-probabilities of two models.
-    pub fn of(policy: &Scored<'_, Backend>, reference: &Scored<'_, Backend>) -> Self {
+    pub fn of(policy: &Scored<'_, Device>, reference: &Scored<'_, Device>) -> Self {
         let (chosen, rejected) = policy.sequence_log_probs();
         let (reference_chosen, reference_rejected) = reference.sequence_log_probs();
         let (chosen, rejected) = (chosen.sub(&reference_chosen), rejected.sub(&reference_rejected));
@@ -55,14 +53,14 @@ pub fn mean_and_error(values: &[f64]) -> Estimate {
 }
 
 /// ln π of the predicted part of each sequence.
-pub fn log_probs(decoder: &Decoder<Backend>, sequences: &[Sequence]) -> Vec<f64> {
+pub fn log_probs(decoder: &Decoder<Device>, sequences: &[Sequence]) -> Vec<f64> {
     let of_chunk =
         |chunk: &[Sequence]| no_grad(|| Batch::of_sequences(chunk).sequence_log_probs(decoder, &ForwardOptions::default())).to_f64();
     sequences.chunks(CHUNK).flat_map(of_chunk).collect()
 }
 
 /// The mean of a vector.
-fn mean(x: &Tensor<Backend>) -> f64 {
+fn mean(x: &Tensor<Device>) -> f64 {
     let values = x.to_f64();
     values.iter().sum::<f64>() / values.len() as f64
 }

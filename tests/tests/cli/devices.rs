@@ -1,8 +1,6 @@
 //! `slpo devices` and `--device`, as they answer on the machine that runs the tests.
 
-mod command;
-
-use command::{Workplace, failure, object, slpo, text};
+use crate::command::{Workplace, failure, object, slpo, text};
 
 /// True if CUDA can be used here, as the binary reports.
 fn usable() -> bool {

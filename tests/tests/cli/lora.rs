@@ -1,11 +1,8 @@
 //! LoRA on the real binary: training an adapter, using it, merging it.
 
-mod command;
-mod shared;
-
-use command::{Workplace, binary, failure, object, text};
+use crate::command::{Workplace, binary, failure, object, text};
+use crate::shared::{self, numbers};
 use serde_json::Value;
-use shared::numbers;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 

@@ -1,9 +1,7 @@
 //! `slpo data`: the report before any training, for a person and for a program.
 
-mod command;
-mod shared;
-
-use command::{Workplace, binary, failure, object, slpo, text};
+use crate::command::{Workplace, binary, failure, object, slpo, text};
+use crate::shared;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;

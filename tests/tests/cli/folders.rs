@@ -1,9 +1,7 @@
 //! A model's folder on the real binary: what is carried to a new folder, shards in half precision, both spellings of a configuration.
 
-mod command;
-
-use command::{Workplace, failure, object, text};
-use engine::Cpu;
+use crate::command::{self, Workplace, failure, object, text};
+use engine::Device;
 use model::config::Config;
 use model::decoder::Decoder;
 use model::model_folder::ModelFolder;
@@ -150,7 +148,7 @@ fn heads_may_be_wider_than_their_share_of_the_width() {
     }
     let config = Config::from_json(&keys).unwrap();
     assert_ne!(config.head_dim * config.heads, config.hidden_size);
-    let decoder = Decoder::random(&Cpu::<f32>::new(), &config, 5).unwrap();
+    let decoder = Decoder::random(&Device::default(), &config, 5).unwrap();
     ModelFolder::save(&workplace.path("wide"), &config, &decoder.to_tensors(), &model.tokenizer).unwrap();
     assert_eq!(ModelFolder::open(&workplace.path("wide")).unwrap().config, config);
     object(&workplace.run("convert {}/wide --out {}/again --json"));

@@ -1,9 +1,7 @@
 //! One run on several processes of the real binary, over TCP as torchrun starts them and over MPI: what one process makes of the same batches,
 //! and all end together.
 
-mod command;
-
-use command::{Workplace, listening, text};
+use crate::command::{self, Workplace, listening, text};
 use serde_json::Value;
 use slpo_tests::free_port;
 use std::path::{Path, PathBuf};

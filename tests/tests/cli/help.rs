@@ -1,8 +1,6 @@
 //! Help texts of the real binary at several widths of the terminal: nothing is wider, and running text is wrapped once.
 
-mod command;
-
-use command::{Workplace, binary, failure};
+use crate::command::{Workplace, binary, failure};
 use std::process::Command;
 
 const COMMANDS: [&str; 20] = [

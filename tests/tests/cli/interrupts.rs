@@ -1,10 +1,8 @@
 //! Ctrl-C while a model writes: `slpo generate` ends its line and says so, `slpo chat` ends the answer and listens again.
 #![cfg(unix)]
 
-mod command;
-
-use command::{Workplace, listening};
-use engine::Cpu;
+use crate::command::{Workplace, listening};
+use engine::Device;
 use model::config::Config;
 use model::decoder::Decoder;
 use model::model_folder::ModelFolder;
@@ -18,7 +16,7 @@ fn workplace() -> Workplace {
     let workplace = Workplace::new();
     let nano = Config::preset("nano").unwrap();
     let config = Config { vocab_size: 257, layers: 1, max_positions: 200_000, bos: Some(256), eos: Vec::new(), ..nano };
-    let decoder = Decoder::random(&Cpu::<f32>::new(), &config, 1).unwrap();
+    let decoder = Decoder::random(&Device::default(), &config, 1).unwrap();
     ModelFolder::save(&workplace.path("model"), &config, &decoder.to_tensors(), &Tokenizer::bytes()).unwrap();
     workplace.write("model/chat_template.jinja", "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}");
     workplace

@@ -1,8 +1,6 @@
 //! `slpo verify` on files written here: exit codes, JSON and one line about what is wrong.
 
-mod command;
-
-use command::{failure, object, slpo};
+use crate::command::{failure, object, slpo};
 use serde_json::{Value, json};
 use std::path::Path;
 

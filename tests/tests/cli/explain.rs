@@ -1,8 +1,6 @@
 //! `slpo explain` on the real binary: the list, the text, the JSON and the page.
 
-mod command;
-
-use command::{failure, object, slpo, text};
+use crate::command::{failure, object, slpo, text};
 
 /// Names of the explanations that `slpo explain` lists.
 fn names() -> Vec<String> {

@@ -1,8 +1,6 @@
 //! `slpo chat` with lines from a pipe: templates, the cache between turns, commands, and models that cannot chat.
 
-mod command;
-
-use command::{Workplace, binary, failure, object, text};
+use crate::command::{self, Workplace, binary, failure, object, text};
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

@@ -1,8 +1,6 @@
 //! Going on after a stop, whatever the stop: the bits are those of a run that was never stopped, and those of any number of threads.
 
-mod command;
-
-use command::{Workplace, binary, failure, text};
+use crate::command::{Workplace, binary, failure, text};
 use engine::Generator;
 use losses::Loss;
 use std::collections::BTreeMap;

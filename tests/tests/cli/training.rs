@@ -1,8 +1,6 @@
 //! Training with the real binary: what a run leaves behind, going on where one stopped, every loss, and the demo.
 
-mod command;
-
-use command::{Workplace, failure, object, text};
+use crate::command::{Workplace, failure, object, text};
 use losses::{Hyperparameters, Loss};
 use serde_json::Value;
 use std::path::Path;

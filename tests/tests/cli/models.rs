@@ -1,11 +1,8 @@
 //! The commands that run a model, on a real one: what they print is what others computed.
 
-mod command;
-mod shared;
-
-use command::{object, slpo, slpo_words, text};
+use crate::command::{object, slpo, slpo_words, text};
+use crate::shared::{json, numbers, shared, tokens};
 use serde_json::Value;
-use shared::{json, numbers, shared, tokens};
 use std::path::{Path, PathBuf};
 
 /// stories260k converted from llama2.c's files, with its golden values.

@@ -1,8 +1,6 @@
 //! `slpo verify` on dumps in every floating-point type, with token log-probabilities, of slpo-exact, and made by PyTorch.
 
-mod command;
-
-use command::{failure, object, slpo};
+use crate::command::{failure, object, slpo};
 use serde_json::{Value, json};
 use std::path::Path;
 

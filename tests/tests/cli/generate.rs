@@ -1,15 +1,12 @@
 //! Generation against the full forward pass on every architecture, and `slpo generate` with several prompts and stop texts.
 
-mod command;
-mod shared;
-
-use command::{Workplace, failure, object, slpo_words, text};
+use crate::command::{Workplace, failure, object, slpo_words, text};
+use crate::shared::{json, shared, tokens};
 use engine::Cpu;
 use model::decoder::{Decoder, Packed};
 use model::generate::{Limits, Sampling, generate};
 use model::model_folder::ModelFolder;
 use serde_json::Value;
-use shared::{json, shared, tokens};
 
 const ARCHITECTURES: [&str; 7] = [
     "gpt2",

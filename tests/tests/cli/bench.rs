@@ -1,8 +1,6 @@
 //! `slpo bench` through the binary: what its figures count, in the presets' shapes and others. How fast a machine is, is not tested.
 
-mod command;
-
-use command::{failure, object, slpo, text};
+use crate::command::{failure, object, slpo, text};
 use serde_json::Value;
 
 fn step(arguments: &str) -> Value {

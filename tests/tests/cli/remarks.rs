@@ -1,12 +1,9 @@
 //! What a model's files hold and this program does not use is said once on standard error, whatever the command; what is no model says what
 //! it is.
 
-mod command;
-mod shared;
-
-use command::{Workplace, failure, object, slpo_words};
+use crate::command::{Workplace, failure, object, slpo_words};
+use crate::shared::{self, tokens};
 use serde_json::{Value, json};
-use shared::tokens;
 use std::process::Output;
 
 /// Changes one key of a file in the workplace.

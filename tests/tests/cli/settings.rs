@@ -1,8 +1,6 @@
 //! Settings of a run on the real binary: `--resume` and `--config` alone, what changed, what is refused, and what config.toml holds then.
 
-mod command;
-
-use command::{Workplace, binary, failure, object, text};
+use crate::command::{Workplace, binary, failure, object, text};
 use std::path::Path;
 use std::process::{Command, Output};
 use toml::{Table, Value};

@@ -1,8 +1,6 @@
 //! Accounting on the real binary: what a step logs and does is the same however its rows are split into micro-batches.
 
-mod command;
-
-use command::{Workplace, text};
+use crate::command::{Workplace, text};
 use serde_json::Value;
 
 /// Sums of f32 log-probabilities in another order, relative to the size of what is summed.

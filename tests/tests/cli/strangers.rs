@@ -1,9 +1,7 @@
 //! Tokenizers of strangers on the real binary: what makes much of little is refused in one line, in little memory.
 #![cfg(target_os = "linux")]
 
-mod command;
-
-use command::{Workplace, binary};
+use crate::command::{Workplace, binary};
 use serde_json::{Value, json};
 use std::process::Command;
 

@@ -1,8 +1,6 @@
 //! `slpo gradcheck` on the real binary: what it checks, what it says of each check, and the page it writes.
 
-mod command;
-
-use command::{failure, object, slpo, text};
+use crate::command::{failure, object, slpo, text};
 use losses::Loss;
 use serde_json::Value;
 use std::collections::BTreeSet;

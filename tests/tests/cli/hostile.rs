@@ -1,8 +1,6 @@
 //! Models that are damaged or made to do damage: each is one clear message of the real binary, and little memory.
 
-mod command;
-
-use command::{Workplace, binary, failure, object, text};
+use crate::command::{Workplace, binary, failure, object, text};
 use model::safetensors_file::{self, NamedTensor, NamedTensors};
 use serde_json::{Map, Value};
 use std::path::Path;

@@ -1,8 +1,6 @@
 //! Rows as people bring them, through the real binary: what is learned of them, what is named, what is refused.
 
-mod command;
-
-use command::{Workplace, binary, failure, object, text};
+use crate::command::{Workplace, binary, failure, object, text};
 use serde_json::{Value, json};
 use std::process::{Command, Output};
 

@@ -2,9 +2,7 @@
 //! with the exit code that a shell reports for the signal.
 #![cfg(target_os = "linux")]
 
-mod command;
-
-use command::{Workplace, binary, listening, text};
+use crate::command::{Workplace, binary, listening, text};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};

@@ -1,8 +1,6 @@
 //! What the binary says when training goes wrong: which op and tensor, which sign, and what to do.
 
-mod command;
-
-use command::{Workplace, failure, object, text};
+use crate::command::{self, Workplace, failure, object, text};
 use losses::{Hyperparameters, Loss};
 use model::decoder::Decoder;
 use model::model_folder::ModelFolder;
@@ -17,7 +15,7 @@ fn altered(workplace: &Workplace, name: &str, change: impl Fn(&str, &mut f32)) {
     for (tensor, values) in &mut tensors {
         values.data.iter_mut().for_each(|value| change(tensor, value));
     }
-    Decoder::from_tensors(&engine::Cpu::<f32>::new(), &config, tensors.clone()).unwrap();
+    Decoder::from_tensors(&engine::Device::default(), &config, tensors.clone()).unwrap();
     ModelFolder::save(&workplace.path(name), &config, &tensors, &tokenizer).unwrap();
 }
 

@@ -1,8 +1,6 @@
 //! `slpo audit` on the real binary: its JSON contract, its page, and what it says when the page cannot be written.
 
-mod command;
-
-use command::{failure, object, slpo, text};
+use crate::command::{failure, object, slpo, text};
 use serde_json::Value;
 use std::path::Path;
 

@@ -1,8 +1,6 @@
 //! What every command prints: one JSON object and nothing else, or one line about what went wrong and an exit code.
 
-mod command;
-
-use command::{Workplace, binary, failure, object, slpo, slpo_words, text};
+use crate::command::{Workplace, binary, failure, object, slpo, slpo_words, text};
 use std::process::{Command, Stdio};
 
 #[test]

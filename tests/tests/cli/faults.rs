@@ -1,8 +1,6 @@
 //! Faults on the real binary: one clear message, the right exit code, and the last checkpoint intact.
 
-mod command;
-
-use command::{Workplace, binary, failure, listening, text};
+use crate::command::{Workplace, binary, failure, listening, text};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
