@@ -86,8 +86,9 @@ pub struct Limits<'a> {
     pub stop: &'a [u32],
 }
 
-/// Generates after several prompts at once: the new tokens of each. Sequence i draws from its own stream of the generator, so its tokens do not
-/// depend on the others. `seen` is told every new token with the index of its sequence, as it comes, and stops that sequence by returning false.
+/// Generates after several prompts at once: the new tokens of each. Sequence i draws from its own stream of the generator, so its tokens do
+/// not depend on the others. `seen` is told every new token with the index of its sequence, as it comes, and stops that sequence by
+/// returning false.
 ///
 /// # Errors
 /// [`Error::BadConfig`] for an empty prompt, bad settings or more tokens than learned positions; [`Error::TokenOutOfRange`].

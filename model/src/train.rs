@@ -112,13 +112,14 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// One step on `micro_batches` micro-batches. `loss` gives the sum of a micro-batch's losses and their number (of tokens, sequences or
-    /// pairs); the step is along the gradient of the mean over the whole batch, so it does not depend on how the batch is split. `loss` is a
-    /// function of its arguments: where the step is not finite, it is called again to find the op that made it so. With several
+    /// pairs); the step is along the gradient of the mean over the whole batch, so it does not depend on how the batch is split. `loss` is
+    /// a function of its arguments: where the step is not finite, it is called again to find the op that made it so. With several
     /// processes, the micro-batches are this process's own, the whole batch is that of all, and each makes the same step.
     ///
     /// # Errors
-    /// [`Error::BadConfig`] for a batch without rows, or without a target in them; [`Error::NotFinite`] for a loss or a gradient that is NaN or
-    /// infinite, unless such steps are skipped (the parameters are as before in either case), in every process alike; those of `loss`; [`Error::Lost`].
+    /// [`Error::BadConfig`] for a batch without rows, or without a target in them; [`Error::NotFinite`] for a loss or a gradient that is
+    /// NaN or infinite, unless such steps are skipped (the parameters are as before in either case), in every process alike; those of
+    /// `loss`; [`Error::Lost`].
     pub fn step(&mut self, micro_batches: usize, loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>) -> Result<StepOutcome> {
         let backend = self.decoder.backend().clone();
         backend.keep_awake(|| self.step_awake(micro_batches, loss))

@@ -26,8 +26,8 @@ pub trait Exchange<B: Backend> {
 
 /// Sums that the host need not wait for.
 pub trait DeviceSums<B: Backend> {
-    /// Begins to add up an array that is no gradient, of one shape in all processes and at the same point of the step. What comes back holds
-    /// the sum once [`Exchange::finish`] has returned.
+    /// Begins to add up an array that is no gradient, of one shape in all processes and at the same point of the step. What comes back
+    /// holds the sum once [`Exchange::finish`] has returned.
     ///
     /// # Errors
     /// [`Error::Cuda`](crate::Error::Cuda); where another process is lost.
