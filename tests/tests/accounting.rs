@@ -75,8 +75,8 @@ fn completions(decoder: &Decoder<Backend>, pairs: &[PreferencePair]) -> (Tensor<
     (batch.token_log_probs(decoder, &ForwardOptions::default()).sum_all().neg(), batch.target_count() as f64)
 }
 
-/// The loss that the trainer reports for these micro-batches, and the weights after a step of plain gradient descent with η = 1: the step is
-/// the gradient.
+/// The loss that the trainer reports for these micro-batches, and the weights after a step of plain gradient descent with η = 1: the step
+/// is the gradient.
 fn step(policy: &Decoder<Backend>, micro_batches: &[&[PreferencePair]], total: Total) -> (f64, Vec<f64>) {
     let schedule = Schedule { learning_rate: 1.0, warmup: 0, steps: 1, final_fraction: 1.0 };
     let mut trainer = Trainer::new(policy.clone(), Rule::Sgd { momentum: 0.0 }, schedule, f64::INFINITY);

@@ -1,5 +1,5 @@
-//! The same bits whatever the number of threads, and whether they stay awake: values and gradients of large arrays on rayon pools of 1, 2, 3 and 7
-//! threads.
+//! The same bits whatever the number of threads, and whether they stay awake: values and gradients of large arrays on rayon pools of 1, 2,
+//! 3 and 7 threads.
 
 use engine::backend::Core;
 use engine::gradcheck::Function;

@@ -32,7 +32,8 @@ fn finite<B: Backend>(name: &str, f: &impl Function, backend: &B, data: &[f64], 
 /// A few roundings of f32.
 const SINGLE: f64 = 16.0 / (1u64 << 24) as f64;
 
-/// Finite in both precisions, with f32 within a few roundings of f64; the gradient is a function of numbers of size `saved` that were rounded.
+/// Finite in both precisions, with f32 within a few roundings of f64; the gradient is a function of numbers of size `saved` that were
+/// rounded.
 fn stable(name: &str, f: impl Function, data: &[f64], shape: &[usize], saved: f64) {
     let [single, double] = [finite(name, &f, &Device::default(), data, shape), finite(name, &f, &Cpu::<f64>::new(), data, shape)];
     for (i, (what, tolerance)) in [("value", SINGLE), ("gradient", SINGLE * saved)].into_iter().enumerate() {

@@ -36,7 +36,8 @@ fn close(what: &str, ours: f64, theirs: f64, tolerance: f64) {
     assert!((ours - theirs).abs() <= tolerance, "{what}: {ours} against {theirs}, further apart than {tolerance:e}");
 }
 
-/// Runs one golden trajectory. `first` and `later` are the tolerances of the first and of later losses, `log_prob` that of a log-probability.
+/// Runs one golden trajectory. `first` and `later` are the tolerances of the first and of later losses, `log_prob` that of a
+/// log-probability.
 fn trajectory<B: Backend>(backend: &B, model: &ModelFolder, golden: &Value, trajectory: &Value, [first, later, log_prob, norm]: [f64; 4]) {
     let reference = decoder(backend, model);
     let pairs = pairs(golden);

@@ -1,5 +1,5 @@
-//! Ops that may work in their operand's own storage: where something else shares it, it stays as it is; the result and the gradients are those of
-//! the op that does not.
+//! Ops that may work in their operand's own storage: where something else shares it, it stays as it is; the result and the gradients are
+//! those of the op that does not.
 
 use engine::watch::first_non_finite;
 use engine::{Device, Pairing, RotaryTable, Tensor, no_grad};

@@ -1,4 +1,5 @@
-//! What the READMEs state is true: links, command lines, names of files and tests, counts. Read this if you moved a file or changed a count.
+//! What the READMEs state is true: links, command lines, names of files and tests, counts. The help's examples are understood too. Read this
+//! if you moved a file or changed a count.
 
 mod command;
 
@@ -134,6 +135,29 @@ fn every_command_line_is_understood() {
         }
     }
     assert!(count > 40, "only {count} command lines were found");
+}
+
+/// The examples under the help of every command.
+#[test]
+fn every_example_of_the_help_is_understood() {
+    let help = |command: &str| {
+        let output = Command::new(binary()).args(command.split_whitespace()).arg("--help").env("COLUMNS", "200").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let overview = help("");
+    let commands = overview.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = commands.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    let mut count = 0;
+    for command in ["", "bench step", "bench peak"].into_iter().chain(names.filter(|name| *name != "help")) {
+        for line in help(command).lines().filter(|line| line.starts_with("  ") && line.contains("slpo ")) {
+            for words in shell_commands(line).iter().filter(|words| words.first().is_some_and(|word| word == "slpo")) {
+                let output = Command::new(binary()).args(&words[1..]).arg("--help").output().unwrap();
+                assert!(output.status.success(), "slpo {command} --help: {line}: {}", String::from_utf8_lossy(&output.stderr));
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 40, "only {count} examples were found");
 }
 
 /// Places that a name in a README may be relative to.

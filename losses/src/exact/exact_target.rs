@@ -1,7 +1,8 @@
 //! The exact autoregressive target Q\*: the reference with mass μ of the rejected completion moved to the chosen one, and every other
 //! completion at its reference probability (claim S6 of the audit; μ = π(y_l) there, a part α of it by the rule shift).
 //!
-//! With u the prefix that both share and w_f ≠ l_f the tokens where they part, the next-token distributions of Q\* are the reference's on u, then
+//! With u the prefix that both share and w_f ≠ l_f the tokens where they part, the next-token distributions of Q\* are the reference's on
+//! u, then
 //!
 //! at the fork   q(w_f|u) = [π(u w_f) + μ]/π(u), q(l_f|u) = [π(u l_f) − μ]/π(u), the others as they were
 //! later on w    q(v|w_<t) = π(w_<t v)/[π(w_<t) + μ], and [π(w_≤t) + μ]/[π(w_<t) + μ] for v = w_t
@@ -45,8 +46,8 @@ pub struct ExactTarget<T> {
     pub chosen: Vec<T>,
     /// [T_l, V]: ln q along the rejected completion; rows up to the fork repeat those of `chosen`.
     pub rejected: Vec<T>,
-    /// The share of its reference mass that the prefix before position t of the rejected completion keeps, Q\*(l_<t)/π(l_<t) = 1 − μ/π(l_<t)
-    /// after the fork, 1 before. Where it is 0, the row is the reference's.
+    /// The share of its reference mass that the prefix before position t of the rejected completion keeps, Q\*(l_<t)/π(l_<t) = 1 −
+    /// μ/π(l_<t) after the fork, 1 before. Where it is 0, the row is the reference's.
     pub rejected_share: Vec<T>,
 }
 
@@ -55,8 +56,8 @@ pub fn fork(chosen: &[u32], rejected: &[u32]) -> Option<usize> {
     chosen.iter().zip(rejected).position(|(w, l)| w != l)
 }
 
-/// Q\* with the part `moved` in [0, 1] of the rejected completion's mass moved to the chosen one. Up to the fork, where both tables hold the
-/// same distributions, the chosen completion's is read.
+/// Q\* with the part `moved` in [0, 1] of the rejected completion's mass moved to the chosen one. Up to the fork, where both tables hold
+/// the same distributions, the chosen completion's is read.
 ///
 /// # Errors
 /// If a token is not below V, a table does not fit its tokens, or the completions do not part ([`LossError::NoFork`] with pair 0).

@@ -1,5 +1,5 @@
-//! One run on several processes of the real binary, over TCP as torchrun starts them and over MPI: what one process makes of the same batches,
-//! and all end together.
+//! One run on several processes of the real binary, over TCP as torchrun starts them and over MPI: what one process makes of the same
+//! batches, and all end together.
 
 use crate::command::{self, Workplace, listening, text};
 use serde_json::Value;
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// All processes end within this time of their start, or of what ends them: the group looks around every two seconds, the rest is for a busy
-/// machine.
+/// All processes end within this time of their start, or of what ends them: the group looks around every two seconds, the rest is for a
+/// busy machine.
 const SOON: Duration = Duration::from_secs(120);
 
 /// A process of a run of `size` that meets at `port`; `{}` in the arguments stands for the folder.
