@@ -112,7 +112,7 @@ unsafe fn kernel(tile: Tile<Pairs>) {
     if !tile.accumulate {
         prefetch_c(tile);
     }
-    // SAFETY: the caller's promise. The tiles' shapes are set, and what is in them is not needed afterwards.
+    // SAFETY: the caller's promise. The tiles' shapes are set, and their contents are not needed afterwards.
     unsafe {
         asm!(
             "test {accumulate}, {accumulate}",
