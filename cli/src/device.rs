@@ -46,9 +46,9 @@ pub fn current() -> Device {
 ///
 /// # Errors
 /// [`Failure::Usage`] where another device is asked for.
-pub fn processor() -> Result<Cpu<f32>, Failure> {
+pub fn processor() -> Result<Device, Failure> {
     match current() {
-        Device::Cpu(cpu) => Ok(cpu),
+        processor @ Device::Cpu(_) => Ok(processor),
         Device::Cuda(_) => Err(Failure::Usage("this command computes on the processor: leave out --device cuda".to_owned())),
     }
 }

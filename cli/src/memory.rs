@@ -24,8 +24,8 @@ pub fn check(config: &Config, tokens: usize, recomputed: bool) -> Result<(), Fai
 }
 
 /// Refuses to fine-tune the model in a folder if that needs more memory than there is: the weights, a `reference` copy of them, and, unless
-/// only an `adapter` is trained, gradients and two moments. Call it before the model is read, while its memory still counts as free. A folder
-/// that cannot be read passes; its reader refuses it.
+/// only an `adapter` is trained, gradients and two moments. Call it before the model is read, while its memory still counts as free. A
+/// folder that cannot be read passes; its reader refuses it.
 ///
 /// # Errors
 /// As [`check`].

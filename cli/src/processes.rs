@@ -121,8 +121,8 @@ fn look_round(processes: &Processes, at: At) -> model::Result<u8> {
 /// Whether this process, or any other of the run, was asked to stop. All processes ask at the same point.
 ///
 /// # Errors
-/// [`Failure::Model`] where another process is lost.
-pub fn stop_requested() -> Result<bool, Failure> {
+/// [`Error::Lost`].
+pub fn stop_requested() -> model::Result<bool> {
     if let Some(processes) = current() {
         look_round(processes, At::Work)?;
     }

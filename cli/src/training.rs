@@ -17,7 +17,6 @@ use crate::report::Report;
 use crate::run_folder::{Metrics, Record, RunFolder, read_metrics};
 use engine::Device;
 use model::adapter;
-use model::boundary::Sequence;
 use model::checkpoint::{self, RunState};
 use model::decoder::Decoder;
 use model::evaluate::Check;
@@ -46,7 +45,7 @@ pub trait Job {
     /// processes together.
     fn step(&mut self, trainer: &mut Trainer<Device>, step: u64) -> Result<(StepOutcome, Values, usize), Failure>;
     /// Warnings that follow from what was logged, each once in a run.
-    fn watch(&mut self, _step: u64, _values: &Values) -> Vec<String> {
+    fn watch(&mut self, _step: u64, _values: &[(&str, f64)]) -> Vec<String> {
         Vec::new()
     }
     /// Values on data that is not trained on; ends early with the error of `go_on`.
@@ -190,7 +189,7 @@ impl<'a> Run<'a> {
     /// Shows the job what was logged before the run was stopped; what it says to that was said then.
     fn recall(&self, job: &mut dyn Job) -> Result<(), Failure> {
         for record in read_metrics(&self.folder.file("metrics.jsonl"))? {
-            let values: Values = record.values.iter().map(|(name, value)| (known_name(name), *value)).collect();
+            let values: Vec<(&str, f64)> = record.values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
             job.watch(record.step, &values);
         }
         Ok(())
@@ -333,37 +332,6 @@ impl Opened {
         checkpoint::drop_old(folder.path(), first, plan.keep)?;
         Ok(Self { folder, metrics, first, notes, warnings, config })
     }
-}
-
-/// The name of a metric as the watches ask for it; they ask for no others.
-fn known_name(name: &str) -> &'static str {
-    const WATCHED: [&str; 10] = [
-        "loss",
-        "gradient_norm",
-        "held_out_loss",
-        "margin",
-        "chosen_log_ratio",
-        "kl",
-        "held_out_kl",
-        "weights_changed",
-        "gradient_rms",
-        "log_mass",
-    ];
-    WATCHED.into_iter().find(|known| *known == name).unwrap_or("another")
-}
-
-/// A fingerprint of data: FNV-1a over its words, with their number.
-pub fn fingerprint(words: impl IntoIterator<Item = u32>) -> String {
-    let step = |(hash, count): (u64, u64), word: u32| ((hash ^ u64::from(word)).wrapping_mul(0x100_0000_01b3).rotate_left(29), count + 1);
-    let (hash, count) = words.into_iter().fold((0xcbf2_9ce4_8422_2325, 0), step);
-    format!("{hash:016x}-{count}")
-}
-
-/// A sequence as words for a fingerprint: its length, where its completion begins, its tokens, what of them is context.
-pub fn sequence_words(sequence: &Sequence) -> impl Iterator<Item = u32> {
-    let start = [sequence.tokens.len() as u32, sequence.completion_start as u32];
-    let context = sequence.context.iter().flat_map(|range| [range.start as u32, range.end as u32]);
-    start.into_iter().chain(sequence.tokens.iter().copied()).chain(context)
 }
 
 /// Leaves what was trained in a run's folder: the model, or its adapter with the tokenizer; and what its base's folder has besides.

@@ -2,8 +2,8 @@
 //! serves pretraining and fine-tuning, [`Watch`] alignment.
 
 use crate::number::fixed;
-use crate::training::Values;
 use losses::Loss;
+use model::align::metrics::{CHOSEN_LOG_RATIO, KL, MARGIN, WEIGHTS_CHANGED, held_out};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Number of steps over which a sign must hold, because single batches are noise.
@@ -28,6 +28,8 @@ pub struct Watch {
     loss: Loss,
     /// Warm-up steps. A loss that does not move during them is no sign.
     warmup: u64,
+    /// Numbers that are trained.
+    parameters: usize,
     start: Option<f64>,
     moved: bool,
     recent: Vec<(f64, f64)>,
@@ -36,15 +38,16 @@ pub struct Watch {
 
 impl Watch {
     /// Nothing seen yet.
-    pub fn new(loss: Loss, warmup: u64) -> Self {
-        Self { loss, warmup, start: None, moved: false, recent: Vec::new(), said: Vec::new() }
+    pub fn new(loss: Loss, warmup: u64, parameters: usize) -> Self {
+        Self { loss, warmup, parameters, start: None, moved: false, recent: Vec::new(), said: Vec::new() }
     }
 
-    /// Adds the metrics of a step or an evaluation and returns new warnings, each at most once in a run.
-    pub fn see(&mut self, step: u64, values: &Values) -> Vec<String> {
+    /// Takes in what a step or an evaluation logged, and the largest ln m of the pairs of the last step; what is to be said about it, each
+    /// thing once in a run.
+    pub fn see(&mut self, step: u64, values: &[(&str, f64)], log_mass: f64) -> Vec<String> {
         let value = |name: &str| values.iter().find(|(other, _)| *other == name).map(|(_, value)| *value);
         let mut found = Vec::new();
-        if let (Some(chosen), Some(margin)) = (value("chosen_log_ratio"), value("margin")) {
+        if let (Some(chosen), Some(margin)) = (value(CHOSEN_LOG_RATIO), value(MARGIN)) {
             self.recent.push((chosen, chosen - margin));
             self.recent.drain(..self.recent.len().saturating_sub(WINDOW));
             found.extend(self.displacement());
@@ -52,10 +55,10 @@ impl Watch {
         if let Some(loss) = value("loss") {
             found.extend(self.stuck(step, loss));
         }
-        let largest = value("kl").into_iter().chain(value("held_out_kl")).reduce(f64::max);
+        let largest = value(KL).into_iter().chain(value(held_out::KL)).reduce(f64::max);
         found.extend(largest.filter(|&kl| kl > RUN_AWAY).map(run_away));
-        if let (Some(changed), Some(norm)) = (value("weights_changed"), value("gradient_rms")) {
-            found.extend(self.no_effect(changed, norm, value("log_mass")));
+        if let (Some(changed), Some(norm)) = (value(WEIGHTS_CHANGED), value("gradient_norm")) {
+            found.extend(self.no_effect(changed, norm / (self.parameters as f64).sqrt(), log_mass));
         }
         let new = found.into_iter().filter(|(sign, _)| !self.said.contains(sign)).collect::<Vec<_>>();
         self.said.extend(new.iter().map(|(sign, _)| sign));
@@ -109,17 +112,17 @@ impl Watch {
         ))
     }
 
-    fn no_effect(&self, changed: f64, gradient_rms: f64, log_mass: Option<f64>) -> Option<(&'static str, String)> {
+    fn no_effect(&self, changed: f64, gradient_rms: f64, log_mass: f64) -> Option<(&'static str, String)> {
         if changed >= CHANGED && gradient_rms >= EPSILON * 1e-3 {
             return None;
         }
-        let why = match log_mass.filter(|_| self.loss == Loss::Slpo) {
-            Some(log_mass) => format!(
+        let why = match self.loss {
+            Loss::Slpo => format!(
                 "the SLPO sequence form weights a pair by its mass m = π_w + π_l, here at most e^{log_mass:.1} = {:.1e}, and so its gradient; \
                  {CURE}",
                 log_mass.exp()
             ),
-            None => "raise --learning-rate".to_owned(),
+            _ => "raise --learning-rate".to_owned(),
         };
         let text = format!(
             "the learning rate does next to nothing in f32: the step changed {:.2} % of the weights; the gradient's root mean square is \
@@ -182,8 +185,8 @@ impl Health {
         Self { guess, start: None, norms: VecDeque::new(), said: Vec::new() }
     }
 
-    /// Adds the metrics of a step or an evaluation and returns new warnings, each at most once in a run.
-    pub fn see(&mut self, step: u64, values: &Values) -> Vec<String> {
+    /// Takes in what a step or an evaluation logged; what is to be said about it, each thing once in a run.
+    pub fn see(&mut self, step: u64, values: &[(&str, f64)]) -> Vec<String> {
         let value = |name: &str| values.iter().find(|(other, _)| *other == name).map(|(_, value)| *value).filter(|value| value.is_finite());
         let jump = value("gradient_norm").and_then(|norm| self.jump(norm));
         let worse = value("held_out_loss").and_then(|loss| self.worse_than_guessing(step, loss));
@@ -233,7 +236,7 @@ mod tests {
     use super::*;
 
     fn norms(health: &mut Health, norms: &[f64]) -> Vec<String> {
-        (1..).zip(norms).flat_map(|(step, &norm)| health.see(step, &vec![("gradient_norm", norm)])).collect()
+        (1..).zip(norms).flat_map(|(step, &norm)| health.see(step, &[("gradient_norm", norm)])).collect()
     }
 
     #[test]
@@ -252,7 +255,7 @@ mod tests {
         let text: Vec<u32> = (0..65).chain(0..65).collect();
         let says = |guess: Guess, seen: &[(u64, f64)]| {
             let mut health = Health::new(guess);
-            seen.iter().map(|&(step, loss)| health.see(step, &vec![("held_out_loss", loss)]).len()).collect::<Vec<_>>()
+            seen.iter().map(|&(step, loss)| health.see(step, &[("held_out_loss", loss)]).len()).collect::<Vec<_>>()
         };
         let from_random = || Guess::among_tokens_of(&text);
         assert_eq!(says(from_random(), &[(0, 6.2), (50, 4.2), (100, 4.1), (300, 2.0)]), [0, 0, 0, 0]);

@@ -1,7 +1,7 @@
 //! The walk back along the tape, and the gradients it finds.
 //!
-//! The walk visits the node with the largest number first. It takes the operation's saved arrays with it: what nobody else holds is freed as the walk
-//! passes.
+//! The walk visits the node with the largest number first. It takes the operation's saved arrays with it: what nobody else holds is freed
+//! as the walk passes.
 
 use crate::backend::Backend;
 use crate::profile::{self, Pass};
@@ -142,8 +142,8 @@ impl<'a, B: Backend> Walk<'a, B> {
         Gradients { backend: self.backend.clone(), by_node: self.found }
     }
 
-    /// The cotangents of a node's parents, with what was found for them before. `None` where the walk ends, and for one of an op's many values,
-    /// whose cotangent waits for the others.
+    /// The cotangents of a node's parents, with what was found for them before. `None` where the walk ends, and for one of an op's many
+    /// values, whose cotangent waits for the others.
     fn parents_of(&mut self, node: &Node<B>) -> Option<Vec<Option<B::Array>>> {
         let needed: Vec<bool> = node.parents.iter().map(Option::is_some).collect();
         if let Some(values) = self.of_many.remove(&node.id) {

@@ -6,7 +6,8 @@ use crate::scalar::Scalar;
 
 /// A function of N real variables, applied elementwise with broadcasting.
 ///
-/// A formula that compares should choose with [`Scalar::select`]. An `if` works too, but a GPU's kernel then holds the rest of the formula twice.
+/// A formula that compares should choose with [`Scalar::select`]. An `if` works too, but a GPU's kernel then holds the rest of the formula
+/// twice.
 pub trait Formula<const N: usize>: Copy + Send + Sync + 'static {
     /// f(x₁, …, x_N).
     fn at<T: Scalar>(self, x: [T; N]) -> T;
@@ -53,8 +54,8 @@ impl<F: Unary> Formula<2> for Vjp<F> {
     }
 }
 
-/// Declares formulas without parameters, `Name(x, y, …) = expression;`, each a type that implements [`Formula`]. The expression may use `T`, the
-/// scalar type.
+/// Declares formulas without parameters, `Name(x, y, …) = expression;`, each a type that implements [`Formula`]. The expression may use
+/// `T`, the scalar type.
 #[macro_export]
 macro_rules! formulas {
     ($($(#[$doc:meta])* $visibility:vis $name:ident($($x:ident),+) = $formula:expr;)*) => {$(

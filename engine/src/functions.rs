@@ -1,7 +1,8 @@
 //! The elementary functions with their derivatives: the calculus of this crate on one page.
 //!
-//! Each entry is y = f(x) and its slope f′, written in what the forward pass keeps: the input x, the output y, or nothing. The reverse pass multiplies
-//! the cotangent by the slope, x̄ = f′·ȳ. The stable forms of σ, softplus and ln(1 − eˣ) are methods of [`Scalar`], once for every number type.
+//! Each entry is y = f(x) and its slope f′, written in what the forward pass keeps: the input x, the output y, or nothing. The reverse pass
+//! multiplies the cotangent by the slope, x̄ = f′·ȳ. The stable forms of σ, softplus and ln(1 − eˣ) are methods of [`Scalar`], once for
+//! every number type.
 
 use crate::formula::{Saves, Unary};
 use crate::scalar::Scalar;

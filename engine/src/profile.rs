@@ -58,6 +58,16 @@ pub fn profiled<R>(wait: impl Fn() + 'static, f: impl FnOnce() -> R) -> (R, Vec<
 /// The time since the last mark belongs to this op, which made `bytes()` bytes. Does nothing outside of [`profiled`].
 #[inline]
 pub fn mark(pass: Pass, name: &'static str, bytes: impl FnOnce() -> u64) {
+    if is_profiling() {
+        add(pass, name, bytes());
+    }
+}
+
+fn is_profiling() -> bool {
+    RECORDER.with(|recorder| recorder.try_borrow().is_ok_and(|recorder| recorder.is_some()))
+}
+
+fn add(pass: Pass, name: &'static str, bytes: u64) {
     RECORDER.with(|recorder| {
         let Ok(mut recorder) = recorder.try_borrow_mut() else { return };
         let Some(recorder) = recorder.as_mut() else { return };
@@ -66,7 +76,7 @@ pub fn mark(pass: Pass, name: &'static str, bytes: impl FnOnce() -> u64) {
         let line = recorder.lines.entry((pass, name)).or_default();
         line.0 += 1;
         line.1 += now.duration_since(recorder.last).as_secs_f64();
-        line.2 += bytes();
+        line.2 += bytes;
         recorder.last = now;
     });
 }

@@ -31,6 +31,9 @@ pub trait Scalar:
     const NAME: &'static str;
     /// The unit round-off u of the real part: 2⁻²⁴ for f32, 2⁻⁵³ for f64. Every rounding errs by a factor within 1 ± u.
     const UNIT_ROUNDOFF: f64;
+    /// True if loops over this type are compiled for each instruction set. Only what trains needs their speed; every other type would compile
+    /// three times for the same bits.
+    const VECTORISED: bool = false;
     /// The answer to a comparison, for [`Scalar::select`].
     type Condition: Copy;
 
@@ -186,6 +189,7 @@ macro_rules! float_methods {
 impl Scalar for f32 {
     const NAME: &'static str = "f32";
     const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
+    const VECTORISED: bool = true;
     float_methods!(f32);
     #[inline(always)]
     fn exp(self) -> Self {

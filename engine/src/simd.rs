@@ -3,12 +3,16 @@
 //! The loops have a fixed number of lanes and multiply and add in one step only where they say so (`mul_add`), so every choice gives the
 //! same bits.
 
-/// Runs `f`, compiled for the widest vectors this processor has, if it is inlined: a closure marked `#[inline(always)]`, as must be what it
-/// calls. Loops with exponentials of f32 belong in it: outside, each multiplication and addition in one step may be a call.
+use crate::scalar::Scalar;
+
+/// Runs a loop over elements of `T`, compiled for the widest vectors this processor has where `T` is [`Scalar::VECTORISED`].
+///
+/// `f` must be a closure marked `#[inline(always)]`, as must be what it calls. Loops with exponentials of f32 belong in it: outside, each
+/// multiplication and addition in one step may be a call.
 #[inline(always)]
-pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+pub fn vectorised<T: Scalar, R>(f: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
-    {
+    if T::VECTORISED {
         let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl");
         if wide && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("fma") {
             // SAFETY: the features are there.

@@ -19,8 +19,8 @@ pub trait Operation<B: Backend>: Send + Sync + 'static {
     /// x̄ᵢ = (∂y/∂xᵢ)ᵀ ȳ for each parent i with `needed[i]`; `None` for the others.
     fn vjp(&self, backend: &B, cotangent: B::Array, needed: &[bool]) -> Vec<Option<B::Array>>;
 
-    /// Like [`Operation::vjp`], but adds each x̄ᵢ to `sums[i]` and returns the sums: `None` where there is neither. Override it when adding in place
-    /// saves a buffer. If a parent is given twice, its first entry has the sum.
+    /// Like [`Operation::vjp`], but adds each x̄ᵢ to `sums[i]` and returns the sums: `None` where there is neither. Override it when adding
+    /// in place saves a buffer. If a parent is given twice, its first entry has the sum.
     fn vjp_added(&self, backend: &B, cotangent: B::Array, needed: &[bool], sums: Vec<Option<B::Array>>) -> Vec<Option<B::Array>> {
         add_cotangents(backend, self.name(), sums, self.vjp(backend, cotangent, needed))
     }

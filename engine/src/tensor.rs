@@ -121,18 +121,24 @@ impl<B: Backend> Tensor<B> {
     /// The result of an op on `parents`: recorded if a gradient flows through one of them and recording is on.
     /// `operation` is only built in that case.
     pub fn record<O: Operation<B>>(backend: &B, value: B::Array, parents: &[&Tensor<B>], operation: impl FnOnce() -> O) -> Self {
-        let wanted = Self::records(parents);
-        let watched = watch::is_watching();
-        let operation = (wanted || watched).then(operation);
-        if let Some(operation) = operation.as_ref().filter(|_| watched) {
-            watch::forward(backend, &value, parents.iter().filter_map(|p| p.node.as_ref()), Operation::<B>::name(operation));
-        }
-        let nodes = || parents.iter().map(|p| p.node.clone()).collect();
-        Self::recorded(backend, value, operation.filter(|_| wanted), nodes)
+        let mut operation = Some(operation);
+        Self::record_any(backend, value, parents, &mut || Arc::new(operation.take().expect("built once")()))
     }
 
-    /// [`Tensor::record`] for an op that forms its value from its first parent's, which nothing needs afterwards: in its storage, where nothing else
-    /// shares that.
+    /// [`Tensor::record`] behind a pointer: compiled once, not once for each op.
+    fn record_any(backend: &B, value: B::Array, parents: &[&Tensor<B>], build: &mut dyn FnMut() -> Arc<dyn Operation<B>>) -> Self {
+        let wanted = Self::records(parents);
+        let watched = watch::is_watching();
+        let operation = (wanted || watched).then(build);
+        if let Some(operation) = operation.as_ref().filter(|_| watched) {
+            watch::forward(backend, &value, parents.iter().filter_map(|p| p.node.as_ref()), operation.name());
+        }
+        let node = operation.filter(|_| wanted).map(|operation| (operation, nodes_of(parents)));
+        Self::recorded(backend, value, node)
+    }
+
+    /// [`Tensor::record`] for an op that forms its value from its first parent's, which nothing needs afterwards: in its storage, where
+    /// nothing else shares that.
     pub(crate) fn record_into<O: Operation<B>>(
         self,
         others: &[&Tensor<B>],
@@ -144,21 +150,15 @@ impl<B: Backend> Tensor<B> {
             let value = form(&self.backend, self.value.clone());
             return Self::record(&self.backend, value, &parents, operation);
         }
-        let operation = Self::records(&parents).then(operation);
-        let nodes: Vec<_> = parents.iter().map(|p| p.node.clone()).collect();
+        let node = Self::records(&parents).then(|| (Arc::new(operation()) as Arc<dyn Operation<B>>, nodes_of(&parents)));
         let Self { backend, value, .. } = self;
         let value = form(&backend, value);
-        Self::recorded(&backend, value, operation, || nodes)
+        Self::recorded(&backend, value, node)
     }
 
-    /// A value, with a node if it is to be recorded.
-    fn recorded<O: Operation<B>>(
-        backend: &B,
-        value: B::Array,
-        operation: Option<O>,
-        parents: impl FnOnce() -> Vec<Option<Arc<Node<B>>>>,
-    ) -> Self {
-        let node = operation.map(|operation| Node::new(backend, &value, Arc::new(operation), parents()));
+    /// A value, with a node of this operation and these parents if it is to be recorded.
+    fn recorded(backend: &B, value: B::Array, node: Option<Recorded<B>>) -> Self {
+        let node = node.map(|(operation, parents)| Node::new(backend, &value, operation, parents));
         let bytes = || (size_of::<B::Scalar>() * shape::count(backend.shape(&value))) as u64;
         profile::mark(Pass::Forward, node.as_ref().map_or("unrecorded", |node| node.name()), bytes);
         Self { backend: backend.clone(), value, node }
@@ -168,6 +168,14 @@ impl<B: Backend> Tensor<B> {
     pub fn records(parents: &[&Tensor<B>]) -> bool {
         is_recording() && parents.iter().any(|p| p.node.is_some())
     }
+}
+
+/// An op with the nodes of its parents.
+type Recorded<B> = (Arc<dyn Operation<B>>, Vec<Option<Arc<Node<B>>>>);
+
+/// The nodes of an op's parents.
+fn nodes_of<B: Backend>(parents: &[&Tensor<B>]) -> Vec<Option<Arc<Node<B>>>> {
+    parents.iter().map(|p| p.node.clone()).collect()
 }
 
 impl<B: Backend> fmt::Debug for Tensor<B> {

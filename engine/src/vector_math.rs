@@ -1,5 +1,5 @@
-//! e^x and tanh x for f32 without a branch, so that a loop over them vectorises. Errors are a few units in the last place; the tests hold them
-//! to f64.
+//! e^x and tanh x for f32 without a branch, so that a loop over them vectorises. Errors are a few units in the last place; the tests hold
+//! them to f64.
 
 /// Adding and subtracting 1.5·2²³ rounds an f32 of magnitude below 2²² to the nearest integer.
 const ROUND: f32 = 12_582_912.0;
@@ -19,7 +19,8 @@ pub fn exp(x: f32) -> f32 {
     exp_of_rest(x, rounded - ROUND) * power_of_two(half) * power_of_two(exponent.wrapping_sub(half))
 }
 
-/// [`exp`] for a term of a sum that has 1 beside it, or a probability: 0 below −87, where the least normal numbers begin. Above 88 the result means nothing.
+/// [`exp`] for a term of a sum that has 1 beside it, or a probability: 0 below −87, where the least normal numbers begin. Above 88 the
+/// result means nothing.
 #[inline(always)]
 pub fn exp_of_term(x: f32) -> f32 {
     let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
@@ -43,7 +44,8 @@ fn power_of_two(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) as u32) << 23)
 }
 
-/// tanh x = (1 − e^{−2|x|})/(1 + e^{−2|x|}) with the sign of x; its Taylor polynomial of degree 9 where |x| < 0.25, whose remainder is below
+/// tanh x = (1 − e^{−2|x|})/(1 + e^{−2|x|}) with the sign of x; its Taylor polynomial of degree 9 where |x| < 0.25, whose remainder is
+/// below
 /// 0.0089·x¹¹.
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {

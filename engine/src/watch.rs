@@ -1,5 +1,5 @@
-//! Finding where a computation left the finite numbers: a training step that went wrong needs it. Every value and every cotangent is looked at as it
-//! is made.
+//! Finding where a computation left the finite numbers: a training step that went wrong needs it. Every value and every cotangent is looked
+//! at as it is made.
 //!
 //! Looking costs a copy of each array, so it is done when something is known to have gone wrong: the computation is run again inside
 //! [`first_non_finite`], which reports the first op whose result holds a NaN or an infinity.

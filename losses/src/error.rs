@@ -1,6 +1,5 @@
 //! What can be wrong with a loss's inputs, in the user's words.
 
-use crate::loss::Loss;
 use thiserror::Error;
 
 /// Why a loss cannot be computed.
@@ -8,10 +7,12 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum LossError {
     /// A name that is no loss.
-    #[error("unknown loss `{name}`; the losses are {}", Loss::names())]
+    #[error("unknown loss `{name}`; the losses are {known}")]
     UnknownLoss {
         /// What was asked for.
         name: String,
+        /// The names that there are.
+        known: String,
     },
     /// A name that is no rule for SLPO's weights.
     #[error("unknown weights `{name}`; the rules are eq7, shift")]
@@ -93,13 +94,19 @@ pub enum LossError {
     #[error("{loss} is not a function of sequence log-probabilities")]
     NotPairwise {
         /// Which loss.
-        loss: Loss,
+        loss: &'static str,
+    },
+    /// A loss of another kind where one on the tokens of aligned positions is needed.
+    #[error("{loss} is not a function of the logits at the positions of both completions")]
+    NotTokenwise {
+        /// Which loss.
+        loss: &'static str,
     },
     /// A length-normalised loss without lengths.
     #[error("{loss} with length normalisation needs the lengths of the completions")]
     MissingLengths {
         /// Which loss.
-        loss: Loss,
+        loss: &'static str,
     },
     /// Two completions lie in the same row of logits.
     #[error("pair {pair}: row {row} of the logits belongs to another completion already")]
@@ -119,7 +126,7 @@ pub enum LossError {
     },
 }
 
-/// Are all entries of a list below a bound?
+/// Refuses a list with an entry that is not below a bound.
 pub(crate) fn all_below(bound: usize, what: &'static str, list: &[u32]) -> Result<(), LossError> {
     match list.iter().position(|&entry| entry as usize >= bound) {
         Some(index) => Err(LossError::OutOfRange { what, index, value: list[index] as usize, bound }),

@@ -1,7 +1,6 @@
 //! The losses' hyper-parameters, with their defaults and ranges.
 
 use crate::error::LossError;
-use crate::loss::Loss;
 use crate::weights::{WeightRule, Weights};
 use serde::{Deserialize, Serialize};
 
@@ -35,13 +34,19 @@ impl Setting {
         }
     }
 
-    /// The losses that use it.
-    pub fn users(self) -> Vec<Loss> {
-        Loss::ALL.into_iter().filter(|loss| loss.uses().contains(&self)).collect()
+    /// The values that it may have, in words.
+    pub fn range(self) -> &'static str {
+        match self {
+            Self::Beta => "from 1e-6 to 1e6",
+            Self::LabelSmoothing => "at least 0 and at most 0.4995",
+            Self::Alpha => "above 0.5 and at most 1 (from 0 with --weights shift)",
+            Self::Weights => "eq7 or shift",
+            Self::LengthNormalize => "true or false",
+        }
     }
 }
 
-/// What may be chosen about a loss. Each loss reads only what [`Loss::uses`] lists.
+/// What may be chosen about a loss. Each loss reads only what it [`USES`](crate::PreferenceLoss::USES).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Hyperparameters {
@@ -72,26 +77,19 @@ impl Hyperparameters {
         }
     }
 
-    /// Checks the values that this loss uses ([`Loss::uses`]); the others may be anything.
+    /// Checks the value of one setting; of all others, anything is allowed.
     ///
     /// # Errors
-    /// [`LossError::Hyperparameter`] for the first that is out of range.
-    pub fn validate(&self, loss: Loss) -> Result<(), LossError> {
-        loss.uses().iter().try_for_each(|&setting| self.validate_setting(setting))?;
-        let exact = loss != Loss::SlpoExact || self.weights == WeightRule::Shift || self.alpha == 1.0;
-        let requirement = "1 for slpo-exact unless --weights shift says that a part α of the loser's mass is moved";
-        check("alpha", self.alpha, exact, requirement)
-    }
-
-    fn validate_setting(&self, setting: Setting) -> Result<(), LossError> {
+    /// [`LossError::Hyperparameter`] where it is out of its range.
+    pub fn check(&self, setting: Setting) -> Result<(), LossError> {
         let (beta, epsilon, alpha) = (self.beta, self.label_smoothing, self.alpha);
         match setting {
-            Setting::Beta => check("beta", beta, (LEAST_BETA..=MOST_BETA).contains(&beta), BETA_RANGE),
-            Setting::LabelSmoothing => check("label-smoothing", epsilon, (0.0..=MOST_SMOOTHING).contains(&epsilon), SMOOTHING_RANGE),
+            Setting::Beta => require("beta", beta, (LEAST_BETA..=MOST_BETA).contains(&beta), BETA_RANGE),
+            Setting::LabelSmoothing => require("label-smoothing", epsilon, (0.0..=MOST_SMOOTHING).contains(&epsilon), SMOOTHING_RANGE),
             Setting::Alpha if self.weights == WeightRule::Eq7 => {
-                check("alpha", alpha, alpha > 0.5 && alpha <= 1.0, "above 0.5 and at most 1 (Eq 7; see --weights shift)")
+                require("alpha", alpha, alpha > 0.5 && alpha <= 1.0, "above 0.5 and at most 1 (Eq 7; see --weights shift)")
             }
-            Setting::Alpha => check("alpha", alpha, (0.0..=1.0).contains(&alpha), "at least 0 and at most 1"),
+            Setting::Alpha => require("alpha", alpha, (0.0..=1.0).contains(&alpha), "at least 0 and at most 1"),
             Setting::Weights | Setting::LengthNormalize => Ok(()),
         }
     }
@@ -106,40 +104,6 @@ const BETA_RANGE: &str = "from 1e-6 to 1e6: the loss is a function of β times t
 const MOST_SMOOTHING: f64 = 0.4995;
 const SMOOTHING_RANGE: &str = "at least 0 and at most 0.4995: at 0.5 the labels say nothing, and robust divides by 1 − 2ε";
 
-fn check(name: &'static str, value: f64, fits: bool, requirement: &'static str) -> Result<(), LossError> {
+pub(crate) fn require(name: &'static str, value: f64, fits: bool, requirement: &'static str) -> Result<(), LossError> {
     if fits { Ok(()) } else { Err(LossError::Hyperparameter { name, value, requirement }) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_makes_a_loss_meaningless_is_refused_where_the_loss_uses_it() {
-        let usual = Hyperparameters::default();
-        let cases = [
-            (Hyperparameters { beta: 1e300, ..usual }, Setting::Beta),
-            (Hyperparameters { beta: 1e-300, ..usual }, Setting::Beta),
-            (Hyperparameters { beta: f64::NAN, ..usual }, Setting::Beta),
-            (Hyperparameters { label_smoothing: 0.4999999, ..usual }, Setting::LabelSmoothing),
-            (Hyperparameters { label_smoothing: -0.1, ..usual }, Setting::LabelSmoothing),
-            (Hyperparameters { alpha: 0.3, ..usual }, Setting::Alpha),
-        ];
-        for loss in Loss::ALL {
-            assert_eq!(usual.validate(loss), Ok(()), "{loss}");
-            for (hyper, setting) in cases {
-                let refused = hyper.validate(loss).is_err();
-                let counts = loss.uses().contains(&setting);
-                assert_eq!(refused, counts, "{loss} with {hyper:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_setting_is_used_by_a_loss_and_named_as_its_flag() {
-        for setting in Setting::ALL {
-            assert!(Loss::ALL.iter().any(|loss| loss.uses().contains(&setting)), "{}", setting.name());
-        }
-        assert_eq!(Setting::LabelSmoothing.users(), [Loss::Cdpo, Loss::Robust]);
-    }
 }

@@ -1,116 +1,211 @@
-//! The losses by name, and the dispatch of those that are functions of sequence log-probabilities.
+//! The losses by name: what the table in `lib.rs` knows of each, and the one place that turns a name into a loss.
 
-use crate::cdpo::Cdpo;
-use crate::dpo::Dpo;
 use crate::error::LossError;
-use crate::hinge::Hinge;
 use crate::hyperparameters::{Hyperparameters, Setting};
-use crate::ipo::Ipo;
-use crate::pair::{PairInputs, PairLoss};
-use crate::robust::Robust;
-use crate::slpo::Slpo;
-use crate::slpo_gkl::SlpoGkl;
+use crate::pairwise::pair::{Pair, PairInputs, PairLoss};
+use crate::preference_loss::{Need, PreferenceLoss};
+use crate::tokenwise::token::{TokenInputs, TokenLoss, TokenWeights};
+use engine::backend::Indices;
+use engine::explain::Explanation;
+use engine::gradcheck::{Draw, Entry, Sample};
 use engine::{Backend, Tensor};
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// A preference loss, by its name on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Loss {
-    /// `dpo`: direct preference optimisation.
-    Dpo,
-    /// `cdpo`: conservative DPO, with smoothed labels.
-    Cdpo,
-    /// `ipo`: identity preference optimisation.
-    Ipo,
-    /// `hinge`: the hinge loss of SLiC on DPO's margin.
-    Hinge,
-    /// `robust`: DPO corrected for flipped labels.
-    Robust,
-    /// `slpo`: SLPO on sequences.
-    Slpo,
-    /// `slpo-token`: the paper's listing, mended.
-    SlpoToken,
-    /// `slpo-literal`: the paper's listing, as printed.
-    SlpoLiteral,
-    /// `slpo-exact`: towards the exact autoregressive target.
-    SlpoExact,
-    /// `slpo-gkl`: the rescaled limit of SLPO.
-    SlpoGkl,
+/// What a loss is a function of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The sequence log-probabilities of each pair, and perhaps the lengths.
+    Pairwise,
+    /// The logits at the positions that both completions have.
+    Tokenwise,
+    /// All logits of both completions.
+    Exact,
+}
+
+/// What the table knows of a loss.
+struct Row {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    uses: &'static [Setting],
+    kind: Kind,
+    needs: fn(&Hyperparameters) -> &'static [Need],
+    check: fn(&Hyperparameters) -> Result<(), LossError>,
+    sample: fn(&mut Draw) -> Sample,
+    explanation: Explanation,
+}
+
+impl Row {
+    /// The row of a loss, with the source and the explanation beside it.
+    const fn of<L: PreferenceLoss>(kind: Kind, source: &'static str, text: &'static str) -> Self {
+        Self {
+            name: L::NAME,
+            aliases: L::ALIASES,
+            uses: L::USES,
+            kind,
+            needs: |hyper| L::of(hyper).needs(),
+            check: L::check,
+            sample: L::sample,
+            explanation: Explanation::new(L::NAME, source, text, L::example),
+        }
+    }
+}
+
+/// Defines [`Loss`] from the table in `lib.rs`.
+macro_rules! define {
+    (
+        pairwise: $($pair:ident::$Pair:ident),*;
+        tokenwise: $($token:ident::$Token:ident),*;
+        exact: $($exact:ident::$Exact:ident),*;
+    ) => {
+        define! {
+            $(pairwise $pair $Pair Pairwise,)*
+            $(tokenwise $token $Token Tokenwise,)*
+            $(exact $exact $Exact Exact,)*
+        }
+
+        impl Loss {
+            /// Hands the pairwise loss with these settings, whatever their ranges, to `visitor`.
+            pub(crate) fn visit<V: Visitor>(self, hyper: &Hyperparameters, visitor: V) -> Result<V::Output, LossError> {
+                match self {
+                    $(Self::$Pair => Ok(visitor.visit(crate::pairwise::$pair::$Pair::of(hyper))),)*
+                    _ => Err(LossError::NotPairwise { loss: self.name() }),
+                }
+            }
+
+            fn token_masses<B: Backend>(
+                self,
+                hyper: &Hyperparameters,
+                reference: &Tensor<B>,
+                [chosen, rejected]: [&Indices; 2],
+            ) -> Result<TokenWeights<B>, LossError> {
+                match self {
+                    $(Self::$Token => crate::tokenwise::$token::$Token::of(hyper).masses(reference, chosen, rejected),)*
+                    _ => Err(LossError::NotTokenwise { loss: self.name() }),
+                }
+            }
+
+            fn by_position<B: Backend>(self, inputs: &TokenInputs<B>) -> Result<Tensor<B>, LossError> {
+                match self {
+                    $(Self::$Token => Ok(crate::tokenwise::$token::$Token::evaluate(inputs)),)*
+                    _ => Err(LossError::NotTokenwise { loss: self.name() }),
+                }
+            }
+        }
+    };
+    ($($room:ident $module:ident $Loss:ident $Kind:ident,)*) => {
+        /// A preference loss.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Loss {
+            $(#[doc = concat!("[`", stringify!($module), "`](mod@crate::", stringify!($room), "::", stringify!($module), ").")] $Loss,)*
+        }
+
+        impl Loss {
+            /// All losses, in the order of the table.
+            pub const ALL: [Self; [$(stringify!($Loss)),*].len()] = [$(Self::$Loss),*];
+
+            fn row(self) -> Row {
+                match self {
+                    $(Self::$Loss => Row::of::<crate::$room::$module::$Loss>(
+                        Kind::$Kind,
+                        include_str!(concat!(stringify!($room), "/", stringify!($module), ".rs")),
+                        include_str!(concat!(stringify!($room), "/", stringify!($module), ".md")),
+                    ),)*
+                }
+            }
+        }
+    };
+}
+losses!(define);
+
+/// Something to do with a pairwise loss, whichever it is.
+pub(crate) trait Visitor {
+    /// What comes of it.
+    type Output;
+    /// Does it.
+    fn visit<L: PairLoss>(self, loss: L) -> Self::Output;
 }
 
 impl Loss {
-    /// All losses, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
-        Self::Dpo,
-        Self::Cdpo,
-        Self::Ipo,
-        Self::Hinge,
-        Self::Robust,
-        Self::Slpo,
-        Self::SlpoToken,
-        Self::SlpoLiteral,
-        Self::SlpoExact,
-        Self::SlpoGkl,
-    ];
-
     /// The name on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Dpo => "dpo",
-            Self::Cdpo => "cdpo",
-            Self::Ipo => "ipo",
-            Self::Hinge => "hinge",
-            Self::Robust => "robust",
-            Self::Slpo => "slpo",
-            Self::SlpoToken => "slpo-token",
-            Self::SlpoLiteral => "slpo-literal",
-            Self::SlpoExact => "slpo-exact",
-            Self::SlpoGkl => "slpo-gkl",
-        }
+        self.row().name
     }
 
-    /// Other names that are understood: those of TRL and of the papers.
+    /// Other names that are understood: those of other trainers and of the papers.
     pub fn aliases(self) -> &'static [&'static str] {
-        match self {
-            Self::Dpo => &["sigmoid"],
-            Self::Cdpo => &["conservative"],
-            _ => &[],
-        }
+        self.row().aliases
     }
 
     /// The settings that the loss uses. Every other one changes nothing.
     pub fn uses(self) -> &'static [Setting] {
-        match self {
-            Self::Dpo | Self::Hinge => &[Setting::Beta],
-            Self::Cdpo | Self::Robust => &[Setting::Beta, Setting::LabelSmoothing],
-            Self::Ipo => &[Setting::Beta, Setting::LengthNormalize],
-            Self::Slpo | Self::SlpoToken | Self::SlpoExact | Self::SlpoGkl => &[Setting::Alpha, Setting::Weights],
-            Self::SlpoLiteral => &[],
-        }
+        self.row().uses
     }
 
-    /// All names, with commas between.
-    pub fn names() -> String {
-        Self::ALL.map(Self::name).join(", ")
+    /// What it is a function of.
+    pub fn kind(self) -> Kind {
+        self.row().kind
     }
 
-    /// Is it a function of the four sequence log-probabilities of a pair (and perhaps the lengths)?
+    /// True if it is a function of the sequence log-probabilities of each pair.
     pub fn is_pairwise(self) -> bool {
-        !matches!(self, Self::SlpoToken | Self::SlpoLiteral | Self::SlpoExact)
+        self.kind() == Kind::Pairwise
     }
 
-    /// The loss where the policy is the reference: what training must start from. `None` where that depends on the reference's
-    /// probabilities (the SLPO forms).
-    pub fn start_value(self, hyper: &Hyperparameters) -> Option<f64> {
-        match self {
-            Self::Dpo | Self::Cdpo | Self::Robust => Some(std::f64::consts::LN_2),
-            Self::Hinge => Some(1.0),
-            Self::Ipo => Some((0.5 / hyper.beta).powi(2)),
-            Self::Slpo | Self::SlpoToken | Self::SlpoLiteral | Self::SlpoExact | Self::SlpoGkl => None,
+    /// True if the loss with these settings needs it.
+    pub fn needs(self, need: Need, hyper: &Hyperparameters) -> bool {
+        (self.row().needs)(hyper).contains(&need)
+    }
+
+    /// The names of some losses in the order of the table: `cdpo and robust`.
+    pub fn listed(which: impl Fn(Self) -> bool) -> String {
+        let names: Vec<&str> = Self::ALL.into_iter().filter(|&loss| which(loss)).map(Self::name).collect();
+        match names.split_last() {
+            Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+            _ => names.concat(),
         }
+    }
+
+    /// Checks the settings that the loss uses; the others may be anything.
+    ///
+    /// # Errors
+    /// [`LossError::Hyperparameter`] for the first that is out of range.
+    pub fn validate(self, hyper: &Hyperparameters) -> Result<(), LossError> {
+        let row = self.row();
+        row.uses.iter().try_for_each(|&setting| hyper.check(setting))?;
+        (row.check)(hyper)
+    }
+
+    /// The loss of one pair where the policy is the reference, from theory; `None` for losses that are not pairwise.
+    pub fn at_start(self, hyper: &Hyperparameters, pair: &Pair<f64>) -> Option<f64> {
+        self.visit(hyper, AtStart(pair)).ok()
+    }
+
+    /// [`Loss::at_start`] where it is the same for every pair: it is then a number even of a pair that is NaN.
+    pub fn start_value(self, hyper: &Hyperparameters) -> Option<f64> {
+        let nan = f64::NAN;
+        let unknown = Pair { chosen: nan, rejected: nan, reference_chosen: nan, reference_rejected: nan, lengths: (nan, nan) };
+        self.at_start(hyper, &unknown).filter(|start| !start.is_nan())
+    }
+
+    /// Its formula, derivation and worked example.
+    pub fn explanation(self) -> Explanation {
+        self.row().explanation
+    }
+
+    /// What the gradient suite runs it on, by its name.
+    pub fn entry(self) -> Entry {
+        let row = self.row();
+        Entry::new(row.name, row.sample)
+    }
+}
+
+struct AtStart<'a>(&'a Pair<f64>);
+
+impl Visitor for AtStart<'_> {
+    type Output = f64;
+    fn visit<L: PairLoss>(self, loss: L) -> f64 {
+        loss.at_start(self.0)
     }
 }
 
@@ -127,46 +222,76 @@ impl FromStr for Loss {
     fn from_str(name: &str) -> Result<Self, LossError> {
         let lower = name.trim().to_lowercase().replace('_', "-");
         let is_called = |loss: &Self| loss.name() == lower || loss.aliases().contains(&lower.as_str());
-        Self::ALL.into_iter().find(is_called).ok_or_else(|| LossError::UnknownLoss { name: name.to_string() })
+        let unknown = || LossError::UnknownLoss { name: name.to_owned(), known: Self::ALL.map(Self::name).join(", ") };
+        Self::ALL.into_iter().find(is_called).ok_or_else(unknown)
     }
 }
 
-/// Evaluates `$inputs.$form` of the loss that a name and hyper-parameters mean.
-macro_rules! dispatch {
-    ($loss:expr, $hyper:expr, $inputs:expr, $form:ident) => {{
-        let (loss, hyper, inputs) = ($loss, $hyper, $inputs);
-        hyper.validate(loss)?;
-        let (beta, label_smoothing, weights) = (hyper.beta, hyper.label_smoothing, hyper.weights());
-        let length_normalize = hyper.length_normalize;
-        if loss == Loss::Ipo && length_normalize && inputs.lengths().is_none() {
-            return Err(LossError::MissingLengths { loss });
-        }
-        match loss {
-            Loss::Dpo => Ok(Dpo { beta }.$form(inputs)),
-            Loss::Cdpo => Ok(Cdpo { beta, label_smoothing }.$form(inputs)),
-            Loss::Ipo => Ok(Ipo { beta, length_normalize }.$form(inputs)),
-            Loss::Hinge => Ok(Hinge { beta }.$form(inputs)),
-            Loss::Robust => Ok(Robust { beta, label_smoothing }.$form(inputs)),
-            Loss::Slpo => Ok(Slpo { weights }.$form(inputs)),
-            Loss::SlpoGkl => Ok(SlpoGkl { weights }.$form(inputs)),
-            Loss::SlpoToken | Loss::SlpoLiteral | Loss::SlpoExact => Err(LossError::NotPairwise { loss }),
-        }
-    }};
-}
-
-/// A loss of each pair, `[B]`, as one fused op; its mean is the batch's loss. The fused op works on the host: on a device with a queue, which
-/// it would make the host wait for, the loss is the composition of ops instead.
+/// The loss of each pair, `[B]`; its mean is the batch's loss.
 ///
 /// # Errors
 /// If the loss is not pairwise, a hyper-parameter is out of range, or lengths are needed and missing.
 pub fn pairwise<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
-    dispatch!(loss, hyper, inputs, evaluate)
+    check_inputs(loss, hyper, inputs.lengths().is_some())?;
+    loss.visit(hyper, Evaluate(inputs))
 }
 
-/// The same as [`pairwise`] as a composition of ops, with no derivative written by hand.
+/// The same as [`pairwise`] as a composition of ops, with no derivative written by hand: what [`pairwise`] is checked against.
 ///
 /// # Errors
 /// As [`pairwise`].
-pub fn pairwise_composed<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
-    dispatch!(loss, hyper, inputs, composed)
+pub fn pairwise_twin<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
+    check_inputs(loss, hyper, inputs.lengths().is_some())?;
+    loss.visit(hyper, Twin(inputs))
+}
+
+/// Refuses settings out of range, and lengths that are needed and missing.
+pub(crate) fn check_inputs(loss: Loss, hyper: &Hyperparameters, has_lengths: bool) -> Result<(), LossError> {
+    loss.validate(hyper)?;
+    if loss.needs(Need::Lengths, hyper) && !has_lengths {
+        return Err(LossError::MissingLengths { loss: loss.name() });
+    }
+    Ok(())
+}
+
+/// [`PairLoss::evaluate`] of these inputs.
+pub(crate) struct Evaluate<'a, B: Backend>(pub &'a PairInputs<B>);
+
+impl<B: Backend> Visitor for Evaluate<'_, B> {
+    type Output = Tensor<B>;
+    fn visit<L: PairLoss>(self, loss: L) -> Tensor<B> {
+        loss.evaluate(self.0)
+    }
+}
+
+struct Twin<'a, B: Backend>(&'a PairInputs<B>);
+
+impl<B: Backend> Visitor for Twin<'_, B> {
+    type Output = Tensor<B>;
+    fn visit<L: PairLoss>(self, loss: L) -> Tensor<B> {
+        loss.twin(self.0)
+    }
+}
+
+/// The loss of each position from the policy's and the reference's logits [.., V] and the two tokens there.
+///
+/// # Errors
+/// If the loss is not tokenwise, a hyper-parameter is out of range, or the lists do not fit the logits.
+pub fn tokenwise<B: Backend>(
+    loss: Loss,
+    hyper: &Hyperparameters,
+    [policy, reference]: [&Tensor<B>; 2],
+    [chosen, rejected]: [&Indices; 2],
+) -> Result<Tensor<B>, LossError> {
+    loss.validate(hyper)?;
+    let masses = loss.token_masses(hyper, reference, [chosen, rejected])?;
+    by_position(loss, &TokenInputs::new(policy, chosen, rejected, masses, None)?)
+}
+
+/// The loss of each position, [..], whose masses are given.
+///
+/// # Errors
+/// If the loss is not tokenwise.
+pub fn by_position<B: Backend>(loss: Loss, inputs: &TokenInputs<B>) -> Result<Tensor<B>, LossError> {
+    loss.by_position(inputs)
 }

@@ -4,26 +4,19 @@ use engine::backend::{Mul, Saves, Unary};
 use engine::tape::Operation;
 use engine::{Backend, Scalar, Tensor, formulas};
 
-/// What is made of numbers on `backend`: in the one pass over them that the host makes, or, on a device with a queue, which that would make the
-/// host wait for, by a composition of ops.
-pub(crate) fn where_they_are<B: Backend, R>(backend: &B, on_host: impl FnOnce() -> R, composed: impl FnOnce() -> R) -> R {
-    if backend.is_queued() { composed() } else { on_host() }
-}
-
 /// ln(e^a + e^b); −∞ where both are.
 #[inline]
-pub(crate) fn logaddexp<T: Scalar>(a: T, b: T) -> T {
-    let (high, low) = if a < b { (b, a) } else { (a, b) };
-    if !high.is_finite() {
-        return high;
-    }
-    high + (low - high).exp().ln_1p()
+pub fn logaddexp<T: Scalar>(a: T, b: T) -> T {
+    let is_less = a.is_below(b);
+    let (high, low) = (T::select(is_less, b, a), T::select(is_less, a, b));
+    let is_finite = high.abs().is_below(T::from_f64(f64::INFINITY));
+    T::select(is_finite, high + (low - high).exp().ln_1p(), high)
 }
 
 /// w·x, with 0·(±∞) = 0: the convention 0·ln 0 = 0 of cross-entropy.
 #[inline]
 pub(crate) fn times_log<T: Scalar>(w: T, x: T) -> T {
-    if w == T::zero() { T::zero() } else { w * x }
+    T::select(w.is_equal_to(T::zero()), T::zero(), w * x)
 }
 
 formulas! {
@@ -57,7 +50,8 @@ pub(crate) fn times_log_of<B: Backend>(w: &Tensor<B>, x: &Tensor<B>) -> Tensor<B
 /// above 1 is rounding. The slope is kept, so that the gradient still pushes back from there.
 #[inline]
 pub(crate) fn below_one<T: Scalar>(s: T) -> T {
-    if s > T::from_f64(-T::UNIT_ROUNDOFF) { (s - s.real_part()) - T::from_f64(T::UNIT_ROUNDOFF) } else { s }
+    let u = T::from_f64(T::UNIT_ROUNDOFF);
+    T::select((-u).is_below(s), (s - s.real_part()) - u, s)
 }
 
 /// ln(1 − e^x), with x brought down to −u: the op that compositions use for ln π_o. Its slope −e^x/(1 − e^x) is formed from logarithms, which

@@ -14,7 +14,7 @@ pub(crate) fn map_rows<T: Scalar, R: Send>(data: &mut [T], width: usize, f: impl
     data.par_chunks_exact_mut(width)
         .enumerate()
         .map(|(n, row)| {
-            vectorised(
+            vectorised::<T, _>(
                 #[inline(always)]
                 || f(n, row),
             )

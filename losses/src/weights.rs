@@ -116,7 +116,7 @@ impl Weights {
     /// rounding can produce, is scaled back to 1.
     pub fn shares<T: Scalar>(self, log_chosen: T, log_rejected: T) -> Shares<T> {
         let log_mass = logaddexp(log_chosen, log_rejected);
-        let excess = if log_mass > T::zero() { log_mass } else { T::zero() };
+        let excess = T::select(T::zero().is_below(log_mass), log_mass, T::zero());
         let log_mass = log_mass - excess;
         let (chosen, rejected) = match self {
             Self::Eq7 { alpha } => (T::from_f64(alpha) * log_mass.exp(), T::from_f64(1.0 - alpha) * log_mass.exp()),

@@ -7,12 +7,10 @@ use common::{check, check_differences};
 use engine::backend::Indices;
 use engine::gradcheck::{Draw, Input};
 use engine::{Backend, Tensor, function};
-use losses::slpo_exact::{slpo_exact, slpo_exact_composed};
-use losses::slpo_literal::{slpo_literal, slpo_literal_composed};
-use losses::slpo_token::{slpo_token, slpo_token_composed};
-use losses::{
-    ExactTargets, Hyperparameters, Loss, PairInputs, PairRows, TokenInputs, TokenWeights, WeightRule, pairwise, pairwise_composed,
-};
+use losses::exact::slpo_exact::{slpo_exact, slpo_exact_composed};
+use losses::tokenwise::slpo_literal::{slpo_literal, slpo_literal_composed};
+use losses::tokenwise::slpo_token::{slpo_token, slpo_token_composed};
+use losses::{ExactTargets, Hyperparameters, Loss, PairInputs, PairRows, TokenInputs, TokenWeights, WeightRule, pairwise, pairwise_twin};
 
 /// Policy and reference log-probabilities of some pairs, as numbers that f32 has too.
 #[derive(Clone)]
@@ -72,7 +70,7 @@ fn pairwise_losses_agree_with_their_compositions_and_derivatives() {
                     pairwise(*loss, hyper, &pairs.inputs(x)).expect("a pairwise loss")
                 });
                 let composed = function!(|x; twin: Pairs, loss: Loss, hyper: Hyperparameters| {
-                    pairwise_composed(*loss, hyper, &twin.inputs(x)).expect("a pairwise loss")
+                    pairwise_twin(*loss, hyper, &twin.inputs(x)).expect("a pairwise loss")
                 });
                 check(loss.name(), &fused, &composed, &points);
                 if moderate {

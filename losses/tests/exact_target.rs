@@ -2,8 +2,8 @@
 
 use engine::random::Generator;
 use engine::{Cpu, Tensor};
-use losses::exact_target::{Branch, exact_target, fork};
-use losses::slpo_exact::slpo_exact;
+use losses::exact::exact_target::{Branch, exact_target, fork};
+use losses::exact::slpo_exact::slpo_exact;
 use losses::{ExactTargets, LossError, PairRows};
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! The pairwise losses against the audit's table of oracle values, and what their users know of them.
 
 use engine::{Cpu, Tensor};
-use losses::{Hyperparameters, Loss, LossError, PairInputs, WeightRule, pairwise, pairwise_composed};
+use losses::{Hyperparameters, Loss, LossError, PairInputs, WeightRule, pairwise, pairwise_twin};
 use std::f64::consts::LN_2;
 
 type World = Cpu<f64>;
@@ -44,7 +44,7 @@ fn the_table_of_oracles_holds() {
             assert!((found - expected).abs() < 1e-7, "{loss} at the start: {found} for {expected}");
         }
         assert!((loss.start_value(&hyper).expect("known") - value).abs() < 1e-12, "{loss}: the start value");
-        for form in [pairwise, pairwise_composed] {
+        for form in [pairwise, pairwise_twin] {
             let value = form(loss, &hyper, &pairs(&[1.0], &[-0.5])).expect("a pairwise loss").item();
             assert!((value - moved).abs() < 1e-6, "{loss} at (1, −.5): {value} for {moved}");
         }
@@ -92,7 +92,7 @@ fn no_gradient_flows_into_the_reference() {
     let (chosen, rejected) = (vector(&[-1.0]), vector(&[-2.0]));
     let inputs = PairInputs::new(&vector(&[-1.5]), &vector(&[-2.5]), &chosen, &rejected).expect("four vectors of one length");
     for loss in Loss::ALL.into_iter().filter(|loss| loss.is_pairwise()) {
-        for form in [pairwise, pairwise_composed] {
+        for form in [pairwise, pairwise_twin] {
             let gradients = form(loss, &Hyperparameters::default(), &inputs).expect("a pairwise loss").mean_all().backward();
             assert!(gradients.get(&chosen).is_none() && gradients.get(&rejected).is_none(), "{loss}");
         }
@@ -117,7 +117,7 @@ fn bad_input_is_named() {
     assert!(message(Loss::SlpoToken, &good).contains("slpo-token"));
     let bare = PairInputs::new(&vector(&[-1.0]), &vector(&[-1.0]), &vector(&[-1.0]), &vector(&[-1.0])).expect("four vectors");
     let mean = Hyperparameters { length_normalize: true, ..good };
-    assert_eq!(pairwise(Loss::Ipo, &mean, &bare).expect_err("refused"), LossError::MissingLengths { loss: Loss::Ipo });
+    assert_eq!(pairwise(Loss::Ipo, &mean, &bare).expect_err("refused"), LossError::MissingLengths { loss: "ipo" });
     let short = PairInputs::new(&vector(&[-1.0, -2.0]), &vector(&[-1.0]), &vector(&[-1.0, -2.0]), &vector(&[-1.0, -2.0]));
     assert!(short.expect_err("refused").to_string().contains("policy_rejected_logps has shape [1]"));
     let nan = PairInputs::new(&vector(&[-1.0]), &vector(&[f64::NAN]), &vector(&[-1.0]), &vector(&[-1.0])).expect("four vectors");

@@ -2,10 +2,10 @@
 
 use engine::backend::Indices;
 use engine::{Cpu, Tensor};
-use losses::slpo::Slpo;
-use losses::slpo_gkl::SlpoGkl;
-use losses::slpo_literal::{slpo_literal, slpo_literal_composed};
-use losses::slpo_token::{slpo_token, slpo_token_composed};
+use losses::pairwise::slpo::Slpo;
+use losses::pairwise::slpo_gkl::SlpoGkl;
+use losses::tokenwise::slpo_literal::{slpo_literal, slpo_literal_composed};
+use losses::tokenwise::slpo_token::{slpo_token, slpo_token_composed};
 use losses::{LossError, PairInputs, PairLoss, TokenInputs, TokenWeights, Weights};
 
 type World = Cpu<f64>;
@@ -19,7 +19,7 @@ fn tensor(data: &[f64], shape: &[usize]) -> Tensor<World> {
 fn at(loss: impl PairLoss, policy: (f64, f64), reference: (f64, f64)) -> (f64, f64, f64) {
     let scalar = |x: f64| tensor(&[x], &[1]);
     let inputs = PairInputs::new(&scalar(policy.0), &scalar(policy.1), &scalar(reference.0), &scalar(reference.1)).expect("vectors");
-    let y = loss.fused(&inputs).mean_all();
+    let y = loss.evaluate(&inputs).mean_all();
     let value = y.item();
     let gradients = y.backward();
     (value, gradients.of(inputs.policy().0).item(), gradients.of(inputs.policy().1).item())

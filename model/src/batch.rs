@@ -1,4 +1,4 @@
-//! What a training step runs on: packed inputs with the positions whose next token is to be predicted.
+//! The input of a training step: packed tokens, with the positions whose next token is to be predicted.
 
 use crate::boundary::Sequence;
 use crate::decoder::{Decoder, ForwardOptions, Packed, SharedStart};
@@ -6,25 +6,25 @@ use engine::backend::Indices;
 use engine::{Backend, Tensor};
 use std::ops::Range;
 
-/// Pairs share what they begin with where that is at least one in this many of all tokens: less would not pay for gathering the keys.
+/// Pairs share their common beginning if it is at least 1/this of all tokens. A smaller saving would not pay for gathering the keys.
 const LEAST_SHARED: usize = 16;
 
-/// The tokens that something is predicted from: all but the last.
+/// The tokens from which another is predicted: all but the last.
 fn input(tokens: &[u32]) -> &[u32] {
     &tokens[..tokens.len().saturating_sub(1)]
 }
 
-/// How many tokens both begin with, the last of b left out: it keeps a row of its own.
+/// Number of tokens that a and b share at the start, without b's last, which keeps a row of its own.
 fn common_start(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(&b[..b.len().saturating_sub(1)]).take_while(|(a, b)| a == b).count()
 }
 
-/// A sequence as a batch sees it.
+/// A sequence in a batch.
 struct Part<'a> {
     tokens: &'a [u32],
     /// The first token that is to be predicted.
     start: usize,
-    /// Later tokens that are not.
+    /// Later tokens that are not to be predicted.
     context: &'a [Range<usize>],
 }
 
@@ -44,7 +44,7 @@ impl<'a> Part<'a> {
 pub struct Batch {
     /// The input tokens of all sequences.
     pub inputs: Packed,
-    /// Rows of the hidden states that predict something; a row that sequences share may be there for each of them.
+    /// Rows of the hidden states that predict a token. A row that sequences share may occur once for each of them.
     pub rows: Indices,
     /// The token that each of those rows should predict.
     pub targets: Indices,
@@ -55,12 +55,12 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Sequences of which the learned tokens are to be predicted; tokens of prompts and of what others say later are never targets.
+    /// A batch of sequences whose learned tokens are targets. Tokens of prompts and of other speakers' later turns are never targets.
     pub fn of_sequences<'a>(sequences: impl IntoIterator<Item = &'a Sequence>) -> Self {
         Self::sharing(sequences.into_iter().map(|sequence| (Part::of(sequence), None)).collect())
     }
 
-    /// The first sequences of pairs, then the second ones. What both of a pair begin with is computed once, where that saves enough.
+    /// The first sequences of all pairs, then the second ones. The common beginning of a pair is computed once if that saves enough.
     pub fn of_pairs<'a>(pairs: impl IntoIterator<Item = (&'a Sequence, &'a Sequence)>) -> Self {
         let (first, second): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         let shared: Vec<usize> = first.iter().zip(&second).map(|(a, b)| common_start(input(&a.tokens), input(&b.tokens))).collect();
@@ -113,7 +113,7 @@ impl Batch {
         lengths
     }
 
-    /// Hidden states of the rows that predict something, [M, D].
+    /// Hidden states of the rows that predict a token, [M, D].
     pub fn hidden<B: Backend>(&self, decoder: &Decoder<B>, options: &ForwardOptions) -> Tensor<B> {
         let hidden = decoder.hidden(&self.inputs, options);
         let every_row = self.rows.iter().map(|&row| row as usize).eq(0..self.inputs.tokens().len());

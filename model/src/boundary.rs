@@ -45,7 +45,7 @@ impl Sequence {
     }
 }
 
-/// What is cut where a sequence is longer than it may be.
+/// What is cut of a sequence that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Truncation {
@@ -79,12 +79,12 @@ pub struct Limits {
     pub max_tokens: usize,
     /// What is cut of longer ones.
     pub truncation: Truncation,
-    /// Whether EOS ends a completion that does not end with it already, of texts that no chat template wrote.
+    /// True if EOS is added to completions that lack it, in texts that no chat template wrote.
     pub add_eos: bool,
 }
 
 impl Limits {
-    /// At most `max_tokens` tokens, EOS at the end.
+    /// Limits of `max_tokens` tokens, with EOS at the end.
     pub fn new(max_tokens: usize) -> Self {
         Self { max_tokens, truncation: Truncation::default(), add_eos: true }
     }
@@ -115,7 +115,7 @@ impl<'a, const N: usize> Text<'a, N> {
     }
 }
 
-/// Why no sequence can be made.
+/// Reasons why a row gives no sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Unusable {
     /// The completion has no tokens.
@@ -124,18 +124,18 @@ pub enum Unusable {
     NothingToPredict,
     /// The prompt alone has as many tokens as a sequence may have.
     PromptFillsLimit,
-    /// Longer than a sequence may be, and nothing is to be cut.
+    /// The row is too long, and nothing is to be cut.
     TooLong,
 }
 
-/// Sequences of one row with what happened on the way.
+/// The sequences of one row, and what happened to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokenized<const N: usize> {
     /// One for each completion, in order; all have the same prompt.
     pub sequences: [Sequence; N],
-    /// For how many of them a token spans the boundary.
+    /// Number of sequences in which a token spans the boundary.
     pub merged: usize,
-    /// Whether anything was cut.
+    /// True if anything was cut.
     pub truncated: bool,
 }
 
@@ -196,7 +196,7 @@ pub fn tokenize_text(tokenizer: &Tokenizer, text: &str, limits: &Limits) -> Resu
     tokenize(tokenizer, &Text::plain("", [text]), limits)
 }
 
-/// Sets where the completions begin; why the row cannot be used, where one has nothing to predict from there on.
+/// Sets where the completions begin. Returns the reason to drop the row if a completion has nothing to predict from there on.
 fn begin_at(sequences: &mut [Sequence], start: usize) -> Option<Unusable> {
     for sequence in sequences {
         if sequence.tokens.len() < 2 {
@@ -240,7 +240,7 @@ fn with_bos(bos: Option<u32>, mut tokens: Vec<u32>) -> Vec<u32> {
     tokens
 }
 
-/// Cuts what is too long; whether anything was.
+/// Cuts what is too long. True if anything was cut.
 fn fit(sequences: &mut [Sequence], bos: Option<u32>, limits: &Limits) -> Result<bool, Unusable> {
     let most = limits.max_tokens;
     let longest = sequences.iter().map(|s| s.tokens.len()).max().unwrap_or(0);

@@ -1,13 +1,13 @@
-//! What made a step not finite: the step's computation once more, with every value looked at.
+//! Finds what made a step not finite, by repeating its computation and inspecting every value.
 
 use crate::decoder::Decoder;
 use crate::error::Result;
 use engine::watch::{NonFinite, Pass, first_non_finite};
 use engine::{Backend, Tensor};
 
-/// Runs the micro-batches of a failed step again, one by one, forward and backward, and says in words where the first value that is not
-/// finite comes from: a parameter that already holds one, or else an op, with the parameters nearest to it. `None` where each by itself is
-/// finite, so that their sum is not.
+/// Runs the micro-batches of a failed step again, one by one, forward and backward, and describes the origin of the first value that is not
+/// finite: a parameter that already holds one, or an op with the parameters nearest to it. `None` if each micro-batch by itself is finite
+/// and only their sum is not.
 ///
 /// # Errors
 /// Those of `loss`.

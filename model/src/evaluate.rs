@@ -11,16 +11,16 @@ use crate::decoder::{Decoder, ForwardOptions, Packed};
 use crate::error::{Error, Result};
 use engine::{Backend, Tensor, no_grad};
 
-/// Input tokens of running text that are run at once.
+/// Number of input tokens of running text in one pass.
 const TEXT_TOKENS: usize = 4096;
 
-/// Logits that are held at once for a divergence.
+/// Largest number of logits in memory for a divergence.
 const LOGITS: usize = 1 << 22;
 
-/// Called between batches and the passes of each: an error ends the evaluation, which then is that error. [`to_the_end`] lets it go on.
+/// Called between batches and between the passes of each. An error ends the evaluation with that error; [`to_the_end`] never does.
 pub type Check<'a> = &'a dyn Fn() -> Result<()>;
 
-/// The [`Check`] of an evaluation that nothing ends.
+/// A [`Check`] that never ends the evaluation.
 ///
 /// # Errors
 /// None.
@@ -43,7 +43,7 @@ impl TextScore {
         self.nats / self.tokens as f64
     }
 
-    /// e to the nats a token: at least 1, and infinite where it is past the range of f64.
+    /// e to the nats a token: at least 1, and infinite beyond the range of f64.
     pub fn perplexity(&self) -> f64 {
         self.nats_per_token().exp()
     }
@@ -128,7 +128,7 @@ pub fn sequence<B: Backend>(decoder: &Decoder<B>, tokens: &[u32]) -> Result<Sequ
 pub struct PairScore {
     /// Pairs that were scored.
     pub pairs: usize,
-    /// The fraction of pairs with a positive margin; a tie is not right.
+    /// The fraction of pairs with a positive margin; a tie counts as wrong.
     pub accuracy: f64,
     /// The fraction of pairs with ln π(y_w) > ln π(y_l), whatever the reference says.
     pub accuracy_unreferenced: f64,

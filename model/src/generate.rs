@@ -4,7 +4,7 @@ use crate::decoder::{Decoder, Packed, packed_checks};
 use crate::error::{Error, Result};
 use engine::{Backend, Generator, SamplingRule, Tensor, no_grad, penalise_repetition};
 
-/// How the next token is chosen.
+/// Rule for choosing the next token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     /// Logits are divided by this; 0 takes the most likely token.
@@ -56,8 +56,8 @@ impl Sampling {
         SamplingRule { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p, min_p: self.min_p }
     }
 
-    /// The next token of each sequence from logits [R, V], with a uniform number for each; `seen` holds the tokens of each so far, prompt
-    /// included. The device chooses, unless a penalty asks for what each sequence has seen: then the host does.
+    /// The next token of each sequence from logits [R, V] and a uniform number each. `seen` holds the tokens of each so far, prompt included.
+    /// The device chooses, unless a repetition penalty needs `seen`: then the host does.
     pub(crate) fn next_tokens<B: Backend>(&self, logits: &Tensor<B>, uniforms: &[f64], seen: &[[&[u32]; 2]]) -> Vec<u32> {
         if self.repetition_penalty == 1.0 {
             return logits.backend().sample_rows(logits.array(), &self.rule(), uniforms);
@@ -71,23 +71,24 @@ impl Sampling {
         .collect()
     }
 
-    /// The number that chooses a token; without a temperature none is drawn.
+    /// The uniform number that chooses a token; at temperature 0 none is drawn.
     pub(crate) fn uniform(&self, generator: &mut Generator) -> f64 {
         if self.temperature == 0.0 { 0.0 } else { generator.uniform() }
     }
 }
 
-/// What ends a sequence.
+/// Conditions that end a sequence.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits<'a> {
-    /// At most this many new tokens.
+    /// Largest number of new tokens.
     pub max_tokens: usize,
     /// Tokens that end a sequence; they are part of the result.
     pub stop: &'a [u32],
 }
 
-/// Generates after several prompts at once: the new tokens of each. Sequence i draws from its own stream of the generator, so its tokens do not
-/// depend on the others. `seen` is told every new token with the index of its sequence, as it comes, and stops that sequence by returning false.
+/// Continues several prompts at once and returns the new tokens of each. Sequence i draws from its own stream of the generator, so its
+/// tokens do not depend on the others. `seen` receives every new token with the index of its sequence, and stops that sequence by
+/// returning false.
 ///
 /// # Errors
 /// [`Error::BadConfig`] for an empty prompt, bad settings or more tokens than learned positions; [`Error::TokenOutOfRange`].
@@ -140,7 +141,7 @@ fn check_prompts<B: Backend>(decoder: &Decoder<B>, prompts: &[Vec<u32>], max_tok
     Ok(())
 }
 
-/// Logits after the last of each sequence's new tokens, a row each.
+/// Logits after the last new token of each sequence, one row each.
 fn last_logits<B: Backend>(decoder: &Decoder<B>, new: &[Vec<u32>], cache: &mut crate::decoder::Cache<B>) -> Tensor<B> {
     let batch = Packed::new(new.iter().map(Vec::as_slice));
     let hidden = decoder.hidden_cached(&batch, cache);
@@ -212,7 +213,7 @@ mod tests {
     #[test]
     fn a_large_penalty_never_lets_a_token_come_twice_and_counts_the_prompt() {
         let config = crate::config::Config { vocab_size: 64, layers: 1, ..crate::config::Config::preset("nano").unwrap() };
-        let decoder = Decoder::random(&engine::Cpu::<f32>::new(), &config, 3).unwrap();
+        let decoder = Decoder::random(&engine::Device::default(), &config, 3).unwrap();
         // Every logit of a token seen becomes about 0 or far below: any other that is above 0 comes first.
         let sampling = Sampling { repetition_penalty: 1e6, ..Sampling::GREEDY };
         let (prompts, limits) = ([vec![1, 2, 3], vec![9]], Limits { max_tokens: 8, stop: &[] });

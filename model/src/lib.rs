@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod adapter;
+pub mod align;
 pub mod atomic;
 pub mod batch;
 pub mod boundary;
@@ -18,6 +19,7 @@ pub mod diagnosis;
 pub mod error;
 pub mod evaluate;
 pub mod files;
+pub mod fingerprint;
 pub mod foreign;
 pub mod generate;
 pub mod generation_config;

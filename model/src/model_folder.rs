@@ -408,7 +408,7 @@ mod tests {
         let mut model = ModelFolder::open(&path).unwrap();
         let tensor = model.tensors["transformer.h.0.attn.c_attn.bias"].clone();
         model.tensors.insert("h.0.attn.c_attn.bias".to_owned(), tensor);
-        let decoder = crate::decoder::Decoder::from_tensors(&engine::Cpu::<f32>::new(), &model.config, model.tensors);
+        let decoder = crate::decoder::Decoder::from_tensors(&engine::Device::default(), &model.config, model.tensors);
         let message = decoder.err().unwrap().to_string();
         assert!(message.contains("two tensors") && message.contains("layers.0.self_attn.q_proj.bias"), "{message}");
     }
@@ -422,7 +422,7 @@ mod tests {
             let mut model = ModelFolder::open(&path).unwrap();
             assert!(model.config.tied_head);
             let decoder = |model: &ModelFolder| {
-                crate::decoder::Decoder::from_tensors(&engine::Cpu::<f32>::new(), &model.config, model.tensors.clone()).map(|_| ())
+                crate::decoder::Decoder::from_tensors(&engine::Device::default(), &model.config, model.tensors.clone()).map(|_| ())
             };
             let tensor = model.tensors[embedding].clone();
             model.tensors.insert(head.to_owned(), tensor);

@@ -2,12 +2,12 @@
 
 use engine::Generator;
 
-/// Which rows each step sees: a function of the seed and the step alone, so a run can go on from any step.
+/// The rows of each step, as a function of the seed and the step alone, so that a run can go on from any step.
 pub struct Order {
     generator: Generator,
     rows: usize,
     batch: usize,
-    /// The epoch whose order is at hand.
+    /// The epoch whose order is cached.
     epoch: Option<(u64, Vec<usize>)>,
 }
 

@@ -3,7 +3,6 @@
 use crate::batch::Batch;
 use crate::data::PreferencePair;
 use crate::decoder::{Decoder, ForwardOptions, Packed};
-use crate::error::Result;
 use engine::backend::Indices;
 use engine::{Backend, Tensor, no_grad};
 use std::sync::OnceLock;
@@ -124,14 +123,4 @@ impl<'a, B: Backend> Scored<'a, B> {
     pub fn all_logits(&self) -> Tensor<B> {
         self.hidden().linear(&self.head, None)
     }
-}
-
-/// What alignment minimises.
-pub trait Objective<B: Backend> {
-    /// The sum of the losses of a batch and their number (pairs, or positions for the losses that are means over positions), from the pairs as
-    /// the policy and as the reference see them.
-    ///
-    /// # Errors
-    /// Where the loss is not defined for these pairs.
-    fn total(&self, policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Result<(Tensor<B>, f64)>;
 }

@@ -14,25 +14,25 @@ pub struct Session<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> Session<'a, B> {
-    /// A session that has seen nothing.
+    /// An empty session.
     pub fn new(decoder: &'a Decoder<B>) -> Self {
         Self { decoder, cache: decoder.cache(1), tokens: Vec::new() }
     }
 
-    /// How many tokens are in the cache.
+    /// Number of tokens in the cache.
     pub fn cached(&self) -> usize {
         self.tokens.len()
     }
 
-    /// How many tokens of `prompt` the cache has already: all but the last, whose logits are needed, can count.
+    /// Number of tokens of `prompt` that the cache has already. The last one never counts, because its logits are needed.
     pub fn reused(&self, prompt: &[u32]) -> usize {
         let same = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
         same.min(prompt.len().saturating_sub(1))
     }
 
-    /// Generates after `prompt`, which is the whole conversation so far: what it shares with the tokens seen before is taken
-    /// from the cache, the rest of the cache is dropped. The new tokens, of which `seen` is told as they come and which it ends by
-    /// returning false; they are what a session without a cache would give.
+    /// Continues `prompt`, the whole conversation so far, and returns the new tokens. The part that the prompt shares with earlier tokens is
+    /// taken from the cache, and the rest of the cache is dropped. `seen` receives each new token and ends the answer by returning false. The
+    /// tokens are those of a session without a cache.
     ///
     /// # Errors
     /// [`Error::BadConfig`] for an empty prompt, bad settings or more tokens than learned positions; [`Error::TokenOutOfRange`].
@@ -68,7 +68,7 @@ impl<'a, B: Backend> Session<'a, B> {
         Ok(output)
     }
 
-    /// Adds tokens to the cache; the logits [1, V] after the last of them.
+    /// Adds tokens to the cache and returns the logits [1, V] after the last of them.
     fn logits_after(&mut self, new: &[u32]) -> Tensor<B> {
         let batch = Packed::new([new]);
         self.tokens.extend_from_slice(new);
@@ -86,11 +86,11 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::generate::generate;
-    use engine::Cpu;
+    use engine::Device;
 
-    fn decoder() -> Decoder<Cpu<f32>> {
+    fn decoder() -> Decoder<Device> {
         let config = Config { vocab_size: 64, layers: 2, sliding_window: Some(5), ..Config::preset("nano").unwrap() };
-        Decoder::random(&Cpu::new(), &config, 3).unwrap()
+        Decoder::random(&Device::default(), &config, 3).unwrap()
     }
 
     #[test]

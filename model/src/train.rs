@@ -8,10 +8,10 @@ use crate::parallel::{Parallel, Share};
 use engine::profile::{self, Pass};
 use engine::{Backend, Gradients, Tensor};
 
-/// What to do about a step whose loss or gradient is not finite.
+/// Policy for a step whose loss or gradient is not finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnNonFinite {
-    /// End the run before the step is made.
+    /// End the run before the step.
     #[default]
     Stop,
     /// Leave the weights and moments as they are and go on with the next step's rows.
@@ -26,22 +26,22 @@ pub struct Trainer<B: Backend> {
     pub optimizer: Optimizer<B>,
     /// The learning rate over the steps.
     pub schedule: Schedule,
-    /// The largest global norm of a gradient; longer ones are shortened to it.
+    /// The largest global norm of a gradient; larger gradients are scaled down to it.
     pub clip: f64,
-    /// What to do where a loss or a gradient is not finite.
+    /// Policy for a loss or a gradient that is not finite.
     pub on_non_finite: OnNonFinite,
     /// Steps that were skipped so far.
     pub skipped: u64,
-    /// Whether the next step counts the weights that it changes; costs a copy of the weights.
+    /// True if the next step counts the weights that it changes, which costs a copy of the weights.
     pub count_changes: bool,
-    /// The other processes that make the same steps, where there are any.
+    /// The other processes that make the same steps, if there are any.
     pub parallel: Option<Parallel<B>>,
 }
 
-/// What a step did.
+/// Result of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepOutcome {
-    /// Which step, from 1.
+    /// Number of the step, from 1.
     pub step: u64,
     /// The loss before the step: the sum of the micro-batches' losses over their weight.
     pub loss: f64,
@@ -49,9 +49,9 @@ pub struct StepOutcome {
     pub gradient_norm: f64,
     /// η of the step.
     pub learning_rate: f64,
-    /// Why the step was not made, where it was skipped.
+    /// The reason, if the step was skipped.
     pub skipped: Option<String>,
-    /// The fraction of the weights that the step changed, where it was asked for; in [0, 1].
+    /// The fraction of the weights that the step changed, in [0, 1], if it was requested.
     pub changed: Option<f64>,
 }
 
@@ -88,14 +88,14 @@ struct Mean<B: Backend> {
 }
 
 impl<B: Backend> Trainer<B> {
-    /// A trainer that has made no step, and stops where one is not finite.
+    /// A trainer before its first step, which stops at a step that is not finite.
     pub fn new(decoder: Decoder<B>, rule: Rule, schedule: Schedule, clip: f64) -> Self {
         let on_non_finite = OnNonFinite::Stop;
         let optimizer = Optimizer::new(rule);
         Self { decoder, optimizer, schedule, clip, on_non_finite, skipped: 0, count_changes: false, parallel: None }
     }
 
-    /// How many steps it has made or skipped.
+    /// Number of steps made or skipped.
     pub fn steps(&self) -> u64 {
         self.optimizer.steps() + self.skipped
     }
@@ -111,14 +111,15 @@ impl<B: Backend> Trainer<B> {
         Share::of(rows, at_once, rank, size)
     }
 
-    /// One step on `micro_batches` micro-batches. `loss` gives the sum of a micro-batch's losses and their number (of tokens, sequences or
-    /// pairs); the step is along the gradient of the mean over the whole batch, so it does not depend on how the batch is split. `loss` is a
-    /// function of its arguments: where the step is not finite, it is called again to find the op that made it so. With several
-    /// processes, the micro-batches are this process's own, the whole batch is that of all, and each makes the same step.
+    /// One step on `micro_batches` micro-batches. `loss` returns the sum of a micro-batch's losses and their number (of tokens, sequences or
+    /// pairs). The step follows the gradient of the mean over the whole batch, so it does not depend on how the batch is split. `loss` must
+    /// be a function of its arguments: after a step that is not finite it is called again, to find the op at fault. With several processes,
+    /// each passes its own micro-batches, the batch is that of all, and all make the same step.
     ///
     /// # Errors
-    /// [`Error::BadConfig`] for a batch without rows, or without a target in them; [`Error::NotFinite`] for a loss or a gradient that is NaN or
-    /// infinite, unless such steps are skipped (the parameters are as before in either case), in every process alike; those of `loss`; [`Error::Lost`].
+    /// [`Error::BadConfig`] for a batch without rows, or without a target in them; [`Error::NotFinite`] for a loss or a gradient that is
+    /// NaN or infinite, unless such steps are skipped (the parameters are as before in either case), in every process alike; those of
+    /// `loss`; [`Error::Lost`].
     pub fn step(&mut self, micro_batches: usize, loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>) -> Result<StepOutcome> {
         let backend = self.decoder.backend().clone();
         backend.keep_awake(|| self.step_awake(micro_batches, loss))
@@ -154,7 +155,7 @@ impl<B: Backend> Trainer<B> {
         Ok(StepOutcome { step, loss: mean, gradient_norm, learning_rate, skipped: None, changed })
     }
 
-    /// A step whose scale and finiteness the host decides before it is made.
+    /// A step whose scale and finiteness the host decides first.
     fn decided_here(
         &mut self,
         micro_batches: usize,
@@ -171,7 +172,7 @@ impl<B: Backend> Trainer<B> {
         Ok(Ok((mean.loss, mean.norm)))
     }
 
-    /// A step that is queued whole on the device, which decides both; the host waits for what came of it.
+    /// A step that is queued whole on the device, which decides both; the host waits for the result.
     fn decided_by_device(
         &mut self,
         micro_batches: usize,
@@ -208,7 +209,7 @@ impl<B: Backend> Trainer<B> {
         })
     }
 
-    /// The mean loss and its gradient; the inner error is the loss with what is not finite.
+    /// The mean loss and its gradient. The inner error is the loss with the name of what is not finite.
     #[allow(clippy::type_complexity)]
     fn mean(
         &mut self,
@@ -242,7 +243,7 @@ impl<B: Backend> Trainer<B> {
         })
     }
 
-    /// What made a step not finite, in this process or the first one that knows.
+    /// The cause of a step that is not finite, from this process or the first one that knows it.
     fn explain(&self, micro_batches: usize, loss: impl FnMut(&Decoder<B>, usize) -> Result<(Tensor<B>, f64)>) -> Result<String> {
         let own = diagnosis::explain(&self.decoder, micro_batches, loss)?;
         let found = match &self.parallel {
@@ -257,7 +258,7 @@ impl<B: Backend> Trainer<B> {
     }
 }
 
-/// The fraction of the weights that are not what they were.
+/// The fraction of the weights that changed.
 fn changed<B: Backend>(before: &[Tensor<B>], decoder: &Decoder<B>) -> f64 {
     let (mut changed, mut all) = (0, 0);
     for (old, new) in before.iter().zip(decoder.parameters()) {

@@ -4,7 +4,7 @@
 mod shared;
 
 use engine::backend::Indices;
-use engine::{Cpu, Tensor};
+use engine::{Cpu, Device, Tensor};
 use losses::{Hyperparameters, Loss, PairInputs, pairwise};
 use model::batch::Batch;
 use model::boundary::{Limits, Sequence};
@@ -75,8 +75,8 @@ fn completions(decoder: &Decoder<Backend>, pairs: &[PreferencePair]) -> (Tensor<
     (batch.token_log_probs(decoder, &ForwardOptions::default()).sum_all().neg(), batch.target_count() as f64)
 }
 
-/// The loss that the trainer reports for these micro-batches, and the weights after a step of plain gradient descent with η = 1: the step is
-/// the gradient.
+/// The loss that the trainer reports for these micro-batches, and the weights after a step of plain gradient descent with η = 1: the step
+/// is the gradient.
 fn step(policy: &Decoder<Backend>, micro_batches: &[&[PreferencePair]], total: Total) -> (f64, Vec<f64>) {
     let schedule = Schedule { learning_rate: 1.0, warmup: 0, steps: 1, final_fraction: 1.0 };
     let mut trainer = Trainer::new(policy.clone(), Rule::Sgd { momentum: 0.0 }, schedule, f64::INFINITY);
@@ -245,7 +245,7 @@ fn the_reference_is_run_without_dropout_and_without_gradient() {
 
 #[test]
 fn a_rows_log_probabilities_in_f32_do_not_depend_on_what_it_is_packed_with() {
-    let single = decoder(1).to_backend(&Cpu::<f32>::new());
+    let single = decoder(1).to_backend(&Device::default());
     let (together, apart) = (PairBatch::new(pairs()), pairs().iter().map(|pair| PairBatch::new([pair])).collect::<Vec<_>>());
     let (chosen, rejected) = Scored::reference(&together, &single).sequence_log_probs();
     for (index, batch) in apart.iter().enumerate() {

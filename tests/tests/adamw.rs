@@ -1,7 +1,7 @@
 //! AdamW of all parameters at once: the formula (Loshchilov and Hutter 2019, algorithm 2) for each, and nothing else changes.
 
 use engine::backend::{Core, Update};
-use engine::{AdamwPart, AdamwStep, Cpu, Tensor};
+use engine::{AdamwPart, AdamwStep, Cpu, Device, Tensor};
 use slpo_tests::normal_parameter;
 
 const STEP: AdamwStep =
@@ -57,7 +57,7 @@ fn every_parameter_moves_by_its_own_constants_and_what_shares_its_storage_stays(
 #[test]
 #[should_panic(expected = "a gradient of shape [2] for a parameter of shape [3]")]
 fn a_gradient_of_another_shape_is_refused() {
-    let backend = Cpu::<f32>::new();
+    let backend = Device::default();
     let [mut theta, mut m, mut v] = [0.0; 3].map(|x| backend.full(x, &[3]));
     let gradient = backend.full(1.0, &[2]);
     backend.adamw(vec![AdamwPart { theta: &mut theta, m: &mut m, v: &mut v, gradient: &gradient, step: STEP }], None);

@@ -1,9 +1,9 @@
-//! The same bits whatever the number of threads, and whether they stay awake: values and gradients of large arrays on rayon pools of 1, 2, 3 and 7
-//! threads.
+//! The same bits whatever the number of threads, and whether they stay awake: values and gradients of large arrays on rayon pools of 1, 2,
+//! 3 and 7 threads.
 
 use engine::backend::Core;
 use engine::gradcheck::Function;
-use engine::{Backend, Cpu, Pairing, Precision, RotaryTable, Segments, Tensor, function};
+use engine::{Backend, Cpu, Device, Pairing, Precision, RotaryTable, Segments, Tensor, function};
 use slpo_tests::{bits, normal_parameter};
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ fn same_bits_on_every_pool(name: &str, f: impl Function, shapes: &[&[usize]]) {
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         pool.install(|| {
-            let single = value_and_gradient_bits(&f, &Cpu::<f32>::new(), &shapes);
-            let step = Cpu::<f32>::new();
+            let single = value_and_gradient_bits(&f, &Device::default(), &shapes);
+            let step = Device::default();
             let awake = step.keep_awake(|| value_and_gradient_bits(&f, &step, &shapes));
             assert!(awake == single, "{name}: {threads} threads that stay awake give other bits");
             let double = value_and_gradient_bits(&f, &Cpu::<f64>::new(), &shapes);
@@ -98,7 +98,7 @@ fn a_row_of_gated_mlp_is_the_same_whatever_other_rows_there_are() {
         }
     }
     for extents in [[128, 200, 128], [30, 257, 40], [48, 1030, 64]] {
-        rows(&Cpu::<f32>::new(), extents);
+        rows(&Device::default(), extents);
         Cpu::with_precision(Precision::Bf16).iter().for_each(|cpu| rows(cpu, extents));
     }
 }

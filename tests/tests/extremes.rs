@@ -2,7 +2,7 @@
 //! f64 wherever f32 can.
 
 use engine::gradcheck::{Function, Input, Sample, check};
-use engine::{Backend, Cpu, Tensor, function};
+use engine::{Backend, Cpu, Device, Tensor, function};
 use std::sync::Arc;
 
 /// The logsumexp of [`LOGITS`]: where it is saved for the gradient, e^{x − logsumexp} errs by that many roundings.
@@ -32,9 +32,10 @@ fn finite<B: Backend>(name: &str, f: &impl Function, backend: &B, data: &[f64], 
 /// A few roundings of f32.
 const SINGLE: f64 = 16.0 / (1u64 << 24) as f64;
 
-/// Finite in both precisions, with f32 within a few roundings of f64; the gradient is a function of numbers of size `saved` that were rounded.
+/// Finite in both precisions, with f32 within a few roundings of f64; the gradient is a function of numbers of size `saved` that were
+/// rounded.
 fn stable(name: &str, f: impl Function, data: &[f64], shape: &[usize], saved: f64) {
-    let [single, double] = [finite(name, &f, &Cpu::<f32>::new(), data, shape), finite(name, &f, &Cpu::<f64>::new(), data, shape)];
+    let [single, double] = [finite(name, &f, &Device::default(), data, shape), finite(name, &f, &Cpu::<f64>::new(), data, shape)];
     for (i, (what, tolerance)) in [("value", SINGLE), ("gradient", SINGLE * saved)].into_iter().enumerate() {
         for (a, b) in single[i].iter().zip(&double[i]) {
             assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "{name}: {what} {a} in f32, {b} in f64");

@@ -4,7 +4,7 @@
 
 mod shared;
 
-use engine::{Backend, Cpu, Tensor};
+use engine::{Backend, Cpu, Device, Tensor};
 use model::batch::Batch;
 use model::boundary::Sequence;
 use model::decoder::{Decoder, ForwardOptions, Packed};
@@ -82,7 +82,7 @@ fn trained_models_give_the_golden_logits_log_probs_and_hidden_states() {
         let Some(folder) = shared(&format!("data/{name}")) else { return };
         let golden = json(&folder.join("golden_forward.json"));
         forward(&Cpu::<f64>::new(), &folder.join("hf"), &golden, 1e-9);
-        forward(&Cpu::<f32>::new(), &folder.join("hf"), &golden, 1e-4);
+        forward(&Device::default(), &folder.join("hf"), &golden, 1e-4);
     }
 }
 
@@ -92,7 +92,7 @@ fn every_architecture_gives_the_golden_logits_and_log_probs() {
         let Some(folder) = shared(&format!("data/tiny-random/{name}")) else { return };
         let golden = json(&folder.join("golden_forward.json"));
         forward(&Cpu::<f64>::new(), &folder, &golden, 1e-6);
-        forward(&Cpu::<f32>::new(), &folder, &golden, 1e-3);
+        forward(&Device::default(), &folder, &golden, 1e-3);
     }
 }
 
@@ -101,7 +101,7 @@ fn greedy_tokens_are_the_golden_ones() {
     for (name, folder) in TRAINED.iter().map(|n| (*n, "hf")).chain(RANDOM.iter().map(|n| (*n, ""))) {
         let group = if folder.is_empty() { "data/tiny-random/" } else { "data/" };
         let Some(path) = shared(&format!("{group}{name}")) else { return };
-        greedy(&Cpu::<f32>::new(), &path.join(folder), &json(&path.join("golden_forward.json")));
+        greedy(&Device::default(), &path.join(folder), &json(&path.join("golden_forward.json")));
     }
 }
 
@@ -179,7 +179,7 @@ fn trained_models_have_the_golden_gradients() {
         let Some(folder) = shared(&format!("data/{name}")) else { return };
         let golden = json(&folder.join("golden_grad.json"));
         gradient(&Cpu::<f64>::new(), &folder.join("hf"), &golden, 1e-9, 1e-8);
-        gradient(&Cpu::<f32>::new(), &folder.join("hf"), &golden, 1e-5, 1e-3);
+        gradient(&Device::default(), &folder.join("hf"), &golden, 1e-5, 1e-3);
     }
 }
 

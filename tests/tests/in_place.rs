@@ -1,10 +1,10 @@
-//! Ops that may work in their operand's own storage: where something else shares it, it stays as it is; the result and the gradients are those of
-//! the op that does not.
+//! Ops that may work in their operand's own storage: where something else shares it, it stays as it is; the result and the gradients are
+//! those of the op that does not.
 
 use engine::watch::first_non_finite;
-use engine::{Cpu, Pairing, RotaryTable, Tensor, no_grad};
+use engine::{Device, Pairing, RotaryTable, Tensor, no_grad};
 
-type T = Tensor<Cpu<f32>>;
+type T = Tensor<Device>;
 
 /// Tensors of this shape, constant until they are made parameters.
 const SHAPE: [usize; 3] = [4, 40, 25];
@@ -13,7 +13,7 @@ fn numbers(from: f64) -> Vec<f64> {
     (0..SHAPE.iter().product::<usize>()).map(|i| (from + 0.37 * i as f64).sin()).collect()
 }
 
-fn constant(backend: &Cpu<f32>, from: f64) -> T {
+fn constant(backend: &Device, from: f64) -> T {
     Tensor::parameter(backend, &numbers(from), &SHAPE).detach()
 }
 
@@ -24,7 +24,7 @@ fn frequencies() -> Vec<f64> {
     (0..11).map(|i| 0.7f64.powi(i)).collect()
 }
 
-fn table(backend: &Cpu<f32>, pairing: Pairing) -> RotaryTable<Cpu<f32>> {
+fn table(backend: &Device, pairing: Pairing) -> RotaryTable<Device> {
     RotaryTable::new(backend, &POSITIONS, &frequencies(), pairing)
 }
 
@@ -53,7 +53,7 @@ const TWINS: [Twins; 3] = [
 
 #[test]
 fn values_are_those_of_the_twin_whether_the_storage_is_shared_or_not() {
-    let backend = Cpu::<f32>::new();
+    let backend = Device::default();
     for (name, in_place, twin) in TWINS {
         let (a, b) = (constant(&backend, 0.2), constant(&backend, 5.0));
         let (expected, before) = (twin(&a, &b).to_vec(), a.to_vec());
@@ -65,7 +65,7 @@ fn values_are_those_of_the_twin_whether_the_storage_is_shared_or_not() {
 
 #[test]
 fn gradients_are_those_of_the_twin() {
-    let backend = Cpu::<f32>::new();
+    let backend = Device::default();
     for (name, in_place, twin) in TWINS {
         let gradients = |f: &dyn Fn(T, &T) -> T| {
             let (a, b) = (Tensor::parameter(&backend, &numbers(0.2), &SHAPE), Tensor::parameter(&backend, &numbers(5.0), &SHAPE));
@@ -79,7 +79,7 @@ fn gradients_are_those_of_the_twin() {
 
 #[test]
 fn rotation_is_its_formula() {
-    let backend = Cpu::<f32>::new();
+    let backend = Device::default();
     let x = constant(&backend, 0.2);
     let (before, [tokens, heads, width], pairs) = (x.to_vec(), SHAPE, frequencies().len());
     for (pairing, apart, step) in [(Pairing::RotateHalf, pairs, 1), (Pairing::Adjacent, 1, 2)] {
@@ -97,7 +97,7 @@ fn rotation_is_its_formula() {
 
 #[test]
 fn who_watches_for_what_is_not_finite_sees_the_op_and_its_parameter() {
-    let backend = Cpu::<f32>::new();
+    let backend = Device::default();
     let x = Tensor::parameter(&backend, &[3e38, 3e38], &[1, 1, 2]);
     let infinite = Tensor::full(&backend, f64::INFINITY, &[1, 1, 2]);
     // Turned by 45°, a pair of the largest numbers has a sum that is too large.
@@ -116,7 +116,7 @@ fn who_watches_for_what_is_not_finite_sees_the_op_and_its_parameter() {
 #[test]
 #[should_panic(expected = "into_add")]
 fn shapes_that_would_broadcast_are_refused() {
-    let backend = Cpu::<f32>::new();
+    let backend = Device::default();
     let (matrix, vector) = (Tensor::full(&backend, 1.0, &[2, 3]), Tensor::full(&backend, 1.0, &[3]));
     let _ = matrix.into_add(&vector);
 }

@@ -46,7 +46,7 @@ fn attention_of_queries_that_are_not_finite() {
     for (row, bad) in [(0, f64::NAN), (40, f64::NAN), (290, f64::NAN), (290, f64::INFINITY)] {
         let [mut q, k, v] = [1, 2, 3].map(|seed| normal(seed, n * width));
         let outputs = |q: &[f64]| {
-            let [q, k, v] = [q, &k, &v].map(|x| Tensor::constant(&Cpu::<f32>::new(), x, &[n, 1, width]));
+            let [q, k, v] = [q, &k, &v].map(|x| Tensor::constant(&Device::default(), x, &[n, 1, width]));
             q.attention(&k, &v, &Segments::of_lengths(&[n]), 0.4).to_f64()
         };
         let all_finite = outputs(&q);
@@ -200,7 +200,7 @@ fn gated_mlp_forms_the_needed_cotangents_only() {
     for n in [9, 300] {
         only_the_needed_cotangents(&Reference::<f64>::new(), n);
         only_the_needed_cotangents(&Cpu::<f64>::new(), n);
-        only_the_needed_cotangents(&Cpu::<f32>::new(), n);
+        only_the_needed_cotangents(&Device::default(), n);
     }
 }
 

@@ -1,5 +1,5 @@
-//! Mutation testing of the gradient suite: every kind of mistake, in copies of seven vector-Jacobian products and in every op and loss of the
-//! registries, is reported by name; and the same harness without a mistake passes.
+//! Mutation testing of the gradient suite: every kind of mistake, in copies of seven vector-Jacobian products and in every op and loss of
+//! the registries, is reported by name; and the same harness without a mistake passes.
 //!
 //! `cargo test -p slpo-tests --test mutation_harness -- --nocapture` prints who saw what.
 

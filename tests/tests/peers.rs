@@ -6,7 +6,7 @@ mod command;
 mod shared;
 
 use command::{Workplace, binary, object, slpo, slpo_words, text};
-use engine::{Backend, Cpu};
+use engine::{Backend, Cpu, Device};
 use model::adapter;
 use model::config::Config;
 use model::convert::convert;
@@ -64,7 +64,7 @@ fn some_tokens(model: &ModelFolder) -> Vec<u32> {
 
 fn with_our_logits(folder: &Path) {
     let model = ModelFolder::open(folder).unwrap();
-    let decoder = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, model.tensors.clone()).unwrap();
+    let decoder = Decoder::from_tensors(&Device::default(), &model.config, model.tensors.clone()).unwrap();
     let tokens = some_tokens(&model);
     let text = json!({ "tokens": tokens, "logits": logits(&decoder, &tokens) }).to_string();
     std::fs::write(folder.join("slpo.json"), text).unwrap();
@@ -77,7 +77,7 @@ fn transformers_loads_what_is_written_and_gives_the_same_logits() {
     for name in FOLDERS {
         let Some(source) = shared(&format!("data/{name}")) else { return };
         let model = ModelFolder::open(&source).unwrap();
-        let decoder = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, model.tensors.clone()).unwrap();
+        let decoder = Decoder::from_tensors(&Device::default(), &model.config, model.tensors.clone()).unwrap();
         let folder = out.path().join(name.replace('/', "-"));
         // From the decoder, as after training, and not merely the tensors that were read.
         ModelFolder::save(&folder, &model.config, &decoder.to_tensors(), &model.tokenizer).unwrap();
@@ -143,7 +143,7 @@ fn shards_in_half_precision_that_transformers_wrote_give_its_logits() {
         assert!(folder.join("model.safetensors.index.json").exists(), "{folder:?} is in several files");
         let expected = shared::json(&folder.join("logits.json"));
         let model = ModelFolder::open(&folder).unwrap();
-        let decoder = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, model.tensors.clone()).unwrap();
+        let decoder = Decoder::from_tensors(&Device::default(), &model.config, model.tensors.clone()).unwrap();
         let ours = logits(&decoder, &shared::tokens(&expected["tokens"])).pop().unwrap();
         let theirs = shared::numbers(&expected["logits"]);
         // Two programs in f32: some units in the seventh digit.
@@ -215,7 +215,7 @@ fn quantised_gguf_files_come_close_and_bring_their_tokenizer() {
 /// A folder with a base model, an adapter as training leaves one, and our logits with it.
 fn adapted(name: &str, folder: &Path) -> Option<()> {
     let model = ModelFolder::open(&shared(&format!("data/{name}"))?).unwrap();
-    let base = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, model.tensors.clone()).unwrap();
+    let base = Decoder::from_tensors(&Device::default(), &model.config, model.tensors.clone()).unwrap();
     ModelFolder::save(&folder.join("base"), &model.config, &base.to_tensors(), &model.tokenizer).unwrap();
     let path = folder.join("base").to_str().unwrap().to_owned();
     let targets = usual_targets(&model.config);
@@ -249,7 +249,7 @@ fn peft_loads_an_adapter_and_gives_the_same_logits_and_what_peft_writes_is_loade
     assert_eq!(text.matches(" equal").count(), paths.len(), "{text}");
     for folder in &folders {
         let model = ModelFolder::open(&folder.join("base")).unwrap();
-        let base = Decoder::from_tensors(&Cpu::<f32>::new(), &model.config, model.tensors.clone()).unwrap();
+        let base = Decoder::from_tensors(&Device::default(), &model.config, model.tensors.clone()).unwrap();
         let theirs = adapter::load(&folder.join("peft"), &base).unwrap();
         let expected = shared::json(&folder.join("peft/logits.json"));
         let rows = expected["logits"].as_array().unwrap().iter().map(shared::numbers);

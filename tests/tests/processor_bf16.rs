@@ -1,5 +1,5 @@
-//! The processor with products of operands rounded to bfloat16, against `Cpu<f64>`: values and gradients to the error analysis with u = 2⁻⁸,
-//! models that train as in f32, and the same bits on any number of threads. Skipped where the processor has no instructions for it.
+//! The processor with products of operands rounded to bfloat16, against `Cpu<f64>`: values and gradients to the error analysis with u =
+//! 2⁻⁸, models that train as in f32, and the same bits on any number of threads. Skipped where the processor has no instructions for it.
 
 use engine::backend::Core;
 use engine::gradcheck::{Function, check_entry_on, check_on};

@@ -1,6 +1,6 @@
 //! Checkpoints are files that anyone may have written: whatever their bytes, reading them ends with a checkpoint or with an error in words.
 
-use engine::{Cpu, Generator};
+use engine::{Device, Generator};
 use model::batch::Batch;
 use model::checkpoint::{self, RunState};
 use model::config::Config;
@@ -9,17 +9,17 @@ use model::optimizer::{Rule, Schedule};
 use model::train::Trainer;
 use std::path::Path;
 
-fn trainer() -> Trainer<Cpu<f32>> {
+fn trainer() -> Trainer<Device> {
     let config = Config { vocab_size: 16, layers: 1, ..Config::preset("nano").unwrap() };
     let schedule = Schedule { learning_rate: 1e-3, warmup: 0, steps: 9, final_fraction: 0.1 };
-    Trainer::new(Decoder::random(&Cpu::new(), &config, 3).unwrap(), Rule::default(), schedule, 1.0)
+    Trainer::new(Decoder::random(&Device::default(), &config, 3).unwrap(), Rule::default(), schedule, 1.0)
 }
 
 /// A run's folder with one checkpoint.
-fn written() -> (tempfile::TempDir, Trainer<Cpu<f32>>) {
+fn written() -> (tempfile::TempDir, Trainer<Device>) {
     let (folder, mut trainer) = (tempfile::tempdir().unwrap(), trainer());
     let batch = Batch::of_windows([&[1, 2, 3][..]]);
-    let loss = |decoder: &Decoder<Cpu<f32>>, _| Ok((batch.token_log_probs(decoder, &ForwardOptions::default()).sum_all().neg(), 2.0));
+    let loss = |decoder: &Decoder<Device>, _| Ok((batch.token_log_probs(decoder, &ForwardOptions::default()).sum_all().neg(), 2.0));
     trainer.step(1, loss).unwrap();
     checkpoint::save(folder.path(), &trainer, &RunState::default(), 2).unwrap();
     (folder, trainer)
@@ -40,7 +40,7 @@ fn mutated(bytes: &[u8], draw: &mut Generator) -> Vec<u8> {
     bytes
 }
 
-fn weights(trainer: &Trainer<Cpu<f32>>) -> Vec<f64> {
+fn weights(trainer: &Trainer<Device>) -> Vec<f64> {
     trainer.decoder.parameters().into_iter().flat_map(|p| p.tensor.to_f64()).collect()
 }
 

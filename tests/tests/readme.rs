@@ -1,4 +1,5 @@
-//! What the READMEs state is true: links, command lines, names of files and tests, counts. Read this if you moved a file or changed a count.
+//! What the READMEs state is true: links, command lines, names of files and tests, counts. The help's examples are understood too. Read this
+//! if you moved a file or changed a count.
 
 mod command;
 
@@ -136,6 +137,29 @@ fn every_command_line_is_understood() {
     assert!(count > 40, "only {count} command lines were found");
 }
 
+/// The examples under the help of every command.
+#[test]
+fn every_example_of_the_help_is_understood() {
+    let help = |command: &str| {
+        let output = Command::new(binary()).args(command.split_whitespace()).arg("--help").env("COLUMNS", "200").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let overview = help("");
+    let commands = overview.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = commands.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    let mut count = 0;
+    for command in ["", "bench step", "bench peak"].into_iter().chain(names.filter(|name| *name != "help")) {
+        for line in help(command).lines().filter(|line| line.starts_with("  ") && line.contains("slpo ")) {
+            for words in shell_commands(line).iter().filter(|words| words.first().is_some_and(|word| word == "slpo")) {
+                let output = Command::new(binary()).args(&words[1..]).arg("--help").output().unwrap();
+                assert!(output.status.success(), "slpo {command} --help: {line}: {}", String::from_utf8_lossy(&output.stderr));
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 40, "only {count} examples were found");
+}
+
 /// Places that a name in a README may be relative to.
 fn is_there(readme: &str, name: &str) -> bool {
     [folder_of(readme), root(), root().join("tests/tests")].iter().any(|folder| folder.join(name).exists())
@@ -158,7 +182,8 @@ fn every_source_file_and_folder_that_is_named_is_there() {
         for words in shell(readme) {
             for pair in words.windows(2).filter(|pair| pair[0] == "--test") {
                 let crates = ["tests/tests", "engine/tests", "losses/tests"].map(|folder| root().join(folder));
-                let found = crates.iter().any(|folder| folder.join(format!("{}.rs", pair[1])).exists());
+                let files = [format!("{}.rs", pair[1]), format!("{}/main.rs", pair[1])];
+                let found = crates.iter().any(|folder| files.iter().any(|file| folder.join(file).exists()));
                 assert!(found, "{readme}: there is no test {}", pair[1]);
             }
         }
@@ -193,9 +218,12 @@ fn every_test_that_is_named_is_there_and_every_file_of_tests_is_named() {
         }
     }
     assert!(count > 20, "only {count} names of tests were found");
-    for file in fs::read_dir(root().join("tests/tests")).unwrap().map(|entry| entry.unwrap().path()) {
-        let name = file.file_name().unwrap().to_str().unwrap();
-        assert!(!name.ends_with(".rs") || text.contains(&format!("`{name}`")), "tests/README.md does not name {name}");
+    for folder in ["", "cli/"] {
+        for file in fs::read_dir(root().join("tests/tests").join(folder)).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = format!("{folder}{}", file.file_name().unwrap().to_str().unwrap());
+            let is_test = name.ends_with(".rs") && name != "cli/main.rs";
+            assert!(!is_test || text.contains(&format!("`{name}`")), "tests/README.md does not name {name}");
+        }
     }
 }
 

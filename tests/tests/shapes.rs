@@ -1,7 +1,7 @@
 //! Wrong shapes panic in the caller's words: the op and the shapes it was given.
 
 use engine::backend::Products;
-use engine::{Backend, Cpu, Generator, Pairing, RotaryTable, Segments, Tensor};
+use engine::{Backend, Cpu, Device, Generator, Pairing, RotaryTable, Segments, Tensor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -161,5 +161,5 @@ fn empty_tensors_are_not_wrong() {
         assert_eq!(empty.mul(&empty).sum_all().backward().of(&empty).shape(), [0, 3]);
     }
     check(&World::new());
-    check(&Cpu::<f32>::new());
+    check(&Device::default());
 }

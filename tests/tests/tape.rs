@@ -2,7 +2,7 @@
 
 use engine::backend::Core;
 use engine::tape::Operation;
-use engine::{Backend, Cpu, Segments, Tensor, checkpoint, no_grad};
+use engine::{Backend, Cpu, Device, Segments, Tensor, checkpoint, no_grad};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use slpo_tests::{bits, everyday, normal_parameter};
@@ -40,7 +40,7 @@ fn network_bits<B: Backend>(backend: &B, rows: usize, pairs: usize, recompute: b
 #[test]
 fn a_checkpoint_gives_the_same_bits_as_saving_everything() {
     let outcome = TestRunner::new(everyday(24)).run(&(2usize..40, 1usize..9), |(rows, pairs)| {
-        let single = Cpu::<f32>::new();
+        let single = Device::default();
         prop_assert!(network_bits(&single, rows, pairs, true) == network_bits(&single, rows, pairs, false), "f32");
         let double = Cpu::<f64>::new();
         prop_assert!(network_bits(&double, rows, pairs, true) == network_bits(&double, rows, pairs, false), "f64");
@@ -223,7 +223,7 @@ fn a_value_used_twice_receives_the_sum_and_walks_accumulate() {
 /// Two blocks and a value that every one of them uses; the first parameters of the walk are handed over before it has reached the others.
 #[test]
 fn gradients_are_handed_over_as_they_become_final_with_the_bits_of_the_whole_walk() {
-    let cpu = Cpu::<f32>::new();
+    let cpu = Device::default();
     for recompute in [false, true] {
         let d = 6;
         let parameters: Vec<Tensor<_>> =

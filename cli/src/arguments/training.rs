@@ -4,6 +4,7 @@ use super::headings::{DATA, LOSS, MODEL, RUN, TRAINING};
 use super::values;
 use super::{CutSettings, Lora, LossSettings, RunControl, TurnSettings};
 use clap::Args;
+use losses::{Hyperparameters, Loss, Need};
 use model::config::preset::PRESETS;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -333,8 +334,15 @@ pub struct Align {
     /// The folder of the reference model [default: the model as it starts]
     #[arg(long, alias = "ref-model", value_name = "MODEL", help_heading = MODEL)]
     pub reference: Option<PathBuf>,
-    /// The file that keeps the reference's log-probabilities between runs, or off; token forms and slpo-exact need more than it holds
-    /// [default: reference-log-probs.json in --out]
-    #[arg(long, value_name = "FILE", help_heading = RUN)]
+    /// The file that keeps the reference's log-probabilities between runs.
+    #[arg(long, value_name = "FILE", help_heading = RUN, help = reference_cache())]
     pub reference_cache: Option<PathBuf>,
+}
+
+fn reference_cache() -> String {
+    let needs_more = Loss::listed(|loss| loss.needs(Need::Logits, &Hyperparameters::default()));
+    format!(
+        "The file that keeps the reference's log-probabilities between runs, or off; {needs_more} need more than it holds \
+         [default: reference-log-probs.json in --out]"
+    )
 }

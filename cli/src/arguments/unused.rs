@@ -2,9 +2,10 @@
 //! config.toml does not have them.
 
 use super::command_line::Command;
+use super::loss::users;
 use super::{Align, FineTuning, LossSettings, Sft, Train, Verify};
 use crate::failure::Failure;
-use losses::{Loss, Setting};
+use losses::{Hyperparameters, Loss, Need, Setting};
 use std::collections::BTreeSet;
 
 /// A setting without effect.
@@ -82,7 +83,7 @@ impl Sft {
 impl Align {
     /// The settings that have no effect.
     pub fn unused(&self) -> Vec<Unused> {
-        let needs_logits = self.loss.parse().is_ok_and(|loss: Loss| !loss.is_pairwise());
+        let needs_logits = self.loss.parse().is_ok_and(|loss: Loss| loss.needs(Need::Logits, &Hyperparameters::default()));
         let is_off = self.reference_cache.as_deref().is_some_and(|path| path.as_os_str() == "off");
         let cache = (needs_logits && !is_off).then(|| {
             let reason = format!("{} does not use --reference-cache: it needs more of the reference than its log-probabilities", self.loss);
@@ -97,7 +98,7 @@ impl LossSettings {
     pub fn unused(loss: &str) -> Vec<Unused> {
         let Ok(loss) = loss.parse::<Loss>() else { return Vec::new() };
         let others = Setting::ALL.into_iter().filter(|setting| !loss.uses().contains(setting));
-        let reason = |setting: Setting| format!("{loss} does not use --{}; {}", setting.name(), users(setting));
+        let reason = |setting: Setting| format!("{loss} does not use --{}; {}", setting.name(), who_uses(setting));
         others.map(|setting| unused(field(setting), reason(setting))).collect()
     }
 }
@@ -114,13 +115,9 @@ fn field(setting: Setting) -> &'static str {
 }
 
 /// `cdpo and robust do`.
-fn users(setting: Setting) -> String {
-    let names: Vec<&str> = setting.users().into_iter().map(Loss::name).collect();
-    match names.split_last() {
-        Some((one, [])) => format!("{one} does"),
-        Some((last, others)) => format!("{} and {last} do", others.join(", ")),
-        None => "no loss does".to_owned(),
-    }
+fn who_uses(setting: Setting) -> String {
+    let is_one = Loss::ALL.iter().filter(|loss| loss.uses().contains(&setting)).count() == 1;
+    format!("{} {}", users(setting), if is_one { "does" } else { "do" })
 }
 
 /// `--steps` takes the place of `--epochs`.

@@ -62,6 +62,11 @@ where
     integer(1..=u32::MAX.into())
 }
 
+/// A number that f32 can hold.
+pub fn number(text: &str) -> Result<f64, String> {
+    real(text, |_| true, "a number")
+}
+
 /// A number above 0 that f32 can hold.
 pub fn positive(text: &str) -> Result<f64, String> {
     real(text, |x| x > 0.0, "above 0")

@@ -3,24 +3,12 @@
 use super::headings::LOSS;
 use super::{LossSettings, values};
 use clap::Args;
+use losses::{Kind, Loss};
 use std::path::PathBuf;
 
 /// Arguments of `slpo verify`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  slpo verify dump.safetensors --loss dpo --beta 0.05\n  \
-                        slpo verify dump.safetensors --loss slpo-token --json\n\n\
-                        The file holds, for the pairwise losses: policy_chosen_logps, policy_rejected_logps, reference_chosen_logps, \
-                        reference_rejected_logps [B] and, as far as they are to be checked, loss [], grad_policy_chosen_logps, \
-                        grad_policy_rejected_logps [B]; chosen_lengths and rejected_lengths [B] where they are known.\n\n\
-                        With policy_chosen_token_logps [B,T] and chosen_mask [B,T] (likewise policy_rejected_, reference_chosen_ and \
-                        reference_rejected_token_logps, rejected_mask) it is also checked that the log-probabilities are sums over \
-                        the completions only: the mask keeps their tokens and drops prompt and padding.\n\n\
-                        For slpo-token and slpo-literal: logits [B,T,V], y_w, y_l, w_w [B,T], perhaps w_l and mask [B,T], and loss [], \
-                        grad_logits [B,T,V].\n\n\
-                        For slpo-exact: logits and reference_logits [2B,T,V], the chosen completions of all pairs first and then the \
-                        rejected ones, row t before token t; y_w, y_l [B,T] with a negative number past the end token; loss [], \
-                        grad_logits [2B,T,V].\n\n\
-                        The loss is a mean over pairs, or over positions. Numbers in F64, F32, F16 or BF16.")]
+#[command(after_help = after_help())]
 pub struct Verify {
     /// The other program's inputs, loss and gradients
     #[arg(value_name = "FILE.safetensors")]
@@ -31,4 +19,25 @@ pub struct Verify {
     /// The loss' own settings.
     #[command(flatten)]
     pub settings: LossSettings,
+}
+
+/// Examples, and what the file holds for each kind of loss.
+fn after_help() -> String {
+    let of = |kind: Kind| Loss::listed(|loss| loss.kind() == kind);
+    format!(
+        "Examples:\n  slpo verify dump.safetensors --loss dpo --beta 0.05\n  slpo verify dump.safetensors --loss slpo-token --json\n\n\
+         The file holds, for the pairwise losses: policy_chosen_logps, policy_rejected_logps, reference_chosen_logps, \
+         reference_rejected_logps [B] and, as far as they are to be checked, loss [], grad_policy_chosen_logps, \
+         grad_policy_rejected_logps [B]; chosen_lengths and rejected_lengths [B] where they are known.\n\n\
+         With policy_chosen_token_logps [B,T] and chosen_mask [B,T] (likewise policy_rejected_, reference_chosen_ and \
+         reference_rejected_token_logps, rejected_mask) it is also checked that the log-probabilities are sums over \
+         the completions only: the mask keeps their tokens and drops prompt and padding.\n\n\
+         For {}: logits [B,T,V], y_w, y_l, w_w [B,T], perhaps w_l and mask [B,T], and loss [], grad_logits [B,T,V].\n\n\
+         For {}: logits and reference_logits [2B,T,V], the chosen completions of all pairs first and then the \
+         rejected ones, row t before token t; y_w, y_l [B,T] with a negative number past the end token; loss [], \
+         grad_logits [2B,T,V].\n\n\
+         The loss is a mean over pairs, or over positions. Numbers in F64, F32, F16 or BF16.",
+        of(Kind::Tokenwise),
+        of(Kind::Exact)
+    )
 }

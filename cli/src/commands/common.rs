@@ -33,7 +33,10 @@ pub fn remarks(asked_warmup: Option<u64>, steps: u64, learning_rate: f64, weight
     });
     let decay = learning_rate * weight_decay;
     let decay = (decay >= 1.0).then(|| {
-        format!("--learning-rate times --weight-decay is {decay}: a step multiplies each weight by 1 less that, so its sign turns or it vanishes")
+        format!(
+            "--learning-rate times --weight-decay is {decay}: a step multiplies each weight by 1 less that, so its sign turns or it \
+             vanishes"
+        )
     });
     warmup.into_iter().chain(decay).collect()
 }

@@ -81,8 +81,8 @@ fn beyond_context(loaded: &Loaded, length: usize) -> Option<String> {
     let rotary = matches!(loaded.config().position, PositionKind::Rope { .. });
     (rotary && length > longest).then(|| {
         format!(
-            "prompt and text may have {length} tokens, and the model's max_position_embeddings is {longest}: what comes after {longest} tokens may \
-             make no sense; --max-tokens sets the most new tokens"
+            "prompt and text may have {length} tokens, and the model's max_position_embeddings is {longest}: what comes after {longest} tokens \
+             may make no sense; --max-tokens sets the most new tokens"
         )
     })
 }

@@ -8,7 +8,7 @@ use crate::memory;
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Values, fingerprint, sequence_words, series, smoothing};
+use crate::training::{self, Job, Values, series, smoothing};
 use crate::watch::{Guess, Health};
 use engine::{Device, Generator};
 use model::batch::Batch;
@@ -16,6 +16,7 @@ use model::boundary::{Limits, Sequence};
 use model::checkpoint::RunState;
 use model::data::{ChatTemplate, CompletionSet};
 use model::evaluate::{self, Check};
+use model::fingerprint::{fingerprint, sequence_words};
 use model::order::Order;
 use model::train::{StepOutcome, Trainer};
 use serde_json::Value;
@@ -95,7 +96,7 @@ impl Job for FineTuning {
         Ok((outcome, Vec::new(), tokens))
     }
 
-    fn watch(&mut self, step: u64, values: &Values) -> Vec<String> {
+    fn watch(&mut self, step: u64, values: &[(&str, f64)]) -> Vec<String> {
         self.health.see(step, values)
     }
 

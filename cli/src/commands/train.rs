@@ -9,7 +9,7 @@ use crate::processes;
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Plan, Values, fingerprint, series, smoothing};
+use crate::training::{self, Job, Plan, Values, series, smoothing};
 use crate::watch::{Guess, Health};
 use engine::{Device, Generator};
 use model::batch::Batch;
@@ -18,6 +18,7 @@ use model::config::Preset;
 use model::data::TextData;
 use model::decoder::Decoder;
 use model::evaluate::{self, Check};
+use model::fingerprint::fingerprint;
 use model::optimizer::{Rule, Schedule};
 use model::tokenizer::Tokenizer;
 use model::train::{StepOutcome, Trainer};
@@ -116,7 +117,7 @@ impl Job for Pretraining {
         Ok((outcome, Vec::new(), count * self.tokens))
     }
 
-    fn watch(&mut self, step: u64, values: &Values) -> Vec<String> {
+    fn watch(&mut self, step: u64, values: &[(&str, f64)]) -> Vec<String> {
         self.health.see(step, values)
     }
 

@@ -80,10 +80,11 @@ fn place(flat: usize, problem: &Problem) -> Vec<usize> {
 /// [`Failure::Usage`] for hyper-parameters that do not fit the loss; [`Failure::Model`] for a file that cannot be read or lacks something;
 /// [`Failure::Failed`] where the loss or a gradient is wrong.
 pub fn run(arguments: &Verify, shared: &Shared) -> Result<(), Failure> {
-    let (loss, hyper) = arguments.settings.of(&arguments.loss)?;
+    let objective = arguments.settings.of(&arguments.loss)?;
+    let loss = objective.loss();
     let refused = |error: LossError| model::Error::bad_file(&arguments.file, error.to_string());
     let mut dump = Dump::open(&arguments.file)?;
-    let problem = dump.problem(loss, hyper)?;
+    let problem = dump.problem(loss, *objective.hyperparameters())?;
     let results = dump.results(&problem)?;
     let log_probs = dump.log_probs(&problem)?;
     let report = verify(&problem, &results, dump.precision()).map_err(refused)?;

@@ -18,5 +18,5 @@ use engine::explain::Explanation;
 
 /// Every op and loss that is explained, the ops first.
 pub fn all() -> Vec<Explanation> {
-    engine::ops::explanations().into_iter().chain(losses::explain::explanations()).collect()
+    engine::ops::explanations().into_iter().chain(losses::explanations()).collect()
 }

@@ -12,13 +12,14 @@ use std::ops::Range;
 
 /// Attention's kernels, each with its definition as default.
 pub trait Attention: Products + Rows {
-    /// Rotates pairs of the last axis of x [N, H, D] by angles given as cos and sin [N, R/2]; entries past R stay. It may be done in x's own storage, where
-    /// nothing else shares that.
+    /// Rotates pairs of the last axis of x [N, H, D] by angles given as cos and sin [N, R/2]; entries past R stay. It may be done in x's
+    /// own storage, where nothing else shares that.
     fn rope(&self, x: Self::Array, cos: &Self::Array, sin: &Self::Array, pairing: Pairing) -> Self::Array {
         rotated(self, &x, cos, sin, pairing)
     }
 
-    /// Causal grouped-query attention over packed segments (see [`ops::attention`](crate::ops::attention)): the output [N, H, D] and what the vjp needs.
+    /// Causal grouped-query attention over packed segments (see [`ops::attention`](crate::ops::attention)): the output [N, H, D] and what
+    /// the vjp needs.
     fn attention(&self, q: &Self::Array, k: &Self::Array, v: &Self::Array, segments: &Segments, scale: f64) -> (Self::Array, Self::Array) {
         composed(self, q, k, v, segments, scale)
     }
@@ -74,15 +75,11 @@ fn rows_of<B: Products + Rows>(backend: &B, x: &B::Array) -> B::Array {
     backend.permute(&backend.reshape(x, &[kv_heads * group, rows, width]), &[1, 0, 2])
 }
 
-fn transposed<B: Products + Rows>(backend: &B, x: &B::Array) -> B::Array {
-    backend.permute(x, &[0, 1, 3, 2])
-}
-
 /// Masked scores of one segment, [H_kv, G, Tq, Tk].
 fn scores<B: Products + Rows>(backend: &B, q: &B::Array, k: &B::Array, segments: &Segments, segment: usize, scale: f64) -> B::Array {
     let mask = segments.mask(segment);
     let mask = backend.from_vec(mask, &[segments.queries(segment).len(), segments.keys(segment).len()]);
-    backend.zip(Add, &backend.scale(&backend.matmul(q, &transposed(backend, k)), scale), &mask)
+    backend.zip(Add, &backend.scale(&backend.matmul(q, &backend.transpose(k)), scale), &mask)
 }
 
 fn concat_rows<B: Products + Rows>(backend: &B, parts: &[B::Array]) -> B::Array {
@@ -138,12 +135,12 @@ pub(super) fn composed_vjp<B: Products + Rows>(
         let (q, k, v, o_bar) = (of_queries(q), of_keys(k), of_keys(v), of_queries(cotangent));
         let s = scores(backend, &q, &k, segments, segment, scale);
         let p = backend.map(Exp, &backend.zip(Sub, &s, &of_queries(&logsumexp)));
-        let p_bar = backend.matmul(&o_bar, &transposed(backend, &v));
+        let p_bar = backend.matmul(&o_bar, &backend.transpose(&v));
         let s_bar = backend.scale(&backend.zip(Mul, &p, &backend.zip(Sub, &p_bar, &of_queries(&delta))), scale);
         let over_group = |x: B::Array| rows_of(backend, &backend.sum(&x, 1));
         results[0].push(rows_of(backend, &backend.matmul(&s_bar, &k)));
-        results[1].push(over_group(backend.matmul(&transposed(backend, &s_bar), &q)));
-        results[2].push(over_group(backend.matmul(&transposed(backend, &p), &o_bar)));
+        results[1].push(over_group(backend.matmul(&backend.transpose(&s_bar), &q)));
+        results[2].push(over_group(backend.matmul(&backend.transpose(&p), &o_bar)));
     }
     let [q_bar, k_bar, v_bar] = results.map(|parts| concat_rows(backend, &parts));
     (q_bar, k_bar, v_bar)

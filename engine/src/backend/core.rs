@@ -95,6 +95,14 @@ pub trait Core: Clone + Debug + Send + Sync + 'static {
         self.elementwise(Vjp(f), [saved, cotangent])
     }
 
+    /// A view with the last two axes exchanged.
+    fn transpose(&self, x: &Self::Array) -> Self::Array {
+        let rank = self.shape(x).len();
+        let mut axes: Vec<usize> = (0..rank).collect();
+        axes.swap(rank - 2, rank - 1);
+        self.permute(x, &axes)
+    }
+
     /// c·x.
     fn scale(&self, x: &Self::Array, c: f64) -> Self::Array {
         self.map(Scale(c), x)
@@ -131,17 +139,17 @@ pub trait Core: Clone + Debug + Send + Sync + 'static {
 
     // ---- how the device works ---------------------------------------------------------------------------------------------------
 
-    /// How the device rounds the operands of products and stores activations: [`Precision::F32`] where it does neither in another format.
+    /// How the device rounds the operands of products and stores activations.
     fn precision(&self) -> Precision {
         Precision::F32
     }
 
-    /// Does the device work behind the host's back, so that reading an array makes the host wait? Then what can be decided there is.
+    /// True if kernels are queued: the host runs ahead, and reading an array makes it wait.
     fn is_queued(&self) -> bool {
         false
     }
 
-    /// Runs a step's worth of work, with what may have gone to sleep between its kernels kept awake.
+    /// Runs a step's work with the device's threads kept awake between its kernels.
     fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {
         work()
     }

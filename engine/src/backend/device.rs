@@ -1,7 +1,7 @@
 //! A device chosen at run time: the processor with elements of f32, or a GPU. What trains on one trains on the other, and a program is
 //! compiled for this once.
 //!
-//! Every method is delegated: its arrays are handed to the backend that is there ([`Hand`]), and what comes back is wrapped ([`Wrap`]).
+//! Every method is delegated: its arrays are handed to the backend that is there (`Hand`), and what comes back is wrapped (`Wrap`).
 
 use super::attention::Attention;
 use super::core::{Core, Indices};
@@ -109,57 +109,34 @@ hand_arrays! {
     &'a DeviceArray => &'a CpuArray<f32>, &'a CudaArray;
     &'a mut DeviceArray => &'a mut CpuArray<f32>, &'a mut CudaArray;
 }
-impl<X: Hand, Y: Hand> Hand for (X, Y) {
-    type Cpu = (X::Cpu, Y::Cpu);
-    type Cuda = (X::Cuda, Y::Cuda);
-    fn to_cpu(self) -> Self::Cpu {
-        (self.0.to_cpu(), self.1.to_cpu())
-    }
-    fn to_cuda(self) -> Self::Cuda {
-        (self.0.to_cuda(), self.1.to_cuda())
-    }
+
+/// What is made of arrays is handed over part by part.
+macro_rules! hand_parts {
+    ($(($($generics:tt)*) $parts:ty => $cpu:ty, $cuda:ty: |$x:ident, $hand:ident| $handed:expr;)*) => {$(
+        impl<$($generics)*> Hand for $parts {
+            type Cpu = $cpu;
+            type Cuda = $cuda;
+            fn to_cpu(self) -> $cpu {
+                use self::to_cpu as $hand;
+                let $x = self;
+                $handed
+            }
+            fn to_cuda(self) -> $cuda {
+                use self::to_cuda as $hand;
+                let $x = self;
+                $handed
+            }
+        }
+    )*};
 }
-impl<X: Hand, const N: usize> Hand for [X; N] {
-    type Cpu = [X::Cpu; N];
-    type Cuda = [X::Cuda; N];
-    fn to_cpu(self) -> Self::Cpu {
-        self.map(X::to_cpu)
-    }
-    fn to_cuda(self) -> Self::Cuda {
-        self.map(X::to_cuda)
-    }
-}
-impl<X: Hand> Hand for Option<X> {
-    type Cpu = Option<X::Cpu>;
-    type Cuda = Option<X::Cuda>;
-    fn to_cpu(self) -> Self::Cpu {
-        self.map(X::to_cpu)
-    }
-    fn to_cuda(self) -> Self::Cuda {
-        self.map(X::to_cuda)
-    }
-}
-impl<X: Hand> Hand for Vec<X> {
-    type Cpu = Vec<X::Cpu>;
-    type Cuda = Vec<X::Cuda>;
-    fn to_cpu(self) -> Self::Cpu {
-        self.into_iter().map(X::to_cpu).collect()
-    }
-    fn to_cuda(self) -> Self::Cuda {
-        self.into_iter().map(X::to_cuda).collect()
-    }
-}
-impl<'a> Hand for AdamwPart<'a, DeviceArray> {
-    type Cpu = AdamwPart<'a, CpuArray<f32>>;
-    type Cuda = AdamwPart<'a, CudaArray>;
-    fn to_cpu(self) -> Self::Cpu {
-        let Self { theta, m, v, gradient, step } = self;
-        AdamwPart { theta: theta.to_cpu(), m: m.to_cpu(), v: v.to_cpu(), gradient: gradient.to_cpu(), step }
-    }
-    fn to_cuda(self) -> Self::Cuda {
-        let Self { theta, m, v, gradient, step } = self;
-        AdamwPart { theta: theta.to_cuda(), m: m.to_cuda(), v: v.to_cuda(), gradient: gradient.to_cuda(), step }
-    }
+hand_parts! {
+    (X: Hand, Y: Hand) (X, Y) => (X::Cpu, Y::Cpu), (X::Cuda, Y::Cuda): |x, hand| (hand(x.0), hand(x.1));
+    (X: Hand, const N: usize) [X; N] => [X::Cpu; N], [X::Cuda; N]: |x, hand| x.map(hand);
+    (X: Hand) Option<X> => Option<X::Cpu>, Option<X::Cuda>: |x, hand| x.map(hand);
+    (X: Hand) Vec<X> => Vec<X::Cpu>, Vec<X::Cuda>: |x, hand| x.into_iter().map(hand).collect();
+    ('a) AdamwPart<'a, DeviceArray> => AdamwPart<'a, CpuArray<f32>>, AdamwPart<'a, CudaArray>: |x, hand| {
+        AdamwPart { theta: hand(x.theta), m: hand(x.m), v: hand(x.v), gradient: hand(x.gradient), step: x.step }
+    };
 }
 
 /// One backend's result as the device's.

@@ -9,8 +9,8 @@
 //! | [`Vocabulary`] | `vocabulary.rs` | log-probabilities and choice of tokens |
 //! | [`Update`] | `update.rs` | the optimizer's step |
 //!
-//! Every method outside of [`Core`] has its formula as default. A new device implements [`Core`], writes five empty `impl`s, and runs everything. Then it
-//! overrides what is slow. [`Reference`] overrides nothing, and the tests hold every override to it.
+//! Every method outside of [`Core`] has its formula as default. A new device implements [`Core`], writes five empty `impl`s, and runs
+//! everything. Then it overrides what is slow. [`Reference`] overrides nothing, and the tests hold every override to it.
 //!
 //! [`Reference`]: reference::Reference
 

@@ -6,8 +6,8 @@ use thiserror::Error;
 /// moments, the residual stream and everything of the losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// f32 (24 bits) throughout. A processor with AMX forms large products from operands in three parts of bfloat16, which have the 24 bits between
-    /// them, and is as exact; it takes products below 2⁻¹²⁶, and parts of operands there, as zero.
+    /// f32 (24 bits) throughout. A processor with AMX forms large products from operands in three parts of bfloat16, which have the 24 bits
+    /// between them, and is as exact; it takes products below 2⁻¹²⁶, and parts of operands there, as zero.
     #[default]
     F32,
     /// Products of operands rounded to TF32 (11 bits), on a GPU's tensor cores; everything is stored in f32.

@@ -14,7 +14,7 @@ pub trait Products: Core {
 
     /// X·Wᵀ + b for X [N, in], W [out, in] and b \[out\].
     fn linear(&self, x: &Self::Array, weight: &Self::Array, bias: &Self::Array) -> Self::Array {
-        let product = self.matmul(x, &self.permute(weight, &[1, 0]));
+        let product = self.matmul(x, &self.transpose(weight));
         self.zip(Add, &product, bias)
     }
 
@@ -22,7 +22,7 @@ pub trait Products: Core {
     fn linears(&self, x: &Self::Array, weights: &[&Self::Array], biases: &[Option<&Self::Array>]) -> Vec<Self::Array> {
         let layer = |(weight, bias): (&&Self::Array, &Option<&Self::Array>)| match bias {
             Some(bias) => self.linear(x, weight, bias),
-            None => self.matmul(x, &self.permute(weight, &[1, 0])),
+            None => self.matmul(x, &self.transpose(weight)),
         };
         weights.iter().zip(biases).map(layer).collect()
     }
@@ -39,7 +39,7 @@ pub trait Products: Core {
 
     /// Aᵢᵀ·B for each Aᵢ [N, outᵢ] and B [N, in], as [`Products::matmul_wide`].
     fn products_of_transposed(&self, a: &[&Self::Array], b: &Self::Array) -> Vec<Self::Array> {
-        a.iter().map(|a| self.matmul_wide(&self.permute(a, &[1, 0]), b)).collect()
+        a.iter().map(|a| self.matmul_wide(&self.transpose(a), b)).collect()
     }
 
     /// silu(gate)∘up.
@@ -53,8 +53,8 @@ pub trait Products: Core {
         (gate_cotangent, self.zip(Mul, cotangent, &self.map(Silu, gate)))
     }
 
-    /// The gated feed-forward part for X [N, D] and the weights Wg and Wu [F, D] and Wd [E, F]: Y = (silu(G)∘U)·Wdᵀ with G = X·Wgᵀ and U = X·Wuᵀ,
-    /// and G and U where `keep` (the vjp will be asked for).
+    /// The gated feed-forward part for X [N, D] and the weights Wg and Wu [F, D] and Wd [E, F]: Y = (silu(G)∘U)·Wdᵀ with G = X·Wgᵀ and U =
+    /// X·Wuᵀ, and G and U where `keep` (the vjp will be asked for).
     fn gated_mlp(&self, x: &Self::Array, weights: [&Self::Array; 3], keep: bool) -> (Self::Array, Option<[Self::Array; 2]>) {
         gated_mlp_by_products(self, x, weights, keep)
     }
@@ -99,6 +99,6 @@ pub(super) fn gated_mlp_by_products<B: Products>(
     let projections: [B::Array; 2] =
         backend.linears(x, &[gate, up], &[None, None]).try_into().unwrap_or_else(|_| unreachable!("a value of each layer"));
     let [g, u] = &projections;
-    let y = backend.matmul(&backend.swiglu(g, u), &backend.permute(down, &[1, 0]));
+    let y = backend.matmul(&backend.swiglu(g, u), &backend.transpose(down));
     (y, keep.then_some(projections))
 }

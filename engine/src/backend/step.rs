@@ -19,7 +19,8 @@ pub struct AdamwStep {
     pub gradient_scale: f64,
 }
 
-/// A parameter in an AdamW step: its value θ and moments m and v, which the step changes, its gradient g, all of one shape, and the constants.
+/// A parameter in an AdamW step: its value θ and moments m and v, which the step changes, its gradient g, all of one shape, and the
+/// constants.
 pub struct AdamwPart<'a, A> {
     /// θ.
     pub theta: &'a mut A,

@@ -51,8 +51,8 @@ pub trait Update: Core {
         *theta = self.zip(Sub, theta, &self.scale(velocity, step.learning_rate));
     }
 
-    /// What a gradient is multiplied by: `scale`, or what a control ([`Update::step_control`]) has in its place; `None` where that says that not
-    /// all is finite, so that nothing changes. Reads the control: a device with a queue leaves that to its kernels.
+    /// What a gradient is multiplied by: `scale`, or what a control ([`Update::step_control`]) has in its place; `None` where that says
+    /// that not all is finite, so that nothing changes. Reads the control: a device with a queue leaves that to its kernels.
     fn step_scale(&self, scale: f64, control: Option<&Self::Array>) -> Option<f64> {
         match control.map(|control| self.step_decision(control)) {
             None => Some(scale),
@@ -60,8 +60,8 @@ pub trait Update: Core {
         }
     }
 
-    /// The [`StepDecision`] for a step from the sums of micro-batches' losses (one element each), the gradients, what the sums are means over
-    /// (above 0), and the largest norm: as an array that only [`Update::adamw`], [`Update::sgd`] and
+    /// The [`StepDecision`] for a step from the sums of micro-batches' losses (one element each), the gradients, what the sums are means
+    /// over (above 0), and the largest norm: as an array that only [`Update::adamw`], [`Update::sgd`] and
     /// [`Update::step_decision`] understand.
     fn step_control(&self, losses: &[&Self::Array], gradients: &[&Self::Array], weight: f64, clip: f64) -> Self::Array {
         let loss = losses.iter().map(|loss| self.to_vec(loss)[0].to_f64()).sum();

@@ -14,7 +14,7 @@ pub trait Vocabulary: Products + Rows {
     /// z = hidden·weightᵀ, z[n, target n] − logsumexp z\[n\], \[N\], and what the vjp needs, if there is to be one: here logsumexp z\[n\].
     fn linear_log_prob(&self, hidden: &Self::Array, weight: &Self::Array, targets: &Indices, _vjp: bool) -> (Self::Array, Self::Array) {
         let n = self.shape(hidden)[0];
-        let z = self.matmul(hidden, &self.permute(weight, &[1, 0]));
+        let z = self.matmul(hidden, &self.transpose(weight));
         let log_prob = self.gather_last(&self.log_softmax(&z), targets, 1);
         (self.reshape(&log_prob, &[n]), self.reshape(&self.logsumexp(&z), &[n]))
     }
@@ -30,11 +30,11 @@ pub trait Vocabulary: Products + Rows {
     ) -> (Self::Array, Self::Array) {
         let (n, vocabulary) = (self.shape(hidden)[0], self.shape(weight)[0]);
         let column = |x: &Self::Array| self.reshape(x, &[n, 1]);
-        let z = self.matmul(hidden, &self.permute(weight, &[1, 0]));
+        let z = self.matmul(hidden, &self.transpose(weight));
         let p = self.map(Exp, &self.zip(Sub, &z, &column(saved)));
         let chosen = self.scatter_add_last(&column(cotangent), targets, vocabulary);
         let z_cotangent = self.zip(Sub, &chosen, &self.zip(Mul, &p, &column(cotangent)));
-        (self.matmul(&z_cotangent, weight), self.matmul(&self.permute(&z_cotangent, &[1, 0]), hidden))
+        (self.matmul(&z_cotangent, weight), self.matmul(&self.transpose(&z_cotangent), hidden))
     }
 
     /// The sum of −ln softmax(hidden·weightᵀ)[n, target n] over n, [], with its gradients hidden̄ [N, D] and weight̄ [V, D].

@@ -10,7 +10,7 @@ use crate::graph::GraphNode;
 use crate::scalar::Scalar;
 use crate::shape::count;
 use crate::tensor::Tensor;
-use crate::{Cpu, Reference};
+use crate::{Cpu, Device, Reference};
 
 /// An example with everything that was computed for it.
 pub struct Worked {
@@ -171,7 +171,7 @@ impl Run<'_> {
         let function = &self.sample.function;
         let reverse = self.reverse::<Cpu<f64>>(|x| function.in_f64(x));
         let reference = self.reverse::<Reference<f64>>(|x| function.in_reference(x));
-        let single = self.reverse::<Cpu<f32>>(|x| function.in_f32(x));
+        let single = self.reverse::<Device>(|x| function.on_device(x));
         let composed = self.sample.twin.as_ref().map(|twin| self.reverse::<Cpu<f64>>(|x| twin.in_f64(x)));
         let places = self.sample.inputs.iter().enumerate();
         let places = places.flat_map(|(i, input)| (0..input.data.len()).map(move |k| (i, unravel(k, &input.shape), input.data[k])));

@@ -5,8 +5,7 @@ use super::matrix::MatrixMut;
 use super::operand::{ColumnPanels, Operand, RowPanels, split_range};
 use super::pack_ahead::{OwnBlock, PackAhead};
 use crate::buffer_pool::Pooled;
-use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
+use crate::threads::parallel_loop::run_tasks;
 use std::ops::Range;
 
 /// Bytes of the shared operand that are packed at a time. They stay in L2 until all tasks have read them. (Tests see small products cut as
@@ -69,7 +68,7 @@ impl<U: Unit> PackedProduct<'_, U> {
         let own_tasks = self.own.lines.div_ceil(lines.own);
         let tasks = own_tasks * self.shared.lines.div_ceil(lines.shared);
         // Loops 5 and 3a: shared lines and own lines, a task each.
-        (0..tasks).into_par_iter().for_each_task(|task| {
+        run_tasks(tasks, &|task| {
             let range = |number: usize, size: usize, lines: usize| number * size..((number + 1) * size).min(lines);
             let shared = range(task / own_tasks, lines.shared, self.shared.lines);
             let own = range(task % own_tasks, lines.own, self.own.lines);

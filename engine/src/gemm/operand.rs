@@ -4,7 +4,6 @@ use super::kernel::{Kernel, Side};
 use super::matrix::{Matrix, Strides};
 use crate::buffer_pool::Pooled;
 use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Bytes of packed panels that are worth a task. (Tests see small products cut as large ones are.)
@@ -167,7 +166,7 @@ impl<'a> Operand<'a> {
             tasks.extend(lines.zip(packed.chunks_mut(panels * panel_len)).map(|(lines, packed)| (lines, k_block.clone(), packed)));
         }
         // SAFETY: the caller's promise.
-        tasks.into_par_iter().for_each_task(|(lines, k_block, packed)| unsafe { self.pack::<K>(lines, k_block, packed) });
+        tasks.into_iter().for_each_task(|(lines, k_block, packed)| unsafe { self.pack::<K>(lines, k_block, packed) });
         packed
     }
 }

@@ -9,8 +9,7 @@ use super::matrix::{Extents, FEW_ROWS, MatrixMut, pairs};
 use super::operand::{Operand, split_range};
 use crate::buffer_pool::Pooled;
 use crate::simd::vectorised;
-use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
+use crate::threads::parallel_loop::{InTasks, run_tasks};
 use std::ops::Range;
 
 /// Elements of C that a task adds up.
@@ -41,7 +40,7 @@ pub unsafe fn multiply_split_k<K: Kernel>(
     let panel = own.panel_lines::<K>();
     let own_lines = own.lines.div_ceil(panel).div_ceil(tasks_per_block(k_blocks.len(), rayon::current_num_threads())) * panel;
     let own_tasks = own.lines.div_ceil(own_lines);
-    (0..k_blocks.len() * own_tasks).into_par_iter().for_each_task(|task| {
+    run_tasks(k_blocks.len() * own_tasks, &|task| {
         let (block, from) = (task / own_tasks, task % own_tasks * own_lines);
         let k_part = k_blocks[block].clone();
         let mut packed = K::Unit::pool().take(shared.packed_len::<K>(shared.lines, k_part.len()));
@@ -87,8 +86,8 @@ fn outputs_of_blocks(c: &[MatrixMut<f32>], lens: &[usize], partial_sums: &mut [f
 
 /// c ← ((c + first term) + second term) …
 fn add_in_order(c: &mut [f32], terms: &[&[f32]]) {
-    c.par_chunks_mut(TASK).enumerate().for_each_task(|(task, c)| {
-        vectorised(
+    c.chunks_mut(TASK).enumerate().for_each_task(|(task, c)| {
+        vectorised::<f32, _>(
             #[inline(always)]
             || {
                 for term in terms {

@@ -1,14 +1,13 @@
 //! A device in f32 against the processor in f64, at inputs that f32 holds exactly: its kernels' values and gradients.
 
 use super::Method;
-use super::problem::{Problem, World};
+use super::problem::Problem;
 use super::report::{Arithmetic, Check, Tally};
 use super::sample::Sample;
 use super::scales::Analysis;
 use super::{Entry, Report, Settings};
 use crate::Cpu;
 use crate::backend::device::Device;
-use crate::tensor::Tensor;
 
 const REASON: &str = "of a value |f_k| + m + Σ_j |J_kj||x_j|; of a gradient Σ_k |v_k||J_kj| + Σ_l |H_jl||x_l| + max_k |v_k|(|f_k| + m)";
 
@@ -39,10 +38,4 @@ fn check(device: &Device, problem: &Problem<'_>) -> Check {
     let [value_on, gradient_on] = [on_device.0, on_device.1].map(|x| x.iter().map(|&x| x as f64).collect::<Vec<_>>());
     tally.compare_all((&value, &gradient), (&value_on, &gradient_on), (&analysis.value, &analysis.gradient));
     tally.finish(Method::Precision, REASON, Default::default())
-}
-
-impl World for Device {
-    fn call(function: &dyn super::Worlds, inputs: &[Tensor<Self>]) -> Tensor<Self> {
-        function.on_device(inputs)
-    }
 }

@@ -5,7 +5,8 @@ use std::fmt;
 /// A way to check a gradient, with the s of its tolerance γ·s (the scales s_k and sⱼ are derived in [`gradcheck`](super#tolerances)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// Central differences D(h) = (f(x + h·u) − f(x − h·u))/2h with Ridders' extrapolation to h → 0 (Ridders 1982), for each input element u.
+    /// Central differences D(h) = (f(x + h·u) − f(x − h·u))/2h with Ridders' extrapolation to h → 0 (Ridders 1982), for each input element
+    /// u.
     ///
     /// s = Σ_k |v_k|·s_k/h + sⱼ + e/γ: the rounding of the two values divided by the smallest step h that the result was made from, that of
     /// the gradient, and Ridders' own estimate e of what the extrapolation leaves, which is allowed once, not γ times. So a function that
@@ -78,7 +79,8 @@ pub struct Settings {
     pub roundings: f64,
     /// The methods to use, in this order.
     pub methods: Vec<Method>,
-    /// Shall each [`Check`](super::Check) list every number it compared ([`Check::comparisons`](super::Check::comparisons))? It takes memory; for heat maps.
+    /// Shall each [`Check`](super::Check) list every number it compared ([`Check::comparisons`](super::Check::comparisons))? It takes
+    /// memory; for heat maps.
     pub comparisons: bool,
 }
 

@@ -6,7 +6,7 @@ use crate::backend::Backend;
 use crate::random::Generator;
 use crate::shape::count;
 use crate::tensor::Tensor;
-use crate::{Cpu, Dual, Reference};
+use crate::{Cpu, Device, Dual, Reference};
 
 /// A backend that samples can be run on.
 pub(super) trait World: Backend + Default {
@@ -22,7 +22,7 @@ macro_rules! worlds {
         }
     )*};
 }
-worlds! { Cpu<f64> => in_f64, Cpu<f32> => in_f32, Cpu<Dual<f64>> => in_dual, Reference<f64> => in_reference }
+worlds! { Cpu<f64> => in_f64, Device => on_device, Cpu<Dual<f64>> => in_dual, Reference<f64> => in_reference }
 
 /// Where a compared number belongs.
 #[derive(Clone, Copy, Debug)]

@@ -65,7 +65,6 @@ macro_rules! function {
 /// A [`Function`] in every numeric world, behind one pointer.
 pub(crate) trait Worlds: Send + Sync {
     fn in_f64(&self, inputs: &[Tensor<Cpu<f64>>]) -> Tensor<Cpu<f64>>;
-    fn in_f32(&self, inputs: &[Tensor<Cpu<f32>>]) -> Tensor<Cpu<f32>>;
     fn in_dual(&self, inputs: &[Tensor<Cpu<Dual<f64>>>]) -> Tensor<Cpu<Dual<f64>>>;
     fn in_reference(&self, inputs: &[Tensor<Reference<f64>>]) -> Tensor<Reference<f64>>;
     fn on_device(&self, inputs: &[Tensor<Device>]) -> Tensor<Device>;
@@ -73,9 +72,6 @@ pub(crate) trait Worlds: Send + Sync {
 
 impl<F: Function> Worlds for F {
     fn in_f64(&self, inputs: &[Tensor<Cpu<f64>>]) -> Tensor<Cpu<f64>> {
-        self.call(inputs)
-    }
-    fn in_f32(&self, inputs: &[Tensor<Cpu<f32>>]) -> Tensor<Cpu<f32>> {
         self.call(inputs)
     }
     fn in_dual(&self, inputs: &[Tensor<Cpu<Dual<f64>>>]) -> Tensor<Cpu<Dual<f64>>> {
@@ -135,9 +131,6 @@ struct Rewritten<R> {
 impl<R: Rewrite> Worlds for Rewritten<R> {
     fn in_f64(&self, inputs: &[Tensor<Cpu<f64>>]) -> Tensor<Cpu<f64>> {
         self.function.in_f64(inputs).rewritten(&self.rewrite)
-    }
-    fn in_f32(&self, inputs: &[Tensor<Cpu<f32>>]) -> Tensor<Cpu<f32>> {
-        self.function.in_f32(inputs).rewritten(&self.rewrite)
     }
     fn in_dual(&self, inputs: &[Tensor<Cpu<Dual<f64>>>]) -> Tensor<Cpu<Dual<f64>>> {
         self.function.in_dual(inputs).rewritten(&self.rewrite)

@@ -19,7 +19,7 @@ impl<B: Backend> Operation<B> for Linear<B> {
     }
     fn vjp(&self, backend: &B, y_bar: B::Array, needed: &[bool]) -> Vec<Option<B::Array>> {
         let x = needed[0].then(|| backend.matmul(&y_bar, &self.weight));
-        let weight = needed[1].then(|| backend.matmul_wide(&backend.permute(&y_bar, &[1, 0]), &self.x));
+        let weight = needed[1].then(|| backend.matmul_wide(&backend.transpose(&y_bar), &self.x));
         let mut gradients = vec![x, weight];
         if self.bias {
             let out = backend.shape(&y_bar)[1];
@@ -45,7 +45,7 @@ impl<B: Backend> Tensor<B> {
         }
         let y = match bias {
             Some(bias) => self.backend.linear(&self.value, &weight.value, &bias.value),
-            None => self.backend.matmul(&self.value, &self.backend.permute(&weight.value, &[1, 0])),
+            None => self.backend.matmul(&self.value, &self.backend.transpose(&weight.value)),
         };
         let parents: Vec<&Self> = [self, weight].into_iter().chain(bias).collect();
         let saved = || Linear { x: self.value.clone(), weight: weight.value.clone(), bias: bias.is_some() };

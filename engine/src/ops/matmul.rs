@@ -12,22 +12,14 @@ struct Matmul<B: Backend> {
     b: B::Array,
 }
 
-/// A view with the last two axes exchanged.
-fn transposed<B: Backend>(backend: &B, x: &B::Array) -> B::Array {
-    let rank = backend.shape(x).len();
-    let mut axes: Vec<usize> = (0..rank).collect();
-    axes.swap(rank - 2, rank - 1);
-    backend.permute(x, &axes)
-}
-
 impl<B: Backend> Operation<B> for Matmul<B> {
     fn name(&self) -> &'static str {
         "matmul"
     }
     fn vjp(&self, backend: &B, y_bar: B::Array, needed: &[bool]) -> Vec<Option<B::Array>> {
         let to = |x: B::Array, like: &B::Array| backend.sum_to(&x, backend.shape(like));
-        let a = needed[0].then(|| to(backend.matmul(&y_bar, &transposed(backend, &self.b)), &self.a));
-        let b = needed[1].then(|| to(backend.matmul(&transposed(backend, &self.a), &y_bar), &self.b));
+        let a = needed[0].then(|| to(backend.matmul(&y_bar, &backend.transpose(&self.b)), &self.a));
+        let b = needed[1].then(|| to(backend.matmul(&backend.transpose(&self.a), &y_bar), &self.b));
         vec![a, b]
     }
 }

@@ -1,116 +1,71 @@
-//! Parallel loops over rayon's iterators, shared with the threads of a step where one runs.
+//! Parallel loops over tasks: by the threads of a step where one runs, else by rayon's.
+//!
+//! A loop's body is compiled once for each kernel, all that hands tasks to threads once for the program: it knows tasks by their number.
 
-use super::crew::{CachePadded, Crew, StepRole, with_step_role};
-use rayon::iter::plumbing::{Producer, ProducerCallback};
+use super::crew::{CachePadded, StepRole, with_step_role};
 use rayon::prelude::*;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-/// Loops whose items are tasks. Where one panics, so does the loop, when no thread works on it any more; other tasks may not have been done
-/// then.
-pub trait InTasks: IndexedParallelIterator {
-    /// `f` of each item, each a task: worth some microseconds.
-    fn for_each_task(self, f: impl Fn(Self::Item) + Sync + Send) {
-        self.for_each_in_tasks_of(1, f);
-    }
+/// Runs `task` on each of `0..tasks`, in parallel. A task should be worth some microseconds.
+///
+/// # Panics
+/// If a task panics, when no thread works on the loop any more; other tasks may not have been done then.
+pub fn run_tasks(tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+    with_step_role(|role| match role {
+        _ if tasks <= 1 => (0..tasks).for_each(task),
+        StepRole::Outside => (0..tasks).into_par_iter().with_max_len(1).for_each(task),
+        // The other threads have tasks of their own.
+        StepRole::InTask => (0..tasks).for_each(task),
+        StepRole::Leading(crew) => {
+            let parts = Part::each(tasks, crew.size().min(tasks));
+            crew.run(parts.len(), &|place| {
+                for other in 0..parts.len() {
+                    let part = &parts[(place + other) % parts.len()];
+                    while let Some(number) = part.take(other == 0) {
+                        task(number);
+                    }
+                }
+            });
+        }
+    });
+}
 
-    /// `f` of each item, about so many of them a task.
-    fn for_each_in_tasks_of(self, items: usize, f: impl Fn(Self::Item) + Sync + Send) {
-        let items = items.max(1);
-        with_step_role(|role| match role {
-            StepRole::Outside => self.with_min_len(items).with_max_len(items).for_each(f),
-            StepRole::InTask => self.with_producer(InOrder(f)),
-            StepRole::Leading(crew) => {
-                let len = self.len();
-                self.with_producer(Shared { crew, len, items, f });
-            }
+/// Iterators whose items are the tasks of a parallel loop.
+pub trait InTasks: ExactSizeIterator<Item: Send> {
+    /// Runs `f` on each item, each a task of [`run_tasks`].
+    ///
+    /// # Panics
+    /// As [`run_tasks`].
+    fn for_each_task(self, f: impl Fn(Self::Item) + Sync)
+    where
+        Self: Sized,
+    {
+        let items: Vec<_> = self.map(|item| Mutex::new(Some(item))).collect();
+        run_tasks(items.len(), &|task| {
+            let item = items[task].lock().unwrap_or_else(PoisonError::into_inner).take();
+            f(item.expect("each task runs once"));
         });
     }
 }
 
-impl<I: IndexedParallelIterator> InTasks for I {}
+impl<I: ExactSizeIterator<Item: Send>> InTasks for I {}
 
-/// All items by this thread: it is in a task, and the other threads have tasks of their own.
-struct InOrder<F>(F);
+/// A thread's part of a loop: the tasks that nobody has taken yet. A thread that is done with its own takes tasks from the end of another's.
+/// Parts are the same from loop to loop, so that rows mostly stay with the thread whose cache holds them. Which thread does a task changes
+/// nothing about the result.
+struct Part(CachePadded<Mutex<Range<usize>>>);
 
-impl<T: Send, F: Fn(T) + Sync> ProducerCallback<T> for InOrder<F> {
-    type Output = ();
-    fn callback<P: Producer<Item = T>>(self, producer: P) {
-        producer.into_iter().for_each(self.0);
-    }
-}
-
-/// The items in tasks for a crew.
-struct Shared<'a, F> {
-    crew: &'a Arc<Crew>,
-    len: usize,
-    items: usize,
-    f: F,
-}
-
-impl<T: Send, F: Fn(T) + Sync> ProducerCallback<T> for Shared<'_, F> {
-    type Output = ();
-    fn callback<P: Producer<Item = T>>(self, producer: P) {
-        let Self { crew, len, items, f } = self;
-        let tasks = len.div_ceil(items);
-        if tasks <= 1 {
-            return producer.into_iter().for_each(f);
-        }
-        let parts = Part::each(producer, len, items, crew.size().min(tasks));
-        crew.run(parts.len(), &|place| {
-            for other in 0..parts.len() {
-                let part = &parts[(place + other) % parts.len()];
-                while let Some(task) = part.take(items, other == 0) {
-                    task.into_iter().for_each(&f);
-                }
-            }
-        });
-    }
-}
-
-/// A thread's part of a loop. Who is done with its own takes tasks from the end of another's. Parts are the same from loop to loop, so that
-/// rows mostly stay with the thread whose cache they are in. Which thread does a task changes nothing about the result.
-struct Part<P>(CachePadded<Mutex<Rest<P>>>);
-
-/// What nobody has taken yet: so many items.
-struct Rest<P> {
-    producer: Option<P>,
-    len: usize,
-}
-
-impl<P: Producer> Part<P> {
-    /// As many parts, of whole tasks.
-    fn each(producer: P, len: usize, items: usize, count: usize) -> Vec<Self> {
-        let tasks = len.div_ceil(items);
-        let end = |part: usize| ((tasks * (part + 1)).div_ceil(count) * items).min(len);
-        let (mut rest, mut start) = (Some(producer), 0);
-        let one = |part: usize| {
-            let own = end(part) - start;
-            start += own;
-            let (producer, after) = match rest.take() {
-                Some(all) if part + 1 < count => {
-                    let (producer, after) = all.split_at(own);
-                    (Some(producer), Some(after))
-                }
-                last => (last, None),
-            };
-            rest = after;
-            Self(CachePadded(Mutex::new(Rest { producer, len: own })))
-        };
-        (0..count).map(one).collect()
+impl Part {
+    /// Cuts the tasks into `count` parts.
+    fn each(tasks: usize, count: usize) -> Vec<Self> {
+        let start = |part: usize| (tasks * part).div_ceil(count);
+        (0..count).map(|part| Self(CachePadded(Mutex::new(start(part)..start(part + 1))))).collect()
     }
 
-    /// A task, if one is left: from the front, or from the end.
-    fn take(&self, items: usize, front: bool) -> Option<P> {
-        let Rest { producer, len } = &mut *self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = producer.take()?;
-        if *len <= items {
-            return Some(all);
-        }
-        let at = if front { items } else { (*len - 1) / items * items };
-        let (first, second) = all.split_at(at);
-        let (task, rest) = if front { (first, second) } else { (second, first) };
-        *len = if front { *len - items } else { at };
-        *producer = Some(rest);
-        Some(task)
+    /// Takes a task, if one is left: from the front, or from the end.
+    fn take(&self, front: bool) -> Option<usize> {
+        let mut rest = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if front { rest.next() } else { rest.next_back() }
     }
 }

@@ -1,7 +1,7 @@
 //! Loops inside and outside a step give the same results, however threads come, leave and fail.
 
 use super::crew::{PATIENCE, keep_awake};
-use super::parallel_loop::InTasks;
+use super::parallel_loop::{InTasks, run_tasks};
 use rayon::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ fn pool(threads: usize) -> rayon::ThreadPool {
 fn sum_of_loops() -> usize {
     let one = |i: usize| {
         let mut numbers = vec![0; 1 + i % 50];
-        numbers.par_iter_mut().enumerate().for_each_task(|(j, number)| *number = i * j);
+        numbers.iter_mut().enumerate().for_each_task(|(j, number)| *number = i * j);
         numbers.into_iter().sum::<usize>()
     };
     (0..1000).map(one).sum()
@@ -38,7 +38,7 @@ fn loops_of_tasks_and_of_the_pool_may_be_within_each_other() {
             total.fetch_add(i, Ordering::Relaxed);
         };
         if tasks {
-            (0..100usize).into_par_iter().for_each_task(add)
+            run_tasks(100, &add)
         } else {
             (0..100usize).into_par_iter().for_each(add)
         }
@@ -49,7 +49,7 @@ fn loops_of_tasks_and_of_the_pool_may_be_within_each_other() {
         let add = |_: usize| {
             total.fetch_add(inner(within), Ordering::Relaxed);
         };
-        let run = || if outer { (0..40usize).into_par_iter().for_each_task(add) } else { (0..40usize).into_par_iter().for_each(add) };
+        let run = || if outer { run_tasks(40, &add) } else { (0..40usize).into_par_iter().for_each(add) };
         pool(3).install(|| keep_awake(run));
         assert_eq!(total.into_inner(), 40 * 4950, "tasks outside {outer}, inside {within}");
     }
@@ -68,7 +68,7 @@ fn wait_until(so: impl Fn() -> bool) {
 fn a_thread_that_takes_long_is_relieved_of_its_other_tasks() {
     let step = || {
         let done = AtomicUsize::new(0);
-        (0..40usize).into_par_iter().for_each_task(|task| {
+        run_tasks(40, &|task| {
             if task == 0 {
                 wait_until(|| done.load(Ordering::Relaxed) == 39);
             }
@@ -91,7 +91,7 @@ fn a_panic_reaches_the_caller_when_no_thread_works_any_more_and_the_threads_go_o
     };
     let step = || {
         keep_awake(|| {
-            let caught = catch_unwind(AssertUnwindSafe(|| (0..30usize).into_par_iter().for_each_task(fails)));
+            let caught = catch_unwind(AssertUnwindSafe(|| run_tasks(30, &fails)));
             assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"task seven fails"));
             assert_eq!(at_work.load(Ordering::Relaxed), 0);
             sum_of_loops()
@@ -114,7 +114,7 @@ fn work_of_the_pool_is_done_between_loops_and_who_has_left_comes_back() {
                 rayon::join(|| wait_until(|| others.load(Ordering::Relaxed)), || others.store(true, Ordering::Relaxed));
                 std::thread::sleep(pause);
                 let others = AtomicUsize::new(0);
-                (0..2usize).into_par_iter().for_each_task(|_| {
+                run_tasks(2, &|_| {
                     others.fetch_add(1, Ordering::Relaxed);
                     wait_until(|| others.load(Ordering::Relaxed) == 2);
                 });

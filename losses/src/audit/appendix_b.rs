@@ -2,7 +2,7 @@
 
 use super::claim::{Check, Claim, Statement, round_off};
 use super::instance::{constant, descend, differentiate, evaluate, normals, number, sigmoid, uniform};
-use crate::soft_cross_entropy::soft_cross_entropy;
+use crate::exact::soft_cross_entropy::soft_cross_entropy;
 use engine::Generator;
 
 pub const CLAIMS: &[super::Computation] = &[b1, b2, b3, p1];

@@ -18,9 +18,9 @@ pub fn asymmetry(a: &Matrix) -> f64 {
     pairs.map(|(i, j)| (a[i][j] - a[j][i]).abs()).fold(0.0, f64::max)
 }
 
-/// The eigenvalues, from the smallest. Jacobi's cyclic method (Golub and Van Loan, Matrix Computations, section 8.5): every rotation takes one
-/// pair of entries off the diagonal to 0 and the sum of squares off it down; its convergence is quadratic, and every eigenvalue is exact to a
-/// few roundings of the matrix's norm.
+/// The eigenvalues, from the smallest. Jacobi's cyclic method (Golub and Van Loan, Matrix Computations, section 8.5): every rotation takes
+/// one pair of entries off the diagonal to 0 and the sum of squares off it down; its convergence is quadratic, and every eigenvalue is
+/// exact to a few roundings of the matrix's norm.
 pub fn eigenvalues(matrix: &Matrix) -> Vec<f64> {
     let (mut a, n) = (matrix.clone(), matrix.len());
     for _sweep in 0..64 {

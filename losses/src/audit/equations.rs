@@ -3,10 +3,10 @@
 use super::claim::{Check, Claim, Statement, distance, round_off};
 use super::instance::{at, constant, differentiate, evaluate, loss_of_log_probs, normals, number, uniform};
 use super::tree::{FREE, Tree, VOCABULARY, strings};
+use crate::exact::soft_cross_entropy::soft_cross_entropy;
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::Loss;
 use crate::sequence::sequence_log_probs;
-use crate::soft_cross_entropy::soft_cross_entropy;
 use engine::{Generator, Tensor};
 
 pub const CLAIMS: &[super::Computation] = &[e1, e2, e3, e4, e5, a1];

@@ -2,9 +2,10 @@
 
 use super::instance::{constant, pair_loss};
 use super::tree::{END, Tree, VOCABULARY};
+use crate::exact::pair_rows::PairRows;
+use crate::exact::slpo_exact::{ExactTargets, slpo_exact};
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::Loss;
-use crate::slpo_exact::{ExactTargets, PairRows, slpo_exact};
 use engine::{Backend, Cpu, Generator, Tensor};
 
 /// Tokens of each completion, the end token last; all are at positions where the model has a choice.

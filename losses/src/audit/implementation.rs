@@ -1,13 +1,14 @@
 //! Section 6.1: its text, and what its listing aims at, beside Eq 6.
 
 use super::claim::{Check, Claim, Statement, distance, round_off};
-use super::instance::{at, constant, descend, differentiate, eq7, evaluate, logaddexp, loss_of_log_probs, uniform};
+use super::instance::{at, constant, descend, differentiate, eq7, evaluate, loss_of_log_probs, uniform};
 use super::listing::{i4, i7};
 use super::positions::{Positions, TOKENS, Vector};
 use crate::loss::Loss;
-use crate::slpo_literal::slpo_literal;
-use crate::slpo_token::slpo_token;
-use crate::token::{TokenInputs, TokenWeights};
+use crate::numeric::logaddexp;
+use crate::tokenwise::slpo_literal::slpo_literal;
+use crate::tokenwise::slpo_token::slpo_token;
+use crate::tokenwise::token::{TokenInputs, TokenWeights};
 use crate::weights::Weights;
 use engine::Generator;
 use engine::backend::Indices;

@@ -2,7 +2,7 @@
 
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::{Loss, pairwise};
-use crate::pair::PairInputs;
+use crate::pairwise::pair::PairInputs;
 use engine::{Backend, Cpu, Dual, Generator, Tensor};
 
 /// Where values and gradients are computed.
@@ -92,11 +92,6 @@ pub fn loss_of_logits<B: Backend>(loss: Loss, hyper: &Hyperparameters, z: &Tenso
 /// Hyper-parameters with this α of Eq 7.
 pub fn eq7(alpha: f64) -> Hyperparameters {
     Hyperparameters { alpha, ..Hyperparameters::default() }
-}
-
-/// ln(e^a + e^b).
-pub fn logaddexp(a: f64, b: f64) -> f64 {
-    crate::numeric::logaddexp(a, b)
 }
 
 /// σ(x).

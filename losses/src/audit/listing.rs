@@ -5,9 +5,9 @@ use super::instance::{constant, differentiate, normals, uniform};
 use super::positions::{Positions, TOKENS, Vector, token_inputs};
 use super::tree::{END, FREE, Tree, VOCABULARY};
 use crate::error::LossError;
-use crate::slpo_literal::slpo_literal;
-use crate::slpo_token::slpo_token;
-use crate::token::{TokenInputs, TokenWeights};
+use crate::tokenwise::slpo_literal::slpo_literal;
+use crate::tokenwise::slpo_token::slpo_token;
+use crate::tokenwise::token::{TokenInputs, TokenWeights};
 use engine::Generator;
 use engine::backend::Indices;
 

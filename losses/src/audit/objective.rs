@@ -2,15 +2,15 @@
 
 use super::claim::{Check, Claim, Statement, distance, round_off};
 use super::instance::{
-    constant, descend, differentiate, eq7, evaluate, log_distribution, logaddexp, loss_of_log_probs, loss_of_logits, normals, sigmoid,
-    uniform,
+    constant, descend, differentiate, eq7, evaluate, log_distribution, loss_of_log_probs, loss_of_logits, normals, sigmoid, uniform,
 };
 use super::tree::{END, FREE, Tree, VOCABULARY};
-use crate::exact_target::{Branch, exact_target};
+use crate::exact::exact_target::{Branch, exact_target};
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::Loss;
+use crate::numeric::logaddexp;
 use crate::weights::{WeightRule, Weights};
-use engine::{Cpu, Generator, Tensor};
+use engine::{Device, Generator, Tensor};
 
 pub const CLAIMS: &[super::Computation] = &[s1, s2, s3, s4, s5, s6, s7];
 
@@ -65,7 +65,7 @@ fn s2(generator: &mut Generator) -> Claim {
     let gradient = |loss, at: (f64, f64)| differentiate(&[at.0, at.1], |x| loss_of_log_probs(loss, &eq7(1.0), x, at)).1;
     let (slpo, dpo) = (gradient(Loss::Slpo, near), gradient(Loss::Dpo, near));
     let single = {
-        let x = Tensor::parameter(&Cpu::<f32>::new(), &[far.0, far.1], &[2]);
+        let x = Tensor::parameter(&Device::default(), &[far.0, far.1], &[2]);
         let loss = loss_of_log_probs(Loss::Slpo, &eq7(1.0), &x, far).sum_all();
         loss.backward().of(&x).to_f64()
     };

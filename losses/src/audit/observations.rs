@@ -135,8 +135,8 @@ pub fn inputs(deviations: &[f64], centre: f64, deviation: f64) -> Vec<f64> {
     deviations.iter().map(|x| centre + deviation * (x - mean) / scale).collect()
 }
 
-/// mean σ(kTα_t) − σ(kΣα): the gap of the softmax of (kΣα, 0), by the engine. At k = 2 it is the softmax of (Σα, −Σα): the winner's inputs and
-/// the loser's move in sync, in opposite directions.
+/// mean σ(kTα_t) − σ(kΣα): the gap of the softmax of (kΣα, 0), by the engine. At k = 2 it is the softmax of (Σα, −Σα): the winner's inputs
+/// and the loser's move in sync, in opposite directions.
 pub fn jensen_gap(alpha: &[f64], k: f64) -> f64 {
     let alpha = constant(&alpha.iter().map(|a| k * a).collect::<Vec<_>>());
     alpha.scale(alpha.len() as f64).sigmoid().mean_all().item() - alpha.sum_all().sigmoid().item()

@@ -1,8 +1,8 @@
 //! Independent positions: next-token distributions that do not depend on the prefix, for the claims about the paper's listing.
 
 use super::instance::{World, constant, uniform};
-use crate::slpo_literal::slpo_literal;
-use crate::token::{TokenInputs, TokenWeights};
+use crate::tokenwise::slpo_literal::slpo_literal;
+use crate::tokenwise::token::{TokenInputs, TokenWeights};
 use engine::backend::Indices;
 use engine::{Generator, Tensor};
 

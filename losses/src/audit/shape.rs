@@ -6,8 +6,8 @@ use super::forked_pair::ForkedPair;
 use super::instance::{differentiate, eq7, log_distribution, loss_of_log_probs, loss_of_logits, normals, uniform};
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::Loss;
-use crate::slpo_token::slpo_token;
-use crate::token::{TokenInputs, TokenWeights};
+use crate::tokenwise::slpo_token::slpo_token;
+use crate::tokenwise::token::{TokenInputs, TokenWeights};
 use engine::{Backend, Generator, Tensor};
 
 pub const CLAIMS: &[super::Computation] = &[c1];

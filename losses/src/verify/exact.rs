@@ -10,9 +10,10 @@ use super::precision::Precision;
 use super::tokens::World;
 use super::{Mistake, Problem};
 use crate::error::LossError;
+use crate::exact::pair_rows::PairRows;
+use crate::exact::slpo_exact::{ExactTargets, slpo_exact};
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::Loss;
-use crate::slpo_exact::{ExactTargets, PairRows, slpo_exact};
 use crate::weights::WeightRule;
 use engine::Tensor;
 
@@ -63,7 +64,7 @@ impl ExactProblem {
     }
 
     fn check(&self) -> Result<(), LossError> {
-        self.hyper.validate(Loss::SlpoExact)?;
+        Loss::SlpoExact.validate(&self.hyper)?;
         let [sequences, length, vocabulary] = self.shape;
         let count = sequences * length * vocabulary;
         if count == 0 || sequences != 2 * self.pairs() || self.rejected.len() != self.pairs() {
@@ -168,7 +169,7 @@ const ZERO_LOG: f64 = 40.0;
 fn reweighted(pairs: &[PairRows], right: &[f64], rows: Rows) -> Vec<f64> {
     let mut weights = right.to_vec();
     for pair in pairs {
-        let fork = crate::exact_target::fork(&pair.chosen, &pair.rejected).unwrap_or(0);
+        let fork = crate::exact::exact_target::fork(&pair.chosen, &pair.rejected).unwrap_or(0);
         let start = pair.rejected_start;
         match rows {
             Rows::Right => {}

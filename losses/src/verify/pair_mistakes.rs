@@ -5,21 +5,40 @@ use super::evaluation::{Estimate, Evaluation};
 use super::pairs::{PairProblem, Partials};
 use super::precision::Precision;
 use crate::error::LossError;
-use crate::hyperparameters::Hyperparameters;
-use crate::loss::Loss;
+use crate::hyperparameters::{Hyperparameters, Setting};
+use crate::loss::{Loss, Visitor};
+use crate::pairwise::dialect::{Change, Dialect};
+use crate::pairwise::pair::PairLoss;
 use crate::weights::WeightRule;
 use std::mem::swap;
+
+/// What a loss knows of itself.
+struct Known {
+    of_log_ratios: bool,
+    dialects: Vec<Dialect>,
+}
+
+struct Ask(Hyperparameters);
+
+impl Visitor for Ask {
+    type Output = Known;
+    fn visit<L: PairLoss>(self, _: L) -> Known {
+        Known { of_log_ratios: L::OF_LOG_RATIOS, dialects: L::dialects(&self.0) }
+    }
+}
 
 /// Collects mistakes about one problem.
 struct Catalogue<'a> {
     right: &'a PairProblem,
+    loss: Known,
     precision: Precision,
     mistakes: Vec<Mistake<'a>>,
 }
 
 /// All that apply to the problem.
 pub(super) fn all(problem: &PairProblem, precision: Precision) -> Vec<Mistake<'_>> {
-    let mut catalogue = Catalogue { right: problem, precision, mistakes: Vec::new() };
+    let Ok(loss) = problem.loss.visit(&problem.hyper, Ask(problem.hyper)) else { return Vec::new() };
+    let mut catalogue = Catalogue { right: problem, loss, precision, mistakes: Vec::new() };
     catalogue.scales();
     catalogue.hyperparameters();
     catalogue.slots();
@@ -56,11 +75,6 @@ impl<'a> Catalogue<'a> {
         }
     }
 
-    /// True if the loss depends on the log-ratios l − ln π alone: its gradient in the reference is then the policy's with the other sign.
-    fn of_a_margin(&self) -> bool {
-        !matches!(self.right.loss, Loss::Slpo | Loss::SlpoGkl)
-    }
-
     fn scales(&mut self) {
         let count = self.right.pairs() as f64;
         let pairs = self.right.pairs();
@@ -68,7 +82,7 @@ impl<'a> Catalogue<'a> {
             x.policy().scaled(count, count)
         });
         self.add("the sign is wrong: loss and gradients are negated (the loss is maximised)", |x| x.policy().scaled(-1.0, -1.0));
-        let reversed = if self.of_a_margin() {
+        let reversed = if self.loss.of_log_ratios {
             "the gradient has the wrong sign, or else the reference is differentiated instead of the policy (either gives the same numbers)"
         } else {
             "the gradient has the wrong sign"
@@ -79,9 +93,9 @@ impl<'a> Catalogue<'a> {
     }
 
     fn hyperparameters(&mut self) {
-        let (hyper, loss) = (self.right.hyper, self.right.loss);
-        let beta = hyper.beta;
-        if !matches!(loss, Loss::Slpo | Loss::SlpoGkl) {
+        let hyper = self.right.hyper;
+        let (uses, beta) = (self.right.loss.uses(), hyper.beta);
+        if uses.contains(&Setting::Beta) {
             self.hyper("β is missing: the log-ratios are not multiplied by it (as if β = 1)", Hyperparameters { beta: 1.0, ..hyper });
             self.hyper("β is applied twice (β² in place of β)", Hyperparameters { beta: beta * beta, ..hyper });
             self.add("the factor β is missing in the gradient", move |x| x.policy().scaled(1.0, 1.0 / beta));
@@ -89,18 +103,13 @@ impl<'a> Catalogue<'a> {
             self.add("the loss is multiplied by β", move |x| x.policy().scaled(beta, beta));
             self.add("the loss is divided by β", move |x| x.policy().scaled(1.0 / beta, 1.0 / beta));
         }
-        if loss == Loss::Ipo {
-            self.hyper("the target of ipo is 1/β instead of 1/(2β)", Hyperparameters { beta: beta / 2.0, ..hyper });
-            self.hyper("the target of ipo is 1/(4β) instead of 1/(2β)", Hyperparameters { beta: beta * 2.0, ..hyper });
+        for Dialect { words, change } in self.loss.dialects.clone() {
+            match change {
+                Change::Settings(hyper) => self.hyper(words, hyper),
+                Change::Factor(factor) => self.add(words, move |x| x.policy().scaled(factor, factor)),
+            }
         }
-        if matches!(loss, Loss::Cdpo | Loss::Robust) {
-            self.hyper("the label smoothing is ignored: this is dpo", Hyperparameters { label_smoothing: 0.0, ..hyper });
-        }
-        if loss == Loss::Robust {
-            let scale = 1.0 - 2.0 * hyper.label_smoothing;
-            self.add("the division by 1 − 2ε is missing", move |x| x.policy().scaled(scale, scale));
-        }
-        if matches!(loss, Loss::Slpo | Loss::SlpoGkl) {
+        if uses.contains(&Setting::Alpha) {
             self.hyper("α and 1 − α are swapped", Hyperparameters { alpha: 1.0 - hyper.alpha, ..hyper });
             self.hyper("α is ignored (as if α = 1)", Hyperparameters { alpha: 1.0, ..hyper });
             let (name, weights) = match hyper.weights {
@@ -112,7 +121,7 @@ impl<'a> Catalogue<'a> {
     }
 
     fn slots(&mut self) {
-        let sides = if self.of_a_margin() {
+        let sides = if self.loss.of_log_ratios {
             "chosen and rejected are swapped, or else policy and reference are swapped (either turns the margin's sign)"
         } else {
             "chosen and rejected are swapped"
@@ -137,7 +146,7 @@ impl<'a> Catalogue<'a> {
     }
 
     fn reference(&mut self) {
-        if !self.of_a_margin() {
+        if !self.loss.of_log_ratios {
             self.add("the gradient is the reference's: the reference is differentiated instead of the policy", |x| Evaluation {
                 loss: x.loss,
                 gradients: x.reference,
@@ -148,7 +157,7 @@ impl<'a> Catalogue<'a> {
             let gradients = x.policy.iter().zip(&x.reference).map(sum).collect();
             Evaluation { loss: x.loss, gradients }
         });
-        if self.of_a_margin() {
+        if self.loss.of_log_ratios {
             let without = |x: &mut PairProblem| {
                 x.reference_chosen.fill(0.0);
                 x.reference_rejected.fill(0.0);
@@ -159,7 +168,7 @@ impl<'a> Catalogue<'a> {
 
     fn lengths(&mut self) {
         let Some((chosen, rejected)) = &self.right.lengths else { return };
-        if self.right.loss == Loss::Ipo {
+        if self.right.loss.uses().contains(&Setting::LengthNormalize) {
             let length_normalize = !self.right.hyper.length_normalize;
             let (found, right) = if length_normalize { ("means", "sums") } else { ("sums", "means") };
             let hyper = Hyperparameters { length_normalize, ..self.right.hyper };

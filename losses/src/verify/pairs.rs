@@ -6,25 +6,18 @@
 use super::check_finite;
 use super::evaluation::{Estimate, Evaluation};
 use super::precision::Precision;
-use crate::cdpo::Cdpo;
-use crate::dpo::Dpo;
 use crate::error::LossError;
-use crate::hinge::Hinge;
 use crate::hyperparameters::Hyperparameters;
-use crate::ipo::Ipo;
-use crate::loss::Loss;
-use crate::pair::{PairInputs, PairLoss};
-use crate::robust::Robust;
-use crate::slpo::Slpo;
-use crate::slpo_gkl::SlpoGkl;
-use engine::{Backend, Cpu, Dual, Tensor};
+use crate::loss::{Evaluate, Loss, Visitor, check_inputs};
+use crate::pairwise::pair::{Pair, PairInputs, PairLoss};
+use engine::{Cpu, Dual, Tensor};
 
 type Forward = Cpu<Dual<f64>>;
 
 /// Sequence log-probabilities of B pairs, and a loss of them.
 #[derive(Clone, Debug)]
 pub struct PairProblem {
-    /// The loss; one that [`Loss::is_pairwise`].
+    /// The loss; a pairwise one.
     pub loss: Loss,
     /// Its hyper-parameters.
     pub hyper: Hyperparameters,
@@ -57,15 +50,12 @@ impl PairProblem {
 
     /// The loss as it should be.
     pub(super) fn evaluate(&self, precision: Precision) -> Result<Evaluation, LossError> {
-        self.hyper.validate(self.loss)?;
+        check_inputs(self.loss, &self.hyper, self.lengths.is_some())?;
         if self.pairs() == 0 {
             return Err(LossError::EmptyBatch);
         }
         for (what, values) in self.inputs() {
             check_finite(what, values)?;
-        }
-        if self.loss == Loss::Ipo && self.hyper.length_normalize && self.lengths.is_none() {
-            return Err(LossError::MissingLengths { loss: self.loss });
         }
         Ok(self.partials(precision)?.policy())
     }
@@ -79,10 +69,9 @@ impl PairProblem {
             let terms = passes.iter().zip(&x).map(|(pass, x)| (of(pass)[i].tangent * x[i]).abs());
             of(&passes[0])[i].real.abs() + terms.filter(|term| term.is_finite()).sum::<f64>()
         };
-        let (granted, kinks) = (precision.granted(), self.kinks(precision));
-        let floor = precision.underflow() + 4.0 * precision.unit_roundoff() * self.slope_scale();
+        let (granted, allowances) = (precision.granted(), self.allowances(precision)?);
         let gradient = |of: fn(&Pass) -> &[Dual<f64>]| -> Vec<Estimate> {
-            let tolerance = |i: usize| granted * spread(i, of) + floor + kinks[i];
+            let tolerance = |i: usize| granted * spread(i, of) + allowances[i];
             (0..x[0].len()).map(|i| Estimate { value: of(&passes[0])[i].real / count, tolerance: tolerance(i) / count }).collect()
         };
         let policy = vec![gradient(|pass| &pass.chosen), gradient(|pass| &pass.rejected)];
@@ -100,21 +89,17 @@ impl PairProblem {
         Ok(Partials { loss: Estimate { value, tolerance }, policy, reference })
     }
 
-    /// Where the hinge's slope depends on the rounding, either may be found.
-    fn kinks(&self, precision: Precision) -> Vec<f64> {
-        let x = self.inputs().map(|(_, x)| x);
-        let kink = |i: usize| {
-            let margin = (x[0][i] - x[2][i]) - (x[1][i] - x[3][i]);
-            let size: f64 = x.iter().map(|x| x[i].abs()).sum();
-            let near = (1.0 - self.hyper.beta * margin).abs() <= precision.granted() * (1.0 + self.hyper.beta * size);
-            if self.loss == Loss::Hinge && near { self.hyper.beta } else { 0.0 }
-        };
-        (0..self.pairs()).map(kink).collect()
+    fn pair(&self, i: usize) -> Pair<f64> {
+        let [chosen, rejected, reference_chosen, reference_rejected] = self.inputs().map(|(_, x)| x[i]);
+        let lengths = self.lengths.as_ref().map_or((1.0, 1.0), |(w, l)| (w[i] as f64, l[i] as f64));
+        Pair { chosen, rejected, reference_chosen, reference_rejected, lengths }
     }
 
-    /// The largest slope of the losses that form it as 1 − σ(x): β, and 0 for the others.
-    fn slope_scale(&self) -> f64 {
-        if matches!(self.loss, Loss::Dpo | Loss::Cdpo | Loss::Robust) { self.hyper.beta } else { 0.0 }
+    /// What else another program's gradient of each pair may be off by: the jump of a slope whose side depends on the rounding, and the
+    /// rounding of a slope that is formed as 1 − σ(x).
+    fn allowances(&self, precision: Precision) -> Result<Vec<f64>, LossError> {
+        let pairs = (0..self.pairs()).map(|i| self.pair(i)).collect();
+        self.loss.visit(&self.hyper, Allowances { pairs, precision })
     }
 
     /// Values and gradients with their derivatives in input j.
@@ -130,10 +115,27 @@ impl PairProblem {
         if let Some((chosen, rejected)) = &self.lengths {
             inputs = inputs.with_lengths(chosen.clone(), rejected.clone())?;
         }
-        let losses = by_pair(self.loss, &self.hyper, &inputs)?;
+        let losses = self.loss.visit(&self.hyper, Evaluate(&inputs))?;
         let value = losses.to_vec();
         let gradients = losses.sum_all().backward();
         Ok(Pass { value, chosen: gradients.of(&x[0]).to_vec(), rejected: gradients.of(&x[1]).to_vec() })
+    }
+}
+
+struct Allowances {
+    pairs: Vec<Pair<f64>>,
+    precision: Precision,
+}
+
+impl Visitor for Allowances {
+    type Output = Vec<f64>;
+    fn visit<L: PairLoss>(self, loss: L) -> Vec<f64> {
+        let floor = self.precision.underflow() + 4.0 * self.precision.unit_roundoff() * loss.complement_slope();
+        let jump = |pair: &Pair<f64>| match loss.kink(pair) {
+            Some(kink) if kink.distance <= self.precision.granted() * kink.size => kink.jump,
+            _ => 0.0,
+        };
+        self.pairs.iter().map(|pair| floor + jump(pair)).collect()
     }
 }
 
@@ -155,20 +157,5 @@ impl Partials {
     /// The loss and its gradients in the policy's log-probabilities.
     pub fn policy(self) -> Evaluation {
         Evaluation { loss: self.loss, gradients: self.policy }
-    }
-}
-
-/// The loss of each pair, without a look at the hyper-parameters' ranges: mistakes leave them.
-fn by_pair<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
-    let (beta, label_smoothing, weights) = (hyper.beta, hyper.label_smoothing, hyper.weights());
-    match loss {
-        Loss::Dpo => Ok(Dpo { beta }.fused(inputs)),
-        Loss::Cdpo => Ok(Cdpo { beta, label_smoothing }.fused(inputs)),
-        Loss::Ipo => Ok(Ipo { beta, length_normalize: hyper.length_normalize }.fused(inputs)),
-        Loss::Hinge => Ok(Hinge { beta }.fused(inputs)),
-        Loss::Robust => Ok(Robust { beta, label_smoothing }.fused(inputs)),
-        Loss::Slpo => Ok(Slpo { weights }.fused(inputs)),
-        Loss::SlpoGkl => Ok(SlpoGkl { weights }.fused(inputs)),
-        Loss::SlpoToken | Loss::SlpoLiteral | Loss::SlpoExact => Err(LossError::NotPairwise { loss }),
     }
 }

@@ -8,11 +8,9 @@ use super::check_finite;
 use super::evaluation::{Estimate, Evaluation};
 use super::precision::Precision;
 use crate::error::LossError;
-use crate::loss::Loss;
+use crate::loss::{Kind, Loss, by_position};
 use crate::rows::logsumexp_parts;
-use crate::slpo_literal::slpo_literal;
-use crate::slpo_token::slpo_token;
-use crate::token::{TokenInputs, TokenWeights};
+use crate::tokenwise::token::{TokenInputs, TokenWeights};
 use engine::backend::Indices;
 use engine::{Cpu, Tensor};
 
@@ -70,8 +68,8 @@ impl TokenProblem {
 
     /// Lists of the right lengths, of finite numbers?
     fn check(&self) -> Result<(), LossError> {
-        if !matches!(self.loss, Loss::SlpoToken | Loss::SlpoLiteral) {
-            return Err(LossError::NotPairwise { loss: self.loss });
+        if self.loss.kind() != Kind::Tokenwise {
+            return Err(LossError::NotTokenwise { loss: self.loss.name() });
         }
         let (n, v) = (self.positions(), self.shape[2]);
         if n * v == 0 {
@@ -101,8 +99,7 @@ impl TokenProblem {
         let mass = |x: &[f64]| Tensor::constant(logits.backend(), x, &[x.len()]);
         let weights = TokenWeights::given(&mass(&self.w_w), self.w_l.as_deref().map(mass).as_ref())?;
         let inputs = TokenInputs::new(&logits, &chosen, &rejected, weights, self.keep.as_deref())?;
-        let losses = if self.loss == Loss::SlpoLiteral { slpo_literal(&inputs) } else { slpo_token(&inputs) };
-        Ok(self.estimates(&losses, &logits, precision))
+        Ok(self.estimates(&by_position(self.loss, &inputs)?, &logits, precision))
     }
 
     /// The mean of the losses of the positions, `[B·T]`, and its gradient in the logits, with tolerances.

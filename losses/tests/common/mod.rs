@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use engine::gradcheck::{Function, Input};
-use engine::{Backend, Cpu, Dual, Scalar, Tensor};
+use engine::{Backend, Cpu, Device, Dual, Scalar, Tensor};
 
 /// A function's value and the gradient of ⟨v, value⟩, flattened over the inputs.
 pub struct Evaluated<T> {
@@ -32,7 +32,7 @@ pub fn in_f64(f: &impl Function, inputs: &[Input]) -> Evaluated<f64> {
 
 pub fn in_f32(f: &impl Function, inputs: &[Input]) -> Evaluated<f32> {
     let narrow = |x: &Input| (x.data.iter().map(|&x| x as f32).collect(), x.shape.clone());
-    evaluate(&Cpu::<f32>::new(), f, &inputs.iter().map(narrow).collect::<Vec<_>>())
+    evaluate(&Device::default(), f, &inputs.iter().map(narrow).collect::<Vec<_>>())
 }
 
 /// The Jacobian ∂y_i/∂x_j and the Hessian of ⟨v, y⟩, both by exact forward mode (the Hessian through the vjp): [j][i].

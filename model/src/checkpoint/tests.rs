@@ -5,7 +5,7 @@ use crate::batch::Batch;
 use crate::config::Config;
 use crate::decoder::ForwardOptions;
 use crate::optimizer::{Rule, Schedule};
-use engine::Cpu;
+use engine::{Cpu, Device};
 
 fn trainer<B: Backend>(backend: &B) -> Trainer<B> {
     let config = Config { vocab_size: 16, layers: 1, ..Config::preset("nano").unwrap() };
@@ -45,7 +45,7 @@ fn goes_on_to_the_same_bits<B: Backend>(backend: &B) {
 
 #[test]
 fn a_restored_trainer_goes_on_to_the_same_bits_in_f32_and_in_f64() {
-    goes_on_to_the_same_bits(&Cpu::<f32>::new());
+    goes_on_to_the_same_bits(&Device::default());
     goes_on_to_the_same_bits(&Cpu::<f64>::new());
 }
 
@@ -55,7 +55,7 @@ fn a_checkpoint_of_another_precision_is_refused() {
     let mut double = trainer(&Cpu::<f64>::new());
     steps(&mut double, 1);
     save(folder.path(), &double, &RunState::default(), 1).unwrap();
-    let message = restore(folder.path(), &mut trainer(&Cpu::<f32>::new()), &RunState::default()).unwrap_err().to_string();
+    let message = restore(folder.path(), &mut trainer(&Device::default()), &RunState::default()).unwrap_err().to_string();
     assert!(message.contains("step 1 in f64, not of step 1 in f32"), "{message}");
 }
 
@@ -63,7 +63,7 @@ fn a_checkpoint_of_another_precision_is_refused() {
 fn the_newest_are_kept_and_a_damaged_one_gives_way_to_the_one_before() {
     let folder = tempfile::tempdir().unwrap();
     let run = RunState::default();
-    let mut all_steps = trainer(&Cpu::<f32>::new());
+    let mut all_steps = trainer(&Device::default());
     for _ in 0..4 {
         steps(&mut all_steps, 1);
         save(folder.path(), &all_steps, &run, 3).unwrap();
@@ -76,7 +76,7 @@ fn the_newest_are_kept_and_a_damaged_one_gives_way_to_the_one_before() {
     bytes[middle] ^= 1;
     fs::write(file(4, WEIGHTS), &bytes).unwrap();
     fs::write(file(3, MOMENTS), b"").unwrap();
-    let mut resumed = trainer(&Cpu::<f32>::new());
+    let mut resumed = trainer(&Device::default());
     let restored = restore(folder.path(), &mut resumed, &run).unwrap();
     assert_eq!(restored.step, 2);
     assert!(restored.damaged[0].contains("step-4/weights.safetensors: its checksum is not"), "{:?}", restored.damaged);
@@ -94,10 +94,10 @@ fn the_newest_are_kept_and_a_damaged_one_gives_way_to_the_one_before() {
 #[test]
 fn what_is_no_longer_set_as_it_was_is_said() {
     let folder = tempfile::tempdir().unwrap();
-    let mut first = trainer(&Cpu::<f32>::new());
+    let mut first = trainer(&Device::default());
     steps(&mut first, 1);
     save(folder.path(), &first, &RunState::default(), 1).unwrap();
-    let mut other = trainer(&Cpu::<f32>::new());
+    let mut other = trainer(&Device::default());
     other.clip = 2.0;
     let checkpoint = &all(folder.path()).unwrap()[0].1;
     let mut state = read_state(&checkpoint.join(STATE)).unwrap();
@@ -118,6 +118,6 @@ fn a_checkpoint_of_an_older_version_says_so() {
     fs::create_dir_all(&old).unwrap();
     fs::write(old.join("model.safetensors"), b"").unwrap();
     fs::write(old.join(STATE), b"{\"step\":7}").unwrap();
-    let message = restore(folder.path(), &mut trainer(&Cpu::<f32>::new()), &RunState::default()).unwrap_err().to_string();
+    let message = restore(folder.path(), &mut trainer(&Device::default()), &RunState::default()).unwrap_err().to_string();
     assert!(message.contains("step-7: a checkpoint of slpo before its checkpoints had a manifest"), "{message}");
 }

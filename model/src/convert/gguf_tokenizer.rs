@@ -98,7 +98,8 @@ fn sentencepiece(file: &Gguf) -> Result<String> {
     sentencepiece::tokenizer_json(&pieces, &settings)
 }
 
-/// How a text is cut before it is merged: a normalizer, a regular expression (none for GPT-2's own), and whether whole tokens come before merges.
+/// How a text is cut before it is merged: a normalizer, a regular expression (none for GPT-2's own), and whether whole tokens come before
+/// merges.
 struct Cut {
     normalizer: Json,
     pattern: Option<&'static str>,

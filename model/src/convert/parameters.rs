@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::decoder::{Decoder, layout};
 use crate::error::Result;
 use crate::safetensors_file::{NamedTensors, is_buffer};
-use engine::{Cpu, Tensor};
+use engine::{Device, Tensor};
 
 /// The tensors that the decoder of `config` asks for, under its own names, and none besides (but for buffers that hold no weights).
 ///
@@ -14,7 +14,7 @@ pub fn checked_parameters(config: &Config, tensors: &mut NamedTensors) -> Result
     let mut parameters = NamedTensors::new();
     Decoder::build(config, &mut |name, shape| {
         parameters.insert(name.to_owned(), layout::take(tensors, name, shape)?);
-        Ok(Tensor::full(&Cpu::<f32>::new(), 0.0, &[]))
+        Ok(Tensor::full(&Device::default(), 0.0, &[]))
     })?;
     if let Some(head) = tensors.swap_remove("lm_head.weight").filter(|_| config.tied_head) {
         layout::refuse_other_head("lm_head.weight", &head, parameters.get("model.embed_tokens.weight"))?;

@@ -17,6 +17,13 @@ pub struct ForwardOptions {
 }
 
 impl ForwardOptions {
+    /// The same for micro-batch `number` of a step: what is dropped is decided by a stream of its own.
+    #[must_use]
+    pub fn of_micro_batch(&self, number: usize) -> Self {
+        let dropout = self.dropout.map(|(probability, generator)| (probability, generator.stream(number as u64)));
+        Self { dropout, ..*self }
+    }
+
     /// x with dropout applied, from the stream of `place`.
     pub(super) fn drop<B: Backend>(&self, x: Tensor<B>, place: u64) -> Tensor<B> {
         match self.dropout {

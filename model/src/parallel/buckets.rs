@@ -1,20 +1,20 @@
-//! Gradients collected into buckets: messages that are large enough to travel well and small enough to leave early.
+//! Gradients collected into buckets: messages that are large enough to be efficient and small enough to leave early.
 
 /// Bytes that fill a bucket.
 pub const BUCKET_BYTES: usize = 25 << 20;
 
-/// Items by the place of their parameter, handed out by the bucket, always in the same order: the backward pass comes to the last
-/// parameters first, so buckets are filled from the end.
+/// Items by the place of their parameter, released bucket by bucket in a fixed order. The backward pass reaches the last parameters first,
+/// so buckets fill from the end.
 pub struct Buckets<T> {
     /// The places of each bucket.
     plan: Vec<Vec<usize>>,
     items: Vec<Option<T>>,
-    /// The first bucket that was not handed out.
+    /// The first bucket that was not released.
     next: usize,
 }
 
 impl<T> Buckets<T> {
-    /// For parameters of these sizes in bytes.
+    /// Buckets for parameters of these sizes in bytes.
     pub fn new(sizes: &[usize], bucket_bytes: usize) -> Self {
         let (mut plan, mut filled): (Vec<Vec<usize>>, usize) = (Vec::new(), bucket_bytes);
         for (place, size) in sizes.iter().enumerate().rev() {
@@ -28,7 +28,7 @@ impl<T> Buckets<T> {
         Self { plan, items: sizes.iter().map(|_| None).collect(), next: 0 }
     }
 
-    /// Takes an item; gives the buckets that are full with it, each with its places.
+    /// Adds an item and returns the buckets that it completes, each with its places.
     pub fn put(&mut self, place: usize, item: T) -> Vec<Vec<(usize, T)>> {
         self.items[place] = Some(item);
         let mut full = Vec::new();
@@ -39,13 +39,13 @@ impl<T> Buckets<T> {
         full
     }
 
-    /// The places of the buckets that were not handed out of which nothing came.
+    /// The places without an item, of the buckets that were not released.
     pub fn missing(&self) -> Vec<usize> {
         let left = self.plan[self.next..].iter().flatten();
         left.copied().filter(|&place| self.items[place].is_none()).collect()
     }
 
-    /// Begins again with the first bucket.
+    /// Starts again with the first bucket.
     pub fn reset(&mut self) {
         self.next = 0;
         self.items.iter_mut().for_each(|item| *item = None);

@@ -9,7 +9,7 @@ use engine::Backend;
 
 /// Adds up the gradients of a step over the processes. Parameters go by their place in [`Decoder::parameters`].
 pub trait Exchange<B: Backend> {
-    /// Its sums on the device, where they are formed there, with the host going on: then so can be what depends on them.
+    /// The sums on the device, if they are formed there while the host goes on; work that depends on them can then be queued too.
     fn on_device(&mut self) -> Option<&mut dyn DeviceSums<B>> {
         None
     }
@@ -17,24 +17,24 @@ pub trait Exchange<B: Backend> {
     /// Takes a parameter's gradient, at most once a step.
     fn put(&mut self, place: usize, gradient: B::Array);
 
-    /// The sums, once every gradient of the step has been put: `None` where no process had a gradient. From here on another step.
+    /// The sums, once every gradient of the step has been given; `None` for a parameter without a gradient in any process. Ends the step.
     ///
     /// # Errors
-    /// Where another process is lost.
+    /// If another process is lost.
     fn finish(&mut self) -> Result<Vec<Option<B::Array>>>;
 }
 
-/// Sums that the host need not wait for.
+/// Sums for which the host need not wait.
 pub trait DeviceSums<B: Backend> {
-    /// Begins to add up an array that is no gradient, of one shape in all processes and at the same point of the step. What comes back holds
-    /// the sum once [`Exchange::finish`] has returned.
+    /// Begins to add up an array that is no gradient, of one shape in all processes and at the same point of the step. What comes back
+    /// holds the sum once [`Exchange::finish`] has returned.
     ///
     /// # Errors
     /// [`Error::Cuda`](crate::Error::Cuda); where another process is lost.
     fn add_up(&mut self, array: B::Array) -> Result<B::Array>;
 }
 
-/// Which parameters have a gradient in any process. A process without one adds zeros, as the sums must be of the same length everywhere.
+/// The parameters that have a gradient in any process. A process without one adds zeros, because all sums must have the same length.
 ///
 /// # Errors
 /// Where another process is lost.
@@ -50,17 +50,17 @@ pub struct HostExchange<B: Backend> {
     shapes: Vec<Vec<usize>>,
     buckets: Buckets<Vec<B::Scalar>>,
     put: Vec<bool>,
-    /// Buckets on their way, with their places.
+    /// Buckets that are being summed, with their places.
     pending: Vec<(Vec<usize>, Pending<Numbers>)>,
 }
 
 impl<B: Backend> HostExchange<B> {
-    /// For the parameters of this decoder.
+    /// An exchange for the parameters of this decoder.
     pub fn new(processes: Processes, decoder: &Decoder<B>) -> Self {
         Self::with_buckets(processes, decoder, BUCKET_BYTES)
     }
 
-    /// With buckets of another size in bytes.
+    /// The same with buckets of another size in bytes.
     pub fn with_buckets(processes: Processes, decoder: &Decoder<B>, bucket_bytes: usize) -> Self {
         let shapes: Vec<Vec<usize>> = decoder.parameters().iter().map(|parameter| parameter.tensor.shape().to_vec()).collect();
         let sizes: Vec<usize> = shapes.iter().map(|shape| length(shape) * size_of::<B::Scalar>()).collect();

@@ -1,22 +1,22 @@
-//! Which process of how many this one is, from the environment that torchrun or mpirun sets.
+//! The number of this process and of all, from the environment that torchrun or mpirun sets.
 
 use crate::error::{Error, Result};
 use std::fmt;
 use std::time::Duration;
 
-/// How long processes wait for each other at the start, unless `SLPO_JOIN_SECONDS` says otherwise.
+/// Time that processes wait for each other at the start, unless `SLPO_JOIN_SECONDS` is set.
 const JOIN_SECONDS: u64 = 300;
 
 /// The most processes that meet over TCP: the first one has a connection to each.
 const LARGEST_SIZE: u64 = 1024;
 
-/// The fewest bytes of a secret. Whoever hears a meeting can try secrets at leisure, so that a short one is none.
+/// Least number of bytes of a secret. Whoever records a handshake can guess offline, so a short secret is worthless.
 const SHORTEST_SECRET: usize = 16;
 
 /// How this process was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Launch {
-    /// By itself.
+    /// As a single process.
     Alone,
     /// As torchrun does: with `RANK` and `WORLD_SIZE`.
     Ranked(Place),
@@ -24,7 +24,7 @@ pub enum Launch {
     Mpi,
 }
 
-/// A process's place, and where the first one is to be met.
+/// A process's number, and the address of the first process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// This process's number, from 0 (`RANK`).
@@ -35,9 +35,9 @@ pub struct Place {
     pub host: String,
     /// The port that the first process listens at (`MASTER_PORT`); 0 for one process.
     pub port: u16,
-    /// How long processes wait for each other at the start.
+    /// Time that processes wait for each other at the start.
     pub join_limit: Duration,
-    /// What only the processes of the run know (`SLPO_GROUP_SECRET`).
+    /// The run's secret (`SLPO_GROUP_SECRET`).
     pub secret: Option<Secret>,
 }
 
@@ -71,7 +71,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A variable of the environment; what is no Unicode in it is replaced, which no number and no address has.
+/// An environment variable. Invalid Unicode is replaced by a character that no number and no address contains.
 fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
@@ -83,7 +83,7 @@ impl Launch {
     /// From this process's environment.
     ///
     /// # Errors
-    /// [`Error::Launch`] where it contradicts itself.
+    /// [`Error::Launch`] if the variables contradict each other.
     pub fn from_environment() -> Result<Self> {
         Self::read(&variable)
     }
@@ -136,7 +136,7 @@ impl Place {
     }
 }
 
-/// Checks what says which processes are on this machine.
+/// Checks the variables that describe the processes on this machine.
 fn check_local(variable: Variable, size: u64) -> Result<()> {
     let read = |name: &str| variable(name).map(|_| number(variable, name)).transpose();
     let (local, local_size) = (read("LOCAL_RANK")?, read("LOCAL_WORLD_SIZE")?);

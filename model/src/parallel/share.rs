@@ -1,19 +1,19 @@
-//! Which rows of a batch are whose.
+//! The share of a batch's rows that each process has.
 
 use std::ops::Range;
 
 /// One process's micro-batches of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// How many micro-batches the processes before this one have.
+    /// Number of micro-batches of the processes before this one.
     pub before: usize,
     /// The rows of each micro-batch.
     pub micro_batches: Vec<Range<usize>>,
 }
 
 impl Share {
-    /// Of `rows` rows, the share of process `rank` of `size`: as many rows for each as can be, in order, cut into micro-batches of at most
-    /// `at_once` rows. One process has them all.
+    /// The share of process `rank` of `size` in `rows` rows: equal parts as far as possible, in order, cut into micro-batches of at most
+    /// `at_once` rows. A single process has them all.
     ///
     /// # Panics
     /// If `at_once` is 0 or `rank` is not below `size`.

@@ -1,4 +1,4 @@
-//! Every process at the same step, with the same weights and settings, before the first step that they make together.
+//! Brings every process to the same step, weights and settings before the first common step.
 
 use super::numbers::Numbers;
 use super::processes::Processes;
@@ -7,7 +7,7 @@ use crate::train::Trainer;
 use engine::{Backend, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// What the first process's trainer is at.
+/// State of the first process's trainer.
 #[derive(Serialize, Deserialize)]
 struct Position {
     steps: u64,
@@ -16,7 +16,7 @@ struct Position {
     moments: Vec<(String, Vec<usize>)>,
 }
 
-/// Brings every trainer to what the first process's is: weights, moments and steps, bit for bit.
+/// Copies the first process's weights, moments and step count to every trainer, bit for bit.
 ///
 /// # Errors
 /// [`Error::Lost`].

@@ -9,9 +9,6 @@ pub mod targets;
 #[path = "../../../cli/src/arguments/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod arguments;
-#[path = "../../../cli/src/reference_cache/contents.rs"]
-#[allow(dead_code)]
-mod contents;
 mod failure;
 #[path = "../../../cli/src/run_folder/record.rs"]
 mod record;

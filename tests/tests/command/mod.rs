@@ -96,7 +96,7 @@ impl Workplace {
         let workplace = Self { folder: tempfile::tempdir().unwrap() };
         let tokenizer = Tokenizer::bytes();
         let config = Config { vocab_size: 258, layers: 2, ..Config::preset("nano").unwrap() }.for_tokenizer(&tokenizer).unwrap();
-        let decoder = Decoder::random(&engine::Cpu::<f32>::new(), &config, 1).unwrap();
+        let decoder = Decoder::random(&engine::Device::default(), &config, 1).unwrap();
         ModelFolder::save(&workplace.path("model"), &config, &decoder.to_tensors(), &tokenizer).unwrap();
         workplace.write("text.txt", &"The cat sat on the mat and the dog sat by the door.\n".repeat(40));
         let row = |i: usize| format!("{{\"prompt\": \"{i} is\", \"chosen\": \" a number.\", \"rejected\": \" no number {i}!\"}}\n");

@@ -80,7 +80,8 @@ fn without_a_gpu_a_group_of_one_has_the_bits_of_steps_alone() {
     }
 }
 
-/// Sums over two processes that are threads of this one and share its device: there, in the order of ranks, as NCCL sums on GPUs of their own.
+/// Sums over two processes that are threads of this one and share its device: there, in the order of ranks, as NCCL sums on GPUs of their
+/// own.
 struct SharedDevice {
     rank: usize,
     device: Device,

@@ -1,11 +1,9 @@
 //! The GPU's kernels and the losses against `Cpu<f64>`, values and gradients, and whole steps with what the host waits for: on a GPU where there is
 //! one, and compiled for the processor everywhere else, where that shows wrong arithmetic, indices and barriers, and says nothing of the driver or
-//! cuBLAS. `objective` is the command line's own file, which uses nothing else of its crate.
+//! cuBLAS.
 
 mod group;
 mod kernels;
-#[path = "../../../cli/src/objective.rs"]
-mod objective;
 mod optimizer;
 mod preference_losses;
 mod sampling;

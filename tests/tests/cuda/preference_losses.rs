@@ -1,19 +1,19 @@
 //! The losses where the logits are, with all that they make of the reference's.
 
-use crate::objective::LossObjective;
 use crate::{devices, in_bf16};
 use engine::gradcheck::{Draw, Entry, Function, Sample, check_entry_on, check_on};
 use engine::{Backend, Tensor, function};
-use losses::slpo_exact::slpo_exact;
-use losses::slpo_literal::slpo_literal;
-use losses::slpo_token::slpo_token;
-use losses::soft_cross_entropy::{kl_divergence, soft_cross_entropy};
+use losses::exact::slpo_exact::slpo_exact;
+use losses::exact::soft_cross_entropy::{kl_divergence, soft_cross_entropy};
+use losses::tokenwise::slpo_literal::slpo_literal;
+use losses::tokenwise::slpo_token::slpo_token;
 use losses::{ExactTargets, Hyperparameters, Loss, PairRows, TokenInputs, TokenWeights, WeightRule, Weights};
+use model::align::Objective;
 use model::boundary::Sequence;
 use model::data::PreferencePair;
 use model::decoder::ForwardOptions;
 use model::gradcheck::{decoder, llama, parameters};
-use model::preference::{Objective, PairBatch, Scored};
+use model::preference::{PairBatch, Scored};
 use std::sync::Arc;
 
 #[test]
@@ -44,7 +44,7 @@ pub fn hyperparameters() -> [Hyperparameters; 2] {
 }
 
 /// The mean loss of an alignment step from the parameters of the policy and of the reference.
-fn aligned<B: Backend>(parameters: &[Tensor<B>], objective: &LossObjective, pairs: &PairBatch) -> Tensor<B> {
+fn aligned<B: Backend>(parameters: &[Tensor<B>], objective: &Objective, pairs: &PairBatch) -> Tensor<B> {
     let (policy, reference) = parameters.split_at(parameters.len() / 2);
     let (policy, reference) = (decoder(policy, &llama()), decoder(reference, &llama()));
     let (policy, reference) = (Scored::policy(pairs, &policy, &ForwardOptions::default()), Scored::reference(pairs, &reference));
@@ -56,9 +56,9 @@ fn aligned<B: Backend>(parameters: &[Tensor<B>], objective: &LossObjective, pair
 #[test]
 fn every_loss_from_the_weights_of_two_decoders() {
     for (loss, hyper) in Loss::ALL.into_iter().flat_map(|loss| hyperparameters().map(|hyper| (loss, hyper))) {
-        let (objective, pairs) = (LossObjective { loss, hyper }, preference_pairs());
+        let (objective, pairs) = (Objective::new(loss, hyper).unwrap(), preference_pairs());
         let inputs: Vec<_> = (0..2).flat_map(|seed| parameters(&mut Draw::new(seed, 4), &llama())).collect();
-        let total = function!(|x; objective: LossObjective, pairs: PairBatch| aligned(x, objective, pairs));
+        let total = function!(|x; objective: Objective, pairs: PairBatch| aligned(x, objective, pairs));
         let sample = Sample::new(total, inputs).with_inner_magnitude(1.0);
         devices().iter().for_each(|device| check_on(device, loss.name(), &sample).assert());
     }

@@ -17,9 +17,10 @@ fn logits_row(seed: u64, kind: usize, n: usize) -> Vec<f32> {
     }
 }
 
-/// The device's token is the processor's, or one that the processor gives when the uniform number or top-p moves by rounding. Sums of up to V weights
-/// in double are off by (V + 8)·2⁻⁵² of themselves, for a rounding at each step and a few in the exponentials and limits; both sides are, hence
-/// twice that. All terms are positive, so the error of a part of a sum is as small against that part, and no cut makes it larger.
+/// The device's token is the processor's, or one that the processor gives when the uniform number or top-p moves by rounding. Sums of up to
+/// V weights in double are off by (V + 8)·2⁻⁵² of themselves, for a rounding at each step and a few in the exponentials and limits; both
+/// sides are, hence twice that. All terms are positive, so the error of a part of a sum is as small against that part, and no cut makes it
+/// larger.
 #[test]
 fn sampled_tokens_are_the_processors() {
     let vocabularies = [1, 33, 1000, 50304];

@@ -1,14 +1,14 @@
 //! Whole steps: how often the host waits, graphs, and what is not finite.
 
-use crate::objective::LossObjective;
 use crate::preference_losses::{hyperparameters, preference_pairs};
 use crate::{devices, trainer, trainer_by, weights, with_precision};
 use engine::{Device, Generator, Precision, Tensor};
 use losses::Loss;
+use model::align::Objective;
 use model::batch::Batch;
 use model::decoder::{Decoder, ForwardOptions};
 use model::optimizer::Rule;
-use model::preference::{Objective, Scored};
+use model::preference::Scored;
 use model::train::{OnNonFinite, Trainer};
 
 /// Reading the loss and the norm of the gradient is all that a step waits for, and they come together.
@@ -36,7 +36,7 @@ fn a_step_waits_for_the_device_once() {
         }
         for loss in Loss::ALL {
             once(loss.name(), &mut |step| {
-                let objective = LossObjective { loss, hyper: hyperparameters()[step] };
+                let objective = Objective::new(loss, hyperparameters()[step]).unwrap();
                 let aligned = trainer.step(1, |decoder, _| {
                     objective.total(&Scored::policy(&pairs, decoder, &options), &Scored::reference(&pairs, &reference))
                 });

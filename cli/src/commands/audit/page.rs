@@ -24,9 +24,9 @@ pub fn page(claims: &[Claim], figures: &[Figure], seed: u64) -> Report {
     let count = |tone| cards.iter().filter(|card| card.tone == tone).count();
     let agreeing = claims.iter().filter(|claim| claim.agrees).count();
     let lead = format!(
-        "{} claims of Ho, \"Supervised Learning Preference Optimization\", each recomputed on instances drawn from the seed {seed}: values and \
-         gradients in f64 by this program's own tape, curvature by exact Hessian-vector products, sequences by enumeration. {} are true, {} true \
-         with a reservation, {} false, misleading or defects.",
+        "{} claims of Ho, \"Supervised Learning Preference Optimization\", each recomputed on instances drawn from the seed {seed}: values \
+         and gradients in f64 by this program's own tape, curvature by exact Hessian-vector products, sequences by enumeration. {} are true, \
+         {} true with a reservation, {} false, misleading or defects.",
         claims.len(),
         count(Tone::Holds),
         count(Tone::Partly),

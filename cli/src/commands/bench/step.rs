@@ -2,11 +2,11 @@
 
 use crate::arguments::{BenchStep, Precision, Shared, Task};
 use crate::failure::Failure;
-use crate::objective::LossObjective;
 use crate::output::Output;
 use engine::backend::cuda::GraphReport;
 use engine::{Device, Generator};
 use losses::{Hyperparameters, Loss};
+use model::align::{Alignment, Objective, Reference};
 use model::batch::Batch;
 use model::boundary::Sequence;
 use model::config::Config;
@@ -14,7 +14,7 @@ use model::config::preset::{Preset, PresetBatch};
 use model::data::PreferencePair;
 use model::decoder::{Decoder, ForwardOptions, Packed};
 use model::optimizer::{Rule, Schedule};
-use model::preference::{Objective, PairBatch, Scored};
+use model::preference::PairBatch;
 use model::train::Trainer;
 use serde::Serialize;
 use std::time::Instant;
@@ -68,17 +68,17 @@ impl Graphs {
 /// What a step runs on.
 enum Work {
     Lm(Batch),
-    Dpo(PairBatch, Box<Decoder<Device>>),
+    Dpo(Vec<PreferencePair>, Box<Alignment<Device>>),
 }
 
 impl Work {
-    fn new(arguments: &BenchStep, decoder: &Decoder<Device>, batch: PresetBatch, seed: u64) -> Self {
+    fn new(arguments: &BenchStep, decoder: &Decoder<Device>, batch: PresetBatch, seed: u64) -> Result<Self, Failure> {
         let mut generator = Generator::new(seed);
         let mut tokens = |length: usize| -> Vec<u32> { (0..length).map(|_| generator.below(decoder.config().vocab_size) as u32).collect() };
         match arguments.task {
             Task::Lm => {
                 let windows: Vec<Vec<u32>> = (0..batch.rows).map(|_| tokens(batch.tokens + 1)).collect();
-                Self::Lm(Batch::of_windows(windows.iter().map(Vec::as_slice)))
+                Ok(Self::Lm(Batch::of_windows(windows.iter().map(Vec::as_slice))))
             }
             Task::Dpo => {
                 let mut pair = |line: usize| {
@@ -91,28 +91,32 @@ impl Work {
                     PreferencePair { line, chosen: sequence(), rejected: sequence() }
                 };
                 let pairs: Vec<PreferencePair> = (1..=batch.rows).map(&mut pair).collect();
-                Self::Dpo(PairBatch::new(&pairs), Box::new(decoder.clone()))
+                let objective =
+                    Objective::new(Loss::Dpo, Hyperparameters::default()).map_err(|error| Failure::Failed(error.to_string()))?;
+                let reference = Reference::live(decoder.clone());
+                Ok(Self::Dpo(pairs, Box::new(Alignment { objective, reference, at_once: batch.rows })))
             }
         }
     }
 
-    fn inputs(&self) -> &Packed {
+    fn inputs(&self) -> Packed {
         match self {
-            Self::Lm(batch) => &batch.inputs,
-            Self::Dpo(batch, _) => batch.inputs(),
+            Self::Lm(batch) => batch.inputs.clone(),
+            Self::Dpo(pairs, _) => PairBatch::new(pairs).inputs().clone(),
         }
     }
 
     /// Multiply-adds of the forward pass: one for each weight of a matrix and token, and two products for each key that a query sees.
     fn multiply_adds(&self, decoder: &Decoder<Device>) -> f64 {
-        let (config, segments) = (decoder.config(), self.inputs().segments());
+        let (config, inputs) = (decoder.config(), self.inputs());
+        let segments = inputs.segments();
         let weights = decoder.parameter_count() - (2 * config.layers + 1) * config.hidden_size;
         let seen = |segment: usize| {
             let (queries, keys) = (segments.queries(segment).len(), segments.keys(segment).len());
             queries * (keys - queries) + queries * queries / 2
         };
         let seen: usize = (0..segments.len()).map(seen).sum();
-        (self.inputs().tokens().len() * weights + 2 * seen * config.layers * config.heads * config.head_dim) as f64
+        (inputs.tokens().len() * weights + 2 * seen * config.layers * config.heads * config.head_dim) as f64
     }
 
     /// Forward passes that cost what a step costs: the backward pass counts as two.
@@ -125,15 +129,13 @@ impl Work {
 
     fn step(&self, trainer: &mut Trainer<Device>, options: &ForwardOptions) -> Result<(), Failure> {
         match self {
-            Self::Lm(batch) => trainer.step(1, |decoder, _| Ok((batch.loss(decoder, options), batch.target_count() as f64)))?,
-            Self::Dpo(batch, reference) => {
-                let objective = LossObjective { loss: Loss::Dpo, hyper: Hyperparameters::default() };
-                trainer.step(1, |decoder, _| {
-                    let reference = Scored::reference(batch, reference);
-                    objective.total(&Scored::policy(batch, decoder, options), &reference)
-                })?
+            Self::Lm(batch) => {
+                trainer.step(1, |decoder, _| Ok((batch.loss(decoder, options), batch.target_count() as f64)))?;
             }
-        };
+            Self::Dpo(pairs, alignment) => {
+                alignment.step(trainer, &pairs.iter().collect::<Vec<_>>(), options)?;
+            }
+        }
         Ok(())
     }
 }
@@ -188,7 +190,7 @@ pub fn run(arguments: &BenchStep, shared: &Shared) -> Result<(), Failure> {
     let (config, batch) = (config(arguments, preset)?, shape(arguments, preset)?);
     let device = crate::device::current();
     let decoder = Decoder::random(&device, &config, shared.seed)?;
-    let (params, work) = (decoder.parameter_count(), Work::new(arguments, &decoder, batch, shared.seed));
+    let (params, work) = (decoder.parameter_count(), Work::new(arguments, &decoder, batch, shared.seed)?);
     let operations = 2.0 * work.passes() * work.multiply_adds(&decoder);
     let schedule = Schedule { learning_rate: 1e-4, warmup: 0, steps: WARM_UP + arguments.steps, final_fraction: 1.0 };
     let mut trainer = Trainer::new(decoder, Rule::default(), schedule, 1.0);

@@ -93,7 +93,10 @@ fn as_json(seen: &Inspection, chat: &ChatTemplate, examples: &[Shown]) -> Value 
         "kept": seen.report.kept,
         "max_length": seen.max_tokens,
         "chat_template": matches!(chat, ChatTemplate::Jinja(_)),
-        "dropped": drops(&seen.report.dropped).iter().map(|(reason, lines)| json!({"reason": reason, "count": lines.len(), "lines": lines})).collect::<Vec<_>>(),
+        "dropped": drops(&seen.report.dropped)
+            .iter()
+            .map(|(reason, lines)| json!({"reason": reason, "count": lines.len(), "lines": lines}))
+            .collect::<Vec<_>>(),
         "truncated": {"count": seen.truncated_lines.len(), "lines": seen.truncated_lines},
         "truncation": seen.report.truncation,
         "turns": seen.report.turns,

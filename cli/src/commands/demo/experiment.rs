@@ -2,10 +2,10 @@
 
 use super::scores::{Estimate, Point, log_probs, mean_and_error};
 use crate::failure::Failure;
-use crate::objective::LossObjective;
 use crate::progress::Progress;
-use engine::{Cpu, Generator};
+use engine::{Device, Generator};
 use losses::{Hyperparameters, Loss, WeightRule};
+use model::align::{AlignedStep, Alignment, Objective, Reference};
 use model::batch::Batch;
 use model::boundary::Sequence;
 use model::config::Config;
@@ -15,11 +15,9 @@ use model::generate::{Limits, Sampling, generate};
 use model::language::{Labelling, Language};
 use model::optimizer::{Rule, Schedule};
 use model::order::Order;
-use model::preference::{Objective, PairBatch, Scored};
+use model::preference::PairBatch;
 use model::train::Trainer;
 use serde_json::{Value, json};
-
-type Backend = Cpu<f32>;
 
 /// Completions longer than this are cut: the language's longest has 8 tokens.
 pub const MAX_TOKENS: usize = 12;
@@ -90,7 +88,7 @@ pub struct Experiment {
     /// How much is done.
     pub budget: Budget,
     /// The model after learning the language: start and reference of every alignment.
-    pub reference: Decoder<Backend>,
+    pub reference: Decoder<Device>,
     /// (step, nats a sentence) while learning.
     pub learning_curve: Vec<(f64, f64)>,
     /// Mean nats a sentence over sentences that were not trained on, with its standard error; NaN before learning.
@@ -202,7 +200,7 @@ impl Experiment {
     }
 
     /// Completions drawn from a model, one for each prompt.
-    pub fn complete(&self, decoder: &Decoder<Backend>, prompts: &[Vec<u32>], generator: &Generator) -> Result<Vec<Vec<u32>>, Failure> {
+    pub fn complete(&self, decoder: &Decoder<Device>, prompts: &[Vec<u32>], generator: &Generator) -> Result<Vec<Vec<u32>>, Failure> {
         let end = [self.language.end()];
         let started: Vec<Vec<u32>> = prompts.iter().map(|prompt| [&end, prompt.as_slice()].concat()).collect();
         let limits = Limits { max_tokens: MAX_TOKENS, stop: &end };
@@ -215,28 +213,22 @@ impl Experiment {
     }
 
     /// A copy of the reference aligned with one loss, and how that went step by step.
-    pub fn align(&self, method: Method, bar: &mut Progress) -> Result<(Decoder<Backend>, Vec<Point>), Failure> {
+    pub fn align(&self, method: Method, bar: &mut Progress) -> Result<(Decoder<Device>, Vec<Point>), Failure> {
         let Budget { align_steps: steps, align_batch, align_learning_rate: learning_rate, .. } = self.budget;
         let schedule = Schedule { learning_rate, warmup: 10.min(steps / 10), steps, final_fraction: 0.1 };
         let rule = Rule::adamw(0.0);
         let mut trainer = Trainer::new(self.reference.clone(), rule, schedule, 1.0);
         let hyper = Hyperparameters { alpha: method.alpha, weights: method.weights, ..Hyperparameters::default() };
-        let objective = LossObjective { loss: method.loss, hyper };
+        let objective = Objective::new(method.loss, hyper).map_err(|error| Failure::Failed(error.to_string()))?;
+        let alignment = Alignment { objective, reference: Reference::live(self.reference.clone()), at_once: align_batch };
         let mut order = Order::new(self.seed, self.train.len(), align_batch);
         let mut curve = Vec::new();
         for step in 1..=steps {
-            let rows = order.rows_of(step);
-            let batch = PairBatch::new(rows.iter().map(|&row| &self.train[row]));
-            let reference = Scored::reference(&batch, &self.reference);
-            let mut point = Point::default();
-            let outcome = trainer.step(1, |decoder, _| {
-                let policy = Scored::policy(&batch, decoder, &ForwardOptions::default());
-                point = Point::of(step, &policy, &reference);
-                objective.total(&policy, &reference)
-            })?;
-            point.loss = outcome.loss;
-            curve.push(point);
-            bar.step(step, &[(method.name, outcome.loss), ("margin", point.margin)], batch.token_count());
+            let batch: Vec<&PreferencePair> = order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
+            let AlignedStep { outcome, pairs } = alignment.step(&mut trainer, &batch, &ForwardOptions::default())?;
+            let pairs = pairs.expect("a step that is not finite ends the run");
+            curve.push(Point { step, pairs });
+            bar.step(step, &[(method.name, outcome.loss), ("margin", pairs.margin)], PairBatch::new(batch).token_count());
         }
         Ok((trainer.decoder, curve))
     }

@@ -1,16 +1,14 @@
 //! What is measured of a model: reward, divergence from the reference, log-probabilities, accuracy.
 
 use super::experiment::{Experiment, MAX_TOKENS};
-use super::scores::{CHUNK, Estimate, Point, log_probs, mean_and_error};
+use super::scores::{CHUNK, Changes, Estimate, Point, log_probs, mean_and_error};
 use crate::failure::Failure;
 use crate::number::{fixed, signed};
-use engine::{Cpu, Generator, no_grad};
+use engine::{Device, Generator, no_grad};
 use model::boundary::Sequence;
 use model::decoder::{Decoder, ForwardOptions};
 use model::preference::{PairBatch, Scored};
 use serde_json::{Value, json};
-
-type Backend = Cpu<f32>;
 
 /// A model after alignment.
 pub struct Outcome {
@@ -35,13 +33,13 @@ pub struct Outcome {
 }
 
 /// Mean of ln p(y) − ln q(y) over completions drawn from p.
-fn divergence(p: &Decoder<Backend>, q: &Decoder<Backend>, drawn_from_p: &[Sequence]) -> Estimate {
+fn divergence(p: &Decoder<Device>, q: &Decoder<Device>, drawn_from_p: &[Sequence]) -> Estimate {
     let differences: Vec<f64> = log_probs(p, drawn_from_p).iter().zip(log_probs(q, drawn_from_p)).map(|(p, q)| p - q).collect();
     mean_and_error(&differences)
 }
 
 /// Prompts from the language with completions drawn from a model.
-fn draw(experiment: &Experiment, decoder: &Decoder<Backend>, generator: Generator) -> Result<Vec<Sequence>, Failure> {
+fn draw(experiment: &Experiment, decoder: &Decoder<Device>, generator: Generator) -> Result<Vec<Sequence>, Failure> {
     let mut uniform = generator.stream(2);
     let prompts: Vec<Vec<u32>> =
         (0..experiment.budget.samples).map(|_| experiment.language.sample_prompt(&mut || uniform.uniform())).collect();
@@ -57,7 +55,7 @@ fn draw(experiment: &Experiment, decoder: &Decoder<Backend>, generator: Generato
 }
 
 /// Measures a model against the language and the reference.
-pub fn measure(experiment: &Experiment, name: &str, decoder: &Decoder<Backend>, curve: Vec<Point>) -> Result<Outcome, Failure> {
+pub fn measure(experiment: &Experiment, name: &str, decoder: &Decoder<Device>, curve: Vec<Point>) -> Result<Outcome, Failure> {
     let (language, generator) = (&experiment.language, experiment.measuring_stream());
     let drawn = draw(experiment, decoder, generator)?;
     let rewards: Vec<f64> = drawn.iter().map(|s| language.reward(&s.prompt()[1..], s.completion())).collect();
@@ -65,18 +63,18 @@ pub fn measure(experiment: &Experiment, name: &str, decoder: &Decoder<Backend>, 
     debug_assert!(drawn.iter().all(|s| s.completion().len() <= MAX_TOKENS));
     let from_reference = draw(experiment, &experiment.reference, generator)?;
     let batch = PairBatch::new(experiment.held_out_pairs());
-    let point = no_grad(|| {
+    let changes = no_grad(|| {
         let policy = Scored::policy(&batch, decoder, &ForwardOptions::default());
-        Point::of(0, &policy, &Scored::reference(&batch, &experiment.reference))
+        Changes::of(&policy, &Scored::reference(&batch, &experiment.reference))
     });
     Ok(Outcome {
         name: name.to_owned(),
         reward: mean_and_error(&rewards),
         kl: divergence(decoder, &experiment.reference, &drawn),
         forward_kl: divergence(&experiment.reference, decoder, &from_reference),
-        chosen: point.chosen,
-        rejected: point.rejected,
-        accuracy: point.accuracy,
+        chosen: changes.chosen,
+        rejected: changes.rejected,
+        accuracy: changes.accuracy,
         grammatical: grammatical as f64 / drawn.len() as f64,
         curve,
     })

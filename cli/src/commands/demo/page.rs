@@ -2,9 +2,9 @@
 
 use super::experiment::Experiment;
 use super::measure::{HEADINGS, Outcome};
-use super::scores::Point;
 use crate::report::chart::{BarChart, XyChart};
 use crate::report::{Align, Report, Table};
+use model::align::PairMetrics;
 use std::time::Duration;
 
 /// Points of a curve that its smoothed line averages over.
@@ -84,9 +84,9 @@ fn accuracies(outcomes: &[Outcome]) -> BarChart {
 }
 
 fn curves(page: Report, outcomes: &[Outcome]) -> Report {
-    let chart = |label: &str, value: fn(&Point) -> f64| {
+    let chart = |label: &str, value: fn(&PairMetrics) -> f64| {
         outcomes.iter().filter(|o| !o.curve.is_empty()).fold(XyChart::new("step", label), |chart, outcome| {
-            let points: Vec<(f64, f64)> = outcome.curve.iter().map(|p| (p.step as f64, value(p))).collect();
+            let points: Vec<(f64, f64)> = outcome.curve.iter().map(|p| (p.step as f64, value(&p.pairs))).collect();
             chart.smoothed_line(outcome.name.as_str(), points, SMOOTHING)
         })
     };
@@ -94,17 +94,17 @@ fn curves(page: Report, outcomes: &[Outcome]) -> Report {
         .figure(
             "Chosen completions",
             "Mean ln π(y_w) − ln π_ref(y_w) of the batch: below zero the chosen completions themselves become less likely.",
-            chart("change of chosen log-prob (nats)", |p| p.chosen),
+            chart("change of chosen log-prob (nats)", |pairs| pairs.chosen_log_ratio),
         )
         .figure(
             "Rejected completions",
             "Mean ln π(y_l) − ln π_ref(y_l) of the batch.",
-            chart("change of rejected log-prob (nats)", |p| p.rejected),
+            chart("change of rejected log-prob (nats)", |pairs| pairs.chosen_log_ratio - pairs.margin),
         )
         .figure(
             "Accuracy on the batch",
             "The part of the batch's pairs whose log-ratio favours the chosen completion, before the step.",
-            chart("accuracy", |p| p.accuracy),
+            chart("accuracy", |pairs| pairs.accuracy),
         )
 }
 

@@ -1,12 +1,11 @@
 //! Log-probabilities of sequences and pairs under the demo's models, and means with their standard errors.
 
-use engine::{Cpu, Tensor, no_grad};
+use engine::{Device, Tensor, no_grad};
+use model::align::PairMetrics;
 use model::batch::Batch;
 use model::boundary::Sequence;
 use model::decoder::{Decoder, ForwardOptions};
 use model::preference::Scored;
-
-type Backend = Cpu<f32>;
 
 /// Sequences that go through a model at once.
 pub const CHUNK: usize = 512;
@@ -14,33 +13,34 @@ pub const CHUNK: usize = 512;
 /// A mean and its standard error.
 pub type Estimate = (f64, f64);
 
-/// One step of an alignment, on its batch.
-#[derive(Clone, Copy, Debug, Default)]
+/// One step of an alignment.
+#[derive(Clone, Copy, Debug)]
 pub struct Point {
     /// The step.
     pub step: u64,
-    /// The loss.
-    pub loss: f64,
+    /// Its batch before the step.
+    pub pairs: PairMetrics,
+}
+
+/// What alignment did to pairs that it was not trained on.
+pub struct Changes {
     /// Mean ln π(y_w) − ln π_ref(y_w).
     pub chosen: f64,
     /// Mean ln π(y_l) − ln π_ref(y_l).
     pub rejected: f64,
-    /// Mean difference of the two.
-    pub margin: f64,
     /// The part of pairs whose difference is above 0.
     pub accuracy: f64,
 }
 
-impl Point {
-    /// The batch as it is before the step.
-    pub fn of(step: u64, policy: &Scored<'_, Backend>, reference: &Scored<'_, Backend>) -> Self {
+impl Changes {
+    /// Of the log-probabilities of two models.
+    pub fn of(policy: &Scored<'_, Device>, reference: &Scored<'_, Device>) -> Self {
         let (chosen, rejected) = policy.sequence_log_probs();
         let (reference_chosen, reference_rejected) = reference.sequence_log_probs();
-        let (chosen, rejected) = (chosen.sub(&reference_chosen).detach(), rejected.sub(&reference_rejected).detach());
+        let (chosen, rejected) = (chosen.sub(&reference_chosen), rejected.sub(&reference_rejected));
         let margins = chosen.sub(&rejected).to_f64();
         let accuracy = margins.iter().filter(|&&m| m > 0.0).count() as f64 / margins.len() as f64;
-        let (chosen, rejected) = (mean(&chosen), mean(&rejected));
-        Self { step, loss: f64::NAN, chosen, rejected, margin: chosen - rejected, accuracy }
+        Self { chosen: mean(&chosen), rejected: mean(&rejected), accuracy }
     }
 }
 
@@ -53,14 +53,14 @@ pub fn mean_and_error(values: &[f64]) -> Estimate {
 }
 
 /// ln π of the predicted part of each sequence.
-pub fn log_probs(decoder: &Decoder<Backend>, sequences: &[Sequence]) -> Vec<f64> {
+pub fn log_probs(decoder: &Decoder<Device>, sequences: &[Sequence]) -> Vec<f64> {
     let of_chunk =
         |chunk: &[Sequence]| no_grad(|| Batch::of_sequences(chunk).sequence_log_probs(decoder, &ForwardOptions::default())).to_f64();
     sequences.chunks(CHUNK).flat_map(of_chunk).collect()
 }
 
 /// The mean of a vector.
-fn mean(x: &Tensor<Backend>) -> f64 {
+fn mean(x: &Tensor<Device>) -> f64 {
     let values = x.to_f64();
     values.iter().sum::<f64>() / values.len() as f64
 }

@@ -1,30 +1,39 @@
 //! What the gradient suite runs on top of whole decoders: every loss as alignment has it, and cross-entropy as fine-tuning has it, as a
 //! function of every parameter of the policy. The reference is another decoder of the same form, and constant.
 
-use crate::objective::LossObjective;
 use engine::gradcheck::{Draw, Entry, Function, Input, Sample};
 use engine::{Backend, Tensor};
 use losses::{Hyperparameters, Loss, WeightRule};
+use model::align::{Alignment, Objective, Reference};
 use model::batch::Batch;
 use model::boundary::Sequence;
 use model::config::Config;
 use model::data::PreferencePair;
 use model::decoder::ForwardOptions;
 use model::gradcheck::{decoder, gpt2, llama, parameters};
-use model::preference::{Objective, PairBatch, Scored};
+use std::sync::LazyLock;
 
-macro_rules! on_top {
-    ($($loss:literal),* $(,)?) => {
-        vec![
-            $(Entry::new(concat!("decoder-llama-", $loss), |draw| sample(draw, llama(), $loss)),)*
-            $(Entry::new(concat!("decoder-gpt2-", $loss), |draw| sample(draw, gpt2(), $loss)),)*
-        ]
-    };
+/// Makes the configuration of a decoder to check.
+type Configuration = fn() -> Config;
+
+/// The decoders that the losses stand on.
+const DECODERS: [(&str, Configuration); 2] = [("decoder-llama", llama), ("decoder-gpt2", gpt2)];
+
+/// Cross-entropy first, then every loss.
+fn subjects() -> impl Iterator<Item = Option<Loss>> {
+    std::iter::once(None).chain(Loss::ALL.map(Some))
 }
+
+/// The names of the entries: `decoder-llama-dpo`.
+static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let of = |decoder| move |loss: Option<Loss>| format!("{decoder}-{}", loss.map_or("cross-entropy", Loss::name));
+    DECODERS.iter().flat_map(|(decoder, _)| subjects().map(of(decoder))).collect()
+});
 
 /// A Llama and a GPT-2 with each loss on top; the twin of each recomputes the decoder's activations.
 pub fn registry() -> Vec<Entry> {
-    on_top!["cross-entropy", "dpo", "cdpo", "ipo", "hinge", "robust", "slpo", "slpo-token", "slpo-literal", "slpo-exact", "slpo-gkl",]
+    let on_top = DECODERS.iter().flat_map(|&(_, config)| subjects().map(move |loss| (config, loss)));
+    NAMES.iter().zip(on_top).map(|(name, (config, loss))| Entry::new(name, move |draw| sample(draw, config(), loss))).collect()
 }
 
 /// A loss of two pairs, or of two completions, under a decoder.
@@ -34,7 +43,7 @@ struct OnTop {
     pairs: Vec<PreferencePair>,
     reference: Vec<Input>,
     /// Cross-entropy of the chosen completions where there is none.
-    objective: Option<LossObjective>,
+    objective: Option<Objective>,
     /// Shall the decoder recompute its activations?
     checkpoint: bool,
 }
@@ -49,19 +58,20 @@ impl Function for OnTop {
         };
         let constant = |input: &Input| Tensor::constant(policy.backend(), &input.data, &input.shape);
         let reference = decoder(&self.reference.iter().map(constant).collect::<Vec<_>>(), &self.config);
-        let batch = PairBatch::new(&self.pairs);
-        let total = objective.total(&Scored::policy(&batch, &policy, &options), &Scored::reference(&batch, &reference));
+        let alignment = Alignment { objective, reference: Reference::live(reference), at_once: self.pairs.len() };
+        let total = alignment.total(&policy, &self.pairs.iter().collect::<Vec<_>>(), &options);
         let (sum, count) = total.unwrap_or_else(|error| panic!("a loss to check: {error}"));
         sum.scale(1.0 / count)
     }
 }
 
 /// Inner magnitude 1, as for the decoder alone: what cancels is the log-sum-exp of its logits.
-fn sample(draw: &mut Draw, config: Config, loss: &str) -> Sample {
+fn sample(draw: &mut Draw, config: Config, loss: Option<Loss>) -> Sample {
     let inputs = parameters(draw, &config);
     let reference = parameters(draw, &config);
     let pairs = (0..2).map(|_| pair(draw, &config)).collect();
-    let objective = loss.parse().ok().map(|loss: Loss| LossObjective { loss, hyper: hyperparameters(draw) });
+    let objective = loss.map(|loss| Objective::new(loss, hyperparameters(draw)));
+    let objective = objective.map(|objective| objective.unwrap_or_else(|error| panic!("a loss to check: {error}")));
     let function = OnTop { config, pairs, reference, objective, checkpoint: false };
     let twin = OnTop { checkpoint: true, ..function.clone() };
     Sample::new(function, inputs).with_twin(twin).with_inner_magnitude(1.0)

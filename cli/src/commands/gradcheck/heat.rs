@@ -4,8 +4,8 @@ use engine::gradcheck::{Check, Comparison, Input};
 use serde::Serialize;
 use std::fmt::Write;
 
-/// The classes of an error over what is allowed: their lower ends, the colour's name in the style sheet, and what the legend says. Each is ten
-/// times the one before; 1 and more is a failure.
+/// The classes of an error over what is allowed: their lower ends, the colour's name in the style sheet, and what the legend says. Each is
+/// ten times the one before; 1 and more is a failure.
 pub const CLASSES: [(f64, &str, &str); 7] = [
     (0.0, "e0", "below 0.001%"),
     (1e-5, "e1", "from 0.001%"),

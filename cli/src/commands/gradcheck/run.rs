@@ -104,8 +104,8 @@ fn check(subject: &Subject, plan: &Plan) -> Checked {
     Checked { report, detail }
 }
 
-/// The sample to show: the worst of a check that failed, else the largest that is checked element by element. Models are larger than that and
-/// fill a page: they are shown where they were named.
+/// The sample to show: the worst of a check that failed, else the largest that is checked element by element. Models are larger than that
+/// and fill a page: they are shown where they were named.
 fn seed_to_show(subject: &Subject, report: &Report, seeds: &[u64], named: bool) -> Option<u64> {
     let failed = report.checks.iter().find(|check| !check.passed);
     if let Some(seed) = failed.and_then(|check| check.worst.as_ref()?.seed) {

@@ -57,8 +57,8 @@ fn all() -> Vec<Subject> {
         .collect()
 }
 
-/// What the names choose, or everything where there are none. A name is that of a subject, of a part of the suite, the beginning of names up
-/// to a hyphen (`decoder-gpt2` alone is a subject, `decoder` all of them), or a pattern with `*`.
+/// What the names choose, or everything where there are none. A name is that of a subject, of a part of the suite, the beginning of names
+/// up to a hyphen (`decoder-gpt2` alone is a subject, `decoder` all of them), or a pattern with `*`.
 ///
 /// # Errors
 /// [`Failure::Usage`] for a name that chooses nothing.

@@ -1,7 +1,7 @@
 //! The file of a loss' inputs and results that another program wrote.
 
 use losses::verify::{ExactProblem, PairProblem, Precision, Problem, Results, TokenLogProbs, TokenProblem};
-use losses::{Hyperparameters, Loss};
+use losses::{Hyperparameters, Kind, Loss};
 use model::safetensors_file::{RawTensor, read_raw};
 use model::{Error, Result};
 use std::collections::BTreeMap;
@@ -43,10 +43,10 @@ impl Dump {
     /// # Errors
     /// [`Error::BadFile`] for a tensor that is missing or of the wrong shape or type.
     pub fn problem(&mut self, loss: Loss, hyper: Hyperparameters) -> Result<Problem> {
-        match loss {
-            Loss::SlpoExact => self.exact(hyper).map(Problem::Exact),
-            _ if loss.is_pairwise() => self.pairs(loss, hyper).map(Problem::Pairs),
-            _ => self.tokens(loss).map(Problem::Tokens),
+        match loss.kind() {
+            Kind::Pairwise => self.pairs(loss, hyper).map(Problem::Pairs),
+            Kind::Tokenwise => self.tokens(loss).map(Problem::Tokens),
+            Kind::Exact => self.exact(hyper).map(Problem::Exact),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Causal grouped-query attention in blocks with online softmax: scores exist for one block of queries and keys at a time, blocks above
 //! the diagonal are skipped, and the backward pass recomputes them. The readable twin is the default of [`Attention`].
 //!
-//! A block of scores is a matrix [keys, queries]: what is formed for each query (maximum, sum, the factor of a correction) is formed for as many
-//! at once as a vector has lanes, and no sum goes across a vector.
+//! A block of scores is a matrix [keys, queries]: what is formed for each query (maximum, sum, the factor of a correction) is formed for as
+//! many at once as a vector has lanes, and no sum goes across a vector.
 
 use super::Cpu;
 use super::array::CpuArray;
@@ -14,8 +14,7 @@ use crate::gemm::matrix::{Matrix, MatrixMut};
 use crate::rotary::Pairing;
 use crate::segments::Segments;
 use crate::simd::vectorised;
-use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
+use crate::threads::parallel_loop::{InTasks, run_tasks};
 use std::ops::Range;
 
 /// Queries and keys of one block of scores.
@@ -58,7 +57,7 @@ impl<T> Head<T> {
     where
         T: Element,
     {
-        vectorised(
+        vectorised::<T, _>(
             #[inline(always)]
             || {
                 for (i, &factor) in factors.iter().enumerate() {
@@ -176,8 +175,8 @@ impl Block<'_> {
         let within = |query: usize| query.saturating_sub(first).min(LANES) as u32;
         within(key)..within(key.saturating_add(self.blocks.window))
     }
-    /// `f(where the scores of a key begin, the lanes that see it)` for the keys that any query of a vector sees, the first of them query `lane` of
-    /// the block.
+    /// `f(where the scores of a key begin, the lanes that see it)` for the keys that any query of a vector sees, the first of them query
+    /// `lane` of the block.
     #[inline(always)]
     fn for_each_key(&self, lane: usize, mut f: impl FnMut(usize, Range<u32>)) {
         let ((any, all), length) = (self.keys_seen(lane), self.row_length());
@@ -224,7 +223,7 @@ pub fn forward<T: Element>(
     let base = |elements: &[T]| Base(elements.as_ptr().cast_mut());
     let inputs = (base(&q_elements), base(&k_elements), base(&v_elements));
     let outputs = (Base(output.as_mut_ptr()), Base(logsumexp.as_mut_ptr()));
-    (0..segments.len() * heads).into_par_iter().for_each_task(|task| {
+    run_tasks(segments.len() * heads, &|task| {
         // SAFETY: each task writes the rows of its own segment and head.
         unsafe { forward_head(&layout, task / heads, task % heads, inputs, outputs) }
     });
@@ -299,7 +298,7 @@ impl<T: Element> Online<T> {
     fn softmax(&mut self, block: &Block<'_>, scores: &mut [T], scale: T) -> [T; QUERIES] {
         let mut corrections = [T::one(); QUERIES];
         for lane in (0..block.queries).step_by(LANES) {
-            vectorised(
+            vectorised::<T, _>(
                 #[inline(always)]
                 || {
                     let [maximum, total] =
@@ -409,11 +408,11 @@ pub fn vjp<T: Element>(
     };
     let mut results = [q, k, v].map(|x| {
         let mut data = T::allocate(x.view().len());
-        data.par_chunks_mut(CLEARED).for_each_task(|part| part.fill(T::zero()));
+        data.chunks_mut(CLEARED).for_each_task(|part| part.fill(T::zero()));
         data
     });
     let bases: [Base<T>; 3] = std::array::from_fn(|i| Base(results[i].as_mut_ptr()));
-    (0..segments.len() * kv_heads).into_par_iter().for_each_task(|task| {
+    run_tasks(segments.len() * kv_heads, &|task| {
         // SAFETY: each task writes the rows of its own segment, key head and the query heads that use it.
         unsafe { vjp_kv_head(&layout, task / kv_heads, task % kv_heads, &inputs, bases) }
     });
@@ -506,7 +505,7 @@ impl<T: Element> Inputs<'_, T> {
     /// Of each of `count` queries from `query` on, for one head.
     fn saved(&self, layout: &Layout<'_>, query: usize, count: usize, head: usize) -> Saved<T> {
         let mut saved = Saved { logsumexp: [T::zero(); QUERIES], delta: [T::zero(); QUERIES] };
-        vectorised(
+        vectorised::<T, _>(
             #[inline(always)]
             || {
                 for i in 0..count {
@@ -528,7 +527,7 @@ impl<T: Element> Inputs<'_, T> {
 /// Turns raw scores into p = e^{scale·s − lse} and p̄ into s̄ = scale·p∘(p̄ − δ); both zero where masked.
 fn score_cotangents<T: Element>(block: &Block<'_>, (p, p_bar): (&mut [T], &mut [T]), scale: T, saved: &Saved<T>) {
     for lane in (0..block.queries).step_by(LANES) {
-        vectorised(
+        vectorised::<T, _>(
             #[inline(always)]
             || {
                 let [lse, delta] = [&saved.logsumexp, &saved.delta].map(|x| x[lane..].first_chunk::<LANES>().expect("a vector"));

@@ -5,8 +5,7 @@ use super::element::Element;
 use crate::backend::precision::Precision;
 use crate::gemm::matrix::{Matrix, MatrixMut};
 use crate::gemm::prepacked::Prepacked;
-use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
+use crate::threads::parallel_loop::run_tasks;
 
 /// Rows of a task, rounded up to whole panels of the micro-kernel. (Miri is slow, and must see rows in several tasks.)
 const ROWS: usize = if cfg!(miri) { 2 } else { 32 };
@@ -48,7 +47,7 @@ impl<T: Element> RightMatrices<T> {
     /// Runs `task(first row, row count)` for all of n rows, in whole panels of the micro-kernel.
     pub fn for_rows(&self, n: usize, task: impl Fn(usize, usize) + Sync) {
         let rows = ROWS.next_multiple_of(self.packed.as_ref().map_or(1, Prepacked::panel_rows));
-        (0..n.div_ceil(rows)).into_par_iter().for_each_task(|i| task(i * rows, rows.min(n - i * rows)));
+        run_tasks(n.div_ceil(rows), &|i| task(i * rows, rows.min(n - i * rows)));
     }
 
     /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, on this thread.

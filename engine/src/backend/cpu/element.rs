@@ -13,8 +13,7 @@ use crate::gemm::matrix::{Extents, Matrix, MatrixMut, SMALL, pairs};
 use crate::gemm::multiply;
 use crate::gemm::prepacked::Prepacked;
 use crate::scalar::Scalar;
-use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
+use crate::threads::parallel_loop::run_tasks;
 use std::ops::Range;
 
 /// A scalar type that arrays on the CPU hold.
@@ -122,7 +121,7 @@ unsafe fn tiled<T: Element>(precision: Precision, (m, k, n): Extents, a: Matrix<
     let extent = if along_rows { m } else { n };
     let pieces = extent.div_ceil(TILE).max(if m * k * n > SMALL * 16 { 2 } else { 1 });
     let size = extent.div_ceil(pieces).next_multiple_of(16);
-    (0..extent.div_ceil(size)).into_par_iter().for_each_task(|i| {
+    run_tasks(extent.div_ceil(size), &|i| {
         let piece = i * size..((i + 1) * size).min(extent);
         if along_rows { tile(piece, 0..n) } else { tile(0..m, piece) }
     });

@@ -5,7 +5,6 @@ use super::element::Element;
 use super::strided::{Lane, Shared, TASK, fill};
 use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
 
 /// The strides of an array seen in a larger shape that it broadcasts to.
 fn broadcast_strides<T: Element>(x: &CpuArray<T>, shape: &[usize]) -> Vec<isize> {
@@ -14,13 +13,40 @@ fn broadcast_strides<T: Element>(x: &CpuArray<T>, shape: &[usize]) -> Vec<isize>
     std::iter::repeat_n(0, lead).chain(own.map(|((&from, &stride), &to)| if from == 1 && to != 1 { 0 } else { stride })).collect()
 }
 
+/// The innermost loop, over slices of equal length.
+#[inline(always)]
+fn apply<T: Element, const K: usize>(mut inputs: [&[T]; K], out: &mut [T], f: impl Fn([T; K]) -> T + Copy) {
+    cut(&mut inputs, out.len());
+    for (i, y) in out.iter_mut().enumerate() {
+        *y = f(at(inputs, i));
+    }
+}
+
+/// Cuts each input to `len` elements, so that no later index is checked.
+#[inline(always)]
+fn cut<T, const K: usize>(inputs: &mut [&[T]; K], len: usize) {
+    for input in inputs {
+        *input = &input[..len];
+    }
+}
+
+/// Element `i` of each input.
+#[inline(always)]
+fn at<T: Element, const K: usize>(inputs: [&[T]; K], i: usize) -> [T; K] {
+    let mut elements = [T::zero(); K];
+    for (element, input) in elements.iter_mut().zip(&inputs) {
+        *element = input[i];
+    }
+    elements
+}
+
 /// As [`apply`], with two outputs.
 #[inline(always)]
-fn apply_two<T: Element, const K: usize>(inputs: &[&[T]; K], first: &mut [T], second: &mut [T], f: impl Fn([T; K]) -> (T, T) + Copy) {
-    let inputs: [&[T]; K] = std::array::from_fn(|k| &inputs[k][..first.len()]);
+fn apply_two<T: Element, const K: usize>(mut inputs: [&[T]; K], first: &mut [T], second: &mut [T], f: impl Fn([T; K]) -> (T, T) + Copy) {
+    cut(&mut inputs, first.len());
     let second = &mut second[..first.len()];
     for i in 0..first.len() {
-        (first[i], second[i]) = f(std::array::from_fn(|k| inputs[k][i]));
+        (first[i], second[i]) = f(at(inputs, i));
     }
 }
 
@@ -32,7 +58,12 @@ pub fn combine<T: Element, const K: usize>(
 ) -> CpuArray<T> {
     let mut out = T::allocate(crate::shape::count(shape));
     let lanes = inputs.map(|x| Lane { start: Shared(x.as_ptr()), strides: broadcast_strides(x, shape) });
-    fill(lanes, shape, &mut out, f);
+    fill(lanes, shape, &mut out, &|inputs, out| {
+        vectorised::<T, _>(
+            #[inline(always)]
+            || apply(inputs, out, f),
+        )
+    });
     CpuArray::from_vec(out, shape)
 }
 
@@ -44,11 +75,11 @@ pub fn combine_two<T: Element, const K: usize>(
     let shape = inputs[0].shape();
     let elements = inputs.map(CpuArray::elements);
     let (mut first, mut second) = (T::allocate(elements[0].len()), T::allocate(elements[0].len()));
-    first.par_chunks_mut(TASK).zip(second.par_chunks_mut(TASK)).enumerate().for_each_task(|(task, (first, second))| {
+    first.chunks_mut(TASK).zip(second.chunks_mut(TASK)).enumerate().for_each_task(|(task, (first, second))| {
         let inputs: [&[T]; K] = std::array::from_fn(|k| &elements[k][task * TASK..][..first.len()]);
-        vectorised(
+        vectorised::<T, _>(
             #[inline(always)]
-            || apply_two(&inputs, first, second, f),
+            || apply_two(inputs, first, second, f),
         )
     });
     (CpuArray::from_vec(first, shape), CpuArray::from_vec(second, shape))
@@ -63,8 +94,8 @@ pub fn accumulate<T: Element>(sum: CpuArray<T>, x: &CpuArray<T>) -> CpuArray<T> 
     };
     let mut data = sum;
     let x = x.elements();
-    data.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each_task(|(sum, x)| {
-        vectorised(
+    data.chunks_mut(TASK).zip(x.chunks(TASK)).for_each_task(|(sum, x)| {
+        vectorised::<T, _>(
             #[inline(always)]
             || sum.iter_mut().zip(x).for_each(|(s, &x)| *s += x),
         )

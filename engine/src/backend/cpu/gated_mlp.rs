@@ -14,7 +14,6 @@ use crate::formula::Add;
 use crate::gemm::matrix::{Matrix, MatrixMut};
 use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
 
 /// Elements handled by one task where the products are not by rows.
 const TASK: usize = 1 << 13;
@@ -40,7 +39,7 @@ const LANES: usize = 16;
 fn hidden_numbers<T: Element>(h: &mut [T], inputs: [&[T]; 2]) {
     let [gate, up] = inputs.map(|input| input[..h.len()].as_chunks::<LANES>());
     let (h, h_rest) = h.as_chunks_mut::<LANES>();
-    vectorised(
+    vectorised::<T, _>(
         #[inline(always)]
         || {
             for (h, (gate, up)) in h.iter_mut().zip(gate.0.iter().zip(up.0)) {
@@ -68,7 +67,7 @@ fn inner_cotangents<T: Element>([g_bar, u_bar, h]: [&mut [T]; 3], inputs: [&[T];
     let [gate, up, h_bar] = inputs.map(|input| input[..len].as_chunks::<LANES>());
     let [g_bar, u_bar, h] = [&mut g_bar[..len], &mut u_bar[..len], h].map(|output| output.as_chunks_mut::<LANES>());
     let whole = (g_bar.0.iter_mut().zip(u_bar.0).zip(h.0)).zip(gate.0.iter().zip(up.0).zip(h_bar.0));
-    vectorised(
+    vectorised::<T, _>(
         #[inline(always)]
         || {
             for (((g_bar, u_bar), h), ((gate, up), h_bar)) in whole {
@@ -165,7 +164,7 @@ pub fn vjp_by_products<T: Element>(
     let h_bar = matmul::matmul(precision, cotangent, down);
     let inputs = [&saved[0], &saved[1], &h_bar].map(CpuArray::elements);
     let mut bars: [Vec<T>; 3] = std::array::from_fn(|_| T::allocate(h_bar.view().len()));
-    let [g_bar, u_bar, h] = bars.each_mut().map(|bar| bar.par_chunks_mut(TASK));
+    let [g_bar, u_bar, h] = bars.each_mut().map(|bar| bar.chunks_mut(TASK));
     g_bar.zip(u_bar).zip(h).enumerate().for_each_task(|(task, ((g_bar, u_bar), h))| {
         inner_cotangents([g_bar, u_bar, h], inputs.each_ref().map(|input| &input[task * TASK..]));
     });

@@ -3,7 +3,6 @@
 use super::array::CpuArray;
 use super::element::Element;
 use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
 
 /// Elements that are worth a task.
 const TASK_ELEMENTS: usize = 1 << 14;
@@ -15,8 +14,11 @@ pub fn gather_rows<T: Element>(table: &CpuArray<T>, rows: &[u32]) -> CpuArray<T>
     let width = table.shape()[1];
     let elements = table.elements();
     let mut out = T::allocate(rows.len() * width);
-    out.par_chunks_exact_mut(width.max(1)).zip(rows).for_each_in_tasks_of(1 + TASK_ELEMENTS / width.max(1), |(out, &row)| {
-        out.copy_from_slice(&elements[row as usize * width..][..width]);
+    let rows_a_task = 1 + TASK_ELEMENTS / width.max(1);
+    out.chunks_mut(rows_a_task * width.max(1)).zip(rows.chunks(rows_a_task)).for_each_task(|(out, rows)| {
+        for (out, &row) in out.chunks_exact_mut(width).zip(rows) {
+            out.copy_from_slice(&elements[row as usize * width..][..width]);
+        }
     });
     CpuArray::from_vec(out, &[rows.len(), width])
 }
@@ -41,7 +43,7 @@ fn add_rows<T: Element>(out: &mut [T], x: &CpuArray<T>, rows: &[u32], row_count:
     let width = x.shape()[1];
     let elements = x.elements();
     let rows_a_task = (TASK_ELEMENTS / width.max(1)).max(row_count / MOST_TASKS) + 1;
-    out.par_chunks_mut(rows_a_task * width.max(1)).enumerate().for_each_task(|(task, out)| {
+    out.chunks_mut(rows_a_task * width.max(1)).enumerate().for_each_task(|(task, out)| {
         first(out);
         let own = task * rows_a_task..(task + 1) * rows_a_task;
         for (x, &row) in elements.chunks_exact(width.max(1)).zip(rows).filter(|(_, row)| own.contains(&(**row as usize))) {
@@ -66,10 +68,13 @@ pub fn scatter_add_last<T: Element>(x: &CpuArray<T>, index: &[u32], n: usize) ->
     let elements = x.elements();
     let mut out = T::allocate(crate::shape::count(&shape));
     out.fill(T::zero());
-    if k > 0 {
-        let rows = out.par_chunks_mut(n.max(1)).zip(elements.par_chunks(k).zip(index.par_chunks(k)));
-        rows.for_each_in_tasks_of(1 + TASK_ELEMENTS / n.max(1), |(y, (x, index))| {
-            x.iter().zip(index).for_each(|(&x, &j)| y[j as usize] += x);
+    if k > 0 && n > 0 {
+        let rows_a_task = 1 + TASK_ELEMENTS / n;
+        let inputs = elements.chunks(rows_a_task * k).zip(index.chunks(rows_a_task * k));
+        out.chunks_mut(rows_a_task * n).zip(inputs).for_each_task(|(y, (x, index))| {
+            for (y, (x, index)) in y.chunks_exact_mut(n).zip(x.chunks_exact(k).zip(index.chunks_exact(k))) {
+                x.iter().zip(index).for_each(|(&x, &j)| y[j as usize] += x);
+            }
         });
     }
     CpuArray::from_vec(out, &shape)

@@ -6,7 +6,6 @@ use super::element::{Element, product};
 use crate::backend::precision::Precision;
 use crate::gemm::matrix::{Matrix, SMALL, pairs};
 use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
 
 /// Products over the last two axes with the leading axes broadcast.
 pub fn matmul<T: Element>(precision: Precision, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
@@ -111,7 +110,7 @@ fn run_batch<T: Element>(out: &mut [T], size: usize, work: usize, one: impl Fn(u
         return out.chunks_exact_mut(size).enumerate().for_each(|(i, out)| one(i, out));
     }
     let per_task = (SMALL / work.max(1)).max(1);
-    out.par_chunks_mut(size * per_task).enumerate().for_each_task(|(task, outs)| {
+    out.chunks_mut(size * per_task).enumerate().for_each_task(|(task, outs)| {
         for (i, out) in outs.chunks_exact_mut(size).enumerate() {
             one(task * per_task + i, out);
         }

@@ -8,7 +8,6 @@ use crate::backend::step::{AdamwPart, AdamwStep};
 use crate::backend::update::Update;
 use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
 
 /// Elements of a sum of squares that one task adds up.
 const TASK: usize = 1 << 14;
@@ -26,8 +25,8 @@ pub fn adamw_all<T: Element>(mut parts: Vec<AdamwPart<'_, CpuArray<T>>>) {
         let [thetas, ms, vs] = [&mut *part.theta, part.m, part.v].map(|x| x.elements_mut().chunks_mut(STEP_TASK));
         tasks.extend(thetas.zip(ms).zip(vs).zip(gradient.chunks(STEP_TASK)).map(|(((theta, m), v), g)| (constants, [theta, m, v], g)));
     }
-    tasks.into_par_iter().for_each_task(|(constants, [theta, m, v], g)| {
-        vectorised(
+    tasks.into_iter().for_each_task(|(constants, [theta, m, v], g)| {
+        vectorised::<T, _>(
             #[inline(always)]
             || constants.update(theta, m, v, g),
         )
@@ -75,7 +74,7 @@ pub fn sums_of_squares<T: Element>(arrays: &[&CpuArray<T>]) -> Vec<f64> {
     let elements: Vec<_> = arrays.iter().map(|x| x.elements()).collect();
     let chunks: Vec<&[T]> = elements.iter().flat_map(|x| x.chunks(TASK)).collect();
     let mut parts = vec![0.0; chunks.len()];
-    parts.par_iter_mut().zip(chunks).for_each_task(|(part, chunk)| *part = partial_sum_of_squares(chunk));
+    parts.iter_mut().zip(chunks).for_each_task(|(part, chunk)| *part = partial_sum_of_squares(chunk));
     let mut parts = parts.into_iter();
     elements.iter().map(|x| parts.by_ref().take(x.len().div_ceil(TASK)).sum()).collect()
 }
@@ -83,7 +82,7 @@ pub fn sums_of_squares<T: Element>(arrays: &[&CpuArray<T>]) -> Vec<f64> {
 fn partial_sum_of_squares<T: Element>(chunk: &[T]) -> f64 {
     let mut lanes = [0.0f64; 16];
     let (blocks, rest) = chunk.as_chunks::<16>();
-    vectorised(
+    vectorised::<T, _>(
         #[inline(always)]
         || {
             for block in blocks {

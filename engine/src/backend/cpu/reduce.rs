@@ -5,7 +5,6 @@ use super::element::Element;
 use crate::shape::{around, with_axis};
 use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
 
 /// Partial sums that a row keeps, one a vector lane.
 const LANES: usize = 16;
@@ -99,8 +98,8 @@ fn reduce<T: Element>(
         out.fill(start);
     } else if inner == 1 {
         let rows_a_task = (TASK / extent).max(1);
-        out.par_chunks_mut(rows_a_task).zip(elements.par_chunks(rows_a_task * extent)).for_each_task(|(out, rows)| {
-            vectorised(
+        out.chunks_mut(rows_a_task).zip(elements.chunks(rows_a_task * extent)).for_each_task(|(out, rows)| {
+            vectorised::<T, _>(
                 #[inline(always)]
                 || out.iter_mut().zip(rows.chunks_exact(extent)).for_each(|(y, x)| *y = row(x)),
             )
@@ -118,7 +117,7 @@ fn fold_columns<T: Element>(block: &[T], out: &mut [T], start: T, f: impl Fn(T, 
     let inner = out.len();
     let rows_a_band = (TASK / inner).max(16);
     let add_rows = |into: &mut [T], rows: &[T]| {
-        vectorised(
+        vectorised::<T, _>(
             #[inline(always)]
             || rows.chunks_exact(inner).for_each(|row| into.iter_mut().zip(row).for_each(|(y, &x)| *y = f(*y, x))),
         )
@@ -128,7 +127,7 @@ fn fold_columns<T: Element>(block: &[T], out: &mut [T], start: T, f: impl Fn(T, 
         return add_rows(out, block);
     }
     let mut bands = T::allocate(block.len().div_ceil(rows_a_band * inner) * inner);
-    bands.par_chunks_mut(inner).zip(block.par_chunks(rows_a_band * inner)).for_each_task(|(band, rows)| {
+    bands.chunks_mut(inner).zip(block.chunks(rows_a_band * inner)).for_each_task(|(band, rows)| {
         band.fill(start);
         add_rows(band, rows);
     });

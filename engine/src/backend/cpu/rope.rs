@@ -5,7 +5,6 @@ use super::element::Element;
 use crate::rotary::Pairing;
 use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
 
 /// Elements handled by one task.
 const TASK: usize = 1 << 12;
@@ -17,8 +16,8 @@ pub fn rope<T: Element>(x: CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pa
     let (cos, sin) = (cos.elements(), sin.elements());
     let mut x = x.into_owned_elements();
     let tokens_a_task = TASK / token + 1;
-    x.par_chunks_mut(tokens_a_task * token).enumerate().for_each_task(|(task, x)| {
-        vectorised(
+    x.chunks_mut(tokens_a_task * token).enumerate().for_each_task(|(task, x)| {
+        vectorised::<T, _>(
             #[inline(always)]
             || {
                 for (n, x) in x.chunks_exact_mut(token).enumerate() {

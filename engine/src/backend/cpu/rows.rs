@@ -8,7 +8,6 @@ use crate::backend::rows::Rows;
 use crate::shape::{rows, with_axis};
 use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
 
 /// Elements handled by one task.
 const TASK: usize = 1 << 12;
@@ -21,11 +20,11 @@ fn map_rows<T: Element, const K: usize>(inputs: [&CpuArray<T>; K], f: impl Fn([&
     let mut out = T::allocate(elements[0].len());
     if let Some(rows_a_task) = TASK.checked_div(n) {
         let size = rows_a_task.max(1) * n;
-        out.par_chunks_mut(size).enumerate().for_each_task(|(task, chunk)| {
+        out.chunks_mut(size).enumerate().for_each_task(|(task, chunk)| {
             for (i, row) in chunk.chunks_exact_mut(n).enumerate() {
                 let start = task * size + i * n;
                 let inputs: [&[T]; K] = std::array::from_fn(|k| &elements[k][start..start + n]);
-                vectorised(
+                vectorised::<T, _>(
                     #[inline(always)]
                     || f(inputs, row),
                 );
@@ -41,10 +40,10 @@ fn fold_rows<T: Element>(x: &CpuArray<T>, f: impl Fn(&[T]) -> T + Sync + Copy) -
     let elements = x.elements();
     let mut out = T::allocate(count);
     let size = (TASK / n.max(1)).max(1);
-    out.par_chunks_mut(size).enumerate().for_each_task(|(task, chunk)| {
+    out.chunks_mut(size).enumerate().for_each_task(|(task, chunk)| {
         for (i, y) in chunk.iter_mut().enumerate() {
             let row = &elements[(task * size + i) * n..][..n];
-            *y = vectorised(
+            *y = vectorised::<T, _>(
                 #[inline(always)]
                 || f(row),
             );
@@ -53,8 +52,8 @@ fn fold_rows<T: Element>(x: &CpuArray<T>, f: impl Fn(&[T]) -> T + Sync + Copy) -
     CpuArray::from_vec(out, &with_axis(x.shape(), x.shape().len() - 1, 1))
 }
 
-/// (m, ln Σ e^{x − m}) of a row with m its maximum; (m, 0) where that is not finite. A difference x − m − ln Σ e^{x − m} taken in this order
-/// is accurate even where x and m are large and close.
+/// (m, ln Σ e^{x − m}) of a row with m its maximum; (m, 0) where that is not finite. A difference x − m − ln Σ e^{x − m} taken in this
+/// order is accurate even where x and m are large and close.
 #[inline(always)]
 pub fn row_max_and_log_sum<T: Element>(row: &[T]) -> (T, T) {
     let m = row_max(row);
@@ -195,9 +194,9 @@ pub fn scaled_rms_norm<T: Element>(x: &CpuArray<T>, gain: &CpuArray<T>, epsilon:
     let (x_elements, gain) = (x.elements(), gain.elements());
     let (mut y, mut s) = (T::allocate(count * n), T::allocate(count));
     let size = (TASK / n.max(1)).max(1);
-    let tasks = y.par_chunks_mut((size * n).max(1)).zip(s.par_chunks_mut(size)).zip(x_elements.par_chunks((size * n).max(1)));
+    let tasks = y.chunks_mut((size * n).max(1)).zip(s.chunks_mut(size)).zip(x_elements.chunks((size * n).max(1)));
     tasks.for_each_task(|((y, s), x)| {
-        vectorised(
+        vectorised::<T, _>(
             #[inline(always)]
             || {
                 for ((y, s), x) in y.chunks_exact_mut(n).zip(s).zip(x.chunks_exact(n)) {
@@ -210,8 +209,8 @@ pub fn scaled_rms_norm<T: Element>(x: &CpuArray<T>, gain: &CpuArray<T>, epsilon:
     (CpuArray::from_vec(y, x.shape()), CpuArray::from_vec(s, &with_axis(x.shape(), x.shape().len() - 1, 1)))
 }
 
-/// (s·(ȳ∘gain − x̂·mean(ȳ∘gain∘x̂)), Σ ȳ∘x̂ over the rows), x̂ = x·s, the first added to `base` where there is one. Each task adds its rows up; the
-/// tasks' sums are added in their order.
+/// (s·(ȳ∘gain − x̂·mean(ȳ∘gain∘x̂)), Σ ȳ∘x̂ over the rows), x̂ = x·s, the first added to `base` where there is one. Each task adds its rows
+/// up; the tasks' sums are added in their order.
 pub fn scaled_rms_norm_vjp<T: Element>(
     x: &CpuArray<T>,
     gain: &CpuArray<T>,
@@ -226,11 +225,11 @@ pub fn scaled_rms_norm_vjp<T: Element>(
     let size = (TASK / n.max(1)).max(1);
     let mut sums = T::allocate(count.div_ceil(size) * n);
     sums.fill(T::zero());
-    let inputs = x_elements.par_chunks((size * n).max(1)).zip(g.par_chunks((size * n).max(1))).zip(s.par_chunks(size));
-    let tasks = x_bar.par_chunks_mut((size * n).max(1)).zip(sums.par_chunks_mut(n.max(1))).zip(inputs);
+    let inputs = x_elements.chunks((size * n).max(1)).zip(g.chunks((size * n).max(1))).zip(s.chunks(size));
+    let tasks = x_bar.chunks_mut((size * n).max(1)).zip(sums.chunks_mut(n.max(1))).zip(inputs);
     tasks.for_each_task(|((x_bar, sum), ((x, g), s))| {
         let mut scaled = T::allocate(n);
-        vectorised(
+        vectorised::<T, _>(
             #[inline(always)]
             || {
                 for (((x_bar, x), g), &s) in x_bar.chunks_exact_mut(n).zip(x.chunks_exact(n)).zip(g.chunks_exact(n)).zip(s) {

@@ -2,9 +2,7 @@
 //! enough for the first-level cache, in parallel and vectorised.
 
 use super::element::Element;
-use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
 
 /// Elements handled by one task; the cut never depends on the number of threads.
 pub const TASK: usize = 1 << 13;
@@ -84,8 +82,12 @@ fn merge<T>(shape: &[usize], lanes: &mut [Lane<T>]) -> Vec<usize> {
     merged
 }
 
-/// `out[i] = f(elements i of the lanes)` over a shape in row-major order.
-pub fn fill<T: Element, const K: usize>(mut lanes: [Lane<T>; K], shape: &[usize], out: &mut [T], f: impl Fn([T; K]) -> T + Sync + Copy) {
+/// Fills a block of the output from blocks of the inputs, all of one length.
+pub type BlockLoop<'a, T, const K: usize> = &'a (dyn Fn([&[T]; K], &mut [T]) + Sync);
+
+/// Fills `out`, of a shape in row-major order, with `f` of the lanes. The walk is compiled once for each element type: what differs from
+/// function to function is called through a pointer, once a block.
+pub fn fill<T: Element, const K: usize>(mut lanes: [Lane<T>; K], shape: &[usize], out: &mut [T], f: BlockLoop<'_, T, K>) {
     if out.is_empty() {
         return;
     }
@@ -105,14 +107,14 @@ pub fn fill<T: Element, const K: usize>(mut lanes: [Lane<T>; K], shape: &[usize]
             done += len;
         }
     };
-    if out.len() <= TASK { task((0, out)) } else { out.par_chunks_mut(TASK).enumerate().for_each_task(task) }
+    if out.len() <= TASK { task((0, out)) } else { out.chunks_mut(TASK).enumerate().for_each_task(task) }
 }
 
 /// Part of one inner row.
 ///
 /// # Safety
 /// Elements `offsets[k] ..` of lane k, as many as `out` has, must be inside its array.
-unsafe fn fill_row<T: Element, const K: usize>(lanes: &[Lane<T>; K], offsets: [isize; K], out: &mut [T], f: impl Fn([T; K]) -> T + Copy) {
+unsafe fn fill_row<T: Element, const K: usize>(lanes: &[Lane<T>; K], offsets: [isize; K], out: &mut [T], f: BlockLoop<'_, T, K>) {
     let contiguous = lanes.iter().all(|lane| lane.strides.last() == Some(&1));
     let step = if contiguous { out.len() } else { BLOCK };
     for (number, block) in out.chunks_mut(step).enumerate() {
@@ -124,24 +126,12 @@ unsafe fn fill_row<T: Element, const K: usize>(lanes: &[Lane<T>; K], offsets: [i
             // SAFETY: the caller's promise; a block that is gathered is at most BLOCK long.
             unsafe { lanes[k].load(offset, block.len(), buffer) }
         });
-        vectorised(
-            #[inline(always)]
-            || apply(&inputs, block, f),
-        );
-    }
-}
-
-/// The innermost loop, over slices of equal length.
-#[inline(always)]
-fn apply<T: Element, const K: usize>(inputs: &[&[T]; K], out: &mut [T], f: impl Fn([T; K]) -> T + Copy) {
-    let inputs: [&[T]; K] = std::array::from_fn(|k| &inputs[k][..out.len()]);
-    for (i, y) in out.iter_mut().enumerate() {
-        *y = f(std::array::from_fn(|k| inputs[k][i]));
+        f(inputs, block);
     }
 }
 
 /// Copies the elements at `start` and `strides` over `shape` in row-major order. The strides must stay inside the array `start` points
 /// into.
 pub fn strided_copy<T: Element>(start: *const T, shape: &[usize], strides: &[isize], out: &mut [T]) {
-    fill([Lane { start: Shared(start), strides: strides.to_vec() }], shape, out, |[x]| x);
+    fill([Lane { start: Shared(start), strides: strides.to_vec() }], shape, out, &|[x], out| out.copy_from_slice(x));
 }

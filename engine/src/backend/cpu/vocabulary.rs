@@ -1,6 +1,6 @@
-//! The vocabulary projection with log-softmax, in chunks of rows: logits exist for one chunk at a time, in the forward and the backward pass. Only
-//! where the backward pass has to wait for the forward pass of other sequences, as in a loss of pairs, and the logits are not too many, they are kept for it.
-//! The readable twin is the default of [`Vocabulary`].
+//! The vocabulary projection with log-softmax, in chunks of rows: logits exist for one chunk at a time, in the forward and the backward
+//! pass. Only where the backward pass has to wait for the forward pass of other sequences, as in a loss of pairs, and the logits are not
+//! too many, they are kept for it. The readable twin is the default of [`Vocabulary`].
 
 use super::Cpu;
 use super::array::CpuArray;
@@ -12,7 +12,6 @@ use crate::backend::vocabulary::Vocabulary;
 use crate::gemm::matrix::Matrix;
 use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// About this many logits are held at a time: enough rows that reading the weights for each chunk costs little beside the product.
@@ -77,15 +76,18 @@ fn forward_keeping<T: Element>(
         let z = if kept { &mut all_logits[start * vocabulary..] } else { &mut one_chunk[..] };
         let z = &mut z[..rows * vocabulary];
         logits(precision, &h[start * width..(start + rows) * width], &w, width, z);
-        let outputs = log_probs[start..start + rows].par_iter_mut().zip(&mut totals[start..start + rows]);
-        let outputs = outputs.zip(z.par_chunks_exact(vocabulary)).zip(&targets[start..start + rows]);
-        outputs.for_each_in_tasks_of(rows_a_task(vocabulary), |(((log_prob, total), z), &target)| {
-            let (m, log_sum) = vectorised(
-                #[inline(always)]
-                || row_max_and_log_sum(z),
-            );
-            *total = m + log_sum;
-            *log_prob = (z[target as usize] - m) - log_sum;
+        let task = rows_a_task(vocabulary);
+        let outputs = log_probs[start..start + rows].chunks_mut(task).zip(totals[start..start + rows].chunks_mut(task));
+        let inputs = z.chunks(task * vocabulary).zip(targets[start..start + rows].chunks(task));
+        outputs.zip(inputs).for_each_task(|((log_probs, totals), (z, targets))| {
+            for (((log_prob, total), z), &target) in log_probs.iter_mut().zip(totals).zip(z.chunks_exact(vocabulary)).zip(targets) {
+                let (m, log_sum) = vectorised::<T, _>(
+                    #[inline(always)]
+                    || row_max_and_log_sum(z),
+                );
+                *total = m + log_sum;
+                *log_prob = (z[target as usize] - m) - log_sum;
+            }
         });
     }
     T::recycle(one_chunk);
@@ -112,20 +114,23 @@ pub fn cross_entropy<T: Element>(
     let mut losses = T::allocate(n);
     let gradients = sweep(precision, (hidden, weight), true, |range, z| {
         let vocabulary = weight.shape()[0];
-        let rows = z.par_chunks_exact_mut(vocabulary).zip(&mut losses[range.clone()]).zip(&targets[range]);
-        rows.for_each_in_tasks_of(rows_a_task(vocabulary), |((z, loss), &target)| {
-            let chosen = z[target as usize];
-            let (m, sum) = vectorised(
-                #[inline(always)]
-                || {
-                    let (m, sum) = row_exponentials(z);
-                    let of_sum = T::one() / sum;
-                    z.iter_mut().for_each(|z| *z *= of_sum);
-                    (m, sum)
-                },
-            );
-            z[target as usize] -= T::one();
-            *loss = sum.ln() - (chosen - m);
+        let task = rows_a_task(vocabulary);
+        let outputs = z.chunks_mut(task * vocabulary).zip(losses[range.clone()].chunks_mut(task));
+        outputs.zip(targets[range].chunks(task)).for_each_task(|((z, losses), targets)| {
+            for ((z, loss), &target) in z.chunks_exact_mut(vocabulary).zip(losses).zip(targets) {
+                let chosen = z[target as usize];
+                let (m, sum) = vectorised::<T, _>(
+                    #[inline(always)]
+                    || {
+                        let (m, sum) = row_exponentials(z);
+                        let of_sum = T::one() / sum;
+                        z.iter_mut().for_each(|z| *z *= of_sum);
+                        (m, sum)
+                    },
+                );
+                z[target as usize] -= T::one();
+                *loss = sum.ln() - (chosen - m);
+            }
         });
     });
     let total = super::reduce::sum(&CpuArray::from_vec(losses, &[n]), 0);
@@ -144,25 +149,26 @@ pub fn vjp<T: Element>(
     let (saved, g) = (saved.elements(), cotangent.elements());
     let saved = Saved::new(&saved, hidden.shape()[0]);
     let [hidden, weight] = sweep(precision, (hidden, weight), saved.logits.is_none(), |range, z| {
-        let kept = saved.logits.map(|logits| &logits[range.start * vocabulary..]);
-        let inputs = saved.totals[range.clone()].par_iter().zip(&g[range.clone()]).zip(&targets[range]);
-        let rows = z.par_chunks_exact_mut(vocabulary).zip(inputs).enumerate();
-        rows.for_each_in_tasks_of(rows_a_task(vocabulary), |(row, (z, ((&total, &g), &target)))| {
-            let kept = kept.map(|kept| &kept[row * vocabulary..][..vocabulary]);
-            vectorised(
-                #[inline(always)]
-                || match kept {
-                    Some(kept) => z.iter_mut().zip(kept).for_each(|(z, &kept)| *z = -(kept - total).exp_of_term() * g),
-                    None => z.iter_mut().for_each(|z| *z = -(*z - total).exp_of_term() * g),
-                },
-            );
-            z[target as usize] += g;
+        let rows_a_task = rows_a_task(vocabulary);
+        z.chunks_mut(rows_a_task * vocabulary).enumerate().for_each_task(|(task, z)| {
+            for (row, z) in (range.start + task * rows_a_task..).zip(z.chunks_exact_mut(vocabulary)) {
+                let (total, g, kept) = (saved.totals[row], g[row], saved.logits.map(|logits| &logits[row * vocabulary..][..vocabulary]));
+                vectorised::<T, _>(
+                    #[inline(always)]
+                    || match kept {
+                        Some(kept) => z.iter_mut().zip(kept).for_each(|(z, &kept)| *z = -(kept - total).exp_of_term() * g),
+                        None => z.iter_mut().for_each(|z| *z = -(*z - total).exp_of_term() * g),
+                    },
+                );
+                z[targets[row] as usize] += g;
+            }
         });
     });
     (hidden, weight)
 }
 
-/// z̄·weight and z̄ᵀ·hidden, where `cotangents` turns the logits z of a chunk of rows into z̄ in place, or, if they are not to be formed, writes z̄.
+/// z̄·weight and z̄ᵀ·hidden, where `cotangents` turns the logits z of a chunk of rows into z̄ in place, or, if they are not to be formed,
+/// writes z̄.
 fn sweep<T: Element>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),

@@ -11,7 +11,8 @@ use std::any::{TypeId, type_name};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// The kernels of a formula: for arrays in row-major order, and for views with steps of their own. The result is stored as the widest of the inputs.
+/// The kernels of a formula: for arrays in row-major order, and for views with steps of their own. The result is stored as the widest of
+/// the inputs.
 pub fn elementwise_source<const N: usize, F: Formula<N>>(f: F, storages: [Storage; N]) -> String {
     let for_each_input = |separator: &str, text: &dyn Fn(usize, &str) -> String| {
         storages.iter().enumerate().map(|(i, storage)| text(i, storage.type_name())).collect::<Vec<_>>().join(separator)

@@ -1,7 +1,7 @@
 //! CUDA C from a formula: the formula runs once on symbols instead of numbers, and each operation becomes a statement.
 //!
-//! So a formula stays written once, for every number type and the GPU. [`Scalar::select`] becomes a conditional expression. Where a formula asks
-//! an `if` about a symbol, it is run again for either answer, and the two runs become the arms of a conditional statement.
+//! So a formula stays written once, for every number type and the GPU. [`Scalar::select`] becomes a conditional expression. Where a formula
+//! asks an `if` about a symbol, it is run again for either answer, and the two runs become the arms of a conditional statement.
 
 use crate::scalar::Scalar;
 use std::cell::RefCell;

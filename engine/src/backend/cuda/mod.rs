@@ -1,11 +1,13 @@
-//! NVIDIA GPUs, through libraries that are loaded at run time: nothing of CUDA is needed to build, and a machine without it only lacks the device.
+//! NVIDIA GPUs, through libraries that are loaded at run time: nothing of CUDA is needed to build, and a machine without it only lacks the
+//! device.
 //!
-//! The kernels are the `.cu` files in `kernels/`, compiled by NVRTC at their first use for the GPU that is there and kept on disk; elementwise
-//! functions become kernels from their formulas. Everything is launched into one stream, in order, through a queue that turns what repeats into graphs;
-//! the host waits only where it reads.
+//! The kernels are the `.cu` files in `kernels/`, compiled by NVRTC at their first use for the GPU that is there and kept on disk;
+//! elementwise functions become kernels from their formulas. Everything is launched into one stream, in order, through a queue that turns
+//! what repeats into graphs; the host waits only where it reads.
 //! Reductions run in a fixed order without atomics, so a run gives the same bits each time on the same GPU.
 //!
-//! A method that fails on the device (no memory left, say) panics with a [`CudaError`] as its payload: the methods of a [`Backend`](crate::Backend) give no `Result`.
+//! A method that fails on the device (no memory left, say) panics with a [`CudaError`] as its payload: the methods of a
+//! [`Backend`](crate::Backend) give no `Result`.
 
 mod allocator;
 mod array;

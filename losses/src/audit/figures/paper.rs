@@ -2,7 +2,7 @@
 
 use super::{Curve, Curves, Drawing, Figure, steps};
 use crate::audit::instance::{constant, differentiate, evaluate};
-use crate::soft_cross_entropy::soft_cross_entropy;
+use crate::exact::soft_cross_entropy::soft_cross_entropy;
 use engine::{Generator, Tensor};
 
 pub fn figures(_: &mut Generator) -> Vec<Figure> {

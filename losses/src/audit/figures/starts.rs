@@ -5,7 +5,7 @@ use crate::audit::instance::{differentiate, eq7, loss_of_log_probs, uniform};
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::Loss;
 use crate::weights::WeightRule;
-use engine::{Cpu, Generator, Tensor};
+use engine::{Device, Generator, Tensor};
 
 pub fn figures(generator: &mut Generator) -> Vec<Figure> {
     vec![start_gradient(generator), wrong_way(generator), limit(generator)]
@@ -18,7 +18,7 @@ fn slope(loss: Loss, hyper: &Hyperparameters, at: (f64, f64)) -> f64 {
 
 /// The same in float32.
 fn single(loss: Loss, at: (f64, f64)) -> f64 {
-    let x = Tensor::parameter(&Cpu::<f32>::new(), &[at.0, at.1], &[2]);
+    let x = Tensor::parameter(&Device::default(), &[at.0, at.1], &[2]);
     let loss = loss_of_log_probs(loss, &eq7(1.0), &x, at).sum_all();
     loss.backward().of(&x).to_f64()[1]
 }

@@ -5,7 +5,7 @@ use crate::config::{Architecture, PositionKind, RopeScaling};
 use crate::decoder::{Decoder, layout};
 use crate::gguf::writer::Writer;
 use crate::safetensors_file::NamedTensor;
-use engine::Cpu;
+use engine::Device;
 
 /// (part of the decoder's name, part of llama.cpp's).
 const NAMES: [(&str, &str); 17] = [
@@ -147,7 +147,7 @@ fn frequencies(config: &Config) -> Vec<f32> {
 fn small(change: impl Fn(Writer) -> Writer) -> Writer {
     let config =
         Config { vocab_size: 4, hidden_size: 8, intermediate_size: 8, layers: 1, heads: 2, kv_heads: 2, head_dim: 4, ..one_layer() };
-    let decoder = Decoder::random(&Cpu::<f32>::new(), &config, 1).unwrap();
+    let decoder = Decoder::random(&Device::default(), &config, 1).unwrap();
     let tensors = decoder.to_tensors();
     tensors.iter().fold(change(settings(&config)), |file, (name, tensor)| {
         let theirs = NAMES.iter().fold(name.clone(), |name, (ours, theirs)| name.replace(ours, theirs));

@@ -8,7 +8,7 @@ use crate::optimizer::{Rule, Schedule};
 use crate::parallel::launch::Place;
 use crate::parallel::{HostExchange, Parallel, Processes, start};
 use crate::train::{OnNonFinite, StepOutcome, Trainer};
-use engine::{Backend, Cpu, Tensor};
+use engine::{Backend, Cpu, Device, Tensor};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -107,8 +107,8 @@ fn in_parallel<B: Backend>(backend: B, size: usize, rows: usize, bucket_bytes: u
 fn with_one_micro_batch_each_the_steps_have_the_bits_of_one_process_whatever_the_buckets() {
     for bucket_bytes in [1, 20_000, usize::MAX] {
         for size in [1, 2, 3] {
-            let alone = steps(&mut trainer(&Cpu::<f32>::new(), 1), size);
-            let found = in_parallel(Cpu::<f32>::new(), size, size, bucket_bytes);
+            let alone = steps(&mut trainer(&Device::default(), 1), size);
+            let found = in_parallel(Device::default(), size, size, bucket_bytes);
             assert!(found.iter().all(|found| *found == alone), "{size} processes, buckets of {bucket_bytes} bytes");
         }
     }
@@ -155,7 +155,7 @@ fn a_loss_that_is_not_finite_in_one_process_is_found_by_all_with_its_cause() {
     for skip in [false, true] {
         let found = together(3, move |processes| {
             let rank = processes.rank();
-            let mut trainer = trainer(&Cpu::<f32>::new(), 1);
+            let mut trainer = trainer(&Device::default(), 1);
             let before = values(&trainer);
             trainer.on_non_finite = if skip { OnNonFinite::Skip } else { OnNonFinite::Stop };
             trainer.parallel = Some(Parallel::through_host(processes, &trainer.decoder));

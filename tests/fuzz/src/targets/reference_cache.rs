@@ -1,6 +1,6 @@
 //! The reference's log-probabilities on disk.
 
-use crate::contents::parse;
+use model::align::reference_cache::parse;
 
 /// Reads a cache; what is taken are log-probabilities.
 pub fn fuzz(data: &[u8]) {

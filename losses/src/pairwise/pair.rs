@@ -1,0 +1,277 @@
+//! What the pairwise losses share: a closed form in (l_w, l_l) for each pair, with its two partial derivatives, as one op.
+//!
+//! forward  yᵢ = f(l_w, l_l; ln π_w, ln π_l) of pair i
+//! vjp      l̄_w = ȳᵢ·∂f/∂l_w, l̄_l = ȳᵢ·∂f/∂l_l
+//!
+//! A loss is three functions: the value and the gradient, over any [`Scalar`], which the fused op applies to each pair; and the same loss as
+//! a composition of ops, to which the fused op is held.
+
+use super::dialect::{Dialect, Kink};
+use crate::error::LossError;
+use crate::hyperparameters::Hyperparameters;
+use crate::preference_loss::{Need, PreferenceLoss};
+use crate::sequence::PairLogProbs;
+use engine::backend::Formula;
+use engine::tape::Operation;
+use engine::{Backend, Scalar, Tensor};
+
+/// One pair's numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<T> {
+    /// l_w: the policy's log-probability of the chosen completion.
+    pub chosen: T,
+    /// l_l: the policy's log-probability of the rejected completion.
+    pub rejected: T,
+    /// ln π_w: the reference's log-probability of the chosen completion.
+    pub reference_chosen: T,
+    /// ln π_l: the reference's log-probability of the rejected completion.
+    pub reference_rejected: T,
+    /// (n_w, n_l): tokens in each completion; 1 where they are not known.
+    pub lengths: (T, T),
+}
+
+impl<T> From<[T; 6]> for Pair<T> {
+    fn from([chosen, rejected, reference_chosen, reference_rejected, n_w, n_l]: [T; 6]) -> Self {
+        Self { chosen, rejected, reference_chosen, reference_rejected, lengths: (n_w, n_l) }
+    }
+}
+
+impl<T: Scalar> Pair<T> {
+    /// a = l_w − ln π_w.
+    #[inline]
+    pub fn chosen_log_ratio(&self) -> T {
+        self.chosen - self.reference_chosen
+    }
+    /// r = l_l − ln π_l.
+    #[inline]
+    pub fn rejected_log_ratio(&self) -> T {
+        self.rejected - self.reference_rejected
+    }
+    /// h = a − r.
+    #[inline]
+    pub fn margin(&self) -> T {
+        self.chosen_log_ratio() - self.rejected_log_ratio()
+    }
+    /// |l_w| + |l_l| + |ln π_w| + |ln π_l|: what the rounding error of a margin is relative to.
+    pub fn size(&self) -> T {
+        self.chosen.abs() + self.rejected.abs() + self.reference_chosen.abs() + self.reference_rejected.abs()
+    }
+}
+
+/// A loss on one pair's log-probabilities.
+pub trait PairLoss: PreferenceLoss + Copy + Send + Sync + 'static {
+    /// True where the loss depends on the log-ratios a and r alone: its gradient in the reference is then the policy's, negated.
+    const OF_LOG_RATIOS: bool = true;
+
+    /// The loss of one pair.
+    fn value<T: Scalar>(self, pair: Pair<T>) -> T;
+    /// (∂/∂l_w, ∂/∂l_l) of one pair.
+    fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T);
+    /// The loss of one pair where the policy is the reference: what training must start from. From theory, not by [`PairLoss::value`],
+    /// which is held to it. Reads the log-probabilities only where the start depends on them.
+    fn at_start(self, pair: &Pair<f64>) -> f64;
+    /// The loss of each pair, `[B]`, as a composition of ops: the twin that value and gradient are checked against.
+    fn twin<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B>;
+
+    /// The mistakes of its own that are known, the likelier first. Those of β, α, sums and means are known of every loss.
+    fn dialects(_: &Hyperparameters) -> Vec<Dialect> {
+        Vec::new()
+    }
+    /// Where the slope jumps, if it does.
+    fn kink(self, _: &Pair<f64>) -> Option<Kink> {
+        None
+    }
+    /// The largest slope that a program may form as 1 − σ(x), with an error relative to 1; 0 where none is.
+    fn complement_slope(self) -> f64 {
+        0.0
+    }
+
+    /// The loss of each pair, `[B]`, as one op with the gradient above.
+    fn evaluate<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
+        let (backend, numbers) = (inputs.policy_chosen.backend(), inputs.numbers(self.needs().contains(&Need::Lengths)));
+        let value = backend.elementwise(Value(self), numbers.each_ref());
+        Tensor::record(backend, value, &[&inputs.policy_chosen, &inputs.policy_rejected], || OfPairs { loss: self, numbers })
+    }
+}
+
+/// A loss of [l_w, l_l, ln π_w, ln π_l, n_w, n_l].
+#[derive(Clone, Copy)]
+struct Value<L>(L);
+
+impl<L: PairLoss> Formula<6> for Value<L> {
+    #[inline(always)]
+    fn at<T: Scalar>(self, numbers: [T; 6]) -> T {
+        self.0.value(Pair::from(numbers))
+    }
+}
+
+/// ȳ times a loss's slope in l_w, or in l_l, of ȳ and the same numbers.
+#[derive(Clone, Copy)]
+struct Slope<L> {
+    loss: L,
+    of_rejected: bool,
+}
+
+impl<L: PairLoss> Formula<7> for Slope<L> {
+    #[inline(always)]
+    fn at<T: Scalar>(self, [y_bar, numbers @ ..]: [T; 7]) -> T {
+        let (chosen, rejected) = self.loss.gradient(Pair::from(numbers));
+        y_bar * if self.of_rejected { rejected } else { chosen }
+    }
+}
+
+struct OfPairs<L, A> {
+    loss: L,
+    numbers: [A; 6],
+}
+
+impl<B: Backend, L: PairLoss> Operation<B> for OfPairs<L, B::Array> {
+    fn name(&self) -> &'static str {
+        L::NAME
+    }
+    fn vjp(&self, backend: &B, y_bar: B::Array, needed: &[bool]) -> Vec<Option<B::Array>> {
+        let [w, l, reference_w, reference_l, n_w, n_l] = &self.numbers;
+        let slope = |of_rejected| {
+            let slope = Slope { loss: self.loss, of_rejected };
+            backend.elementwise(slope, [&y_bar, w, l, reference_w, reference_l, n_w, n_l])
+        };
+        [false, true].into_iter().zip(needed).map(|(of_rejected, &needed)| needed.then(|| slope(of_rejected))).collect()
+    }
+}
+
+/// Sequence log-probabilities of a batch of pairs, each `[B]`, under policy and reference.
+#[derive(Clone, Debug)]
+pub struct PairInputs<B: Backend> {
+    pub(crate) policy_chosen: Tensor<B>,
+    pub(crate) policy_rejected: Tensor<B>,
+    pub(crate) reference_chosen: Tensor<B>,
+    pub(crate) reference_rejected: Tensor<B>,
+    lengths: Option<(Vec<usize>, Vec<usize>)>,
+}
+
+impl<B: Backend> PairInputs<B> {
+    /// Four vectors `[B]` of sequence log-probabilities, in nats. The reference's are taken as constants.
+    ///
+    /// # Errors
+    /// If they are not vectors of one length, or that is 0.
+    pub fn new(
+        policy_chosen: &Tensor<B>,
+        policy_rejected: &Tensor<B>,
+        reference_chosen: &Tensor<B>,
+        reference_rejected: &Tensor<B>,
+    ) -> Result<Self, LossError> {
+        let expected = vec![policy_chosen.len()];
+        let named = [
+            ("policy_chosen_logps", policy_chosen),
+            ("policy_rejected_logps", policy_rejected),
+            ("reference_chosen_logps", reference_chosen),
+            ("reference_rejected_logps", reference_rejected),
+        ];
+        if let Some((what, tensor)) = named.into_iter().find(|(_, tensor)| tensor.shape() != expected) {
+            return Err(LossError::Shape { what, found: tensor.shape().to_vec(), expected });
+        }
+        if policy_chosen.is_empty() {
+            return Err(LossError::EmptyBatch);
+        }
+        Ok(Self {
+            policy_chosen: policy_chosen.clone(),
+            policy_rejected: policy_rejected.clone(),
+            reference_chosen: reference_chosen.detach(),
+            reference_rejected: reference_rejected.detach(),
+            lengths: None,
+        })
+    }
+
+    /// The log-probabilities and lengths of the policy beside the reference's.
+    ///
+    /// # Errors
+    /// As [`PairInputs::new`].
+    pub fn from_log_probs(policy: &PairLogProbs<B>, reference: &PairLogProbs<B>) -> Result<Self, LossError> {
+        Self::new(&policy.chosen, &policy.rejected, &reference.chosen, &reference.rejected)?
+            .with_lengths(policy.chosen_lengths.clone(), policy.rejected_lengths.clone())
+    }
+
+    /// The numbers of tokens in the completions, for the losses that take means over tokens.
+    ///
+    /// # Errors
+    /// If there is not one for each completion, or one is 0.
+    pub fn with_lengths(mut self, chosen: Vec<usize>, rejected: Vec<usize>) -> Result<Self, LossError> {
+        for (what, lengths) in [("chosen lengths", &chosen), ("rejected lengths", &rejected)] {
+            if lengths.len() != self.len() {
+                return Err(LossError::Count { what, found: lengths.len(), expected: self.len() });
+            }
+            if let Some(sequence) = lengths.iter().position(|&n| n == 0) {
+                return Err(LossError::EmptyCompletion { sequence });
+            }
+        }
+        self.lengths = Some((chosen, rejected));
+        Ok(self)
+    }
+
+    /// Is every log-probability a finite number?
+    ///
+    /// # Errors
+    /// [`LossError::NotFinite`] for the first that is not.
+    pub fn check_finite(&self) -> Result<(), LossError> {
+        let named = [
+            ("policy_chosen_logps", &self.policy_chosen),
+            ("policy_rejected_logps", &self.policy_rejected),
+            ("reference_chosen_logps", &self.reference_chosen),
+            ("reference_rejected_logps", &self.reference_rejected),
+        ];
+        for (what, tensor) in named {
+            if let Some((index, value)) = tensor.to_f64().into_iter().enumerate().find(|(_, x)| !x.is_finite()) {
+                return Err(LossError::NotFinite { what, index, value });
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of pairs B.
+    pub fn len(&self) -> usize {
+        self.policy_chosen.len()
+    }
+    /// Always false: an empty batch is refused.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// (n_w, n_l): the numbers of tokens, where they were given.
+    pub fn lengths(&self) -> Option<(&[usize], &[usize])> {
+        self.lengths.as_ref().map(|(chosen, rejected)| (&chosen[..], &rejected[..]))
+    }
+    /// The policy's l_w and l_l, each `[B]`.
+    pub fn policy(&self) -> (&Tensor<B>, &Tensor<B>) {
+        (&self.policy_chosen, &self.policy_rejected)
+    }
+    /// The reference's ln π_w and ln π_l, each `[B]`; constants.
+    pub fn reference(&self) -> (&Tensor<B>, &Tensor<B>) {
+        (&self.reference_chosen, &self.reference_rejected)
+    }
+    /// The log-ratios a = l_w − ln π_w and r = l_l − ln π_l, each `[B]`. Times β they are DPO's implicit rewards.
+    pub fn log_ratios(&self) -> (Tensor<B>, Tensor<B>) {
+        (self.policy_chosen.sub(&self.reference_chosen), self.policy_rejected.sub(&self.reference_rejected))
+    }
+    /// The scaled margins β(a − r), `[B]`.
+    pub fn margins(&self, beta: f64) -> Tensor<B> {
+        let (a, r) = self.log_ratios();
+        a.sub(&r).scale(beta)
+    }
+
+    /// What a [`Pair`] is made of, with 1 for the lengths where they are not asked for or not known.
+    fn numbers(&self, with_lengths: bool) -> [B::Array; 6] {
+        let one = || self.policy_chosen.backend().full(1.0, &[1]);
+        let [n_w, n_l] = match self.lengths().filter(|_| with_lengths) {
+            Some((n_w, n_l)) => [n_w, n_l].map(|lengths| self.counts(lengths).array().clone()),
+            None => [one(), one()],
+        };
+        let (policy, reference) = (self.policy(), self.reference());
+        let [w, l, reference_w, reference_l] = [policy.0, policy.1, reference.0, reference.1].map(|x| x.array().clone());
+        [w, l, reference_w, reference_l, n_w, n_l]
+    }
+
+    /// The numbers of tokens as a constant `[B]`.
+    pub(crate) fn counts(&self, lengths: &[usize]) -> Tensor<B> {
+        let lengths: Vec<f64> = lengths.iter().map(|&n| n as f64).collect();
+        Tensor::constant(self.policy_chosen.backend(), &lengths, &[lengths.len()])
+    }
+}

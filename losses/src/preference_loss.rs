@@ -1,0 +1,53 @@
+//! What a loss of any kind says of itself: a row of the table of losses. Start here to add a loss; [`pairwise`](crate::pairwise) shows how.
+
+use crate::error::LossError;
+use crate::hyperparameters::{Hyperparameters, Setting};
+use engine::explain::Example;
+use engine::gradcheck::{Draw, Sample};
+
+/// What a loss reads besides the policy's log-probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The reference's log-probabilities or logits: a reference model is loaded.
+    Reference,
+    /// The numbers of tokens in the completions.
+    Lengths,
+    /// Logits, not only log-probabilities of what was said: a cache of the reference's log-probabilities is no use.
+    Logits,
+    /// All pairs of a step at once: the loss is no mean of losses of pairs.
+    Batch,
+    /// Completions that are liked or disliked on their own, not in pairs.
+    Unpaired,
+}
+
+/// A row of the table of losses. The rest of the workspace learns from it what losses there are and what they take.
+pub trait PreferenceLoss: Sized {
+    /// The name on the command line.
+    const NAME: &'static str;
+    /// What other trainers and papers call it, in small letters with hyphens.
+    const ALIASES: &'static [&'static str] = &[];
+    /// The settings that change it. Every other one has no effect.
+    const USES: &'static [Setting];
+
+    /// The loss with these settings.
+    fn of(hyper: &Hyperparameters) -> Self;
+
+    /// What it reads besides the policy's log-probabilities.
+    fn needs(&self) -> &'static [Need] {
+        &[Need::Reference]
+    }
+
+    /// Checks what the settings' own ranges allow and this loss does not.
+    ///
+    /// # Errors
+    /// [`LossError::Hyperparameter`].
+    fn check(_: &Hyperparameters) -> Result<(), LossError> {
+        Ok(())
+    }
+
+    /// What the gradient suite runs it on.
+    fn sample(draw: &mut Draw) -> Sample;
+
+    /// The worked example of its explanation.
+    fn example() -> Example;
+}

@@ -1,0 +1,101 @@
+//! One step of alignment: the pairs through policy and reference, the loss, the optimiser's step, and what it tells.
+
+use super::metrics::{PairMetrics, Sums, log_probs};
+use super::objective::Objective;
+use super::reference::Reference;
+use super::start::{Start, expected};
+use crate::data::PreferencePair;
+use crate::decoder::{Decoder, ForwardOptions};
+use crate::error::Result;
+use crate::evaluate;
+use crate::preference::{PairBatch, Scored};
+use crate::train::{StepOutcome, Trainer};
+use engine::{Backend, Tensor};
+use losses::logaddexp;
+
+/// A loss against a reference: everything about alignment that does not change from step to step.
+pub struct Alignment<B: Backend> {
+    /// What is minimised.
+    pub objective: Objective,
+    /// What the policy is held to.
+    pub reference: Reference<B>,
+    /// Pairs of a micro-batch, from 1: so many go through the decoders at once.
+    pub at_once: usize,
+}
+
+/// What a step of alignment did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlignedStep {
+    /// The step of the optimiser.
+    pub outcome: StepOutcome,
+    /// The pairs before the step, of all processes together; `None` where the step was skipped.
+    pub pairs: Option<PairMetrics>,
+}
+
+impl<B: Backend> Alignment<B> {
+    /// The sum of the losses of some pairs and their number, with the gradient's recording: one micro-batch of a step.
+    ///
+    /// # Errors
+    /// As [`Objective::total`].
+    pub fn total(&self, policy: &Decoder<B>, pairs: &[&PreferencePair], options: &ForwardOptions) -> Result<(Tensor<B>, f64)> {
+        let batch = PairBatch::new(pairs.iter().copied());
+        self.objective.total(&Scored::policy(&batch, policy, options), &self.reference.scored(&batch, pairs))
+    }
+
+    /// One step of the trainer's decoder on `pairs`, [`Alignment::at_once`] of them at once. Each micro-batch drops activations by a stream of
+    /// its own, made from that of the options. With several processes all bring the same pairs, and each takes its share of them.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`] and [`Objective::total`].
+    ///
+    /// # Panics
+    /// If [`Alignment::at_once`] is 0.
+    pub fn step(&self, trainer: &mut Trainer<B>, pairs: &[&PreferencePair], options: &ForwardOptions) -> Result<AlignedStep> {
+        let share = trainer.share(pairs.len(), self.at_once);
+        let own = share.micro_batches.into_iter().map(|part| &pairs[part]);
+        let parts: Vec<(&[&PreferencePair], PairBatch)> = own.map(|pairs| (pairs, PairBatch::new(pairs.iter().copied()))).collect();
+        let mut seen = Vec::new();
+        let outcome = trainer.step(parts.len(), |decoder, index| {
+            let (pairs, batch) = &parts[index];
+            let reference = self.reference.scored(batch, pairs);
+            let policy = Scored::policy(batch, decoder, &options.of_micro_batch(share.before + index));
+            seen.push(log_probs(&policy, &reference));
+            self.objective.total(&policy, &reference)
+        })?;
+        if outcome.skipped.is_some() {
+            return Ok(AlignedStep { outcome, pairs: None });
+        }
+        let mut sums = Sums::default();
+        seen.iter().for_each(|log_probs| sums.add(log_probs));
+        let sums = sums.of_all(trainer.parallel.as_ref().map(|parallel| &parallel.processes))?;
+        Ok(AlignedStep { outcome, pairs: Some(sums.means()) })
+    }
+
+    /// The mean loss of some pairs before the first step, without dropout, beside what theory says of a policy that is its own reference.
+    ///
+    /// # Errors
+    /// As [`Objective::total`].
+    pub fn start(&self, policy: &Decoder<B>, pairs: &[&PreferencePair]) -> Result<Start> {
+        let batch = PairBatch::new(pairs.iter().copied());
+        let (sum, count) = self.objective.total(&Scored::reference(&batch, policy), &self.reference.scored(&batch, pairs))?;
+        Ok(Start { found: sum.item() / count, expected: expected(&self.objective, &batch, self.reference.decoder())? })
+    }
+
+    /// The largest ln m of some pairs, m = π_ref(y_w|x) + π_ref(y_l|x): the SLPO sequence form weights a pair's gradient by m.
+    pub fn largest_log_mass(&self, pairs: &[&PreferencePair]) -> f64 {
+        let batch = PairBatch::new(pairs.iter().copied());
+        let (chosen, rejected) = self.reference.scored(&batch, pairs).sequence_log_probs();
+        let masses = chosen.to_f64().into_iter().zip(rejected.to_f64()).map(|(w, l)| logaddexp(w, l));
+        masses.fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// KL(π‖π_ref) of the next token in nats, exact over the vocabulary: the mean over all tokens of all completions.
+    ///
+    /// # Errors
+    /// As [`evaluate::pairs`].
+    pub fn divergence(&self, policy: &Decoder<B>, pairs: &[&PreferencePair]) -> Result<f64> {
+        let pairs: Vec<PreferencePair> = pairs.iter().map(|&pair| pair.clone()).collect();
+        let score = evaluate::pairs(policy, Some(self.reference.decoder()), &pairs, self.at_once, &evaluate::to_the_end)?;
+        Ok(score.kl.expect("there is a reference"))
+    }
+}

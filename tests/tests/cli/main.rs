@@ -1,0 +1,35 @@
+//! The command line: every file runs the real `slpo` binary, one subject a file.
+
+#[path = "../command/mod.rs"]
+mod command;
+#[path = "../shared/mod.rs"]
+mod shared;
+
+mod accounting;
+mod audit;
+mod bench;
+mod chat;
+mod data;
+mod devices;
+mod explain;
+mod faults;
+mod folders;
+mod generate;
+mod gradcheck;
+mod help;
+mod hostile;
+mod interrupts;
+mod lora;
+mod models;
+mod output;
+mod parallel;
+mod remarks;
+mod resume;
+mod rows;
+mod settings;
+mod signals;
+mod strangers;
+mod training;
+mod verify;
+mod verify_dumps;
+mod warnings;
