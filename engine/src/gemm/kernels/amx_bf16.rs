@@ -63,7 +63,15 @@ fn may_use_tiles() -> bool {
     let mut result = ARCH_PRCTL;
     // SAFETY: this call reads no memory of the process; the kernel changes rcx and r11 beside the result.
     unsafe {
-        asm!("syscall", inout("rax") result, in("rdi") REQUEST_PERMISSION, in("rsi") TILE_DATA, out("rcx") _, out("r11") _, options(nostack))
+        asm!(
+            "syscall",
+            inout("rax") result,
+            in("rdi") REQUEST_PERMISSION,
+            in("rsi") TILE_DATA,
+            out("rcx") _,
+            out("r11") _,
+            options(nostack),
+        )
     };
     result == 0
 }
