@@ -1,23 +1,24 @@
 //! Recycled buffers: a training step frees and asks for the same sizes again and again, so they are kept instead of returned to the system.
 //!
-//! What is kept is bounded by what was needed. Of each length, no more buffers come back than were taken: the ones that others allocated
-//! and that end here are freed. Of all lengths together, at most twice what was in use at once: where sequences of ever new lengths are
-//! trained on, the lengths that were not asked for the longest go.
+//! What is kept is bounded by what was needed:
+//! * Of each length, no more buffers are kept than were taken. A buffer that others allocated is freed.
+//! * Of all lengths together, at most twice what was in use at once. Where sequences of ever new lengths are trained on, the buffers of the
+//!   length that was not asked for the longest are freed first.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// Buffers smaller than this go to the allocator, which is quick with them.
+/// Buffers of fewer elements are not kept: the allocator is quick with them.
 const SMALLEST: usize = 1 << 10;
-/// At most this many bytes are kept for one element type, whatever was in use.
+/// The most bytes that are kept for one element type, whatever was in use.
 const MOST_BYTES: usize = 4 << 30;
-/// This many bytes may be kept, however little was in use.
+/// The bytes that may be kept, however little was in use.
 const FEWEST_BYTES: usize = 16 << 20;
 
-/// How the message of a panic begins that says that there is no memory left.
+/// The beginning of the message of a panic for want of memory.
 pub const OUT_OF_MEMORY: &str = "out of memory";
 
-/// A new buffer. The allocator's own way of failing would end the process without a word of what to do.
+/// A new buffer. Panics for want of memory, where the allocator would end the process without a word of what to do.
 fn allocate<T: Copy + Default>(len: usize) -> Vec<T> {
     let mut buffer = Vec::new();
     if buffer.try_reserve_exact(len).is_err() {
@@ -27,8 +28,8 @@ fn allocate<T: Copy + Default>(len: usize) -> Vec<T> {
     buffer
 }
 
-/// Free buffers by length.
-pub struct Pool<T> {
+/// The free buffers of one element type, by length.
+pub struct BufferPool<T> {
     shelves: Mutex<Shelves<T>>,
 }
 
@@ -37,22 +38,22 @@ struct Shelf<T> {
     free: Vec<Vec<T>>,
     /// Buffers that were taken and have not come back.
     taken: usize,
-    /// The tick of the last buffer that was asked for.
-    asked: u64,
+    /// The tick when a buffer was last asked for.
+    last_asked: u64,
 }
 
 struct Shelves<T> {
     by_length: HashMap<usize, Shelf<T>>,
-    /// Counts what is asked for.
+    /// Counts the buffers that are asked for.
     tick: u64,
     free_bytes: usize,
     taken_bytes: usize,
     most_taken_bytes: usize,
 }
 
-impl<T: Copy + Default> Pool<T> {
+impl<T: Copy + Default> BufferPool<T> {
     /// An empty pool.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         let shelves = Shelves { by_length: HashMap::new(), tick: 0, free_bytes: 0, taken_bytes: 0, most_taken_bytes: 0 };
         Self { shelves: Mutex::new(shelves) }
     }
@@ -60,13 +61,13 @@ impl<T: Copy + Default> Pool<T> {
     /// A buffer of `len` elements with unspecified contents.
     ///
     /// # Panics
-    /// With [`OUT_OF_MEMORY`] at the start of the message where the system has no memory for it.
+    /// If the system has no memory for it: the message begins with [`OUT_OF_MEMORY`].
     pub fn take(&self, len: usize) -> Vec<T> {
         let found = if len >= SMALLEST { self.lock().take(len) } else { None };
         found.unwrap_or_else(|| allocate(len))
     }
 
-    /// Gives a buffer back.
+    /// Takes a buffer back.
     pub fn give(&self, buffer: Vec<T>) {
         if buffer.len() >= SMALLEST {
             self.lock().give(buffer);
@@ -88,8 +89,8 @@ impl<T> Shelves<T> {
     fn take(&mut self, len: usize) -> Option<Vec<T>> {
         self.tick += 1;
         let bytes = len * size_of::<T>();
-        let shelf = self.by_length.entry(len).or_insert_with(|| Shelf { free: Vec::new(), taken: 0, asked: 0 });
-        shelf.asked = self.tick;
+        let shelf = self.by_length.entry(len).or_insert_with(|| Shelf { free: Vec::new(), taken: 0, last_asked: 0 });
+        shelf.last_asked = self.tick;
         shelf.taken += 1;
         self.taken_bytes += bytes;
         self.most_taken_bytes = self.most_taken_bytes.max(self.taken_bytes);
@@ -113,7 +114,7 @@ impl<T> Shelves<T> {
     /// Frees the buffers of the length that was not asked for the longest.
     fn free_longest_unasked(&mut self) {
         let kept = self.by_length.iter().filter(|(_, shelf)| !shelf.free.is_empty());
-        let Some(len) = kept.min_by_key(|(_, shelf)| shelf.asked).map(|(len, _)| *len) else { return };
+        let Some(len) = kept.min_by_key(|(_, shelf)| shelf.last_asked).map(|(len, _)| *len) else { return };
         let Some(shelf) = self.by_length.get_mut(&len) else { return };
         self.free_bytes -= shelf.free.len() * len * size_of::<T>();
         shelf.free.clear();
@@ -123,21 +124,21 @@ impl<T> Shelves<T> {
     }
 }
 
-static F32: LazyLock<Pool<f32>> = LazyLock::new(Pool::new);
-static F64: LazyLock<Pool<f64>> = LazyLock::new(Pool::new);
+static F32: LazyLock<BufferPool<f32>> = LazyLock::new(BufferPool::new);
+static F64: LazyLock<BufferPool<f64>> = LazyLock::new(BufferPool::new);
 
 /// An element type with a pool of its own.
 pub trait Pooled: Sized + 'static {
     /// The pool of the type.
-    fn pool() -> &'static Pool<Self>;
+    fn pool() -> &'static BufferPool<Self>;
 }
 impl Pooled for f32 {
-    fn pool() -> &'static Pool<Self> {
+    fn pool() -> &'static BufferPool<Self> {
         &F32
     }
 }
 impl Pooled for f64 {
-    fn pool() -> &'static Pool<Self> {
+    fn pool() -> &'static BufferPool<Self> {
         &F64
     }
 }
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_buffer_that_comes_back_is_the_next_one_of_its_length() {
-        let pool = Pool::<f32>::new();
+        let pool = BufferPool::<f32>::new();
         let first = pool.take(2000);
         let place = first.as_ptr();
         pool.give(first);
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn buffers_that_were_not_taken_do_not_pile_up() {
-        let pool = Pool::<f32>::new();
+        let pool = BufferPool::<f32>::new();
         for _ in 0..100 {
             let taken = pool.take(4096);
             pool.give(vec![0.0; 4096]);
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn ever_new_lengths_keep_twice_what_was_in_use_at_once_and_the_newest_of_them() {
-        let pool = Pool::<f32>::new();
+        let pool = BufferPool::<f32>::new();
         let mebibyte = 1 << 18;
         for extra in 0..200 {
             let both = [pool.take(10 * mebibyte + extra), pool.take(10 * mebibyte + 500 + extra)];

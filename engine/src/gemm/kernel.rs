@@ -1,6 +1,6 @@
 //! What a set of instructions brings to the loop nest: the micro-kernel, and the packing that it reads.
 //!
-//! A micro-kernel multiplies a panel of A by a panel of B for a block of k. It keeps the tile of C in registers meanwhile. Each kernel says
+//! A micro-kernel multiplies a panel of A by a panel of B for a block of k. It keeps the tile of C in registers. Each kernel says
 //! how large its panels are, how they are packed, and how much work is worth a task; `loop_nest.rs` does the rest.
 
 use super::matrix::{Matrix, Strides};

@@ -78,7 +78,7 @@ impl<U: Unit> PackedProduct<'_, U> {
     }
 
     /// Sizes the tasks. The own lines are cut first. The shared lines are cut where there would be fewer than two tasks a thread, because
-    /// tasks with the same own lines pack them each for itself.
+    /// each of the tasks with the same own lines packs them for itself.
     fn task_lines<K: Kernel>(&self) -> TaskLines {
         let (shared_panel, own_panel) = (self.shared.panel_lines::<K>(), self.own.panel_lines::<K>());
         let most_tasks = self.shared.lines * self.k_part.len() * self.own.lines / K::TASK_WORK;

@@ -64,7 +64,7 @@ impl<T> MatrixMut<T> {
     }
 }
 
-/// Pairs each of several operands with the one that they share: the shorter list has one element. No pairs where a list is empty.
+/// Pairs each of several operands with the one that they share: one of the lists has one element. No pairs where a list is empty.
 pub fn pairs<'a, T: Copy>(a: &'a [T], b: &'a [T]) -> impl Iterator<Item = (T, T)> + 'a {
     let count = if a.is_empty() || b.is_empty() { 0 } else { a.len().max(b.len()) };
     (0..count).map(|i| (a[i.min(a.len() - 1)], b[i.min(b.len() - 1)]))

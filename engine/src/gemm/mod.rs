@@ -50,8 +50,8 @@
 //!   Before, B was packed for all and A by each task: 190 to 220 GFLOP/s became 260 to 300 (gpt2s' products).
 //! * **The shared operand is packed 1 MiB at a time** (loop 4a), so that it is still in L2 when the last task reads it: × 0.83 to 0.91 for
 //!   k of 2048 and more.
-//! * **Shared lines are cut only for want of tasks** (loop 5), because tasks with the same own lines pack them each: × 0.83 to 0.91 for
-//!   hidden̄ of the vocabulary.
+//! * **Shared lines are cut only for want of tasks** (loop 5), because each of the tasks with the same own lines packs them: × 0.83 to 0.91
+//!   for hidden̄ of the vocabulary.
 //! * **Panels of A outside, panels of B inside** (loops 2 and 1): tiles of C follow its rows: × 0.83 to 1.05.
 //! * **Long sums are cut along k** (`split_k.rs`). A small result has few tasks. Here each forms all of C for its block of k, from rows
 //!   that its thread has made itself: a step of micro × 0.9, of nano × 0.95.

@@ -15,7 +15,7 @@ use std::ops::Range;
 /// Elements of C that a task adds up.
 const TASK: usize = 1 << 12;
 
-/// Whether to cut a product along k, whose sum has so many blocks. Not worth it where the partial sums outweigh the operands.
+/// Whether to cut a product along k into this many blocks. Not worth it where the partial sums outweigh the operands.
 pub fn should_split_k(blocks: usize, (m, k, n): Extents) -> bool {
     blocks > 1 && m.min(n) > FEW_ROWS && 4 * blocks * m * n <= k * (m + n)
 }
@@ -55,7 +55,7 @@ pub unsafe fn multiply_split_k<K: Kernel>(
         K::Unit::pool().give(packed);
     });
     for (number, (&c, &len)) in c.iter().zip(&lens).enumerate() {
-        // SAFETY: C has so many elements in row-major order.
+        // SAFETY: C has `len` elements in row-major order.
         let c = unsafe { std::slice::from_raw_parts_mut(c.start, len) };
         let before: usize = lens[..number].iter().sum();
         let terms: Vec<&[f32]> = partial_sums.chunks_exact(total_len).map(|sums| &sums[before..before + len]).collect();

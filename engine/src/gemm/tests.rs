@@ -136,7 +136,7 @@ fn mean_error<K: Kernel>((m, k, n): Extents, a: &[f32], b: &[f32]) -> f64 {
     ((0..m * n).map(error).sum::<f64>() / (m * n) as f64).sqrt()
 }
 
-/// How a number is drawn.
+/// A way to draw numbers.
 type Draw = fn(&mut Generator) -> f64;
 
 /// Products in three parts are as exact as sums of fused multiply-adds, for numbers of one size, of many sizes, of one sign, and with their
@@ -165,7 +165,7 @@ fn three_parts_are_no_less_exact_than_fused_multiply_adds() {
     }
 }
 
-/// What is computed with every set of instructions that is there.
+/// Runs `f` with every set of instructions that this processor has.
 fn with_each(f: impl Fn(Instructions)) {
     let all = [
         (Instructions::Avx512, Avx512::is_available()),
@@ -226,7 +226,7 @@ fn products_that_share_an_operand_have_the_bits_of_products_of_their_own() {
     });
 }
 
-/// Columns of several B, packed once, by some rows at a time.
+/// Columns of several B are packed once and multiplied by some rows at a time.
 #[test]
 fn columns_that_are_packed_once_give_the_bits_of_products_of_their_own() {
     let (m, widths) = (75, [64, 5, 33]);
@@ -268,7 +268,7 @@ fn operands_of_any_strides() {
     [21, 24].into_iter().for_each(products_of_any_strides);
 }
 
-/// Products with so many columns.
+/// Products with n columns.
 fn products_of_any_strides(n: usize) {
     let (m, k) = (19, 70);
     let mut generator = Generator::new(8);
@@ -324,8 +324,8 @@ fn infinities_and_nan_stay_in_their_row_and_column() {
     });
 }
 
-/// Whatever a line has, a NaN of any bits, ∞, what is next to it, or large and small numbers, the other lines keep their bits: in whole
-/// squares and at their edges, whichever way the operand lies.
+/// A line may have a NaN of any bits, ∞, the numbers next to it, or large and small numbers: the other lines keep their bits. This holds in
+/// whole squares and at their edges, for operands of either order.
 #[test]
 fn a_line_of_any_numbers_leaves_the_others_as_they_are() {
     let (lines, k, others) = (40, 70, 35);
@@ -338,9 +338,9 @@ fn a_line_of_any_numbers_leaves_the_others_as_they_are() {
             numbers[line * k + place] = f32::from_bits(bits);
             for transposed in [false, true] {
                 let (with_it, without) = (row_major(&numbers, lines, k, false), row_major(&clean, lines, k, false));
-                let turned: [Vec<f32>; 2] = [&numbers, &clean].map(|x| (0..lines * k).map(|i| x[i % lines * k + i / lines]).collect());
-                let of = |x, turned| if transposed { row_major(turned, lines, k, true) } else { x };
-                let (with_it, without) = (of(with_it, &turned[0]), of(without, &turned[1]));
+                let transposes: [Vec<f32>; 2] = [&numbers, &clean].map(|x| (0..lines * k).map(|i| x[i % lines * k + i / lines]).collect());
+                let of = |x, transpose| if transposed { row_major(transpose, lines, k, true) } else { x };
+                let (with_it, without) = (of(with_it, &transposes[0]), of(without, &transposes[1]));
                 with_each(|with| {
                     let as_a = |x| product(with, (lines, k, others), x, Matrix::row_major(&other, others));
                     let as_b = |x: Matrix<f32>| product(with, (others, k, lines), Matrix::row_major(&other, others).t(), x.t());
@@ -359,8 +359,8 @@ fn a_line_of_any_numbers_leaves_the_others_as_they_are() {
     }
 }
 
-/// A number next to ∞ alone among ones, in every place that packing sees another way: each comes through a product with the identity as it
-/// is.
+/// A number next to ∞ comes through a product with the identity as it is. It stands alone among ones, in operands of each order that
+/// packing treats apart.
 #[test]
 fn the_largest_numbers_are_themselves() {
     let n = 32;
@@ -383,8 +383,8 @@ fn the_largest_numbers_are_themselves() {
     }
 }
 
-/// A number so small that its parts are not normal, alone among others, in every place of a step: the others come through a product with
-/// the identity as they are.
+/// A number may be so small that its parts are not normal. The numbers beside it come through a product with the identity as they are, in
+/// every place of a step.
 #[test]
 fn numbers_beside_tiny_ones_are_themselves() {
     let n = 32;

@@ -51,9 +51,9 @@ pub trait InTasks: ExactSizeIterator<Item: Send> {
 
 impl<I: ExactSizeIterator<Item: Send>> InTasks for I {}
 
-/// A thread's part of a loop: the tasks that nobody has taken yet. A thread that is done with its own takes tasks from the end of another's.
-/// Parts are the same from loop to loop, so that rows mostly stay with the thread whose cache holds them. Which thread does a task changes
-/// nothing about the result.
+/// A thread's part of a loop: the tasks that nobody has taken yet. A thread that is done with its own takes tasks from the end of
+/// another's. Parts are the same from loop to loop, so that rows mostly stay with the thread whose cache holds them. Which thread does a
+/// task changes nothing about the result.
 struct Part(CachePadded<Mutex<Range<usize>>>);
 
 impl Part {

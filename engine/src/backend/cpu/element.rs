@@ -1,7 +1,7 @@
 //! What the CPU can multiply as matrices and allocate: f32, f64 and dual numbers of them.
 //!
 //! A [`Scalar`] is a number in a formula and nothing more, so that a symbol of a CUDA kernel is one too. An [`Element`] is a number that
-//! arrays on the CPU hold: it says which matrix product its type has, and where its buffers come from.
+//! arrays on the CPU hold: it has a matrix product and a source of buffers.
 
 use crate::backend::precision::Precision;
 use crate::buffer_pool::Pooled;

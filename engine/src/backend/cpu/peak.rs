@@ -7,8 +7,8 @@ use crate::gemm::matrix::Matrix;
 use rayon::prelude::*;
 use std::time::Instant;
 
-/// Independent sums: enough to hide the latency of a fused multiply-add (4 cycles, two a cycle), and few enough to stay in 16 registers with the
-/// loop's two constants.
+/// Independent sums: enough to hide the latency of a fused multiply-add (4 cycles, two a cycle), and few enough to stay in 16 registers
+/// with the loop's two constants.
 const CHAINS: usize = 12;
 
 /// GFLOP/s of f32 of a loop of multiply-adds in registers on every thread of the pool, over about `seconds`.

@@ -63,7 +63,15 @@ fn may_use_tiles() -> bool {
     let mut result = ARCH_PRCTL;
     // SAFETY: this call reads no memory of the process; the kernel changes rcx and r11 beside the result.
     unsafe {
-        asm!("syscall", inout("rax") result, in("rdi") REQUEST_PERMISSION, in("rsi") TILE_DATA, out("rcx") _, out("r11") _, options(nostack))
+        asm!(
+            "syscall",
+            inout("rax") result,
+            in("rdi") REQUEST_PERMISSION,
+            in("rsi") TILE_DATA,
+            out("rcx") _,
+            out("r11") _,
+            options(nostack),
+        )
     };
     result == 0
 }
@@ -112,7 +120,7 @@ unsafe fn kernel(tile: Tile<Pairs>) {
     if !tile.accumulate {
         prefetch_c(tile);
     }
-    // SAFETY: the caller's promise. The tiles' shapes are set, and what is in them is not needed afterwards.
+    // SAFETY: the caller's promise. The tiles' shapes are set, and their contents are not needed afterwards.
     unsafe {
         asm!(
             "test {accumulate}, {accumulate}",

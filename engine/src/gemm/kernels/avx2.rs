@@ -151,7 +151,7 @@ unsafe fn kernel<const R: usize, const H: usize, const COLUMN_MAJOR: bool>(colum
 /// processors.
 ///
 /// # Safety
-/// So many elements must be valid.
+/// The first `count` elements of `to` must be valid.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn store_first(to: *mut f32, count: usize, x: __m256) {

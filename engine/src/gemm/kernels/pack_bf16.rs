@@ -6,7 +6,7 @@
 //! The instructions take numbers below the smallest normal one as zero, in operands and in sums.
 
 use super::avx512::{lanes, transposed};
-use crate::buffer_pool::{Pool, Pooled};
+use crate::buffer_pool::{BufferPool, Pooled};
 use crate::gemm::kernel::{Kernel, Side, Tile, Unit};
 use crate::gemm::matrix::Matrix;
 use std::arch::x86_64::*;
@@ -34,14 +34,14 @@ const PREFETCH_AHEAD: usize = 64;
 #[repr(C, align(64))]
 pub struct Pairs([u32; PAIRS]);
 
-static POOL: LazyLock<Pool<Pairs>> = LazyLock::new(Pool::new);
+static POOL: LazyLock<BufferPool<Pairs>> = LazyLock::new(BufferPool::new);
 
 thread_local! {
     static SCRATCH: RefCell<Vec<Pairs>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Pooled for Pairs {
-    fn pool() -> &'static Pool<Self> {
+    fn pool() -> &'static BufferPool<Self> {
         &POOL
     }
 }

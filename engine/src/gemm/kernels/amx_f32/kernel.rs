@@ -19,8 +19,8 @@ macro_rules! load {
 }
 
 /// Prefetches a quarter of a part of A or B of the next step: eight cache lines.
-macro_rules! fetch {
-    ($base:literal $part:literal $quarter:literal) => { fetch!($base $part $quarter, 0 1 2 3 4 5 6 7) };
+macro_rules! prefetch {
+    ($base:literal $part:literal $quarter:literal) => { prefetch!($base $part $quarter, 0 1 2 3 4 5 6 7) };
     ($base:literal $part:literal $quarter:literal, $($line:literal)*) => {
         concat!($("prefetcht0 [{", $base, "} + 6144 + 2048*(", $part, "-1) + 512*", $quarter, " + 64*", $line, "]\n"),*)
     };
@@ -45,22 +45,22 @@ macro_rules! product {
 /// The four products of a part of A and one of B. Each half of the next part is loaded as soon as the last product that reads its tile has
 /// begun, and a part of the next step is prefetched.
 macro_rules! products {
-    (then b $part:literal, $base:literal $fetched:literal) => {
+    (then b $part:literal, $base:literal $next:literal) => {
         concat!(
-            product!(0), fetch!($base $fetched 0), product!(2), load!(b 6 $part 0), fetch!($base $fetched 1),
-            product!(1), fetch!($base $fetched 2), product!(3), load!(b 7 $part 1), fetch!($base $fetched 3),
+            product!(0), prefetch!($base $next 0), product!(2), load!(b 6 $part 0), prefetch!($base $next 1),
+            product!(1), prefetch!($base $next 2), product!(3), load!(b 7 $part 1), prefetch!($base $next 3),
         )
     };
-    (then a $part:literal, $base:literal $fetched:literal) => {
+    (then a $part:literal, $base:literal $next:literal) => {
         concat!(
-            product!(0), fetch!($base $fetched 0), product!(1), load!(a 4 $part 0), fetch!($base $fetched 1),
-            product!(2), fetch!($base $fetched 2), product!(3), load!(a 5 $part 1), fetch!($base $fetched 3),
+            product!(0), prefetch!($base $next 0), product!(1), load!(a 4 $part 0), prefetch!($base $next 1),
+            product!(2), prefetch!($base $next 2), product!(3), load!(a 5 $part 1), prefetch!($base $next 3),
         )
     };
-    ($base:literal $fetched:literal) => {
+    ($base:literal $next:literal) => {
         concat!(
-            product!(0), fetch!($base $fetched 0), product!(1), fetch!($base $fetched 1),
-            product!(2), fetch!($base $fetched 2), product!(3), fetch!($base $fetched 3),
+            product!(0), prefetch!($base $next 0), product!(1), prefetch!($base $next 1),
+            product!(2), prefetch!($base $next 2), product!(3), prefetch!($base $next 3),
         )
     };
 }

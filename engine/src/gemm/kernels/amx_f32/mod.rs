@@ -5,7 +5,7 @@
 //! * **Parts.** a₁ is the number of 8 bits nearest to a, a₂ the one nearest to a − a₁, and a₃ the rest, which has 7 bits: a = a₁ + a₂ + a₃
 //!   with
 //!   |a₂| ≤ 2⁻⁸·|a| and |a₃| ≤ 2⁻¹⁷·|a|.
-//! * **Error.** What is left out of a·b is a₂b₃ + a₃b₂ + a₃b₃. It is at most 2⁻²⁴·|a·b| (and a little), what rounding a product to f32 may
+//! * **Error.** a·b lacks a₂b₃ + a₃b₂ + a₃b₃. It is at most 2⁻²⁴·|a·b| (and a little), what rounding a product to f32 may
 //!   lose, and on average a tenth of that with either sign. The instruction sums 32 products before it adds them to a result, so that a
 //!   long sum is rounded less often than one by one.
 //! * **Small numbers.** The instruction takes numbers below 2⁻¹²⁶ as zero, in operands and in sums. Of operands below about 2⁻¹⁰³, and of

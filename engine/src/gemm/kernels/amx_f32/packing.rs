@@ -144,7 +144,7 @@ impl SquareBuffer {
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn units(&self, first: usize) -> Units {
-        let units: &[_; PIECE] = self.0[first..first + PIECE].try_into().expect("so many units");
+        let units: &[_; PIECE] = self.0[first..first + PIECE].try_into().expect("PIECE units");
         let vectors = |x: &[MaybeUninit<f32>; 2 * LANES]| {
             // SAFETY: the caller's promise; a unit has two vectors.
             unsafe { [_mm512_load_ps(x.as_ptr().cast()), _mm512_load_ps(x.as_ptr().cast::<f32>().add(LANES))] }
@@ -162,7 +162,8 @@ struct Square {
 }
 
 impl Square {
-    /// Square `number` of a panel of A or B, along k and in each step across, and where its units are packed.
+    /// Square `number` of a panel of A or B, with the place where its units are packed. Squares are counted step by step, and in a step
+    /// from line to line.
     #[inline]
     fn of_panel<const A: bool>(number: usize, lines: Matrix<f32>, (count, k): (usize, usize), packed: &mut [Pairs]) -> (Self, *mut Pairs) {
         let (step, first) = (number / (PANEL / LINES), number % (PANEL / LINES) * LINES);
