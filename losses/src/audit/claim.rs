@@ -19,7 +19,7 @@ impl Check {
         Self { what, value, expected, tolerance }
     }
 
-    /// Is |value − expected| within the tolerance? Never for NaN.
+    /// True if |value − expected| is within the tolerance; false for NaN.
     pub fn agrees(&self) -> bool {
         (self.value - self.expected).abs() <= self.tolerance
     }
@@ -44,9 +44,9 @@ pub struct Claim {
     pub expected: f64,
     /// The first check's tolerance.
     pub tolerance: f64,
-    /// Does the paper's claim hold on this instance?
+    /// True if the paper's claim holds on this instance.
     pub holds: bool,
-    /// Do all the computed numbers agree with their predictions?
+    /// True if all computed numbers agree with their predictions.
     pub agrees: bool,
     /// Every comparison that was made, at least one.
     pub checks: Vec<Check>,

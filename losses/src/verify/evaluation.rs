@@ -8,7 +8,7 @@ pub(super) struct Estimate {
 }
 
 impl Estimate {
-    /// Is the difference no more than rounding?
+    /// True if the difference is no more than rounding.
     pub fn agrees(self, theirs: f64) -> bool {
         (theirs - self.value).abs() <= self.tolerance
     }

@@ -1,4 +1,5 @@
-//! Is a loss that another program computed right, with its gradients? And if not: which element is worst, and which known mistake explains it?
+//! Checks a loss that another program computed, with its gradients. Where they are wrong, names the worst element and the known mistake that
+//! explains it.
 //!
 //! The loss is computed again in f64 from the same inputs. Where a quantity differs by more than rounding can explain, the loss is computed
 //! once more under each known mistake; the first mistake under which everything agrees is the explanation.
@@ -84,7 +85,7 @@ pub struct LossCheck {
     pub abs_error: f64,
     /// The largest difference that rounding explains.
     pub tolerance: f64,
-    /// Is the difference no larger?
+    /// True if the difference is no larger.
     pub passed: bool,
 }
 
@@ -105,7 +106,7 @@ pub struct GradientCheck {
     pub ours: f64,
     /// The worst element's tolerance.
     pub tolerance: f64,
-    /// Is every element within its tolerance?
+    /// True if every element is within its tolerance.
     pub passed: bool,
 }
 
@@ -118,7 +119,7 @@ pub struct Report {
     pub gradients: Vec<GradientCheck>,
     /// The first known mistake that explains all that differs, in words.
     pub explanation: Option<String>,
-    /// Is everything that was given right?
+    /// True if everything that was given is right.
     pub passed: bool,
 }
 
@@ -152,7 +153,7 @@ fn check_results(problem: &Problem, results: &Results, right: &Evaluation) -> Re
     Ok(())
 }
 
-/// Is every number finite?
+/// Refuses numbers that are not finite.
 fn check_finite(what: &'static str, values: &[f64]) -> Result<(), LossError> {
     match values.iter().position(|x| !x.is_finite()) {
         Some(index) => Err(LossError::NotFinite { what, index, value: values[index] }),

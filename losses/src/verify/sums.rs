@@ -1,4 +1,4 @@
-//! Are the sequence log-probabilities of a dump the sums of its token log-probabilities over the completions?
+//! Checks that the sequence log-probabilities of a dump are the sums of its token log-probabilities over the completions.
 
 use super::evaluation::Estimate;
 use super::precision::Precision;
@@ -12,7 +12,7 @@ pub struct TokenLogProbs {
     pub name: &'static str,
     /// [B, T] in row-major order, in nats; never read where the mask drops a position.
     pub values: Vec<f64>,
-    /// [B, T]: does the position belong to the completion?
+    /// [B, T]: true where the position belongs to the completion.
     pub keep: Vec<bool>,
     /// T.
     pub length: usize,

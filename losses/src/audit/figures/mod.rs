@@ -49,7 +49,7 @@ pub struct Curves {
     pub x_label: &'static str,
     /// The vertical quantity.
     pub y_label: &'static str,
-    /// Is the vertical axis logarithmic?
+    /// True for a logarithmic vertical axis.
     pub log_y: bool,
     /// The series, each with its own name.
     pub curves: Vec<Curve>,
@@ -64,7 +64,7 @@ pub struct Curve {
     pub name: String,
     /// (x, y).
     pub points: Vec<(f64, f64)>,
-    /// Unconnected points instead of a line?
+    /// True for unconnected points instead of a line.
     pub marks: bool,
 }
 
