@@ -58,7 +58,7 @@ pub struct Hyperparameters {
     pub alpha: f64,
     /// The rule for SLPO's weights.
     pub weights: WeightRule,
-    /// Does ipo take the mean over the tokens of each completion instead of the sum?
+    /// True if ipo takes the mean over the tokens of each completion instead of the sum.
     pub length_normalize: bool,
 }
 

@@ -4,8 +4,9 @@
 //!
 //! # Inside the crate
 //!
-//! Each loss is a composition of ops and a fused op whose gradient was derived by hand. The fused ops work on the host, row by row. On a
-//! device with a queue ([`is_queued`](engine::backend::Core::is_queued)) the compositions run instead, and so a training step never waits for a loss.
+//! A loss is its value and its gradient, derived by hand, and a twin: the same loss as a composition of ops, which checks them. A pairwise loss
+//! runs as elementwise formulas on every backend. The token forms and `slpo-exact` read whole rows of logits: a CPU makes one pass over them,
+//! a GPU runs the twin, because reading the logits back would stall its queue.
 //!
 //! | room | holds |
 //! |---|---|
@@ -26,58 +27,28 @@
 
 #![forbid(unsafe_code)]
 
-/// The table of losses, and the only list of them: a row is `file::Type`, in its room. `file.md` beside `file.rs` is its explanation.
+/// The table of losses, and the only list of them: `file: Type`, by the room that the file stands in.
 macro_rules! losses {
     ($for_all:ident) => {
         $for_all! {
-            pairwise: dpo::Dpo, cdpo::Cdpo, ipo::Ipo, hinge::Hinge, robust::Robust, slpo::Slpo, slpo_gkl::SlpoGkl;
-            tokenwise: slpo_token::SlpoToken, slpo_literal::SlpoLiteral;
-            exact: slpo_exact::SlpoExact;
+            pairwise { dpo: Dpo, cdpo: Cdpo, ipo: Ipo, hinge: Hinge, robust: Robust, slpo: Slpo, slpo_gkl: SlpoGkl }
+            tokenwise { slpo_token: SlpoToken, slpo_literal: SlpoLiteral }
+            exact { slpo_exact: SlpoExact }
         }
     };
 }
-
-macro_rules! rooms {
-    (
-        pairwise: $($pair:ident::$Pair:ident),*;
-        tokenwise: $($token:ident::$Token:ident),*;
-        exact: $($exact:ident::$Exact:ident),*;
-    ) => {
-        /// Losses of the sequence log-probabilities of a pair: a file each, with its value, its two slopes and its twin.
-        pub mod pairwise {
-            pub mod dialect;
-            pub mod pair;
-            pub(crate) mod samples;
-            $(pub mod $pair;)*
-        }
-
-        /// Losses of the logits at the positions that both completions of a pair have.
-        pub mod tokenwise {
-            pub mod token;
-            $(pub mod $token;)*
-        }
-
-        /// The loss towards the exact autoregressive target, and the divergence that it is made of.
-        pub mod exact {
-            pub mod exact_target;
-            pub mod pair_rows;
-            pub mod soft_cross_entropy;
-            mod target_on_device;
-            mod target_on_host;
-            $(pub mod $exact;)*
-        }
-    };
-}
-losses!(rooms);
 
 pub mod audit;
 pub mod error;
+pub mod exact;
 pub mod hyperparameters;
 pub mod loss;
 mod numeric;
+pub mod pairwise;
 pub mod preference_loss;
 mod rows;
 pub mod sequence;
+pub mod tokenwise;
 pub mod verify;
 pub mod weights;
 

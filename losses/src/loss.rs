@@ -54,9 +54,9 @@ impl Row {
 /// Defines [`Loss`] from the table in `lib.rs`.
 macro_rules! define {
     (
-        pairwise: $($pair:ident::$Pair:ident),*;
-        tokenwise: $($token:ident::$Token:ident),*;
-        exact: $($exact:ident::$Exact:ident),*;
+        pairwise { $($pair:ident: $Pair:ident),* }
+        tokenwise { $($token:ident: $Token:ident),* }
+        exact { $($exact:ident: $Exact:ident),* }
     ) => {
         define! {
             $(pairwise $pair $Pair Pairwise,)*

@@ -14,7 +14,7 @@ use super::samples::prelude::*;
 pub struct Ipo {
     /// Regularisation β > 0 (the paper's τ).
     pub beta: f64,
-    /// Divide the log-ratios by the completions' lengths? Unknown lengths count as 1.
+    /// True if the log-ratios are divided by the completions' lengths. Unknown lengths count as 1.
     pub length_normalize: bool,
 }
 

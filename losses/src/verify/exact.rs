@@ -49,7 +49,7 @@ enum Rows {
 struct Form {
     moved: f64,
     rows: Rows,
-    /// Is the target's entropy left in?
+    /// True if the target's entropy is left in.
     entropy: bool,
 }
 

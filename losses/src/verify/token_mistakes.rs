@@ -32,11 +32,11 @@ enum LogOthers {
 #[derive(Clone, Copy)]
 struct Form {
     log_others: LogOthers,
-    /// Is there the term −w_l ln p_l?
+    /// True if there is the term −w_l ln p_l.
     rejected_term: bool,
-    /// Is w_l taken from the others' mass?
+    /// True if w_l is taken from the others' mass.
     rejected_mass: bool,
-    /// Is w_w doubled where w = l?
+    /// True if w_w is doubled where w = l.
     doubled: bool,
 }
 

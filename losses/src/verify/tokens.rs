@@ -55,7 +55,7 @@ impl TokenProblem {
         self.keep.as_ref().map_or(self.positions(), |keep| keep.iter().filter(|&&keep| keep).count())
     }
 
-    /// Does position n count?
+    /// True if position n counts.
     pub(super) fn counts(&self, n: usize) -> bool {
         self.keep.as_ref().is_none_or(|keep| keep[n])
     }
@@ -66,7 +66,7 @@ impl TokenProblem {
         used.map_or(0.0, |w_l| w_l[n])
     }
 
-    /// Lists of the right lengths, of finite numbers?
+    /// Refuses lists of other lengths than needed, and numbers that are not finite.
     fn check(&self) -> Result<(), LossError> {
         if self.loss.kind() != Kind::Tokenwise {
             return Err(LossError::NotTokenwise { loss: self.loss.name() });

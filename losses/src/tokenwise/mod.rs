@@ -1,0 +1,8 @@
+//! Losses of the logits at the positions that both completions of a pair have.
+
+pub mod token;
+
+macro_rules! files {
+    (pairwise $pairwise:tt tokenwise { $($file:ident: $Loss:ident),* } $($others:tt)*) => { $(pub mod $file;)* };
+}
+losses!(files);
