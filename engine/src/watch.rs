@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// On which way a value was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
+pub enum Direction {
     /// By the op itself.
     Forward,
     /// By its vector-Jacobian product.
@@ -24,7 +24,7 @@ pub enum Pass {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NonFinite {
     /// On which way.
-    pub pass: Pass,
+    pub pass: Direction,
     /// The op that made it.
     pub op: &'static str,
     /// Forward: the shape of its result. Backward: the shape of the input whose cotangent it is.
@@ -43,8 +43,8 @@ pub struct NonFinite {
 impl fmt::Display for NonFinite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = match self.pass {
-            Pass::Forward => "the result of",
-            Pass::Backward => "a gradient from",
+            Direction::Forward => "the result of",
+            Direction::Backward => "a gradient from",
         };
         let (total, Self { op, shape, index, value, count, .. }) = (self.shape.iter().product::<usize>(), self);
         write!(f, "{way} op `{op}`, of shape {shape:?}, has {value} at element {index} ({count} of its {total} elements are not finite)")
@@ -79,15 +79,15 @@ pub(crate) fn is_watching() -> bool {
 
 /// Looks at the result of an op.
 pub(crate) fn forward<'a, B: Backend>(backend: &B, value: &B::Array, parents: impl Iterator<Item = &'a Arc<Node<B>>>, op: &'static str) {
-    look(backend, value, Pass::Forward, op, || nearest_parameters(parents.cloned().collect()));
+    look(backend, value, Direction::Forward, op, || nearest_parameters(parents.cloned().collect()));
 }
 
 /// Looks at the cotangent of an op's input.
 pub(crate) fn backward<B: Backend>(backend: &B, cotangent: &B::Array, op: &'static str, input: &Arc<Node<B>>) {
-    look(backend, cotangent, Pass::Backward, op, || nearest_parameters(vec![input.clone()]));
+    look(backend, cotangent, Direction::Backward, op, || nearest_parameters(vec![input.clone()]));
 }
 
-fn look<B: Backend>(backend: &B, array: &B::Array, pass: Pass, op: &'static str, nearest: impl FnOnce() -> Vec<u64>) {
+fn look<B: Backend>(backend: &B, array: &B::Array, pass: Direction, op: &'static str, nearest: impl FnOnce() -> Vec<u64>) {
     let elements: Vec<f64> = backend.to_vec(array).into_iter().map(Scalar::to_f64).collect();
     let Some(index) = elements.iter().position(|x| !x.is_finite()) else { return };
     let count = elements.iter().filter(|x| !x.is_finite()).count();
@@ -121,7 +121,7 @@ mod tests {
         let (x, y) = (Tensor::parameter(&cpu, &[1.0, 90.0], &[2]), Tensor::parameter(&cpu, &[1.0], &[1]));
         let (_, found) = first_non_finite(|| x.neg().neg().exp().mul(&y).sub(&y).sum_all());
         let found = found.unwrap();
-        assert_eq!((found.pass, found.op, found.index, found.count), (Pass::Forward, "exp", 1, 1));
+        assert_eq!((found.pass, found.op, found.index, found.count), (Direction::Forward, "exp", 1, 1));
         assert_eq!(found.parameters, [x.id().unwrap()]);
         let expected = "the result of op `exp`, of shape [2], has inf at element 1 (1 of its 2 elements are not finite)";
         assert_eq!(found.to_string(), expected);
@@ -133,7 +133,7 @@ mod tests {
         let x = Tensor::parameter(&cpu, &[0.0, 4.0], &[2]);
         let (gradients, found) = first_non_finite(|| x.sqrt().sum_all().backward());
         let found = found.unwrap();
-        assert_eq!((found.pass, found.op, found.index), (Pass::Backward, "sqrt", 0));
+        assert_eq!((found.pass, found.op, found.index), (Direction::Backward, "sqrt", 0));
         assert_eq!(found.parameters, [x.id().unwrap()]);
         assert_eq!(gradients.of(&x).to_f64()[1], 0.25);
     }

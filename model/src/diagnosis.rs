@@ -2,7 +2,7 @@
 
 use crate::decoder::Decoder;
 use crate::error::Result;
-use engine::watch::{NonFinite, Pass, first_non_finite};
+use engine::watch::{Direction, NonFinite, first_non_finite};
 use engine::{Backend, Tensor};
 
 /// Runs the micro-batches of a failed step again, one by one, forward and backward, and describes the origin of the first value that is not
@@ -38,7 +38,7 @@ fn described<B: Backend>(decoder: &Decoder<B>, found: &NonFinite) -> String {
     let near: Vec<&str> = near.map(|parameter| parameter.name.as_str()).collect();
     match (found.pass, near.is_empty()) {
         (_, true) => found.to_string(),
-        (Pass::Forward, _) => format!("{found}, computed from {}", near.join(", ")),
-        (Pass::Backward, _) => format!("{found}, on its way to {}", near.join(", ")),
+        (Direction::Forward, _) => format!("{found}, computed from {}", near.join(", ")),
+        (Direction::Backward, _) => format!("{found}, on its way to {}", near.join(", ")),
     }
 }

@@ -19,7 +19,7 @@ struct Page<'a> {
     values: Vec<(String, String)>,
     cotangent: Option<String>,
     composed: bool,
-    elements: Vec<Row>,
+    elements: Vec<ElementRow>,
     adjoint: (String, String),
     checks: Vec<CheckRow>,
     passed: bool,
@@ -30,7 +30,7 @@ struct Page<'a> {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct ElementRow {
     place: String,
     x: String,
     reverse: String,
@@ -92,11 +92,11 @@ fn html(step: &[Piece<'_>], math: &MathMl) -> String {
     step.iter().map(piece).collect()
 }
 
-fn rows(worked: &Worked) -> Vec<Row> {
+fn rows(worked: &Worked) -> Vec<ElementRow> {
     let row = |element: &engine::explain::Element| {
         let mut others = vec![element.forward, element.difference, element.reference, element.single];
         others.extend(element.composed);
-        Row {
+        ElementRow {
             place: place(worked, element),
             x: short(element.x),
             reverse: long(element.reverse),

@@ -98,7 +98,7 @@ impl Worked {
     pub(super) fn new(name: &str, example: &Example) -> Self {
         let sample = &example.sample;
         let y = sample.function.in_f64(&tensors(&sample.inputs, |_, x| x, false));
-        let run = Run { sample, v: if y.len() == 1 { vec![1.0] } else { pattern(y.len(), 0) } };
+        let run = WorkedSample { sample, v: if y.len() == 1 { vec![1.0] } else { pattern(y.len(), 0) } };
         let mut graphs = vec![run.graph("as recorded", &*sample.function, &example.names)];
         graphs.extend(sample.twin.as_ref().map(|twin| run.graph("as a composition of ops", &**twin, &example.names)));
         Self {
@@ -131,12 +131,12 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// A sample with its cotangent.
-struct Run<'a> {
+struct WorkedSample<'a> {
     sample: &'a Sample,
     v: Vec<f64>,
 }
 
-impl Run<'_> {
+impl WorkedSample<'_> {
     /// The gradient of ⟨v, y⟩ by the reverse pass in a world.
     fn reverse<B: Backend + Default>(&self, call: impl Fn(&[Tensor<B>]) -> Tensor<B>) -> Vec<f64> {
         let inputs = tensors(&self.sample.inputs, |_, x| B::Scalar::from_f64(x), true);

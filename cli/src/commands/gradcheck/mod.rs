@@ -11,7 +11,7 @@ use crate::arguments::{Gradcheck, Shared};
 use crate::failure::Failure;
 use crate::output::{Number, Output};
 use engine::gradcheck::{Check, Report, Worst};
-use run::{Checked, Plan};
+use run::{CheckPlan, Checked};
 use serde::Serialize;
 use std::path::Path;
 use subjects::chosen;
@@ -89,7 +89,7 @@ impl<'a> From<&'a Check> for Line<'a> {
 pub fn run(arguments: &Gradcheck, shared: &Shared) -> Result<(), Failure> {
     let subjects = chosen(&arguments.names)?;
     let output = Output::new(shared.json);
-    let plan = Plan {
+    let plan = CheckPlan {
         seed: shared.seed,
         samples: arguments.samples,
         quick: arguments.quick,

@@ -1,7 +1,7 @@
 //! The page of `--html`: a summary, every error as a bar on a logarithmic scale, heat maps of the elements, and where tolerances come from.
 
 use super::heat::{self, HeatMap, heat_maps};
-use super::run::{Checked, Detail, Plan};
+use super::run::{CheckPlan, Checked, Detail};
 use super::words::{failures, of_allowed};
 use crate::failure::Failure;
 use crate::report::{Align, Report, ReportError, Table};
@@ -14,7 +14,7 @@ const DECADES: (f64, f64) = (4.0, 1.0);
 
 /// A row of the table of bars.
 #[derive(Serialize)]
-struct Row<'a> {
+struct BarRow<'a> {
     name: &'a str,
     /// The heat maps' anchor, where there are any.
     anchor: Option<String>,
@@ -54,7 +54,7 @@ struct MethodMaps {
 ///
 /// # Errors
 /// [`Failure::Report`] where the layout fails: a defect of this program.
-pub fn page(checked: &[Checked], plan: &Plan) -> Result<Report, Failure> {
+pub fn page(checked: &[Checked], plan: &CheckPlan) -> Result<Report, Failure> {
     let checks: Vec<&Check> = checked.iter().flat_map(|checked| &checked.report.checks).collect();
     let failed: Vec<&Checked> = checked.iter().filter(|checked| !checked.report.passed()).collect();
     let mut report = Report::new("Gradient checks").lead(lead(&checks)).style(STYLE).key_values(summary(checked, &checks, plan));
@@ -98,7 +98,7 @@ fn lead(checks: &[&Check]) -> String {
     }
 }
 
-fn summary(checked: &[Checked], checks: &[&Check], plan: &Plan) -> Vec<(&'static str, String)> {
+fn summary(checked: &[Checked], checks: &[&Check], plan: &CheckPlan) -> Vec<(&'static str, String)> {
     let passed = checks.iter().filter(|check| check.passed).count();
     let seconds: f64 = checks.iter().map(|check| check.seconds).sum();
     let samples = match (plan.samples, plan.quick) {
@@ -133,15 +133,15 @@ fn anchor(name: &str) -> String {
 }
 
 fn bars(checked: &[Checked]) -> Result<String, Failure> {
-    let rows: Vec<Row> = checked.iter().map(row).collect();
+    let rows: Vec<BarRow> = checked.iter().map(row).collect();
     let methods = Method::ALL.map(title);
     render(include_str!("bars.html"), context! { methods, rows => Serde(&rows), tick => 100.0 * DECADES.0 / (DECADES.0 + DECADES.1) })
 }
 
-fn row(checked: &Checked) -> Row<'_> {
+fn row(checked: &Checked) -> BarRow<'_> {
     let report = &checked.report;
     let bar = |method| report.checks.iter().find(|check| check.method == method).map(bar);
-    Row {
+    BarRow {
         name: &report.name,
         anchor: checked.detail.as_ref().map(|_| anchor(&report.name)),
         passed: report.passed(),

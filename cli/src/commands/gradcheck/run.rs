@@ -12,7 +12,7 @@ const EXTENT: usize = 4;
 
 /// How much is checked.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct CheckPlan {
     /// The seed of each subject's first sample; the others follow it.
     pub seed: u64,
     /// Samples of each subject, where the command line says.
@@ -52,7 +52,7 @@ pub struct Detail {
 ///
 /// # Errors
 /// Those of `show`; the checks go on, their results are lost.
-pub fn all<E>(subjects: &[Subject], plan: &Plan, mut show: impl FnMut(&Checked) -> Result<(), E>) -> Result<Vec<Checked>, E> {
+pub fn all<E>(subjects: &[Subject], plan: &CheckPlan, mut show: impl FnMut(&Checked) -> Result<(), E>) -> Result<Vec<Checked>, E> {
     let threads = plan.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
@@ -91,7 +91,7 @@ fn take<'a>(subjects: &'a [Subject], next: &AtomicUsize) -> Option<(usize, &'a S
     subjects.get(index).map(|subject| (index, subject))
 }
 
-fn check(subject: &Subject, plan: &Plan) -> Checked {
+fn check(subject: &Subject, plan: &CheckPlan) -> Checked {
     let samples = plan.samples.unwrap_or_else(|| subject.part.samples(plan.quick));
     let seeds: Vec<u64> = (0..samples).map(|i| plan.seed.wrapping_add(i)).collect();
     let report = check_entry(&subject.entry, seeds.iter().copied(), EXTENT);

@@ -28,7 +28,7 @@ pub struct Blas {
     workspace: u64,
     precision: Precision,
     /// By product with each address replaced by its alignment; `None` where cuBLASLt has no algorithm.
-    plans: Mutex<HashMap<Product, Option<Plan>>>,
+    plans: Mutex<HashMap<Product, Option<ProductPlan>>>,
 }
 
 // SAFETY: the handles may be used from any thread once the device's context is current; they are used under the lock of `plans`.
@@ -60,7 +60,7 @@ impl Blas {
         }
     }
 
-    fn plans(&self) -> MutexGuard<'_, HashMap<Product, Option<Plan>>> {
+    fn plans(&self) -> MutexGuard<'_, HashMap<Product, Option<ProductPlan>>> {
         self.plans.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -70,14 +70,18 @@ impl Blas {
     }
 
     /// The plan for a product; `None` where cuBLASLt has no algorithm for it.
-    fn planned<'a>(&self, plans: &'a mut HashMap<Product, Option<Plan>>, product: &Product) -> Result<Option<&'a Plan>, CudaError> {
+    fn planned<'a>(
+        &self,
+        plans: &'a mut HashMap<Product, Option<ProductPlan>>,
+        product: &Product,
+    ) -> Result<Option<&'a ProductPlan>, CudaError> {
         use sys::cublasStatus_t::{CUBLAS_STATUS_INVALID_VALUE, CUBLAS_STATUS_NOT_SUPPORTED};
         if plans.len() >= PLANS {
             plans.clear();
         }
         let plan = match plans.entry(aligned(product)) {
             Entry::Occupied(planned) => planned.into_mut(),
-            Entry::Vacant(place) => match Plan::new(self, place.key()) {
+            Entry::Vacant(place) => match ProductPlan::new(self, place.key()) {
                 Err(CublasError(CUBLAS_STATUS_NOT_SUPPORTED | CUBLAS_STATUS_INVALID_VALUE)) => place.insert(None),
                 plan => place.insert(Some(call("cublasLtMatmulAlgoGetHeuristic", plan)?)),
             },
@@ -199,14 +203,14 @@ macro_rules! descriptor {
 }
 
 /// How a product is laid out and multiplied. cuBLASLt is column-major: what it sees of our matrices are their transposes, and Cᵀ = Bᵀ·Aᵀ.
-struct Plan {
+struct ProductPlan {
     description: Description,
     /// Of Bᵀ, Aᵀ and Cᵀ.
     layouts: [Layout; 3],
     algorithm: sys::cublasLtMatmulAlgo_t,
 }
 
-impl Plan {
+impl ProductPlan {
     /// A plan for a product whose addresses are alignments.
     fn new(blas: &Blas, shape: &Product) -> Result<Self, CublasError> {
         let (m, k, n) = shape.extents;

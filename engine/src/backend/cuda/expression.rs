@@ -15,7 +15,7 @@ const MOST_COMPARISONS: usize = 12;
 
 /// What one run has done so far.
 #[derive(Default)]
-struct Run {
+struct Trace {
     /// The text of each symbol: a variable, a literal, a condition, or `tK` for statement K.
     texts: Vec<String>,
     /// The right-hand sides of the statements, each once.
@@ -27,7 +27,7 @@ struct Run {
 }
 
 thread_local! {
-    static RUN: RefCell<Run> = RefCell::default();
+    static TRACE: RefCell<Trace> = RefCell::default();
 }
 
 /// The body of a function with the variables as parameters that returns `formula`.
@@ -38,9 +38,9 @@ pub fn of<const N: usize>(variables: [&str; N], formula: impl Fn([Symbol; N]) ->
 /// The statements from number `start` on, where the first branches turn out as `answers` says.
 fn explore<const N: usize>(variables: [&str; N], formula: &impl Fn([Symbol; N]) -> Symbol, answers: Vec<bool>, start: usize) -> String {
     let depth = answers.len();
-    RUN.replace(Run { answers: answers.clone(), ..Run::default() });
+    TRACE.replace(Trace { answers: answers.clone(), ..Trace::default() });
     let result = formula(variables.map(|name| Symbol::new(name.to_owned()))).text();
-    let Run { statements, branches, .. } = RUN.take();
+    let Trace { statements, branches, .. } = TRACE.take();
     assert!(branches.len() <= MOST_COMPARISONS, "a formula with {} comparisons", branches.len());
     let lines = |end: usize| (start..end).map(|k| format!("float t{k} = {};\n", statements[k])).collect::<String>();
     let Some((condition, _, before)) = branches.get(depth) else { return format!("{}return {result};\n", lines(statements.len())) };
@@ -54,17 +54,17 @@ pub struct Symbol(usize);
 
 impl Symbol {
     fn new(text: String) -> Self {
-        RUN.with_borrow_mut(|run| {
+        TRACE.with_borrow_mut(|run| {
             run.texts.push(text);
             Self(run.texts.len() - 1)
         })
     }
     fn text(self) -> String {
-        RUN.with_borrow(|run| run.texts[self.0].clone())
+        TRACE.with_borrow(|run| run.texts[self.0].clone())
     }
     /// The value of an expression, which is computed once however often it is asked for.
     fn computed(expression: String) -> Self {
-        let number = RUN.with_borrow_mut(|run| {
+        let number = TRACE.with_borrow_mut(|run| {
             run.statements.iter().position(|earlier| *earlier == expression).unwrap_or_else(|| {
                 run.statements.push(expression);
                 run.statements.len() - 1
@@ -88,7 +88,7 @@ impl Symbol {
 
 /// The answer to a condition: the one that was given to the same condition before, the one that is asked for, or no.
 fn decide(condition: String) -> bool {
-    RUN.with_borrow_mut(|run| {
+    TRACE.with_borrow_mut(|run| {
         if let Some((_, answer, _)) = run.branches.iter().find(|(earlier, ..)| *earlier == condition) {
             return *answer;
         }

@@ -35,7 +35,7 @@ pub struct GraphReport {
 }
 
 /// A run of commands that came before.
-enum Run {
+enum CommandRun {
     /// Once.
     Seen,
     /// Again, and was kept.
@@ -46,7 +46,7 @@ enum Run {
 struct State {
     waiting: Vec<Command>,
     /// By hash, with the number of the last run of each.
-    runs: HashMap<u64, (Run, u64)>,
+    runs: HashMap<u64, (CommandRun, u64)>,
     clock: u64,
     /// True if no run is kept as a graph: every command is launched by itself.
     plain: bool,
@@ -146,17 +146,17 @@ impl Queue {
         let (clock, hash) = (state.clock, BuildHasherDefault::<DefaultHasher>::default().hash_one(&commands));
         let State { runs, report, .. } = state;
         match runs.get_mut(&hash) {
-            Some((Run::Kept(kept, graph), last)) if **kept == *commands => {
+            Some((CommandRun::Kept(kept, graph), last)) if **kept == *commands => {
                 *last = clock;
                 self.replay(*graph, commands.len(), report)
             }
-            Some((run @ Run::Seen, last)) => {
+            Some((run @ CommandRun::Seen, last)) => {
                 *last = clock;
                 self.keep(run, commands, report)
             }
-            Some((Run::Kept(..), _)) => self.run_alone(&commands, report),
+            Some((CommandRun::Kept(..), _)) => self.run_alone(&commands, report),
             None => {
-                runs.insert(hash, (Run::Seen, clock));
+                runs.insert(hash, (CommandRun::Seen, clock));
                 self.forget_oldest(runs);
                 self.run_alone(&commands, report)
             }
@@ -177,13 +177,13 @@ impl Queue {
     }
 
     /// Keeps commands that came again, and runs them: alone where the device cannot make a graph of them.
-    fn keep(&self, run: &mut Run, commands: Vec<Command>, report: &mut GraphReport) -> Result<(), CudaError> {
+    fn keep(&self, run: &mut CommandRun, commands: Vec<Command>, report: &mut GraphReport) -> Result<(), CudaError> {
         // SAFETY: the graph is replayed only where the same commands wait.
         match unsafe { self.device.capture(&commands) } {
             Ok(graph) => {
                 report.captured += 1;
                 let result = self.replay(graph, commands.len(), report);
-                *run = Run::Kept(commands.into(), graph);
+                *run = CommandRun::Kept(commands.into(), graph);
                 result
             }
             Err(error) => {
@@ -194,7 +194,7 @@ impl Queue {
     }
 
     /// Forgets the older half of the runs where there are too many.
-    fn forget_oldest(&self, runs: &mut HashMap<u64, (Run, u64)>) {
+    fn forget_oldest(&self, runs: &mut HashMap<u64, (CommandRun, u64)>) {
         if runs.len() <= REMEMBERED {
             return;
         }
@@ -202,7 +202,7 @@ impl Queue {
         let (_, &mut middle, _) = ages.select_nth_unstable(REMEMBERED / 2);
         runs.retain(|_, (run, last)| {
             let stays = *last >= middle;
-            if let (false, Run::Kept(_, graph)) = (stays, run) {
+            if let (false, CommandRun::Kept(_, graph)) = (stays, run) {
                 self.device.forget(*graph);
             }
             stays
