@@ -47,7 +47,7 @@
 //!
 //! *What is packed, and when*
 //! * **The operand with fewer lines is packed once, the other by the tasks.** A task multiplies what it has packed while that is in its L2.
-//!   Before, B was packed for all and A by each task: 190 to 220 GFLOP/s became 260 to 300 (gpt2s' products).
+//!   260 to 300 GFLOP/s for gpt2s' products, and 190 to 220 with B packed for all and A by each task.
 //! * **The shared operand is packed 1 MiB at a time** (loop 4a), so that it is still in L2 when the last task reads it: × 0.83 to 0.91 for
 //!   k of 2048 and more.
 //! * **Shared lines are cut only for want of tasks** (loop 5), because each of the tasks with the same own lines packs them: × 0.83 to 0.91
@@ -78,9 +78,10 @@
 //! * **AVX2 stores whole vectors**, because masked stores are slow on some processors: part of × 0.82 to 0.94 for attention.
 //!
 //! *In the micro-kernel*
-//! * **f32 by AMX, in three parts of bfloat16** (`kernels/amx_f32`), where k and n are large enough: 290 to 330 GFLOP/s became 380 to 530.
+//! * **f32 by AMX, in three parts of bfloat16** (`kernels/amx_f32`), where k and n are large enough: 380 to 530 GFLOP/s instead of 290 to
+//!   330.
 //! * **C is prefetched while its sums are formed** (AMX): × 0.83 to 0.93 for logits and their weight̄.
-//! * **The next step is prefetched, and AMX tiles are loaded between products**: 265 GFLOP/s a core became 300.
+//! * **The next step is prefetched, and AMX tiles are loaded between products**: 300 GFLOP/s a core instead of 265.
 //! * **AMX is set up once for a block** (`Kernel::begin`), not for each tile of C: × 0.8 to 0.97.
 //! * **A narrow result has a micro-kernel of its own**, one vector wide instead of two (f32): heads of 16 columns would compute 32. Not
 //!   measured alone.
