@@ -1,5 +1,6 @@
-//! The hot kernels in f32, each in the sizes of the micro preset, beside ndarray's product, which is matrixmultiply's on one thread. The machine's
-//! limits are printed first; an element of what criterion calls `elem/s` is one floating-point operation, so that its Gelem/s are GFLOP/s.
+//! The hot kernels in f32, each in the sizes of the micro preset, beside ndarray's product, which is matrixmultiply's on one thread. The
+//! machine's limits are printed first; an element of what criterion calls `elem/s` is one floating-point operation, so that its Gelem/s are
+//! GFLOP/s.
 //!
 //! `cargo bench -p slpo-benches --bench kernels`
 

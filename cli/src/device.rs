@@ -1,5 +1,5 @@
-//! The device that a command computes on: what `--device` and `--precision` ask for. `auto` is the processor: the CUDA path has not been run
-//! on a GPU yet, so it is taken only where it is asked for by name.
+//! The device that a command computes on: what `--device` and `--precision` ask for. `auto` is the processor: the CUDA path has not been
+//! run on a GPU yet, so it is taken only where it is asked for by name.
 
 use crate::arguments::{Device as Asked, Precision as Rounding};
 use crate::failure::Failure;

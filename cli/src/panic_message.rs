@@ -1,5 +1,5 @@
-//! What a user sees of a defect in this program, or of memory or threads that ran out: one line and exit code 1, with a backtrace only where
-//! RUST_BACKTRACE asks for one.
+//! What a user sees of a defect in this program, or of memory or threads that ran out: one line and exit code 1, with a backtrace only
+//! where RUST_BACKTRACE asks for one.
 
 use crate::terminal;
 use std::backtrace::Backtrace;

@@ -61,7 +61,7 @@ pub fn current() -> Option<&'static Processes> {
     CURRENT.get()
 }
 
-/// Is this the process that writes and speaks?
+/// True if this process writes and speaks.
 pub fn is_first() -> bool {
     current().is_none_or(|processes| processes.rank() == 0)
 }

@@ -1,4 +1,5 @@
-//! The loop that `train`, `sft` and `align` share: steps, metrics, evaluations, checkpoints, stopping, and what is left in the run's folder.
+//! The loop that `train`, `sft` and `align` share: steps, metrics, evaluations, checkpoints, stopping, and what is left in the run's
+//! folder.
 
 mod plan;
 mod resumed;

@@ -94,7 +94,7 @@ impl<'a, B: Backend> Receiver<'a, B> {
         Self { uses, take }
     }
 
-    /// The walk has passed a use of the node; is it a parameter, and was that the last?
+    /// Counts a use of the node that the walk has passed. True if it is a parameter and this was its last use.
     fn is_final(&mut self, node: &Node<B>) -> bool {
         let Some(left) = self.uses.get_mut(&node.id) else { return false };
         *left -= 1;

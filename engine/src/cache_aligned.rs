@@ -7,8 +7,8 @@ const LARGE: usize = 1 << 10;
 /// Bytes of a line of the cache.
 const LINE: usize = 64;
 
-/// A global allocator for programs that compute: products and loops over rows read numbers a vector at a time, and a vector of AVX-512 is a line.
-/// Large blocks of zeros are written, and large blocks that grow are copied, where the system's allocator might do without.
+/// A global allocator for programs that compute: products and loops over rows read numbers a vector at a time, and a vector of AVX-512 is a
+/// line. Large blocks of zeros are written, and large blocks that grow are copied, where the system's allocator might do without.
 ///
 /// ```
 /// #[global_allocator]

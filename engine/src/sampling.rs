@@ -32,8 +32,8 @@ impl SamplingRule {
         self.top_k == 0 && self.top_p >= 1.0 && self.min_p <= 0.0
     }
 
-    /// The token where the probabilities, added up in the order of [`SamplingRule::candidates`], pass `uniform` in [0, 1). Without a temperature
-    /// the first of the largest logits. The largest logit of the row must be finite.
+    /// The token where the probabilities, added up in the order of [`SamplingRule::candidates`], pass `uniform` in [0, 1). Without a
+    /// temperature the first of the largest logits. The largest logit of the row must be finite.
     pub fn choose(&self, logits: &[f64], uniform: f64) -> u32 {
         if self.temperature == 0.0 {
             return argmax(logits);
@@ -50,8 +50,8 @@ impl SamplingRule {
         candidates.last().map_or(0, |c| c.0)
     }
 
-    /// The tokens that may be chosen with weights in proportion to their probabilities: where any are cut the most likely first, ties by token;
-    /// else in the order of tokens.
+    /// The tokens that may be chosen with weights in proportion to their probabilities: where any are cut the most likely first, ties by
+    /// token; else in the order of tokens.
     pub fn candidates(&self, logits: &[f64]) -> Vec<(u32, f64)> {
         let top = logits[argmax(logits) as usize];
         let mut candidates: Vec<(u32, f64)> =

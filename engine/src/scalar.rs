@@ -31,8 +31,8 @@ pub trait Scalar:
     const NAME: &'static str;
     /// The unit round-off u of the real part: 2⁻²⁴ for f32, 2⁻⁵³ for f64. Every rounding errs by a factor within 1 ± u.
     const UNIT_ROUNDOFF: f64;
-    /// True if loops over this type are compiled for each instruction set. Only what trains needs their speed; every other type would compile
-    /// three times for the same bits.
+    /// True if loops over this type are compiled for each instruction set. Only what trains needs their speed; every other type would
+    /// compile three times for the same bits.
     const VECTORISED: bool = false;
     /// The answer to a comparison, for [`Scalar::select`].
     type Condition: Copy;
@@ -95,7 +95,7 @@ pub trait Scalar:
     fn maximum(self, other: Self) -> Self {
         if other > self || other.is_nan() { other } else { self }
     }
-    /// Is the real part NaN?
+    /// True if the real part is NaN.
     #[inline(always)]
     #[allow(clippy::eq_op)]
     fn is_nan(self) -> bool {
@@ -111,7 +111,7 @@ pub trait Scalar:
     fn real_part(self) -> Self {
         Self::from_f64(self.to_f64())
     }
-    /// Is the real part neither infinite nor NaN?
+    /// True if the real part is neither infinite nor NaN.
     #[inline(always)]
     fn is_finite(self) -> bool {
         self.to_f64().is_finite()

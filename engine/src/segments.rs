@@ -45,7 +45,7 @@ impl Segments {
     pub fn len(&self) -> usize {
         self.queries.len() - 1
     }
-    /// Are there none?
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

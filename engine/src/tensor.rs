@@ -76,7 +76,7 @@ impl<B: Backend> Tensor<B> {
     pub fn len(&self) -> usize {
         shape::count(self.shape())
     }
-    /// Has it no elements?
+    /// True if it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -96,7 +96,7 @@ impl<B: Backend> Tensor<B> {
     pub fn id(&self) -> Option<u64> {
         self.node.as_ref().map(|node| node.id)
     }
-    /// Does a gradient flow through it?
+    /// True if a gradient flows through it.
     pub fn is_differentiable(&self) -> bool {
         self.node.is_some()
     }
@@ -164,7 +164,7 @@ impl<B: Backend> Tensor<B> {
         Self { backend: backend.clone(), value, node }
     }
 
-    /// Would an op on `parents` be recorded: does a gradient flow through one of them, and is recording on?
+    /// True if an op on `parents` would be recorded: a gradient flows through one of them, and recording is on.
     pub fn records(parents: &[&Tensor<B>]) -> bool {
         is_recording() && parents.iter().any(|p| p.node.is_some())
     }

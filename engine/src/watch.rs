@@ -24,7 +24,7 @@ pub enum Direction {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NonFinite {
     /// On which way.
-    pub pass: Direction,
+    pub direction: Direction,
     /// The op that made it.
     pub op: &'static str,
     /// Forward: the shape of its result. Backward: the shape of the input whose cotangent it is.
@@ -42,7 +42,7 @@ pub struct NonFinite {
 
 impl fmt::Display for NonFinite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let way = match self.pass {
+        let way = match self.direction {
             Direction::Forward => "the result of",
             Direction::Backward => "a gradient from",
         };
@@ -72,7 +72,7 @@ pub fn first_non_finite<R>(f: impl FnOnce() -> R) -> (R, Option<NonFinite>) {
     (result, FOUND.take())
 }
 
-/// Is it worth looking?
+/// True if values are being watched and none that is not finite was found yet.
 pub(crate) fn is_watching() -> bool {
     WATCHING.get() && FOUND.with_borrow(Option::is_none)
 }
@@ -87,12 +87,12 @@ pub(crate) fn backward<B: Backend>(backend: &B, cotangent: &B::Array, op: &'stat
     look(backend, cotangent, Direction::Backward, op, || nearest_parameters(vec![input.clone()]));
 }
 
-fn look<B: Backend>(backend: &B, array: &B::Array, pass: Direction, op: &'static str, nearest: impl FnOnce() -> Vec<u64>) {
+fn look<B: Backend>(backend: &B, array: &B::Array, direction: Direction, op: &'static str, nearest: impl FnOnce() -> Vec<u64>) {
     let elements: Vec<f64> = backend.to_vec(array).into_iter().map(Scalar::to_f64).collect();
     let Some(index) = elements.iter().position(|x| !x.is_finite()) else { return };
     let count = elements.iter().filter(|x| !x.is_finite()).count();
     let shape = backend.shape(array).to_vec();
-    FOUND.set(Some(NonFinite { pass, op, shape, index, value: elements[index], count, parameters: nearest() }));
+    FOUND.set(Some(NonFinite { direction, op, shape, index, value: elements[index], count, parameters: nearest() }));
 }
 
 /// The parameters on the first level, counted in ops back from `level`, that has any.
@@ -121,7 +121,7 @@ mod tests {
         let (x, y) = (Tensor::parameter(&cpu, &[1.0, 90.0], &[2]), Tensor::parameter(&cpu, &[1.0], &[1]));
         let (_, found) = first_non_finite(|| x.neg().neg().exp().mul(&y).sub(&y).sum_all());
         let found = found.unwrap();
-        assert_eq!((found.pass, found.op, found.index, found.count), (Direction::Forward, "exp", 1, 1));
+        assert_eq!((found.direction, found.op, found.index, found.count), (Direction::Forward, "exp", 1, 1));
         assert_eq!(found.parameters, [x.id().unwrap()]);
         let expected = "the result of op `exp`, of shape [2], has inf at element 1 (1 of its 2 elements are not finite)";
         assert_eq!(found.to_string(), expected);
@@ -133,7 +133,7 @@ mod tests {
         let x = Tensor::parameter(&cpu, &[0.0, 4.0], &[2]);
         let (gradients, found) = first_non_finite(|| x.sqrt().sum_all().backward());
         let found = found.unwrap();
-        assert_eq!((found.pass, found.op, found.index), (Direction::Backward, "sqrt", 0));
+        assert_eq!((found.direction, found.op, found.index), (Direction::Backward, "sqrt", 0));
         assert_eq!(found.parameters, [x.id().unwrap()]);
         assert_eq!(gradients.of(&x).to_f64()[1], 0.25);
     }

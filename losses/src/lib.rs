@@ -4,9 +4,9 @@
 //!
 //! # Inside the crate
 //!
-//! A loss is its value and its gradient, derived by hand, and a twin: the same loss as a composition of ops, which checks them. A pairwise loss
-//! runs as elementwise formulas on every backend. The token forms and `slpo-exact` read whole rows of logits: a CPU makes one pass over them,
-//! a GPU runs the twin, because reading the logits back would stall its queue.
+//! A loss is its value and its gradient, derived by hand, and a twin: the same loss as a composition of ops, which checks them. A pairwise
+//! loss runs as elementwise formulas on every backend. The token forms and `slpo-exact` read whole rows of logits: a CPU makes one pass
+//! over them, a GPU runs the twin, because reading the logits back would stall its queue.
 //!
 //! | room | holds |
 //! |---|---|

@@ -54,8 +54,8 @@ pub(crate) fn below_one<T: Scalar>(s: T) -> T {
     T::select((-u).is_below(s), (s - s.real_part()) - u, s)
 }
 
-/// ln(1 − e^x), with x brought down to −u: the op that compositions use for ln π_o. Its slope −e^x/(1 − e^x) is formed from logarithms, which
-/// keeps its own slope finite where e^{−x} overflows.
+/// ln(1 − e^x), with x brought down to −u: the op that compositions use for ln π_o. Its slope −e^x/(1 − e^x) is formed from logarithms,
+/// which keeps its own slope finite where e^{−x} overflows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogComplement;
 

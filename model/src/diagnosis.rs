@@ -36,7 +36,7 @@ pub fn explain<B: Backend>(
 fn described<B: Backend>(decoder: &Decoder<B>, found: &NonFinite) -> String {
     let near = decoder.parameters().into_iter().filter(|p| p.tensor.id().is_some_and(|id| found.parameters.contains(&id)));
     let near: Vec<&str> = near.map(|parameter| parameter.name.as_str()).collect();
-    match (found.pass, near.is_empty()) {
+    match (found.direction, near.is_empty()) {
         (_, true) => found.to_string(),
         (Direction::Forward, _) => format!("{found}, computed from {}", near.join(", ")),
         (Direction::Backward, _) => format!("{found}, on its way to {}", near.join(", ")),

@@ -157,7 +157,7 @@ pub struct Lost {
     pub size: usize,
     /// What became of it.
     pub what: String,
-    /// Did the first process say so, which then tells its user itself?
+    /// True if the first process said so. It then tells its user itself.
     pub told_by_first: bool,
 }
 

@@ -56,8 +56,8 @@ impl Sampling {
         SamplingRule { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p, min_p: self.min_p }
     }
 
-    /// The next token of each sequence from logits [R, V] and a uniform number each. `seen` holds the tokens of each so far, prompt included.
-    /// The device chooses, unless a repetition penalty needs `seen`: then the host does.
+    /// The next token of each sequence from logits [R, V] and a uniform number each. `seen` holds the tokens of each so far, prompt
+    /// included. The device chooses, unless a repetition penalty needs `seen`: then the host does.
     pub(crate) fn next_tokens<B: Backend>(&self, logits: &Tensor<B>, uniforms: &[f64], seen: &[[&[u32]; 2]]) -> Vec<u32> {
         if self.repetition_penalty == 1.0 {
             return logits.backend().sample_rows(logits.array(), &self.rule(), uniforms);

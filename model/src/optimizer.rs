@@ -134,8 +134,9 @@ impl<B: Backend> Optimizer<B> {
         self.update(decoder, gradients, scale, None, learning_rate);
     }
 
-    /// As [`Optimizer::step`], with the scale formed on the device from the gradients of the sum of `losses` over `weight`, clipped to `clip`;
-    /// waits only then. Where the loss or a gradient is not finite, the parameter that shows it is named, if any, and no step was made.
+    /// As [`Optimizer::step`], with the scale formed on the device from the gradients of the sum of `losses` over `weight`, clipped to
+    /// `clip`; waits only then. Where the loss or a gradient is not finite, the parameter that shows it is named, if any, and no step was
+    /// made.
     pub fn step_by_device(
         &mut self,
         decoder: &mut Decoder<B>,

@@ -187,8 +187,8 @@ pub fn read_raw(path: &Path) -> Result<IndexMap<String, RawTensor>> {
 /// Reads the weights of a model's folder: `model.safetensors`, or all the files that `model.safetensors.index.json` names.
 ///
 /// # Errors
-/// As [`read`]; [`Error::Unsupported`] where there are weights in another form only; [`Error::BadFile`] where an index names a file outside the folder or a tensor that is not where it says, and
-/// where two files hold a tensor of the same name.
+/// As [`read`]; [`Error::Unsupported`] where there are weights in another form only; [`Error::BadFile`] where an index names a file outside
+/// the folder or a tensor that is not where it says, and where two files hold a tensor of the same name.
 pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
     let index = folder.join(INDEX_FILE);
     if is_there(&folder.join(SINGLE_FILE))? || !is_there(&index)? {

@@ -30,9 +30,9 @@ impl<'a, B: Backend> Session<'a, B> {
         same.min(prompt.len().saturating_sub(1))
     }
 
-    /// Continues `prompt`, the whole conversation so far, and returns the new tokens. The part that the prompt shares with earlier tokens is
-    /// taken from the cache, and the rest of the cache is dropped. `seen` receives each new token and ends the answer by returning false. The
-    /// tokens are those of a session without a cache.
+    /// Continues `prompt`, the whole conversation so far, and returns the new tokens. The part that the prompt shares with earlier tokens
+    /// is taken from the cache, and the rest of the cache is dropped. `seen` receives each new token and ends the answer by returning
+    /// false. The tokens are those of a session without a cache.
     ///
     /// # Errors
     /// [`Error::BadConfig`] for an empty prompt, bad settings or more tokens than learned positions; [`Error::TokenOutOfRange`].

@@ -111,10 +111,10 @@ impl<B: Backend> Trainer<B> {
         Share::of(rows, at_once, rank, size)
     }
 
-    /// One step on `micro_batches` micro-batches. `loss` returns the sum of a micro-batch's losses and their number (of tokens, sequences or
-    /// pairs). The step follows the gradient of the mean over the whole batch, so it does not depend on how the batch is split. `loss` must
-    /// be a function of its arguments: after a step that is not finite it is called again, to find the op at fault. With several processes,
-    /// each passes its own micro-batches, the batch is that of all, and all make the same step.
+    /// One step on `micro_batches` micro-batches. `loss` returns the sum of a micro-batch's losses and their number (of tokens, sequences
+    /// or pairs). The step follows the gradient of the mean over the whole batch, so it does not depend on how the batch is split. `loss`
+    /// must be a function of its arguments: after a step that is not finite it is called again, to find the op at fault. With several
+    /// processes, each passes its own micro-batches, the batch is that of all, and all make the same step.
     ///
     /// # Errors
     /// [`Error::BadConfig`] for a batch without rows, or without a target in them; [`Error::NotFinite`] for a loss or a gradient that is

@@ -1,5 +1,5 @@
-//! What the READMEs state is true: links, command lines, names of files and tests, counts. The help's examples are understood too. Read this
-//! if you moved a file or changed a count.
+//! What the READMEs state is true: links, command lines, names of files and tests, counts. The help's examples are understood too. Read
+//! this if you moved a file or changed a count.
 
 mod command;
 

@@ -111,7 +111,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Is it one that several processes can do together?
+    /// True for a command that several processes can do together.
     pub fn trains(&self) -> bool {
         matches!(self, Self::Train(_) | Self::Sft(_) | Self::Align(_))
     }

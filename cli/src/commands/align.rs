@@ -106,7 +106,7 @@ struct AlignmentJob {
     dropout: f64,
     rows_per_step: usize,
     seed: u64,
-    /// Does the model start as its own reference?
+    /// True if the model starts as its own reference.
     same_reference: bool,
     cache: Cache,
     watch: Watch,

@@ -1,6 +1,7 @@
 //! Explanations: of each op its formula, the derivation of its vjp in steps, and a worked example that is computed when it is asked for.
 //!
-//! The formulas are written once, as LaTeX, in `explain/text/NAME.md`. The op's documentation includes that file, and `slpo explain` reads it.
+//! The formulas are written once, as LaTeX, in `explain/text/NAME.md`. The op's documentation includes that file, and `slpo explain` reads
+//! it.
 
 mod example;
 pub(crate) mod examples;

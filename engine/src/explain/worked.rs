@@ -75,7 +75,7 @@ pub struct GraphValue {
     pub id: usize,
     /// The op that made it, or the input's name.
     pub label: String,
-    /// Is it an input?
+    /// True for an input.
     pub is_input: bool,
     /// Its shape.
     pub shape: Vec<usize>,

@@ -1,4 +1,5 @@
-//! The adjoint identity ⟨v, J·u⟩ = ⟨Jᵀ·v, u⟩ for random directions u over all inputs at once: J·u by dual numbers, Jᵀ·v by the reverse pass.
+//! The adjoint identity ⟨v, J·u⟩ = ⟨Jᵀ·v, u⟩ for random directions u over all inputs at once: J·u by dual numbers, Jᵀ·v by the reverse
+//! pass.
 
 use super::Method;
 use super::problem::{Place, Problem, absolute_product, dot};

@@ -93,8 +93,8 @@
 //!
 //! - a value errs by u·s_k, s_k = |f_k| + m + Σⱼ |J_kj|·|xⱼ|;
 //! - a gradient element gⱼ = Σ_k v_k·J_kj is a sum of terms which are functions of x themselves, and errs by u·sⱼ,
-//!   sⱼ = Σ_k |v_k|·|J_kj| + Σ_l |H_jl|·|x_l| + max_k |v_k|·(|f_k| + m). The last term stands for gradients formed from saved values, such as
-//!   y·(1 − y), which cancel.
+//!   sⱼ = Σ_k |v_k|·|J_kj| + Σ_l |H_jl|·|x_l| + max_k |v_k|·(|f_k| + m). The last term stands for gradients formed from saved values, such
+//!   as y·(1 − y), which cancel.
 //!
 //! m is what cancels inside f, where the sample says so ([`Sample::with_inner_magnitude`]); 0 otherwise. In random directions (large
 //! functions) the sums over j and l are estimated by products with x under random signs, whose mean square is the sum of squares, and

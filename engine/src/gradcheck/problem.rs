@@ -55,11 +55,11 @@ pub(super) struct Problem<'a> {
     pub cotangent: Vec<f64>,
     /// r + 4√N, see [`Settings::roundings`].
     pub roundings: f64,
-    /// Is it small enough to be checked element by element?
+    /// True if it is small enough to be checked element by element.
     pub by_element: bool,
     /// What cancels inside the function, see [`Sample::with_inner_magnitude`].
     pub inner_magnitude: f64,
-    /// Shall every comparison be kept?
+    /// True if every comparison is to be kept.
     pub comparisons: bool,
     output_shape: Vec<usize>,
 }

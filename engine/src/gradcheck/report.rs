@@ -83,7 +83,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Did every check pass?
+    /// True if every check passed.
     pub fn passed(&self) -> bool {
         self.checks.iter().all(|check| check.passed)
     }

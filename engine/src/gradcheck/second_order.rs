@@ -1,5 +1,5 @@
-//! Second derivatives by forward-over-reverse: the reverse pass run on dual numbers with tangent u gives the gradient with tangent H·u, H the
-//! Hessian of ⟨v, f(x)⟩. Held to Ridders' differences of the gradient, and to symmetry: ⟨w, H·u⟩ = ⟨u, H·w⟩.
+//! Second derivatives by forward-over-reverse: the reverse pass run on dual numbers with tangent u gives the gradient with tangent H·u, H
+//! the Hessian of ⟨v, f(x)⟩. Held to Ridders' differences of the gradient, and to symmetry: ⟨w, H·u⟩ = ⟨u, H·w⟩.
 //!
 //! It differentiates every vjp once more, so a vjp that is right at the point but wrong as a function fails here.
 

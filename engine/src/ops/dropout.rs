@@ -23,7 +23,8 @@ impl<B: Backend> Operation<B> for Dropout<B> {
 }
 
 impl<B: Backend> Tensor<B> {
-    /// Each element zero with probability `p` and otherwise multiplied by 1/(1 − p); which ones is fixed by the generator's key and position.
+    /// Each element zero with probability `p` and otherwise multiplied by 1/(1 − p); which ones is fixed by the generator's key and
+    /// position.
     ///
     /// # Panics
     /// Unless 0 ≤ p < 1.

@@ -1,4 +1,5 @@
-//! The gated feed-forward part of a decoder block (Shazeer 2020), without biases: a gated linear unit with silu between linear layers, as one op.
+//! The gated feed-forward part of a decoder block (Shazeer 2020), without biases: a gated linear unit with silu between linear layers, as
+//! one op.
 //!
 //! forward  G = X·Wgᵀ, U = X·Wuᵀ, H = silu(G)∘U, Y = H·Wdᵀ
 //! vjp      H̄ = Ȳ·Wd, Ḡ = silu′(G)∘U∘H̄, Ū = silu(G)∘H̄, X̄ = Ḡ·Wg + Ū·Wu, W̄g = Ḡᵀ·X, W̄u = Ūᵀ·X, W̄d = Ȳᵀ·H

@@ -3,7 +3,8 @@
 //!
 //! forward  z = hidden·weightᵀ, y\[n\] = z[n, target n] − logsumexp z\[n\]
 //! vjp      z̄[n, v] = ȳ\[n\]·([v = target n] − e^{z[n, v] − logsumexp z\[n\]}), hidden̅ = z̄·weight, weight̅ = z̄ᵀ·hidden
-//!          (saves hidden, weight and the logsumexp; z is formed again, a chunk of rows at a time, or saved too, on processors, where it is not large)
+//!          (saves hidden, weight and the logsumexp; z is formed again, a chunk of rows at a time, or saved too, on processors, where it is
+//!          not large)
 #![doc = include_str!("../explain/text/linear_log_prob.md")]
 #![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 

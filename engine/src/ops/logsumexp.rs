@@ -51,8 +51,8 @@ impl<B: Backend> Tensor<B> {
         self.logsumexp_of(self.backend.zip(Add, &self.value, &self.backend.from_vec(mask, self.shape())))
     }
 
-    /// ln Σ e^x over the entries of the last axis, [.., n], that are not at `index`, which holds a few (the same ones may come twice) for each row,
-    /// row-major; −∞ where none is left. The mask is made where the tensor is.
+    /// ln Σ e^x over the entries of the last axis, [.., n], that are not at `index`, which holds a few (the same ones may come twice) for
+    /// each row, row-major; −∞ where none is left. The mask is made where the tensor is.
     ///
     /// # Panics
     /// If the tensor is a scalar, `index` does not hold a whole number of entries for each row, or one is not below n.

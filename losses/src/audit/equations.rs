@@ -80,8 +80,8 @@ impl Endless {
     }
 }
 
-/// (Σ over strings of 1 to 3 ordinary tokens of Π p without the end's factor, Σ_y π(y)·|y|): the same number, for a completion of k ordinary
-/// tokens has k beginnings.
+/// (Σ over strings of 1 to 3 ordinary tokens of Π p without the end's factor, Σ_y π(y)·|y|): the same number, for a completion of k
+/// ordinary tokens has k beginnings.
 fn beginnings(tree: &Tree, log_probs: &[f64]) -> (f64, f64) {
     let masses = tree.masses(log_probs);
     let mass = |prefix: &[u32]| -> f64 {
@@ -92,8 +92,8 @@ fn beginnings(tree: &Tree, log_probs: &[f64]) -> (f64, f64) {
     (total, length)
 }
 
-/// The tree in which every prefix ends with the same probability, such that the beginnings' masses sum to `total` in (0, 3): the share x that
-/// goes on solves x + x² + x³ = total.
+/// The tree in which every prefix ends with the same probability, such that the beginnings' masses sum to `total` in (0, 3): the share x
+/// that goes on solves x + x² + x³ = total.
 fn ending_tree(tree: &Tree, total: f64, split: f64) -> Vec<f64> {
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..60 {

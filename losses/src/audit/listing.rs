@@ -154,7 +154,8 @@ impl Row {
     }
 }
 
-/// At the masses that Eq 7's token form aims at, p = (w_w, w_l, u): its slope is 0, and the listing's on y_l's logit is p_l, whatever w_l is.
+/// At the masses that Eq 7's token form aims at, p = (w_w, w_l, u): its slope is 0, and the listing's on y_l's logit is p_l, whatever w_l
+/// is.
 fn slopes_at_eq7s_target(generator: &mut Generator) -> (f64, f64, f64) {
     let (w_w, w_l) = (uniform(generator, 0.3, 0.5), uniform(generator, 0.1, 0.3));
     let rest = 0.5 * (1.0 - w_w - w_l);

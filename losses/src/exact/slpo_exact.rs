@@ -6,8 +6,8 @@
 //! The positions that both completions share, the fork among them, count once. ω_t is the share of its reference mass that the prefix keeps
 //! under Q\*, at most 1: 1 on the shared prefix and along the chosen completion, Q\*(l_<t)/π(l_<t) = 1 − μ/π(l_<t) along the rejected one.
 //! Without it, a prefix whose mass is nearly all moved away would pull as hard as any other towards the few continuations left of it, which
-//! the reference itself holds to be all but impossible. Weighting with the probability of the whole prefix instead would give KL(Q\*‖π) over
-//! completions, whose gradient vanishes with their length as Eq 6's does. What is reported is cross-entropy less the target's entropy.
+//! the reference itself holds to be all but impossible. Weighting with the probability of the whole prefix instead would give KL(Q\*‖π)
+//! over completions, whose gradient vanishes with their length as Eq 6's does. What is reported is cross-entropy less the target's entropy.
 #![doc = include_str!("slpo_exact.md")]
 #![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
 

@@ -83,8 +83,8 @@ fn check<B: Backend>(logits: &Tensor<B>, log_target: &Tensor<B>) -> Result<(), L
     Ok(())
 }
 
-/// H(q, p) of each row of logits [N, V] with targets ln q [N, V], a constant: `[N]`, in nats. A CPU makes one pass over each row; a GPU runs
-/// the composition of ops, because reading the logits back would stall its queue.
+/// H(q, p) of each row of logits [N, V] with targets ln q [N, V], a constant: `[N]`, in nats. A CPU makes one pass over each row; a GPU
+/// runs the composition of ops, because reading the logits back would stall its queue.
 ///
 /// # Errors
 /// If the shapes differ or are not [N, V] with V ≥ 1.

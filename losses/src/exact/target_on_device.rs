@@ -1,5 +1,5 @@
-//! The exact target Q\* formed by ops on whole arrays, where the reference's logits are: on a device with a queue the host need not wait for
-//! them. [`exact_target`](super::exact_target::exact_target) is its twin, pair by pair on the host, and says what the letters mean.
+//! The exact target Q\* formed by ops on whole arrays, where the reference's logits are: on a device with a queue the host need not wait
+//! for them. [`exact_target`](super::exact_target::exact_target) is its twin, pair by pair on the host, and says what the letters mean.
 //!
 //! A row of ln π becomes one of ln q by a number that is taken off all of it, and new entries at one token, at the fork at two:
 //!
@@ -7,8 +7,9 @@
 //! later on w    less softplus d_t; ln[(p + e^{d_t})/(1 + e^{d_t})] at w_t, with d_t = a − Σ_{f ≤ s < t} ln π(w_s|w_<s)
 //! later on l    less log1mexp R_t; with log1mexp R_{t+1} added at l_t
 //!
-//! Each formula is computed for every row, as a column [N, 1], and each row takes the columns that it needs by their numbers: what does not apply to a
-//! row may be infinite there. Sums along completions double their number of terms in each round, R's from the end and d's from the fork.
+//! Each formula is computed for every row, as a column [N, 1], and each row takes the columns that it needs by their numbers: what does not
+//! apply to a row may be infinite there. Sums along completions double their number of terms in each round, R's from the end and d's from
+//! the fork.
 
 use super::exact_target::{at_most_zero, towards};
 use super::pair_rows::PairRows;
@@ -146,7 +147,8 @@ fn running_sums<B: Backend>(x: Tensor<B>, chain: &[u32]) -> Tensor<B> {
     sums
 }
 
-/// A new entry, which must not be 0, because 0 says that an entry stays: a log-probability of 0 becomes the largest normal one below in f32.
+/// A new entry, which must not be 0, because 0 says that an entry stays: a log-probability of 0 becomes the largest normal one below in
+/// f32.
 #[inline(always)]
 fn written<T: Scalar>(log_prob: T) -> T {
     let largest = T::from_f64(-f64::from(f32::MIN_POSITIVE));

@@ -1,7 +1,8 @@
 //! Losses of the sequence log-probabilities of a pair: a file each, with its value, its two slopes and its twin.
 //!
-//! To add one, write `NAME.rs` (a [`PairLoss`](pair::PairLoss) and a [`PreferenceLoss`](crate::PreferenceLoss)) and `NAME.md` (its explanation),
-//! and add its word to the table in `lib.rs`. Help, dispatch, the start check, `slpo explain`, `gradcheck` and `verify` then know it.
+//! To add one, write `NAME.rs` (a [`PairLoss`](pair::PairLoss) and a [`PreferenceLoss`](crate::PreferenceLoss)) and `NAME.md` (its
+//! explanation), and add its word to the table in `lib.rs`. Help, dispatch, the start check, `slpo explain`, `gradcheck` and `verify` then
+//! know it.
 
 pub mod dialect;
 pub mod pair;

@@ -3,8 +3,8 @@
 //! forward  yᵢ = f(l_w, l_l; ln π_w, ln π_l) of pair i
 //! vjp      l̄_w = ȳᵢ·∂f/∂l_w, l̄_l = ȳᵢ·∂f/∂l_l
 //!
-//! A loss is three functions: the value and the gradient of one pair, over any [`Scalar`], which the op applies to every pair on any backend;
-//! and its twin, a composition of ops, which the op is checked against.
+//! A loss is three functions: the value and the gradient of one pair, over any [`Scalar`], which the op applies to every pair on any
+//! backend; and its twin, a composition of ops, which the op is checked against.
 
 use super::dialect::{Dialect, Kink};
 use crate::error::LossError;

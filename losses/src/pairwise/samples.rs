@@ -103,7 +103,8 @@ pub(crate) fn pair_sample<L: PairLoss>(loss: L, domain: Domain) -> Sample {
     Sample::new(OfPolicy { loss, domain, is_twin: false }, inputs).with_twin(twin)
 }
 
-/// Two pairs [l_w, l_l, ln π_w, ln π_l]: one that the model has the right way round by more than the reference, and one the wrong way round.
+/// Two pairs [l_w, l_l, ln π_w, ln π_l]: one that the model has the right way round by more than the reference, and one the wrong way
+/// round.
 pub(crate) const PAIRS: [[f64; 2]; 4] = [[-11.0, -7.0], [-13.5, -6.0], [-12.0, -7.5], [-13.0, -8.0]];
 
 /// A pairwise loss worked out on two pairs [l_w, l_l, ln π_w, ln π_l].

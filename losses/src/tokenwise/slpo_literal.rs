@@ -18,8 +18,8 @@ use engine::explain::Example;
 use engine::gradcheck::{Draw, Sample};
 use engine::{Backend, Tensor, function};
 
-/// The loss of each position, [..]; its mean over B·T ([`TokenInputs::mean`] without a mask) is what the listing returns. The masses w_l are
-/// not used.
+/// The loss of each position, [..]; its mean over B·T ([`TokenInputs::mean`] without a mask) is what the listing returns. The masses w_l
+/// are not used.
 pub fn slpo_literal<B: Backend>(inputs: &TokenInputs<B>) -> Tensor<B> {
     inputs.evaluate("slpo_literal", NoOthers::AsPrinted, slpo_literal_composed)
 }

@@ -49,7 +49,8 @@ pub(crate) struct Plain {
 }
 
 impl Plain {
-    /// N positions of V tokens; the tokens agree at some. With `masked`, a mask in half of the draws that keeps at least the first position.
+    /// N positions of V tokens; the tokens agree at some. With `masked`, a mask in half of the draws that keeps at least the first
+    /// position.
     pub fn draw(draw: &mut Draw, n: usize, vocabulary: usize, masked: bool) -> Self {
         let (chosen, rejected) = (draw.indices(n, vocabulary), draw.indices(n, vocabulary));
         let mass = draw.uniform(&[n], 0.0, 1.0).data;

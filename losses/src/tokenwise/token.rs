@@ -210,8 +210,8 @@ impl<B: Backend> TokenInputs<B> {
         }
     }
 
-    /// The loss of each position, [..]. A CPU makes one pass over the vocabulary; a GPU runs `composed`, because reading the logits back would
-    /// stall its queue.
+    /// The loss of each position, [..]. A CPU makes one pass over the vocabulary; a GPU runs `composed`, because reading the logits back
+    /// would stall its queue.
     pub(crate) fn evaluate(&self, name: &'static str, no_others: NoOthers, composed: impl FnOnce(&Self) -> Tensor<B>) -> Tensor<B> {
         if self.logits.backend().is_queued() { composed(self) } else { self.fused(name, no_others) }
     }

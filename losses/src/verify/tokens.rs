@@ -1,8 +1,8 @@
 //! The token forms from plain numbers, with the error that rounding may cause.
 //!
-//! A log-probability of logits z that were rounded to a relative u may err by about uS, S = 4 + ln V + 2 max|z| in the row, and so, relatively,
-//! may a probability. The loss of a position may then err by uS(|w_w| + |w_l| + |u_o|) + u(|ln p_o| + |L|), u_o = 1 − w_w − w_l;
-//! its gradient in z_v by uS(p_v + target_v) + u e^{z_v − c}, target_v the mass that p_v is drawn to and c the others' logsumexp.
+//! A log-probability of logits z that were rounded to a relative u may err by about uS, S = 4 + ln V + 2 max|z| in the row, and so,
+//! relatively, may a probability. The loss of a position may then err by uS(|w_w| + |w_l| + |u_o|) + u(|ln p_o| + |L|), u_o = 1 − w_w −
+//! w_l; its gradient in z_v by uS(p_v + target_v) + u e^{z_v − c}, target_v the mass that p_v is drawn to and c the others' logsumexp.
 
 use super::check_finite;
 use super::evaluation::{Estimate, Evaluation};

@@ -37,7 +37,8 @@ pub mod held_out {
     pub const KL: &str = "held_out_kl";
 }
 
-/// Means over the pairs of a step as they were before it, with y_w the chosen and y_l the rejected completion. All in nats but the accuracy.
+/// Means over the pairs of a step as they were before it, with y_w the chosen and y_l the rejected completion. All in nats but the
+/// accuracy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairMetrics {
     /// Mean ln π(y_w|x).
@@ -67,8 +68,8 @@ impl PairMetrics {
     }
 }
 
-/// ln π of the chosen and the rejected completions of a micro-batch, then ln π_ref of both, [4·pairs], so that they are read at once; without
-/// what their gradients need.
+/// ln π of the chosen and the rejected completions of a micro-batch, then ln π_ref of both, [4·pairs], so that they are read at once;
+/// without what their gradients need.
 pub(super) fn log_probs<B: Backend>(policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Tensor<B> {
     let ((chosen, rejected), (reference_chosen, reference_rejected)) = (policy.sequence_log_probs(), reference.sequence_log_probs());
     no_grad(|| Tensor::concat(&[&chosen, &rejected, &reference_chosen, &reference_rejected], 0))

@@ -18,8 +18,8 @@ impl<B: Backend> Reference<B> {
         Self { decoder, cache: None }
     }
 
-    /// From here on log-probabilities come from `cache`, for micro-batches of which it has every pair. A cache has no logits, so it is of no
-    /// use to the losses that are not [pairwise](losses::Loss::is_pairwise).
+    /// From here on log-probabilities come from `cache`, for micro-batches of which it has every pair. A cache has no logits, so it is of
+    /// no use to the losses that are not [pairwise](losses::Loss::is_pairwise).
     pub fn set_cache(&mut self, cache: ReferenceCache) {
         self.cache = Some(cache);
     }

@@ -79,8 +79,8 @@ impl ReferenceCache {
         &self.path
     }
 
-    /// Computes what is missing of these pairs, `at_once` of them at once, each of several processes a share of them, and writes the file if
-    /// there was anything. `stop` is asked before each micro-batch, by all processes at the same point, and says whether to end early.
+    /// Computes what is missing of these pairs, `at_once` of them at once, each of several processes a share of them, and writes the file
+    /// if there was anything. `stop` is asked before each micro-batch, by all processes at the same point, and says whether to end early.
     ///
     /// # Errors
     /// [`Error::Io`] where the file cannot be written; [`Error::Lost`]; those of `stop`.

@@ -1,7 +1,7 @@
 //! The start check: what the loss must be before the first step, where policy and reference are the same model.
 //!
-//! A pairwise loss says so itself ([`Loss::at_start`](losses::Loss::at_start)). The token forms and slpo-exact are computed in f64, with the
-//! reference in the policy's place.
+//! A pairwise loss says so itself ([`Loss::at_start`](losses::Loss::at_start)). The token forms and slpo-exact are computed in f64, with
+//! the reference in the policy's place.
 
 use super::objective::Objective;
 use crate::decoder::Decoder;

@@ -42,8 +42,8 @@ impl<B: Backend> Alignment<B> {
         self.objective.total(&Scored::policy(&batch, policy, options), &self.reference.scored(&batch, pairs))
     }
 
-    /// One step of the trainer's decoder on `pairs`, [`Alignment::at_once`] of them at once. Each micro-batch drops activations by a stream of
-    /// its own, made from that of the options. With several processes all bring the same pairs, and each takes its share of them.
+    /// One step of the trainer's decoder on `pairs`, [`Alignment::at_once`] of them at once. Each micro-batch drops activations by a stream
+    /// of its own, made from that of the options. With several processes all bring the same pairs, and each takes its share of them.
     ///
     /// # Errors
     /// As [`Trainer::step`] and [`Objective::total`].

@@ -60,7 +60,8 @@ impl Source {
     }
 
     /// Reads the templates of a folder: [`FILE`] and the files of [`FOLDER`], or else `chat_template` in `settings`, which are the
-    /// path and the contents of `tokenizer_config.json`. `chat_template` is a text, a list of `{"name", "template"}` or an object of texts by name.
+    /// path and the contents of `tokenizer_config.json`. `chat_template` is a text, a list of `{"name", "template"}` or an object of texts
+    /// by name.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::ChatTemplate`] where `chat_template` has another form.

@@ -6,8 +6,8 @@
 //! state; gradients are accumulated within one step, and checkpoints are taken between steps, so none are pending.
 //!
 //! A checkpoint is written into `checkpoints/partial`, each file forced to the disk, then the folder renamed, then its parent forced: a
-//! stop between any two writes leaves the checkpoints that were there, whole. One that was damaged afterwards is found by its checksums, and
-//! the one before it is taken.
+//! stop between any two writes leaves the checkpoints that were there, whole. One that was damaged afterwards is found by its checksums,
+//! and the one before it is taken.
 
 mod difference;
 mod manifest;

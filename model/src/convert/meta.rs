@@ -1,4 +1,5 @@
-//! Safetensors under Meta's names (`layers.0.attention.wq.weight`), as Llama was first published, and under minGPT's (`h.0.attn.c_attn.weight`).
+//! Safetensors under Meta's names (`layers.0.attention.wq.weight`), as Llama was first published, and under minGPT's
+//! (`h.0.attn.c_attn.weight`).
 //!
 //! Beside the weights lies a `config.json` (or `params.json`) with `dim`, `n_layers`, `n_heads`, `vocab_size` and, for Llama, `ffn_dim`,
 //! `n_kv_heads`, `norm_eps`, `rope_theta`. Llama's queries and keys turn components 2i and 2i + 1 together unless `rope_pairs` is "half";

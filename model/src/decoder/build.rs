@@ -90,8 +90,8 @@ impl<B: Backend> Decoder<B> {
         Builder { config, source }.decoder()
     }
 
-    /// A decoder with random weights: normal with deviation 0.02 (0.02/√(2·layers) for projections into the residual stream), gains 1, biases 0.
-    /// Each parameter has a stream of its own, fixed by the seed and its name.
+    /// A decoder with random weights: normal with deviation 0.02 (0.02/√(2·layers) for projections into the residual stream), gains 1,
+    /// biases 0. Each parameter has a stream of its own, fixed by the seed and its name.
     ///
     /// # Errors
     /// Those of the configuration.

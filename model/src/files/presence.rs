@@ -1,5 +1,5 @@
-//! Whether something is at a path. The system may also not say (a folder that may not be entered, a disk that fails): that is an error here,
-//! and never "nothing there", which would make a reader go on without a file that exists.
+//! Whether something is at a path. The system may also not say (a folder that may not be entered, a disk that fails): that is an error
+//! here, and never "nothing there", which would make a reader go on without a file that exists.
 
 use crate::error::{Error, Result};
 use std::fs::{self, Metadata};

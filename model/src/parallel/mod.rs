@@ -10,10 +10,10 @@
 //! | [`exchange`], [`buckets`], [`nccl`] | sums of gradients while the backward pass goes on: through the host's memory, or from GPU to GPU |
 //! | [`start`] | every process at the same step with the same weights and settings |
 //!
-//! A process is to its batch what a set of micro-batches is: losses, weights and gradients are sums over rows, added up over the processes in
-//! the order of their ranks and divided by the weight of the whole batch. With one micro-batch a process, the sums have the
-//! very bits of one process that accumulates over as many; with more, the order of the additions is another one. NCCL adds gradients in an order of
-//! its own, which shows from three processes on.
+//! A process is to its batch what a set of micro-batches is: losses, weights and gradients are sums over rows, added up over the processes
+//! in the order of their ranks and divided by the weight of the whole batch. With one micro-batch a process, the sums have the very bits of
+//! one process that accumulates over as many; with more, the order of the additions is another one. NCCL adds gradients in an order of its
+//! own, which shows from three processes on.
 
 pub mod buckets;
 pub mod exchange;
@@ -63,8 +63,8 @@ impl<B: Backend> Parallel<B> {
         Ok((sums[0], sums[1]))
     }
 
-    /// The gradient of the whole batch: this process's last micro-batch walked back, `before` (that of its others) added, and the same of all
-    /// processes, in buckets that are on their way while the walk goes on.
+    /// The gradient of the whole batch: this process's last micro-batch walked back, `before` (that of its others) added, and the same of
+    /// all processes, in buckets that are on their way while the walk goes on.
     ///
     /// # Errors
     /// Where another process is lost.

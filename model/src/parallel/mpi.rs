@@ -1,5 +1,5 @@
-//! A group over MPI: each process adds up its part of the numbers, in the order of ranks, and all parts are brought together, so the sums have
-//! the bits of every other group whatever algorithms the MPI has, and no connection carries more than another.
+//! A group over MPI: each process adds up its part of the numbers, in the order of ranks, and all parts are brought together, so the sums
+//! have the bits of every other group whatever algorithms the MPI has, and no connection carries more than another.
 //!
 //! MPI is used on one thread only, that of the group. It ends the run itself where a process is lost.
 

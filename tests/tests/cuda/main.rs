@@ -1,6 +1,6 @@
-//! The GPU's kernels and the losses against `Cpu<f64>`, values and gradients, and whole steps with what the host waits for: on a GPU where there is
-//! one, and compiled for the processor everywhere else, where that shows wrong arithmetic, indices and barriers, and says nothing of the driver or
-//! cuBLAS.
+//! The GPU's kernels and the losses against `Cpu<f64>`, values and gradients, and whole steps with what the host waits for: on a GPU where
+//! there is one, and compiled for the processor everywhere else, where that shows wrong arithmetic, indices and barriers, and says nothing
+//! of the driver or cuBLAS.
 
 mod group;
 mod kernels;

@@ -64,8 +64,8 @@ fn every_loss_from_the_weights_of_two_decoders() {
     }
 }
 
-/// The losses whose masses and targets are made from the reference's logits, as functions of both models' logits [N, 5]: far ones among them,
-/// whose size is that of what cancels inside. At the third and the last position the tokens of the two completions are the same.
+/// The losses whose masses and targets are made from the reference's logits, as functions of both models' logits [N, 5]: far ones among
+/// them, whose size is that of what cancels inside. At the third and the last position the tokens of the two completions are the same.
 fn losses_of_two_models() -> Vec<Entry> {
     fn sample(draw: &mut Draw, rows: usize, f: impl Function) -> Sample {
         let logits = [draw.logits(&[rows, 5]), draw.logits(&[rows, 5])];

@@ -11,8 +11,8 @@
 //! 4. The same command again (with `--resume` where a run has begun) ends with the bits of the undisturbed run.
 //! 5. A call that a signal interrupted, and a read or write of fewer bytes than asked for, is as if nothing had happened.
 //!
-//! The everyday run takes a sample. `SLPO_FAULTS=all cargo test -p slpo-tests --test fault_injection -- --nocapture` takes every call and prints what came of it;
-//! `SLPO_FAULTS=align:fail:17` takes one.
+//! The everyday run takes a sample. `SLPO_FAULTS=all cargo test -p slpo-tests --test fault_injection -- --nocapture` takes every call and
+//! prints what came of it; `SLPO_FAULTS=align:fail:17` takes one.
 
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 

@@ -1,5 +1,5 @@
-//! The decoder of pytorch_step.py in burn. Burn's attention has no kernel with a backward pass: the frozen reference uses the one without, the
-//! trained model composes the same function of ops that have one.
+//! The decoder of pytorch_step.py in burn. Burn's attention has no kernel with a backward pass: the frozen reference uses the one without,
+//! the trained model composes the same function of ops that have one.
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig};
@@ -75,7 +75,8 @@ impl Block {
     }
 }
 
-/// Causal attention of [rows, heads, tokens, width]. The softmax is divided by its sum after the product with v, where there is less to divide.
+/// Causal attention of [rows, heads, tokens, width]. The softmax is divided by its sum after the product with v, where there is less to
+/// divide.
 fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, positions: &Positions) -> Tensor<4> {
     let [.., width] = q.dims();
     let scores = (q * (width as f64).powf(-0.5)).matmul(k.transpose()) + positions.mask.clone();

@@ -76,7 +76,8 @@ fn normalised(norm: &RmsNorm, x: &Tensor, frozen: bool) -> Result<Tensor> {
     if frozen { norm.forward(x) } else { norm.forward_diff(x) }
 }
 
-/// Causal attention of [rows, tokens, heads, width]. The softmax is divided by its sum after the product with v, where there is less to divide.
+/// Causal attention of [rows, tokens, heads, width]. The softmax is divided by its sum after the product with v, where there is less to
+/// divide.
 fn attention(q: &Tensor, k: &Tensor, v: &Tensor, positions: &Positions) -> Result<Tensor> {
     let by_head = |x: &Tensor| x.transpose(1, 2)?.contiguous();
     let rotated = |x: &Tensor| rope_slow(&by_head(x)?, &positions.cos, &positions.sin);

@@ -1,5 +1,5 @@
-//! One optimiser step of slpo's presets in candle on a CPU: forward, backward, clip to 1.0, AdamW. Prints one JSON object, as pytorch_step.py does.
-//! RAYON_NUM_THREADS says the number of threads.
+//! One optimiser step of slpo's presets in candle on a CPU: forward, backward, clip to 1.0, AdamW. Prints one JSON object, as
+//! pytorch_step.py does. RAYON_NUM_THREADS says the number of threads.
 
 mod decoder;
 #[path = "../../harness.rs"]

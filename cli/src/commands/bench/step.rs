@@ -38,7 +38,8 @@ struct StepResult {
     params: usize,
     threads: usize,
     steps: u64,
-    /// Model floating-point operations a second at the median: 6 a matrix weight and token (2 where only the reference runs), and attention.
+    /// Model floating-point operations a second at the median: 6 a matrix weight and token (2 where only the reference runs), and
+    /// attention.
     gflop_s: f64,
     /// Only of a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]

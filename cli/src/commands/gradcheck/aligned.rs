@@ -44,7 +44,7 @@ struct OnTop {
     reference: Vec<Input>,
     /// Cross-entropy of the chosen completions where there is none.
     objective: Option<Objective>,
-    /// Shall the decoder recompute its activations?
+    /// True if the decoder recomputes its activations.
     checkpoint: bool,
 }
 

@@ -281,7 +281,7 @@ unsafe fn forward_head<T: Element>(
     T::recycle(scores);
 }
 
-/// Is the query of a lane among them?
+/// True if the query of a lane is among them.
 #[inline(always)]
 fn sees(lanes: &Range<u32>, lane: usize) -> bool {
     (lane as u32 >= lanes.start) & ((lane as u32) < lanes.end)

@@ -1,8 +1,8 @@
 //! The caching allocator's books: which blocks of a device's memory are free, by size class.
 //!
 //! A freed block is handed out again at once. That is safe because all work of a device goes through one stream: whatever still reads the
-//! block was put into the stream before whatever will write it. Of several the lowest is taken, so that a step that asks for the same blocks as the step before
-//! gets them.
+//! block was put into the stream before whatever will write it. Of several the lowest is taken, so that a step that asks for the same
+//! blocks as the step before gets them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

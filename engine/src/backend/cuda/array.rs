@@ -73,7 +73,7 @@ impl CudaArray {
     pub(super) fn at(&self, steps: usize) -> u64 {
         self.buffer.address() + ((self.offset + steps) * self.storage.bytes()) as u64
     }
-    /// Do the elements lie in row-major order without gaps?
+    /// True if the elements are in row-major order without gaps.
     pub(super) fn is_contiguous(&self) -> bool {
         let mut expected = 1;
         self.shape.iter().zip(&self.strides).rev().all(|(&extent, &stride)| {
@@ -82,12 +82,12 @@ impl CudaArray {
             fits
         }) || self.len() == 0
     }
-    /// May its elements be overwritten: is it the whole of a block that nobody else has?
+    /// True if its elements may be overwritten: it is the whole of a block that no other array shares.
     pub(super) fn is_sole_owner(&mut self) -> bool {
         self.is_contiguous() && Arc::get_mut(&mut self.buffer).is_some()
     }
 
-    /// Do this many arrays share its block?
+    /// True if this many arrays share its block.
     pub(super) fn has_owners(&self, count: usize) -> bool {
         Arc::strong_count(&self.buffer) == count
     }

@@ -1,5 +1,6 @@
-//! Matrix products by cuBLASLt, which adds a bias while it multiplies. Each shape of product is planned once: its descriptors and the algorithm
-//! that cuBLASLt's heuristic puts first. What cuBLASLt has no algorithm for (operands laid out in a way that it does not read) cuBLAS multiplies.
+//! Matrix products by cuBLASLt, which adds a bias while it multiplies. Each shape of product is planned once: its descriptors and the
+//! algorithm that cuBLASLt's heuristic puts first. What cuBLASLt has no algorithm for (operands laid out in a way that it does not read)
+//! cuBLAS multiplies.
 
 use super::error::{CudaError, call};
 use super::runtime::{Operand, Product, Storage};

@@ -43,7 +43,7 @@ impl Variant {
 }
 
 impl Cuda {
-    /// Do tensor cores attend for heads of this width?
+    /// True if tensor cores compute attention for heads of this width.
     pub(super) fn is_flash(&self, width: usize) -> bool {
         self.0.precision == Precision::Bf16 && width <= WIDEST && width.is_multiple_of(8) && width > 0
     }

@@ -131,8 +131,8 @@ impl Cuda {
         let launched = runtime.device().function(unit, kernel).and_then(|function| {
             let mut bits = Arguments::default();
             arguments.iter().for_each(|argument| argument.push_to(&mut bits));
-            // SAFETY: the callers in this module pass the kernel's arguments in its order, of its types; the arrays' blocks go to the cache at most,
-            // whose later users wait behind the launch.
+            // SAFETY: the callers in this module pass the kernel's arguments in its order, of its types; the arrays' blocks go to the cache
+            // at most, whose later users wait behind the launch.
             unsafe { runtime.launch(function, grid, bits) }
         });
         launched.unwrap_or_else(|error| error.raise());

@@ -114,8 +114,8 @@ impl Nccl {
         Ok(Self { cuda: cuda.clone(), communicator: communicator as usize, stream: stream as usize, events, held: Vec::new() })
     }
 
-    /// Begins to add up arrays over the group in f32, element by element; every process brings as many, of the same shapes. What comes back holds
-    /// the sums once [`Nccl::finish`] has been called.
+    /// Begins to add up arrays over the group in f32, element by element; every process brings as many, of the same shapes. What comes back
+    /// holds the sums once [`Nccl::finish`] has been called.
     ///
     /// # Errors
     /// [`CudaError::Call`].

@@ -1,9 +1,9 @@
-//! The commands that wait to run on a device. They are handed over in runs of at most [`LONGEST`], and where the host needs the device: for what
-//! it reads, uploads, or gives to another library. A run that comes again, with the same kernels on the same memory, is kept as a
+//! The commands that wait to run on a device. They are handed over in runs of at most [`LONGEST`], and where the host needs the device: for
+//! what it reads, uploads, or gives to another library. A run that comes again, with the same kernels on the same memory, is kept as a
 //! graph, which costs one call however many kernels it has: in training, where shapes repeat, nearly all of every step after the first few.
 //!
-//! That addresses repeat is the doing of the allocator, which hands out the lowest free block, of [`Cuda::table`](super::Cuda), which uploads
-//! to where the same was in the step before, and of AdamW, whose numbers lie in memory.
+//! That addresses repeat is the doing of the allocator, which hands out the lowest free block, of [`Cuda::table`](super::Cuda), which
+//! uploads to where the same was in the step before, and of AdamW, whose numbers lie in memory.
 
 use super::error::CudaError;
 use super::runtime::{Arguments, Command, Function, Graph, Grid, Product, Runtime};
@@ -53,8 +53,8 @@ struct State {
     report: GraphReport,
 }
 
-/// A device that everything that waited has been handed to. No other thread hands anything over meanwhile: what goes into the stream while commands are captured
-/// would become part of the graph.
+/// A device that everything that waited has been handed to. No other thread hands anything over meanwhile: what goes into the stream while
+/// commands are captured would become part of the graph.
 pub struct Settled<'a> {
     device: &'a (dyn Runtime + 'static),
     _alone: MutexGuard<'a, State>,

@@ -182,7 +182,8 @@ pub trait Runtime: Send + Sync {
     fn download(&self, address: u64, bytes: &mut [u8]) -> Result<(), CudaError>;
     /// Waits for what was launched.
     fn wait(&self) -> Result<(), CudaError>;
-    /// The stream that everything is launched into, with the device's context made current in this thread; for libraries beside the kernels.
+    /// The stream that everything is launched into, with the device's context made current in this thread; for libraries beside the
+    /// kernels.
     fn stream(&self) -> Result<usize, CudaError> {
         Err(CudaError::Call { call: "a stream", error: format!("{} has none", self.name()) })
     }

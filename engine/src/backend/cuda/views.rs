@@ -95,8 +95,8 @@ impl Cuda {
         }
     }
 
-    /// The integers on the device; what was uploaded lately is not uploaded again. Others take the place of as many that were used longest ago,
-    /// before the host last waited: a step's tokens that of the last step's.
+    /// The integers on the device; what was uploaded lately is not uploaded again. Others take the place of as many that were used longest
+    /// ago, before the host last waited: a step's tokens that of the last step's.
     pub(super) fn table(&self, numbers: &[u32]) -> Arc<Buffer> {
         let mut tables = self.0.tables.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let waits = self.waits();

@@ -1,5 +1,6 @@
-//! A group over TCP: every process is connected to the first, through which everything goes. Sums are formed there in the order of ranks, so they
-//! have the same bits whatever the network does; its connection carries the gradients of all others, which MPI and NCCL spread better.
+//! A group over TCP: every process is connected to the first, through which everything goes. Sums are formed there in the order of ranks,
+//! so they have the same bits whatever the network does; its connection carries the gradients of all others, which MPI and NCCL spread
+//! better.
 //!
 //! A process that ends closes its connection, one that fails says why first, and one that hangs shows no signs of life: the first process
 //! notices, tells the others, and all end.
