@@ -62,7 +62,7 @@ pub struct Check {
     pub tolerance: f64,
     /// What the scale of an element is made of.
     pub tolerance_reason: &'static str,
-    /// Is `max_rel_error` within `tolerance`?
+    /// True if `max_rel_error` is within `tolerance`.
     pub passed: bool,
     /// The time it took.
     pub seconds: f64,

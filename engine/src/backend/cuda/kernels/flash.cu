@@ -130,7 +130,7 @@ __device__ inline bool sees(const Tile& tile, int query, int key, int window) {
     return query < tile.queries && key <= position && position - key < window;
 }
 
-// Does every query from `query` to `query` + `queries` see every key from `key` to `key` + `keys`?
+// True if every query from `query` to `query` + `queries` sees every key from `key` to `key` + `keys`.
 __device__ inline bool all_see(const Tile& tile, int query, int queries, int key, int keys, int window) {
     int shift = tile.keys - tile.queries;
     return query + queries <= tile.queries && key + keys - 1 <= query + shift && query + queries - 1 + shift - key < window;
