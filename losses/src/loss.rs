@@ -59,9 +59,9 @@ macro_rules! define {
         exact { $($exact:ident: $Exact:ident),* }
     ) => {
         define! {
-            $(pairwise $pair $Pair Pairwise,)*
-            $(tokenwise $token $Token Tokenwise,)*
-            $(exact $exact $Exact Exact,)*
+            $($Pair Pairwise pairwise $pair crate::pairwise::$pair::$Pair,)*
+            $($Token Tokenwise tokenwise $token crate::tokenwise::$token::$Token,)*
+            $($Exact Exact exact $exact crate::exact::$exact::$Exact,)*
         }
 
         impl Loss {
@@ -93,11 +93,11 @@ macro_rules! define {
             }
         }
     };
-    ($($room:ident $module:ident $Loss:ident $Kind:ident,)*) => {
+    ($($Loss:ident $Kind:ident $room:ident $file:ident $Type:path,)*) => {
         /// A preference loss.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Loss {
-            $(#[doc = concat!("[`", stringify!($module), "`](mod@crate::", stringify!($room), "::", stringify!($module), ").")] $Loss,)*
+            $(#[doc = concat!("The loss in `", stringify!($room), "/", stringify!($file), ".rs`.")] $Loss,)*
         }
 
         impl Loss {
@@ -106,10 +106,10 @@ macro_rules! define {
 
             fn row(self) -> Row {
                 match self {
-                    $(Self::$Loss => Row::of::<crate::$room::$module::$Loss>(
+                    $(Self::$Loss => Row::of::<$Type>(
                         Kind::$Kind,
-                        include_str!(concat!(stringify!($room), "/", stringify!($module), ".rs")),
-                        include_str!(concat!(stringify!($room), "/", stringify!($module), ".md")),
+                        include_str!(concat!(stringify!($room), "/", stringify!($file), ".rs")),
+                        include_str!(concat!(stringify!($room), "/", stringify!($file), ".md")),
                     ),)*
                 }
             }

@@ -4,11 +4,10 @@
 //! masses past the fork are made from the products of all of the reference's probabilities along both completions, so that ω·q may err by
 //! uS_p(q + p_ref + 1 − ω), S_p the sum of the reference's S over the pair's rows.
 
-use super::check_finite;
-use super::evaluation::{Estimate, Evaluation};
+use super::check::check_finite;
+use super::evaluation::{Estimate, Evaluation, Mistake};
 use super::precision::Precision;
 use super::tokens::World;
-use super::{Mistake, Problem};
 use crate::error::LossError;
 use crate::exact::pair_rows::PairRows;
 use crate::exact::slpo_exact::{ExactTargets, slpo_exact};
@@ -235,10 +234,4 @@ fn sides_swapped(mut x: Evaluation) -> Evaluation {
         gradients.rotate_left(half);
     }
     x
-}
-
-impl From<ExactProblem> for Problem {
-    fn from(problem: ExactProblem) -> Self {
-        Self::Exact(problem)
-    }
 }

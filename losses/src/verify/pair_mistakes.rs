@@ -1,7 +1,6 @@
 //! The mistakes that are known of pairwise losses, each as the loss and gradients that it makes; the likelier first.
 
-use super::Mistake;
-use super::evaluation::{Estimate, Evaluation};
+use super::evaluation::{Estimate, Evaluation, Mistake};
 use super::pairs::{PairProblem, Partials};
 use super::precision::Precision;
 use crate::error::LossError;

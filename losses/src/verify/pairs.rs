@@ -3,7 +3,7 @@
 //! A loss f of the four log-probabilities x_j that were rounded to a relative u may err by about u(|f| + Σ_j |∂f/∂x_j · x_j|); its gradient
 //! likewise with the second derivatives. Both are measured by forward mode, one pass over the batch for each of the four inputs.
 
-use super::check_finite;
+use super::check::check_finite;
 use super::evaluation::{Estimate, Evaluation};
 use super::precision::Precision;
 use crate::error::LossError;

@@ -1,8 +1,8 @@
 //! Checks that the sequence log-probabilities of a dump are the sums of its token log-probabilities over the completions.
 
+use super::check::{GradientCheck, check_finite, check_gradient};
 use super::evaluation::Estimate;
 use super::precision::Precision;
-use super::{GradientCheck, check_finite, check_gradient};
 use crate::error::LossError;
 
 /// Token log-probabilities of B sequences of T positions, and which positions belong to the completions.

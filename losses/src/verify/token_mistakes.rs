@@ -1,7 +1,6 @@
 //! The mistakes that are known of the token forms, each as a composition of ops; the likelier first.
 
-use super::Mistake;
-use super::evaluation::Evaluation;
+use super::evaluation::{Evaluation, Mistake};
 use super::precision::Precision;
 use super::tokens::{Tensors, TokenProblem, World};
 use crate::error::LossError;

@@ -4,7 +4,7 @@
 //! may a probability. The loss of a position may then err by uS(|w_w| + |w_l| + |u_o|) + u(|ln p_o| + |L|), u_o = 1 − w_w − w_l;
 //! its gradient in z_v by uS(p_v + target_v) + u e^{z_v − c}, target_v the mass that p_v is drawn to and c the others' logsumexp.
 
-use super::check_finite;
+use super::check::check_finite;
 use super::evaluation::{Estimate, Evaluation};
 use super::precision::Precision;
 use crate::error::LossError;

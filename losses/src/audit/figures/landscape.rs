@@ -1,7 +1,7 @@
 //! Loss surfaces over two reduced logits, and the spectra of the Hessians in the logits of all outcomes.
 
 use super::descent::trajectory;
-use super::{Curve, Curves, Drawing, Figure, Surface, steps};
+use super::figure::{Curve, Curves, Drawing, Figure, Surface, steps};
 use crate::audit::eigen::{eigenvalues, hessian};
 use crate::audit::instance::{eq7, evaluate, loss_of_logits, number, uniform};
 use crate::audit::shape::{Instance, OUTCOMES};
