@@ -1,7 +1,7 @@
 //! The device that a command computes on: what `--device` and `--precision` ask for. `auto` is the processor: the CUDA path has not been
 //! run on a GPU yet, so it is taken only where it is asked for by name.
 
-use crate::arguments::{Device as Asked, Precision as Rounding};
+use crate::arguments::{Device as Asked, Rounding};
 use crate::failure::Failure;
 use crate::processes;
 use engine::{Cpu, Cuda, Device, Precision};

@@ -24,7 +24,7 @@ pub enum Kind {
 }
 
 /// What the table knows of a loss.
-struct Row {
+struct TableRow {
     name: &'static str,
     aliases: &'static [&'static str],
     uses: &'static [Setting],
@@ -35,7 +35,7 @@ struct Row {
     explanation: Explanation,
 }
 
-impl Row {
+impl TableRow {
     /// The row of a loss, with the source and the explanation beside it.
     const fn of<L: PreferenceLoss>(kind: Kind, source: &'static str, text: &'static str) -> Self {
         Self {
@@ -59,9 +59,9 @@ macro_rules! define {
         exact { $($exact:ident: $Exact:ident),* }
     ) => {
         define! {
-            $(pairwise $pair $Pair Pairwise,)*
-            $(tokenwise $token $Token Tokenwise,)*
-            $(exact $exact $Exact Exact,)*
+            $($Pair Pairwise pairwise $pair crate::pairwise::$pair::$Pair,)*
+            $($Token Tokenwise tokenwise $token crate::tokenwise::$token::$Token,)*
+            $($Exact Exact exact $exact crate::exact::$exact::$Exact,)*
         }
 
         impl Loss {
@@ -93,23 +93,23 @@ macro_rules! define {
             }
         }
     };
-    ($($room:ident $module:ident $Loss:ident $Kind:ident,)*) => {
+    ($($Loss:ident $Kind:ident $room:ident $file:ident $Type:path,)*) => {
         /// A preference loss.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Loss {
-            $(#[doc = concat!("[`", stringify!($module), "`](mod@crate::", stringify!($room), "::", stringify!($module), ").")] $Loss,)*
+            $(#[doc = concat!("The loss in `", stringify!($room), "/", stringify!($file), ".rs`.")] $Loss,)*
         }
 
         impl Loss {
             /// All losses, in the order of the table.
             pub const ALL: [Self; [$(stringify!($Loss)),*].len()] = [$(Self::$Loss),*];
 
-            fn row(self) -> Row {
+            fn row(self) -> TableRow {
                 match self {
-                    $(Self::$Loss => Row::of::<crate::$room::$module::$Loss>(
+                    $(Self::$Loss => TableRow::of::<$Type>(
                         Kind::$Kind,
-                        include_str!(concat!(stringify!($room), "/", stringify!($module), ".rs")),
-                        include_str!(concat!(stringify!($room), "/", stringify!($module), ".md")),
+                        include_str!(concat!(stringify!($room), "/", stringify!($file), ".rs")),
+                        include_str!(concat!(stringify!($room), "/", stringify!($file), ".md")),
                     ),)*
                 }
             }

@@ -1,6 +1,6 @@
 //! Results of other programs, written here from closed forms: right ones pass, and each planted mistake is named.
 
-use losses::verify::{PairProblem, Precision, Problem, Report, Results, TokenProblem, verify};
+use losses::verify::{DumpPrecision, PairProblem, Problem, Report, Results, TokenProblem, verify};
 use losses::{Hyperparameters, Loss, WeightRule};
 
 const CHOSEN: [f64; 4] = [-11.25, -7.5, -30.0, -4.0];
@@ -105,14 +105,14 @@ fn narrowed(mut results: Results) -> Results {
 }
 
 #[track_caller]
-fn report(problem: &Problem, results: &Results, precision: Precision) -> Report {
+fn report(problem: &Problem, results: &Results, precision: DumpPrecision) -> Report {
     verify(problem, results, precision).expect("inputs that can be checked")
 }
 
 /// Checks that the mistake is named at both precisions.
 #[track_caller]
 fn named(problem: &Problem, results: &Results, words: &str) {
-    for (results, precision) in [(results.clone(), Precision::F64), (narrowed(results.clone()), Precision::F32)] {
+    for (results, precision) in [(results.clone(), DumpPrecision::F64), (narrowed(results.clone()), DumpPrecision::F32)] {
         let report = report(problem, &results, precision);
         assert!(!report.passed, "{words}: passes at {precision:?}");
         let explanation = report.explanation.unwrap_or_default();
@@ -133,7 +133,7 @@ fn right_losses_pass_in_both_precisions() {
     ];
     for (loss, form) in forms {
         let problem = Problem::Pairs(pairs(loss, Hyperparameters::default()));
-        for (results, precision) in [(results(form), Precision::F64), (narrowed(results(form)), Precision::F32)] {
+        for (results, precision) in [(results(form), DumpPrecision::F64), (narrowed(results(form)), DumpPrecision::F32)] {
             let report = report(&problem, &results, precision);
             assert!(report.passed && report.explanation.is_none(), "{loss} at {precision:?}: {report:?}");
             assert_eq!(report.gradients.len(), 2);
@@ -145,10 +145,10 @@ fn right_losses_pass_in_both_precisions() {
 fn any_subset_of_the_results_can_be_checked() {
     let problem = Problem::Pairs(pairs(Loss::Dpo, Hyperparameters::default()));
     let only_rejected = Results { loss: None, gradients: vec![None, results(dpo).gradients[1].clone()] };
-    let found = report(&problem, &only_rejected, Precision::F64);
+    let found = report(&problem, &only_rejected, DumpPrecision::F64);
     assert!(found.passed && found.loss.is_none() && found.gradients[0].name == "grad_policy_rejected_logps", "{found:?}");
     let only_loss = Results { gradients: vec![None, None], ..results(dpo) };
-    assert!(report(&problem, &only_loss, Precision::F64).gradients.is_empty());
+    assert!(report(&problem, &only_loss, DumpPrecision::F64).gradients.is_empty());
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn the_worst_element_is_named() {
     let problem = Problem::Pairs(pairs(Loss::Dpo, Hyperparameters::default()));
     let mut wrong = results(dpo);
     wrong.gradients[0].as_mut().expect("given")[2] += 1e-3;
-    let found = report(&problem, &wrong, Precision::F32);
+    let found = report(&problem, &wrong, DumpPrecision::F32);
     assert!(!found.passed && found.loss.is_some_and(|loss| loss.passed) && found.gradients[1].passed);
     assert_eq!((found.gradients[0].worst_index, found.gradients[0].passed), (2, false));
     assert!((found.gradients[0].max_abs_error - 1e-3).abs() < 1e-12 && found.gradients[0].tolerance < 1e-5);
@@ -229,7 +229,7 @@ fn mistakes_of_single_losses_are_named() {
     (mean.loss, mean.gradients) = (Some(value), vec![Some(chosen), Some(rejected)]);
     let sums = Hyperparameters::default();
     let means = Hyperparameters { length_normalize: true, ..sums };
-    assert!(report(&Problem::Pairs(pairs(Loss::Ipo, means)), &mean, Precision::F64).passed);
+    assert!(report(&Problem::Pairs(pairs(Loss::Ipo, means)), &mean, DumpPrecision::F64).passed);
     named(&Problem::Pairs(pairs(Loss::Ipo, sums)), &mean, "are means over the tokens instead of sums");
     named(&Problem::Pairs(pairs(Loss::Ipo, means)), &results(ipo), "are sums over the tokens instead of means");
     let alpha = Hyperparameters { alpha: 0.75, ..sums };
@@ -283,7 +283,7 @@ fn token_results(problem: &TokenProblem, log_others: Others, use_w_l: bool) -> R
 /// As [`named`], at f32 only: the gradients are differences.
 #[track_caller]
 fn token_named(problem: &TokenProblem, results: &Results, words: &str) {
-    let report = report(&Problem::Tokens(problem.clone()), &narrowed(results.clone()), Precision::F32);
+    let report = report(&Problem::Tokens(problem.clone()), &narrowed(results.clone()), DumpPrecision::F32);
     let explanation = report.explanation.unwrap_or_default();
     assert!(!report.passed && explanation.contains(words), "{words:?}, but it says {explanation:?}");
 }
@@ -293,10 +293,10 @@ fn right_token_forms_pass() {
     for (loss, use_w_l) in [(Loss::SlpoToken, true), (Loss::SlpoLiteral, false)] {
         let problem = tokens(loss);
         let results = token_results(&problem, right_others, use_w_l);
-        let found = report(&Problem::Tokens(problem.clone()), &narrowed(results.clone()), Precision::F32);
+        let found = report(&Problem::Tokens(problem.clone()), &narrowed(results.clone()), DumpPrecision::F32);
         assert!(found.passed, "{loss}: {found:?}");
         let only_loss = Results { loss: results.loss, gradients: vec![None] };
-        assert!(report(&Problem::Tokens(problem), &only_loss, Precision::F64).passed, "{loss}");
+        assert!(report(&Problem::Tokens(problem), &only_loss, DumpPrecision::F64).passed, "{loss}");
     }
 }
 
@@ -336,7 +336,7 @@ fn mistakes_in_token_forms_are_named() {
 
 #[test]
 fn inputs_that_make_no_loss_are_named() {
-    let message = |problem: Problem, results: Results| verify(&problem, &results, Precision::F64).expect_err("refused").to_string();
+    let message = |problem: Problem, results: Results| verify(&problem, &results, DumpPrecision::F64).expect_err("refused").to_string();
     let good = pairs(Loss::Dpo, Hyperparameters::default());
     let mut nan = good.clone();
     nan.reference_chosen[3] = f64::NAN;

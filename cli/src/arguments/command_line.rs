@@ -42,8 +42,8 @@ pub struct Shared {
     pub device: Device,
     /// How to round: f32 throughout; tf32, products of operands of 11 bits (GPUs only); bf16, products of operands of 8 bits, and on a GPU
     /// activations too, with weights, sums and losses in f32 (processors with AMX or AVX512-BF16, and GPUs)
-    #[arg(long, global = true, value_enum, default_value_t = Precision::F32)]
-    pub precision: Precision,
+    #[arg(long, global = true, value_enum, default_value_t = Rounding::F32)]
+    pub precision: Rounding,
     /// Threads to use, 1 to 1024 [default: one a core]; the results do not depend on it
     #[arg(long, global = true, value_name = "N", value_parser = values::integer::<usize>(1..=1024))]
     pub threads: Option<usize>,
@@ -64,7 +64,7 @@ pub enum Device {
 /// How products round their operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Precision {
+pub enum Rounding {
     F32,
     Tf32,
     Bf16,

@@ -28,7 +28,7 @@ mod verify;
 pub use adapter::{Lora, Merge};
 pub use bench::{Bench, BenchPeak, BenchStep, Measurement, Task};
 pub use change::{Change, Effect, Layers};
-pub use command_line::{Arguments, Command, Device, Precision, Shared};
+pub use command_line::{Arguments, Command, Device, Rounding, Shared};
 pub use control::RunControl;
 pub use conversation::{Chat, Data};
 pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};

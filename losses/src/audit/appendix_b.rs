@@ -5,7 +5,7 @@ use super::instance::{constant, descend, differentiate, evaluate, normals, numbe
 use crate::exact::soft_cross_entropy::soft_cross_entropy;
 use engine::Generator;
 
-pub const CLAIMS: &[super::Computation] = &[b1, b2, b3, p1];
+pub const CLAIMS: &[super::claim::Computation] = &[b1, b2, b3, p1];
 
 /// temp⁻¹(p − q) against the same with −ln temp added to every exponent, p and q the softmaxes of z/temp and v/temp.
 fn b1(generator: &mut Generator) -> Claim {

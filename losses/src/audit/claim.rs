@@ -106,3 +106,6 @@ pub(super) fn round_off(size: f64) -> f64 {
 pub(super) fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
+
+/// How one claim is computed from its own stream of random numbers.
+pub(super) type Computation = fn(&mut engine::Generator) -> Claim;

@@ -9,7 +9,7 @@ use crate::loss::Loss;
 use crate::sequence::sequence_log_probs;
 use engine::{Generator, Tensor};
 
-pub const CLAIMS: &[super::Computation] = &[e1, e2, e3, e4, e5, a1];
+pub const CLAIMS: &[super::claim::Computation] = &[e1, e2, e3, e4, e5, a1];
 
 /// Pairs that each identity is tried on.
 const PAIRS: usize = 16;

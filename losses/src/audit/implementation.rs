@@ -13,7 +13,7 @@ use crate::weights::Weights;
 use engine::Generator;
 use engine::backend::Indices;
 
-pub const CLAIMS: &[super::Computation] = &[i1, i2, i3, i4, i5, i6, i7, i8];
+pub const CLAIMS: &[super::claim::Computation] = &[i1, i2, i3, i4, i5, i6, i7, i8];
 
 /// ∂L/∂z of the first losing token's logit at the start: π_l by Eq 6, (m − (1 − m)π_w/(1 − π_w))·q₁ by the text, q₁/T by the listing.
 fn i1(generator: &mut Generator) -> Claim {

@@ -5,7 +5,7 @@ use super::instance::{differentiate, eq7, hessian_vector, loss_of_log_probs, nor
 use crate::loss::Loss;
 use engine::Generator;
 
-pub const CLAIMS: &[super::Computation] = &[g1];
+pub const CLAIMS: &[super::claim::Computation] = &[g1];
 
 /// One pair in units of its mass: the reference's shares and the policy's coordinates u = l_w − ln m, v = l_l − ln m.
 struct Instance {

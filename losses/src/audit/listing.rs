@@ -106,7 +106,7 @@ pub fn i4(generator: &mut Generator) -> Claim {
 }
 
 /// A batch row whose first position belongs to the prompt and whose last is padding: there y_w and y_l hold the same token.
-struct Row {
+struct ListingRow {
     positions: Positions,
     w_w: Vec<f64>,
 }
@@ -114,7 +114,7 @@ struct Row {
 /// Its positions: prompt, two of the completion, padding.
 const LENGTH: usize = 4;
 
-impl Row {
+impl ListingRow {
     fn draw(generator: &mut Generator) -> Self {
         let positions = Positions::draw(generator, LENGTH);
         let w_w = (0..LENGTH).map(|_| uniform(generator, 0.3, 0.6)).collect();
@@ -167,7 +167,7 @@ fn slopes_at_eq7s_target(generator: &mut Generator) -> (f64, f64, f64) {
 }
 
 /// How much a position's logit gradient shrinks where the same positions stand in a batch twice as long: 2, as the mean is over B·T.
-fn dilution(row: &Row) -> f64 {
+fn dilution(row: &ListingRow) -> f64 {
     let gradient = |times: usize| {
         let repeat = |tokens: &Indices| Indices::from(tokens.to_vec().repeat(times));
         let (chosen, rejected) = (repeat(&row.positions.chosen), repeat(&row.positions.rejected));
@@ -185,7 +185,7 @@ fn dilution(row: &Row) -> f64 {
 pub fn i7(generator: &mut Generator) -> Claim {
     let two = constant(&normals(generator, 2, 1.0)).reshape(&[1, 2]);
     let nothing_left = slpo_literal(&token_inputs(&two, &[0u32].into(), &[1u32].into(), &[1.0], None)).item();
-    let row = Row::draw(generator);
+    let row = ListingRow::draw(generator);
     let [prompt, padding] = [0, LENGTH - 1].map(|at| row.change(at));
     let (listing, mended, p_l) = slopes_at_eq7s_target(generator);
     let diluted = dilution(&row);

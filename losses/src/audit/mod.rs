@@ -39,10 +39,8 @@ mod tree;
 
 pub use claim::{Check, Claim};
 
+use claim::Computation;
 use engine::Generator;
-
-/// How one claim is computed from its own stream of random numbers.
-type Computation = fn(&mut Generator) -> Claim;
 
 /// Every claim, in the order of the paper, on instances drawn from `seed`.
 pub fn audit(seed: u64) -> Vec<Claim> {

@@ -12,7 +12,7 @@ use crate::numeric::logaddexp;
 use crate::weights::{WeightRule, Weights};
 use engine::{Device, Generator, Tensor};
 
-pub const CLAIMS: &[super::Computation] = &[s1, s2, s3, s4, s5, s6, s7];
+pub const CLAIMS: &[super::claim::Computation] = &[s1, s2, s3, s4, s5, s6, s7];
 
 /// −m ln m − (1 − m) ln(1 − m): the least value of Eq 6.
 fn entropy(mass: f64) -> f64 {

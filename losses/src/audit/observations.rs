@@ -9,7 +9,7 @@ use crate::hyperparameters::Hyperparameters;
 use crate::loss::Loss;
 use engine::Generator;
 
-pub const CLAIMS: &[super::Computation] = &[k1, k2a, k2b, k3a, k3b, k4a, k4b];
+pub const CLAIMS: &[super::claim::Computation] = &[k1, k2a, k2b, k3a, k3b, k4a, k4b];
 
 /// DPO with its usual β.
 fn dpo() -> Hyperparameters {

@@ -10,7 +10,7 @@ use crate::tokenwise::slpo_token::slpo_token;
 use crate::tokenwise::token::{TokenInputs, TokenWeights};
 use engine::{Backend, Generator, Tensor};
 
-pub const CLAIMS: &[super::Computation] = &[c1];
+pub const CLAIMS: &[super::claim::Computation] = &[c1];
 
 /// Sequences (or tokens) that are told apart, the first the winner and the second the loser.
 pub const OUTCOMES: usize = 6;

@@ -21,7 +21,7 @@ use engine::{Backend, Scalar, Tensor, formulas};
 /// ln q for each row, [N, V], and the rows' weights, `[N]`, from the reference's logits [N, V] and where each pair forks.
 pub(crate) fn target_on_device<B: Backend>(logits: &Tensor<B>, pairs: &[PairRows], forks: &[usize], moved: f64) -> (Tensor<B>, Tensor<B>) {
     let (n, vocabulary) = (logits.shape()[0], logits.shape()[1]);
-    let mut plan = Plan::of_rows(n);
+    let mut plan = PairPlan::of_rows(n);
     pairs.iter().zip(forks).for_each(|(pair, &fork)| plan.place(pair, fork));
     let tokens: Indices = plan.tokens.concat().into();
     let log_probs = logits.detach().embedding(&plan.sources.as_slice().into()).log_softmax();
@@ -53,7 +53,7 @@ enum Column {
 }
 
 /// What each of the N rows is made from. Row N is one of zeros, at which every sum ends.
-struct Plan {
+struct PairPlan {
     /// The row of logits: its own, or the chosen completion's where both share the prefix.
     sources: Vec<u32>,
     /// The token of the first new entry and that of the second; a 0 is added where there is none.
@@ -68,7 +68,7 @@ struct Plan {
     taken: Vec<[u32; 4]>,
 }
 
-impl Plan {
+impl PairPlan {
     /// N rows that stay as they are and weigh 0.
     fn of_rows(n: usize) -> Self {
         let (own, none) = ((0..n as u32).collect::<Vec<_>>(), n as u32);
@@ -112,7 +112,7 @@ impl Plan {
 }
 
 /// Every [`Column`] of every row, from the log-probabilities of the rows' two tokens, [N, 2].
-fn columns<B: Backend>(plan: &Plan, log_probs: &Tensor<B>, moved: f64) -> Tensor<B> {
+fn columns<B: Backend>(plan: &PairPlan, log_probs: &Tensor<B>, moved: f64) -> Tensor<B> {
     let (backend, n) = (log_probs.backend(), log_probs.shape()[0]);
     let (own, loser) = (log_probs.slice(1, 0, 1), log_probs.slice(1, 1, 2));
     let column = |value: f64| Tensor::full(backend, value, &[n, 1]);

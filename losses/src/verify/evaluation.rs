@@ -1,5 +1,7 @@
 //! A loss and its gradients, each number with the error that rounding may have given it; and what simple mistakes make of them.
 
+use crate::error::LossError;
+
 /// A number and how far another program's may be from it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Estimate {
@@ -44,4 +46,10 @@ impl Evaluation {
         self.gradients = gradients;
         self
     }
+}
+
+/// A known mistake: what to say of it, and the loss that it makes.
+pub(super) struct Mistake<'a> {
+    pub words: String,
+    pub evaluate: Box<dyn Fn() -> Result<Evaluation, LossError> + 'a>,
 }

@@ -4,11 +4,10 @@
 //! masses past the fork are made from the products of all of the reference's probabilities along both completions, so that ω·q may err by
 //! uS_p(q + p_ref + 1 − ω), S_p the sum of the reference's S over the pair's rows.
 
-use super::check_finite;
-use super::evaluation::{Estimate, Evaluation};
-use super::precision::Precision;
+use super::check::check_finite;
+use super::evaluation::{Estimate, Evaluation, Mistake};
+use super::precision::DumpPrecision;
 use super::tokens::World;
-use super::{Mistake, Problem};
 use crate::error::LossError;
 use crate::exact::pair_rows::PairRows;
 use crate::exact::slpo_exact::{ExactTargets, slpo_exact};
@@ -94,7 +93,7 @@ impl ExactProblem {
     }
 
     /// The loss as it should be.
-    pub(super) fn evaluate(&self, precision: Precision) -> Result<Evaluation, LossError> {
+    pub(super) fn evaluate(&self, precision: DumpPrecision) -> Result<Evaluation, LossError> {
         self.check()?;
         self.evaluate_form(self.right(), precision)
     }
@@ -110,7 +109,7 @@ impl ExactProblem {
         (0..pairs).map(rows).collect()
     }
 
-    fn evaluate_form(&self, form: Form, precision: Precision) -> Result<Evaluation, LossError> {
+    fn evaluate_form(&self, form: Form, precision: DumpPrecision) -> Result<Evaluation, LossError> {
         let shape = [self.shape[0] * self.shape[1], self.shape[2]];
         let backend = World::new();
         let logits = Tensor::parameter(&backend, &self.logits, &shape);
@@ -181,7 +180,7 @@ fn reweighted(pairs: &[PairRows], right: &[f64], rows: Rows) -> Vec<f64> {
 }
 
 /// The mistakes that are known of it, the likelier first.
-pub(super) fn mistakes(problem: &ExactProblem, precision: Precision) -> Vec<Mistake<'_>> {
+pub(super) fn mistakes(problem: &ExactProblem, precision: DumpPrecision) -> Vec<Mistake<'_>> {
     let (pairs, right) = (problem.pairs() as f64, problem.right());
     let tokens: usize = problem.chosen.iter().chain(&problem.rejected).map(Vec::len).sum();
     let scaled = move |words: &str, loss: f64, gradient: f64| {
@@ -235,10 +234,4 @@ fn sides_swapped(mut x: Evaluation) -> Evaluation {
         gradients.rotate_left(half);
     }
     x
-}
-
-impl From<ExactProblem> for Problem {
-    fn from(problem: ExactProblem) -> Self {
-        Self::Exact(problem)
-    }
 }

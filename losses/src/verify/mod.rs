@@ -4,6 +4,7 @@
 //! The loss is computed again in f64 from the same inputs. Where a quantity differs by more than rounding can explain, the loss is computed
 //! once more under each known mistake; the first mistake under which everything agrees is the explanation.
 
+mod check;
 mod evaluation;
 mod exact;
 mod pair_mistakes;
@@ -13,14 +14,16 @@ mod sums;
 mod token_mistakes;
 mod tokens;
 
+pub use check::{GradientCheck, LossCheck};
 pub use exact::ExactProblem;
 pub use pairs::PairProblem;
-pub use precision::Precision;
+pub use precision::DumpPrecision;
 pub use sums::{SumCheck, TokenLogProbs, check_sums};
 pub use tokens::TokenProblem;
 
 use crate::error::LossError;
-use evaluation::{Estimate, Evaluation};
+use check::{check_finite, check_gradient, check_loss};
+use evaluation::{Estimate, Evaluation, Mistake};
 
 /// Inputs of a loss, and which loss of them is to be checked. Losses are means: over pairs, or over the positions that count.
 #[derive(Clone, Debug)]
@@ -42,7 +45,7 @@ impl Problem {
         }
     }
 
-    fn right(&self, precision: Precision) -> Result<Evaluation, LossError> {
+    fn right(&self, precision: DumpPrecision) -> Result<Evaluation, LossError> {
         match self {
             Self::Pairs(pairs) => pairs.evaluate(precision),
             Self::Tokens(tokens) => tokens.evaluate(precision),
@@ -50,19 +53,13 @@ impl Problem {
         }
     }
 
-    fn mistakes(&self, precision: Precision) -> Vec<Mistake<'_>> {
+    fn mistakes(&self, precision: DumpPrecision) -> Vec<Mistake<'_>> {
         match self {
             Self::Pairs(pairs) => pair_mistakes::all(pairs, precision),
             Self::Tokens(tokens) => token_mistakes::all(tokens, precision),
             Self::Exact(exact) => exact::mistakes(exact, precision),
         }
     }
-}
-
-/// A known mistake: what to say of it, and the loss that it makes.
-struct Mistake<'a> {
-    words: String,
-    evaluate: Box<dyn Fn() -> Result<Evaluation, LossError> + 'a>,
 }
 
 /// What the other program computed. What it did not is left out.
@@ -72,42 +69,6 @@ pub struct Results {
     pub loss: Option<f64>,
     /// In the order of [`Problem::gradient_names`]; flat, in row-major order.
     pub gradients: Vec<Option<Vec<f64>>>,
-}
-
-/// Two values of one quantity.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LossCheck {
-    /// The other program's.
-    pub theirs: f64,
-    /// Ours.
-    pub ours: f64,
-    /// |theirs − ours|.
-    pub abs_error: f64,
-    /// The largest difference that rounding explains.
-    pub tolerance: f64,
-    /// True if the difference is no larger.
-    pub passed: bool,
-}
-
-/// A gradient against ours.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GradientCheck {
-    /// The gradient's name in a dump.
-    pub name: &'static str,
-    /// The largest |theirs − ours|.
-    pub max_abs_error: f64,
-    /// The largest |theirs − ours|/max(|theirs|, |ours|); 0 where both are 0.
-    pub max_rel_error: f64,
-    /// The element whose difference is the largest part of its tolerance: its flat index, in row-major order.
-    pub worst_index: usize,
-    /// The worst element as the other program has it.
-    pub theirs: f64,
-    /// The worst element as it is here.
-    pub ours: f64,
-    /// The worst element's tolerance.
-    pub tolerance: f64,
-    /// True if every element is within its tolerance.
-    pub passed: bool,
 }
 
 /// What came out.
@@ -128,7 +89,7 @@ pub struct Report {
 /// # Errors
 /// If an input is of the wrong shape, out of range or not finite, a result is not finite or of the wrong length, a hyper-parameter is out
 /// of its range, or the completions of a pair do not part.
-pub fn verify(problem: &Problem, results: &Results, precision: Precision) -> Result<Report, LossError> {
+pub fn verify(problem: &Problem, results: &Results, precision: DumpPrecision) -> Result<Report, LossError> {
     let right = problem.right(precision)?;
     check_results(problem, results, &right)?;
     let loss = results.loss.map(|theirs| check_loss(theirs, right.loss));
@@ -153,36 +114,6 @@ fn check_results(problem: &Problem, results: &Results, right: &Evaluation) -> Re
     Ok(())
 }
 
-/// Refuses a number that is not finite.
-fn check_finite(what: &'static str, values: &[f64]) -> Result<(), LossError> {
-    match values.iter().position(|x| !x.is_finite()) {
-        Some(index) => Err(LossError::NotFinite { what, index, value: values[index] }),
-        None => Ok(()),
-    }
-}
-
-fn check_loss(theirs: f64, ours: Estimate) -> LossCheck {
-    let abs_error = (theirs - ours.value).abs();
-    LossCheck { theirs, ours: ours.value, abs_error, tolerance: ours.tolerance, passed: ours.agrees(theirs) }
-}
-
-fn check_gradient(name: &'static str, theirs: &[f64], ours: &[Estimate]) -> GradientCheck {
-    let (mut max_abs_error, mut max_rel_error, mut worst_index, mut worst) = (0.0f64, 0.0f64, 0, -1.0);
-    for (index, (&theirs, ours)) in theirs.iter().zip(ours).enumerate() {
-        let error = (theirs - ours.value).abs();
-        let size = theirs.abs().max(ours.value.abs());
-        max_abs_error = max_abs_error.max(error);
-        max_rel_error = max_rel_error.max(if size > 0.0 { error / size } else { 0.0 });
-        let badness = if error.is_nan() { f64::INFINITY } else { error / ours.tolerance };
-        if badness > worst {
-            (worst, worst_index) = (badness, index);
-        }
-    }
-    let passed = theirs.iter().zip(ours).all(|(&theirs, ours)| ours.agrees(theirs));
-    let Estimate { value, tolerance } = ours[worst_index];
-    GradientCheck { name, max_abs_error, max_rel_error, worst_index, theirs: theirs[worst_index], ours: value, tolerance, passed }
-}
-
 /// Whether the loss (first) and each gradient that was given agree with an evaluation; `None` for what was not given.
 fn agreement(results: &Results, evaluation: &Evaluation) -> Vec<Option<bool>> {
     let loss = results.loss.map(|theirs| evaluation.loss.agrees(theirs));
@@ -193,7 +124,7 @@ fn agreement(results: &Results, evaluation: &Evaluation) -> Vec<Option<bool>> {
 }
 
 /// The first mistake with which everything agrees; failing that, the first with which all that differs agrees, the rest being right.
-fn explain(problem: &Problem, results: &Results, right: &Evaluation, precision: Precision) -> Option<String> {
+fn explain(problem: &Problem, results: &Results, right: &Evaluation, precision: DumpPrecision) -> Option<String> {
     let ours = agreement(results, right);
     let mut in_part = None;
     for mistake in problem.mistakes(precision) {
@@ -210,4 +141,10 @@ fn explain(problem: &Problem, results: &Results, right: &Evaluation, precision: 
     let names: Vec<&str> = std::iter::once("loss").chain(problem.gradient_names().iter().copied()).collect();
     let differing: Vec<&str> = names.iter().zip(&ours).filter(|(_, agrees)| **agrees == Some(false)).map(|(name, _)| *name).collect();
     in_part.map(|words| format!("{words} (in {} only; the rest is right)", differing.join(" and ")))
+}
+
+impl From<ExactProblem> for Problem {
+    fn from(problem: ExactProblem) -> Self {
+        Self::Exact(problem)
+    }
 }

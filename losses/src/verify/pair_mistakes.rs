@@ -1,9 +1,8 @@
 //! The mistakes that are known of pairwise losses, each as the loss and gradients that it makes; the likelier first.
 
-use super::Mistake;
-use super::evaluation::{Estimate, Evaluation};
+use super::evaluation::{Estimate, Evaluation, Mistake};
 use super::pairs::{PairProblem, Partials};
-use super::precision::Precision;
+use super::precision::DumpPrecision;
 use crate::error::LossError;
 use crate::hyperparameters::{Hyperparameters, Setting};
 use crate::loss::{Loss, Visitor};
@@ -31,12 +30,12 @@ impl Visitor for Ask {
 struct Catalogue<'a> {
     right: &'a PairProblem,
     loss: Known,
-    precision: Precision,
+    precision: DumpPrecision,
     mistakes: Vec<Mistake<'a>>,
 }
 
 /// All that apply to the problem.
-pub(super) fn all(problem: &PairProblem, precision: Precision) -> Vec<Mistake<'_>> {
+pub(super) fn all(problem: &PairProblem, precision: DumpPrecision) -> Vec<Mistake<'_>> {
     let Ok(loss) = problem.loss.visit(&problem.hyper, Ask(problem.hyper)) else { return Vec::new() };
     let mut catalogue = Catalogue { right: problem, loss, precision, mistakes: Vec::new() };
     catalogue.scales();

@@ -3,9 +3,9 @@
 //! A loss f of the four log-probabilities x_j that were rounded to a relative u may err by about u(|f| + Σ_j |∂f/∂x_j · x_j|); its gradient
 //! likewise with the second derivatives. Both are measured by forward mode, one pass over the batch for each of the four inputs.
 
-use super::check_finite;
+use super::check::check_finite;
 use super::evaluation::{Estimate, Evaluation};
-use super::precision::Precision;
+use super::precision::DumpPrecision;
 use crate::error::LossError;
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::{Evaluate, Loss, Visitor, check_inputs};
@@ -49,7 +49,7 @@ impl PairProblem {
     }
 
     /// The loss as it should be.
-    pub(super) fn evaluate(&self, precision: Precision) -> Result<Evaluation, LossError> {
+    pub(super) fn evaluate(&self, precision: DumpPrecision) -> Result<Evaluation, LossError> {
         check_inputs(self.loss, &self.hyper, self.lengths.is_some())?;
         if self.pairs() == 0 {
             return Err(LossError::EmptyBatch);
@@ -61,16 +61,16 @@ impl PairProblem {
     }
 
     /// The loss with its derivatives in all four inputs; hyper-parameters may be out of range.
-    pub(super) fn partials(&self, precision: Precision) -> Result<Partials, LossError> {
+    pub(super) fn partials(&self, precision: DumpPrecision) -> Result<Partials, LossError> {
         let passes = (0..4).map(|j| self.pass(j)).collect::<Result<Vec<_>, _>>()?;
         let x: Vec<&[f64]> = self.inputs().into_iter().map(|(_, x)| x).collect();
         let count = self.pairs() as f64;
-        let spread = |i: usize, of: fn(&Pass) -> &[Dual<f64>]| -> f64 {
+        let spread = |i: usize, of: fn(&BackwardPass) -> &[Dual<f64>]| -> f64 {
             let terms = passes.iter().zip(&x).map(|(pass, x)| (of(pass)[i].tangent * x[i]).abs());
             of(&passes[0])[i].real.abs() + terms.filter(|term| term.is_finite()).sum::<f64>()
         };
         let (granted, allowances) = (precision.granted(), self.allowances(precision)?);
-        let gradient = |of: fn(&Pass) -> &[Dual<f64>]| -> Vec<Estimate> {
+        let gradient = |of: fn(&BackwardPass) -> &[Dual<f64>]| -> Vec<Estimate> {
             let tolerance = |i: usize| granted * spread(i, of) + allowances[i];
             (0..x[0].len()).map(|i| Estimate { value: of(&passes[0])[i].real / count, tolerance: tolerance(i) / count }).collect()
         };
@@ -97,13 +97,13 @@ impl PairProblem {
 
     /// What else another program's gradient of each pair may be off by: the jump of a slope whose side depends on the rounding, and the
     /// rounding of a slope that is formed as 1 − σ(x).
-    fn allowances(&self, precision: Precision) -> Result<Vec<f64>, LossError> {
+    fn allowances(&self, precision: DumpPrecision) -> Result<Vec<f64>, LossError> {
         let pairs = (0..self.pairs()).map(|i| self.pair(i)).collect();
         self.loss.visit(&self.hyper, Allowances { pairs, precision })
     }
 
     /// Values and gradients with their derivatives in input j.
-    fn pass(&self, j: usize) -> Result<Pass, LossError> {
+    fn pass(&self, j: usize) -> Result<BackwardPass, LossError> {
         let backend = Forward::new();
         let lift = |(i, (_, x)): (usize, (&str, &[f64]))| {
             let data = x.iter().map(|&x| Dual::new(x, if i == j { 1.0 } else { 0.0 })).collect();
@@ -118,13 +118,13 @@ impl PairProblem {
         let losses = self.loss.visit(&self.hyper, Evaluate(&inputs))?;
         let value = losses.to_vec();
         let gradients = losses.sum_all().backward();
-        Ok(Pass { value, chosen: gradients.of(&x[0]).to_vec(), rejected: gradients.of(&x[1]).to_vec() })
+        Ok(BackwardPass { value, chosen: gradients.of(&x[0]).to_vec(), rejected: gradients.of(&x[1]).to_vec() })
     }
 }
 
 struct Allowances {
     pairs: Vec<Pair<f64>>,
-    precision: Precision,
+    precision: DumpPrecision,
 }
 
 impl Visitor for Allowances {
@@ -140,7 +140,7 @@ impl Visitor for Allowances {
 }
 
 /// Of each pair, with a tangent: the loss, and its gradients in l_w and l_l.
-struct Pass {
+struct BackwardPass {
     value: Vec<Dual<f64>>,
     chosen: Vec<Dual<f64>>,
     rejected: Vec<Dual<f64>>,

@@ -2,7 +2,7 @@
 
 /// A floating-point type of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Precision {
+pub enum DumpPrecision {
     /// binary64.
     F64,
     /// binary32.
@@ -13,7 +13,7 @@ pub enum Precision {
     BF16,
 }
 
-impl Precision {
+impl DumpPrecision {
     /// u: half the distance from 1 to the next larger number.
     pub fn unit_roundoff(self) -> f64 {
         match self {

@@ -1,8 +1,8 @@
 //! Checks that the sequence log-probabilities of a dump are the sums of its token log-probabilities over the completions.
 
+use super::check::{GradientCheck, check_finite, check_gradient};
 use super::evaluation::Estimate;
-use super::precision::Precision;
-use super::{GradientCheck, check_finite, check_gradient};
+use super::precision::DumpPrecision;
 use crate::error::LossError;
 
 /// Token log-probabilities of B sequences of T positions, and which positions belong to the completions.
@@ -29,7 +29,7 @@ pub struct SumCheck {
 
 impl TokenLogProbs {
     /// The sum of each sequence over the positions that `keep` says, with its tolerance.
-    fn sums(&self, precision: Precision, keep: impl Fn(usize) -> bool, mean: bool) -> Vec<Estimate> {
+    fn sums(&self, precision: DumpPrecision, keep: impl Fn(usize) -> bool, mean: bool) -> Vec<Estimate> {
         let row = |start: usize| {
             let kept = (start..start + self.length).filter(|&i| keep(i)).map(|i| self.values[i]);
             let (sum, size, count) = kept.fold((0.0, 0.0, 0.0), |(sum, size, count), x| (sum + x, size + x.abs(), count + 1.0));
@@ -55,7 +55,7 @@ impl TokenLogProbs {
 ///
 /// # Errors
 /// If a list has the wrong length, a completion has no tokens, or a number is not finite.
-pub fn check_sums(sums: &[f64], tokens: &TokenLogProbs, precision: Precision) -> Result<SumCheck, LossError> {
+pub fn check_sums(sums: &[f64], tokens: &TokenLogProbs, precision: DumpPrecision) -> Result<SumCheck, LossError> {
     tokens.check_shape(sums.len())?;
     check_finite(tokens.name, sums)?;
     let kept: Vec<f64> = tokens.values.iter().zip(&tokens.keep).map(|(&x, &keep)| if keep { x } else { 0.0 }).collect();
@@ -65,7 +65,7 @@ pub fn check_sums(sums: &[f64], tokens: &TokenLogProbs, precision: Precision) ->
     Ok(SumCheck { check, explanation })
 }
 
-fn explain(sums: &[f64], tokens: &TokenLogProbs, precision: Precision) -> Option<String> {
+fn explain(sums: &[f64], tokens: &TokenLogProbs, precision: DumpPrecision) -> Option<String> {
     let (name, keep, length) = (tokens.name, &tokens.keep, tokens.length);
     let before = |i: usize| !i.is_multiple_of(length) && keep[i - 1];
     let after = |i: usize| i % length + 1 < length && keep[i + 1];
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn right_sums_pass() {
-        let found = check_sums(&[-6.0, -4.0], &tokens(), Precision::F64).unwrap();
+        let found = check_sums(&[-6.0, -4.0], &tokens(), DumpPrecision::F64).unwrap();
         assert!(found.check.passed && found.explanation.is_none());
     }
 
@@ -109,7 +109,7 @@ mod tests {
             ([-12.0, -9.5], "one position too early"),
         ];
         for (sums, words) in cases {
-            let found = check_sums(&sums, &tokens(), Precision::F64).unwrap();
+            let found = check_sums(&sums, &tokens(), DumpPrecision::F64).unwrap();
             let explanation = found.explanation.unwrap_or_default();
             assert!(!found.check.passed && explanation.contains(words), "{sums:?}: {explanation}");
         }
@@ -117,15 +117,15 @@ mod tests {
 
     #[test]
     fn what_no_mistake_explains_is_only_wrong() {
-        let found = check_sums(&[-6.5, -4.0], &tokens(), Precision::F64).unwrap();
+        let found = check_sums(&[-6.5, -4.0], &tokens(), DumpPrecision::F64).unwrap();
         assert_eq!((found.check.passed, found.check.worst_index, found.explanation), (false, 0, None));
     }
 
     #[test]
     fn bad_inputs_are_refused() {
         let empty = TokenLogProbs { keep: vec![false; 8], ..tokens() };
-        assert_eq!(check_sums(&[-6.0, -4.0], &empty, Precision::F64).unwrap_err(), LossError::EmptyCompletion { sequence: 0 });
-        assert!(matches!(check_sums(&[-6.0], &tokens(), Precision::F64), Err(LossError::Count { .. })));
-        assert!(matches!(check_sums(&[f64::NAN, -4.0], &tokens(), Precision::F64), Err(LossError::NotFinite { .. })));
+        assert_eq!(check_sums(&[-6.0, -4.0], &empty, DumpPrecision::F64).unwrap_err(), LossError::EmptyCompletion { sequence: 0 });
+        assert!(matches!(check_sums(&[-6.0], &tokens(), DumpPrecision::F64), Err(LossError::Count { .. })));
+        assert!(matches!(check_sums(&[f64::NAN, -4.0], &tokens(), DumpPrecision::F64), Err(LossError::NotFinite { .. })));
     }
 }

@@ -1,8 +1,7 @@
 //! The mistakes that are known of the token forms, each as a composition of ops; the likelier first.
 
-use super::Mistake;
-use super::evaluation::Evaluation;
-use super::precision::Precision;
+use super::evaluation::{Evaluation, Mistake};
+use super::precision::DumpPrecision;
 use super::tokens::{Tensors, TokenProblem, World};
 use crate::error::LossError;
 use crate::loss::Loss;
@@ -46,12 +45,12 @@ const RIGHT: Form = Form { log_others: LogOthers::Right, rejected_term: true, re
 /// Collects mistakes about one problem.
 struct Catalogue<'a> {
     right: &'a TokenProblem,
-    precision: Precision,
+    precision: DumpPrecision,
     mistakes: Vec<Mistake<'a>>,
 }
 
 /// All that apply to the problem.
-pub(super) fn all(problem: &TokenProblem, precision: Precision) -> Vec<Mistake<'_>> {
+pub(super) fn all(problem: &TokenProblem, precision: DumpPrecision) -> Vec<Mistake<'_>> {
     let mut catalogue = Catalogue { right: problem, precision, mistakes: Vec::new() };
     catalogue.masks();
     catalogue.scales();

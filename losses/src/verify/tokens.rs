@@ -4,9 +4,9 @@
 //! relatively, may a probability. The loss of a position may then err by uS(|w_w| + |w_l| + |u_o|) + u(|ln p_o| + |L|), u_o = 1 − w_w −
 //! w_l; its gradient in z_v by uS(p_v + target_v) + u e^{z_v − c}, target_v the mass that p_v is drawn to and c the others' logsumexp.
 
-use super::check_finite;
+use super::check::check_finite;
 use super::evaluation::{Estimate, Evaluation};
-use super::precision::Precision;
+use super::precision::DumpPrecision;
 use crate::error::LossError;
 use crate::loss::{Kind, Loss, by_position};
 use crate::rows::logsumexp_parts;
@@ -93,7 +93,7 @@ impl TokenProblem {
     }
 
     /// The loss as it should be.
-    pub(super) fn evaluate(&self, precision: Precision) -> Result<Evaluation, LossError> {
+    pub(super) fn evaluate(&self, precision: DumpPrecision) -> Result<Evaluation, LossError> {
         self.check()?;
         let Tensors { logits, chosen, rejected } = self.tensors();
         let mass = |x: &[f64]| Tensor::constant(logits.backend(), x, &[x.len()]);
@@ -103,7 +103,7 @@ impl TokenProblem {
     }
 
     /// The mean of the losses of the positions, `[B·T]`, and its gradient in the logits, with tolerances.
-    pub(super) fn estimates(&self, losses: &Tensor<World>, logits: &Tensor<World>, precision: Precision) -> Evaluation {
+    pub(super) fn estimates(&self, losses: &Tensor<World>, logits: &Tensor<World>, precision: DumpPrecision) -> Evaluation {
         let by_position = losses.to_f64();
         let scale = 1.0 / self.counted() as f64;
         let gradient = losses.sum_all().scale(scale).backward().of(logits).to_f64();
@@ -111,7 +111,7 @@ impl TokenProblem {
         let mut value = Estimate { value: by_position.iter().sum::<f64>() * scale, tolerance: 4.0 * precision.unit_roundoff() };
         let mut gradients = Vec::with_capacity(gradient.len());
         for (n, (z, gradient)) in self.logits.chunks(self.shape[2]).zip(gradient.chunks(self.shape[2])).enumerate() {
-            let row = Row::of(self, n, z);
+            let row = TokenRow::of(self, n, z);
             value.tolerance += granted * (row.value_error + by_position[n].abs());
             let floor = precision.underflow() * scale;
             let estimate = |(v, (&value, &z)): (usize, (&f64, &f64))| {
@@ -125,7 +125,7 @@ impl TokenProblem {
 }
 
 /// What the errors of one position are made of, in units of u.
-struct Row {
+struct TokenRow {
     sensitivity: f64,
     total: f64,
     others: f64,
@@ -134,7 +134,7 @@ struct Row {
     value_error: f64,
 }
 
-impl Row {
+impl TokenRow {
     fn of(problem: &TokenProblem, n: usize, z: &[f64]) -> Self {
         let (w, l) = (problem.chosen[n] as usize, problem.rejected[n] as usize);
         let (w_w, w_l) = (problem.w_w[n], problem.rejected_mass(n));

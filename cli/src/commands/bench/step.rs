@@ -1,6 +1,6 @@
 //! `slpo bench step`: one optimiser step of a preset, or of one like it in another shape, on random tokens.
 
-use crate::arguments::{BenchStep, Precision, Shared, Task};
+use crate::arguments::{BenchStep, Rounding, Shared, Task};
 use crate::failure::Failure;
 use crate::output::Output;
 use engine::backend::cuda::GraphReport;
@@ -27,7 +27,7 @@ struct StepResult {
     preset: &'static str,
     task: Task,
     device: &'static str,
-    precision: Precision,
+    precision: Rounding,
     /// The median time of a step.
     ms: f64,
     fastest_ms: f64,

@@ -1,6 +1,6 @@
 //! The file of a loss' inputs and results that another program wrote.
 
-use losses::verify::{ExactProblem, PairProblem, Precision, Problem, Results, TokenLogProbs, TokenProblem};
+use losses::verify::{DumpPrecision, ExactProblem, PairProblem, Problem, Results, TokenLogProbs, TokenProblem};
 use losses::{Hyperparameters, Kind, Loss};
 use model::safetensors_file::{RawTensor, read_raw};
 use model::{Error, Result};
@@ -20,7 +20,7 @@ pub fn shape(problem: &Problem) -> Vec<usize> {
 pub struct Dump {
     path: PathBuf,
     tensors: BTreeMap<String, RawTensor>,
-    precision: Precision,
+    precision: DumpPrecision,
 }
 
 impl Dump {
@@ -30,11 +30,11 @@ impl Dump {
     /// Those of [`read_raw`].
     pub fn open(path: &Path) -> Result<Self> {
         let tensors = read_raw(path)?.into_iter().collect();
-        Ok(Self { path: path.to_owned(), tensors, precision: Precision::F64 })
+        Ok(Self { path: path.to_owned(), tensors, precision: DumpPrecision::F64 })
     }
 
     /// The coarsest type of the numbers that were read.
-    pub fn precision(&self) -> Precision {
+    pub fn precision(&self) -> DumpPrecision {
         self.precision
     }
 
@@ -180,10 +180,10 @@ impl Dump {
         let tensor = self.get(name)?;
         let dtype = format!("{:?}", tensor.dtype);
         let precision = match dtype.as_str() {
-            "F32" => Precision::F32,
-            "F16" => Precision::F16,
-            "BF16" => Precision::BF16,
-            _ => Precision::F64,
+            "F32" => DumpPrecision::F32,
+            "F16" => DumpPrecision::F16,
+            "BF16" => DumpPrecision::BF16,
+            _ => DumpPrecision::F64,
         };
         let Some(values) = tensor.to_f64() else {
             return Err(self.bad(format!("`{name}` is {dtype}, but F64, F32, F16 or BF16 is needed")));

@@ -1,6 +1,6 @@
 //! What gradient descent does to the loser, to the sequences inside y_o, and under the paper's listing.
 
-use super::{Curve, Curves, Drawing, Figure};
+use super::figure::{Curve, Curves, Drawing, Figure};
 use crate::audit::forked_pair::ForkedPair;
 use crate::audit::implementation::Collision;
 use crate::audit::instance::{World, constant, descend, differentiate, eq7, loss_of_logits, uniform};

@@ -1,7 +1,7 @@
 //! Loss surfaces over two reduced logits, and the spectra of the Hessians in the logits of all outcomes.
 
 use super::descent::trajectory;
-use super::{Curve, Curves, Drawing, Figure, Surface, steps};
+use super::figure::{Curve, Curves, Drawing, Figure, Surface, steps};
 use crate::audit::eigen::{eigenvalues, hessian};
 use crate::audit::instance::{eq7, evaluate, loss_of_logits, number, uniform};
 use crate::audit::shape::{Instance, OUTCOMES};
@@ -65,10 +65,10 @@ impl Reference {
 }
 
 /// (figure, loss, α, length of a step of the path, title, what to look for).
-type Row = (&'static str, Loss, f64, f64, &'static str, &'static str);
+type Descent = (&'static str, Loss, f64, f64, &'static str, &'static str);
 
 fn surfaces(reference: &Reference, alpha: f64) -> Vec<Figure> {
-    let rows: [Row; 4] = [
+    let rows: [Descent; 4] = [
         (
             "surface-dpo",
             Loss::Dpo,
@@ -88,7 +88,7 @@ fn surfaces(reference: &Reference, alpha: f64) -> Vec<Figure> {
             "The same minimum in units of the pair's mass, with gradients of order 1 at any length.",
         ),
     ];
-    let draw = |(name, loss, alpha, step, title, words): Row| {
+    let draw = |(name, loss, alpha, step, title, words): Descent| {
         let surface = reference.surface(loss, alpha, step, loss.name());
         let caption = format!(
             "{words} Reference π = ({:.3}, {:.3}), α = {alpha:.2}; the line is the path of gradient descent from the reference.",

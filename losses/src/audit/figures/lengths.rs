@@ -1,6 +1,6 @@
 //! The listing against Eq 6 as completions grow longer.
 
-use super::{Curve, Curves, Drawing, Figure};
+use super::figure::{Curve, Curves, Drawing, Figure};
 use crate::audit::instance::{constant, evaluate};
 use crate::audit::positions::Positions;
 use engine::Generator;

@@ -1,6 +1,6 @@
 //! The paper's own Figures 1 and 2, redrawn from the engine.
 
-use super::{Curve, Curves, Drawing, Figure, steps};
+use super::figure::{Curve, Curves, Drawing, Figure, steps};
 use crate::audit::instance::{constant, differentiate, evaluate};
 use crate::exact::soft_cross_entropy::soft_cross_entropy;
 use engine::{Generator, Tensor};

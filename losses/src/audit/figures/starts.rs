@@ -1,6 +1,6 @@
 //! Gradients at the start, where the policy is the reference.
 
-use super::{Curve, Curves, Drawing, Figure, steps};
+use super::figure::{Curve, Curves, Drawing, Figure, steps};
 use crate::audit::instance::{differentiate, eq7, loss_of_log_probs, uniform};
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::Loss;

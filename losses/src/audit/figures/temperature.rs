@@ -1,6 +1,6 @@
 //! Key Observation 3's softmax of a sum, and the two sides of Appendix B.
 
-use super::{Curve, Curves, Drawing, Figure, steps};
+use super::figure::{Curve, Curves, Drawing, Figure, steps};
 use crate::audit::instance::{constant, evaluate, normals, number, uniform};
 use crate::audit::observations::{T, inputs, jensen_gap, second_order};
 use engine::Generator;
