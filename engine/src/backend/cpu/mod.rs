@@ -2,7 +2,7 @@
 //!
 //! Each family of the backend is implemented beside its kernels: [`Core`] here and in `elementwise`, `reduce`, `indexing`; the others in
 //! `gated_mlp` (products), `rows`, `attention`, `vocabulary` and `optimizer`. Parallel loops are cut into tasks by size, and threads take
-//! them one by one ([`crate::threads`]): what a thread has not begun, another can take.
+//! them one by one (`threads`): what a thread has not begun, another can take.
 
 pub mod array;
 mod attention;
