@@ -1,6 +1,6 @@
 //! Text from a model as it comes, which ends before a stop text.
 
-use model::tokenizer::StreamDecoder;
+use model::tokenizer::stream::StreamDecoder;
 
 /// The new text so far. What may be the beginning of a stop text is held back until it is known.
 pub struct TextSoFar<'a> {
