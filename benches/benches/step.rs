@@ -6,7 +6,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engine::Cpu;
-use model::config::Preset;
+use model::config::preset::Preset;
 use model::decoder::{Decoder, ForwardOptions};
 use model::optimizer::{Rule, Schedule};
 use model::train::Trainer;

@@ -3,7 +3,7 @@
 
 use engine::{Backend, CacheAligned, Cpu, Generator, Tensor};
 use model::batch::Batch;
-use model::config::Preset;
+use model::config::preset::Preset;
 
 /// As in the `slpo` binary.
 #[global_allocator]

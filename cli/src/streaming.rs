@@ -1,6 +1,6 @@
 //! Text from a model, token by token, that ends before a stop text.
 
-use model::tokenizer::StreamDecoder;
+use model::tokenizer::stream::StreamDecoder;
 
 /// The new text so far. A possible beginning of a stop text is held back until the next tokens decide.
 pub struct TextSoFar<'a> {

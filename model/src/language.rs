@@ -24,13 +24,12 @@
 
 mod automaton;
 mod grammar;
-mod preference;
+pub mod preference;
 #[cfg(test)]
 mod tests;
 
 pub use automaton::Token;
 use automaton::{Automaton, State};
-pub use preference::{Labelling, PreferencePair};
 
 /// Added to the reward of a completion that is not a sentence of the language: an impossible word, a missing end token,
 /// or anything after the end token. Large enough that every ungrammatical completion scores below every grammatical one.

@@ -14,7 +14,7 @@ use crate::watch::{Guess, Health};
 use engine::{Device, Generator};
 use model::batch::Batch;
 use model::checkpoint::RunState;
-use model::config::Preset;
+use model::config::preset::Preset;
 use model::data::TextData;
 use model::decoder::Decoder;
 use model::evaluate::{self, Check};

@@ -67,3 +67,6 @@ pub use reference::Reference;
 pub use reference_cache::{Fill, ReferenceCache};
 pub use start::Start;
 pub use step::{AlignedStep, Alignment};
+
+#[cfg(test)]
+mod tests;

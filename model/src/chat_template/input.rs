@@ -1,7 +1,7 @@
 //! What a template is run on, as transformers prepares it.
 
-use crate::chat_template::JinjaTemplate;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// What a template is run on.
@@ -50,12 +50,16 @@ const TAKEN: [&str; 13] = [
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 impl TemplateInput<'_> {
-    /// The variables of `template`.
+    /// The variables of a template that knows these special tokens by these names.
     ///
     /// # Errors
     /// In words, where the input has another form than transformers takes.
-    pub(super) fn variables(&self, template: &JinjaTemplate, add_generation_prompt: bool) -> Result<Map<String, Value>, String> {
-        let mut variables: Map<String, Value> = template.special_tokens.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
+    pub(super) fn variables(
+        &self,
+        special_tokens: &BTreeMap<String, String>,
+        add_generation_prompt: bool,
+    ) -> Result<Map<String, Value>, String> {
+        let mut variables: Map<String, Value> = special_tokens.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
         for (name, value) in self.arguments.into_iter().flatten() {
             if GIVEN.contains(&name.as_str()) || TAKEN.contains(&name.as_str()) {
                 return Err(format!("{name:?} cannot be an argument of the template: apply_chat_template takes it for something else"));

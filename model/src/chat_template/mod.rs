@@ -85,7 +85,7 @@ impl JinjaTemplate {
         let choice = if input.tools.is_some() { &self.with_tools } else { &self.plain };
         let template = choice.template()?;
         let bad = |reason| Error::ChatTemplate { path: template.path.clone(), reason };
-        let variables = input.variables(self, add_generation_prompt).map_err(bad)?;
+        let variables = input.variables(&self.special_tokens, add_generation_prompt).map_err(bad)?;
         let (text, generated) = template.program.run(&variables).map_err(|fault| refused(&template.path, &fault))?;
         Ok(Rendered { text, generated })
     }

@@ -7,8 +7,6 @@ pub mod huggingface;
 pub mod preset;
 pub mod validate;
 
-pub use preset::{Preset, PresetBatch};
-
 /// The model families, as `model_type` in `config.json` names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Architecture {

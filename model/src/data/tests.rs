@@ -6,6 +6,7 @@ mod files;
 
 use super::*;
 use crate::boundary::Limits;
+use crate::error::Result;
 use crate::test_data::shared;
 use crate::tokenizer::Tokenizer;
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! The closed forms against brute force, and the language's promises.
 
+use super::preference::Labelling;
 use super::*;
 use std::collections::BTreeMap;
 

@@ -2,6 +2,11 @@
 
 use serde_json::{Value, json};
 
+/// The tokenizer itself.
+pub const FILE: &str = "tokenizer.json";
+/// Which tokens are BOS and EOS, among other settings.
+pub const SETTINGS_FILE: &str = "tokenizer_config.json";
+
 /// Names that end a text, the likeliest first, for folders that do not say.
 pub const USUAL_EOS: [&str; 6] = ["</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<|eos|>", "[SEP]"];
 

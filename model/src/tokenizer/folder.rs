@@ -1,6 +1,6 @@
 //! The tokenizer's files in a model's folder, as Hugging Face lays them out.
 
-use super::file_parts::token_name;
+use super::file_parts::{FILE, SETTINGS_FILE, token_name};
 use super::{Tokenizer, additions, gpt2_files, read_text};
 use crate::atomic::{atomic_write, make_folder};
 use crate::chat_template::Source;
@@ -8,11 +8,6 @@ use crate::error::{Error, Result};
 use crate::files::{is_folder, is_there};
 use serde_json::{Map, Value, json};
 use std::path::Path;
-
-/// The tokenizer itself.
-pub const FILE: &str = "tokenizer.json";
-/// Which tokens are BOS and EOS, among other settings.
-pub const SETTINGS_FILE: &str = "tokenizer_config.json";
 
 /// Tokens with their ids that were added to the vocabulary, as transformers 4 kept them.
 pub const ADDED_FILE: &str = "added_tokens.json";

@@ -9,11 +9,10 @@ mod chat;
 pub(crate) mod file_parts;
 mod folder;
 pub mod gpt2_files;
-mod stream;
+pub mod stream;
 
 pub use bytes::{BYTE_BOS, BYTE_EOS};
-pub use folder::{FILE, SETTINGS_FILE};
-pub use stream::StreamDecoder;
+pub use file_parts::{FILE, SETTINGS_FILE};
 
 use crate::chat_template::Source;
 use crate::error::{Error, Result};
@@ -159,28 +158,6 @@ impl Tokenizer {
             Kind::Absent { .. } => Ok(numbers(tokens)),
             Kind::File { inner, .. } => text(inner, tokens, true),
         }
-    }
-
-    /// The text that `tokens` add after `context`, with the space that decoding them alone would lose.
-    ///
-    /// # Errors
-    /// [`Error::Tokenizer`].
-    pub fn decode_after(&self, context: &[u32], tokens: &[u32]) -> Result<String> {
-        let mut stream = self.stream(context)?;
-        let mut text = String::new();
-        for &token in tokens {
-            text.push_str(&stream.push(token)?);
-        }
-        text.push_str(&stream.finish());
-        Ok(text)
-    }
-
-    /// A decoder that gives the text of tokens as they come, after those of `context`.
-    ///
-    /// # Errors
-    /// [`Error::Tokenizer`].
-    pub fn stream(&self, context: &[u32]) -> Result<StreamDecoder<'_>> {
-        StreamDecoder::new(self, context)
     }
 
     /// One more than the largest token id: the smallest vocabulary a model must have.

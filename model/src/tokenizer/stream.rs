@@ -6,6 +6,30 @@
 use super::Tokenizer;
 use crate::error::Result;
 
+impl Tokenizer {
+    /// The text that `tokens` add after `context`, with the space that decoding them alone would lose.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn decode_after(&self, context: &[u32], tokens: &[u32]) -> Result<String> {
+        let mut stream = self.stream(context)?;
+        let mut text = String::new();
+        for &token in tokens {
+            text.push_str(&stream.push(token)?);
+        }
+        text.push_str(&stream.finish());
+        Ok(text)
+    }
+
+    /// A decoder that gives the text of tokens as they come, after those of `context`.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn stream(&self, context: &[u32]) -> Result<StreamDecoder<'_>> {
+        StreamDecoder::new(self, context)
+    }
+}
+
 /// Gives the text of tokens as they come; never half a UTF-8 character.
 #[derive(Debug, Clone)]
 pub struct StreamDecoder<'a> {
@@ -21,7 +45,7 @@ pub struct StreamDecoder<'a> {
 }
 
 impl<'a> StreamDecoder<'a> {
-    pub(super) fn new(tokenizer: &'a Tokenizer, context: &[u32]) -> Result<Self> {
+    fn new(tokenizer: &'a Tokenizer, context: &[u32]) -> Result<Self> {
         Ok(Self {
             tokenizer,
             window: context.to_vec(),
