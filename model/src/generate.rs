@@ -79,7 +79,7 @@ impl Sampling {
 
 /// Conditions that end a sequence.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits<'a> {
+pub struct StopConditions<'a> {
     /// Largest number of new tokens.
     pub max_tokens: usize,
     /// Tokens that end a sequence; they are part of the result.
@@ -96,7 +96,7 @@ pub fn generate<B: Backend>(
     decoder: &Decoder<B>,
     prompts: &[Vec<u32>],
     sampling: &Sampling,
-    limits: Limits<'_>,
+    limits: StopConditions<'_>,
     generator: &Generator,
     mut seen: impl FnMut(usize, u32) -> bool,
 ) -> Result<Vec<Vec<u32>>> {
@@ -216,7 +216,7 @@ mod tests {
         let decoder = Decoder::random(&engine::Device::default(), &config, 3).unwrap();
         // Every logit of a token seen becomes about 0 or far below: any other that is above 0 comes first.
         let sampling = Sampling { repetition_penalty: 1e6, ..Sampling::GREEDY };
-        let (prompts, limits) = ([vec![1, 2, 3], vec![9]], Limits { max_tokens: 8, stop: &[] });
+        let (prompts, limits) = ([vec![1, 2, 3], vec![9]], StopConditions { max_tokens: 8, stop: &[] });
         let run = |prompts: &[Vec<u32>]| generate(&decoder, prompts, &sampling, limits, &Generator::new(0), |_, _| true).unwrap();
         let both = run(&prompts);
         for (prompt, new) in prompts.iter().zip(&both) {

@@ -2,7 +2,7 @@
 
 use crate::decoder::{Cache, Decoder, Packed, packed_checks};
 use crate::error::{Error, Result};
-use crate::generate::{Limits, Sampling};
+use crate::generate::{Sampling, StopConditions};
 use engine::{Backend, Generator, Tensor, no_grad};
 
 /// One growing sequence.
@@ -40,7 +40,7 @@ impl<'a, B: Backend> Session<'a, B> {
         &mut self,
         prompt: &[u32],
         sampling: &Sampling,
-        limits: Limits<'_>,
+        limits: StopConditions<'_>,
         generator: &mut Generator,
         mut seen: impl FnMut(u32) -> bool,
     ) -> Result<Vec<u32>> {
@@ -97,7 +97,7 @@ mod tests {
     fn a_session_says_what_one_without_memory_would_say_and_runs_only_what_is_new() {
         let decoder = decoder();
         let mut session = Session::new(&decoder);
-        let limits = Limits { max_tokens: 8, stop: &[] };
+        let limits = StopConditions { max_tokens: 8, stop: &[] };
         let mut conversation = vec![1, 2, 3];
         for turn in 0..3 {
             let afresh = generate(&decoder, &[conversation.clone()], &Sampling::GREEDY, limits, &Generator::new(0), |_, _| true).unwrap();
@@ -121,7 +121,7 @@ mod tests {
     fn the_same_prompt_again_still_has_logits() {
         let decoder = decoder();
         let mut session = Session::new(&decoder);
-        let limits = Limits { max_tokens: 3, stop: &[] };
+        let limits = StopConditions { max_tokens: 3, stop: &[] };
         let mut ask = || session.generate(&[5, 6], &Sampling::GREEDY, limits, &mut Generator::new(0), |_| true).unwrap();
         assert_eq!(ask(), ask());
         assert!(session.generate(&[], &Sampling::GREEDY, limits, &mut Generator::new(0), |_| true).is_err());

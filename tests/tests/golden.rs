@@ -8,7 +8,7 @@ use engine::{Backend, Cpu, Device, Tensor};
 use model::batch::Batch;
 use model::boundary::Sequence;
 use model::decoder::{Decoder, ForwardOptions, Packed};
-use model::generate::{Limits, Sampling, generate};
+use model::generate::{Sampling, StopConditions, generate};
 use model::model_folder::ModelFolder;
 use serde_json::Value;
 use shared::{json, numbers, shared, tokens};
@@ -59,7 +59,7 @@ fn greedy<B: Backend>(backend: &B, folder: &Path, golden: &Value) {
     for case in golden["greedy"].as_array().unwrap() {
         let prompt = tokens(&case["prompt_tokens"]);
         let expected = tokens(&case["new_tokens"]);
-        let limits = Limits { max_tokens: expected.len(), stop: &[] };
+        let limits = StopConditions { max_tokens: expected.len(), stop: &[] };
         let new = generate(&decoder, &[prompt], &Sampling::GREEDY, limits, &engine::Generator::new(0), |_, _| true).unwrap();
         assert_eq!(new[0], expected, "{folder:?}");
     }

@@ -11,7 +11,7 @@ use crate::terminal;
 use engine::{Device, Generator};
 use model::chat_template::JinjaTemplate;
 use model::data::{Message, Role};
-use model::generate::{Limits, Sampling};
+use model::generate::{Sampling, StopConditions};
 use model::generation_config::GenerationConfig;
 use model::session::Session;
 use model::tokenizer::Tokenizer;
@@ -137,7 +137,7 @@ impl Conversation<'_> {
 
     /// The model's turn, shown as it comes. White space around it belongs to the template.
     fn answer(&mut self, prompt: &[u32], room: usize) -> Result<String, Failure> {
-        let limits = Limits { max_tokens: self.arguments.max_tokens.min(room), stop: &self.ends };
+        let limits = StopConditions { max_tokens: self.arguments.max_tokens.min(room), stop: &self.ends };
         let mut text = TextSoFar::new(self.tokenizer.stream(prompt)?, &self.stops);
         let (output, ends) = (self.output, &self.ends);
         let (mut failure, mut begun) = (None, false);

@@ -9,7 +9,7 @@ use crate::output::Output;
 use crate::streaming::TextSoFar;
 use model::config::PositionKind;
 use model::data::{ChatTemplate, prompts};
-use model::generate::{Limits, Sampling, generate};
+use model::generate::{Sampling, StopConditions, generate};
 use model::generation_config::GenerationConfig;
 use serde::Serialize;
 
@@ -127,7 +127,7 @@ impl Settings {
         output: Output,
         running: &Turn,
     ) -> Result<Vec<(Generated, String)>, Failure> {
-        let limits = Limits { max_tokens: self.max_tokens, stop: &self.ends };
+        let limits = StopConditions { max_tokens: self.max_tokens, stop: &self.ends };
         let mut texts = Vec::with_capacity(prompts.len());
         for prompt in prompts {
             texts.push(TextSoFar::new(loaded.tokenizer.stream(&prompt.tokens)?, &self.stops));

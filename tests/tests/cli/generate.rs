@@ -4,7 +4,7 @@ use crate::command::{Workplace, failure, object, slpo_words, text};
 use crate::shared::{json, shared, tokens};
 use engine::Cpu;
 use model::decoder::{Decoder, Packed};
-use model::generate::{Limits, Sampling, generate};
+use model::generate::{Sampling, StopConditions, generate};
 use model::model_folder::ModelFolder;
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ fn greedy_tokens_are_those_of_the_full_forward_pass_at_every_step_alone_and_in_a
         let mut prompts: Vec<Vec<u32>> = golden["cases"].as_array().unwrap().iter().map(|case| tokens(&case["tokens"])).collect();
         prompts.iter_mut().for_each(|prompt| prompt.truncate(20));
         prompts.push(vec![3, 1, 4, 1, 5]);
-        let limits = Limits { max_tokens: 12, stop: &[] };
+        let limits = StopConditions { max_tokens: 12, stop: &[] };
         let run =
             |prompts: &[Vec<u32>]| generate(&decoder, prompts, &Sampling::GREEDY, limits, &engine::Generator::new(0), |_, _| true).unwrap();
         let batched = run(&prompts);

@@ -3,7 +3,7 @@
 use crate::{devices, in_bf16, trainer, with_precision};
 use engine::backend::{Core, Vocabulary};
 use engine::{Cpu, Device, Generator, Precision, SamplingRule};
-use model::generate::{Limits, Sampling, generate};
+use model::generate::{Sampling, StopConditions, generate};
 use slpo_tests::normal;
 
 /// Logits of a row: normal, in steps that make ties, or with masked and far ones.
@@ -64,7 +64,7 @@ fn generating_reads_tokens_alone() {
     for device in [Precision::F32, Precision::Bf16].into_iter().flat_map(with_precision) {
         let Device::Cuda(cuda) = &device else { continue };
         let decoder = trainer(&device).decoder;
-        let (prompts, limits) = ([vec![1, 2, 3], vec![4]], Limits { max_tokens: 5, stop: &[] });
+        let (prompts, limits) = ([vec![1, 2, 3], vec![4]], StopConditions { max_tokens: 5, stop: &[] });
         for sampling in [Sampling::GREEDY, Sampling::PLAIN, Sampling { temperature: 0.7, top_k: 9, top_p: 0.9, ..Sampling::PLAIN }] {
             let before = (cuda.waits(), cuda.bytes_read());
             let tokens = generate(&decoder, &prompts, &sampling, limits, &Generator::new(3), |_, _| true).unwrap();

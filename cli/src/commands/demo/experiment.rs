@@ -11,7 +11,7 @@ use model::boundary::Sequence;
 use model::config::Config;
 use model::data::PreferencePair;
 use model::decoder::{Decoder, ForwardOptions};
-use model::generate::{Limits, Sampling, generate};
+use model::generate::{Sampling, StopConditions, generate};
 use model::language::Language;
 use model::language::preference::Labelling;
 use model::optimizer::{Rule, Schedule};
@@ -204,7 +204,7 @@ impl Experiment {
     pub fn complete(&self, decoder: &Decoder<Device>, prompts: &[Vec<u32>], generator: &Generator) -> Result<Vec<Vec<u32>>, Failure> {
         let end = [self.language.end()];
         let started: Vec<Vec<u32>> = prompts.iter().map(|prompt| [&end, prompt.as_slice()].concat()).collect();
-        let limits = Limits { max_tokens: MAX_TOKENS, stop: &end };
+        let limits = StopConditions { max_tokens: MAX_TOKENS, stop: &end };
         Ok(generate(decoder, &started, &Sampling::PLAIN, limits, generator, |_, _| true)?)
     }
 
