@@ -6,6 +6,7 @@
 //!   is an error with a message.
 //! - A mapped file counts as memory of this process beside the numbers that were made of it.
 
+use super::regular::open;
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -33,9 +34,9 @@ impl<'a> Content<'a> {
     /// Opens a regular file; links are followed.
     ///
     /// # Errors
-    /// Those of [`super::open`].
+    /// Those of [`open`].
     pub fn open(path: &'a Path) -> Result<Self> {
-        let file = super::open(path)?;
+        let file = open(path)?;
         let length = file.metadata().map_err(Error::io(path))?.len();
         Ok(Self { path, length, source: Source::File(file) })
     }

@@ -13,15 +13,17 @@ mod content;
 pub(crate) mod descriptor;
 mod kind;
 mod presence;
+mod regular;
 
 pub use content::Content;
 pub(crate) use kind::special;
 pub use presence::{entries, is_folder, is_there};
+pub use regular::open;
 
 use crate::error::{Error, Result};
 use crate::memory;
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -50,18 +52,6 @@ pub const FLAGS: Limit = Limit { bytes: 1 << 20, of: "settings in TOML" };
 /// much memory there is.
 pub fn of_memory() -> Limit {
     Limit { bytes: memory::available().map_or(u64::MAX, |bytes| bytes as u64), of: "a file that is read into memory" }
-}
-
-/// Opens a regular file; links are followed.
-///
-/// # Errors
-/// [`Error::Io`]; [`Error::BadFile`] naming what it is instead (a folder, a pipe, a device).
-pub fn open(path: &Path) -> Result<File> {
-    refuse_special(path, &fs::metadata(path).map_err(Error::io(path))?)?;
-    let file = File::open(path).map_err(Error::io(path))?;
-    // Another one may have taken its place since.
-    refuse_special(path, &file.metadata().map_err(Error::io(path))?)?;
-    Ok(file)
 }
 
 /// Reads a regular file.
@@ -134,13 +124,6 @@ fn read_up_to(path: &Path, from: impl Read, limit: Limit) -> Result<Vec<u8>> {
 fn too_long(path: &Path, length: Option<u64>, limit: Limit) -> Error {
     let length = length.map_or_else(|| "is longer".to_owned(), |length| format!("has {}", memory::size(length as f64)));
     Error::bad_file(path, format!("{length}, and {} may have {} at most", limit.of, memory::size(limit.bytes as f64)))
-}
-
-fn refuse_special(path: &Path, about: &Metadata) -> Result<()> {
-    match special(about.file_type()) {
-        Some(kind) => Err(Error::bad_file(path, format!("is {kind}, and a regular file is needed"))),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]
