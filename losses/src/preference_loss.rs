@@ -1,4 +1,5 @@
-//! What a loss of any kind says of itself: a row of the table of losses. Start here to add a loss; [`pairwise`](crate::pairwise) shows how.
+//! What a loss of any kind says of itself: a row of the table of losses. Start here to add a loss; [`pairwise`](mod@crate::pairwise) shows
+//! how.
 
 use crate::error::LossError;
 use crate::hyperparameters::{Hyperparameters, Setting};

@@ -295,8 +295,9 @@ impl Language {
     /// The exact optimum of KL-regularised alignment, π\*(y | x) ∝ P(y | x)·e^{r(x, y)/β}, which maximises
     /// E\[r\] − β·KL(π‖P) for each prompt x (Rafailov et al. 2023, Eq. 4). It is a language on the same words, prompts and rewards.
     ///
-    /// DPO with coefficient β on pairs drawn from this language and labelled by [`Labelling::BradleyTerry`] with temperature τ
-    /// has its population optimum at `aligned(β·τ)`.
+    /// DPO with coefficient β on pairs drawn from this language and labelled by
+    /// [`Labelling::BradleyTerry`](crate::language::preference::Labelling::BradleyTerry) with temperature τ has its population optimum at
+    /// `aligned(β·τ)`.
     ///
     /// # Panics
     /// Where `beta` is not positive.

@@ -6,7 +6,7 @@
 //! with the masses of [`Weights`]. The minimum is (w_w, w_l, w_o)'s entropy, at π = (w_w, w_l, w_o). e^{l_w}/π_o is formed as
 //! σ(l_w − l_l)·e^{s − ln π_o}, which overflows nowhere. Where s comes within the unit round-off u of 0, π_o is taken as u: it can be no
 //! better known, and value and gradient stay finite. Of improbable sequences (l below −745 in f64, −104 in f32) the weights are exactly 0
-//! and the loss is constant: that is the objective's own defect (claim S2 of the audit), which [`slpo_gkl`](crate::slpo_gkl) mends.
+//! and the loss is constant: that is the objective's own defect (claim S2 of the audit), which [`slpo_gkl`](super::slpo_gkl) mends.
 #![doc = include_str!("slpo.md")]
 #![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
 

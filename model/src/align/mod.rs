@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`objective`] | a loss with its hyper-parameters, and what each loss is given |
-//! | [`reference`] | the model that stays as it is, computed live or from a cache |
+//! | [`mod@reference`] | the model that stays as it is, computed live or from a cache |
 //! | [`reference_cache`] | its log-probabilities on disk |
 //! | [`start`] | what the loss must be before the first step |
 //! | [`step`] | one step: both models over the pairs, the loss, the optimiser |

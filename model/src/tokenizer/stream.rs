@@ -10,7 +10,7 @@ impl Tokenizer {
     /// The text that `tokens` add after `context`, with the space that decoding them alone would lose.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`].
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer).
     pub fn decode_after(&self, context: &[u32], tokens: &[u32]) -> Result<String> {
         let mut stream = self.stream(context)?;
         let mut text = String::new();
@@ -24,7 +24,7 @@ impl Tokenizer {
     /// A decoder that gives the text of tokens as they come, after those of `context`.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`].
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer).
     pub fn stream(&self, context: &[u32]) -> Result<StreamDecoder<'_>> {
         StreamDecoder::new(self, context)
     }
