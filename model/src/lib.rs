@@ -2,7 +2,7 @@
 //!
 #![cfg_attr(any(doc, doctest), doc = include_str!("../README.md"))]
 #![forbid(unsafe_code)]
-#![cfg_attr(test, allow(clippy::disallowed_methods))]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod adapter;
 pub mod align;

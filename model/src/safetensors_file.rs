@@ -5,7 +5,7 @@
 
 use crate::atomic::atomic_write_with;
 use crate::error::{Error, Result};
-use crate::files::{Content, is_there};
+use crate::files::{Content, first_there, is_there};
 use crate::half_precision::{bf16_to_f32, f16_to_f32};
 use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
@@ -235,13 +235,10 @@ fn refuse_other_forms(folder: &Path) -> Result<()> {
     if is_there(&folder.join(SINGLE_FILE))? {
         return Ok(());
     }
-    for name in OTHERS {
-        if is_there(&folder.join(name))? {
-            let supported = "model.safetensors, which save_pretrained(…) of transformers writes".to_owned();
-            return Err(Error::Unsupported { path: Some(folder.to_owned()), what: name.to_owned(), supported });
-        }
-    }
-    Ok(())
+    first_there(folder, &OTHERS)?.map_or(Ok(()), |name| {
+        let supported = "model.safetensors, which save_pretrained(…) of transformers writes".to_owned();
+        Err(Error::Unsupported { path: Some(folder.to_owned()), what: name.to_owned(), supported })
+    })
 }
 
 #[derive(Deserialize)]

@@ -13,8 +13,8 @@ mod tensorboard;
 #[cfg(test)]
 mod tests;
 
+use model::files;
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub use lock::take_where_there_is_one as take_lock_where_there_is_one;
 pub use metrics::{Metrics, read_metrics};
 pub use record::Record;
 
-use error::writing;
+use error::{reading, writing};
 
 /// The name of the settings file in the run's folder.
 pub const CONFIG: &str = "config.toml";
@@ -149,11 +149,7 @@ impl RunFolder {
 
 /// Whether something is at a path; an error where the system does not say.
 fn is_there(path: &Path) -> Result<bool, RunFolderError> {
-    match fs::metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
-        Err(source) => Err(RunFolderError::Read { path: path.to_owned(), source }),
-    }
+    Ok(files::look(path).map_err(reading(path))?.is_some())
 }
 
 /// Removes temporary files of interrupted writes: `.NAME.PROCESS.COUNT.tmp`.

@@ -17,7 +17,7 @@ mod regular;
 
 pub use content::Content;
 pub(crate) use kind::special;
-pub use presence::{entries, is_folder, is_there};
+pub use presence::{entries, first_there, is_folder, is_there, look};
 pub use regular::open;
 
 use crate::error::{Error, Result};

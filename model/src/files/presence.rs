@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use std::fs::{self, Metadata};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Whether there is a file, a folder or anything else; links are followed.
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// [`Error::Io`] where the system does not say.
 pub fn is_there(path: &Path) -> Result<bool> {
-    Ok(about(path)?.is_some())
+    Ok(look(path).map_err(Error::io(path))?.is_some())
 }
 
 /// Whether there is a folder; links are followed.
@@ -19,7 +19,7 @@ pub fn is_there(path: &Path) -> Result<bool> {
 /// # Errors
 /// As [`is_there`].
 pub fn is_folder(path: &Path) -> Result<bool> {
-    Ok(about(path)?.is_some_and(|about| about.is_dir()))
+    Ok(look(path).map_err(Error::io(path))?.is_some_and(|about| about.is_dir()))
 }
 
 /// The paths of what a folder holds, sorted; none where there is no folder.
@@ -31,16 +31,33 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
         Err(error) if is_absence(error.kind()) => return Ok(Vec::new()),
         listed => listed.map_err(Error::io(folder))?,
     };
-    let mut paths = listed.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().map_err(Error::io(folder))?;
+    let mut paths = listed.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>().map_err(Error::io(folder))?;
     paths.sort();
     Ok(paths)
 }
 
-fn about(path: &Path) -> Result<Option<Metadata>> {
+/// What the system says of the thing at a path, `None` where there is none; links are followed.
+///
+/// # Errors
+/// The system's, where it does not say.
+pub fn look(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::metadata(path) {
         Err(error) if is_absence(error.kind()) => Ok(None),
-        about => about.map(Some).map_err(Error::io(path)),
+        about => about.map(Some),
     }
+}
+
+/// The first of these names that is in a folder.
+///
+/// # Errors
+/// As [`is_there`].
+pub fn first_there<'a>(folder: &Path, names: &[&'a str]) -> Result<Option<&'a str>> {
+    for name in names {
+        if is_there(&folder.join(name))? {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 /// A name that is not there, or below something that is no folder.
@@ -62,6 +79,8 @@ mod tests {
             assert!(!is_there(&nothing).unwrap() && !is_folder(&nothing).unwrap() && entries(&nothing).unwrap().is_empty());
         }
         assert_eq!(entries(folder.path()).unwrap(), [file]);
+        assert_eq!(first_there(folder.path(), &["nothing", "file", "other"]).unwrap(), Some("file"));
+        assert_eq!(first_there(folder.path(), &["nothing"]).unwrap(), None);
         // A name longer than any that a file can have is no answer about a file.
         let too_long = folder.path().join("x".repeat(5000));
         assert!(is_there(&too_long).is_err() && is_folder(&too_long).is_err() && entries(&too_long).is_err());

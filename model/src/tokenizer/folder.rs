@@ -5,7 +5,7 @@ use super::{Tokenizer, additions, gpt2_files, read_text};
 use crate::atomic::{atomic_write, make_folder};
 use crate::chat_template::Source;
 use crate::error::{Error, Result};
-use crate::files::{is_folder, is_there};
+use crate::files::{first_there, is_folder, is_there};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -134,12 +134,7 @@ impl Tokenizer {
 /// Refuses what would be read as another tokenizer than it is, in a folder without a `tokenizer.json`: a vocabulary in a form that is not
 /// read, and `vocab.json` with `merges.txt` whose class is not GPT-2's (Qwen's cuts a text otherwise).
 fn refuse_other_forms(folder: &Path) -> Result<()> {
-    let mut other = None;
-    for name in OTHER_FORMS {
-        if other.is_none() && is_there(&folder.join(name))? {
-            other = Some(name.to_owned());
-        }
-    }
+    let other = first_there(folder, &OTHER_FORMS)?.map(str::to_owned);
     let settings = read_object(&folder.join(SETTINGS_FILE))?;
     let class = settings.as_ref().and_then(|map| map.get("tokenizer_class")?.as_str());
     let has_files = gpt2_files::in_folder(folder)?.is_some();
