@@ -67,32 +67,22 @@ impl<'a> Content<'a> {
         Ok(bytes)
     }
 
-    /// Reads the bytes of a range as elements of N bytes each, converted in order. Bytes after the last whole element are left out.
+    /// Reads a range as blocks of N bytes, each converted into M elements, in order. Bytes after the last whole block are left out.
     ///
     /// Only the result and a piece of 1 MiB are in memory at a time.
     ///
     /// # Errors
     /// As [`Content::read`].
-    pub fn elements<const N: usize, T, I: IntoIterator<Item = T>>(
-        &self,
-        range: Range<u64>,
-        mut convert: impl FnMut([u8; N]) -> I,
-    ) -> Result<Vec<T>> {
+    pub fn elements<const N: usize, const M: usize, T>(&self, range: Range<u64>, convert: impl Fn([u8; N]) -> [T; M]) -> Result<Vec<T>> {
         self.check(&range)?;
-        let count = (range.end - range.start) as usize / N;
-        let (mut piece, mut elements) = (vec![0; count.min(PIECE / N) * N], Vec::new());
-        for first in (0..count).step_by((PIECE / N).max(1)) {
-            let bytes = &mut piece[..(count - first).min(PIECE / N) * N];
-            self.fill(range.start + (first * N) as u64, bytes)?;
-            let (chunks, _) = bytes.as_chunks::<N>();
-            if first == 0 {
-                // The first chunk tells how many elements each chunk makes.
-                elements.extend(chunks[..1].iter().flat_map(|&chunk| convert(chunk)));
-                elements.reserve_exact(elements.len() * (count - 1));
-                elements.extend(chunks[1..].iter().flat_map(|&chunk| convert(chunk)));
-            } else {
-                elements.extend(chunks.iter().flat_map(|&chunk| convert(chunk)));
-            }
+        let blocks = (range.end - range.start) as usize / N;
+        let blocks_of_piece = blocks.min(PIECE / N);
+        let (mut piece, mut elements) = (vec![0; blocks_of_piece * N], Vec::with_capacity(blocks * M));
+        while elements.len() < blocks * M {
+            let done = elements.len() / M;
+            let bytes = &mut piece[..(blocks - done).min(blocks_of_piece) * N];
+            self.fill(range.start + (done * N) as u64, bytes)?;
+            elements.extend(bytes.as_chunks::<N>().0.iter().flat_map(|&block| convert(block)));
         }
         Ok(elements)
     }
