@@ -140,7 +140,7 @@ impl Interpreter<'_> {
                 Step::Unique { path, is_case_sensitive } => {
                     let key = self.at_path(&item, path, None)?;
                     self.spend_on_value(&key)?;
-                    let key = if *is_case_sensitive { key } else { super::filters::without_case(key) };
+                    let key = if *is_case_sensitive { key } else { key.without_case() };
                     if seen.insert(hashed(&key)?) {
                         return Ok(Some(item));
                     }

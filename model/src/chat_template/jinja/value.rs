@@ -74,6 +74,15 @@ impl Range {
 }
 
 impl Value {
+    /// A text in lower case; another value as it is.
+    pub fn without_case(self) -> Self {
+        match &self {
+            Self::Text(text) => Self::text(text.to_lowercase()),
+            Self::Markup(text) => Self::Markup(text.to_lowercase().into()),
+            _ => self,
+        }
+    }
+
     /// A text.
     pub fn text(text: impl Into<Arc<str>>) -> Self {
         Self::Text(text.into())

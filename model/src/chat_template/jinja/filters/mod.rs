@@ -9,7 +9,6 @@ mod texts;
 mod wrap;
 
 pub use html::escaped;
-pub use order::without_case;
 
 use super::arguments::{Arguments, required, text};
 use super::fault::{Outcome, refuse};

@@ -9,15 +9,6 @@ use crate::chat_template::jinja::types::Path;
 use crate::chat_template::jinja::value::Value;
 use std::cmp::Ordering;
 
-/// A text in lower case; another value as it is.
-pub fn without_case(value: Value) -> Value {
-    match &value {
-        Value::Text(text) => Value::text(text.to_lowercase()),
-        Value::Markup(text) => Value::Markup(text.to_lowercase().into()),
-        _ => value,
-    }
-}
-
 fn is_on(flag: Option<Value>) -> bool {
     flag.is_some_and(|flag| flag.is_true())
 }
@@ -34,7 +25,7 @@ impl Interpreter<'_> {
 
     fn key(&mut self, item: &Value, path: &Path, is_case_sensitive: bool, default: Option<&Value>) -> Outcome<Value> {
         let key = self.at_path(item, path, default)?;
-        Ok(if is_case_sensitive { key } else { without_case(key) })
+        Ok(if is_case_sensitive { key } else { key.without_case() })
     }
 
     fn sort(&mut self, value: &Value, arguments: Arguments) -> Outcome<Value> {
@@ -66,7 +57,7 @@ impl Interpreter<'_> {
         let is_case_sensitive = is_on(case_sensitive);
         let key = |(key, value): (&Value, &Value)| {
             let key = if by_value { value } else { key }.clone();
-            if is_case_sensitive { key } else { without_case(key) }
+            if is_case_sensitive { key } else { key.without_case() }
         };
         let order = self.sorted_places(dict.iter().map(key).collect(), switch(reverse, "dictsort")?)?;
         let pair = |place: usize| match dict.entry(place) {
