@@ -15,10 +15,6 @@ pub enum Need {
     Lengths,
     /// Logits, not only log-probabilities of what was said: a cache of the reference's log-probabilities is no use.
     Logits,
-    /// All pairs of a step at once: the loss is no mean of losses of pairs.
-    Batch,
-    /// Completions that are liked or disliked on their own, not in pairs.
-    Unpaired,
 }
 
 /// A row of the table of losses. The rest of the workspace learns from it what losses there are and what they take.

@@ -28,7 +28,7 @@ struct Formula {
 #[derive(Serialize)]
 struct Example<'a> {
     call: &'a str,
-    given: &'static str,
+    given: String,
     inputs: Vec<Values<'a>>,
     output: Values<'a>,
 }
@@ -100,7 +100,7 @@ impl<'a> Explained<'a> {
             derivation: explanation.derivation().iter().map(step).collect(),
             example: Example {
                 call: &worked.call,
-                given: worked.given,
+                given: worked.given.clone(),
                 inputs: worked.inputs.iter().map(|(name, input)| values(name, input)).collect(),
                 output: values("y", &worked.output),
             },

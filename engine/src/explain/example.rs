@@ -11,7 +11,7 @@ pub struct Example {
     /// The function and its inputs.
     pub sample: Sample,
     /// What is fixed besides the inputs, in words; empty where nothing is.
-    pub given: &'static str,
+    pub given: String,
 }
 
 impl Example {
@@ -22,12 +22,12 @@ impl Example {
     #[track_caller]
     pub fn new(call: &str, names: &[&'static str], sample: Sample) -> Self {
         assert_eq!(names.len(), sample.inputs.len(), "example: one name for each input");
-        Self { call: call.split_whitespace().collect::<Vec<_>>().join(" "), names: names.to_vec(), sample, given: "" }
+        Self { call: call.split_whitespace().collect::<Vec<_>>().join(" "), names: names.to_vec(), sample, given: String::new() }
     }
 
     /// Says what is fixed besides the inputs.
-    pub fn given(mut self, given: &'static str) -> Self {
-        self.given = given;
+    pub fn given(mut self, given: impl Into<String>) -> Self {
+        self.given = given.into();
         self
     }
 }

@@ -17,7 +17,7 @@ pub struct Worked {
     /// The call as it stands in the source.
     pub call: String,
     /// What is fixed besides the inputs, in words.
-    pub given: &'static str,
+    pub given: String,
     /// The inputs by name.
     pub inputs: Vec<(&'static str, Input)>,
     /// y.
@@ -103,7 +103,7 @@ impl Worked {
         graphs.extend(sample.twin.as_ref().map(|twin| run.graph("as a composition of ops", &**twin, &example.names)));
         Self {
             call: example.call.clone(),
-            given: example.given,
+            given: example.given.clone(),
             inputs: example.names.iter().copied().zip(sample.inputs.iter().cloned()).collect(),
             output: Input { data: y.to_f64(), shape: y.shape().to_vec() },
             elements: run.elements(),

@@ -46,6 +46,6 @@ impl PreferenceLoss for Dpo {
         pair_sample(Dpo { beta: 0.1 }, domain)
     }
     fn example() -> Example {
-        pair_example(Self { beta: 0.1 }, PAIRS, "β = 0.1; reference: ln π_w = [-12, -7.5], ln π_l = [-13, -8]")
+        pair_example(Self { beta: 0.1 }, PAIRS, "β = 0.1")
     }
 }

@@ -58,7 +58,8 @@ impl PreferenceLoss for Hinge {
     }
     fn example() -> Example {
         let numbers = [[-11.0, -2.0], [-13.5, -16.0], [-12.0, -9.0], [-13.0, -8.0]];
-        let given = "β = 0.1; reference: ln π_w = [-12, -9], ln π_l = [-13, -8]; the second pair is past the kink";
-        pair_example(Self { beta: 0.1 }, numbers, given)
+        let example = pair_example(Self { beta: 0.1 }, numbers, "β = 0.1");
+        let given = format!("{}; the second pair is past the kink", example.given);
+        example.given(given)
     }
 }

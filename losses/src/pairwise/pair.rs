@@ -160,26 +160,28 @@ impl<B: Backend> PairInputs<B> {
         reference_chosen: &Tensor<B>,
         reference_rejected: &Tensor<B>,
     ) -> Result<Self, LossError> {
-        let expected = vec![policy_chosen.len()];
-        let named = [
-            ("policy_chosen_logps", policy_chosen),
-            ("policy_rejected_logps", policy_rejected),
-            ("reference_chosen_logps", reference_chosen),
-            ("reference_rejected_logps", reference_rejected),
-        ];
-        if let Some((what, tensor)) = named.into_iter().find(|(_, tensor)| tensor.shape() != expected) {
-            return Err(LossError::Shape { what, found: tensor.shape().to_vec(), expected });
-        }
-        if policy_chosen.is_empty() {
-            return Err(LossError::EmptyBatch);
-        }
-        Ok(Self {
+        let inputs = Self {
             policy_chosen: policy_chosen.clone(),
             policy_rejected: policy_rejected.clone(),
             reference_chosen: reference_chosen.detach(),
             reference_rejected: reference_rejected.detach(),
             lengths: None,
-        })
+        };
+        let expected = vec![policy_chosen.len()];
+        if let Some((what, tensor)) = inputs.named().into_iter().find(|(_, tensor)| tensor.shape() != expected) {
+            return Err(LossError::Shape { what, found: tensor.shape().to_vec(), expected });
+        }
+        if inputs.is_empty() { Err(LossError::EmptyBatch) } else { Ok(inputs) }
+    }
+
+    /// The four vectors by their names in messages.
+    fn named(&self) -> [(&'static str, &Tensor<B>); 4] {
+        [
+            ("policy_chosen_logps", &self.policy_chosen),
+            ("policy_rejected_logps", &self.policy_rejected),
+            ("reference_chosen_logps", &self.reference_chosen),
+            ("reference_rejected_logps", &self.reference_rejected),
+        ]
     }
 
     /// The log-probabilities and lengths of the policy beside the reference's.
@@ -213,13 +215,7 @@ impl<B: Backend> PairInputs<B> {
     /// # Errors
     /// [`LossError::NotFinite`] for the first that is not.
     pub fn check_finite(&self) -> Result<(), LossError> {
-        let named = [
-            ("policy_chosen_logps", &self.policy_chosen),
-            ("policy_rejected_logps", &self.policy_rejected),
-            ("reference_chosen_logps", &self.reference_chosen),
-            ("reference_rejected_logps", &self.reference_rejected),
-        ];
-        for (what, tensor) in named {
+        for (what, tensor) in self.named() {
             if let Some((index, value)) = tensor.to_f64().into_iter().enumerate().find(|(_, x)| !x.is_finite()) {
                 return Err(LossError::NotFinite { what, index, value });
             }

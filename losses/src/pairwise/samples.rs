@@ -107,8 +107,10 @@ pub(crate) fn pair_sample<L: PairLoss>(loss: L, domain: Domain) -> Sample {
 /// round.
 pub(crate) const PAIRS: [[f64; 2]; 4] = [[-11.0, -7.0], [-13.5, -6.0], [-12.0, -7.5], [-13.0, -8.0]];
 
-/// A pairwise loss worked out on two pairs [l_w, l_l, ln π_w, ln π_l].
-pub(crate) fn pair_example<L: PairLoss>(loss: L, pairs: [[f64; 2]; 4], given: &'static str) -> Example {
+/// A pairwise loss worked out on two pairs [l_w, l_l, ln π_w, ln π_l]. `settings` says which loss it is; the reference is said after it.
+pub(crate) fn pair_example<L: PairLoss>(loss: L, pairs: [[f64; 2]; 4], settings: &str) -> Example {
+    let [_, _, [w_1, w_2], [l_1, l_2]] = pairs;
+    let given = format!("{settings}; reference: ln π_w = [{w_1}, {w_2}], ln π_l = [{l_1}, {l_2}]");
     let [chosen, rejected, reference_chosen, reference_rejected] = pairs.map(Vec::from);
     let domain = Domain { chosen, rejected, reference_chosen, reference_rejected, lengths: (vec![1, 1], vec![1, 1]) };
     Example::new(&format!("{}(l_w, l_l) of each pair", L::NAME), &["l_w", "l_l"], pair_sample(loss, domain)).given(given)

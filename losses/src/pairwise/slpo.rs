@@ -70,7 +70,6 @@ impl PreferenceLoss for Slpo {
     /// Completions of which the first pair has much of the mass, the second little.
     fn example() -> Example {
         let numbers = [[-1.5, -5.0], [-2.0, -6.5], [-1.75, -6.0], [-1.625, -6.0]];
-        let given = "Eq 7 with α = 0.75; reference: ln π_w = [-1.75, -6], ln π_l = [-1.625, -6]";
-        pair_example(Self { weights: Weights::Eq7 { alpha: 0.75 } }, numbers, given)
+        pair_example(Self { weights: Weights::Eq7 { alpha: 0.75 } }, numbers, "Eq 7 with α = 0.75")
     }
 }

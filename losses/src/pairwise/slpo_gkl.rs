@@ -113,7 +113,6 @@ impl PreferenceLoss for SlpoGkl {
     }
     fn example() -> Example {
         let numbers = [[-1.5, -599.0], [-2.0, -600.5], [-1.75, -600.0], [-1.625, -600.0]];
-        let given = "Eq 7 with α = 0.75; reference: ln π_w = [-1.75, -600], ln π_l = [-1.625, -600]";
-        pair_example(Self { weights: Weights::Eq7 { alpha: 0.75 } }, numbers, given)
+        pair_example(Self { weights: Weights::Eq7 { alpha: 0.75 } }, numbers, "Eq 7 with α = 0.75")
     }
 }
