@@ -3,7 +3,7 @@
 //! f(a + bε) = f(a) + f′(a)·b·ε, so running any op on duals carries the directional derivative b ↦ Jb beside the value. Duals of duals
 //! give second derivatives; duals under the reverse pass give Hessian-vector products.
 
-use crate::scalar::Scalar;
+use crate::scalar::{Scalar, compared_at_once};
 use std::cmp::Ordering;
 use std::fmt;
 use std::iter::Sum;
@@ -110,20 +110,7 @@ impl<T: Scalar> Sum for Dual<T> {
 impl<T: Scalar> Scalar for Dual<T> {
     const NAME: &'static str = "dual";
     const UNIT_ROUNDOFF: f64 = T::UNIT_ROUNDOFF;
-    type Condition = bool;
-
-    #[inline(always)]
-    fn is_below(self, other: Self) -> bool {
-        self < other
-    }
-    #[inline(always)]
-    fn is_equal_to(self, other: Self) -> bool {
-        self == other
-    }
-    #[inline(always)]
-    fn select(condition: bool, then: Self, otherwise: Self) -> Self {
-        if condition { then } else { otherwise }
-    }
+    compared_at_once!();
 
     #[inline(always)]
     fn from_f64(x: f64) -> Self {

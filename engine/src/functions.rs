@@ -79,7 +79,8 @@ functions! {
     };
     /// The tanh approximation of GELU, x·σ(2u) with u = √(2/π)·(x + 0.044715·x³). Its slope is σ(2u) + 2x·σ(2u)·σ(−2u)·u′.
     GeluTanh "gelu_tanh": x => x * twice_u(x).sigmoid(), Input x => {
-        let (twice_u, sigma) = (twice_u(x), twice_u(x).sigmoid());
+        let twice_u = twice_u(x);
+        let sigma = twice_u.sigmoid();
         let slope = T::from_f64(2.0 * ROOT_2_OVER_PI) * (T::one() + T::from_f64(3.0 * GELU_CUBIC) * x * x);
         sigma + x * sigma * (-twice_u).sigmoid() * slope
     };

@@ -101,7 +101,7 @@ pub trait Scalar:
     fn is_nan(self) -> bool {
         self != self
     }
-    /// Does multiplying by it change nothing, for sure? For a type with tangents: no.
+    /// True if multiplying by it surely changes nothing. False for a type with tangents.
     #[inline(always)]
     fn is_exactly_one(self) -> bool {
         false
@@ -136,8 +136,9 @@ pub trait Scalar:
     }
 }
 
-macro_rules! float_methods {
-    ($float:ty) => {
+/// The comparisons of numbers whose values are known when the formula runs: the answer is a `bool`.
+macro_rules! compared_at_once {
+    () => {
         type Condition = bool;
         #[inline(always)]
         fn is_below(self, other: Self) -> bool {
@@ -151,6 +152,13 @@ macro_rules! float_methods {
         fn select(condition: bool, then: Self, otherwise: Self) -> Self {
             if condition { then } else { otherwise }
         }
+    };
+}
+pub(crate) use compared_at_once;
+
+macro_rules! float_methods {
+    ($float:ty) => {
+        compared_at_once!();
         #[inline(always)]
         fn from_f64(x: f64) -> Self {
             x as $float

@@ -79,8 +79,8 @@ pub struct Settings {
     pub roundings: f64,
     /// The methods to use, in this order.
     pub methods: Vec<Method>,
-    /// Shall each [`Check`](super::Check) list every number it compared ([`Check::comparisons`](super::Check::comparisons))? It takes
-    /// memory; for heat maps.
+    /// True if each [`Check`](super::Check) lists every number it compared ([`Check::comparisons`](super::Check::comparisons)), for heat
+    /// maps. The list takes memory.
     pub comparisons: bool,
 }
 

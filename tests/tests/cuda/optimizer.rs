@@ -63,7 +63,7 @@ fn squares_are_summed_in_double_precision() {
     }
 }
 
-/// Is the decision what the host forms from the same numbers? Every sum is of at most 70 000 terms in f64, in another order.
+/// The decision is what the host forms from the same numbers. Every sum is of at most 70 000 terms in f64, in another order.
 #[test]
 fn a_step_is_decided_on_the_device_as_on_the_host() {
     for device in devices() {
