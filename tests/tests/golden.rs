@@ -11,7 +11,7 @@ use model::decoder::{Decoder, ForwardOptions, Packed};
 use model::generate::{Sampling, StopConditions, generate};
 use model::model_folder::ModelFolder;
 use serde_json::Value;
-use shared::{json, numbers, shared, tokens};
+use shared::{ARCHITECTURES, json, numbers, shared, tokens};
 use std::path::Path;
 
 fn decoder<B: Backend>(backend: &B, folder: &Path) -> Decoder<B> {
@@ -66,15 +66,6 @@ fn greedy<B: Backend>(backend: &B, folder: &Path, golden: &Value) {
 }
 
 const TRAINED: [&str; 3] = ["stories260k", "glassllm-en", "gpt-nano-sort"];
-const RANDOM: [&str; 7] = [
-    "gpt2",
-    "gptneox-parallel-partial-rotary",
-    "llama-gqa-untied",
-    "llama3-rope-scaling",
-    "mistral-sliding-window",
-    "qwen2-qkv-bias",
-    "qwen3-qk-norm",
-];
 
 #[test]
 fn trained_models_give_the_golden_logits_log_probs_and_hidden_states() {
@@ -88,7 +79,7 @@ fn trained_models_give_the_golden_logits_log_probs_and_hidden_states() {
 
 #[test]
 fn every_architecture_gives_the_golden_logits_and_log_probs() {
-    for name in RANDOM {
+    for name in ARCHITECTURES {
         let Some(folder) = shared(&format!("data/tiny-random/{name}")) else { return };
         let golden = json(&folder.join("golden_forward.json"));
         forward(&Cpu::<f64>::new(), &folder, &golden, 1e-6);
@@ -98,7 +89,7 @@ fn every_architecture_gives_the_golden_logits_and_log_probs() {
 
 #[test]
 fn greedy_tokens_are_the_golden_ones() {
-    for (name, folder) in TRAINED.iter().map(|n| (*n, "hf")).chain(RANDOM.iter().map(|n| (*n, ""))) {
+    for (name, folder) in TRAINED.iter().map(|n| (*n, "hf")).chain(ARCHITECTURES.iter().map(|n| (*n, ""))) {
         let group = if folder.is_empty() { "data/tiny-random/" } else { "data/" };
         let Some(path) = shared(&format!("{group}{name}")) else { return };
         greedy(&Device::default(), &path.join(folder), &json(&path.join("golden_forward.json")));

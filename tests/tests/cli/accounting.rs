@@ -27,19 +27,10 @@ fn assert_close(records: &[Value], others: &[Value], what: &str) {
     }
 }
 
-/// Rows of very different lengths, so that a mean of means would be another number.
-fn uneven(workplace: &Workplace) {
-    let answer = |i: usize| " very".repeat(1 + 5 * (i % 4)) + " good";
-    let pair = |i: usize| format!("{{\"prompt\": \"{i} is\", \"chosen\": \"{}\", \"rejected\": \" bad {i}\"}}\n", answer(i));
-    workplace.write("pairs.jsonl", &(0..12).map(pair).collect::<String>());
-    let row = |i: usize| format!("{{\"prompt\": \"{i} is\", \"completion\": \"{}\"}}\n", answer(i));
-    workplace.write("rows.jsonl", &(0..12).map(row).collect::<String>());
-}
-
 #[test]
 fn metrics_do_not_change_with_the_split_into_micro_batches() {
     let workplace = Workplace::new();
-    uneven(&workplace);
+    workplace.write_uneven_rows();
     let kinds = [
         ("train", "train --data {}/text.txt --batch-tokens 16 --batch-rows"),
         ("sft", "sft --model {}/model --data {}/rows.jsonl --eval-data {}/rows.jsonl --batch"),

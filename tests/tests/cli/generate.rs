@@ -1,22 +1,12 @@
 //! Generation against the full forward pass on every architecture, and `slpo generate` with several prompts and stop texts.
 
 use crate::command::{Workplace, failure, object, slpo_words, text};
-use crate::shared::{json, shared, tokens};
+use crate::shared::{ARCHITECTURES, json, shared, tokens};
 use engine::Cpu;
 use model::decoder::{Decoder, Packed};
 use model::generate::{Sampling, StopConditions, generate};
 use model::model_folder::ModelFolder;
 use serde_json::Value;
-
-const ARCHITECTURES: [&str; 7] = [
-    "gpt2",
-    "gptneox-parallel-partial-rotary",
-    "llama-gqa-untied",
-    "llama3-rope-scaling",
-    "mistral-sliding-window",
-    "qwen2-qkv-bias",
-    "qwen3-qk-norm",
-];
 
 /// The most likely token after `context`, by a forward pass over all of it, without a cache.
 fn most_likely(decoder: &Decoder<Cpu<f64>>, context: &[u32]) -> u32 {

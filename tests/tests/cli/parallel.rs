@@ -59,15 +59,6 @@ fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Rows of very different lengths, so that a mean of the processes' means would be another number.
-fn uneven(workplace: &Workplace) {
-    let answer = |i: usize| " very".repeat(1 + 5 * (i % 4)) + " good";
-    let pair = |i: usize| format!("{{\"prompt\": \"{i} is\", \"chosen\": \"{}\", \"rejected\": \" bad {i}\"}}\n", answer(i));
-    workplace.write("pairs.jsonl", &(0..12).map(pair).collect::<String>());
-    let row = |i: usize| format!("{{\"prompt\": \"{i} is\", \"completion\": \"{}\"}}\n", answer(i));
-    workplace.write("rows.jsonl", &(0..12).map(row).collect::<String>());
-}
-
 const TRAIN: &str = "train --data {}/text.txt --batch-tokens 16";
 const SFT: &str = "sft --model {}/model --data {}/rows.jsonl --eval-data {}/rows.jsonl";
 const ALIGN: &str = "align --model {}/model --data {}/pairs.jsonl --eval-data {}/pairs.jsonl";
@@ -95,7 +86,7 @@ fn assert_same_bits(workplace: &Workplace, run: &str, other: &str) {
 #[test]
 fn processes_with_one_micro_batch_each_have_the_bits_of_one_process() {
     let workplace = Workplace::new();
-    uneven(&workplace);
+    workplace.write_uneven_rows();
     let kinds = [
         ("train", format!("{TRAIN} --batch-rows 3 --dropout 0.1 --eval-every 2"), 2),
         ("train-3", format!("{TRAIN} --batch-rows 2 --checkpoint-activations"), 3),
@@ -127,7 +118,7 @@ const REORDERED: f64 = 1e-5;
 #[test]
 fn the_losses_are_those_of_one_process_however_the_rows_are_shared() {
     let workplace = Workplace::new();
-    uneven(&workplace);
+    workplace.write_uneven_rows();
     let kinds = [
         ("train", format!("{TRAIN} --batch-rows 7 --learning-rate 1e-4"), 2),
         ("sft", format!("{SFT} --batch 7 --learning-rate 1e-4"), 3),
@@ -301,7 +292,7 @@ fn mpirun(binary: &std::ffi::OsStr, workplace: &Workplace, arguments: &str, size
 fn mpirun_ends_when_any_of_its_processes_is_killed_and_the_run_goes_on_to_the_same_bits() {
     let Some(binary) = mpi_binary() else { return };
     let workplace = Workplace::new();
-    uneven(&workplace);
+    workplace.write_uneven_rows();
     let command = format!("{TRAIN} --batch-rows 2 --accumulate 2 --steps 400 --checkpoint-every 5 --keep 2");
     text(&workplace.run(&format!("{command} --out {{}}/one")));
     for place in [0, 1] {
@@ -334,7 +325,7 @@ fn checkpoints(workplace: &Workplace) -> usize {
 fn mpirun_with_two_processes_has_the_bits_of_one_process() {
     let Some(binary) = mpi_binary() else { return };
     let workplace = Workplace::new();
-    uneven(&workplace);
+    workplace.write_uneven_rows();
     let mpirun = |arguments: &str, size: usize| mpirun(&binary, &workplace, arguments, size);
     let kinds = [
         ("train", format!("{TRAIN} --batch-rows 3 --dropout 0.1 --eval-every 2"), 2),
@@ -358,7 +349,7 @@ fn mpirun_with_two_processes_has_the_bits_of_one_process() {
 #[test]
 fn a_signal_to_any_process_ends_what_the_first_does_alone() {
     let workplace = Workplace::new();
-    uneven(&workplace);
+    workplace.write_uneven_rows();
     let row = |i: usize| format!("{{\"prompt\": \"{i} is\", \"completion\": \" a number, and not a small one\"}}\n");
     workplace.write("many.jsonl", &(0..40_000).map(row).collect::<String>());
     let command = "sft --model {}/model --data {}/rows.jsonl --eval-data {}/many.jsonl --batch 4 --steps 10 --out {}/run";

@@ -116,6 +116,15 @@ impl Workplace {
         std::fs::write(self.path(name), text).unwrap();
     }
 
+    /// Writes `pairs.jsonl` and `rows.jsonl`, of very different lengths, so that a mean of means would be another number.
+    pub fn write_uneven_rows(&self) {
+        let answer = |i: usize| " very".repeat(1 + 5 * (i % 4)) + " good";
+        let pair = |i: usize| format!("{{\"prompt\": \"{i} is\", \"chosen\": \"{}\", \"rejected\": \" bad {i}\"}}\n", answer(i));
+        self.write("pairs.jsonl", &(0..12).map(pair).collect::<String>());
+        let row = |i: usize| format!("{{\"prompt\": \"{i} is\", \"completion\": \"{}\"}}\n", answer(i));
+        self.write("rows.jsonl", &(0..12).map(row).collect::<String>());
+    }
+
     /// Runs the binary; `{}` in the arguments stands for the folder.
     pub fn run(&self, arguments: &str) -> Output {
         slpo(arguments, &[("", self.folder.path())])

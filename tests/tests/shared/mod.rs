@@ -4,6 +4,17 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+/// The models of random weights in `data/tiny-random`, one of each architecture.
+pub const ARCHITECTURES: [&str; 7] = [
+    "gpt2",
+    "gptneox-parallel-partial-rotary",
+    "llama-gqa-untied",
+    "llama3-rope-scaling",
+    "mistral-sliding-window",
+    "qwen2-qkv-bias",
+    "qwen3-qk-norm",
+];
+
 /// A file or folder of the shared data, or `None` with a line that says so.
 pub fn shared(relative: &str) -> Option<PathBuf> {
     let root = std::env::var_os("SLPO_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
