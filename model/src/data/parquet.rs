@@ -70,10 +70,7 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
     for (index, row) in reader.get_row_iter(None).map_err(bad)?.enumerate() {
         let keys = object(row.map_err(bad)?.into_columns(), &mut left, 0);
         let Some(keys) = keys else {
-            return Err(Error::bad_file(
-                path,
-                format!("row {} of the Parquet file stands for far more data than the file or the memory holds", index + 1),
-            ));
+            return Err(too_much(path, &format!("row {}", index + 1)));
         };
         rows.push(Row { path: path.to_owned(), line: index + 1, keys });
     }
@@ -95,17 +92,9 @@ fn check_pages(path: &Path, bytes: &[u8], reader: &SerializedFileReader<bytes::B
                 .ok_or_else(|| Error::bad_file(path, format!("a damaged page in its column {name:?}")))?;
             let inflated = pages.iter().fold(0, |sum: u64, page| sum.saturating_add(page.uncompressed));
             total = total.saturating_add(inflated);
-            let too_much = || {
-                let group = number + 1;
-                Err(Error::bad_file(
-                    path,
-                    format!(
-                        "column {name:?} in row group {group} of the Parquet file stands for far more data than the file or the memory holds"
-                    ),
-                ))
-            };
+            let column_is_too_much = || Err(too_much(path, &format!("column {name:?} in row group {}", number + 1)));
             if total > most {
-                return too_much();
+                return column_is_too_much();
             }
             let descriptor = column.column_descr();
             let is_text = matches!(descriptor.physical_type(), Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY);
@@ -113,11 +102,15 @@ fn check_pages(path: &Path, bytes: &[u8], reader: &SerializedFileReader<bytes::B
             let longest = || longest_entry(reader, number, place);
             let values = of_values(&pages, is_text, has_lists, longest);
             if values.is_none_or(|values| values > most) {
-                return too_much();
+                return column_is_too_much();
             }
         }
     }
     Ok(())
+}
+
+fn too_much(path: &Path, what: &str) -> Error {
+    Error::bad_file(path, format!("{what} of the Parquet file stands for far more data than the file or the memory holds"))
 }
 
 /// The most that one row, or one batch of decoded values, can take of a column's pages; none where its dictionary cannot be read.

@@ -1,7 +1,7 @@
 /* A library that is preloaded into the program under test and makes one of its calls about files go wrong.
  *
- * Calls about paths below $FAULT_ROOT, and about what was opened there, are counted from 1. With $FAULT_LOG each one is written to that file as
- * "NUMBER NAME PATH". Call number $FAULT_AT goes wrong as $FAULT_KIND says:
+ * Calls about paths below $FAULT_ROOT, and about what was opened there, are counted from 1. With $FAULT_LOG each one is written to that
+ * file as "NUMBER NAME PATH". Call number $FAULT_AT goes wrong as $FAULT_KIND says:
  *   fail   it returns the error that a disk, a quota or a permission gives for such a call, and does nothing
  *   eintr  it returns EINTR and does nothing (only calls that a signal can interrupt; others succeed)
  *   short  it reads or writes one byte only (only reads and writes; others succeed)
@@ -109,7 +109,8 @@ int open(const char *path, int flags, ...) {
 }
 int openat64(int where, const char *path, int flags, ...) {
     MODE(flags)
-    return opening(where, path, flags) ? -1 : opened(where, path, NEXT(int, openat64, int, const char *, int, ...)(where, path, flags, mode));
+    if (opening(where, path, flags)) return -1;
+    return opened(where, path, NEXT(int, openat64, int, const char *, int, ...)(where, path, flags, mode));
 }
 int close(int descriptor) {
     watch(descriptor, NULL);
@@ -148,9 +149,12 @@ int closedir(DIR *folder) {
         return NEXT(type, name, __VA_ARGS__) arguments; \
     }
 
-ABOUT_DESCRIPTOR(ssize_t, read, CAN_BE_INTERRUPTED | MOVES_BYTES, EIO, &length, (int descriptor, void *to, size_t length), (descriptor, to, length), int, void *, size_t)
-ABOUT_DESCRIPTOR(ssize_t, write, CAN_BE_INTERRUPTED | MOVES_BYTES, ENOSPC, &length, (int descriptor, const void *from, size_t length), (descriptor, from, length), int, const void *, size_t)
-ABOUT_DESCRIPTOR(ssize_t, writev, CAN_BE_INTERRUPTED, ENOSPC, NULL, (int descriptor, const struct iovec *parts, int length), (descriptor, parts, length), int, const struct iovec *, int)
+ABOUT_DESCRIPTOR(ssize_t, read, CAN_BE_INTERRUPTED | MOVES_BYTES, EIO, &length,
+                 (int descriptor, void *to, size_t length), (descriptor, to, length), int, void *, size_t)
+ABOUT_DESCRIPTOR(ssize_t, write, CAN_BE_INTERRUPTED | MOVES_BYTES, ENOSPC, &length,
+                 (int descriptor, const void *from, size_t length), (descriptor, from, length), int, const void *, size_t)
+ABOUT_DESCRIPTOR(ssize_t, writev, CAN_BE_INTERRUPTED, ENOSPC, NULL,
+                 (int descriptor, const struct iovec *parts, int length), (descriptor, parts, length), int, const struct iovec *, int)
 ABOUT_DESCRIPTOR(off64_t, lseek64, 0, EIO, NULL, (int descriptor, off64_t to, int from), (descriptor, to, from), int, off64_t, int)
 ABOUT_DESCRIPTOR(int, fstat64, 0, EIO, NULL, (int descriptor, struct stat64 *about), (descriptor, about), int, struct stat64 *)
 ABOUT_DESCRIPTOR(int, fsync, CAN_BE_INTERRUPTED, EIO, NULL, (int descriptor), (descriptor), int)

@@ -42,7 +42,8 @@ struct Scenario {
 const SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "train",
-        command: "train --data {}/text.txt --batch-rows 2 --batch-tokens 16 --steps 4 --checkpoint-every 2 --eval-every 2 --keep 1 --out {}/out",
+        command: "train --data {}/text.txt --batch-rows 2 --batch-tokens 16 --steps 4 --checkpoint-every 2 --eval-every 2 --keep 1 \
+                  --out {}/out",
         out: Some("out"),
         replaces: false,
         resumes: true,

@@ -67,9 +67,8 @@ pub fn all<E>(subjects: &[Subject], plan: &CheckPlan, mut show: impl FnMut(&Chec
                 }
             };
             // Where the system starts no more threads, those that run do the work; this one where there are none.
-            match thread::Builder::new().spawn_scoped(scope, work.clone()) {
-                Err(_) if place == 0 => work(),
-                _ => {}
+            if thread::Builder::new().spawn_scoped(scope, work.clone()).is_err() && place == 0 {
+                work();
             }
         }
         drop(sender);
