@@ -1,4 +1,9 @@
-//! The optimiser step that every training command shares: gradients of micro-batches added up, averaged, clipped and applied.
+//! The optimiser step that every training run shares: gradients of micro-batches added up, averaged, clipped and applied. [`run()`] is the
+//! loop of a run.
+
+mod run;
+
+pub use run::{Ended, Participant, Plan, run};
 
 use crate::decoder::Decoder;
 use crate::diagnosis;

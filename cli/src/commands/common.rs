@@ -2,10 +2,11 @@
 
 use crate::arguments::FineTuning;
 use crate::failure::Failure;
-use crate::training::Plan;
+use crate::training::RunRequest;
 use engine::{Device, Generator};
 use model::decoder::{Decoder, ForwardOptions, LoraSettings, usual_targets};
 use model::optimizer::{Rule, Schedule};
+use model::train::Plan;
 
 /// Rows that are evaluated at once.
 pub const EVALUATED_AT_ONCE: usize = 32;
@@ -69,11 +70,11 @@ pub fn to_train(decoder: Decoder<Device>, tuning: &FineTuning, seed: u64) -> Res
     decoder.with_new_adapter(&settings, seed).map_err(|error| Failure::Usage(error.to_string()))
 }
 
-/// When a fine-tuning run stops, looks and saves.
-pub fn plan(tuning: &FineTuning, steps: u64) -> Plan {
+/// What a fine-tuning command asks of its run.
+pub fn request(tuning: &FineTuning, steps: u64) -> RunRequest {
     let FineTuning { ref out, eval_every, checkpoint_every, ref control, .. } = *tuning;
     let remarks = remarks(tuning.warmup, steps, tuning.learning_rate, tuning.weight_decay);
-    Plan::new(out, steps, (eval_every, checkpoint_every), control, Some(&tuning.model), remarks)
+    RunRequest::new(out, Plan { steps, eval_every, checkpoint_every }, control, Some(&tuning.model), remarks)
 }
 
 /// Steps of a run over `rows` rows: as many as were asked for, or what the epochs come to, at least one.

@@ -1,7 +1,7 @@
 //! `slpo sft`: fine-tuning on prompts with completions.
 
 use crate::arguments::{Sft, Shared};
-use crate::commands::common::{EVALUATED_AT_ONCE, options, plan, schedule_and_rule, steps, to_train};
+use crate::commands::common::{EVALUATED_AT_ONCE, options, request, schedule_and_rule, steps, to_train};
 use crate::commands::{Loaded, longest_sequence, notices};
 use crate::failure::Failure;
 use crate::memory;
@@ -58,7 +58,7 @@ pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
         health,
         description: format!("{} on {}", settings.model.display(), settings.data.display()),
     };
-    training::run(&mut job, &mut trainer, &tokenizer, &plan(settings, steps), &arguments.run_settings(shared)?, shared)
+    training::run(&mut job, &mut trainer, &tokenizer, &request(settings, steps), &arguments.run_settings(shared)?, shared)
 }
 
 /// Next-token prediction on completions.

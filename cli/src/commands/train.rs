@@ -9,7 +9,7 @@ use crate::processes;
 use crate::report::Report;
 use crate::report::chart::XyChart;
 use crate::run_folder::Record;
-use crate::training::{self, Job, Plan, Values, series, smoothing};
+use crate::training::{self, Job, RunRequest, Values, series, smoothing};
 use crate::watch::{Guess, Health};
 use engine::{Device, Generator};
 use model::batch::Batch;
@@ -21,7 +21,7 @@ use model::evaluate::{self, Check};
 use model::fingerprint::fingerprint;
 use model::optimizer::{Rule, Schedule};
 use model::tokenizer::Tokenizer;
-use model::train::{StepOutcome, Trainer};
+use model::train::{Plan, StepOutcome, Trainer};
 use serde_json::Value;
 
 /// Trains a decoder from random weights.
@@ -48,8 +48,8 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
     let schedule = Schedule { learning_rate, warmup, steps, final_fraction: 0.1 };
     let mut trainer = Trainer::new(decoder, Rule::adamw(settings.weight_decay), schedule, settings.clip);
     let remarks = remarks(settings.warmup, steps, learning_rate, settings.weight_decay);
-    let every = (settings.eval_every, settings.checkpoint_every);
-    let plan = Plan::new(&settings.out, steps, every, &settings.control, None, remarks);
+    let plan = Plan { steps, eval_every: settings.eval_every, checkpoint_every: settings.checkpoint_every };
+    let request = RunRequest::new(&settings.out, plan, &settings.control, None, remarks);
     let guess = Guess::among_tokens_of(text.train());
     let mut job = Pretraining {
         text,
@@ -64,7 +64,7 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
         warmup,
         description: format!("{} ({} parameters) on {}", preset.name, trainer.decoder.parameter_count(), settings.data.display()),
     };
-    training::run(&mut job, &mut trainer, &tokenizer, &plan, &settings.run_settings(shared)?, shared)
+    training::run(&mut job, &mut trainer, &tokenizer, &request, &settings.run_settings(shared)?, shared)
 }
 
 /// Steps over which the learning rate rises at most, where nothing else is asked for.

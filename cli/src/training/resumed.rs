@@ -1,6 +1,6 @@
 //! What is said where a run goes on from a checkpoint, and what its config.toml remembers of it.
 
-use super::plan::Plan;
+use super::request::RunRequest;
 use crate::arguments::{Change, Effect};
 use crate::failure::Failure;
 use crate::processes;
@@ -23,14 +23,17 @@ impl Remarks {
     /// # Errors
     /// [`Failure::Usage`] where more steps are done than the run is to have, or the checkpoint was made from other data or settings that
     /// its result depends on, unless that is asked for.
-    pub fn of(plan: &Plan, restored: Option<&Restored>) -> Result<Self, Failure> {
+    pub fn of(request: &RunRequest, restored: Option<&Restored>) -> Result<Self, Failure> {
         let step = restored.map_or(0, |restored| restored.step);
-        let changes = &plan.layers.changes;
+        let changes = &request.layers.changes;
         let differences: Vec<&Difference> = restored.iter().flat_map(|restored| &restored.changed).collect();
-        if step > plan.steps {
-            return Err(usage(format!("step {step} is done, and the run is to have {} steps: give --steps {step} or more", plan.steps)));
+        if step > request.plan.steps {
+            return Err(usage(format!(
+                "step {step} is done, and the run is to have {} steps: give --steps {step} or more",
+                request.plan.steps
+            )));
         }
-        refuse(plan, step, &differences)?;
+        refuse(request, step, &differences)?;
         let differences: Vec<&Difference> = differences.into_iter().filter(|found| is_news(found, changes)).collect();
         let mut warnings = Vec::new();
         if restored.is_none() {
@@ -53,17 +56,17 @@ fn is_news(found: &Difference, changes: &[Change]) -> bool {
 }
 
 /// Refuses to go on with other data or settings, unless that is asked for or was done at this step or later before.
-fn refuse(plan: &Plan, step: u64, differences: &[&Difference]) -> Result<(), Failure> {
-    let was_accepted = plan.layers.history.iter().filter_map(|entry| entry.get("step")?.as_integer()).any(|at| at >= step as i64);
+fn refuse(request: &RunRequest, step: u64, differences: &[&Difference]) -> Result<(), Failure> {
+    let was_accepted = request.layers.history.iter().filter_map(|entry| entry.get("step")?.as_integer()).any(|at| at >= step as i64);
     let refused: Vec<String> = differences.iter().filter(|found| found.on_result).map(ToString::to_string).collect();
-    if plan.change || was_accepted || refused.is_empty() {
+    if request.change || was_accepted || refused.is_empty() {
         return Ok(());
     }
     let reason = format!(
         "{}: the checkpoint of step {step} in {} was made otherwise; go on with what it had, give --change to go on with what there is now, or \
          begin a new run in another --out",
         refused.join(", "),
-        plan.out.display()
+        request.out.display()
     );
     Err(usage(reason))
 }
