@@ -30,13 +30,19 @@ pub trait Operation<B: Backend>: Send + Sync + 'static {
     /// # Panics
     /// If the op makes one value.
     fn vjp_of_many(&self, _backend: &B, _cotangents: Vec<Option<B::Array>>, _needed: &[bool]) -> Vec<Option<B::Array>> {
-        panic!("{}: one value was recorded as several", self.name())
+        one_value_as_several(self.name())
     }
 
     /// The parents that value number `value` was made from, for an op of several values.
     fn parents_of_value(&self, _value: usize, parents: usize) -> Vec<usize> {
         (0..parents).collect()
     }
+}
+
+/// The default of [`Operation::vjp_of_many`], compiled once for all ops.
+#[cold]
+fn one_value_as_several(op: &str) -> ! {
+    panic!("{op}: one value was recorded as several")
 }
 
 /// Adds each term to its sum; where only one of the two is there, it is the sum.

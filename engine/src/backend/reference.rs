@@ -42,6 +42,15 @@ impl<T: Element> fmt::Debug for Reference<T> {
     }
 }
 
+/// f of the elements at each place of the shape that all arrays broadcast to.
+fn each_element<T: Element>(x: &[&CpuArray<T>], f: &dyn Fn(&[T]) -> T) -> CpuArray<T> {
+    let shapes: Vec<&[usize]> = x.iter().map(|x| x.shape()).collect();
+    let shape = broadcast_all("elementwise", &shapes);
+    let x: Vec<Vec<T>> = x.iter().map(|x| x.broadcast_to(&shape).elements().into_owned()).collect();
+    let at = |i: usize| f(&x.iter().map(|x| x[i]).collect::<Vec<T>>());
+    CpuArray::from_vec((0..count(&shape)).map(at).collect(), &shape)
+}
+
 /// Folds along an axis, in order.
 fn fold<T: Element>(x: &CpuArray<T>, axis: usize, start: T, f: impl Fn(T, T) -> T) -> CpuArray<T> {
     let (outer, extent, inner) = around(x.shape(), axis);
@@ -65,9 +74,7 @@ impl<T: Element> Core for Reference<T> {
     storage_on_cpu!();
 
     fn elementwise<const N: usize, F: Formula<N>>(&self, f: F, x: [&CpuArray<T>; N]) -> CpuArray<T> {
-        let shape = broadcast_all("elementwise", &x.map(CpuArray::shape));
-        let x = x.map(|x| x.broadcast_to(&shape).elements().into_owned());
-        CpuArray::from_vec((0..count(&shape)).map(|i| f.at(x.each_ref().map(|x| x[i]))).collect(), &shape)
+        each_element(&x, &|x| f.at(x.try_into().expect("an element of each array")))
     }
     fn sum(&self, x: &CpuArray<T>, axis: usize) -> CpuArray<T> {
         fold(x, axis, T::zero(), |a, b| a + b)

@@ -2,7 +2,8 @@
 
 use super::array::CpuArray;
 use super::element::Element;
-use super::strided::{Lane, Shared, TASK, fill};
+use super::strided::{BlockLoop, Lane, Shared, TASK, fill};
+use crate::shape::broadcast_all;
 use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
 
@@ -50,21 +51,38 @@ fn apply_two<T: Element, const K: usize>(mut inputs: [&[T]; K], first: &mut [T],
     }
 }
 
-/// A new array of `shape` with f of the inputs, which broadcast to it.
+/// A new array of `shape` with f of the inputs, which broadcast to it. Only the loop over a block is compiled for each f.
 pub fn combine<T: Element, const K: usize>(
     inputs: [&CpuArray<T>; K],
     shape: &[usize],
     f: impl Fn([T; K]) -> T + Sync + Copy,
 ) -> CpuArray<T> {
-    let mut out = T::allocate(crate::shape::count(shape));
-    let lanes = inputs.map(|x| Lane { start: Shared(x.as_ptr()), strides: broadcast_strides(x, shape) });
-    fill(lanes, shape, &mut out, &|inputs, out| {
+    combine_blocks(inputs, shape, &|inputs, out| {
         vectorised::<T, _>(
             #[inline(always)]
             || apply(inputs, out, f),
         )
-    });
+    })
+}
+
+fn combine_blocks<T: Element, const K: usize>(inputs: [&CpuArray<T>; K], shape: &[usize], f: BlockLoop<'_, T, K>) -> CpuArray<T> {
+    let mut out = T::allocate(crate::shape::count(shape));
+    let lanes = inputs.map(|x| Lane { start: Shared(x.as_ptr()), strides: broadcast_strides(x, shape) });
+    fill(lanes, shape, &mut out, f);
     CpuArray::from_vec(out, shape)
+}
+
+/// [`combine`] in the shape that all inputs broadcast to.
+///
+/// # Panics
+/// If they do not broadcast.
+pub fn broadcast_and_combine<T: Element, const K: usize>(inputs: [&CpuArray<T>; K], f: impl Fn([T; K]) -> T + Sync + Copy) -> CpuArray<T> {
+    combine(inputs, &broadcast_shape(&inputs), f)
+}
+
+fn broadcast_shape<T: Element>(inputs: &[&CpuArray<T>]) -> Vec<usize> {
+    let shapes: Vec<&[usize]> = inputs.iter().map(|x| x.shape()).collect();
+    broadcast_all("elementwise", &shapes)
 }
 
 /// Two new arrays from inputs of one shape, in one pass.

@@ -25,11 +25,10 @@ use super::precision::{Precision, PrecisionError};
 use crate::formula::{Formula, Mul};
 #[cfg(target_arch = "x86_64")]
 use crate::gemm::instructions::Instructions;
-use crate::shape::broadcast_all;
 use crate::threads::crew;
 use array::CpuArray;
 use element::Element;
-use elementwise::combine;
+use elementwise::broadcast_and_combine;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -140,9 +139,8 @@ impl<T: Element> Core for Cpu<T> {
         self.precision
     }
     fn elementwise<const N: usize, F: Formula<N>>(&self, f: F, x: [&CpuArray<T>; N]) -> CpuArray<T> {
-        combine(
+        broadcast_and_combine(
             x,
-            &broadcast_all("elementwise", &x.map(CpuArray::shape)),
             #[inline(always)]
             |x| f.at(x),
         )

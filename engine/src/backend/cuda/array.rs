@@ -133,17 +133,17 @@ impl CudaArray {
 }
 
 /// Axes without those of extent 1, and with neighbours merged that every array walks through in one step: (extents, strides of each array).
-pub(super) fn merged<const N: usize>(shape: &[usize], strides: [&[usize]; N]) -> (Vec<usize>, [Vec<usize>; N]) {
+pub(super) fn merged(shape: &[usize], strides: &[&[usize]]) -> (Vec<usize>, Vec<Vec<usize>>) {
     let mut extents: Vec<usize> = Vec::new();
-    let mut steps: [Vec<usize>; N] = std::array::from_fn(|_| Vec::new());
+    let mut steps: Vec<Vec<usize>> = vec![Vec::new(); strides.len()];
     for axis in (0..shape.len()).filter(|&axis| shape[axis] != 1) {
-        let joins = extents.last().is_some() && (0..N).all(|i| steps[i].last() == Some(&(strides[i][axis] * shape[axis])));
+        let joins = extents.last().is_some() && (0..strides.len()).all(|i| steps[i].last() == Some(&(strides[i][axis] * shape[axis])));
         if joins {
             *extents.last_mut().expect("an axis before") *= shape[axis];
-            (0..N).for_each(|i| *steps[i].last_mut().expect("an axis before") = strides[i][axis]);
+            (0..strides.len()).for_each(|i| *steps[i].last_mut().expect("an axis before") = strides[i][axis]);
         } else {
             extents.push(shape[axis]);
-            (0..N).for_each(|i| steps[i].push(strides[i][axis]));
+            (0..strides.len()).for_each(|i| steps[i].push(strides[i][axis]));
         }
     }
     (extents, steps)
@@ -155,9 +155,9 @@ mod tests {
 
     #[test]
     fn axes_that_are_walked_in_one_step_merge() {
-        assert_eq!(merged(&[2, 3, 4], [&[12, 4, 1]]), (vec![24], [vec![1]]));
-        assert_eq!(merged(&[2, 1, 4], [&[4, 9, 1], &[0, 9, 1]]), (vec![2, 4], [vec![4, 1], vec![0, 1]]));
-        assert_eq!(merged(&[3, 2], [&[1, 3]]), (vec![3, 2], [vec![1, 3]]));
-        assert_eq!(merged(&[1, 1], [&[5, 7]]), (vec![], [vec![]]));
+        assert_eq!(merged(&[2, 3, 4], &[&[12, 4, 1]]), (vec![24], vec![vec![1]]));
+        assert_eq!(merged(&[2, 1, 4], &[&[4, 9, 1], &[0, 9, 1]]), (vec![2, 4], vec![vec![4, 1], vec![0, 1]]));
+        assert_eq!(merged(&[3, 2], &[&[1, 3]]), (vec![3, 2], vec![vec![1, 3]]));
+        assert_eq!(merged(&[1, 1], &[&[5, 7]]), (vec![], vec![vec![]]));
     }
 }

@@ -30,16 +30,20 @@ thread_local! {
     static TRACE: RefCell<Trace> = RefCell::default();
 }
 
+/// A formula as tracing calls it: from the symbols of its variables to the symbol of its value. Tracing is compiled once, not once a formula.
+pub type Traced<'a> = &'a dyn Fn(&[Symbol]) -> Symbol;
+
 /// The body of a function with the variables as parameters that returns `formula`.
-pub fn of<const N: usize>(variables: [&str; N], formula: impl Fn([Symbol; N]) -> Symbol) -> String {
-    explore(variables, &formula, Vec::new(), 0)
+pub fn of(variables: &[String], formula: Traced) -> String {
+    explore(variables, formula, Vec::new(), 0)
 }
 
 /// The statements from number `start` on, where the first branches turn out as `answers` says.
-fn explore<const N: usize>(variables: [&str; N], formula: &impl Fn([Symbol; N]) -> Symbol, answers: Vec<bool>, start: usize) -> String {
+fn explore(variables: &[String], formula: Traced, answers: Vec<bool>, start: usize) -> String {
     let depth = answers.len();
     TRACE.replace(Trace { answers: answers.clone(), ..Trace::default() });
-    let result = formula(variables.map(|name| Symbol::new(name.to_owned()))).text();
+    let symbols: Vec<Symbol> = variables.iter().cloned().map(Symbol::new).collect();
+    let result = formula(&symbols).text();
     let Trace { statements, branches, .. } = TRACE.take();
     assert!(branches.len() <= MOST_COMPARISONS, "a formula with {} comparisons", branches.len());
     let lines = |end: usize| (start..end).map(|k| format!("float t{k} = {};\n", statements[k])).collect::<String>();
@@ -242,6 +246,10 @@ mod tests {
     use super::*;
     use crate::formula::{Add as Plus, Equal, Formula, Unary};
     use crate::functions::{Log1mexp, Relu, Scale, Tanh};
+
+    fn of<const N: usize>(variables: [&str; N], formula: impl Fn([Symbol; N]) -> Symbol) -> String {
+        super::of(&variables.map(str::to_owned), &|x| formula(x.try_into().unwrap()))
+    }
 
     #[test]
     fn a_formula_becomes_statements() {

@@ -22,16 +22,17 @@ pub(super) struct Strided {
 }
 
 /// The views of one shape, with their axes merged.
-pub(super) fn strided<const N: usize>(shape: &[usize], strides: [&[usize]; N]) -> [Strided; N] {
+pub(super) fn strided(shape: &[usize], strides: &[&[usize]]) -> Vec<Strided> {
     let (extents, steps) = merged(shape, strides);
     assert!(extents.len() <= MOST_AXES, "an array of shape {shape:?} has more axes than the kernels go through");
-    steps.map(|steps| {
+    let view = |steps: &Vec<usize>| {
         let mut view = Strided { shape: [1; MOST_AXES], strides: [0; MOST_AXES], rank: extents.len() as i32 };
         for axis in 0..extents.len() {
             (view.shape[axis], view.strides[axis]) = (extents[axis] as i64, steps[axis] as i64);
         }
         view
-    })
+    };
+    steps.iter().map(view).collect()
 }
 
 /// An argument of a kernel, of the type that the kernel declares.

@@ -90,7 +90,8 @@ impl Cuda {
     /// One call for each combination of the leading axes but the last that does not merge with it.
     fn products(&self, a: &Matrices, b: &Matrices, lead: &[usize], extents: (usize, usize, usize), c: &CudaArray) {
         let strides = [a.lead_strides(lead), b.lead_strides(lead)];
-        let (axes, [a_steps, b_steps]) = merged(lead, [&strides[0], &strides[1]]);
+        let (axes, steps) = merged(lead, &[&strides[0], &strides[1]]);
+        let (a_steps, b_steps) = (&steps[0], &steps[1]);
         let (batch, outer) = axes.split_last().map_or((1, &[][..]), |(&last, outer)| (last, outer));
         let last = |steps: &[usize]| steps.last().copied().unwrap_or(0);
         for call in 0..count(outer) {
@@ -105,8 +106,8 @@ impl Cuda {
             self.product(&Product {
                 extents,
                 batch,
-                a: a.operand(a_offset, last(&a_steps)),
-                b: b.operand(b_offset, last(&b_steps)),
+                a: a.operand(a_offset, last(a_steps)),
+                b: b.operand(b_offset, last(b_steps)),
                 accumulates: false,
                 bias: None,
                 c: c.at(c_offset),

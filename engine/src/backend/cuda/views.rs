@@ -133,7 +133,7 @@ impl Cuda {
             return x.with_shape(x.shape());
         }
         let y = self.empty_as(x.shape(), storage);
-        let [view] = strided(x.shape(), [x.strides()]);
+        let view = strided(x.shape(), &[x.strides()])[0];
         let kernel = match (x.storage(), storage) {
             (Storage::F32, _) => "copy_strided",
             (Storage::Bf16, Storage::F32) => "copy_strided_widened",
