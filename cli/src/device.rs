@@ -1,5 +1,5 @@
-//! The device that a command computes on: what `--device` and `--precision` ask for. `auto` is the processor: the CUDA path has not been
-//! run on a GPU yet, so it is taken only where it is asked for by name.
+//! The device of a command, as `--device` and `--precision` choose it. `auto` is the processor: the CUDA path has not been run on a GPU
+//! yet, so a user must ask for it by name.
 
 use crate::arguments::{Device as Asked, Rounding};
 use crate::failure::Failure;
@@ -9,11 +9,11 @@ use std::sync::OnceLock;
 
 static CURRENT: OnceLock<Device> = OnceLock::new();
 
-/// Takes what is asked for.
+/// Opens the device that the command line asks for.
 ///
 /// # Errors
-/// [`Failure::Failed`] where CUDA is asked for and cannot be used, saying what is missing; [`Failure::Usage`] for a precision that the
-/// processor does not have.
+/// [`Failure::Failed`] if CUDA is asked for and cannot be used; the text says what is missing. [`Failure::Usage`] for a precision that the
+/// processor does not support.
 pub fn choose(asked: Asked, rounding: Rounding) -> Result<(), Failure> {
     let device = match asked {
         Asked::Auto | Asked::Cpu => {
@@ -37,15 +37,15 @@ fn precision(rounding: Rounding) -> Precision {
     }
 }
 
-/// The device of this command.
+/// Returns the device of this command.
 pub fn current() -> Device {
     CURRENT.get_or_init(Device::default).clone()
 }
 
-/// The processor as it is asked for, for a command that computes on nothing else.
+/// Returns the processor with the precision that was asked for: for a command that computes on the processor only.
 ///
 /// # Errors
-/// [`Failure::Usage`] where another device is asked for.
+/// [`Failure::Usage`] if another device is asked for.
 pub fn processor() -> Result<Device, Failure> {
     match current() {
         processor @ Device::Cpu(_) => Ok(processor),

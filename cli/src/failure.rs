@@ -1,4 +1,4 @@
-//! Why a command ends without doing what it was asked: one line for a person, and an exit code for a program.
+//! The reason why a command fails: one line for a person, and an exit code for a program.
 
 use crate::report::ReportError;
 use crate::run_folder::RunFolderError;
@@ -7,35 +7,35 @@ use model::error::io_words;
 use std::io;
 use std::process::ExitCode;
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The command line asks for something that does not exist; says what to write instead.
+    /// The command line asks for something that does not exist. The text says what to write instead.
     #[error("{0}")]
     Usage(String),
-    /// A model, dataset or tokenizer.
+    /// A model, dataset or tokenizer cannot be used.
     #[error(transparent)]
     Model(#[from] model::Error),
-    /// A report.
+    /// A report cannot be made.
     #[error(transparent)]
     Report(#[from] ReportError),
-    /// A run's folder.
+    /// A run's folder cannot be used.
     #[error(transparent)]
     RunFolder(#[from] RunFolderError),
     /// Standard output cannot be written.
     #[error("cannot write to standard output: {}", io_words(.0))]
     Output(#[from] io::Error),
-    /// Anything else; says what and where.
+    /// Anything else. The text says what failed, and where.
     #[error("{0}")]
     Failed(String),
-    /// The user asked to stop, and what was done so far is saved; says where, and how to go on.
+    /// The user asked to stop, and the work so far is saved. The text says where, and how to resume.
     #[error("{0}")]
     Interrupted(String),
 }
 
 impl Failure {
-    /// 2 for bad usage, 128 and the signal for a command that was stopped, 1 for any other failure; 0 where the reader of standard output
-    /// has gone.
+    /// Returns 2 for bad usage, 128 plus the signal's number for a stopped command, and 1 for any other failure. If the reader of standard
+    /// output is gone, returns 0.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
@@ -45,7 +45,7 @@ impl Failure {
         }
     }
 
-    /// The line for standard error; none where the reader of standard output has gone.
+    /// Returns the line for standard error, or `None` if the reader of standard output is gone.
     pub fn line(&self) -> Option<String> {
         match self {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,

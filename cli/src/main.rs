@@ -1,4 +1,4 @@
-//! The `slpo` binary: reads the command line, runs a command, and says in one line why it could not.
+//! The `slpo` binary: reads the command line, runs a command, and reports a failure in one line.
 //!
 #![cfg_attr(doc, doc = include_str!("../README.md"))]
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! Refuses a run that cannot fit into memory, before it starts: its least need against what the system has.
+//! Refuses a run that cannot fit into memory before it starts: compares the least memory that it needs with the memory available.
 
 use crate::failure::Failure;
 use model::config::{Config, MlpKind};
@@ -8,12 +8,14 @@ use std::path::Path;
 /// Bytes per number in training.
 const FLOAT: f64 = 4.0;
 
-/// Refuses a run that needs more memory than there is. `tokens` go through the decoder at once, and their activations are kept for the
-/// backward pass unless they are `recomputed`. Only what every run needs is counted: a run that fits is never refused, and one that is
-/// accepted can still be too large. A GPU reports its own lack of memory.
+/// Refuses a run that needs more memory than is available. `tokens` go through the decoder at once, and their activations are kept for the
+/// backward pass unless they are `recomputed`.
+///
+/// Only memory that every run needs is counted. A run that fits is therefore never refused, and an accepted run can still be too large. A
+/// GPU reports its own lack of memory.
 ///
 /// # Errors
-/// [`Failure::Failed`] with both numbers and what makes the run smaller.
+/// [`Failure::Failed`] with both numbers and advice for a smaller run.
 pub fn check(config: &Config, tokens: usize, recomputed: bool) -> Result<(), Failure> {
     let activations = if recomputed { "" } else { ", activations" };
     refuse_too_large(&Need {
@@ -23,9 +25,11 @@ pub fn check(config: &Config, tokens: usize, recomputed: bool) -> Result<(), Fai
     })
 }
 
-/// Refuses to fine-tune the model in a folder if that needs more memory than there is: the weights, a `reference` copy of them, and, unless
-/// only an `adapter` is trained, gradients and two moments. Call it before the model is read, while its memory still counts as free. A
-/// folder that cannot be read passes; its reader refuses it.
+/// Refuses to fine-tune the model in a folder if that needs more memory than is available: for the weights, a `reference` copy of them,
+/// and, unless only an `adapter` is trained, gradients and two moments.
+///
+/// Must be called before the model is read, while its memory still counts as free. A folder that cannot be read passes, because its reader
+/// refuses it.
 ///
 /// # Errors
 /// As [`check`].
@@ -34,7 +38,7 @@ pub fn check_fine_tuning(model: &Path, adapter: bool, reference: bool) -> Result
     refuse_too_large(&fine_tuning(&config, adapter, reference))
 }
 
-/// The least need of a run, and advice that makes it smaller.
+/// The least memory of a run, and advice for a smaller one.
 struct Need {
     bytes: f64,
     of_what: String,
@@ -66,16 +70,16 @@ fn refusal(need: &Need, available: f64) -> Failure {
     Failure::Failed(format!("not enough memory: this run needs at least {needed} ({of_what}) and {available} can be had; {advice}"))
 }
 
-/// Least number of bytes of a run that holds this many copies of the weights.
+/// Computes the least number of bytes of a run that holds this many copies of the weights.
 fn least(config: &Config, copies: u32, tokens: usize, recomputed: bool) -> f64 {
     let Config { hidden_size, intermediate_size, layers, .. } = *config;
-    // What each block saves for a token: its two inputs, the two normalised ones, queries, keys, values, and the feed-forward part.
+    // Each block saves for a token: its two inputs, the two normalised inputs, queries, keys, values, and the feed-forward part.
     let block = 4 * hidden_size + config.query_size() + 2 * config.kv_size() + 2 * intermediate_size;
     let kept = if recomputed { hidden_size } else { block };
     FLOAT * (f64::from(copies) * parameters(config) + (tokens * layers * kept) as f64)
 }
 
-/// Number of elements in a decoder's matrices; vectors are negligible.
+/// Counts the elements of a decoder's matrices. Its vectors are negligible.
 fn parameters(config: &Config) -> f64 {
     let Config { hidden_size, intermediate_size, vocab_size, .. } = *config;
     let attention = 2 * hidden_size * (config.query_size() + config.kv_size());

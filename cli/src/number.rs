@@ -1,11 +1,11 @@
 //! Numbers as a person reads them.
 
-/// A number with so many digits after the point; what rounds to zero has no sign.
+/// Formats a number with this many digits after the point. A number that rounds to zero has no sign.
 pub fn fixed(value: f64, digits: usize) -> String {
     without_negative_zero(format!("{value:.digits$}"))
 }
 
-/// The same with a sign, which zero does not have.
+/// As [`fixed`], with a sign for every number except zero.
 pub fn signed(value: f64, digits: usize) -> String {
     let text = format!("{value:+.digits$}");
     if is_zero(&text) { text.trim_start_matches(['+', '-']).to_owned() } else { text }

@@ -5,7 +5,7 @@ use crate::terminal::{self, Shown};
 use serde::{Serialize, Serializer};
 use std::io::{self, IsTerminal, Write};
 
-/// Where results go, and in which form.
+/// The form in which a command prints its results on standard output.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     json: bool,
@@ -13,21 +13,21 @@ pub struct Output {
 }
 
 impl Output {
-    /// JSON, or text for a person, in which nothing steers the terminal.
+    /// Prints JSON, or text in which every control character is shown instead of obeyed.
     pub fn new(json: bool) -> Self {
         Self { json, raw: false }
     }
 
-    /// The same for what a model writes: on a terminal nothing in it steers that, unless its bytes are asked for (`raw`); a file or another
-    /// program gets the bytes.
+    /// As [`Output::new`], for text that a model writes. On a terminal, control characters are shown unless `raw` asks for the bytes. A
+    /// file or another program always gets the bytes.
     pub fn of_model(json: bool, raw: bool) -> Self {
         Self { json, raw: raw || !io::stdout().is_terminal() }
     }
 
-    /// Prints a result: `value` as one line of JSON, or else what `human` writes.
+    /// Prints a result: `value` as one line of JSON, or the text that `human` writes.
     ///
     /// # Errors
-    /// [`Failure::Output`] where standard output cannot be written.
+    /// [`Failure::Output`] if standard output cannot be written.
     pub fn result(self, value: &impl Serialize, human: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
         let raw = self.raw;
         self.print(value, |out| if raw { human(out) } else { human(&mut Shown::new(out)) })
@@ -52,10 +52,10 @@ impl Output {
         Ok(out.flush()?)
     }
 
-    /// Prints a piece of text at once, for a person who reads along; nothing where the output is JSON.
+    /// Prints a piece of text at once, for a person who reads along. Prints nothing if the output is JSON.
     ///
     /// # Errors
-    /// [`Failure::Output`] where standard output cannot be written.
+    /// [`Failure::Output`] if standard output cannot be written.
     pub fn stream(self, text: &str) -> Result<(), Failure> {
         if self.json || text.is_empty() {
             return Ok(());
@@ -69,7 +69,7 @@ impl Output {
     }
 }
 
-/// A number in JSON; `"NaN"`, `"inf"` or `"-inf"` where it is not finite, which JSON has no numbers for.
+/// A number in JSON. A number that is not finite becomes `"NaN"`, `"inf"` or `"-inf"`, because JSON has no such numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Number(pub f64);
 

@@ -1,21 +1,21 @@
-//! What a user sees of a defect in this program, or of memory or threads that ran out: one line and exit code 1, with a backtrace only
-//! where RUST_BACKTRACE asks for one.
+//! The message for a defect of this program, or for a lack of memory or threads: one line and exit code 1. A backtrace is printed only if
+//! RUST_BACKTRACE asks for one.
 
 use crate::terminal;
 use std::backtrace::Backtrace;
 use std::panic::{self, PanicHookInfo};
 
-/// What to do where memory ran out.
+/// Advice for a run whose memory ran out.
 pub const LESS_MEMORY: &str = "take a smaller model or batch (with --accumulate for the same step); what was saved before is whole";
 
-/// Replaces the default message of a panic in any thread of ours, and ends the program after it.
+/// Replaces the default message of a panic in any of our threads, and ends the program after the message.
 pub fn install() {
     panic::set_hook(Box::new(move |info| {
-        // A damaged file, which its reader reports.
+        // The reader of a damaged file catches this panic and reports an error.
         if std::thread::current().name() == Some(model::data::parquet::THREAD) || model::foreign::is_contained() {
             return;
         }
-        // What a GPU cannot do, such as holding more than its memory, is no defect.
+        // A limit of the GPU, such as its memory, is no defect of this program.
         if let Some(error) = info.payload().downcast_ref::<engine::CudaError>() {
             terminal::say(&terminal::line(&format!("error: {error}")));
             std::process::exit(1);
@@ -33,7 +33,7 @@ fn line(info: &PanicHookInfo<'_>) -> String {
     if what.starts_with(engine::OUT_OF_MEMORY) {
         return format!("error: {what}: {LESS_MEMORY}");
     }
-    // The words of the standard library, which gives no other sign.
+    // The standard library reports this failure only by these words.
     if what.starts_with("failed to spawn thread") {
         return format!(
             "error: the system starts no more threads ({what}): raise its limits (ulimit -v, ulimit -u) or take fewer (--threads)"

@@ -1,9 +1,9 @@
-//! A profile of a step as a table: where its time and bytes went, by op.
+//! The profile of a step as a table: its time and bytes by op.
 
 use engine::profile::{Line, Pass};
 use std::fmt::Write;
 
-/// One line an op and pass, the costliest first.
+/// Formats one line for each op and pass, the costliest first.
 pub fn table(lines: &[Line]) -> String {
     let total: f64 = lines.iter().map(|line| line.seconds).sum();
     let mut text = format!("{:<10} {:<24} {:>6} {:>9} {:>6} {:>10}\n", "pass", "op", "calls", "ms", "share", "MiB made");

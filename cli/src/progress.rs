@@ -1,4 +1,4 @@
-//! How far a training run is, on standard error: a bar on a terminal, a line every few seconds elsewhere.
+//! The progress of a training run on standard error: a bar on a terminal, else a line every few seconds.
 
 use crate::number::fixed;
 use crate::terminal;
@@ -40,7 +40,7 @@ impl Progress {
 
     /// Reports that step `step` (from 1) is done, on `tokens` tokens. `metrics` are shown in their order.
     pub fn step(&mut self, step: u64, metrics: &[(&str, f64)], tokens: usize) {
-        // The first step warms up caches and pools, and counts for no speed.
+        // The first step warms up caches and pools, so its time does not count.
         match self.first {
             None => self.first = Some((Instant::now(), step)),
             Some(_) => self.tokens += tokens as u64,
@@ -70,7 +70,7 @@ impl Progress {
         }
     }
 
-    /// Shows a line, above the bar where there is one.
+    /// Shows a line, above the bar if there is one.
     pub fn line(&self, text: &str) {
         match &self.view {
             View::Bar(Some(bar)) => bar.println(terminal::shown(text)),
@@ -103,7 +103,7 @@ impl Progress {
         }
     }
 
-    /// Tokens per second and the remaining time, from the second step on.
+    /// Returns tokens per second and the remaining time, from the second step on.
     fn speed(&self, step: u64) -> (Option<f64>, Option<Duration>) {
         let Some((start, first)) = self.first.filter(|(_, first)| step > *first) else { return (None, None) };
         let seconds = start.elapsed().as_secs_f64().max(1e-9);
@@ -121,7 +121,7 @@ fn bar(steps: u64) -> ProgressBar {
     bar
 }
 
-/// `1h 05m`, `3m 20s` or `12s`.
+/// Formats a duration as `1h 05m`, `3m 20s` or `12s`.
 fn short(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {

@@ -9,13 +9,13 @@ use crate::processes;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-/// Time that a command has to end the text that it writes.
+/// Time in which a command must end the text that it writes.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Catches signals from here on. Nothing is to be saved yet.
+/// Starts to catch signals. At this point there is nothing to save.
 ///
 /// # Errors
-/// [`Failure::Failed`] where the system refuses.
+/// [`Failure::Failed`] if the system refuses.
 pub fn listen() -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::Failed(format!("cannot catch signals: {error}"));
     catch().map_err(failed)
@@ -35,7 +35,7 @@ fn catch() -> std::io::Result<()> {
     ctrlc::set_handler(|| receive(interrupt::SIGINT)).map_err(std::io::Error::other)
 }
 
-/// The signals that the parent has set to be ignored: signal n is bit n − 1. None where the system does not tell.
+/// Reads which signals the parent has set to be ignored: signal n is bit n − 1. Returns 0 if the system does not tell.
 #[cfg(unix)]
 fn ignored() -> u64 {
     let status = std::fs::read("/proc/self/status").unwrap_or_default();
@@ -67,7 +67,7 @@ fn end(signal: i32) {
     std::process::exit(interrupt::code(signal));
 }
 
-/// What comes next on a terminal begins on a line of its own.
+/// Ends the terminal's current line, so that the next output begins a new one.
 fn new_line() {
     if std::io::stderr().is_terminal() {
         let _ = std::io::stderr().write_all(b"\n");

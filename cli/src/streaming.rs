@@ -2,24 +2,24 @@
 
 use model::tokenizer::stream::StreamDecoder;
 
-/// The new text so far. A possible beginning of a stop text is held back until the next tokens decide.
+/// The text so far. If its end could begin a stop text, this end is held back until the next tokens decide.
 pub struct TextSoFar<'a> {
     stream: StreamDecoder<'a>,
     stops: Vec<&'a str>,
     text: String,
-    /// Bytes of `text` that were returned.
+    /// Bytes of `text` that were returned before.
     given: usize,
     stopped: bool,
 }
 
 impl<'a> TextSoFar<'a> {
-    /// An empty text that will end before the first of `stops`; empty stops are ignored.
+    /// Starts an empty text that will end before the first of `stops`. Empty stops are ignored.
     pub fn new(stream: StreamDecoder<'a>, stops: &'a [String]) -> Self {
         let stops = stops.iter().map(String::as_str).filter(|stop| !stop.is_empty()).collect();
         Self { stream, stops, text: String::new(), given: 0, stopped: false }
     }
 
-    /// True if a stop text has come.
+    /// True if a stop text was found.
     pub fn stopped(&self) -> bool {
         self.stopped
     }
@@ -27,7 +27,7 @@ impl<'a> TextSoFar<'a> {
     /// Adds a token and returns the text that can now be shown.
     ///
     /// # Errors
-    /// Those of the tokenizer.
+    /// The errors of the tokenizer.
     pub fn push(&mut self, token: u32) -> model::Result<String> {
         let new = self.stream.push(token)?;
         Ok(self.add(&new))
@@ -46,13 +46,13 @@ impl<'a> TextSoFar<'a> {
         shown
     }
 
-    /// Byte offset of the first stop text.
+    /// Returns the byte offset of the first stop text.
     fn stop_at(&self) -> Option<usize> {
         let rest = &self.text[self.given..];
         self.stops.iter().filter_map(|stop| rest.find(stop)).min().map(|at| self.given + at)
     }
 
-    /// The text that has not been shown, and the whole text.
+    /// Ends the text. Returns the part that was not returned before, and the whole text.
     pub fn finish(mut self) -> (String, String) {
         if !self.stopped {
             self.text.push_str(&self.stream.clone().finish());
@@ -64,7 +64,7 @@ impl<'a> TextSoFar<'a> {
     }
 }
 
-/// Length in bytes of the longest end of `text` that begins a stop text.
+/// Returns the length in bytes of the longest end of `text` that begins a stop text.
 fn held_back(text: &str, stops: &[&str]) -> usize {
     let starts = stops.iter().flat_map(|stop| stop.char_indices().map(|(at, _)| &stop[..at]));
     starts.filter(|start| text.ends_with(start)).map(str::len).max().unwrap_or(0)

@@ -15,7 +15,7 @@ use std::io::{self, Write};
 /// Largest number of characters shown of one line, half from each end.
 const LONGEST_LINE: usize = 4000;
 
-/// `text` with its line breaks and tabs; every other control character is shown.
+/// Shows every control character of `text` except line breaks and tabs.
 pub fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut before = ' ';
@@ -26,7 +26,7 @@ pub fn shown(text: &str) -> String {
     out
 }
 
-/// `text` as one line of bounded length. Runs of white space become one space. "(os error N)", which library messages carry, is removed.
+/// Formats `text` as one line of bounded length. Runs of white space become one space. "(os error N)" in messages of libraries is removed.
 pub fn line(text: &str) -> String {
     let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     while let Some(start) = text.find(" (os error ")
@@ -44,7 +44,7 @@ pub fn line(text: &str) -> String {
     format!("{head} … ({} characters) … {tail}", count - LONGEST_LINE)
 }
 
-/// A page for a browser: control characters are written as text. Invisible characters stay, because formulas need them.
+/// Prepares a page for a browser: control characters are written as text. Invisible characters stay, because formulas need them.
 pub fn page(html: &str) -> String {
     let mut out = String::with_capacity(html.len());
     for character in html.chars() {
@@ -61,10 +61,10 @@ pub fn say(text: &str) {
     let _ = io::stderr().lock().write_all(format!("{}\n", shown(text)).as_bytes());
 }
 
-/// Colour codes that this program writes itself: plain, dim, red, green.
+/// Colour codes that this program itself writes: plain, dim, red, green.
 const COLOURS: [&str; 4] = ["\u{1b}[0m", "\u{1b}[2m", "\u{1b}[31m", "\u{1b}[32m"];
 
-/// A writer that shows control characters and passes the rest on.
+/// A writer that shows control characters and passes all other text through.
 pub struct Shown<W> {
     to: W,
     before: char,
@@ -73,12 +73,12 @@ pub struct Shown<W> {
 }
 
 impl<W: Write> Shown<W> {
-    /// A writer that shows every control character.
+    /// Creates a writer that shows every control character.
     pub fn new(to: W) -> Self {
         Self { to, before: ' ', painted: false }
     }
 
-    /// A writer that lets this program's colours through. Untrusted text must go through [`shown`] before it is coloured.
+    /// Creates a writer that lets this program's colours through. Untrusted text must go through [`shown`] before it is coloured.
     pub fn painted(to: W) -> Self {
         Self { painted: true, ..Self::new(to) }
     }

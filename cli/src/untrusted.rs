@@ -1,11 +1,11 @@
-//! Settings and metrics are files that anyone may have written: whatever their bytes, reading them gives a value or an error in words.
+//! Tests that settings and metrics may be files from anyone: whatever their bytes, reading them gives a value or an error in words.
 
 use crate::arguments;
 use crate::run_folder::read_metrics;
 use engine::Generator;
 use std::path::Path;
 
-/// The bytes with a few of them changed, cut off or put in.
+/// Changes, cuts off or inserts a few bytes.
 fn mutated(bytes: &[u8], draw: &mut Generator) -> Vec<u8> {
     const PIECES: [&[u8]; 6] = [b"\"", b"18446744073709551616", b"-1e999", b"[[", b"\xff", b"\n"];
     let mut bytes = bytes.to_vec();

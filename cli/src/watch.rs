@@ -1,5 +1,5 @@
 //! Warnings about a run that goes wrong while all its numbers are finite. Each sign is tested at every step and reported once. [`Health`]
-//! serves pretraining and fine-tuning, [`Watch`] alignment.
+//! watches pretraining and fine-tuning, [`Watch`] alignment.
 
 use crate::number::fixed;
 use losses::Loss;
@@ -23,12 +23,12 @@ const EPSILON: f64 = 1e-8;
 /// Advice for a run on which the SLPO sequence form has no effect.
 const CURE: &str = "use --loss slpo-gkl, which divides by m, or slpo-token, which works on tokens";
 
-/// What alignment has logged so far.
+/// The observations of an alignment so far.
 pub struct Watch {
     loss: Loss,
     /// Warm-up steps. A loss that does not move during them is no sign.
     warmup: u64,
-    /// Numbers that are trained.
+    /// The number of trained parameters.
     parameters: usize,
     start: Option<f64>,
     moved: bool,
@@ -37,13 +37,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Nothing seen yet.
+    /// Starts without observations.
     pub fn new(loss: Loss, warmup: u64, parameters: usize) -> Self {
         Self { loss, warmup, parameters, start: None, moved: false, recent: Vec::new(), said: Vec::new() }
     }
 
-    /// Takes in what a step or an evaluation logged, and the largest ln m of the pairs of the last step; what is to be said about it, each
-    /// thing once in a run.
+    /// Observes the values that a step or an evaluation logged, and the largest ln m of the last step's pairs. Returns the new warnings.
+    /// Each sign is reported once in a run.
     pub fn see(&mut self, step: u64, values: &[(&str, f64)], log_mass: f64) -> Vec<String> {
         let value = |name: &str| values.iter().find(|(other, _)| *other == name).map(|(_, value)| *value);
         let mut found = Vec::new();
@@ -141,36 +141,36 @@ fn run_away(kl: f64) -> (&'static str, String) {
     ("kl", text)
 }
 
-/// Number of recent gradient norms that a new one is compared with, and the least number that allows a comparison.
+/// Number of recent gradient norms for the comparison with a new one, and the fewest that allow a comparison.
 const NORMS: usize = 16;
 const ENOUGH_NORMS: usize = 8;
-/// A norm of this many times the median of the recent ones is a jump.
+/// A norm above this many times the median of the recent norms is a jump.
 const JUMP: f64 = 6.0;
-/// Before this step a random model need not beat guessing, but it must not be worse than it began.
+/// The step from which a random model must beat guessing. Before it, the model must only not get worse than its start.
 const JUDGED_FROM: u64 = 100;
 
-/// The held-out loss of a model that has learned nothing.
+/// The held-out loss of a model that guesses uniformly.
 pub struct Guess {
     nats: f64,
     among: String,
-    /// True if the model begins with random weights.
+    /// True if the model starts with random weights.
     begins_there: bool,
 }
 
 impl Guess {
-    /// Uniform over the tokens of a text, for a model that begins with random weights.
+    /// Guesses uniformly among the distinct tokens of a text: for a model that starts with random weights.
     pub fn among_tokens_of(text: &[u32]) -> Self {
         let tokens = text.iter().collect::<BTreeSet<_>>().len();
         Self { nats: (tokens as f64).ln(), among: format!("the {tokens} tokens of the text"), begins_there: true }
     }
 
-    /// Uniform over a vocabulary, for a model that was trained before.
+    /// Guesses uniformly among the whole vocabulary: for a model that was trained before.
     pub fn among_all(vocabulary: usize) -> Self {
         Self { nats: (vocabulary as f64).ln(), among: format!("the model's {vocabulary} tokens"), begins_there: false }
     }
 }
 
-/// What a run on text or completions has logged so far.
+/// The observations of a run on text or completions so far.
 pub struct Health {
     guess: Guess,
     /// The first held-out loss.
@@ -180,12 +180,12 @@ pub struct Health {
 }
 
 impl Health {
-    /// Nothing seen yet.
+    /// Starts without observations.
     pub fn new(guess: Guess) -> Self {
         Self { guess, start: None, norms: VecDeque::new(), said: Vec::new() }
     }
 
-    /// Takes in what a step or an evaluation logged; what is to be said about it, each thing once in a run.
+    /// Observes the values that a step or an evaluation logged. Returns the new warnings. Each sign is reported once in a run.
     pub fn see(&mut self, step: u64, values: &[(&str, f64)]) -> Vec<String> {
         let value = |name: &str| values.iter().find(|(other, _)| *other == name).map(|(_, value)| *value).filter(|value| value.is_finite());
         let jump = value("gradient_norm").and_then(|norm| self.jump(norm));
@@ -217,7 +217,7 @@ impl Health {
     fn worse_than_guessing(&mut self, step: u64, loss: f64) -> Option<(&'static str, String)> {
         let start = *self.start.get_or_insert(loss);
         let Guess { nats, among, begins_there } = &self.guess;
-        // A model that begins at random is above guessing until it has learned something.
+        // A model with random weights is worse than guessing until it has learned something.
         let too_early = *begins_there && step < JUDGED_FROM && loss <= start;
         (loss > *nats && !too_early).then(|| {
             let causes = match (begins_there, step) {

@@ -1,29 +1,29 @@
-//! How the settings of a run that goes on differ from those it had, and what came from files of settings.
+//! The differences between the settings of a resumed run and those it had before, and the notes on settings that came from files.
 
 use std::fmt;
 use toml::Table;
 
-/// What a change of a setting does to a run that goes on.
+/// The effect of a changed setting on a resumed run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// It would be another run: refused, unless the change is asked for.
+    /// The result would be that of another run. Refused, unless --change is given.
     OnResult,
-    /// The run goes on along another path: said.
+    /// The run continues along another path. The change is reported.
     OnPath,
-    /// The same weights come out: said.
+    /// The weights stay the same. The change is reported.
     None,
 }
 
-/// A setting that is not what it was.
+/// A setting whose value has changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     /// The setting, with `_` for `-`.
     pub setting: String,
-    /// What it was, where it was set.
+    /// The value before, if it was set.
     pub before: Option<String>,
-    /// What it is, where it is set.
+    /// The value now, if it is set.
     pub now: Option<String>,
-    /// What that does.
+    /// The effect of the change.
     pub effect: Effect,
 }
 
@@ -34,13 +34,13 @@ impl fmt::Display for Change {
     }
 }
 
-/// What came from files, and what is to be said about it.
+/// The findings about settings from files.
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
     /// Settings of a file that have no effect.
     pub notes: Vec<String>,
-    /// Settings that are not those of the run that is resumed.
+    /// Settings that differ from those of the resumed run.
     pub changes: Vec<Change>,
-    /// What was changed in the run before, oldest first.
+    /// Earlier changes of the run's settings, oldest first.
     pub history: Vec<Table>,
 }

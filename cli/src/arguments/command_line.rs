@@ -1,4 +1,4 @@
-//! The commands, and what every one of them takes.
+//! The commands, and the arguments that all of them share.
 
 use super::{
     Align, Audit, Bench, Chat, Convert, Data, Demo, Eval, Explain, Generate, Gradcheck, Merge, RunControl, Score, Sft, Train, Verify,
@@ -52,7 +52,7 @@ pub struct Shared {
     pub seed: u64,
 }
 
-/// Where to compute: the best that is there, the processor, or an NVIDIA GPU.
+/// Where to compute: automatically chosen, on the processor, or on an NVIDIA GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
@@ -111,12 +111,12 @@ pub enum Command {
 }
 
 impl Command {
-    /// True for a command that several processes can do together.
+    /// True for a command that several processes can run together.
     pub fn trains(&self) -> bool {
         matches!(self, Self::Train(_) | Self::Sft(_) | Self::Align(_))
     }
 
-    /// How the run is kept, of a command that trains.
+    /// Returns the settings that control a run, or `None` for a command that does not train.
     pub fn control_mut(&mut self) -> Option<&mut RunControl> {
         match self {
             Self::Train(train) => Some(&mut train.control),
@@ -126,7 +126,7 @@ impl Command {
         }
     }
 
-    /// The files that are read, each with its flag; folders are looked at where they are opened.
+    /// Lists the input files, each with its flag. Folders are not listed, because they are checked when they are opened.
     pub fn input_files(&self) -> Vec<(&'static str, &Path)> {
         match self {
             Self::Train(train) => vec![("--data", &train.data)],

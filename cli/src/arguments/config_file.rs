@@ -1,7 +1,7 @@
-//! Settings from a TOML file: its keys are the command's flags, or their aliases, with `_` for `-`.
+//! Settings from a TOML file. Its keys are the command's flags, or their aliases, with `_` for `-`.
 //!
-//! Each key becomes the flag that it names, so the file's values have the same types, ranges and messages as the flags'. Three keys are no
-//! flags: `command` and `working_directory`, which a run's config.toml begins with, and its `history`.
+//! Each key is converted to the flag that it names, so the values have the same types, ranges and messages as the flags. Three keys of a
+//! run's config.toml are no flags: `command`, `working_directory` and `history`.
 
 use super::command_line::Arguments;
 use super::given::{Given, without_requirements};
@@ -13,18 +13,18 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-/// Flags that a file cannot give.
+/// Flags that cannot be set in a file.
 const NOT_SETTINGS: [&str; 7] = ["config", "resume", "change", "profile", "json", "help", "version"];
 
 /// A settings file, read for one command.
 pub struct ConfigFile {
-    /// Where it was read.
+    /// The path of the file.
     pub path: PathBuf,
-    /// The settings that it gives, with `_` for `-`, and each as a flag; none for a switch that is off.
+    /// The settings of the file, each by its name with `_` for `-`, and as a flag. A switch that is off has no flag.
     pub settings: Vec<(String, Option<OsString>)>,
-    /// What was changed in the run that it belongs to, oldest first.
+    /// The changes of the run that the file belongs to, oldest first.
     pub history: Vec<Table>,
-    /// Whether it says which command it belongs to, as a run's own has done since there are commands in it.
+    /// True if the file names the command that it belongs to.
     pub names_command: bool,
 }
 
@@ -32,7 +32,7 @@ impl ConfigFile {
     /// Reads the file for `command`.
     ///
     /// # Errors
-    /// [`Failure::Failed`] where it cannot be read, [`Failure::Usage`] for what is no setting of the command.
+    /// [`Failure::Failed`] if the file cannot be read, [`Failure::Usage`] for a key that is no setting of the command.
     pub fn read(path: &Path, command: &str) -> Result<Self, Failure> {
         let unreadable = |error: model::Error| Failure::Failed(format!("{error} (--config)"));
         let text = model::files::read_text(path, model::files::FLAGS).map_err(unreadable)?;
@@ -63,7 +63,7 @@ impl ConfigFile {
         Ok(Self { path: path.to_owned(), settings, history, names_command })
     }
 
-    /// Reads the values as the command line would.
+    /// Checks the values as the command line would.
     fn check(&self, command: &str) -> Result<(), Failure> {
         let root = Arguments::command();
         let line = self.line(command);
@@ -73,19 +73,19 @@ impl ConfigFile {
         }
     }
 
-    /// The command line that says the same.
+    /// Builds the command line with the same settings.
     pub fn line(&self, command: &str) -> Vec<OsString> {
         let flags = self.settings.iter().filter_map(|(_, flag)| flag.clone());
         ["slpo".into(), command.into()].into_iter().chain(flags).collect()
     }
 
-    /// A setting's value as the file has it, where it is no switch.
+    /// Returns a setting's value as the file has it, or `None` for a switch.
     pub fn value(&self, setting: &str) -> Option<String> {
         let (_, flag) = self.settings.iter().find(|(name, _)| name == setting)?;
         Some(flag.as_ref()?.to_str()?.split_once('=')?.1.to_owned())
     }
 
-    /// The settings that the file gives a value other than the default.
+    /// Lists the settings to which the file gives a value other than the default.
     pub fn unusual(&self, given: &Given) -> Vec<&str> {
         let root = Arguments::command();
         let Some(command) = root.find_subcommand(&given.command) else { return Vec::new() };
@@ -99,7 +99,7 @@ impl ConfigFile {
     }
 }
 
-/// Equal as texts or as numbers.
+/// True if the values are equal as texts or as numbers.
 fn same(a: &str, b: &str) -> bool {
     a == b || a.parse::<f64>().is_ok_and(|a| b.parse() == Ok(a))
 }
@@ -134,7 +134,7 @@ pub fn is_path(arg: &Arg) -> bool {
     arg.get_value_parser().type_id() == TypeId::of::<PathBuf>()
 }
 
-/// What a key stands for: the setting, and its flag; none for a switch that is off. Relative paths start at `folder`.
+/// Converts a key and its value to a setting and its flag. A switch that is off has no flag. Relative paths start at `folder`.
 fn flag(flags: &[&Arg], key: &str, value: &Value, folder: Option<&Path>) -> Result<(String, Option<OsString>), String> {
     let name = key.replace('_', "-");
     let is_called =
@@ -164,7 +164,7 @@ fn is_current(folder: &Path) -> bool {
     std::env::current_dir().is_ok_and(|current| current == folder)
 }
 
-/// A value as the command line has it; the error says which kind of value is wanted.
+/// Formats a value as for the command line. The error names the kind of value that is needed.
 fn text(arg: &Arg, value: &Value) -> Result<String, &'static str> {
     let parser = arg.get_value_parser();
     let is = |id: TypeId| parser.type_id() == id;
@@ -172,7 +172,7 @@ fn text(arg: &Arg, value: &Value) -> Result<String, &'static str> {
         return match value {
             Value::Integer(number) => Ok(number.to_string()),
             Value::Float(number) => Ok(number.to_string()),
-            // TOML's whole numbers end at 2^63 − 1.
+            // TOML has no whole numbers above 2^63 − 1, so larger ones are written as texts.
             Value::String(text) if text.parse::<u64>().is_ok_and(|number| number > i64::MAX as u64) => Ok(text.clone()),
             _ => Err("a whole number"),
         };
@@ -201,7 +201,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// One line with the line that the parser stopped at.
+/// Reports invalid TOML in one line, with the number of the line where the parser stopped.
 fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> String {
     let at = error.span().map_or(0, |span| span.start);
     let line = 1 + text.bytes().take(at).filter(|&byte| byte == b'\n').count();

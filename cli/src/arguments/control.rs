@@ -23,11 +23,11 @@ pub struct RunControl {
     /// What to do where a loss or gradient is not finite: stop the run, or skip the step
     #[arg(long, value_name = "WHAT", help_heading = RUN, default_value = "stop", value_parser = ["stop", "skip"])]
     pub on_nonfinite: String,
-    /// Print where the time and bytes of one step go, by op: the third, when every buffer is there, or the last of fewer
+    /// Print the time and bytes of one step by op: the third step, when every buffer is allocated, or the last step of a shorter run
     #[arg(long, help_heading = RUN)]
     #[serde(skip)]
     pub profile: bool,
-    /// Go on from the last checkpoint in --out, with the settings of its config.toml; flags win over it, and each that differs is said
+    /// Go on from the last checkpoint in --out, with the settings of its config.toml; flags win over it, and each difference is reported
     #[arg(long, help_heading = RUN)]
     #[serde(skip)]
     pub resume: bool,
@@ -40,7 +40,7 @@ pub struct RunControl {
     #[arg(long, value_name = "FILE.toml", help_heading = RUN)]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// What came from files, and what is to be said about it.
+    /// The findings about settings from files.
     #[arg(skip)]
     #[serde(skip)]
     pub layers: Layers,

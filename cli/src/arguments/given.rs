@@ -1,4 +1,4 @@
-//! The command line before settings files are laid below it.
+//! The command line alone, before it is combined with settings files.
 
 use super::command_line::Arguments;
 use clap::parser::ValueSource;
@@ -6,16 +6,16 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
-/// The command line by itself.
+/// The command line alone.
 pub struct Given {
     pub command: String,
     pub matches: ArgMatches,
-    /// The settings that it gives itself, with `_` for `-`.
+    /// The settings that the command line gives, with `_` for `-`.
     pub flags: BTreeSet<String>,
 }
 
 impl Given {
-    /// `None` where there is no command.
+    /// Returns `None` if the command line has no command.
     pub fn of(matches: ArgMatches) -> Option<Self> {
         let (command, matches) = matches.subcommand()?;
         let from_command_line = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
@@ -24,19 +24,19 @@ impl Given {
     }
 }
 
-/// The commands that train, with nothing that has to be given.
+/// Makes every argument of the training commands optional, because a settings file may give them.
 pub fn without_requirements(root: &clap::Command) -> clap::Command {
     ["train", "sft", "align"]
         .into_iter()
         .fold(root.clone(), |root, name| root.mut_subcommand(name, |command| command.mut_args(|argument| argument.required(false))))
 }
 
-/// The command line with nothing below it.
+/// Parses the command line alone.
 pub fn parse_flags(arguments: &[OsString]) -> Result<Arguments, clap::Error> {
     Arguments::from_arg_matches(&Arguments::command().try_get_matches_from(arguments)?)
 }
 
-/// Where the command's name stands, and the command. Only flags of every command can stand before it, and none has such a value.
+/// Finds the command and its position. Only flags that every command has can come before it, and no value of theirs is a command's name.
 pub fn find_command<'a>(root: &'a clap::Command, arguments: &[OsString]) -> Option<(usize, &'a clap::Command)> {
     let named = |(position, argument): (usize, &OsString)| root.find_subcommand(argument).map(|command| (position, command));
     arguments.iter().enumerate().skip(1).find_map(named)

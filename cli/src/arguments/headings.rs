@@ -1,15 +1,15 @@
-//! The headings under which help lists options. Every option of a training command names its own: a heading that is set for a whole struct
-//! would go on over the options after it.
+//! The headings of options in the help texts. Every option of a training command names its own heading, because a heading of a whole struct
+//! would also apply to the options after it.
 
-/// What is read.
+/// For the input.
 pub const DATA: &str = "Data";
-/// What is trained, and from where.
+/// For the model and its start.
 pub const MODEL: &str = "Model";
-/// How the steps are made.
+/// For the steps.
 pub const TRAINING: &str = "Training";
-/// What is minimised.
+/// For the loss.
 pub const LOSS: &str = "Loss";
-/// An adapter instead of the whole model.
+/// For an adapter instead of the whole model.
 pub const LORA: &str = "LoRA";
-/// The folder, what is kept in it, and going on.
+/// For the run's folder, its content, and resuming.
 pub const RUN: &str = "Run";

@@ -1,4 +1,5 @@
-//! How settings come together: the run's own config.toml where it is resumed, above it the file of `--config`, above both the command line.
+//! Combines the settings of a command. The command line wins over the file of `--config`, and this file wins over the config.toml of a
+//! resumed run.
 
 use super::change::{Change, Effect, Layers};
 use super::command_line::Arguments;
@@ -13,17 +14,17 @@ use model::files::is_there;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Settings of which one takes the place of the other.
+/// Pairs of settings that replace each other.
 const INSTEAD: [(&str, &str); 2] = [("steps", "epochs"), ("epochs", "steps")];
 
-/// What a run of these commands did whose config.toml is older than a setting: such a file does not name its command either.
+/// Settings that a config.toml may lack, with the value that its run used. A file that lacks one does not name its command either.
 const BEFORE: [(&[&str], &str, &str); 2] = [(&["sft", "align"], "truncation", "prompt-start"), (&["sft"], "turns", "last")];
 
-/// The command line with what the files give below it.
+/// Parses the command line together with the settings of the files.
 ///
 /// # Errors
-/// [`Failure::Usage`] for settings that cannot be, are missing or differ from those of the run that is resumed; [`Failure::Failed`] for
-/// files that cannot be read.
+/// [`Failure::Usage`] for settings that are invalid, missing or different from those of the resumed run; [`Failure::Failed`] for files that
+/// cannot be read.
 pub fn apply(root: &clap::Command, given: &Given, arguments: &[OsString]) -> Result<(Arguments, Layers), Failure> {
     let path = |name: &str| given.matches.try_get_one::<PathBuf>(name).ok().flatten().cloned();
     let switch = |name: &str| given.matches.try_get_one::<bool>(name).ok().flatten() == Some(&true);
@@ -55,7 +56,7 @@ fn is_missing(error: &clap::Error) -> bool {
     error.kind() == ErrorKind::MissingRequiredArgument
 }
 
-/// The run's own settings; none where it has no config.toml, or where this is a process that does not have the folder.
+/// Reads the run's own settings. Returns `None` if the folder has no config.toml, which is so in a process that does not have the folder.
 fn own_settings(out: &Path, command: &str) -> Result<Option<ConfigFile>, Failure> {
     let path = out.join(CONFIG);
     if !is_there(&path)? {
@@ -69,7 +70,7 @@ fn own_settings(out: &Path, command: &str) -> Result<Option<ConfigFile>, Failure
             lacking.map(|(_, name, value)| ((*name).to_owned(), Some(format!("--{}={value}", name.replace('_', "-")).into()))).collect();
         file.settings.extend(added);
     }
-    // The folder may have been moved: it is where it is looked for.
+    // The folder may have been moved since, so it is taken from the command line.
     file.settings.retain(|(name, _)| name != "out");
     let mut here = OsString::from("--out=");
     here.push(out);
@@ -77,8 +78,8 @@ fn own_settings(out: &Path, command: &str) -> Result<Option<ConfigFile>, Failure
     Ok(Some(file))
 }
 
-/// One command line from all: of each setting only the last value that it is given, and never two of which one takes the place of the
-/// other.
+/// Builds one command line from the files and the arguments. Of each setting, and of each pair that replaces each other, only the value
+/// with the highest priority stays.
 fn layered(root: &clap::Command, given: &Given, files: &[&ConfigFile], arguments: &[OsString]) -> Vec<OsString> {
     if files.is_empty() {
         return arguments.to_vec();
@@ -98,7 +99,7 @@ fn gives(file: &ConfigFile, setting: &str) -> bool {
     file.settings.iter().any(|(name, _)| name == setting)
 }
 
-/// What a file says that has no effect beside the other settings.
+/// Lists the settings of a file that have no effect beside the other settings.
 fn without_effect(parsed: &Arguments, given: &Given, config: &ConfigFile) -> Vec<String> {
     let unusual = config.unusual(given);
     let unused = parsed.command.as_ref().map_or_else(Vec::new, |command| command.unused());
@@ -106,7 +107,7 @@ fn without_effect(parsed: &Arguments, given: &Given, config: &ConfigFile) -> Vec
     of_file.map(|unused| format!("{}: {}", config.path.display(), unused.reason)).collect()
 }
 
-/// How the settings differ from those that the run had.
+/// Lists the settings that differ from those of the resumed run.
 fn changes(parsed: &Arguments, given: &Given, run: &ConfigFile) -> Result<Vec<Change>, Failure> {
     let settings =
         |arguments: &Arguments| arguments.command.as_ref().and_then(|command| command.run_settings(&arguments.shared)).transpose();
@@ -121,7 +122,7 @@ fn changes(parsed: &Arguments, given: &Given, run: &ConfigFile) -> Result<Vec<Ch
     })
 }
 
-/// Refuses changes of what the result depends on.
+/// Refuses changes of settings on which the result depends.
 fn refuse(changes: &[Change], out: &Path) -> Result<(), Failure> {
     let refused: Vec<String> = changes.iter().filter(|change| change.effect == Effect::OnResult).map(Change::to_string).collect();
     if refused.is_empty() {

@@ -1,4 +1,4 @@
-//! What a loss takes besides its name.
+//! The settings of a loss.
 
 use super::headings::LOSS;
 use super::values;
@@ -29,10 +29,10 @@ pub struct LossSettings {
 }
 
 impl LossSettings {
-    /// The loss of this name with these settings.
+    /// Creates the loss of this name with these settings.
     ///
     /// # Errors
-    /// [`Failure::Usage`] for a setting that the loss cannot have.
+    /// [`Failure::Usage`] for a setting that the loss does not support.
     pub fn of(&self, loss: &str) -> Result<Objective, Failure> {
         self.objective(loss).map_err(|error| Failure::Usage(error.to_string()))
     }
@@ -50,7 +50,7 @@ impl LossSettings {
     }
 }
 
-/// The names of the losses that use a setting.
+/// Lists the names of the losses that use a setting.
 pub fn users(setting: Setting) -> String {
     Loss::listed(|loss| loss.uses().contains(&setting))
 }

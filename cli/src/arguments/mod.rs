@@ -1,4 +1,4 @@
-//! The command line: one place that says what every command takes, with units, ranges and defaults.
+//! The command line: the one place that defines the arguments of every command, with units, ranges and defaults.
 //!
 //! Settings of the training commands may also come from a TOML file: a flag wins over the file, the file over the default.
 
@@ -44,21 +44,21 @@ use clap::CommandFactory;
 use given::{Given, without_requirements};
 use std::ffi::OsString;
 
-/// What the command line asks for.
+/// The request that the command line makes.
 pub enum Request {
-    /// A command.
+    /// Runs a command.
     Run(Shared, Box<Command>),
-    /// A text for standard output: help or version.
+    /// Prints a text on standard output: help or version.
     Show(String),
 }
 
-/// Reads the command line and the settings files that it names: that of `--config`, and with `--resume` the run's own.
+/// Reads the command line and the settings files that it names: the file of `--config`, and with `--resume` the run's own.
 ///
 /// # Errors
-/// [`Failure::Usage`] in one line; [`Failure::Failed`] where a settings file cannot be read.
+/// [`Failure::Usage`] in one line; [`Failure::Failed`] if a settings file cannot be read.
 pub fn parse(arguments: Vec<OsString>) -> Result<Request, Failure> {
     let root = Arguments::command();
-    // A settings file may give what the command line lacks: whether something is missing is judged afterwards.
+    // A settings file may give arguments that the command line lacks, so missing arguments are reported later.
     let given = match without_requirements(&root).try_get_matches_from(&arguments) {
         Ok(matches) => Given::of(matches),
         Err(error) if !error.use_stderr() => return Ok(Request::Show(help(&root, &arguments, &error))),
@@ -81,7 +81,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Request, Failure> {
     Ok(Request::Run(shared, Box::new(command)))
 }
 
-/// The help or version that was asked for, with what has to be given.
+/// Returns the help or version that was asked for. Arguments that must be given are marked as such.
 fn help(root: &clap::Command, arguments: &[OsString], without_requirements: &clap::Error) -> String {
     let shown = root.clone().try_get_matches_from(arguments).err().filter(|error| !error.use_stderr());
     shown.as_ref().unwrap_or(without_requirements).render().to_string()

@@ -1,10 +1,10 @@
-//! What is wrong with a command line, in one line.
+//! Errors of the command line, in one line.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use losses::Loss;
 use std::ffi::OsString;
 
-/// The parser's message in one line: what is wrong, its tips, and which command's help to read.
+/// Formats the parser's message in one line: the error, its tips, and which command's help to read.
 pub fn of(error: &clap::Error, root: &clap::Command, arguments: &[OsString]) -> String {
     let path = path_of(root, arguments);
     let names: Vec<&str> = path.iter().map(|command| command.get_name()).collect();
@@ -21,7 +21,7 @@ pub fn of(error: &clap::Error, root: &clap::Command, arguments: &[OsString]) -> 
     }
 }
 
-/// The first paragraph and the tips, each on one line.
+/// Joins the first paragraph and the tips, each on one line.
 fn message(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -31,7 +31,7 @@ fn message(error: &clap::Error) -> String {
     format!("{what}{}", tips.iter().map(|tip| format!("; {tip}")).collect::<String>())
 }
 
-/// The commands that the arguments name, from the program itself to the innermost.
+/// Lists the commands that the arguments name, from the program itself to the innermost.
 fn path_of<'a>(root: &'a clap::Command, arguments: &[OsString]) -> Vec<&'a clap::Command> {
     let mut path = vec![root];
     for argument in arguments.iter().skip(1) {
@@ -45,7 +45,7 @@ fn subcommands(command: &clap::Command) -> String {
     names.join(" or ")
 }
 
-/// What other programs call a command, and what it is here.
+/// The names of commands in other programs, and the command here.
 const OTHER_NAMES: [(&[&str], &str); 9] = [
     (&["pretrain", "pre-train"], "slpo train"),
     (&["finetune", "fine-tune", "tune", "instruct", "instruction-tune"], "slpo sft"),
@@ -58,7 +58,7 @@ const OTHER_NAMES: [(&[&str], &str); 9] = [
     (&["fuse", "merge-adapter"], "slpo merge"),
 ];
 
-/// What the user called a command, and the command that is meant.
+/// Returns the user's name for a command, and the command that this program has for it.
 fn other_name(error: &clap::Error) -> Option<(&str, String)> {
     let Some(ContextValue::String(asked)) = error.get(ContextKind::InvalidSubcommand) else { return None };
     let name = asked.to_lowercase().replace('_', "-");

@@ -49,7 +49,7 @@ pub struct CutSettings {
 }
 
 impl TurnSettings {
-    /// The setting as the readers take it.
+    /// Converts the setting for the readers.
     pub fn turns(&self) -> Turns {
         match self.turns {
             TurnsLearned::All => Turns::All,
@@ -59,7 +59,7 @@ impl TurnSettings {
 }
 
 impl CutSettings {
-    /// The setting as the tokenisation takes it.
+    /// Converts the setting for the tokenisation.
     pub fn truncation(&self) -> Truncation {
         match self.truncation {
             Cut::Both => Truncation::Both,

@@ -1,4 +1,4 @@
-//! The settings of a run as its config.toml keeps them, and how those of a resumed run differ.
+//! The settings of a run, as its config.toml keeps them, and the differences of a resumed run.
 
 use super::change::{Change, Effect};
 use super::command_line::{Arguments, Command, Shared};
@@ -18,8 +18,8 @@ pub struct RunSettings {
     values: Map<String, Value>,
 }
 
-/// What a change of this setting does. What is not listed here changes the result. Data may lie elsewhere: the checkpoint's fingerprint
-/// tells whether it is other data.
+/// Returns the effect of changing a setting. A setting that is not listed changes the result. Data may be moved: the checkpoint's
+/// fingerprint shows whether the data are the same.
 fn effect_of(setting: &str) -> Effect {
     match setting {
         "device"
@@ -38,7 +38,7 @@ fn effect_of(setting: &str) -> Effect {
 }
 
 impl RunSettings {
-    /// The settings of `command` and those of every command, without the `unused` ones.
+    /// Collects the settings of `command` and those of every command, without the `unused` ones.
     fn new(command: &'static str, own: &impl Serialize, shared: &Shared, unused: &[&str]) -> Result<Self, Failure> {
         let failed = |error: serde_json::Error| Failure::Failed(format!("cannot write down the settings: {error}"));
         let mut values = Map::new();
@@ -49,7 +49,7 @@ impl RunSettings {
         Ok(Self { command, values })
     }
 
-    /// How these settings differ from earlier ones. The run's folder is where it is.
+    /// Lists the differences from earlier settings. `out` is left out, because a run's folder may be moved.
     pub fn changes_since(&self, before: &Self) -> Vec<Change> {
         let names: Vec<&String> =
             before.values.keys().chain(self.values.keys().filter(|name| !before.values.contains_key(*name))).collect();
@@ -69,16 +69,16 @@ impl RunSettings {
         changed.map(change).collect()
     }
 
-    /// What several processes must have been started alike with: the number of threads may differ.
+    /// Lists the settings that must be the same in all processes of a run. Only the number of threads may differ.
     pub fn lines(&self) -> Vec<String> {
         let lines = self.values.iter().filter(|(name, _)| *name != "threads");
         lines.map(|(name, value)| format!("{name} = {value}")).collect()
     }
 
-    /// The text of config.toml, with what was changed before.
+    /// Writes the text of config.toml, with the run's `history` of changes.
     ///
     /// # Errors
-    /// Where a value has no TOML form.
+    /// If a value has no TOML form.
     pub fn to_toml(&self, history: &[Table]) -> Result<String, toml::ser::Error> {
         let folder = std::env::current_dir().ok().and_then(|folder| folder.to_str().map(str::to_owned));
         let mut all = Map::new();
@@ -94,12 +94,12 @@ impl RunSettings {
     }
 }
 
-/// A value as a person reads it.
+/// Formats a value for a person.
 pub fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// TOML's whole numbers end at 2^63 − 1; larger ones are texts.
+/// Converts a value for TOML. TOML has no whole numbers above 2^63 − 1, so larger ones become texts.
 fn in_toml(value: &Value) -> Value {
     match value.as_u64() {
         Some(number) if i64::try_from(number).is_err() => number.to_string().into(),
@@ -113,17 +113,17 @@ fn path_settings(command: &str) -> Vec<String> {
     arguments.filter(|argument| is_path(argument)).map(|argument| argument.get_id().to_string()).collect()
 }
 
-/// Two ways to write one path.
+/// True if two texts name the same path.
 fn is_same_path(a: &str, b: &str) -> bool {
     let whole = |path: &str| Path::new(path).canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.into());
     a == b || whole(a) == whole(b)
 }
 
 impl Train {
-    /// The settings of the run.
+    /// Collects the settings of the run.
     ///
     /// # Errors
-    /// Where they cannot be written down.
+    /// If they cannot be serialised.
     pub fn run_settings(&self, shared: &Shared) -> Result<RunSettings, Failure> {
         let whole = Self { steps: self.fixed_steps(), learning_rate: Some(self.peak_rate()), ..self.clone() };
         let unused = whole.unused();
@@ -132,10 +132,10 @@ impl Train {
 }
 
 impl Sft {
-    /// The settings of the run.
+    /// Collects the settings of the run.
     ///
     /// # Errors
-    /// Where they cannot be written down.
+    /// If they cannot be serialised.
     pub fn run_settings(&self, shared: &Shared) -> Result<RunSettings, Failure> {
         let whole = Self { training: self.training.whole(), ..self.clone() };
         let unused = whole.unused();
@@ -144,10 +144,10 @@ impl Sft {
 }
 
 impl Align {
-    /// The settings of the run.
+    /// Collects the settings of the run.
     ///
     /// # Errors
-    /// Where they cannot be written down.
+    /// If they cannot be serialised.
     pub fn run_settings(&self, shared: &Shared) -> Result<RunSettings, Failure> {
         let whole = Self { training: self.training.whole(), ..self.clone() };
         let unused = whole.unused();
@@ -156,7 +156,7 @@ impl Align {
 }
 
 impl Command {
-    /// A run's settings as its config.toml keeps them, of a command that trains.
+    /// Collects the settings of a training run. Returns `None` for a command that does not train.
     pub fn run_settings(&self, shared: &Shared) -> Option<Result<RunSettings, Failure>> {
         match self {
             Self::Train(train) => Some(train.run_settings(shared)),

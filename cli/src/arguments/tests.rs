@@ -1,4 +1,4 @@
-//! Command lines as they are read: what each gives, and what is refused in which words.
+//! Tests of the command line: what each line parses to, and the words with which it is refused.
 
 use super::*;
 

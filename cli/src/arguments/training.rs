@@ -1,4 +1,4 @@
-//! What the training commands take. Each is also the record of a run's settings, as `config.toml` keeps it.
+//! The arguments of the training commands. They are also the record of a run's settings in `config.toml`.
 
 use super::headings::{DATA, LOSS, MODEL, RUN, TRAINING};
 use super::values;
@@ -143,16 +143,16 @@ pub struct Train {
     pub control: RunControl,
 }
 
-/// Steps of `slpo train` where nothing says how many.
+/// The steps of `slpo train` if nothing else is given.
 const STEPS: u64 = 2000;
 
 impl Train {
-    /// The steps of the run, where they do not follow from the length of the text.
+    /// Returns the steps of the run, or `None` if they follow from the length of the text.
     pub fn fixed_steps(&self) -> Option<u64> {
         self.steps.or(if self.epochs.is_none() { Some(STEPS) } else { None })
     }
 
-    /// The learning rate at its peak: what was given, or the preset's.
+    /// Returns the peak learning rate: the given one, or the preset's.
     pub fn peak_rate(&self) -> f64 {
         let of_preset = || PRESETS.iter().find(|preset| preset.name == self.preset).map_or(1e-3, |preset| preset.learning_rate);
         self.learning_rate.unwrap_or_else(of_preset)
@@ -274,7 +274,7 @@ pub struct FineTuning {
 }
 
 impl FineTuning {
-    /// The same with the length of the run, where it was left to its default.
+    /// Returns the same settings with the length of the run filled in where the default applies.
     pub fn whole(&self) -> Self {
         let epochs = self.epochs.or(if self.steps.is_none() { Some(1.0) } else { None });
         Self { epochs, ..self.clone() }

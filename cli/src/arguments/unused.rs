@@ -1,5 +1,5 @@
-//! Settings that have no effect beside the others. On the command line they are an error, in a file of settings they are said, and a run's
-//! config.toml does not have them.
+//! Settings that have no effect beside the other settings. On the command line they are an error. In a settings file they are reported. A
+//! run's config.toml leaves them out.
 
 use super::command_line::Command;
 use super::loss::users;
@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 pub struct Unused {
     /// The setting, with `_` for `-`.
     pub setting: &'static str,
-    /// Why, and what uses it.
+    /// The reason, and what uses the setting.
     pub reason: String,
 }
 
@@ -22,7 +22,7 @@ fn unused(setting: &'static str, reason: impl Into<String>) -> Unused {
 }
 
 impl Command {
-    /// The settings that have no effect.
+    /// Lists the settings that have no effect.
     pub fn unused(&self) -> Vec<Unused> {
         match self {
             Self::Train(train) => train.unused(),
@@ -33,7 +33,7 @@ impl Command {
         }
     }
 
-    /// Refuses `flags` of the command line that cannot all be meant.
+    /// Refuses `flags` of the command line that do not fit together.
     ///
     /// # Errors
     /// [`Failure::Usage`].
@@ -56,7 +56,7 @@ impl Command {
 }
 
 impl Train {
-    /// The settings that have no effect.
+    /// Lists the settings that have no effect.
     pub fn unused(&self) -> Vec<Unused> {
         let measure = (self.held_out == 0.0).then(|| unused("eval_every", "--eval-every has nothing to measure with: --held-out is 0"));
         length(self.steps.is_some()).into_iter().chain(measure).collect()
@@ -72,7 +72,7 @@ impl FineTuning {
 }
 
 impl Sft {
-    /// The settings that have no effect.
+    /// Lists the settings that have no effect.
     pub fn unused(&self) -> Vec<Unused> {
         let measure = self.training.eval_data.is_none();
         let measure = measure.then(|| unused("eval_every", "--eval-every has nothing to measure with: give --eval-data too"));
@@ -81,7 +81,7 @@ impl Sft {
 }
 
 impl Align {
-    /// The settings that have no effect.
+    /// Lists the settings that have no effect.
     pub fn unused(&self) -> Vec<Unused> {
         let needs_logits = self.loss.parse().is_ok_and(|loss: Loss| loss.needs(Need::Logits, &Hyperparameters::default()));
         let is_off = self.reference_cache.as_deref().is_some_and(|path| path.as_os_str() == "off");
@@ -94,7 +94,7 @@ impl Align {
 }
 
 impl LossSettings {
-    /// The settings that the loss of this name does not use.
+    /// Lists the settings that this loss does not use.
     pub fn unused(loss: &str) -> Vec<Unused> {
         let Ok(loss) = loss.parse::<Loss>() else { return Vec::new() };
         let others = Setting::ALL.into_iter().filter(|setting| !loss.uses().contains(setting));
@@ -103,7 +103,7 @@ impl LossSettings {
     }
 }
 
-/// The field of [`LossSettings`] that a setting stands in.
+/// Returns the field of [`LossSettings`] that holds a setting.
 fn field(setting: Setting) -> &'static str {
     match setting {
         Setting::Beta => "beta",
@@ -114,13 +114,13 @@ fn field(setting: Setting) -> &'static str {
     }
 }
 
-/// `cdpo and robust do`.
+/// Names the losses that use a setting, as in `cdpo and robust do`.
 fn who_uses(setting: Setting) -> String {
     let is_one = Loss::ALL.iter().filter(|loss| loss.uses().contains(&setting)).count() == 1;
     format!("{} {}", users(setting), if is_one { "does" } else { "do" })
 }
 
-/// `--steps` takes the place of `--epochs`.
+/// Returns `--epochs` as unused if `--steps` is given, because `--steps` replaces it.
 fn length(has_steps: bool) -> Option<Unused> {
     has_steps.then(|| unused("epochs", "--epochs has no effect beside --steps, which says how long the run is"))
 }

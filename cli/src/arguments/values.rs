@@ -22,7 +22,7 @@ impl FromStr for TokenList {
     }
 }
 
-/// A whole number in a range. `1e4` is one too.
+/// Parses a whole number in a range. `1e4` is a whole number too.
 pub fn integer<T>(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = T>
 where
     T: TryFrom<u64> + Clone + Send + Sync + 'static,
@@ -38,7 +38,7 @@ where
     }
 }
 
-/// The largest whole number below which f64 has them all.
+/// Below this number, f64 represents every whole number.
 const WHOLE_IN_F64: f64 = 9_007_199_254_740_992.0;
 
 fn whole(text: &str) -> Result<u64, String> {
@@ -54,7 +54,7 @@ fn whole(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A count: 1 or more.
+/// Parses a count: 1 or more.
 pub fn count<T>() -> impl TypedValueParser<Value = T>
 where
     T: TryFrom<u64> + Clone + Send + Sync + 'static,
@@ -62,42 +62,42 @@ where
     integer(1..=u32::MAX.into())
 }
 
-/// A number that f32 can hold.
+/// Parses a number that f32 can hold.
 pub fn number(text: &str) -> Result<f64, String> {
     real(text, |_| true, "a number")
 }
 
-/// A number above 0 that f32 can hold.
+/// Parses a number above 0 that f32 can hold.
 pub fn positive(text: &str) -> Result<f64, String> {
     real(text, |x| x > 0.0, "above 0")
 }
 
-/// A number of at least 0 that f32 can hold.
+/// Parses a number of at least 0 that f32 can hold.
 pub fn non_negative(text: &str) -> Result<f64, String> {
     real(text, |x| x >= 0.0, "at least 0")
 }
 
-/// A number in [0, 1).
+/// Parses a number in [0, 1).
 pub fn below_one(text: &str) -> Result<f64, String> {
     real(text, |x| (0.0..1.0).contains(&x) && (x as f32) < 1.0, "at least 0 and below 1")
 }
 
-/// A number in [0, 1].
+/// Parses a number in [0, 1].
 pub fn unit(text: &str) -> Result<f64, String> {
     real(text, |x| (0.0..=1.0).contains(&x), "between 0 and 1")
 }
 
-/// A number in (0, 1].
+/// Parses a number in (0, 1].
 pub fn share(text: &str) -> Result<f64, String> {
     real(text, |x| x > 0.0 && x <= 1.0, "above 0 and at most 1")
 }
 
-/// A number in [0, 1].
+/// Parses a number in [0, 1].
 pub fn fraction(text: &str) -> Result<f64, String> {
     real(text, |x| (0.0..=1.0).contains(&x), "from 0 to 1")
 }
 
-/// A number that fits, neither too large nor too close to 0 for f32, in which everything is computed.
+/// Parses a number that `fits`. Numbers too large or too close to 0 for f32 are refused, because everything is computed in f32.
 fn real(text: &str, fits: impl Fn(f64) -> bool, range: &str) -> Result<f64, String> {
     let number: f64 = text.trim().parse().map_err(|_| "not a number".to_owned())?;
     if number.is_nan() || !fits(number) {
@@ -112,18 +112,18 @@ fn real(text: &str, fits: impl Fn(f64) -> bool, range: &str) -> Result<f64, Stri
     Ok(number)
 }
 
-/// A loss by its name or an alias, as [`Loss::name`] has it.
+/// Parses the name or an alias of a loss. Returns its [`Loss::name`].
 pub fn loss() -> impl TypedValueParser<Value = String> {
     let known = Loss::ALL.map(|loss| PossibleValue::new(loss.name()).aliases(loss.aliases().iter().copied()));
     PossibleValuesParser::new(known).map(|name| name.parse().map_or(name, |loss: Loss| loss.name().to_owned()))
 }
 
-/// One of the presets' names.
+/// Parses the name of a preset.
 pub fn preset() -> impl TypedValueParser<Value = String> {
     PossibleValuesParser::new(model::config::preset::PRESETS.map(|preset| preset.name)).map(|name| name.to_lowercase())
 }
 
-/// A text in which `\n`, `\t` and `\\` are escapes.
+/// Parses a text in which `\n`, `\t` and `\\` are escapes.
 pub fn escaped(text: &str) -> Result<String, Infallible> {
     let (mut out, mut characters) = (String::new(), text.chars());
     while let Some(character) = characters.next() {

@@ -1,4 +1,4 @@
-//! `slpo align`: optimising a model on preference pairs.
+//! `slpo align`: optimises a model on preference pairs.
 
 mod page;
 
@@ -36,14 +36,14 @@ type Backend = Device;
 pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let settings = &arguments.training;
     let objective = arguments.settings.of(&arguments.loss)?;
-    // An adapter's base is its own reference, without a copy.
+    // An adapter's base is its own reference, so no copy is needed.
     let adapter = settings.lora.lora_rank.is_some();
     memory::check_fine_tuning(&settings.model, adapter, !adapter || arguments.reference.is_some())?;
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
     let decoder = to_train(decoder, settings, shared.seed)?;
     let reference = match &arguments.reference {
         Some(path) => Loaded::open(path)?.decoder,
-        // With an adapter: the same weights, and the adapter off.
+        // With an adapter, this is the same weights with the adapter switched off.
         None => decoder.without_adapter(),
     };
     check_reference(&decoder, &reference)?;
@@ -95,7 +95,7 @@ fn check_reference(policy: &Decoder<Backend>, reference: &Decoder<Backend>) -> R
     Ok(())
 }
 
-/// Preference optimisation against a reference that stays as it is.
+/// Preference optimisation against a fixed reference.
 struct AlignmentJob {
     alignment: Alignment<Backend>,
     train: Vec<PreferencePair>,
@@ -117,16 +117,16 @@ struct AlignmentJob {
     description: String,
 }
 
-/// Where the reference's log-probabilities come from.
+/// The source of the reference's log-probabilities.
 enum Cache {
-    /// Computed at every step.
+    /// The reference computes them at every step.
     Live,
-    /// To be opened at this path, or in the run's folder.
+    /// A cache at this path, or in the run's folder if there is no path.
     Path(Option<PathBuf>),
 }
 
 impl Cache {
-    /// What the command line asks for, where the loss needs no more than sequence log-probabilities.
+    /// Chooses what the command line asks for. A loss that needs more than sequence log-probabilities has no cache.
     fn of(arguments: &Align, loss: Loss) -> Self {
         match &arguments.reference_cache {
             _ if !loss.is_pairwise() => Self::Live,
@@ -136,7 +136,7 @@ impl Cache {
     }
 }
 
-/// A cache's complaint about its file, as one about a file of the run.
+/// Turns an error of the cache into an error of the run.
 fn of_cache(error: Error) -> Failure {
     match error {
         Error::Io { path, source } => RunFolderError::Write { path, source }.into(),
@@ -145,7 +145,7 @@ fn of_cache(error: Error) -> Failure {
 }
 
 impl AlignmentJob {
-    /// Opens the cache, in the process that has the run's `folder`, and computes what the run will need of it, all processes together.
+    /// Opens the cache in the process that has the run's `folder`. All processes together then compute the missing entries.
     fn fill_cache(&mut self, folder: Option<&Path>) -> Result<Option<String>, Failure> {
         let Cache::Path(path) = &self.cache else { return Ok(None) };
         let path = path.clone().unwrap_or_else(|| folder.unwrap_or(Path::new("")).join(reference_cache::FILE));
@@ -154,7 +154,7 @@ impl AlignmentJob {
             Some(_) => ReferenceCache::open(&path, reference.decoder())?,
             None => (ReferenceCache::in_memory(), None),
         };
-        // Every row comes once an epoch: later steps bring no others.
+        // Every row is used once in an epoch, so later steps bring no new rows.
         let steps_of_epoch = self.train.len().div_ceil(self.rows_per_step) as u64;
         let rows: BTreeSet<usize> = (1..=self.steps.min(steps_of_epoch)).flat_map(|step| self.order.rows_of(step)).collect();
         let pairs = rows.into_iter().map(|row| &self.train[row]);
@@ -172,7 +172,7 @@ impl AlignmentJob {
         Ok(remark)
     }
 
-    /// Compares the loss before the first step with the theory; what to tell the user where the two differ.
+    /// Compares the loss before the first step with the theory. Returns a message for the user if they differ.
     fn check_start(&self, decoder: &Decoder<Backend>, pairs: &[&PreferencePair]) -> Result<Option<String>, Failure> {
         let start = self.alignment.start(decoder, pairs)?;
         if start.agrees() {
@@ -195,12 +195,13 @@ impl AlignmentJob {
         )))
     }
 
-    /// Whether a step counts the weights that it changes: the first, the first at the full learning rate, and now and then.
+    /// True if the weights that a step changes are counted. The first process counts them at the first step, at the first step with the
+    /// full learning rate, and at every hundredth.
     fn counts_changes(&self, step: u64) -> bool {
         processes::is_first() && (step == 1 || step == self.warmup + 1 || step.is_multiple_of(100))
     }
 
-    /// Whether the divergence from the reference is measured before a step.
+    /// True if the divergence from the reference is measured before this step. Only the first process measures it.
     fn measures_divergence(&self, step: u64) -> bool {
         let is_due = step == 1 || step == self.steps || (self.eval_every > 0 && step.is_multiple_of(self.eval_every));
         is_due && processes::is_first()
@@ -221,7 +222,7 @@ impl Job for AlignmentJob {
         let rows = self.order.rows_of(1).into_iter().take(self.alignment.at_once);
         let pairs: Vec<&PreferencePair> = rows.map(|row| &self.train[row]).collect();
         let start = if self.same_reference { self.check_start(&trainer.decoder, &pairs)? } else { None };
-        // The SLPO sequence form weights a pair's gradient by its mass, which may be next to nothing.
+        // The SLPO sequence form weights a pair's gradient by the pair's mass, which may be close to zero.
         let mass = (self.alignment.objective.loss() == Loss::Slpo).then(|| self.alignment.largest_log_mass(&pairs));
         let mass = mass.and_then(|mass| self.watch.see_mass(mass));
         Ok(made_anew.into_iter().chain(start).chain(mass).collect())

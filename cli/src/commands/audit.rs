@@ -1,4 +1,4 @@
-//! `slpo audit`: the claims of the SLPO paper, recomputed from the seed, with what became of each.
+//! `slpo audit`: recomputes the claims of the SLPO paper from a seed, and gives a verdict on each.
 
 mod formulas;
 mod page;
@@ -11,7 +11,7 @@ use losses::audit::{Check, Claim, audit};
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// Columns that a paragraph of text for a person fills.
+/// The width of a printed paragraph, in columns.
 const WIDTH: usize = 100;
 
 #[derive(Serialize)]
@@ -37,7 +37,7 @@ struct Line<'a> {
     checks: Vec<Compared>,
 }
 
-/// One computed number beside its prediction.
+/// A computed number beside its prediction.
 #[derive(Serialize)]
 struct Compared {
     what: &'static str,
@@ -75,10 +75,10 @@ impl<'a> From<&'a Claim> for Line<'a> {
     }
 }
 
-/// Computes every claim, and writes the page where one is asked for before anything is printed.
+/// Computes every claim. If a page is asked for, writes it before anything is printed.
 ///
 /// # Errors
-/// [`Failure::Report`] where the page cannot be written; [`Failure::Failed`] where a computed number disagrees with what theory predicts.
+/// [`Failure::Report`] if the page cannot be written; [`Failure::Failed`] if a computed number disagrees with its prediction.
 pub fn run(options: &Audit, shared: &Shared) -> Result<(), Failure> {
     let claims = audit(shared.seed);
     if let Some(path) = &options.html {
@@ -105,7 +105,7 @@ fn write_list(to: &mut dyn Write, claims: &[Claim], seed: u64) -> io::Result<()>
     writeln!(to, "seed {seed}: {holding} of {} claims hold; {agreeing} of {0} computations agree with their predictions", claims.len())
 }
 
-/// Words behind a head, on lines that begin below the claim's text.
+/// Writes a paragraph behind a head. Further lines are indented to the claim's text.
 fn paragraph(to: &mut dyn Write, head: &str, text: &str) -> io::Result<()> {
     let mut line = head.to_owned();
     for word in text.split_whitespace() {

@@ -1,4 +1,4 @@
-//! `slpo chat`: a conversation on the terminal, or with whatever writes lines to standard input.
+//! `slpo chat`: holds a conversation on the terminal, or with a program that writes lines to standard input.
 
 use super::load::{Loaded, encode_framed, ends, longest_sequence};
 use super::notices::warn;
@@ -18,13 +18,13 @@ use model::tokenizer::Tokenizer;
 use serde_json::json;
 use std::io::{self, BufRead, IsTerminal, Write};
 
-/// Where neither the command line nor the model says how to sample.
+/// The sampling if neither the command line nor the model gives it.
 const USUAL: Sampling = Sampling { temperature: 0.7, ..Sampling::PLAIN };
 
 /// Holds a conversation until /exit or the end of the input.
 ///
 /// # Errors
-/// Those of the model's files, of its chat template, and of standard input and output.
+/// The errors of the model's files, of its chat template, and of standard input and output.
 pub fn run(arguments: &Chat, shared: &Shared) -> Result<(), Failure> {
     let Loaded { decoder, mut tokenizer } = Loaded::open(&arguments.model)?;
     if let Some(path) = &arguments.chat_template {
@@ -57,7 +57,7 @@ pub fn run(arguments: &Chat, shared: &Shared) -> Result<(), Failure> {
     conversation.hold()
 }
 
-/// What the command line says, else the model's file, else what is usual.
+/// Takes each setting from the command line, else from the model's file, else from the defaults.
 fn sampling(arguments: &Chat, own: &GenerationConfig) -> Sampling {
     let own = own.sampling.unwrap_or(Sampling { repetition_penalty: own.repetition_penalty, ..USUAL });
     Sampling {
@@ -73,7 +73,7 @@ fn message(role: Role, content: &str) -> Message {
     Message::new(role, content)
 }
 
-/// What was said so far, and what goes on from it.
+/// The messages so far, and the state from which the conversation continues.
 struct Conversation<'a> {
     session: Session<'a, Device>,
     tokenizer: &'a Tokenizer,
@@ -83,7 +83,7 @@ struct Conversation<'a> {
     /// Texts that end an answer.
     stops: Vec<String>,
     generator: Generator,
-    /// The most tokens that the model can look back on.
+    /// The most tokens in the model's context.
     longest: usize,
     output: Output,
     messages: Vec<Message>,
@@ -119,7 +119,7 @@ impl Conversation<'_> {
         self.output.result(&json!({"messages": messages, "cached_tokens": self.session.cached()}), |_| Ok(()))
     }
 
-    /// Answers what was said, or says why not and forgets it.
+    /// Answers a message. If the conversation is too long, says so and drops the message.
     fn turn(&mut self, said: &str) -> Result<(), Failure> {
         self.messages.push(message(Role::User, said));
         let text = self.template.render(&self.messages, true)?;
@@ -135,7 +135,7 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// The model's turn, shown as it comes. White space around it belongs to the template.
+    /// Generates the model's answer and prints it token by token. White space around the answer belongs to the template.
     fn answer(&mut self, prompt: &[u32], room: usize) -> Result<String, Failure> {
         let limits = StopConditions { max_tokens: self.arguments.max_tokens.min(room), stop: &self.ends };
         let mut text = TextSoFar::new(self.tokenizer.stream(prompt)?, &self.stops);

@@ -1,4 +1,4 @@
-//! What the commands that fine-tune share.
+//! Code that the fine-tuning commands share.
 
 use crate::arguments::FineTuning;
 use crate::failure::Failure;
@@ -11,21 +11,22 @@ use model::train::Plan;
 /// Rows that are evaluated at once.
 pub const EVALUATED_AT_ONCE: usize = 32;
 
-/// How a step's forward pass is run.
+/// Returns the options of a step's forward pass.
 pub fn options(dropout: f64, checkpoint: bool, generator: Generator) -> ForwardOptions {
     ForwardOptions { dropout: (dropout > 0.0).then_some((dropout, generator)), checkpoint }
 }
 
-/// Steps of warm-up that a run has where it is long enough for four times as many.
+/// The least warm-up of a run that has at least four times as many steps.
 const LEAST_WARMUP: u64 = 5;
 
-/// Steps of warm-up: as many as were asked for, or a tenth of the run, between [`LEAST_WARMUP`] (at most a quarter of the run) and `most`.
+/// Returns the steps of warm-up: the number that was asked for, else a tenth of the run. The tenth is at least [`LEAST_WARMUP`] (or a
+/// quarter of the run, if that is less) and at most `most`.
 pub fn warmup(asked: Option<u64>, steps: u64, most: u64) -> u64 {
     let usual = || steps.div_ceil(10).max(LEAST_WARMUP.min(steps / 4)).min(most);
     asked.unwrap_or_else(usual).min(steps)
 }
 
-/// What is odd about a schedule that was asked for.
+/// Returns warnings about a schedule that is probably a mistake.
 pub fn remarks(asked_warmup: Option<u64>, steps: u64, learning_rate: f64, weight_decay: f64) -> Vec<String> {
     let warmup = asked_warmup.filter(|&warmup| warmup > 0 && warmup >= steps).map(|warmup| {
         format!(
@@ -42,20 +43,20 @@ pub fn remarks(asked_warmup: Option<u64>, steps: u64, learning_rate: f64, weight
     warmup.into_iter().chain(decay).collect()
 }
 
-/// Steps of fine-tuning over which the learning rate rises at most, where nothing else is asked for.
+/// The most steps of warm-up in fine-tuning if the command line gives none.
 const MOST_WARMUP: u64 = 10;
 
-/// The learning rate over the steps, and AdamW with its decay.
+/// Returns the learning rate's schedule, and AdamW with its weight decay.
 pub fn schedule_and_rule(tuning: &FineTuning, steps: u64) -> (Schedule, Rule) {
     let warmup = warmup(tuning.warmup, steps, MOST_WARMUP);
     let schedule = Schedule { learning_rate: tuning.learning_rate, warmup, steps, final_fraction: 0.1 };
     (schedule, Rule::adamw(tuning.weight_decay))
 }
 
-/// The decoder as it is trained: whole, or frozen with a new LoRA adapter.
+/// Prepares the decoder for training: whole, or frozen with a new LoRA adapter.
 ///
 /// # Errors
-/// [`Failure::Usage`] for settings that the model cannot have.
+/// [`Failure::Usage`] for settings that the model does not support.
 pub fn to_train(decoder: Decoder<Device>, tuning: &FineTuning, seed: u64) -> Result<Decoder<Device>, Failure> {
     let Some(rank) = tuning.lora.lora_rank else { return Ok(decoder) };
     let named = |names: &String| names.split(',').map(|name| name.trim().to_owned()).collect();
@@ -77,19 +78,19 @@ pub fn request(tuning: &FineTuning, steps: u64) -> RunRequest {
     RunRequest::new(out, Plan { steps, eval_every, checkpoint_every }, control, Some(&tuning.model), remarks)
 }
 
-/// Steps of a run over `rows` rows: as many as were asked for, or what the epochs come to, at least one.
+/// Returns the steps of a run over `rows` rows: the number that was asked for, or as many as the epochs need. At least one.
 ///
 /// # Errors
-/// [`Failure::Usage`] for more steps than can be counted.
+/// [`Failure::Usage`] for too many steps.
 pub fn steps(tuning: &FineTuning, rows: usize) -> Result<u64, Failure> {
     let per_epoch = rows as f64 / (tuning.batch * tuning.accumulate) as f64;
     tuning.steps.map_or_else(|| steps_of(tuning.epochs.unwrap_or(1.0), per_epoch), Ok)
 }
 
-/// The steps that epochs come to, at least one.
+/// Returns the steps that the epochs need, at least one.
 ///
 /// # Errors
-/// [`Failure::Usage`] for more steps than can be counted.
+/// [`Failure::Usage`] for too many steps.
 pub fn steps_of(epochs: f64, per_epoch: f64) -> Result<u64, Failure> {
     let steps = (epochs * per_epoch).ceil().max(1.0);
     if steps > f64::from(u32::MAX) {

@@ -1,4 +1,4 @@
-//! `slpo convert`: other formats into a Hugging Face folder.
+//! `slpo convert`: converts other formats to a Hugging Face folder.
 
 use super::model_out::ModelOut;
 use super::notices::warn;
@@ -21,10 +21,10 @@ struct Converted<'a> {
     note: Option<&'a str>,
 }
 
-/// Converts a model and reports what it was.
+/// Converts a model, and reports its format.
 ///
 /// # Errors
-/// Those of [`ModelOut`] and [`model::convert::convert`], and of standard output.
+/// The errors of [`ModelOut`], of [`model::convert::convert`] and of standard output.
 pub fn run(arguments: &Convert, shared: &Shared) -> Result<(), Failure> {
     let folder = ModelOut::begin(&arguments.out, arguments.force)?;
     let report = folder.fill(|folder| model::convert::convert(&arguments.source, arguments.tokenizer.as_deref(), folder))?;

@@ -1,4 +1,4 @@
-//! `slpo devices`: what there is to compute on, and why CUDA can or cannot be used.
+//! `slpo devices`: lists the devices, and says why CUDA can or cannot be used.
 
 use crate::arguments::Shared;
 use crate::failure::Failure;
@@ -17,11 +17,11 @@ struct Devices {
 #[derive(Serialize)]
 struct Processor {
     threads: usize,
-    /// The widest vectors that the kernels use here.
+    /// The widest vector instructions that the kernels use on this machine.
     simd: &'static str,
-    /// What makes large products in f32 from operands in three parts of bfloat16; null where they are sums of multiply-adds.
+    /// The instructions that multiply large f32 matrices in three parts of bfloat16. `null` if the products use multiply-adds.
     f32_in_parts: Option<&'static str>,
-    /// What `--precision bf16` multiplies with; null where it cannot be used.
+    /// The instructions of `--precision bf16`. `null` if it cannot be used.
     bf16: Option<&'static str>,
 }
 
@@ -29,9 +29,9 @@ struct Processor {
 struct CudaState {
     /// True if `--device cuda` can be used.
     usable: bool,
-    /// Why not; null where it can.
+    /// The reason why it cannot be used. `null` if it can.
     reason: Option<String>,
-    /// The newest CUDA version that the driver serves, such as 12.8; null without a driver.
+    /// The newest CUDA version that the driver supports, such as 12.8. `null` without a driver.
     driver: Option<String>,
     devices: Vec<Gpu>,
 }
@@ -42,11 +42,11 @@ struct Gpu {
     name: String,
     compute_capability: String,
     memory_mib: u64,
-    /// Why it cannot be used; null where it can.
+    /// The reason why it cannot be used. `null` if it can.
     reason: Option<String>,
 }
 
-/// Lists what is there.
+/// Lists the devices.
 ///
 /// # Errors
 /// [`Failure::Output`].
@@ -85,7 +85,7 @@ fn cuda_state() -> CudaState {
         Err(error) => return CudaState { usable: false, reason: Some(error.to_string()), driver: None, devices: Vec::new() },
     };
     let devices: Vec<Gpu> = reports.iter().map(gpu).collect();
-    // The first is the one that `--device cuda` takes.
+    // `--device cuda` uses the first GPU.
     let reason = devices.first().map_or_else(|| Some(CudaError::NoDevice.to_string()), |gpu| gpu.reason.clone());
     CudaState { usable: reason.is_none(), reason, driver: Some(format!("{}.{}", version.0, version.1)), devices }
 }

@@ -1,4 +1,4 @@
-//! `slpo eval`: how well a model predicts text, completions or preferences.
+//! `slpo eval`: measures how well a model predicts text, completions or preferences.
 
 use super::load::{Loaded, longest_sequence};
 use super::notices;
@@ -12,13 +12,13 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Rows that are run at once.
+/// Rows that run at once.
 const BATCH: usize = 8;
 
-/// Measures what the data's form asks for.
+/// Measures by the form of the data.
 ///
 /// # Errors
-/// Those of the model's files, of the data and of standard output.
+/// The errors of the model's files, of the data and of standard output.
 pub fn run(arguments: &Eval, shared: &Shared) -> Result<(), Failure> {
     let kind = Kind::of(&arguments.data)?;
     if arguments.reference.is_some() && kind != Kind::Preferences {
@@ -41,7 +41,7 @@ pub fn run(arguments: &Eval, shared: &Shared) -> Result<(), Failure> {
     }
 }
 
-/// What a file holds.
+/// The form of a file's data.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
@@ -50,7 +50,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// The form of the first row; what holds no rows is text.
+    /// Returns the form of the first row. A file that does not consist of rows is text.
     fn of(path: &Path) -> Result<Self, Failure> {
         let Source::Rows(rows) = Source::read(path)? else { return Ok(Self::Text) };
         let holds = |row: &jsonl::Row, names: &[&str]| names.iter().any(|name| row.has(name));
@@ -102,7 +102,7 @@ fn text_cost(arguments: &Eval, loaded: &Loaded, output: Output) -> Result<(), Fa
     })
 }
 
-/// The window that a model was trained with here: its run's settings lie beside it.
+/// Returns the window with which the model was trained, if the config.toml of its run is in its folder.
 fn trained_window(model: &Path) -> Option<usize> {
     let settings: toml::Table = model::files::read_text(&model.join("config.toml"), model::files::FLAGS).ok()?.parse().ok()?;
     settings.get("batch_tokens")?.as_integer()?.try_into().ok()

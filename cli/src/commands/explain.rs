@@ -1,4 +1,4 @@
-//! `slpo explain`: an op's or loss's formula, derivation, worked example, gradient by every method and graph.
+//! `slpo explain`: explains an op or a loss by formula, derivation, worked example, gradient by every method, and graph.
 
 use crate::arguments::{Explain, Shared};
 use crate::explain::{Explained, all, page, text};
@@ -18,10 +18,10 @@ struct Line {
     summary: String,
 }
 
-/// Explains what is named, or lists what can be.
+/// Explains the named op or loss, or lists all of them.
 ///
 /// # Errors
-/// [`Failure::Usage`] for a name that nothing has; [`Failure::Report`] where the page cannot be written.
+/// [`Failure::Usage`] for an unknown name; [`Failure::Report`] if the page cannot be written.
 pub fn run(arguments: &Explain, shared: &Shared) -> Result<(), Failure> {
     let output = Output::new(shared.json);
     let Some(name) = &arguments.name else { return list(output) };

@@ -1,4 +1,4 @@
-//! `slpo generate`: text from a model, as it comes; several prompts in one batch.
+//! `slpo generate`: continues prompts with a model. A single text is printed token by token, and several run in one batch.
 
 use super::load::{Loaded, encode_framed, encode_with_bos, ends};
 use super::notices::{self, warn};
@@ -13,10 +13,10 @@ use model::generate::{Sampling, StopConditions, generate};
 use model::generation_config::GenerationConfig;
 use serde::Serialize;
 
-/// Prompts that run at once; the next batch draws with the next seed.
+/// Prompts that run at once. The next batch samples with the next seed.
 const BATCH: usize = 64;
 
-/// New tokens where the command line does not say how many.
+/// The number of new tokens if the command line gives none.
 const USUAL_LENGTH: usize = 128;
 
 #[derive(Serialize)]
@@ -25,7 +25,7 @@ struct Generated {
     text: String,
 }
 
-/// A prompt as text (none where it came as tokens), and its tokens.
+/// A prompt as text (`None` if it was given as tokens), and its tokens.
 struct Prompt {
     text: Option<String>,
     tokens: Vec<u32>,
@@ -34,7 +34,7 @@ struct Prompt {
 /// Writes text after each prompt.
 ///
 /// # Errors
-/// Those of the model's files, of the prompts and of standard output.
+/// The errors of the model's files, of the prompts and of standard output.
 pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
     let loaded = Loaded::open_with(&arguments.model, arguments.adapter.as_deref())?;
     let prompts = prompts(arguments, &loaded)?;
@@ -44,7 +44,7 @@ pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
         warn(beyond_context(&loaded, longest + asked).as_slice());
     }
     let output = Output::of_model(shared.json, arguments.raw);
-    // The one text of a single prompt is shown as it comes; several cannot be read at once.
+    // The text of a single prompt is printed as it is generated. Several texts would mix, so they are printed at the end.
     let single = arguments.prompts.is_none() && prompts.len() == 1;
     let shown_at_once = if single { output } else { Output::new(true) };
     let mut generated = Vec::with_capacity(prompts.len());
@@ -75,7 +75,7 @@ pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
     }
 }
 
-/// A sentence where a sequence may be longer than the model was made for. Learned positions end there: that is an error elsewhere.
+/// Returns a warning if a sequence may be longer than the model's context. With learned positions such a sequence is an error elsewhere.
 fn beyond_context(loaded: &Loaded, length: usize) -> Option<String> {
     let longest = loaded.config().max_positions;
     let rotary = matches!(loaded.config().position, PositionKind::Rope { .. });
@@ -87,7 +87,7 @@ fn beyond_context(loaded: &Loaded, length: usize) -> Option<String> {
     })
 }
 
-/// How the texts are drawn and what ends them.
+/// How texts are sampled, and where they end.
 struct Settings {
     sampling: Sampling,
     max_tokens: usize,
@@ -96,7 +96,8 @@ struct Settings {
 }
 
 impl Settings {
-    /// Those of the command line; of the model's own file only what ends a text. That the file asks for something else is said.
+    /// Takes the settings of the command line. The model's own file only gives the ends of a text; if it asks for other sampling, this is
+    /// reported.
     fn of(arguments: &Generate, loaded: &Loaded) -> Result<Self, Failure> {
         let own = GenerationConfig::read(&arguments.model)?;
         warn(&own.remarks);
@@ -118,7 +119,7 @@ impl Settings {
         })
     }
 
-    /// What follows each prompt, with the end of its text that was not shown yet.
+    /// Continues each prompt. Returns each text together with its end that was not printed yet.
     fn answer(
         &self,
         random: &engine::Generator,
@@ -155,7 +156,7 @@ impl Settings {
     }
 }
 
-/// A sentence where the model's `generation_config.json` asks for another way of drawing than plain sampling.
+/// Returns a warning if the model's `generation_config.json` asks for something other than plain sampling.
 fn asked_for(arguments: &Generate, own: &GenerationConfig) -> Option<String> {
     let plain = Sampling::PLAIN;
     let asked = own.sampling.unwrap_or(Sampling { repetition_penalty: own.repetition_penalty, ..plain });
@@ -178,7 +179,7 @@ fn asked_for(arguments: &Generate, own: &GenerationConfig) -> Option<String> {
     })
 }
 
-/// Ends the text of an interrupted command on a line of its own.
+/// Ends the output of an interrupted command with a line break, and returns the failure to report.
 fn stopped(generated: &[(Generated, String)], output: Output) -> Failure {
     let tokens: usize = generated.iter().map(|(one, _)| one.tokens.len()).sum();
     let (rest, text) = generated.first().map_or(("", ""), |(one, rest)| (rest.as_str(), one.text.as_str()));
@@ -192,7 +193,7 @@ fn newline(text: &str) -> &'static str {
     if text.ends_with('\n') { "" } else { "\n" }
 }
 
-/// Every prompt that the command line names, in its order: those of flags, then those of the file.
+/// Reads every prompt in the order of the command line: first those of flags, then those of the file.
 fn prompts(arguments: &Generate, loaded: &Loaded) -> Result<Vec<Prompt>, Failure> {
     let tokenizer = &loaded.tokenizer;
     let mut all = Vec::new();

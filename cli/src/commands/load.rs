@@ -1,4 +1,4 @@
-//! Loading a model to run it, and making tokens for it.
+//! Loads a model to run it, and converts text to its tokens.
 
 use super::notices::warn;
 use crate::failure::Failure;
@@ -13,7 +13,7 @@ use model::model_folder::ModelFolder;
 use model::tokenizer::Tokenizer;
 use std::path::Path;
 
-/// Sequences are cut to this many tokens where nothing else says how long they may be.
+/// The longest sequence in tokens if the command line gives none.
 const USUAL_LONGEST: usize = 1024;
 
 /// A model on the device of the command.
@@ -28,7 +28,7 @@ impl Loaded {
     /// Opens a model's folder.
     ///
     /// # Errors
-    /// [`Failure::Model`] and [`Failure::Failed`], naming the file.
+    /// [`Failure::Model`] and [`Failure::Failed`], with the name of the file.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let ModelFolder { config, tensors, tokenizer, remarks } = ModelFolder::open(path)?;
         warn(&remarks);
@@ -39,10 +39,10 @@ impl Loaded {
         Ok(Self { decoder, tokenizer })
     }
 
-    /// Opens a model's folder, with a LoRA adapter on it where one is given.
+    /// Opens a model's folder, and puts a LoRA adapter on it if one is given.
     ///
     /// # Errors
-    /// As [`Loaded::open`], and those of [`Adapter::open`] and [`Adapter::onto`].
+    /// As [`Loaded::open`], and the errors of [`Adapter::open`] and [`Adapter::onto`].
     pub fn open_with(path: &Path, adapter: Option<&Path>) -> Result<Self, Failure> {
         let mut loaded = Self::open(path)?;
         if let Some(adapter) = adapter {
@@ -54,13 +54,13 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// What the decoder computes.
+    /// The decoder's configuration.
     pub fn config(&self) -> &Config {
         self.decoder.config()
     }
 }
 
-/// The tokens of `text`, with BOS before it where the tokenizer has one and the text does not begin with it.
+/// Returns the tokens of `text`. If the tokenizer has a BOS token and the text does not begin with it, puts it first.
 ///
 /// # Errors
 /// [`Error::Tokenizer`].
@@ -74,7 +74,7 @@ pub fn encode_with_bos(tokenizer: &Tokenizer, text: &str) -> model::Result<Vec<u
     Ok(tokens)
 }
 
-/// The tokens of a text that a chat template wrote: no BOS is added. The byte tokenizer's BOS has no text, so it is put before it.
+/// Returns the tokens of a text that a chat template wrote, without adding BOS. The byte tokenizer's BOS has no text, so it is put first.
 ///
 /// # Errors
 /// [`Error::Tokenizer`].
@@ -82,11 +82,14 @@ pub fn encode_framed(tokenizer: &Tokenizer, text: &str) -> model::Result<Vec<u32
     if tokenizer.is_bytes() { encode_with_bos(tokenizer, text) } else { tokenizer.encode(text) }
 }
 
-/// The tokens that end a text: those of the folder's `generation_config.json`, else those of the configuration; the tokenizer's own; and
-/// the one by which the chat template ends the model's turn.
+/// Returns the tokens that end a text:
+///
+/// - those of the folder's `generation_config.json`, else those of the configuration,
+/// - the tokenizer's own,
+/// - the token with which the chat template ends the model's turn.
 ///
 /// # Errors
-/// Those of reading `generation_config.json`.
+/// The errors of reading `generation_config.json`.
 pub fn ends(folder: &Path, loaded: &Loaded) -> model::Result<Vec<u32>> {
     let mut ends = GenerationConfig::read(folder)?.eos;
     if ends.is_empty() {
@@ -97,14 +100,15 @@ pub fn ends(folder: &Path, loaded: &Loaded) -> model::Result<Vec<u32>> {
     Ok(ends)
 }
 
-/// The token by which the chat template ends the model's turn, where it is a single added one.
+/// Returns the first token of the text with which the chat template ends the model's turn, if it is an added token.
 fn end_of_turn(tokenizer: &Tokenizer) -> model::Result<Option<u32>> {
     let Some(end) = ChatTemplate::of(tokenizer)?.end_of_turn() else { return Ok(None) };
     let tokens = if tokenizer.is_bytes() || tokenizer.is_absent() { Vec::new() } else { tokenizer.encode(&end)? };
     Ok(tokens.first().copied().filter(|&token| tokenizer.is_added(token)))
 }
 
-/// The tokens of a sequence at most: what was asked for, or what the configuration allows up to 1024. Learned positions bound both.
+/// Returns the most tokens of a sequence: the number that was asked for, or the configuration's limit up to 1024. A model with learned
+/// positions is never given more than its limit.
 pub fn longest_sequence(config: &Config, asked: Option<usize>) -> usize {
     let longest = asked.unwrap_or_else(|| config.max_positions.min(USUAL_LONGEST));
     match config.position {

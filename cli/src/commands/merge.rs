@@ -1,4 +1,4 @@
-//! `slpo merge`: a model with a LoRA adapter's change in its weights.
+//! `slpo merge`: adds a LoRA adapter's change to the weights of its model.
 
 use super::load::Loaded;
 use super::model_out::ModelOut;
@@ -12,7 +12,8 @@ use std::fs::canonicalize;
 /// Merges an adapter into its model.
 ///
 /// # Errors
-/// [`Failure::Usage`] where the adapter's own folder is to be written; those of the files of both, of [`ModelOut`] and of standard output.
+/// [`Failure::Usage`] if the output would overwrite the adapter's own folder; the errors of both folders, of [`ModelOut`] and of standard
+/// output.
 pub fn run(arguments: &Merge, shared: &Shared) -> Result<(), Failure> {
     if canonicalize(&arguments.out).is_ok_and(|out| canonicalize(&arguments.adapter).is_ok_and(|adapter| adapter == out)) {
         let reason = "--out is the adapter's own folder, which the merged model would replace: choose another --out";

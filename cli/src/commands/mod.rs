@@ -31,7 +31,7 @@ use std::path::Path;
 /// Runs a command.
 ///
 /// # Errors
-/// Whatever keeps the command from doing what it was asked.
+/// The reason why the command cannot do what was asked.
 pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
     if command.trains() {
         crate::processes::join()?;
@@ -40,13 +40,13 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
     crate::device::choose(shared.device, shared.precision)?;
     start_threads(shared.threads.or(crate::processes::threads()?))?;
     if let Command::Gradcheck(arguments) = command {
-        // It has threads of its own and waits for them: on a thread of the pool it would keep that thread from their work.
+        // It has threads of its own and waits for them. On a thread of the pool it would occupy that thread while they need it.
         return gradcheck::run(arguments, shared);
     }
     on_the_pool(|| dispatch(command, shared))
 }
 
-/// Looks whether a file that is to be read is there, before anything is begun.
+/// Checks that an input file exists before any work begins.
 fn look_at(flag: &str, path: &Path) -> Result<(), Failure> {
     let reason = match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => "it is a folder: give the file".to_owned(),
@@ -57,7 +57,7 @@ fn look_at(flag: &str, path: &Path) -> Result<(), Failure> {
     Err(Failure::Failed(format!("{}: {reason} ({flag})", path.display())))
 }
 
-/// Runs a command on a thread of the pool: a parallel loop then starts without waking another thread to start it.
+/// Runs a command on a thread of the pool, so that a parallel loop starts without waking another thread first.
 fn on_the_pool(command: impl FnOnce() -> Result<(), Failure> + Send) -> Result<(), Failure> {
     let mut result = Ok(());
     rayon::scope(|_| result = command());
@@ -86,10 +86,10 @@ fn dispatch(command: &Command, shared: &Shared) -> Result<(), Failure> {
     }
 }
 
-/// The stack of each thread, the size of a main thread's.
+/// The stack size of each thread, equal to that of a main thread.
 const STACK_BYTES: usize = 8 << 20;
 
-/// Starts the pool: as many threads as asked for, or one for each processor.
+/// Starts the pool with the number of threads that was asked for, or one for each processor.
 fn start_threads(threads: Option<usize>) -> Result<(), Failure> {
     let started = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).stack_size(STACK_BYTES).build_global();
     started.map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))

@@ -1,5 +1,5 @@
-//! The folder that `convert` and `merge` write a model into: beside its place until it is whole, and never over a model unless that is
-//! asked for.
+//! The folder into which `convert` and `merge` write a model. It is written beside its place until it is complete. It replaces a model only
+//! if this is asked for.
 
 use crate::failure::Failure;
 use crate::run_folder;
@@ -10,10 +10,10 @@ use model::whole_folder::WholeFolder;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// Refuses a folder that holds a model, an adapter or a run; `advice` says what to do.
+/// Refuses a folder that holds a model, an adapter or a run. `advice` says what to do.
 ///
 /// # Errors
-/// [`Failure::Failed`] naming the file that tells.
+/// [`Failure::Failed`], with the name of the file that shows it.
 pub fn refuse_occupied(place: &Path, advice: &str) -> Result<(), Failure> {
     let Some((what, file)) = what_is_in(place)? else { return Ok(()) };
     Err(Failure::Failed(format!("{} already holds {what} ({file} is there): {advice}", place.display())))
@@ -23,18 +23,18 @@ pub fn refuse_occupied(place: &Path, advice: &str) -> Result<(), Failure> {
 pub struct ModelOut {
     place: PathBuf,
     folder: WholeFolder,
-    /// What the folder held that is replaced.
+    /// The kind of content that will be replaced.
     replaced: Option<&'static str>,
-    /// Held against runs that would go on in the folder meanwhile.
+    /// The lock of the run's folder. It keeps a run from resuming there while the model is written.
     _lock: Option<File>,
 }
 
 impl ModelOut {
-    /// Begins a folder for `place`; with `force`, a model that is there is replaced as a whole.
+    /// Begins a folder for `place`. With `force`, a model in this place is replaced as a whole.
     ///
     /// # Errors
-    /// [`Failure::Failed`] where a model, an adapter or a run is there and is not to be replaced; [`Failure::RunFolder`] where a run is
-    /// going on there; those of [`WholeFolder::begin`].
+    /// [`Failure::Failed`] if the place holds a model, an adapter or a run that must not be replaced; [`Failure::RunFolder`] if a run is
+    /// active there; the errors of [`WholeFolder::begin`].
     pub fn begin(place: &Path, force: bool) -> Result<Self, Failure> {
         let lock = run_folder::take_lock_where_there_is_one(place)?;
         if !force {
@@ -45,10 +45,10 @@ impl ModelOut {
         Ok(Self { place: place.to_owned(), folder, replaced: there.map(|(what, _)| what), _lock: lock })
     }
 
-    /// Fills the folder with `fill`, which gets its path, and puts it in its place.
+    /// Fills the folder with `fill`, which gets its path, and moves the folder to its place.
     ///
     /// # Errors
-    /// Those of `fill` and of [`WholeFolder::finish`]; what was at the place is then as it was.
+    /// The errors of `fill` and of [`WholeFolder::finish`]. The content of the place is then unchanged.
     pub fn fill<T>(self, fill: impl FnOnce(&Path) -> model::Result<T>) -> Result<T, Failure> {
         let made = fill(self.folder.path()).map_err(|error| self.folder.at_place(error))?;
         self.folder.finish()?;

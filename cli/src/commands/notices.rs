@@ -1,4 +1,4 @@
-//! What was noticed in a file and not used, said once on standard error.
+//! Notices on standard error about content of files that was not used. Each is printed once.
 
 use crate::processes;
 use crate::progress::Progress;
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// Warns of each remark, once however often a command comes upon it. Of several processes only the first speaks.
+/// Prints each remark as a warning, only at its first occurrence. Of several processes only the first prints.
 pub fn warn(remarks: &[String]) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
@@ -19,12 +19,12 @@ pub fn warn(remarks: &[String]) {
     }
 }
 
-/// Warns of what was noticed in a data file.
+/// Warns about remarks on a data file.
 pub fn of_file(path: &Path, remarks: &[String]) {
     warn(&remarks.iter().map(|remark| format!("{}: {remark}", path.display())).collect::<Vec<_>>());
 }
 
-/// Says what became of a file's rows, unless the output is JSON, and warns of what was not used.
+/// Reports how a file's rows were used, unless the output is JSON, and warns about content that was not used.
 pub fn of_rows(report: &DataReport, json: bool) {
     Progress::new(0, !json && processes::is_first()).line(&report.to_string());
     of_file(&report.path, &report.remarks);

@@ -1,4 +1,4 @@
-//! `slpo score`: the log-probability of each token of a text, and the logits after it.
+//! `slpo score`: computes the log-probability of each token of a text, and the logits after the text.
 
 use super::load::{Loaded, encode_with_bos};
 use crate::arguments::{Score, Shared};
@@ -19,7 +19,7 @@ struct Scored<'a> {
 /// Scores a text or tokens.
 ///
 /// # Errors
-/// Those of the model's files, of the tokens and of standard output.
+/// The errors of the model's files, of the tokens and of standard output.
 pub fn run(arguments: &Score, shared: &Shared) -> Result<(), Failure> {
     let loaded = Loaded::open_with(&arguments.model, arguments.adapter.as_deref())?;
     let tokens = match &arguments.tokens {

@@ -1,4 +1,4 @@
-//! `slpo sft`: fine-tuning on prompts with completions.
+//! `slpo sft`: fine-tunes a model on prompts with completions.
 
 use crate::arguments::{Sft, Shared};
 use crate::commands::common::{EVALUATED_AT_ONCE, options, request, schedule_and_rule, steps, to_train};
@@ -21,7 +21,7 @@ use model::order::Order;
 use model::train::{StepOutcome, Trainer};
 use serde_json::Value;
 
-/// Fine-tunes a model on completions; prompt tokens are context only.
+/// Fine-tunes a model on completions. Prompt tokens are context only.
 pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
     let settings = &arguments.training;
     memory::check_fine_tuning(&settings.model, settings.lora.lora_rank.is_some(), false)?;

@@ -1,4 +1,4 @@
-//! `slpo train`: a language model from text.
+//! `slpo train`: trains a language model on text.
 
 use crate::arguments::{Shared, Train};
 use crate::commands::common::{options, remarks, steps_of, warmup};
@@ -67,10 +67,10 @@ pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
     training::run(&mut job, &mut trainer, &tokenizer, &request, &settings.run_settings(shared)?, shared)
 }
 
-/// Steps over which the learning rate rises at most, where nothing else is asked for.
+/// The most steps of warm-up if the command line gives none.
 const MOST_WARMUP: u64 = 50;
 
-/// The steps that were asked for, or that the epochs of a text of so many tokens come to.
+/// Returns the steps that were asked for, or as many as the epochs of a text of this many tokens need.
 fn steps(settings: &Train, tokens: usize, tokens_of_step: usize) -> Result<u64, Failure> {
     let of_epochs = || steps_of(settings.epochs.unwrap_or(1.0), tokens as f64 / tokens_of_step as f64);
     settings.fixed_steps().map_or_else(of_epochs, Ok)
@@ -91,7 +91,7 @@ struct Pretraining {
     description: String,
 }
 
-/// The stream that decides which windows a step sees, and the one that decides what is dropped.
+/// The random stream that chooses the windows of a step, and the stream that chooses what dropout drops.
 const WINDOWS: u64 = 1;
 const DROPOUT: u64 = 2;
 

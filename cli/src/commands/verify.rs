@@ -1,4 +1,4 @@
-//! `slpo verify`: another program's loss and gradients, from a file, against ours.
+//! `slpo verify`: checks another program's loss and gradients, which it wrote to a file, against ours.
 
 mod dump;
 
@@ -63,7 +63,7 @@ impl<'a> GradientLine<'a> {
     }
 }
 
-/// A flat index as one index for each axis of the gradient.
+/// Converts a flat index to one index for each axis of the gradient.
 fn place(flat: usize, problem: &Problem) -> Vec<usize> {
     match problem {
         Problem::Pairs(_) => vec![flat],
@@ -77,8 +77,8 @@ fn place(flat: usize, problem: &Problem) -> Vec<usize> {
 /// Verifies a dump.
 ///
 /// # Errors
-/// [`Failure::Usage`] for hyper-parameters that do not fit the loss; [`Failure::Model`] for a file that cannot be read or lacks something;
-/// [`Failure::Failed`] where the loss or a gradient is wrong.
+/// [`Failure::Usage`] for hyper-parameters that do not fit the loss; [`Failure::Model`] for a file that cannot be read or is incomplete;
+/// [`Failure::Failed`] if the loss or a gradient is wrong.
 pub fn run(arguments: &Verify, shared: &Shared) -> Result<(), Failure> {
     let objective = arguments.settings.of(&arguments.loss)?;
     let loss = objective.loss();

@@ -1,8 +1,8 @@
 //! A graph as an inline SVG picture that a page can show at any width.
 //!
 //! There are two layouts:
-//! - Columns: inputs on the left, the result on the right, a column for each distance from the inputs.
-//! - A stack: one box below the other in the order of the tape, for narrow screens and for graphs of too many columns.
+//! - Columns: inputs on the left, the result on the right, and one column for each distance from the inputs.
+//! - A stack: one box below the other in the order of the tape, for narrow screens and for graphs with too many columns.
 
 use super::mathml::escaped;
 use super::numbers::list;

@@ -7,7 +7,7 @@ use engine::explain::{Element, Explanation, GraphValue, Worked};
 use engine::gradcheck::{Check, Input};
 use serde::Serialize;
 
-/// The whole explanation; formulas as LaTeX and as text.
+/// Writes the whole explanation. Formulas are given as LaTeX and as text.
 #[derive(Serialize)]
 pub struct Explained<'a> {
     name: &'static str,

@@ -2,7 +2,7 @@
 
 use engine::explain::{Element, Worked};
 
-/// A number in about eleven characters: six digits after the point, or scientific notation where six digits would hide it.
+/// Formats a number in about eleven characters: six digits after the point, or scientific notation if six digits would hide the number.
 pub fn short(x: f64) -> String {
     if x == 0.0 || x.is_nan() || x.is_infinite() {
         return x.to_string();
@@ -14,12 +14,12 @@ pub fn short(x: f64) -> String {
     digits.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// A number with twelve digits, so that methods can be compared.
+/// Formats a number with twelve digits, so that methods can be compared.
 pub fn long(x: f64) -> String {
     if x == 0.0 || (1e-4..1e6).contains(&x.abs()) { format!("{x:.12}") } else { format!("{x:.9e}") }
 }
 
-/// At most `most` numbers, followed by an ellipsis if there are more.
+/// Lists at most `most` numbers, followed by an ellipsis if there are more.
 pub fn list(values: &[f64], most: usize) -> String {
     let shown: Vec<String> = values.iter().take(most).map(|&x| short(x)).collect();
     format!("{}{}", shown.join(" "), if values.len() > most { " …" } else { "" })

@@ -9,7 +9,7 @@ use std::fmt::Write;
 /// Width of a derivation in columns.
 const WIDTH: usize = 100;
 
-/// The whole explanation.
+/// Writes the whole explanation.
 pub fn text(explanation: &Explanation, worked: &Worked) -> String {
     let mut out = format!("{}: {}\n\nFORMULA\n\n", explanation.name, explanation.summary());
     for formula in explanation.formulas() {
@@ -27,7 +27,7 @@ pub fn text(explanation: &Explanation, worked: &Worked) -> String {
     out
 }
 
-/// A step in words, formulas inside a line as Unicode.
+/// Writes a step in words. Formulas inside a line become Unicode.
 pub fn prose(step: &[Piece<'_>]) -> String {
     let words = |piece: &Piece<'_>| match piece {
         Piece::Text(words) => (*words).to_owned(),

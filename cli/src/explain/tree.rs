@@ -3,10 +3,10 @@
 use super::numbers::list;
 use engine::explain::{Graph, GraphValue};
 
-/// Elements that are shown of each value.
+/// The number of elements that are shown of each value.
 const ELEMENTS: usize = 6;
 
-/// The tree, one line per value. A value with several users is expanded at its first place only.
+/// Writes the tree, one line for each value. A value with several users is expanded only at its first place.
 pub fn tree(graph: &Graph) -> String {
     let mut out = String::new();
     if let Some(root) = graph.values.last() {

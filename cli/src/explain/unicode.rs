@@ -1,12 +1,11 @@
-//! LaTeX as one line of Unicode for a terminal: the part of LaTeX that the explanations are written in.
+//! Converts LaTeX to one line of Unicode for a terminal. Supports only the LaTeX that the explanations use.
 //!
-//! Spaces are kept as the source has them; superscripts and subscripts are written as such where Unicode has all their characters, else as
-//! `^(…)` and `_(…)`.
+//! Spaces stay as in the source. Superscripts and subscripts become small characters if Unicode has them all, else `^(…)` and `_(…)`.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Commands that stand for a character or a word.
+/// Commands that stand for a character, a space or nothing.
 const SYMBOLS: &[(&str, &str)] = &[
     ("alpha", "α"),
     ("beta", "β"),
@@ -54,7 +53,7 @@ const SYMBOLS: &[(&str, &str)] = &[
     ("Bigr", ""),
 ];
 
-/// Functions, which want a space before a letter.
+/// Function names. They need a space before a letter.
 const FUNCTIONS: &[&str] = &["ln", "max", "min", "cos", "sin", "tanh", "exp"];
 
 const SUPERSCRIPTS: &[(char, char)] = &[
@@ -104,7 +103,7 @@ const OVERLINE: char = '\u{304}';
 /// The combining circumflex, after the letter that it covers.
 const CIRCUMFLEX: char = '\u{302}';
 
-/// LaTeX as one line for a terminal. An unknown command stays as it is, with its backslash.
+/// Converts LaTeX to one line for a terminal. An unknown command stays unchanged, with its backslash.
 pub fn unicode(latex: &str) -> String {
     let text = Reader { rest: latex.chars().peekable() }.until(None);
     text.split_whitespace_keeping_wide().replace(WIDE, "   ").replace("∂ ", "∂")
@@ -156,7 +155,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The next group, command or character.
+    /// Converts the next group, command or character.
     fn argument(&mut self) -> String {
         while self.rest.next_if(|c| c.is_whitespace()).is_some() {}
         let mut out = String::new();
@@ -174,7 +173,7 @@ impl Reader<'_> {
         if name.is_empty() { self.rest.next().map(String::from).unwrap_or_default() } else { name }
     }
 
-    /// A group's characters as they are.
+    /// Reads a group's characters unchanged.
     fn verbatim(&mut self) -> String {
         self.rest.next_if_eq(&'{');
         self.rest.by_ref().take_while(|&c| c != '}').collect()
@@ -215,7 +214,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `cases` as `{ value if condition; … }`, a matrix as `[a, b; c, d]`.
+    /// Writes `cases` as `{ value if condition; … }`, and a matrix as `[a, b; c, d]`.
     fn environment(&mut self, name: &str) -> String {
         let mut rows = vec![vec![String::new()]];
         while let Some(c) = self.rest.next() {
@@ -259,7 +258,7 @@ impl Reader<'_> {
     }
 }
 
-/// `text` in parentheses if an operator or a space stands outside of its own parentheses; else `text`.
+/// Puts `text` in parentheses if it has an operator or a space outside of its own parentheses.
 fn grouped(text: &str) -> String {
     let mut depth = 0;
     let split = |c: char| {
@@ -269,7 +268,7 @@ fn grouped(text: &str) -> String {
     if !text.chars().any(split) { text.to_owned() } else { format!("({text})") }
 }
 
-/// True if the first parenthesis closes at the end.
+/// True if the first parenthesis closes at the end of the text.
 fn whole(text: &str) -> bool {
     let mut depth = 0;
     let closes = text.char_indices().find(|&(_, c)| {

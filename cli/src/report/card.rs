@@ -7,11 +7,11 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tone {
-    /// It is true.
+    /// The claim is true.
     Holds,
-    /// True with a reservation.
+    /// The claim is true with a reservation.
     Partly,
-    /// False, misleading or a defect.
+    /// The claim is false, misleading or a defect.
     Fails,
 }
 
@@ -33,7 +33,7 @@ pub struct Card {
     pub evidence: String,
     /// What was computed.
     pub computed: String,
-    /// What was compared, the number, its prediction, and how far apart they may be.
+    /// The comparisons: what is compared, the number, its prediction, and the allowed difference.
     pub rows: Vec<[String; 4]>,
     /// The source file that computes it.
     pub file: String,

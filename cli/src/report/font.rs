@@ -4,12 +4,12 @@
 
 const FONT: &[u8] = include_bytes!("math.woff2");
 
-/// The style rules that embed the font in a page; empty if none of its parts has a formula.
+/// Returns the style rules that embed the font in a page, or an empty text if no part of the page has a formula.
 pub fn style_sheet<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     if !parts.into_iter().any(|part| part.contains("<math")) {
         return String::new();
     }
-    // The letters of this font are smaller than those of a page's text at the same size, and its bars lie close to them.
+    // At the same size, the letters of this font are smaller than those of a page's text, and its bars are close to the letters.
     format!(
         "@font-face {{ font-family: \"Slpo Math\"; src: url(\"data:font/woff2;base64,{}\") format(\"woff2\"); }}\n\
          math {{ font-family: \"Slpo Math\", math; font-size: 1.12em; }}\n\
@@ -19,7 +19,7 @@ pub fn style_sheet<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     )
 }
 
-/// Base 64 with padding, RFC 4648.
+/// Encodes in base 64 with padding (RFC 4648).
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);

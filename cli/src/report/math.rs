@@ -1,8 +1,8 @@
-//! Formulas: LaTeX as MathML, which browsers set without script, font or network.
+//! Converts LaTeX to MathML, which browsers draw without a script, a font or a network.
 
 use crate::explain::MathMl;
 
-/// The formula as a `<math>` element. Source that is not LaTeX is shown as written.
+/// Returns the formula as a `<math>` element. Source that is not LaTeX is shown unchanged.
 pub(super) fn mathml(latex: &str) -> String {
     MathMl::new().display(latex)
 }

@@ -22,7 +22,7 @@ use minijinja::value::Serde;
 use serde::Serialize;
 pub use table::{Align, Table};
 
-/// Failures to make or write a report.
+/// The reason why a report cannot be made or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The system refused to write the file.
@@ -70,12 +70,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// An empty page.
+    /// Creates an empty page.
     pub fn new(title: impl Into<String>) -> Self {
         Self { title: title.into(), lead: None, style: String::new(), blocks: Vec::new() }
     }
 
-    /// Sets the sentence or two below the title: what was done and what came out.
+    /// Sets the sentence or two below the title: what was done, and the result.
     #[must_use]
     pub fn lead(mut self, text: impl Into<String>) -> Self {
         self.lead = Some(text.into());
@@ -94,13 +94,13 @@ impl Report {
         self.with(Block::Paragraph(text.into()))
     }
 
-    /// Adds text whose line breaks and spaces are kept: samples, a command.
+    /// Adds text whose line breaks and spaces are kept, such as samples or a command.
     #[must_use]
     pub fn preformatted(self, text: impl Into<String>) -> Self {
         self.with(Block::Preformatted(text.into()))
     }
 
-    /// Adds a list of names with their values: the settings of a run, its main numbers.
+    /// Adds a list of names with their values, such as the settings of a run or its main numbers.
     #[must_use]
     pub fn key_values<K: Into<String>, V: Into<String>>(self, pairs: impl IntoIterator<Item = (K, V)>) -> Self {
         let pairs = pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
@@ -113,14 +113,14 @@ impl Report {
         self.with(Block::Table(table))
     }
 
-    /// Adds a chart; the caption says what to look for.
+    /// Adds a chart. The caption says what to look for.
     #[must_use]
     pub fn figure(self, title: impl Into<String>, caption: impl Into<String>, chart: impl Into<Chart>) -> Self {
         let (title, caption, chart) = (title.into(), caption.into(), chart.into());
         self.with(Block::Figure { title, caption, chart })
     }
 
-    /// Adds a command's own markup, which must be escaped already.
+    /// Adds markup of a command's own, which must be escaped already.
     #[must_use]
     pub fn fragment(self, html: impl Into<String>) -> Self {
         self.with(Block::Fragment(html.into()))
@@ -146,7 +146,7 @@ impl Report {
         self.with(Block::Index(links))
     }
 
-    /// The page as HTML.
+    /// Returns the page as HTML.
     ///
     /// # Errors
     /// [`ReportError::Draw`], [`ReportError::Template`].
@@ -166,7 +166,7 @@ impl Report {
         Ok(environment.get_template("report.html")?.render(Serde(&page))?)
     }
 
-    /// Writes the page atomically and makes missing folders. A pipe or a device is written into.
+    /// Writes the page atomically, and creates missing folders. A pipe or a device is written to directly.
     ///
     /// # Errors
     /// [`ReportError::Write`], and those of [`render`](Self::render).
@@ -207,7 +207,7 @@ enum View<'a> {
 }
 
 impl View<'_> {
-    /// The markup that may hold a formula.
+    /// Returns the block's markup, which may contain formulas.
     fn markup(&self) -> Option<&str> {
         match self {
             Self::Fragment { html } => Some(html),

@@ -8,7 +8,7 @@ use serde::Serialize;
 pub enum Align {
     /// Text.
     Left,
-    /// Numbers; digits of equal width let them be compared down the column.
+    /// Numbers, in digits of equal width, so that a column can be compared.
     Right,
 }
 
@@ -33,7 +33,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table without rows, with one heading and alignment for each column.
+    /// Creates a table without rows, with one heading and alignment for each column.
     pub fn new<H: Into<String>>(columns: impl IntoIterator<Item = (H, Align)>) -> Self {
         let column = |(heading, align): (H, Align)| Column { heading: heading.into(), align };
         Self { caption: None, columns: columns.into_iter().map(column).collect(), rows: Vec::new() }

@@ -1,7 +1,7 @@
-//! A device chosen at run time: the processor with elements of f32, or a GPU. What trains on one trains on the other, and a program is
-//! compiled for this once.
+//! A device chosen at run time: the processor with elements of f32, or a GPU. A program is compiled for this type once, and trains on
+//! either.
 //!
-//! Every method is delegated: its arrays are handed to the backend that is there (`Hand`), and what comes back is wrapped (`Wrap`).
+//! Every method delegates to the backend behind the device. `Hand` unwraps the arguments for that backend, and `Wrap` wraps its result.
 
 use super::attention::Attention;
 use super::core::{Core, Indices};
@@ -29,14 +29,14 @@ pub enum Device {
 }
 
 impl Default for Device {
-    /// The processor.
+    /// Returns the processor.
     fn default() -> Self {
         Self::Cpu(Cpu::new())
     }
 }
 
 impl Device {
-    /// Its name in reports: `cpu` or `cuda`.
+    /// Returns the name for reports: `cpu` or `cuda`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Cpu(_) => "cpu",
@@ -44,7 +44,7 @@ impl Device {
         }
     }
 
-    /// Waits until everything that was started has been computed.
+    /// Waits until the device has computed everything that was launched.
     pub fn wait(&self) {
         if let Self::Cuda(cuda) = self {
             cuda.wait();
@@ -72,15 +72,15 @@ impl From<CudaArray> for DeviceArray {
     }
 }
 
-/// Arrays as each backend takes them.
+/// Arguments that contain [`DeviceArray`]s. Unwraps them to the arrays of one backend.
 trait Hand {
     type Cpu;
     type Cuda;
     /// # Panics
-    /// If an array is the GPU's.
+    /// If an array is in a GPU's memory.
     fn to_cpu(self) -> Self::Cpu;
     /// # Panics
-    /// If an array is the processor's.
+    /// If an array is in the processor's memory.
     fn to_cuda(self) -> Self::Cuda;
 }
 
@@ -110,7 +110,7 @@ hand_arrays! {
     &'a mut DeviceArray => &'a mut CpuArray<f32>, &'a mut CudaArray;
 }
 
-/// What is made of arrays is handed over part by part.
+/// Implements [`Hand`] for tuples, lists and structs of arrays, part by part.
 macro_rules! hand_parts {
     ($(($($generics:tt)*) $parts:ty => $cpu:ty, $cuda:ty: |$x:ident, $hand:ident| $handed:expr;)*) => {$(
         impl<$($generics)*> Hand for $parts {
@@ -139,7 +139,7 @@ hand_parts! {
     };
 }
 
-/// One backend's result as the device's.
+/// The result of one backend. Wraps its arrays as [`DeviceArray`]s.
 trait Wrap {
     type Wrapped;
     fn wrap(self) -> Self::Wrapped;
@@ -194,7 +194,7 @@ fn to_cuda<X: Hand>(x: X) -> X::Cuda {
     x.to_cuda()
 }
 
-/// A call on the backend that is there, with `$hand` for handing arrays to it.
+/// Evaluates a call on the device's backend. `$hand` names the function that unwraps an argument for that backend.
 macro_rules! on {
     ($device:ident, $backend:ident, $hand:ident => $call:expr) => {
         match $device {
@@ -212,7 +212,7 @@ macro_rules! on {
     };
 }
 
-/// Methods `name(arrays; other arguments) -> arrays`, delegated.
+/// Defines methods `name(arrays; other arguments) -> arrays` that delegate to the backend.
 macro_rules! delegate {
     ($(fn $name:ident($($array:ident: $arrays:ty),*; $($other:ident: $plain:ty),*) -> $result:ty;)*) => {$(
         fn $name(&self $(, $array: $arrays)* $(, $other: $plain)*) -> $result {

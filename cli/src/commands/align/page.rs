@@ -8,7 +8,7 @@ use losses::Loss;
 use model::align::metrics::{ACCURACY, CHOSEN_LOG_PROB, KL, MARGIN, REJECTED_LOG_PROB, held_out};
 use serde_json::Value;
 
-/// The page of a run with this loss.
+/// Builds the page of a run with this loss.
 pub fn report(loss: Loss, description: String, records: &[Record], summary: &Value) -> Report {
     let losses = series(records, "loss");
     let window = smoothing(losses.len());
@@ -48,7 +48,8 @@ pub fn report(loss: Loss, description: String, records: &[Record], summary: &Val
         .preformatted(format!("{summary:#}"))
 }
 
-/// The accuracies of records whose margin is not exactly 0: where policy and reference are one model, there is no accuracy yet.
+/// Returns the accuracies of records whose margin is not exactly 0. A margin of 0 means that the policy still equals its reference, so
+/// there is no accuracy yet.
 fn decided(records: &[Record], accuracy: &str, margin: &str) -> Vec<(f64, f64)> {
     let margins = series(records, margin);
     let is_tie = |step: f64| margins.contains(&(step, 0.0));

@@ -1,6 +1,6 @@
-//! The formula or sentence of the paper that each claim is about, in LaTeX, as it reads there.
+//! The formula or sentence of the paper behind each claim, in LaTeX, as the paper writes it.
 
-/// The paper's formula for a claim by its id; `None` for an id that the audit does not have.
+/// Returns the paper's formula for the claim with this id, or `None` if the audit has no such claim.
 pub fn of(id: &str) -> Option<&'static str> {
     Some(match id {
         "E1" => {

@@ -6,7 +6,7 @@ use crate::report::{Card, Report, Tone};
 use losses::audit::figures::{Curves, Drawing, Figure, Surface};
 use losses::audit::{Check, Claim};
 
-/// Headings, each above the claims whose ids begin with one of the letters.
+/// Headings. Each covers the claims whose ids begin with one of its letters.
 const SECTIONS: [(&str, &str); 8] = [
     ("Equations 1 to 5 and Appendix A: DPO rewritten", "EA"),
     ("Key observations about DPO", "K"),
@@ -18,7 +18,7 @@ const SECTIONS: [(&str, &str); 8] = [
     ("Our rescaled limit", "G"),
 ];
 
-/// The page of these claims and figures, which were computed from `seed`.
+/// Builds the page of these claims and figures, which were computed from `seed`.
 pub fn page(claims: &[Claim], figures: &[Figure], seed: u64) -> Report {
     let cards: Vec<Card> = claims.iter().map(card).collect();
     let count = |tone| cards.iter().filter(|card| card.tone == tone).count();
@@ -40,7 +40,7 @@ pub fn page(claims: &[Claim], figures: &[Figure], seed: u64) -> Report {
     let report = SECTIONS.iter().fold(report, |report, (heading, letters)| {
         let inside = cards.iter().filter(|card| card.id.starts_with(|letter| letters.contains(letter)));
         inside.fold(report.section(*heading), |report, card| {
-            // A figure stands below the last of the claims that it shows.
+            // A figure is placed below the last of the claims that it shows.
             let below = figures.iter().filter(|figure| figure.claims.last() == Some(&card.id.as_str()) && !is_papers(figure));
             below.fold(report.card(card.clone()), draw)
         })
@@ -67,7 +67,7 @@ fn card(claim: &Claim) -> Card {
     }
 }
 
-/// A claim that does not hold fails; a verdict that is more than "true" has a reservation.
+/// Chooses the tone of a claim. A claim that does not hold fails, and a verdict that says more than "true" has a reservation.
 fn tone(claim: &Claim) -> Tone {
     match claim.verdict.split_once([',', ':', '(', ' ']).map_or(claim.verdict.as_str(), |(first, _)| first).trim() {
         _ if !claim.holds => Tone::Fails,

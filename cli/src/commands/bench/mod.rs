@@ -1,4 +1,4 @@
-//! `slpo bench`: what a training step costs here, and what the machine could do.
+//! `slpo bench`: measures the cost of a training step, and the speed of this machine.
 
 mod peak;
 mod step;
@@ -6,10 +6,10 @@ mod step;
 use crate::arguments::{Bench, Measurement, Shared};
 use crate::failure::Failure;
 
-/// Measures what is asked for.
+/// Runs the measurement that was asked for.
 ///
 /// # Errors
-/// [`Failure::Usage`] for a shape that no decoder has; [`Failure::Failed`] where a step is not finite; [`Failure::Output`].
+/// [`Failure::Usage`] for a shape that no decoder has; [`Failure::Failed`] if a step is not finite; [`Failure::Output`].
 pub fn run(arguments: &Bench, shared: &Shared) -> Result<(), Failure> {
     match &arguments.what {
         Measurement::Step(step) => step::run(step, shared),

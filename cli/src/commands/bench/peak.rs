@@ -1,4 +1,4 @@
-//! `slpo bench peak`: how fast the processor multiplies.
+//! `slpo bench peak`: measures how fast the processor multiplies.
 
 use crate::arguments::{BenchPeak, Shared};
 use crate::failure::Failure;
@@ -11,11 +11,11 @@ use serde::Serialize;
 struct PeakResult {
     device: &'static str,
     threads: usize,
-    /// Multiply-adds in registers.
+    /// Speed of multiply-adds in registers.
     fma_gflop_s: f64,
-    /// The best square product.
+    /// Speed of the best square product.
     gemm_gflop_s: f64,
-    /// The best square product in bfloat16; null where the processor has no instructions for it.
+    /// Speed of the best square product in bfloat16. `null` if the processor has no instructions for it.
     bf16_gemm_gflop_s: Option<f64>,
     extent: usize,
 }

@@ -1,4 +1,4 @@
-//! `slpo bench step`: one optimiser step of a preset, or of one like it in another shape, on random tokens.
+//! `slpo bench step`: times an optimiser step of a preset, or of the preset in another shape, on random tokens.
 
 use crate::arguments::{BenchStep, Rounding, Shared, Task};
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ use model::train::Trainer;
 use serde::Serialize;
 use std::time::Instant;
 
-/// Steps that are made before the clock starts: buffers fill, the processor speeds up.
+/// Steps before the clock starts, in which buffers fill and the processor speeds up.
 const WARM_UP: u64 = 2;
 
 #[derive(Serialize)]
@@ -31,22 +31,22 @@ struct StepResult {
     /// The median time of a step.
     ms: f64,
     fastest_ms: f64,
-    /// Tokens of the batch a second, at the median; those that a pair shares count in both of its sequences.
+    /// Tokens of the batch per second, at the median. Tokens that a pair shares count in both of its sequences.
     tok_s: f64,
-    /// The process' largest resident memory, or the GPU's; null where the system does not say.
+    /// The process' largest resident memory, or the GPU's. `null` if the system does not tell.
     peak_mib: Option<f64>,
     params: usize,
     threads: usize,
     steps: u64,
-    /// Model floating-point operations a second at the median: 6 a matrix weight and token (2 where only the reference runs), and
-    /// attention.
+    /// Floating-point operations of the model per second, at the median: 6 for each weight of a matrix and token (2 if only the reference
+    /// runs), and attention.
     gflop_s: f64,
-    /// Only of a GPU.
+    /// Only for a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     graphs: Option<Graphs>,
 }
 
-/// How kernels were launched over all steps, those before the clock started included.
+/// Launches over all steps, including the steps before the clock starts.
 #[derive(Serialize)]
 struct Graphs {
     captured: usize,
@@ -54,7 +54,7 @@ struct Graphs {
     /// Kernels and products that ran in graphs, and alone.
     in_graphs: usize,
     alone: usize,
-    /// Why none are made, if so.
+    /// The reason why no graphs are captured, if there is one.
     failure: Option<String>,
 }
 
@@ -66,7 +66,7 @@ impl Graphs {
     }
 }
 
-/// What a step runs on.
+/// The data of a step, and for DPO its loss and reference.
 enum Work {
     Lm(Batch),
     Dpo(Vec<PreferencePair>, Box<Alignment<Device>>),
@@ -107,7 +107,8 @@ impl Work {
         }
     }
 
-    /// Multiply-adds of the forward pass: one for each weight of a matrix and token, and two products for each key that a query sees.
+    /// Counts the multiply-adds of the forward pass: one for each weight of a matrix and token, and two products for each key that a query
+    /// sees.
     fn multiply_adds(&self, decoder: &Decoder<Device>) -> f64 {
         let (config, inputs) = (decoder.config(), self.inputs());
         let segments = inputs.segments();
@@ -120,7 +121,7 @@ impl Work {
         (inputs.tokens().len() * weights + 2 * seen * config.layers * config.heads * config.head_dim) as f64
     }
 
-    /// Forward passes that cost what a step costs: the backward pass counts as two.
+    /// The number of forward passes that cost as much as a step. The backward pass counts as two, and DPO's reference as one.
     fn passes(&self) -> f64 {
         match self {
             Self::Lm(_) => 3.0,
@@ -141,7 +142,7 @@ impl Work {
     }
 }
 
-/// The preset's decoder in the shape that is asked for: heads stay as wide, and the feed-forward part in proportion.
+/// Returns the preset's decoder in the shape that was asked for. Heads keep their width, and the feed-forward part grows in proportion.
 fn config(arguments: &BenchStep, preset: &Preset) -> Result<Config, Failure> {
     let config = preset.config();
     let hidden_size = arguments.width.unwrap_or(config.hidden_size);
@@ -168,7 +169,7 @@ fn shape(arguments: &BenchStep, preset: &Preset) -> Result<PresetBatch, Failure>
     Ok(batch)
 }
 
-/// The times of the steps in ms, sorted.
+/// Times the steps. Returns the times in ms, sorted.
 fn times(arguments: &BenchStep, device: &Device, mut step: impl FnMut() -> Result<(), Failure>) -> Result<Vec<f64>, Failure> {
     for _ in 0..WARM_UP {
         step()?;
@@ -243,12 +244,12 @@ fn print(result: &StepResult, shared: &Shared) -> Result<(), Failure> {
     })
 }
 
-/// The middle of sorted numbers, of which there is at least one.
+/// Returns the median of sorted numbers, of which there is at least one.
 fn median(sorted: &[f64]) -> f64 {
     (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
 }
 
-/// The most memory of the device that was in use at once, in MiB: of the GPU by arrays, else of this process where the system tells.
+/// Returns the most memory in use at once, in MiB: that of arrays on a GPU, else that of this process if the system tells.
 fn peak_memory(device: &Device) -> Option<f64> {
     if let Device::Cuda(cuda) = device {
         return Some(cuda.peak_bytes() as f64 / (1 << 20) as f64);

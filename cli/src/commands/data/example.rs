@@ -1,4 +1,4 @@
-//! A row as text, with what is learned told apart from its context: by colour on a terminal, by brackets elsewhere.
+//! A row as text that shows which part is learned: by colour on a terminal, by brackets elsewhere.
 
 use crate::failure::Failure;
 use crate::terminal;
@@ -6,17 +6,17 @@ use model::boundary::Sequence;
 use model::tokenizer::Tokenizer;
 use std::io::IsTerminal;
 
-/// Characters of a prompt or a completion that are shown at most, half from each end.
+/// The most characters of a prompt or a completion that are shown, half from each end.
 const LONGEST: usize = 600;
 
-/// The context and the completion as text, special tokens by their names.
+/// Returns the context and the completion as text. Special tokens are shown by their names.
 ///
 /// # Errors
-/// Those of the tokenizer.
+/// The errors of the tokenizer.
 pub fn split_text(tokenizer: &Tokenizer, sequence: &Sequence) -> Result<[String; 2], Failure> {
     let whole = tokenizer.decode_with_special(&sequence.tokens)?;
     let prompt = tokenizer.decode_with_special(sequence.prompt())?;
-    // A character may be spread over both: then each is decoded alone.
+    // A character may be split between both. Then each part is decoded alone.
     let completion = match whole.strip_prefix(&prompt) {
         Some(rest) => rest.to_owned(),
         None => tokenizer.decode_with_special(sequence.completion())?,
@@ -24,24 +24,24 @@ pub fn split_text(tokenizer: &Tokenizer, sequence: &Sequence) -> Result<[String;
     Ok([prompt, completion])
 }
 
-/// How the completion is told apart.
+/// How the completion is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// The prompt dim, a completion green or, where it was rejected, red.
+    /// The prompt is dim. The completion is green, or red if it was rejected.
     Colour,
-    /// The completion in brackets.
+    /// The completion is in brackets.
     Brackets,
 }
 
 impl Style {
-    /// Colour where standard output is a terminal that shows it; `NO_COLOR` (any text) turns it off.
+    /// Chooses colour if standard output is a terminal that supports it. Any text in `NO_COLOR` turns colour off.
     pub fn of_standard_output() -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let plain = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         if std::io::stdout().is_terminal() && !refused && !plain { Self::Colour } else { Self::Brackets }
     }
 
-    /// What the marks mean.
+    /// Explains the marks.
     pub fn legend(self) -> &'static str {
         match self {
             Self::Colour => "in green (chosen) or red (rejected):",
@@ -49,7 +49,7 @@ impl Style {
         }
     }
 
-    /// One sequence, safe to print.
+    /// Formats one sequence so that it is safe to print.
     pub fn paint(self, prompt: &str, completion: &str, rejected: bool) -> String {
         let [prompt, completion] = [prompt, completion].map(|text| terminal::shown(&shortened(text)));
         match self {

@@ -1,4 +1,4 @@
-//! `slpo data`: what a training run would make of a dataset, before it is run.
+//! `slpo data`: shows how a training run would use a dataset, before the run.
 
 mod example;
 
@@ -19,13 +19,13 @@ use std::io::{self, Write};
 /// Quantiles that are shown, with their names.
 const QUANTILES: [(&str, f64); 6] = [("min", 0.0), ("p25", 0.25), ("median", 0.5), ("p75", 0.75), ("p95", 0.95), ("max", 1.0)];
 
-/// Lines that are named before "…".
+/// The most lines that are named before "…".
 const LINES: usize = 12;
 
 /// Prints the report.
 ///
 /// # Errors
-/// Those of the model's files, of the data and of standard output.
+/// The errors of the model's files, of the data and of standard output.
 pub fn run(arguments: &Data, shared: &Shared) -> Result<(), Failure> {
     let (config, remarks) = model::model_folder::read_config(&arguments.model)?;
     notices::warn(&remarks);
@@ -41,7 +41,7 @@ pub fn run(arguments: &Data, shared: &Shared) -> Result<(), Failure> {
     Output::new(shared.json).painted(&as_json(&seen, &chat, &examples), |to| show(to, &seen, &chat, &examples))
 }
 
-/// The text of an example's sequence: the context, and what is learned.
+/// The text of an example's sequence: the context, and the part that is learned.
 struct Shown {
     line: usize,
     name: &'static str,
@@ -67,7 +67,7 @@ fn template_name(chat: &ChatTemplate) -> &'static str {
     }
 }
 
-/// The lines of each reason for dropping, in the order of the reasons.
+/// Groups the dropped lines by reason, in the order of the reasons.
 fn drops(dropped: &[Dropped]) -> BTreeMap<model::data::DropReason, Vec<usize>> {
     let mut lines: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for row in dropped {

@@ -1,4 +1,4 @@
-//! The demo's experiment: learning the language, drawing pairs, aligning with each loss.
+//! The demo's experiment: learns the language, draws pairs, and aligns with each loss.
 
 use super::scores::{Estimate, Point, log_probs, mean_and_error};
 use crate::failure::Failure;
@@ -20,25 +20,25 @@ use model::preference::PairBatch;
 use model::train::Trainer;
 use serde_json::{Value, json};
 
-/// Completions longer than this are cut: the language's longest has 8 tokens.
+/// The length at which completions are cut. The longest completion of the language has 8 tokens.
 pub const MAX_TOKENS: usize = 12;
 
-/// How much of everything the demo does.
+/// The amount of work in the demo.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     /// Steps of learning the language.
     pub pretrain_steps: u64,
-    /// Sentences in each of those steps.
+    /// Sentences per step of learning.
     pub pretrain_batch: usize,
     /// Steps of each alignment.
     pub align_steps: u64,
-    /// Pairs in each of those steps.
+    /// Pairs per step of alignment.
     pub align_batch: usize,
     /// The learning rate of alignment at its peak.
     pub align_learning_rate: f64,
     /// Pairs to train on.
     pub train_pairs: usize,
-    /// Pairs kept apart.
+    /// Held-out pairs.
     pub held_out_pairs: usize,
     /// Completions drawn from each model to measure it.
     pub samples: usize,
@@ -62,17 +62,17 @@ impl Default for Budget {
 /// One way to align.
 #[derive(Clone, Copy, Debug)]
 pub struct Method {
-    /// As the table calls it.
+    /// The name in the table.
     pub name: &'static str,
     /// The loss on the command line.
     pub loss: Loss,
     /// α of the SLPO weights.
     pub alpha: f64,
-    /// Which rule makes the weights.
+    /// The rule for the weights.
     pub weights: WeightRule,
 }
 
-/// What is compared.
+/// The methods that are compared.
 pub const METHODS: [Method; 6] = [
     Method { name: "DPO", loss: Loss::Dpo, alpha: 1.0, weights: WeightRule::Eq7 },
     Method { name: "SLPO token", loss: Loss::SlpoToken, alpha: 1.0, weights: WeightRule::Eq7 },
@@ -84,15 +84,15 @@ pub const METHODS: [Method; 6] = [
 
 /// The language, the model that learned it, and the pairs.
 pub struct Experiment {
-    /// The truth.
+    /// The language, whose truth is known.
     pub language: Language,
-    /// How much is done.
+    /// The amount of work.
     pub budget: Budget,
-    /// The model after learning the language: start and reference of every alignment.
+    /// The model after learning the language. Every alignment starts from it, and uses it as its reference.
     pub reference: Decoder<Device>,
-    /// (step, nats a sentence) while learning.
+    /// (step, nats per sentence) while learning.
     pub learning_curve: Vec<(f64, f64)>,
-    /// Mean nats a sentence over sentences that were not trained on, with its standard error; NaN before learning.
+    /// Mean nats per sentence over new sentences, with its standard error. NaN before learning.
     pub cross_entropy: Estimate,
     train: Vec<PreferencePair>,
     held_out: Vec<PreferencePair>,
@@ -107,7 +107,7 @@ mod stream {
 }
 
 impl Experiment {
-    /// A model that knows nothing yet.
+    /// Creates an experiment whose model knows nothing yet.
     pub fn new(budget: Budget, seed: u64) -> Result<Self, Failure> {
         let language = Language::new();
         let config = Config {
@@ -127,13 +127,13 @@ impl Experiment {
         Generator::new(self.seed).stream(purpose)
     }
 
-    /// A sentence as the model sees it: the end token stands before it too.
+    /// Builds a sentence as the model sees it, with the end token before it.
     fn sequence(&self, prompt: &[u32], completion: &[u32]) -> Sequence {
         let tokens = [&[self.language.end()], prompt, completion].concat();
         Sequence::new(tokens, 1 + prompt.len())
     }
 
-    /// Learns the language from sentences drawn from it, each seen once.
+    /// Learns the language from sentences drawn from it. Each sentence is used once.
     pub fn pretrain(&mut self, bar: &mut Progress) -> Result<(), Failure> {
         let steps = self.budget.pretrain_steps;
         let schedule = Schedule { learning_rate: 3e-3, warmup: 50.min(steps / 10), steps, final_fraction: 0.02 };
@@ -157,7 +157,7 @@ impl Experiment {
         Ok(())
     }
 
-    /// Mean nats a sentence over sentences that were not trained on, and its standard error.
+    /// Computes the mean nats per sentence over new sentences, and its standard error.
     fn held_out_cross_entropy(&self) -> Estimate {
         let mut generator = self.stream(stream::MEASURE).stream(1);
         let sentences: Vec<Sequence> =
@@ -166,7 +166,7 @@ impl Experiment {
         mean_and_error(&nats)
     }
 
-    /// Draws the pairs from the model itself and labels them by the known reward; ties, equal and unfinished completions are drawn again.
+    /// Draws pairs from the model itself, and labels them by the known reward. Ties, equal completions and unfinished ones are drawn again.
     pub fn draw_pairs(&mut self) -> Result<(), Failure> {
         let wanted = self.budget.train_pairs + self.budget.held_out_pairs;
         let mut generator = self.stream(stream::PAIRS);
@@ -192,7 +192,7 @@ impl Experiment {
         Ok(())
     }
 
-    /// (winner, loser) of two finished completions of different reward.
+    /// Returns (winner, loser) if both completions are finished and their rewards differ.
     fn label<'a>(&self, prompt: &[u32], first: &'a [u32], second: &'a [u32]) -> Option<(&'a [u32], &'a [u32])> {
         let finished = [first, second].iter().all(|c| c.last() == Some(&self.language.end()));
         let reward = |completion: &[u32]| self.language.reward(prompt, completion);
@@ -200,7 +200,7 @@ impl Experiment {
         finished.then_some(if first_wins { (first, second) } else { (second, first) })
     }
 
-    /// Completions drawn from a model, one for each prompt.
+    /// Samples completions from a model, one for each prompt.
     pub fn complete(&self, decoder: &Decoder<Device>, prompts: &[Vec<u32>], generator: &Generator) -> Result<Vec<Vec<u32>>, Failure> {
         let end = [self.language.end()];
         let started: Vec<Vec<u32>> = prompts.iter().map(|prompt| [&end, prompt.as_slice()].concat()).collect();
@@ -208,12 +208,12 @@ impl Experiment {
         Ok(generate(decoder, &started, &Sampling::PLAIN, limits, generator, |_, _| true)?)
     }
 
-    /// The stream that every model is measured with.
+    /// Returns the random stream for measuring. It is the same for every model.
     pub fn measuring_stream(&self) -> Generator {
         self.stream(stream::MEASURE)
     }
 
-    /// A copy of the reference aligned with one loss, and how that went step by step.
+    /// Aligns a copy of the reference with one loss. Returns the copy and its curve, step by step.
     pub fn align(&self, method: Method, bar: &mut Progress) -> Result<(Decoder<Device>, Vec<Point>), Failure> {
         let Budget { align_steps: steps, align_batch, align_learning_rate: learning_rate, .. } = self.budget;
         let schedule = Schedule { learning_rate, warmup: 10.min(steps / 10), steps, final_fraction: 0.1 };
@@ -234,16 +234,16 @@ impl Experiment {
         Ok((trainer.decoder, curve))
     }
 
-    /// The pairs that are trained on.
+    /// The training pairs.
     pub fn train_pairs(&self) -> &[PreferencePair] {
         &self.train
     }
-    /// The pairs kept apart.
+    /// The held-out pairs.
     pub fn held_out_pairs(&self) -> &[PreferencePair] {
         &self.held_out
     }
 
-    /// What is known of the language in closed form.
+    /// Returns what is known of the language in closed form.
     pub fn truth(&self) -> Value {
         json!({
             "words": self.language.words().len(),
@@ -253,14 +253,14 @@ impl Experiment {
         })
     }
 
-    /// How well the language was learned.
+    /// Returns how well the language was learned.
     pub fn pretraining(&self) -> Value {
         let (nats, error) = self.cross_entropy;
         let parameters = self.reference.parameter_count();
         json!({ "parameters": parameters, "cross_entropy_nats_a_sentence": nats, "standard_error": error, "entropy": self.language.entropy() })
     }
 
-    /// One line on how well the language was learned.
+    /// Describes in one line how well the language was learned.
     pub fn pretraining_summary(&self) -> String {
         let (nats, error) = self.cross_entropy;
         format!(
@@ -270,7 +270,7 @@ impl Experiment {
         )
     }
 
-    /// One line and an example.
+    /// Describes the pairs in one line, with an example.
     pub fn pairs_summary(&self) -> String {
         let words = |sequence: &Sequence| self.language.decode(sequence.completion());
         let example = self.train.first().map_or_else(String::new, |pair| {

@@ -1,4 +1,4 @@
-//! What is measured of a model: reward, divergence from the reference, log-probabilities, accuracy.
+//! Measurements of a model: reward, divergence from the reference, log-probabilities, accuracy.
 
 use super::experiment::{Experiment, MAX_TOKENS};
 use super::scores::{CHUNK, Changes, Estimate, Point, log_probs, mean_and_error};
@@ -12,33 +12,33 @@ use serde_json::{Value, json};
 
 /// A model after alignment.
 pub struct Outcome {
-    /// As the table calls it.
+    /// The name in the table.
     pub name: String,
-    /// E\[r\], over completions drawn from it.
+    /// E\[r\], over completions sampled from the model.
     pub reward: Estimate,
-    /// KL(π‖π_ref) in nats a completion, over completions drawn from π.
+    /// KL(π‖π_ref) in nats per completion, over completions sampled from π.
     pub kl: Estimate,
-    /// KL(π_ref‖π) in nats a completion, over completions drawn from π_ref: large where other completions are lost.
+    /// KL(π_ref‖π) in nats per completion, over completions sampled from π_ref. It is large if π has lost other completions.
     pub forward_kl: Estimate,
-    /// Mean change of ln π(y_w) on the pairs kept apart.
+    /// Mean change of ln π(y_w) on the held-out pairs.
     pub chosen: f64,
-    /// Mean change of ln π(y_l) on the pairs kept apart.
+    /// Mean change of ln π(y_l) on the held-out pairs.
     pub rejected: f64,
-    /// The part of the pairs kept apart where ln π/π_ref is larger for the chosen one.
+    /// The fraction of held-out pairs whose ln π/π_ref is larger for the chosen completion.
     pub accuracy: f64,
-    /// The part of drawn completions that are sentences of the language.
+    /// The fraction of sampled completions that are sentences of the language.
     pub grammatical: f64,
     /// The alignment, step by step.
     pub curve: Vec<Point>,
 }
 
-/// Mean of ln p(y) − ln q(y) over completions drawn from p.
+/// Computes the mean of ln p(y) − ln q(y) over completions sampled from p.
 fn divergence(p: &Decoder<Device>, q: &Decoder<Device>, drawn_from_p: &[Sequence]) -> Estimate {
     let differences: Vec<f64> = log_probs(p, drawn_from_p).iter().zip(log_probs(q, drawn_from_p)).map(|(p, q)| p - q).collect();
     mean_and_error(&differences)
 }
 
-/// Prompts from the language with completions drawn from a model.
+/// Prompts from the language, with completions sampled from a model.
 fn draw(experiment: &Experiment, decoder: &Decoder<Device>, generator: Generator) -> Result<Vec<Sequence>, Failure> {
     let mut uniform = generator.stream(2);
     let prompts: Vec<Vec<u32>> =
@@ -81,7 +81,7 @@ pub fn measure(experiment: &Experiment, name: &str, decoder: &Decoder<Device>, c
 }
 
 impl Outcome {
-    /// The outcome with its standard errors.
+    /// Returns the outcome with its standard errors.
     pub fn to_json(&self) -> Value {
         let estimate = |(value, error): Estimate| json!({ "value": value, "standard_error": error });
         json!({
@@ -96,7 +96,7 @@ impl Outcome {
         })
     }
 
-    /// The cells of its row.
+    /// Formats the cells of the outcome's row.
     pub fn cells(&self) -> [String; 8] {
         let estimate = |(value, error): Estimate| format!("{} ± {}", fixed(value, 2), fixed(error, 2));
         [
@@ -115,7 +115,7 @@ impl Outcome {
 /// The headings of [`Outcome::cells`].
 pub const HEADINGS: [&str; 8] = ["method", "E[reward]", "KL(π‖ref)", "KL(ref‖π)", "Δ chosen", "Δ rejected", "accuracy", "grammatical"];
 
-/// The outcomes as a table of text.
+/// Formats the outcomes as a table of text.
 pub fn table(outcomes: &[Outcome]) -> String {
     let rows: Vec<Vec<String>> =
         std::iter::once(HEADINGS.map(str::to_owned).to_vec()).chain(outcomes.iter().map(|o| o.cells().to_vec())).collect();

@@ -1,7 +1,7 @@
-//! `slpo demo`: the whole path on a small language whose truth is known.
+//! `slpo demo`: runs the whole path, from pretraining to alignment, on a small language whose truth is known.
 //!
-//! A decoder learns the language, pairs of its own completions are labelled by the known reward, and each loss aligns it from the same
-//! start with the same budget. What comes out is measured against closed forms.
+//! A decoder learns the language. Pairs of its own completions are labelled by the known reward. Each loss then aligns the decoder from the
+//! same start with the same budget. The results are compared with closed forms.
 
 mod experiment;
 mod measure;

@@ -7,10 +7,10 @@ use crate::report::{Align, Report, Table};
 use model::align::PairMetrics;
 use std::time::Duration;
 
-/// Points of a curve that its smoothed line averages over.
+/// The number of points over which a smoothed line averages.
 const SMOOTHING: usize = 15;
 
-/// The whole page.
+/// Builds the whole page.
 pub fn report(experiment: &Experiment, outcomes: &[Outcome], elapsed: Duration) -> Report {
     let page = Report::new("SLPO and DPO on a language whose truth is known")
         .lead(

@@ -7,7 +7,7 @@ use model::boundary::Sequence;
 use model::decoder::{Decoder, ForwardOptions};
 use model::preference::Scored;
 
-/// Sequences that go through a model at once.
+/// Sequences that go through a model in one batch.
 pub const CHUNK: usize = 512;
 
 /// A mean and its standard error.
@@ -16,24 +16,24 @@ pub type Estimate = (f64, f64);
 /// One step of an alignment.
 #[derive(Clone, Copy, Debug)]
 pub struct Point {
-    /// The step.
+    /// The number of the step.
     pub step: u64,
-    /// Its batch before the step.
+    /// The metrics of its batch, before the step.
     pub pairs: PairMetrics,
 }
 
-/// What alignment did to pairs that it was not trained on.
+/// The changes by alignment on held-out pairs.
 pub struct Changes {
     /// Mean ln π(y_w) − ln π_ref(y_w).
     pub chosen: f64,
     /// Mean ln π(y_l) − ln π_ref(y_l).
     pub rejected: f64,
-    /// The part of pairs whose difference is above 0.
+    /// The fraction of pairs whose margin is above 0.
     pub accuracy: f64,
 }
 
 impl Changes {
-    /// Of the log-probabilities of two models.
+    /// Computes the changes from the log-probabilities of two models.
     pub fn of(policy: &Scored<'_, Device>, reference: &Scored<'_, Device>) -> Self {
         let (chosen, rejected) = policy.sequence_log_probs();
         let (reference_chosen, reference_rejected) = reference.sequence_log_probs();
@@ -44,7 +44,7 @@ impl Changes {
     }
 }
 
-/// The mean of values and the standard error of that mean.
+/// Computes the mean of values and its standard error.
 pub fn mean_and_error(values: &[f64]) -> Estimate {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
@@ -52,14 +52,14 @@ pub fn mean_and_error(values: &[f64]) -> Estimate {
     (mean, (variance / n).sqrt())
 }
 
-/// ln π of the predicted part of each sequence.
+/// Computes ln π of the predicted part of each sequence.
 pub fn log_probs(decoder: &Decoder<Device>, sequences: &[Sequence]) -> Vec<f64> {
     let of_chunk =
         |chunk: &[Sequence]| no_grad(|| Batch::of_sequences(chunk).sequence_log_probs(decoder, &ForwardOptions::default())).to_f64();
     sequences.chunks(CHUNK).flat_map(of_chunk).collect()
 }
 
-/// The mean of a vector.
+/// Computes the mean of a vector.
 fn mean(x: &Tensor<Device>) -> f64 {
     let values = x.to_f64();
     values.iter().sum::<f64>() / values.len() as f64

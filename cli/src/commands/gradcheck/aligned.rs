@@ -1,5 +1,5 @@
-//! What the gradient suite runs on top of whole decoders: every loss as alignment has it, and cross-entropy as fine-tuning has it, as a
-//! function of every parameter of the policy. The reference is another decoder of the same form, and constant.
+//! Whole decoders under every loss, for the gradient suite: each loss as alignment uses it, and cross-entropy as fine-tuning uses it. Each
+//! is checked as a function of every parameter of the policy. The reference is a constant decoder of the same form.
 
 use engine::gradcheck::{Draw, Entry, Function, Input, Sample};
 use engine::{Backend, Tensor};
@@ -13,36 +13,36 @@ use model::decoder::ForwardOptions;
 use model::gradcheck::{decoder, gpt2, llama, parameters};
 use std::sync::LazyLock;
 
-/// Makes the configuration of a decoder to check.
+/// A function that makes the configuration of a decoder to check.
 type Configuration = fn() -> Config;
 
-/// The decoders that the losses stand on.
+/// The decoders below the losses.
 const DECODERS: [(&str, Configuration); 2] = [("decoder-llama", llama), ("decoder-gpt2", gpt2)];
 
-/// Cross-entropy first, then every loss.
+/// Lists cross-entropy (`None`), then every loss.
 fn subjects() -> impl Iterator<Item = Option<Loss>> {
     std::iter::once(None).chain(Loss::ALL.map(Some))
 }
 
-/// The names of the entries: `decoder-llama-dpo`.
+/// The names of the entries, such as `decoder-llama-dpo`.
 static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let of = |decoder| move |loss: Option<Loss>| format!("{decoder}-{}", loss.map_or("cross-entropy", Loss::name));
     DECODERS.iter().flat_map(|(decoder, _)| subjects().map(of(decoder))).collect()
 });
 
-/// A Llama and a GPT-2 with each loss on top; the twin of each recomputes the decoder's activations.
+/// Lists a Llama and a GPT-2 decoder under each loss. The twin of each entry recomputes the decoder's activations.
 pub fn registry() -> Vec<Entry> {
     let on_top = DECODERS.iter().flat_map(|&(_, config)| subjects().map(move |loss| (config, loss)));
     NAMES.iter().zip(on_top).map(|(name, (config, loss))| Entry::new(name, move |draw| sample(draw, config(), loss))).collect()
 }
 
-/// A loss of two pairs, or of two completions, under a decoder.
+/// A loss of two pairs, or cross-entropy of two completions, over a decoder.
 #[derive(Clone)]
 struct OnTop {
     config: Config,
     pairs: Vec<PreferencePair>,
     reference: Vec<Input>,
-    /// Cross-entropy of the chosen completions where there is none.
+    /// The loss. If there is none, cross-entropy of the chosen completions.
     objective: Option<Objective>,
     /// True if the decoder recomputes its activations.
     checkpoint: bool,
@@ -65,7 +65,7 @@ impl Function for OnTop {
     }
 }
 
-/// Inner magnitude 1, as for the decoder alone: what cancels is the log-sum-exp of its logits.
+/// Draws a sample. Its inner magnitude is 1, as for the decoder alone: only the log-sum-exp of the logits cancels.
 fn sample(draw: &mut Draw, config: Config, loss: Option<Loss>) -> Sample {
     let inputs = parameters(draw, &config);
     let reference = parameters(draw, &config);
@@ -77,7 +77,7 @@ fn sample(draw: &mut Draw, config: Config, loss: Option<Loss>) -> Sample {
     Sample::new(function, inputs).with_twin(twin).with_inner_magnitude(1.0)
 }
 
-/// The defaults, or SLPO's other rule with any α.
+/// Draws the default hyper-parameters, or SLPO's other weight rule with a random α.
 fn hyperparameters(draw: &mut Draw) -> Hyperparameters {
     if draw.coin() {
         return Hyperparameters::default();
@@ -85,7 +85,7 @@ fn hyperparameters(draw: &mut Draw) -> Hyperparameters {
     Hyperparameters { weights: WeightRule::Shift, alpha: draw.uniform(&[], 0.0, 1.0).data[0], ..Hyperparameters::default() }
 }
 
-/// A prompt of one or two tokens, and completions that share at most one token before they part.
+/// Draws a prompt of one or two tokens, and completions that share at most one token before they differ.
 fn pair(draw: &mut Draw, config: &Config) -> PreferencePair {
     let mut tokens = |count: usize| draw.indices(count, config.vocab_size).to_vec();
     let (prompt, fork) = (tokens(2), tokens(2));

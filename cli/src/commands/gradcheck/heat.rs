@@ -1,11 +1,11 @@
-//! Heat maps: the error of every element that a method compared, as cells whose colour says what part of the allowed error it is.
+//! Heat maps of the errors: one cell for every element that a method compared. Its colour shows the error relative to the allowed error.
 
 use engine::gradcheck::{Check, Comparison, Input};
 use serde::Serialize;
 use std::fmt::Write;
 
-/// The classes of an error over what is allowed: their lower ends, the colour's name in the style sheet, and what the legend says. Each is
-/// ten times the one before; 1 and more is a failure.
+/// The classes of an error relative to the allowed error: the lower end, the colour's name in the style sheet, and the text of the legend.
+/// From 0.001% on, each lower end is ten times the one before. Above 1 the check fails.
 pub const CLASSES: [(f64, &str, &str); 7] = [
     (0.0, "e0", "below 0.001%"),
     (1e-5, "e1", "from 0.001%"),
@@ -25,12 +25,12 @@ const WIDEST: usize = 32;
 /// One heat map: a tensor under one method.
 #[derive(Debug, Serialize)]
 pub struct HeatMap {
-    /// What it shows, such as `gradient of input 0 [2, 3]`.
+    /// The content of the map, such as `gradient of input 0 [2, 3]`.
     label: String,
     svg: String,
 }
 
-/// The heat maps of a check: one for each tensor whose elements were compared, and a row of cells for numbers about whole tensors.
+/// Draws the heat maps of a check: one for each tensor whose elements were compared, and a row of cells for numbers about whole tensors.
 pub fn heat_maps(check: &Check, inputs: &[Input]) -> Vec<HeatMap> {
     let mut groups: Vec<(Group, Vec<&Comparison>)> = Vec::new();
     for comparison in &check.comparisons {
@@ -43,7 +43,7 @@ pub fn heat_maps(check: &Check, inputs: &[Input]) -> Vec<HeatMap> {
     groups.into_iter().map(|(group, cells)| HeatMap { label: group.label(&cells, inputs), svg: svg(&group, &cells, inputs) }).collect()
 }
 
-/// What the cells of a heat map have in common.
+/// The kind of cells in a heat map.
 #[derive(Clone, Copy, PartialEq)]
 enum Group {
     /// The elements of an input.
@@ -73,7 +73,7 @@ impl Group {
         }
     }
 
-    /// Cells in a row.
+    /// The number of cells in a row.
     fn width(self, cells: &[&Comparison]) -> usize {
         match self {
             Self::Whole(_) => cells.len(),
@@ -87,12 +87,13 @@ impl Group {
     }
 }
 
-/// The extents of the tensor of which the cells are the elements.
+/// Returns the extents of the tensor whose elements the cells show.
 fn extents(cells: &[&Comparison]) -> Vec<usize> {
     cells.last().map_or(Vec::new(), |last| last.index.iter().map(|i| i + 1).collect())
 }
 
-/// Cells in row-major order, a row for each index of the first axis (of all axes but the last where that would be too wide).
+/// Draws cells in row-major order. A row holds one index of the first axis. If that is too wide, it holds one index of all axes but the
+/// last.
 fn svg(group: &Group, cells: &[&Comparison], inputs: &[Input]) -> String {
     let columns = group.width(cells);
     let (width, height) = (CELL * columns, CELL * cells.len().div_ceil(columns));
@@ -105,7 +106,7 @@ fn svg(group: &Group, cells: &[&Comparison], inputs: &[Input]) -> String {
     svg + "</svg>"
 }
 
-/// The class of an error over what is allowed.
+/// Returns the class of an error relative to the allowed error.
 pub fn class(of_allowed: f64) -> &'static str {
     CLASSES.iter().rev().find(|(from, _, _)| of_allowed >= *from).map_or("ex", |(_, class, _)| class)
 }
@@ -124,7 +125,7 @@ fn tooltip(cell: &Comparison, inputs: &[Input]) -> String {
     format!("{place}{}expected {expected:.6e}\ngot {got:.6e}\n{}", at.unwrap_or_default(), part(cell.of_allowed))
 }
 
-/// A part of what is allowed, for a person.
+/// Formats an error relative to the allowed error, for a person.
 pub fn part(of_allowed: f64) -> String {
     match of_allowed {
         0.0 => "no error".to_owned(),

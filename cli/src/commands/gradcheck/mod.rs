@@ -1,4 +1,4 @@
-//! `slpo gradcheck`: every op, loss, block and decoder against everything that can tell whether a gradient is true.
+//! `slpo gradcheck`: checks the gradient of every op, loss, block and decoder by all methods that can find an error.
 
 mod aligned;
 mod heat;
@@ -81,11 +81,10 @@ impl<'a> From<&'a Check> for Line<'a> {
     }
 }
 
-/// Checks what is named, or everything.
+/// Checks the named subjects, or all.
 ///
 /// # Errors
-/// [`Failure::Usage`] for a name that nothing has, [`Failure::Failed`] where a check fails, [`Failure::Report`] where the page cannot be
-/// written.
+/// [`Failure::Usage`] for an unknown name, [`Failure::Failed`] if a check fails, [`Failure::Report`] if the page cannot be written.
 pub fn run(arguments: &Gradcheck, shared: &Shared) -> Result<(), Failure> {
     let subjects = chosen(&arguments.names)?;
     let output = Output::new(shared.json);
@@ -121,7 +120,7 @@ fn names_of_failed(checked: &[Checked]) -> String {
     failed.collect::<Vec<_>>().join(", ")
 }
 
-/// One line for a person; more for what failed.
+/// Prints one line for a person, and more for a failed check.
 fn row(report: &Report) -> String {
     let largest = report.checks.iter().map(of_allowed).fold(0.0, f64::max);
     let slowest = report.checks.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));

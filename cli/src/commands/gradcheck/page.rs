@@ -9,24 +9,24 @@ use engine::gradcheck::{Check, Method};
 use minijinja::{Environment, context, value::Serde};
 use serde::Serialize;
 
-/// Decades of the bars' scale below and above what is allowed.
+/// Decades of the bars' scale below and above the allowed error.
 const DECADES: (f64, f64) = (4.0, 1.0);
 
 /// A row of the table of bars.
 #[derive(Serialize)]
 struct BarRow<'a> {
     name: &'a str,
-    /// The heat maps' anchor, where there are any.
+    /// The anchor of the heat maps, if there are any.
     anchor: Option<String>,
     passed: bool,
     seconds: String,
-    /// One for each method; `None` where it does not apply.
+    /// One bar for each method, or `None` if the method does not apply.
     bars: Vec<Option<Bar>>,
 }
 
 #[derive(Serialize)]
 struct Bar {
-    /// Percent of the scale.
+    /// Percent of the scale's width.
     width: f64,
     passed: bool,
     text: String,
@@ -50,10 +50,10 @@ struct MethodMaps {
     maps: Vec<HeatMap>,
 }
 
-/// The page.
+/// Builds the page.
 ///
 /// # Errors
-/// [`Failure::Report`] where the layout fails: a defect of this program.
+/// [`Failure::Report`] if the layout fails, which is a defect of this program.
 pub fn page(checked: &[Checked], plan: &CheckPlan) -> Result<Report, Failure> {
     let checks: Vec<&Check> = checked.iter().flat_map(|checked| &checked.report.checks).collect();
     let failed: Vec<&Checked> = checked.iter().filter(|checked| !checked.report.passed()).collect();
@@ -115,7 +115,7 @@ fn summary(checked: &[Checked], checks: &[&Check], plan: &CheckPlan) -> Vec<(&'s
     ]
 }
 
-/// A method's heading.
+/// Returns the heading of a method.
 fn title(method: Method) -> &'static str {
     match method {
         Method::FiniteDifference => "finite differences",
@@ -159,7 +159,7 @@ fn bar(check: &Check) -> Bar {
         format!("\n{}{of} at {:?}: expected {:.9e}, got {:.9e}{seed}", worst.quantity, worst.index, worst.expected, worst.got)
     });
     let (text, largest) = (if share == 0.0 { "0".to_owned() } else { format!("{share:.0e}") }, check.max_abs_error);
-    // What is below the scale still shows; an infinite error fills the bar.
+    // An error below the scale still shows as a short bar. An infinite error fills the whole bar.
     let width = if share == 0.0 { 0.0 } else { width.clamp(2.0, 100.0) };
     Bar { width, passed: check.passed, text, title: format!("{}; largest error {largest:.3e}{worst}", heat::part(share)) }
 }
@@ -197,7 +197,7 @@ fn render(template: &str, values: minijinja::Value) -> Result<String, Failure> {
     Ok(part.map_err(ReportError::from)?)
 }
 
-/// The scale of each method, as the checks state it.
+/// Describes the scale of each method, as its checks state it.
 fn reasons(checks: &[&Check]) -> Table {
     let table = Table::new([("method", Align::Left), ("s, the scale of what is allowed", Align::Left)]);
     Method::ALL

@@ -1,4 +1,4 @@
-//! Checking many subjects side by side, and handing the results out in their order.
+//! Checks many subjects in parallel, and returns the results in the order of the subjects.
 
 use super::subjects::Subject;
 use engine::gradcheck::{Input, Report, Settings, check_entry, check_entry_with};
@@ -10,26 +10,26 @@ use std::thread;
 /// The largest extent of a sample's axes.
 const EXTENT: usize = 4;
 
-/// How much is checked.
+/// The extent of a run of checks.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckPlan {
-    /// The seed of each subject's first sample; the others follow it.
+    /// The seed of each subject's first sample. The other samples use the following seeds.
     pub seed: u64,
-    /// Samples of each subject, where the command line says.
+    /// Samples of each subject, if the command line gives them.
     pub samples: Option<u64>,
-    /// Fewer samples.
+    /// True if fewer samples are drawn.
     pub quick: bool,
-    /// Threads, where the command line says.
+    /// Threads, if the command line gives them.
     pub threads: Option<usize>,
-    /// True if a page is wanted, which shows elements.
+    /// True if a page is written, which shows elements.
     pub page: bool,
-    /// True if subjects were named; each is then shown element by element.
+    /// True if subjects were named. Each named subject is shown element by element.
     pub named: bool,
 }
 
 /// A subject's results.
 pub struct Checked {
-    /// The worst of all samples, by method.
+    /// The worst error of all samples, by method.
     pub report: Report,
     /// One sample with every comparison, for the page.
     pub detail: Option<Detail>,
@@ -41,17 +41,17 @@ pub struct Detail {
     pub seed: u64,
     /// Its checks with their comparisons.
     pub report: Report,
-    /// Its point.
+    /// Its inputs.
     pub inputs: Vec<Input>,
 }
 
-/// Checks every subject, on as many threads as there are cores or as the plan says, and shows each result in the subjects' order.
+/// Checks every subject, and shows each result in the order of the subjects. Uses one thread for each core, or as many as the plan says.
 ///
-/// Threads of their own take whole subjects: inside the kernels' thread pool, one subject's work could run in the middle of another's
-/// pause of recording.
+/// The threads are not those of the kernels' thread pool, and each takes whole subjects. In the pool, a subject's work could run while
+/// another subject has paused recording.
 ///
 /// # Errors
-/// Those of `show`; the checks go on, their results are lost.
+/// The errors of `show`. Running checks are finished, and their results are lost.
 pub fn all<E>(subjects: &[Subject], plan: &CheckPlan, mut show: impl FnMut(&Checked) -> Result<(), E>) -> Result<Vec<Checked>, E> {
     let threads = plan.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
     let next = AtomicUsize::new(0);
@@ -66,7 +66,7 @@ pub fn all<E>(subjects: &[Subject], plan: &CheckPlan, mut show: impl FnMut(&Chec
                     }
                 }
             };
-            // Where the system starts no more threads, those that run do the work; this one where there are none.
+            // If the system starts no more threads, those that run do the work. If none runs, this thread does it.
             if thread::Builder::new().spawn_scoped(scope, work.clone()).is_err() && place == 0 {
                 work();
             }
@@ -103,8 +103,8 @@ fn check(subject: &Subject, plan: &CheckPlan) -> Checked {
     Checked { report, detail }
 }
 
-/// The sample to show: the worst of a check that failed, else the largest that is checked element by element. Models are larger than that
-/// and fill a page: they are shown where they were named.
+/// Chooses the sample to show: the worst of a failed check, else the largest that is checked element by element. Models are larger than
+/// this limit and would fill the page, so they are shown only if they were named.
 fn seed_to_show(subject: &Subject, report: &Report, seeds: &[u64], named: bool) -> Option<u64> {
     let failed = report.checks.iter().find(|check| !check.passed);
     if let Some(seed) = failed.and_then(|check| check.worst.as_ref()?.seed) {

@@ -4,7 +4,7 @@ use super::aligned;
 use crate::failure::Failure;
 use engine::gradcheck::Entry;
 
-/// The parts of the suite, which are names too.
+/// The parts of the suite. Their names can be chosen too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Ops,
@@ -24,7 +24,7 @@ impl Part {
         }
     }
 
-    /// Samples drawn of each: fewer of models, which have hundreds of parameters.
+    /// The number of samples for each subject. Models have fewer, because they have hundreds of parameters.
     pub fn samples(self, quick: bool) -> u64 {
         match (self, quick) {
             (Self::Ops | Self::Losses, false) => 12,
@@ -43,7 +43,7 @@ pub struct Subject {
     pub part: Part,
 }
 
-/// Everything, in the order of reports.
+/// Lists all subjects, in the order of reports.
 fn all() -> Vec<Subject> {
     let of = |part, entries: Vec<Entry>| entries.into_iter().map(move |entry| Subject { entry, part });
     let models = model::gradcheck::registry().into_iter().map(|entry| {
@@ -57,8 +57,14 @@ fn all() -> Vec<Subject> {
         .collect()
 }
 
-/// What the names choose, or everything where there are none. A name is that of a subject, of a part of the suite, the beginning of names
-/// up to a hyphen (`decoder-gpt2` alone is a subject, `decoder` all of them), or a pattern with `*`.
+/// Returns the subjects that the names choose, or all if there are no names. A name can be:
+///
+/// - a subject (`decoder-gpt2`),
+/// - a part of the suite (`losses`),
+/// - the beginning of names up to a hyphen or an underscore (`decoder`),
+/// - a pattern with `*`.
+///
+/// The name of a subject chooses this subject alone.
 ///
 /// # Errors
 /// [`Failure::Usage`] for a name that chooses nothing.
@@ -77,14 +83,14 @@ pub fn chosen(names: &[String]) -> Result<Vec<Subject>, Failure> {
     Ok(all.into_iter().zip(wanted).filter_map(|(subject, wanted)| wanted.then_some(subject)).collect())
 }
 
-/// True if `name` selects the subject: as the name of a part, as the beginning of a name or as a pattern.
+/// True if `name` chooses the subject as the name of its part, as the beginning of its name, or as a pattern.
 fn means(name: &str, subject: &Subject) -> bool {
     let own = subject.entry.name;
     let begins = || own.strip_prefix(name).is_some_and(|rest| rest.starts_with(['-', '_']));
     name == subject.part.name() || if name.contains('*') { matches(name, own) } else { begins() }
 }
 
-/// True if a name fits a pattern in which `*` stands for any text.
+/// True if a name matches a pattern in which `*` stands for any text.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,

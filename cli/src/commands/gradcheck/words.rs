@@ -1,13 +1,13 @@
-//! What is said of a check, on the terminal and on the page.
+//! The texts about a check, for the terminal and for the page.
 
 use engine::gradcheck::{Check, Report};
 
-/// The largest part of what is allowed that an error is.
+/// Returns the largest error relative to the allowed error.
 pub fn of_allowed(check: &Check) -> f64 {
     check.max_rel_error / check.tolerance
 }
 
-/// What a person needs to find the bug: each failed check with a command that shows it again.
+/// Lists what a person needs to find the bug: each failed check, with a command that repeats it.
 pub fn failures(report: &Report) -> String {
     let mut text = String::new();
     for check in report.checks.iter().filter(|check| !check.passed) {

@@ -1,4 +1,4 @@
-//! The file of a loss' inputs and results that another program wrote.
+//! A file with the inputs and results of a loss, written by another program.
 
 use losses::verify::{DumpPrecision, ExactProblem, PairProblem, Problem, Results, TokenLogProbs, TokenProblem};
 use losses::{Hyperparameters, Kind, Loss};
@@ -7,7 +7,7 @@ use model::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The shape of what the gradients are of.
+/// Returns the shape of the gradients.
 pub fn shape(problem: &Problem) -> Vec<usize> {
     match problem {
         Problem::Pairs(pairs) => vec![pairs.policy_chosen.len()],
@@ -16,7 +16,7 @@ pub fn shape(problem: &Problem) -> Vec<usize> {
     }
 }
 
-/// A file's tensors, and the coarsest type of those that were read.
+/// The tensors of a file, and the coarsest type among those that were read.
 pub struct Dump {
     path: PathBuf,
     tensors: BTreeMap<String, RawTensor>,
@@ -27,18 +27,18 @@ impl Dump {
     /// Reads the whole file.
     ///
     /// # Errors
-    /// Those of [`read_raw`].
+    /// The errors of [`read_raw`].
     pub fn open(path: &Path) -> Result<Self> {
         let tensors = read_raw(path)?.into_iter().collect();
         Ok(Self { path: path.to_owned(), tensors, precision: DumpPrecision::F64 })
     }
 
-    /// The coarsest type of the numbers that were read.
+    /// Returns the coarsest type of the numbers that were read.
     pub fn precision(&self) -> DumpPrecision {
         self.precision
     }
 
-    /// The inputs of a loss.
+    /// Reads the inputs of a loss.
     ///
     /// # Errors
     /// [`Error::BadFile`] for a tensor that is missing or of the wrong shape or type.
@@ -50,10 +50,10 @@ impl Dump {
         }
     }
 
-    /// The loss and the gradients, as far as they are there.
+    /// Reads the loss and the gradients that the file contains.
     ///
     /// # Errors
-    /// As [`Dump::problem`]; also where there is neither.
+    /// As [`Dump::problem`]. Also if the file contains neither loss nor gradients.
     pub fn results(&mut self, problem: &Problem) -> Result<Results> {
         let shape = shape(problem);
         let names = problem.gradient_names();
@@ -65,7 +65,7 @@ impl Dump {
         Ok(Results { loss, gradients })
     }
 
-    /// The sums of the pairwise losses that token log-probabilities with a mask were given for, with those.
+    /// Reads the token log-probabilities and masks behind the sums of a pairwise loss. Returns each with its sums.
     ///
     /// # Errors
     /// As [`Dump::problem`].
@@ -113,7 +113,7 @@ impl Dump {
         Ok(ExactProblem { hyper, logits, reference, shape: [sequences, length, vocabulary], chosen, rejected })
     }
 
-    /// The tokens of each row up to the first negative number.
+    /// Reads the tokens of each row, up to the first negative number.
     fn completions(&self, name: &str, shape: &[usize; 2]) -> Result<Vec<Vec<u32>>> {
         self.check_shape(name, shape)?;
         let tensor = self.get(name)?;
@@ -167,12 +167,12 @@ impl Dump {
         Ok(TokenProblem { loss, logits, shape, chosen, rejected, w_w, w_l, keep })
     }
 
-    /// What `read` reads, where the file has a tensor of this name.
+    /// Calls `read` if the file has a tensor of this name.
     fn optional<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
         if self.tensors.contains_key(name) { read(self).map(Some) } else { Ok(None) }
     }
 
-    /// Numbers of a floating-point type.
+    /// Reads numbers of a floating-point type.
     fn floats(&mut self, name: &str, shape: Option<&[usize]>) -> Result<Vec<f64>> {
         if let Some(shape) = shape {
             self.check_shape(name, shape)?;
@@ -192,7 +192,7 @@ impl Dump {
         Ok(values)
     }
 
-    /// Whole numbers, at least 0.
+    /// Reads whole numbers of at least 0.
     fn indices(&self, name: &str, shape: &[usize]) -> Result<Vec<u32>> {
         self.check_shape(name, shape)?;
         let tensor = self.get(name)?;
@@ -205,7 +205,7 @@ impl Dump {
         values.into_iter().enumerate().map(index).collect()
     }
 
-    /// Which positions count: those whose number is not 0, of any type.
+    /// Reads a mask: a position counts if its number, of any type, is not 0.
     fn mask(&self, name: &str, shape: &[usize]) -> Result<Vec<bool>> {
         self.check_shape(name, shape)?;
         let tensor = self.get(name)?;
@@ -230,7 +230,7 @@ impl Dump {
         self.tensors.get(name).ok_or_else(|| self.bad(format!("tensor `{name}` is missing; {}", self.found())))
     }
 
-    /// The names of all tensors, in words.
+    /// Lists the names of all tensors in words.
     fn found(&self) -> String {
         let names: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
         if names.is_empty() { "the file has none".to_owned() } else { format!("the file has {}", names.join(", ")) }

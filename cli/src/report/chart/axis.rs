@@ -1,4 +1,4 @@
-//! An axis: its range, where its ticks are and what they say.
+//! An axis: its range, and the positions and labels of its ticks.
 
 use std::ops::Range;
 
@@ -15,8 +15,8 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// An axis over `values`, widened on both sides by `margin` times their extent. Values without a position are skipped; `None` if no
-    /// value has one.
+    /// Creates an axis over `values`, widened on both sides by `margin` times their extent. Values without a position are skipped. Returns
+    /// `None` if no value has a position.
     pub(super) fn over(values: impl Iterator<Item = f64>, log: bool, margin: f64, ticks: usize) -> Option<Self> {
         let positions = values.filter_map(|value| position(value, log));
         let (low, high) = positions.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
@@ -28,12 +28,12 @@ impl Axis {
         Some(Self { range, ticks, log })
     }
 
-    /// A linear axis from `start` to `end`, without ticks. `end` may be smaller than `start`.
+    /// Creates a linear axis from `start` to `end`, without ticks. `end` may be smaller than `start`.
     pub(super) fn bare(start: f64, end: f64) -> Self {
         Self { range: (start, end), ticks: Vec::new(), log: false }
     }
 
-    /// The position of `value` on this axis, if it has one.
+    /// Returns the position of `value` on this axis, if it has one.
     pub(super) fn position(&self, value: f64) -> Option<f64> {
         position(value, self.log)
     }
@@ -68,7 +68,7 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
-/// Values beyond ±1e300 have no position, so that extents and margins stay finite.
+/// Returns the position of a value. Values beyond ±1e300 have none, so that extents and margins stay finite.
 pub(super) fn position(value: f64, log: bool) -> Option<f64> {
     let position = if log { value.log10() } else { value };
     (position.abs() <= 1e300).then_some(position)
@@ -85,7 +85,7 @@ fn widened(low: f64, high: f64, margin: f64) -> (f64, f64) {
     }
 }
 
-/// At most about `count` round values, spaced by 1, 2 or 5 times a power of ten.
+/// Chooses at most about `count` round values, spaced by 1, 2 or 5 times a power of ten.
 fn linear_ticks((low, high): (f64, f64), count: usize) -> Vec<(f64, String)> {
     let rough = (high - low) / count as f64;
     let power = 10f64.powf(rough.log10().floor());
@@ -100,7 +100,7 @@ fn linear_ticks((low, high): (f64, f64), count: usize) -> Vec<(f64, String)> {
     (0..=(last - first) as usize).map(tick).collect()
 }
 
-/// Powers of ten, and 2 and 5 times them where the range is short; every second, third … power where it is long.
+/// Chooses powers of ten. A short range also has 2 and 5 times each power, and a long range only every second, third … power.
 fn log_ticks((low, high): (f64, f64), count: usize) -> Vec<(f64, String)> {
     let decades = high - low;
     if decades < 0.7 {
@@ -132,7 +132,7 @@ fn scientific(value: f64) -> String {
     if value == 0.0 { "0".to_owned() } else { format!("{value:.3e}").replace('-', "−").replace(".000e", "e") }
 }
 
-/// `value` with `decimals` digits after the point, a true minus sign and thousands set apart.
+/// Formats `value` with `decimals` digits after the point, a true minus sign and separated thousands.
 pub(super) fn number(value: f64, decimals: usize) -> String {
     if !value.is_finite() {
         return value.to_string().replace('-', "−");

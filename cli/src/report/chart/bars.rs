@@ -36,7 +36,7 @@ struct Layout {
     row: f64,
     /// A bar's upper and lower edge, in rows from the upper edge of its row.
     edges: (f64, f64),
-    /// Half-way up a name's last line and its value, from the upper edge of the row.
+    /// The middle of a name's last line and of its value, from the upper edge of the row.
     name: f64,
     x_label: Vec<String>,
 }
@@ -66,12 +66,12 @@ impl Layout {
     }
 }
 
-/// A reference's label in lines.
+/// Breaks a reference's label into lines.
 fn reference_lines(label: &str, screen: Screen) -> Vec<String> {
     wrapped(label, screen.pick(screen.characters(), REFERENCE_CHARACTERS))
 }
 
-/// The height of a reference's label above the bars.
+/// Returns the height of a reference's label above the bars.
 fn reference_room(lines: &[String]) -> f64 {
     REFERENCE_ROW + (lines.len() - 1) as f64 * LINE_HEIGHT
 }
@@ -96,7 +96,7 @@ pub(super) fn svg(chart: &BarChart, title: &str, screen: Screen, styles: &mut St
     canvas::svg(title, screen, layout.bottom + layout.below(), page).map(Some)
 }
 
-/// Draws grid and axis; bar i lies between i and i + 1 on the y axis, which points down.
+/// Draws grid and axis. Bar i is between i and i + 1 on the y axis, which points down.
 fn frame<'a, 'b: 'a>(surface: &Surface<'b>, chart: &BarChart, axis: Axis, layout: &Layout) -> Result<Context<'a, 'b>, DrawError> {
     let mut context = ChartBuilder::on(surface)
         .margin_top(units(layout.top))
@@ -134,7 +134,7 @@ fn draw_bars(context: &mut Context, bars: &[Bar], layout: &Layout, styles: &mut 
     Ok(())
 }
 
-/// The axis over zero, the bars, their errors and the references; `None` if no bar has a finite value.
+/// Chooses the axis for zero, the bars, their errors and the references. Returns `None` if no bar has a finite value.
 fn axis(chart: &BarChart, ticks: usize) -> Option<Axis> {
     let placed: Vec<&Bar> = chart.bars.iter().filter(|bar| position(bar.value, false).is_some()).collect();
     placed.first()?;
@@ -171,7 +171,7 @@ fn values(bars: &[Bar]) -> Vec<String> {
     bars.iter().map(written).collect()
 }
 
-/// The strokes of a bar's whisker between these edges; none if the error is not finite.
+/// Returns the strokes of a bar's whisker between these edges. There are none if the error is not finite.
 fn whisker(bar: &Bar, upper: f64, lower: f64) -> Vec<Vec<(f64, f64)>> {
     let error = bar.error.filter(|error| error.is_finite() && bar.value.is_finite());
     let Some(error) = error else { return Vec::new() };
@@ -194,7 +194,7 @@ fn draw_names(surface: &Surface, names: &[Vec<String>], values: &[String], layou
     Ok(())
 }
 
-/// Vertical lines, each with its label in a row of its own above the bars, on the side where there is more room.
+/// Draws vertical lines. The label of each has a row of its own above the bars, on the side with more room.
 fn draw_references(surface: &Surface, context: &Context, references: &[(String, f64)], layout: &Layout) -> Result<(), DrawError> {
     let mut free = layout.top - 2.0;
     for (label, value) in references {

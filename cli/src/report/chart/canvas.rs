@@ -1,7 +1,7 @@
 //! The drawing surface: an SVG written by plotters, and the few shapes that the charts share.
 //!
-//! Plotters places everything at whole pixels, so the SVG is [`SCALE`] times as large as the chart is meant to be shown; the
-//! page shrinks it. Sizes in this module's functions and in the charts' layout are in shown pixels.
+//! Plotters places everything at whole pixels. The SVG is therefore [`SCALE`] times as large as the chart is shown, and the page shrinks
+//! it. Sizes in this module's functions and in the charts' layout are in shown pixels.
 
 use std::io;
 
@@ -12,22 +12,22 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::labels::estimated_width;
 use super::style::{INK, LINE_WIDTH, Marker, REFERENCE_WIDTH};
 
-/// SVG pixels to one shown pixel.
+/// SVG pixels per shown pixel.
 const SCALE: f64 = 4.0;
 /// Font size of labels in shown pixels.
 pub(super) const FONT_SIZE: f64 = 14.0;
-/// Distance of the lines of a text in shown pixels.
+/// Distance between the lines of a text in shown pixels.
 pub(super) const LINE_HEIGHT: f64 = 17.0;
-/// From the plot's edge to the middle of the x axis' name: the tick labels stand between.
+/// From the plot's edge to the middle of the x axis' name. The tick labels are between them.
 const AXIS_NAME: f64 = 43.0;
 
-/// The screen that a drawing is laid out for. A page holds a drawing for each; its style sheet shows the one that fits, so that
-/// text keeps its size on both.
+/// The screen for which a drawing is laid out. A page contains one drawing for each screen, and its style sheet shows the one that fits.
+/// Text thus has the same size on both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Screen {
-    /// Names stand beside the plot.
+    /// A wide screen. Names are beside the plot.
     Wide,
-    /// A phone: names stand above and below the plot.
+    /// A phone. Names are above and below the plot.
     Narrow,
 }
 
@@ -44,7 +44,7 @@ impl Screen {
         self.pick(110, 44)
     }
 
-    /// The value for this screen.
+    /// Chooses the value for this screen.
     pub(super) fn pick<T>(self, wide: T, narrow: T) -> T {
         match self {
             Self::Wide => wide,
@@ -58,12 +58,12 @@ pub type DrawError = DrawingAreaErrorKind<io::Error>;
 /// The whole surface, in SVG pixels.
 pub(super) type Surface<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Shown pixels as SVG pixels.
+/// Converts shown pixels to SVG pixels.
 pub(super) fn units(pixels: f64) -> i32 {
     (pixels * SCALE).round() as i32
 }
 
-/// SVG pixels as shown pixels.
+/// Converts SVG pixels to shown pixels.
 pub(super) fn pixels(units: i32) -> f64 {
     f64::from(units) / SCALE
 }
@@ -93,18 +93,18 @@ fn escaped(text: &str) -> String {
         .fold(text.to_owned(), |text, (character, entity)| text.replace(character, entity))
 }
 
-/// A text style. Plotters divides a font's size by 1.24 before it writes it.
+/// Creates a text style. Plotters divides a font's size by 1.24 before it writes it.
 pub(super) fn font(color: RGBColor) -> TextStyle<'static> {
     ("sans-serif", FONT_SIZE * SCALE * 1.24).into_font().color(&color)
 }
 
-/// Writes text whose left end, centre or right end is at the given point, half-way up.
+/// Writes text whose left end, centre or right end is at the given point. The point is at half the text's height.
 pub(super) fn text(surface: &Surface, (x, y): (f64, f64), text: &str, color: RGBColor, side: HPos) -> Result<(), DrawError> {
     let style = font(color).pos(Pos::new(side, VPos::Center));
     surface.draw(&Text::new(text.to_owned(), (units(x), units(y)), style))
 }
 
-/// Writes lines below one another, the first half-way up at `y`.
+/// Writes lines below one another. The middle of the first line is at `y`.
 pub(super) fn lines(surface: &Surface, (x, y): (f64, f64), lines: &[String], color: RGBColor, side: HPos) -> Result<(), DrawError> {
     for (index, line) in lines.iter().enumerate() {
         text(surface, (x, y + index as f64 * LINE_HEIGHT), line, color, side)?;
@@ -112,28 +112,28 @@ pub(super) fn lines(surface: &Surface, (x, y): (f64, f64), lines: &[String], col
     Ok(())
 }
 
-/// Names the x axis at the lower edge of a plot, `bottom`: centred on the plot at `middle`, or moved inwards so that the name
-/// stays in the drawing.
+/// Names the x axis at the lower edge of a plot, `bottom`. The name is centred on the plot at `middle`, or moved inwards so that it stays
+/// in the drawing.
 pub(super) fn x_name(surface: &Surface, screen: Screen, name: &[String], (middle, bottom): (f64, f64)) -> Result<(), DrawError> {
     let half = estimated_width(name, FONT_SIZE) / 2.0;
     let x = middle.min(screen.width() - half).max(half);
     lines(surface, (x, bottom + AXIS_NAME), name, INK, HPos::Center)
 }
 
-/// A series' line between two points, with its dash.
+/// Draws a series' line between two points, with its dash.
 pub(super) fn sample_line(surface: &Surface, from: (f64, f64), length: f64, color: RGBColor) -> Result<(), DrawError> {
     let (x, y) = (units(from.0), units(from.1));
     let points = vec![(x, y), (x + units(length), y)];
     surface.draw(&PathElement::new(points, color.stroke_width(LINE_WIDTH)))
 }
 
-/// A reference's line between two points.
+/// Draws a reference's line between two points.
 pub(super) fn reference_line(surface: &Surface, from: (f64, f64), to: (f64, f64), color: RGBColor) -> Result<(), DrawError> {
     let points = [from, to].map(|(x, y)| (units(x), units(y)));
     surface.draw(&PathElement::new(points, color.stroke_width(REFERENCE_WIDTH)))
 }
 
-/// A marker around a point, about 10 pixels wide.
+/// Draws a marker around a point, about 10 pixels wide.
 pub(super) fn marker(surface: &Surface, (x, y): (f64, f64), shape: Marker, color: RGBColor) -> Result<(), DrawError> {
     let corners: &[(f64, f64)] = match shape {
         Marker::Circle => return surface.draw(&Circle::new((units(x), units(y)), units(5.0), color.filled())),

@@ -1,6 +1,6 @@
-//! What the charts show.
+//! The content of the charts.
 
-/// How the points of a series are shown.
+/// How the points of a series are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Mark {
     Line,
@@ -16,8 +16,8 @@ pub struct Series {
     pub mark: Mark,
 }
 
-/// A line chart, a scatter chart, or both. Values that are not finite (or, with [`log_y`](Self::log_y), not positive) leave
-/// gaps.
+/// A line chart, a scatter chart, or both. Values that are not finite leave gaps. With [`log_y`](Self::log_y), values that are not positive
+/// also leave gaps.
 #[derive(Debug, Clone)]
 pub struct XyChart {
     pub x_label: String,
@@ -28,7 +28,7 @@ pub struct XyChart {
 }
 
 impl XyChart {
-    /// An empty chart; labels name the quantity and its unit, as in `loss (nats per token)`.
+    /// Creates an empty chart. A label names the quantity and its unit, as in `loss (nats per token)`.
     pub fn new(x_label: impl Into<String>, y_label: impl Into<String>) -> Self {
         let (x_label, y_label) = (x_label.into(), y_label.into());
         Self { x_label, y_label, log_y: false, series: Vec::new(), references: Vec::new() }
@@ -79,8 +79,8 @@ pub struct Bar {
     pub error: Option<f64>,
 }
 
-/// Horizontal bars from zero, each with its name to the left and its value to the right. A bar whose value is not finite is
-/// left out, its value written.
+/// Horizontal bars from zero, each with its name to the left and its value to the right. If a value is not finite, it is written without a
+/// bar.
 #[derive(Debug, Clone)]
 pub struct BarChart {
     pub label: String,
@@ -89,7 +89,7 @@ pub struct BarChart {
 }
 
 impl BarChart {
-    /// An empty chart; the label names the quantity and its unit.
+    /// Creates an empty chart. The label names the quantity and its unit.
     pub fn new(label: impl Into<String>) -> Self {
         Self { label: label.into(), bars: Vec::new(), references: Vec::new() }
     }
@@ -100,7 +100,7 @@ impl BarChart {
         self.with(name.into(), value, None)
     }
 
-    /// Adds a bar with a whisker from `value − error` to `value + error`; the report's text says what the error is.
+    /// Adds a bar with a whisker from `value − error` to `value + error`. The report's text says what the error is.
     #[must_use]
     pub fn bar_with_error(self, name: impl Into<String>, value: f64, error: f64) -> Self {
         self.with(name.into(), value, Some(error))
@@ -128,12 +128,12 @@ pub struct SurfaceChart {
     pub y_label: String,
     /// The function.
     pub value_label: String,
-    /// Increasing, of equal distance, at least two.
+    /// Increasing, equally spaced, at least two.
     pub x: Vec<f64>,
-    /// Increasing, of equal distance, at least two.
+    /// Increasing, equally spaced, at least two.
     pub y: Vec<f64>,
-    /// The value at (x_i, y_j) is `values[j·|x| + i]`; one that is not finite is left blank.
+    /// The value at (x_i, y_j) is `values[j·|x| + i]`. A value that is not finite is left blank.
     pub values: Vec<f64>,
-    /// Points within the grid; the first is marked.
+    /// Points within the grid. The first is marked.
     pub path: Vec<(f64, f64)>,
 }

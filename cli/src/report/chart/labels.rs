@@ -1,9 +1,9 @@
-//! Labels beside the plot: breaking them into lines and keeping them apart.
+//! Labels beside the plot: breaks them into lines and keeps them apart.
 
-/// Width of an average character in ems; plotters has no font to measure with.
+/// Width of an average character in ems. It is an estimate, because plotters has no font to measure with.
 const CHARACTER: f64 = 0.56;
 
-/// Breaks `text` at spaces into lines of at most `width` characters, and longer words where they must be.
+/// Breaks `text` at spaces into lines of at most `width` characters. Longer words are broken too.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -29,14 +29,14 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
 /// Width of a capital relative to other letters.
 const CAPITAL: f64 = 1.25;
 
-/// Estimated width of the longest line, in the unit of `font_size`.
+/// Estimates the width of the longest line, in the unit of `font_size`.
 pub(super) fn estimated_width(lines: &[String], font_size: f64) -> f64 {
     let width = |line: &String| line.chars().map(|c| if c.is_uppercase() { CAPITAL } else { 1.0 }).sum::<f64>();
     lines.iter().map(width).fold(0.0, f64::max) * CHARACTER * font_size
 }
 
-/// Places boxes of the given (wanted centre, height) in a column from 0 to `length` without overlap, close to where they want to
-/// be and in that order; returns their centres. Boxes that do not all fit are stacked from 0.
+/// Places boxes, given as (wanted centre, height), in a column from 0 to `length`. They keep their order, do not overlap, and stay close to
+/// their wanted centres. Returns the centres. If the boxes do not all fit, they are stacked from 0.
 pub(super) fn spread(boxes: &[(f64, f64)], length: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..boxes.len()).collect();
     order.sort_by(|a, b| boxes[*a].0.total_cmp(&boxes[*b].0));

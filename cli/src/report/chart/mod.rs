@@ -1,4 +1,4 @@
-//! Charts: what is drawn is in [`data`]; the other submodules say how.
+//! Charts. [`data`] describes what is drawn, and the other submodules draw it.
 
 mod axis;
 mod bars;
@@ -15,12 +15,12 @@ pub use data::{BarChart, SurfaceChart, XyChart};
 use canvas::{DrawError, Screen};
 use style::Styles;
 
-/// A chart of either sort.
+/// A chart of any kind.
 #[derive(Debug, Clone)]
 pub enum Chart {
     /// Lines and points over two numeric axes.
     Xy(XyChart),
-    /// One bar a category.
+    /// One bar for each category.
     Bars(BarChart),
     /// A function of two numbers.
     Surface(SurfaceChart),
@@ -45,8 +45,8 @@ impl From<BarChart> for Chart {
 }
 
 impl Chart {
-    /// The chart as two `<svg>` elements, for wide and narrow screens, named `title` for those who cannot see it; `None` where no
-    /// value is finite.
+    /// Draws the chart as two `<svg>` elements, for wide and narrow screens. `title` names it for people who cannot see it. Returns `None`
+    /// if no value is finite.
     pub(super) fn svg(&self, title: &str, styles: &mut Styles) -> Result<Option<String>, DrawError> {
         let mut drawings = String::new();
         for screen in Screen::ALL {

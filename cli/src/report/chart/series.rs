@@ -6,7 +6,7 @@ pub(super) type Point = (f64, f64);
 /// A segment is thinned to about twice this many points, which is finer than a page can show.
 const BUCKETS: usize = 700;
 
-/// Cuts a series at missing values, into runs that are one line each.
+/// Cuts a series at missing values. Each run that results is one line.
 pub(super) fn runs(points: impl Iterator<Item = Option<Point>>) -> Vec<Vec<Point>> {
     let mut runs = vec![Vec::new()];
     for point in points {
@@ -20,8 +20,9 @@ pub(super) fn runs(points: impl Iterator<Item = Option<Point>>) -> Vec<Vec<Point
     runs
 }
 
-/// The mean of y over up to `window` points around each; `window` 0 and 1 change nothing. Near the start the window shrinks, so
-/// that a steep start is not flattened; near the end only its far side is cut, so that the line does not end in noise.
+/// Computes the mean of y over up to `window` points around each point. A `window` of 0 or 1 changes nothing. Near the start the window
+/// shrinks on both sides, so that a steep start is not flattened. Near the end only its far side is cut, so that the line does not end in
+/// noise.
 pub(super) fn smoothed(run: &[Point], window: usize) -> Vec<Point> {
     let mut sums = vec![0.0];
     for point in run {
@@ -35,7 +36,7 @@ pub(super) fn smoothed(run: &[Point], window: usize) -> Vec<Point> {
     (0..run.len()).map(mean).collect()
 }
 
-/// Keeps the first, the lowest, the highest and the last point of each of [`BUCKETS`] stretches: the drawn shape is the same.
+/// Keeps the first, the lowest, the highest and the last point of each of [`BUCKETS`] stretches. The drawn shape stays the same.
 pub(super) fn thinned(run: Vec<Point>) -> Vec<Point> {
     if run.len() <= 4 * BUCKETS {
         return run;

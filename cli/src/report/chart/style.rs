@@ -1,7 +1,7 @@
-//! Colours, dashes and markers, which a series keeps by its name, and the style sheet that adapts them to the screen.
+//! Colours, dashes and markers, and the style sheet that adapts them to the screen. A series keeps its style by its name.
 //!
-//! Plotters writes colours as SVG attributes (`stroke="#0072B2"`). Each colour below is written by one role only, so the style
-//! sheet can select the attribute and put another colour, or a dash, in its place; outside the page the SVG shows its own colours.
+//! Plotters writes colours as SVG attributes (`stroke="#0072B2"`). Each colour below is used for one role only. The style sheet can
+//! therefore select the attribute and replace it with another colour or a dash. Outside of the page the SVG shows its own colours.
 
 use std::fmt::Write as _;
 
@@ -14,18 +14,18 @@ pub(super) const MUTED: RGBColor = RGBColor(0x5B, 0x64, 0x70);
 /// Grid lines.
 pub(super) const GRID: RGBColor = RGBColor(0xE2, 0xE6, 0xEA);
 
-/// The bands of a surface, by their opacity; the palette's first colour, whose rules adapt it.
+/// The bands of a surface, which differ in opacity. This is the palette's first colour, so the palette's rules adapt it.
 pub(super) const SHADE: RGBColor = RGBColor(0x00, 0x72, 0xB2);
-/// A path over a surface; the palette's second colour.
+/// A path over a surface. This is the palette's second colour.
 pub(super) const PATH: RGBColor = RGBColor(0xD5, 0x5E, 0x00);
 
-/// Width of a series' line in pixels of the SVG; no other element has it, so that the style sheet finds what to dash.
+/// Width of a series' line in pixels of the SVG. No other element has this width, so the style sheet can find the lines to dash.
 pub(super) const LINE_WIDTH: u32 = 9;
-/// Width of a reference's line, likewise.
+/// Width of a reference's line in pixels of the SVG. No other element has this width.
 pub(super) const REFERENCE_WIDTH: u32 = 6;
 
-/// The colours of Okabe and Ito (2008), told apart by colour-blind readers, with a lighter form for a dark page where the
-/// contrast needs it. Yellow and black are left out: each vanishes on one of the pages.
+/// The colours of Okabe and Ito (2008), which colour-blind readers can tell apart. A colour has a lighter form for dark pages if its
+/// contrast needs one. Yellow and black are left out, because each vanishes on one of the pages.
 const PALETTE: [(RGBColor, &str); 6] = [
     (RGBColor(0x00, 0x72, 0xB2), "#4AA8E0"),
     (RGBColor(0xD5, 0x5E, 0x00), "#F08A3C"),
@@ -60,14 +60,14 @@ pub(super) struct Style {
     pub marker: Marker,
 }
 
-/// The styles given out so far.
+/// The styles in use.
 #[derive(Debug, Default)]
 pub struct Styles {
     names: Vec<String>,
 }
 
 impl Styles {
-    /// The style of the series called `name`: the next free one at its first use, the same ever after.
+    /// Returns the style of the series called `name`: the next free style at its first use, and the same style afterwards.
     pub(super) fn of(&mut self, name: &str) -> Style {
         let index = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
             self.names.push(name.to_owned());
@@ -77,8 +77,8 @@ impl Styles {
     }
 }
 
-/// The colour of the series with this index. Each pass through the palette has a blue channel one greater than the last, which
-/// nobody sees but which names the dash.
+/// Returns the colour of the series with this index. In each pass through the palette the blue channel is one greater than in the pass
+/// before. Nobody sees this difference, but it tells the style sheet which dash to use.
 fn key_color(index: usize) -> RGBColor {
     let (RGBColor(red, green, blue), _) = PALETTE[index % PALETTE.len()];
     let pass = index / PALETTE.len() % CYCLES;
@@ -89,7 +89,7 @@ fn hex(RGBColor(red, green, blue): RGBColor) -> String {
     format!("#{red:02X}{green:02X}{blue:02X}")
 }
 
-/// The rules that dash the series' lines and map the charts' colours to the page's.
+/// Writes the rules that dash the series' lines and map the charts' colours to the page's.
 pub fn style_sheet() -> String {
     let rule = |color: RGBColor, shown: &str| {
         let key = hex(color);

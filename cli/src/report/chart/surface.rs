@@ -1,5 +1,5 @@
-//! A function of two numbers: bands of shade that each cover an equal share of the grid, their values beside them, and a path.
-//! On a narrow screen the values stand below.
+//! A function of two numbers: bands of shade, each over an equal share of the grid, and a path. The values of the bands are beside the
+//! plot, or below it on a narrow screen.
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ const NARROW_PLOT_HEIGHT: f64 = 320.0;
 const LEGEND: f64 = 150.0;
 /// Thickness of the legend's column or row of shades.
 const SHADES: f64 = 18.0;
-/// From each end of the legend's row to the edge of a narrow drawing: half a value stands there.
+/// From each end of the legend's row to the edge of a narrow drawing. Half of a value's text must fit into this gap.
 const ROW_INSET: f64 = 32.0;
 const BANDS: usize = 12;
 
@@ -70,7 +70,7 @@ pub(super) fn svg(chart: &SurfaceChart, title: &str, screen: Screen) -> Result<O
     canvas::svg(title, screen, top + plot_height + bottom + below, page).map(Some)
 }
 
-/// The values between which the bands lie, one more than bands: quantiles of the finite values; empty where there are none.
+/// Returns the values between the bands, one more than there are bands: quantiles of the finite values. Empty if no value is finite.
 fn band_edges(values: &[f64]) -> Vec<f64> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
@@ -78,7 +78,7 @@ fn band_edges(values: &[f64]) -> Vec<f64> {
     (0..=BANDS).map(|band| sorted[last * band / BANDS]).collect()
 }
 
-/// The band that a value lies in.
+/// Returns the band of a value.
 fn band(edges: &[f64], value: f64) -> Option<usize> {
     value.is_finite().then(|| edges[1..BANDS].partition_point(|&edge| edge < value))
 }
@@ -87,7 +87,7 @@ fn shade(band: usize) -> ShapeStyle {
     SHADE.mix(0.92 - 0.86 * band as f64 / (BANDS - 1) as f64).filled()
 }
 
-/// One rectangle for each run of cells in a row that lie in one band, around the grid's points.
+/// Draws one rectangle for each run of cells in a row that belong to one band, around the grid's points.
 fn cells(chart: &SurfaceChart, edges: &[f64], x_range: &(f64, f64), y_range: &(f64, f64)) -> Vec<Rectangle<(f64, f64)>> {
     let side = |points: &[f64], run: Range<usize>, range: &(f64, f64)| {
         let half = 0.5 * (points[1] - points[0]);
@@ -108,7 +108,7 @@ fn cells(chart: &SurfaceChart, edges: &[f64], x_range: &(f64, f64), y_range: &(f
     cells
 }
 
-/// A column of the bands' shades, the highest above, with the values between them.
+/// Draws a column of the bands' shades, the highest at the top, with the values between them.
 fn legend_column(surface: &Surface, label: &str, edges: &[f64], (left, top): (f64, f64)) -> Result<(), DrawError> {
     let height = PLOT_HEIGHT / BANDS as f64;
     canvas::text(surface, (left, 14.0), label, INK, HPos::Left)?;
@@ -125,7 +125,7 @@ fn legend_column(surface: &Surface, label: &str, edges: &[f64], (left, top): (f6
     Ok(())
 }
 
-/// A row of the bands' shades below `top`, the lowest at the left, with the values between them.
+/// Draws a row of the bands' shades below `top`, the lowest at the left, with the values between them.
 fn legend_row(surface: &Surface, label: &[String], edges: &[f64], top: f64) -> Result<(), DrawError> {
     let width = (Screen::Narrow.width() - 2.0 * ROW_INSET) / BANDS as f64;
     canvas::lines(surface, (0.0, top + 10.0), label, INK, HPos::Left)?;
@@ -143,7 +143,7 @@ fn legend_row(surface: &Surface, label: &[String], edges: &[f64], top: f64) -> R
     Ok(())
 }
 
-/// The digits after the point of the legend's values.
+/// Chooses the digits after the point for the legend's values.
 fn decimals(edges: &[f64]) -> usize {
     if edges[BANDS] - edges[0] < 0.5 { 3 } else { 2 }
 }

@@ -1,5 +1,5 @@
-//! Lines and points over two numeric axes. Names stand to the right of the plot at the height where their series ends, each
-//! beside a sample of its line or marker, so that no separate legend has to be read. On a narrow screen they stand below the plot.
+//! Lines and points over two numeric axes. Each name is to the right of the plot, at the height where its series ends. It is beside a
+//! sample of its line or marker, so no separate legend is needed. On a narrow screen the names are below the plot.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -30,7 +30,7 @@ struct Drawn<'a> {
     runs: Vec<Vec<Point>>,
 }
 
-/// The series or reference of a label.
+/// The mark beside a label, which shows its series or reference.
 enum Sample {
     Line(RGBColor),
     Marker(Style),
@@ -80,7 +80,8 @@ impl Layout {
         self.top + self.plot_height + self.bottom + self.names
     }
 
-    /// Where each label's sample begins, half-way up its first line; `heights` are those of what the labels belong to.
+    /// Returns where each label's sample begins, in the middle of its first line. `heights` are the heights at which the labels' series
+    /// end.
     fn label_starts(&self, labels: &[Label], heights: &[f64], right: f64) -> Vec<(f64, f64)> {
         match self.screen {
             Screen::Wide => {
@@ -126,13 +127,13 @@ pub(super) fn svg(chart: &XyChart, title: &str, screen: Screen, styles: &mut Sty
     canvas::svg(title, screen, layout.height(), page).map(Some)
 }
 
-/// Positions of the points, cut at gaps; smoothing is left to the drawing.
+/// Computes the positions of the points, cut at gaps. The drawing smooths them later.
 fn ready<'a>(series: &'a Series, log_y: bool, styles: &mut Styles) -> Drawn<'a> {
     let placed = series.points.iter().map(|&(x, y)| Some((position(x, false)?, position(y, log_y)?)));
     Drawn { series, style: styles.of(&series.name), runs: runs(placed) }
 }
 
-/// The axes; `None` where no point has a place on both.
+/// Chooses the axes. Returns `None` if no point has a position on both.
 fn axes(chart: &XyChart, screen: Screen) -> Option<(Axis, Axis)> {
     let placed = |point: &&Point| position(point.0, false).and(position(point.1, chart.log_y)).is_some();
     let points = || chart.series.iter().flat_map(|series| &series.points).filter(placed);
@@ -145,7 +146,7 @@ fn axes(chart: &XyChart, screen: Screen) -> Option<(Axis, Axis)> {
     Some((x, y))
 }
 
-/// The names of series and references, broken into lines of so many `characters`.
+/// Breaks the names of series and references into lines of at most `characters`.
 fn labels(chart: &XyChart, drawn: &[Drawn], y: &Axis, characters: usize) -> Vec<Label> {
     let of_series = drawn.iter().filter_map(|drawn| {
         let sample = match drawn.series.mark {
@@ -163,7 +164,7 @@ fn labels(chart: &XyChart, drawn: &[Drawn], y: &Axis, characters: usize) -> Vec<
     of_series.chain(of_references).collect()
 }
 
-/// The y of a run's last point as it is drawn.
+/// Returns the y of a run's last point as it is drawn.
 fn end(run: &[Point], mark: Mark) -> Option<f64> {
     let tail = match mark {
         Mark::Smoothed(window) => smoothed(&run[run.len().saturating_sub(window + 1)..], window),
@@ -176,7 +177,7 @@ fn height(label: &Label) -> f64 {
     label.lines.len() as f64 * LINE_HEIGHT + 5.0
 }
 
-/// Draws grid, axes and the y axis' label. The label stands above the plot and reads horizontally.
+/// Draws grid, axes and the y axis' label. The label is above the plot, so that it reads horizontally.
 fn frame<'a, 'b: 'a>(surface: &Surface<'b>, x: &Axis, y: &Axis, layout: &Layout) -> Result<Context<'a, 'b>, DrawError> {
     let tick_labels: Vec<String> = y.ticks.iter().map(|tick| tick.1.clone()).collect();
     let left = estimated_width(&tick_labels, FONT_SIZE) + 16.0;
@@ -221,7 +222,7 @@ fn draw_series(surface: &Surface, context: &mut Context, drawn: &Drawn) -> Resul
     Ok(())
 }
 
-/// A line, or a dot where the run is a single point.
+/// Draws a line, or a dot if the run is a single point.
 fn draw_line(context: &mut Context, run: Vec<Point>, color: RGBColor) -> Result<(), DrawError> {
     if let [point] = run[..] {
         context.draw_series([Circle::new(point, units(2.5), color.filled())])?;

@@ -1,15 +1,17 @@
-//! The caching allocator's books: which blocks of a device's memory are free, by size class.
+//! The bookkeeping of the caching allocator: the free blocks of a device's memory, by size class.
 //!
-//! A freed block is handed out again at once. That is safe because all work of a device goes through one stream: whatever still reads the
-//! block was put into the stream before whatever will write it. Of several the lowest is taken, so that a step that asks for the same
-//! blocks as the step before gets them.
+//! A freed block may be handed out again at once. This is safe because all work of a device goes through one stream: any kernel that still
+//! reads the block was queued before any kernel that will write to it.
+//!
+//! The lowest free block is taken first. A step that allocates the same sizes as the step before then gets the same blocks, so its CUDA
+//! graphs can be replayed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The smallest block, and what every block's size is a multiple of.
+/// The smallest block. The size of every block is a multiple of it.
 const SMALLEST: usize = 512;
 
-/// Free blocks and the sum of what is held.
+/// The free blocks, and how many bytes are held and used.
 #[derive(Debug, Default)]
 pub struct Cache {
     free: BTreeMap<usize, BTreeSet<u64>>,
@@ -18,7 +20,7 @@ pub struct Cache {
     peak: usize,
 }
 
-/// The size of the block that serves `bytes`: up to an eighth more, so that few sizes serve all.
+/// Returns the size of the block for `bytes`. It is up to an eighth larger, so that a few sizes serve all requests.
 pub fn size_class(bytes: usize) -> usize {
     let bytes = bytes.max(SMALLEST);
     let step = (bytes.next_power_of_two() / 16).max(SMALLEST);
@@ -26,23 +28,23 @@ pub fn size_class(bytes: usize) -> usize {
 }
 
 impl Cache {
-    /// The lowest free block of a size class.
+    /// Takes the lowest free block of a size class.
     pub fn take(&mut self, size: usize) -> Option<u64> {
         let block = self.free.get_mut(&size)?.pop_first()?;
         self.count_use(size);
         Some(block)
     }
-    /// A block that was newly got from the device.
+    /// Counts a block that was newly allocated on the device.
     pub fn add(&mut self, size: usize) {
         self.held += size;
         self.count_use(size);
     }
-    /// A block that is not used any more.
+    /// Takes back a block that is no longer used.
     pub fn give(&mut self, size: usize, block: u64) {
         self.used -= size;
         self.free.entry(size).or_default().insert(block);
     }
-    /// Every free block, to be given back to the device.
+    /// Removes every free block, so that the caller can free it on the device.
     pub fn drain(&mut self) -> Vec<u64> {
         let free = std::mem::take(&mut self.free);
         self.held -= free.iter().map(|(size, blocks)| size * blocks.len()).sum::<usize>();
@@ -52,7 +54,7 @@ impl Cache {
     pub fn used(&self) -> usize {
         self.used
     }
-    /// The bytes got from the device, in use or free.
+    /// The bytes allocated on the device, in use or free.
     pub fn held(&self) -> usize {
         self.held
     }

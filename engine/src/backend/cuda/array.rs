@@ -25,7 +25,7 @@ fn row_major(shape: &[usize]) -> Vec<usize> {
 }
 
 impl CudaArray {
-    /// A new row-major array with unspecified contents.
+    /// Allocates a row-major array with unspecified contents.
     pub(super) fn new(owner: &Arc<Inner>, shape: &[usize], storage: Storage) -> Self {
         let buffer = Arc::new(Buffer::new(owner, count(shape) * storage.bytes()));
         Self { buffer, storage, offset: 0, shape: shape.to_vec(), strides: row_major(shape) }
@@ -36,7 +36,7 @@ impl CudaArray {
         self.storage
     }
 
-    /// The same view of the numbers in bfloat16; see [`Buffer::rounded`].
+    /// Returns the same view of the numbers in bfloat16; see [`Buffer::rounded`].
     pub(super) fn rounded(&self, owner: &Arc<Inner>, round: impl FnOnce(u64, &Buffer, usize)) -> Self {
         match self.storage {
             Storage::Bf16 => self.clone(),
@@ -44,7 +44,7 @@ impl CudaArray {
         }
     }
 
-    /// To be called before the elements are overwritten.
+    /// Drops the copy in bfloat16. Must be called before the elements are overwritten.
     pub(super) fn forget_rounded(&self) {
         self.buffer.forget_rounded();
     }
@@ -53,7 +53,7 @@ impl CudaArray {
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
-    /// The strides of the axes, in elements; 0 along repeated axes.
+    /// The strides of the axes, in elements. Broadcast axes have stride 0.
     pub fn strides(&self) -> &[usize] {
         &self.strides
     }
@@ -69,7 +69,7 @@ impl CudaArray {
     pub(super) fn address(&self) -> u64 {
         self.at(0)
     }
-    /// The address of the element `steps` elements after the first one in memory.
+    /// The address of an element, counted in elements of memory from the first one.
     pub(super) fn at(&self, steps: usize) -> u64 {
         self.buffer.address() + ((self.offset + steps) * self.storage.bytes()) as u64
     }
@@ -82,7 +82,7 @@ impl CudaArray {
             fits
         }) || self.len() == 0
     }
-    /// True if its elements may be overwritten: it is the whole of a block that no other array shares.
+    /// True if its elements may be overwritten: it is contiguous, and no other array shares its block.
     pub(super) fn is_sole_owner(&mut self) -> bool {
         self.is_contiguous() && Arc::get_mut(&mut self.buffer).is_some()
     }
@@ -92,24 +92,24 @@ impl CudaArray {
         Arc::strong_count(&self.buffer) == count
     }
 
-    /// The same elements under another shape; the array must be contiguous.
+    /// Returns the same elements under another shape. The array must be contiguous.
     pub(super) fn with_shape(&self, shape: &[usize]) -> Self {
         assert_eq!(count(shape), self.len(), "reshape: {:?} does not have as many elements as {shape:?}", self.shape);
         Self { shape: shape.to_vec(), strides: row_major(shape), ..self.clone() }
     }
-    /// A view without the axes before the last `count`, which must have extent 1.
+    /// Returns a view of the last `count` axes. The axes before them must have extent 1.
     pub(super) fn last_axes(&self, count: usize) -> Self {
         let dropped = self.shape.len() - count;
         assert!(self.shape[..dropped].iter().all(|&extent| extent == 1), "{:?} has more than its last {count} axes", self.shape);
         let (shape, strides) = (self.shape[dropped..].to_vec(), self.strides[dropped..].to_vec());
         Self { shape, strides, ..self.clone() }
     }
-    /// A view whose axis i is axis `axes[i]`.
+    /// Returns a view whose axis i is axis `axes[i]`.
     pub(super) fn permute(&self, axes: &[usize]) -> Self {
         let pick = |values: &[usize]| axes.iter().map(|&axis| values[axis]).collect();
         Self { shape: pick(&self.shape), strides: pick(&self.strides), ..self.clone() }
     }
-    /// A view of part of an axis.
+    /// Returns a view of positions `start..end` of an axis.
     pub(super) fn slice(&self, axis: usize, start: usize, end: usize) -> Self {
         let mut view = self.clone();
         view.shape[axis] = end - start;
@@ -118,7 +118,7 @@ impl CudaArray {
         }
         view
     }
-    /// A view repeated along axes of extent 1 and new leading axes.
+    /// Returns a view that is broadcast along axes of extent 1 and along new leading axes.
     pub(super) fn broadcast_to(&self, shape: &[usize]) -> Self {
         let lead = shape.len().checked_sub(self.shape.len());
         let lead = lead.unwrap_or_else(|| panic!("{:?} does not broadcast to {shape:?}", self.shape));
@@ -132,7 +132,8 @@ impl CudaArray {
     }
 }
 
-/// Axes without those of extent 1, and with neighbours merged that every array walks through in one step: (extents, strides of each array).
+/// Drops axes of extent 1, and merges neighbouring axes that one stride can step through in every array. Returns the extents, and the
+/// strides of each array.
 pub(super) fn merged(shape: &[usize], strides: &[&[usize]]) -> (Vec<usize>, Vec<Vec<usize>>) {
     let mut extents: Vec<usize> = Vec::new();
     let mut steps: Vec<Vec<usize>> = vec![Vec::new(); strides.len()];

@@ -1,4 +1,4 @@
-//! Attention's launches: the tiles of the packed segments, and the kernel for the heads' width.
+//! Launches of attention: cuts the packed segments into tiles, and chooses the kernels for the heads' width.
 
 use super::array::CudaArray;
 use super::compile;
@@ -9,10 +9,10 @@ use crate::backend::attention::{Attention, composed, composed_vjp};
 use crate::rotary::Pairing;
 use crate::segments::Segments;
 
-/// The widest head that the kernels take.
+/// The widest head that the kernels support.
 const WIDEST: usize = 256;
 
-/// Which kernels serve heads of a width.
+/// The kernels for heads of a width, with the sizes of their tiles.
 struct Variant {
     width: usize,
     /// Rows of a tile, forward and backward.
@@ -28,13 +28,13 @@ impl Variant {
             _ => Self { width: 256, forward: 16, backward: 16 },
         }
     }
-    /// Bytes of shared memory for tiles of features and tiles of scores.
+    /// The bytes of shared memory for this many tiles of features and tiles of scores.
     fn shared(&self, rows: usize, features: usize, scores: usize) -> u32 {
         ((features * rows * (self.width + 1) + scores * rows * (rows + 1)) * size_of::<f32>()) as u32
     }
 }
 
-/// The extents of one call.
+/// The sizes and constants of one call.
 pub(super) struct Call {
     pub heads: usize,
     pub kv_heads: usize,
@@ -49,13 +49,13 @@ impl Call {
         let window = segments.window().map_or(i32::MAX, |window| i32::try_from(window).unwrap_or(i32::MAX));
         Self { heads, kv_heads, width, window, scale: scale as f32 }
     }
-    /// The arguments that every kernel ends with.
+    /// The arguments at the end of every kernel's list.
     pub fn tail(&self) -> [Argument; 5] {
         [int(self.heads).into(), int(self.kv_heads).into(), int(self.width).into(), self.window.into(), self.scale.into()]
     }
 }
 
-/// The tiles of `rows` rows of every segment, as the kernels' `Tile`: over its queries, or over its keys.
+/// Cuts the queries of every segment, or its keys, into tiles of `rows` rows. Each tile is five numbers, as in the kernels' `Tile`.
 pub(super) fn tiles(segments: &Segments, rows: usize, over_keys: bool) -> Vec<u32> {
     let mut tiles = Vec::new();
     for segment in 0..segments.len() {
@@ -68,11 +68,11 @@ pub(super) fn tiles(segments: &Segments, rows: usize, over_keys: bool) -> Vec<u3
     tiles
 }
 
-/// The numbers of a tile.
+/// The numbers per tile.
 const TILE: usize = 5;
 
 impl Cuda {
-    /// Launches a kernel of `unit` with `threads` threads on each tile and head, with `shared` bytes of shared memory.
+    /// Launches a kernel of `unit` on each tile and head, with `threads` threads and `shared` bytes of shared memory per block.
     pub(super) fn launch_tiles(
         &self,
         (unit, kernel): (&str, &str),
@@ -84,7 +84,7 @@ impl Cuda {
         self.launch(&compile::unit(unit), kernel, grid, arguments);
     }
 
-    /// The output [N, H, D] and the logsumexp of the scores [N, H].
+    /// Computes the output [N, H, D] and the logsumexp of the scores [N, H].
     fn attended(&self, qkv: [&CudaArray; 3], segments: &Segments, scale: f64) -> (CudaArray, CudaArray) {
         let call = Call::new(qkv[0], qkv[1], segments, scale);
         let [q, k, v] = qkv.map(|x| self.contiguous(x));
@@ -100,7 +100,7 @@ impl Cuda {
         (output, logsumexp)
     }
 
-    /// (q̄, k̄, v̄).
+    /// Computes (q̄, k̄, v̄).
     fn attended_vjp(
         &self,
         qkv: [&CudaArray; 3],
@@ -176,7 +176,7 @@ impl Attention for Cuda {
 mod tests {
     use super::*;
 
-    /// What the oldest GPU that is served lets a block have.
+    /// The smallest limit of shared memory per block among the supported GPUs, in bytes.
     const MOST_SHARED: u32 = 99 * 1024;
 
     #[test]

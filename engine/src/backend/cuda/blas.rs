@@ -1,6 +1,7 @@
-//! Matrix products by cuBLASLt, which adds a bias while it multiplies. Each shape of product is planned once: its descriptors and the
-//! algorithm that cuBLASLt's heuristic puts first. What cuBLASLt has no algorithm for (operands laid out in a way that it does not read)
-//! cuBLAS multiplies.
+//! Matrix products by cuBLASLt, which can add a bias in the same call.
+//!
+//! Each shape of product is planned once: its descriptors, and the first algorithm of cuBLASLt's heuristic. For products without an
+//! algorithm (operands in a layout that cuBLASLt does not read), cuBLAS is called instead.
 
 use super::error::{CudaError, call};
 use super::runtime::{Operand, Product, Storage};
@@ -14,21 +15,21 @@ use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::sync::{Mutex, MutexGuard};
 
-/// Memory that products may use besides their operands.
+/// Bytes of memory that products may use besides their operands.
 const WORKSPACE: usize = 32 << 20;
-/// The best alignment, in bytes, that algorithms ask for.
+/// The largest alignment, in bytes, that algorithms ask for.
 const ALIGNMENT: u64 = 256;
-/// Plans that are kept at most.
+/// The most plans that are kept.
 const PLANS: usize = 1024;
 
-/// The libraries' handles and what products were planned. Everything runs in one stream, so one workspace serves all.
+/// The handles of the libraries, and the plans. Everything runs in one stream, so one workspace serves all products.
 pub struct Blas {
     lt: sys::cublasLtHandle_t,
     cublas: cublas_sys::cublasHandle_t,
     stream: CUstream,
     workspace: u64,
     precision: Precision,
-    /// By product with each address replaced by its alignment; `None` where cuBLASLt has no algorithm.
+    /// The plans. The keys are products with each address replaced by its alignment. `None` means that cuBLASLt has no algorithm.
     plans: Mutex<HashMap<Product, Option<ProductPlan>>>,
 }
 
@@ -37,20 +38,20 @@ unsafe impl Send for Blas {}
 // SAFETY: as above.
 unsafe impl Sync for Blas {}
 
-/// True if the libraries are there.
+/// True if both libraries are installed.
 pub fn is_present() -> bool {
     // SAFETY: only looks for the libraries.
     unsafe { cublas_sys::is_culib_present() && sys::is_culib_present() }
 }
 
 impl Blas {
-    /// Handles for a stream of the context that is current.
+    /// Creates handles for a stream of the current context.
     ///
     /// # Errors
-    /// What a library answers.
+    /// The error that a library returns.
     pub fn new(stream: CUstream, precision: Precision) -> Result<Self, CudaError> {
         let cublas = call("cublasCreate", cublas::create_handle())?;
-        // SAFETY: the handles, the stream and the workspace are live as long as the process.
+        // SAFETY: the handles, the stream and the workspace stay live until the process ends.
         unsafe {
             call("cublasSetStream", cublas::set_stream(cublas, stream.cast()))?;
             let workspace = call("cuMemAlloc", driver::malloc_sync(WORKSPACE))?;
@@ -70,7 +71,7 @@ impl Blas {
         self.planned(&mut self.plans(), product).is_ok_and(|plan| plan.is_some())
     }
 
-    /// The plan for a product; `None` where cuBLASLt has no algorithm for it.
+    /// Returns the plan for a product, or `None` if cuBLASLt has no algorithm for it.
     fn planned<'a>(
         &self,
         plans: &'a mut HashMap<Product, Option<ProductPlan>>,
@@ -90,13 +91,13 @@ impl Blas {
         Ok(plan.as_ref())
     }
 
-    /// Puts a product into the stream.
+    /// Launches a product into the stream.
     ///
     /// # Safety
     /// The operands' memory must be valid, and the device's context current.
     ///
     /// # Errors
-    /// What a library answers.
+    /// The error that a library returns.
     pub unsafe fn product(&self, product: &Product) -> Result<(), CudaError> {
         let mut plans = self.plans();
         // SAFETY: the caller's promise.
@@ -129,7 +130,7 @@ impl Blas {
             Storage::Bf16 => cublas_sys::cudaDataType::CUDA_R_16BF,
         };
         let (a, b, alpha, beta) = (&product.a, &product.b, 1.0f32, product.beta());
-        // cuBLAS is column-major: what it sees of our matrices are their transposes, and Cᵀ = Bᵀ·Aᵀ.
+        // cuBLAS is column-major, so it sees the transposes of our matrices. Therefore we compute Cᵀ = Bᵀ·Aᵀ.
         // SAFETY: the operands are the caller's promise, the handle is live.
         let done = unsafe {
             cublas::gemm_strided_batched_ex(
@@ -162,7 +163,7 @@ impl Blas {
     }
 }
 
-/// The product with each address replaced by its alignment.
+/// Returns the product with each address replaced by its alignment.
 fn aligned(product: &Product) -> Product {
     let alignment = |address: u64| 1 << address.trailing_zeros().min(ALIGNMENT.trailing_zeros());
     let operand = |x: &Operand| Operand { address: alignment(x.address), ..*x };
@@ -181,7 +182,7 @@ fn kind(storage: Storage) -> sys::cudaDataType {
     }
 }
 
-/// A descriptor of cuBLASLt, with the functions that set an attribute of it and that end it.
+/// Defines a descriptor of cuBLASLt, given the functions that set its attributes and destroy it.
 macro_rules! descriptor {
     ($(#[$doc:meta])* $name:ident, $handle:ty, $attribute:ty, $set:path, $destroy:path) => {
         $(#[$doc])*
@@ -203,16 +204,17 @@ macro_rules! descriptor {
     };
 }
 
-/// How a product is laid out and multiplied. cuBLASLt is column-major: what it sees of our matrices are their transposes, and Cᵀ = Bᵀ·Aᵀ.
+/// The layouts and the algorithm of a product. cuBLASLt is column-major, so it sees the transposes of our matrices. Therefore we compute
+/// Cᵀ = Bᵀ·Aᵀ.
 struct ProductPlan {
     description: Description,
-    /// Of Bᵀ, Aᵀ and Cᵀ.
+    /// The layouts of Bᵀ, Aᵀ and Cᵀ.
     layouts: [Layout; 3],
     algorithm: sys::cublasLtMatmulAlgo_t,
 }
 
 impl ProductPlan {
-    /// A plan for a product whose addresses are alignments.
+    /// Plans a product whose addresses are replaced by their alignments.
     fn new(blas: &Blas, shape: &Product) -> Result<Self, CublasError> {
         let (m, k, n) = shape.extents;
         let layouts = [
@@ -261,7 +263,7 @@ impl ProductPlan {
 }
 
 descriptor!(
-    /// What is computed of the matrices.
+    /// The operation on the matrices.
     Description, sys::cublasLtMatmulDesc_t, sys::cublasLtMatmulDescAttributes_t, lt::set_matmul_desc_attribute, lt::destroy_matmul_desc
 );
 
@@ -285,18 +287,18 @@ impl Description {
 }
 
 descriptor!(
-    /// How a matrix lies.
+    /// The layout of a matrix.
     Layout, sys::cublasLtMatrixLayout_t, sys::cublasLtMatrixLayoutAttribute_t, lt::set_matrix_layout_attribute, lt::destroy_matrix_layout
 );
 
 impl Layout {
-    /// Of an operand of so many rows and columns.
+    /// Describes an operand with this many rows and columns.
     fn of_operand(x: &Operand, (rows, columns): (usize, usize), batch: usize) -> Result<Self, CublasError> {
         let stored = if x.transposed { (rows, columns) } else { (columns, rows) };
         Self::new(x.storage, stored, x.ld, (batch, x.stride))
     }
 
-    /// Of column-major matrices of so many rows and columns, of a batch some elements apart.
+    /// Describes a batch of column-major matrices with this many rows and columns. `batch` is (number of matrices, elements between them).
     fn new(storage: Storage, (rows, columns): (usize, usize), ld: usize, batch: (usize, usize)) -> Result<Self, CublasError> {
         use sys::cublasLtMatrixLayoutAttribute_t::*;
         let layout = Self(lt::create_matrix_layout(kind(storage), rows as u64, columns as u64, ld as i64)?);
@@ -309,12 +311,12 @@ impl Layout {
 }
 
 descriptor!(
-    /// What an algorithm may ask for.
+    /// The limits within which an algorithm is chosen.
     Preference, sys::cublasLtMatmulPreference_t, sys::cublasLtMatmulPreferenceAttributes_t, lt::set_matmul_pref_attribute, lt::destroy_matmul_pref
 );
 
 impl Preference {
-    /// The workspace, and the operands and the result so aligned.
+    /// Sets the workspace, and the alignments of the operands and of the result.
     fn new([a, b, c]: [u64; 3]) -> Result<Self, CublasError> {
         use sys::cublasLtMatmulPreferenceAttributes_t::*;
         let preference = Self(lt::create_matmul_pref()?);

@@ -1,7 +1,7 @@
-//! Kernels compiled by NVRTC for the GPU that is there, and kept on disk.
+//! Compiles kernels with NVRTC for the present GPU, and keeps the code on disk so that later runs start faster.
 //!
-//! A kept file begins with one line that names its key (source hash, options, architecture, compiler version) and the checksum of what
-//! follows; a file whose line or checksum is another is compiled again.
+//! A file of code begins with one line: the key (source hash, options, architecture, compiler version) and a checksum of the code. If this
+//! line does not match, the source is compiled again.
 
 use super::error::{CudaError, call};
 use super::runtime::{Unit, hash};
@@ -10,7 +10,7 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What all sources start with.
+/// The text that every source starts with.
 pub const COMMON: &str = include_str!("kernels/common.cuh");
 
 /// Every source with kernels of fixed text.
@@ -25,12 +25,12 @@ pub const UNITS: [Unit<'static>; 8] = [
     Unit::new("sampling", include_str!("kernels/sampling.cu")),
 ];
 
-/// The source of that name.
+/// Returns the source called `name`.
 pub fn unit(name: &str) -> Unit<'static> {
     UNITS.iter().find(|unit| unit.name == name).unwrap_or_else(|| panic!("no kernels are called {name}")).clone()
 }
 
-/// The names of a source's kernels: those declared by `KERNEL name(`, and those made from a template by `TEMPLATE(name, …)`.
+/// Lists the names of a source's kernels. A kernel is declared by `KERNEL name(`, or instantiated from a macro by `TEMPLATE(name, …)`.
 pub fn kernel_names(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     for line in text.lines() {
@@ -45,17 +45,17 @@ pub fn kernel_names(text: &str) -> Vec<String> {
     names
 }
 
-/// What a compiler makes.
+/// The kind of code that the compiler produces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Machine code of this architecture (90 for sm_90).
     Cubin(i32),
-    /// Intermediate code of this architecture, which the driver finishes: for a GPU newer than the compiler.
+    /// Intermediate code (PTX) for this architecture. The driver translates it: for a GPU newer than the compiler.
     Ptx(i32),
 }
 
 impl Target {
-    /// What to compile for a GPU, given the architectures that the compiler knows.
+    /// Chooses the target for a GPU, given the architectures that the compiler knows.
     pub fn choose(gpu: i32, known: &[i32]) -> Self {
         if known.contains(&gpu) {
             return Self::Cubin(gpu);
@@ -76,7 +76,7 @@ impl Target {
     }
 }
 
-/// What a compiled source depends on.
+/// Everything that the code of a source depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     unit: String,
@@ -87,24 +87,24 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key of a whole source text.
+    /// Computes the key of a whole source text.
     pub fn new(unit: &str, source: &str, target: Target, compiler: (i32, i32)) -> Self {
         Self { unit: unit.to_owned(), length: source.len(), source: hash(source.as_bytes()), target: target.name(), compiler }
     }
-    /// The name of its file.
+    /// The name of the file that keeps the code.
     pub fn file_name(&self) -> String {
         let (major, minor) = self.compiler;
         format!("{}-{:016x}-{}-nvrtc{major}.{minor}", self.unit, self.source, self.target)
     }
-    /// The first line of its file.
+    /// The first line of the file that keeps the code.
     fn line(&self, code: &[u8]) -> String {
         format!("slpo kernels 1 {} {} {:016x}\n", self.file_name(), self.length, hash(code))
     }
-    /// What to write to its file.
+    /// Returns the content of the file for this code.
     pub fn seal(&self, code: &[u8]) -> Vec<u8> {
         [self.line(code).as_bytes(), code].concat()
     }
-    /// The code in its file, unless the file is another's, cut short or damaged.
+    /// Returns the code in a file, or `None` if the file has another key, is cut short or damaged.
     pub fn open(&self, file: &[u8]) -> Option<Vec<u8>> {
         let end = file.iter().position(|&byte| byte == b'\n')? + 1;
         let code = &file[end..];
@@ -112,7 +112,7 @@ impl Key {
     }
 }
 
-/// Where compiled kernels are kept: `slpo/kernels` in the user's folder for caches; `None` where there is no such folder.
+/// Returns the folder for compiled kernels: `slpo/kernels` in the user's cache folder, or `None` if the user has none.
 pub fn folder() -> Option<PathBuf> {
     folder_from(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
 }
@@ -126,7 +126,7 @@ fn folder_from(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     Some(base.join("slpo").join("kernels"))
 }
 
-/// The code of a source: from its file in `folder`, or compiled and then kept there. A folder that cannot be written is no failure.
+/// Returns the code of a source: from its file in `folder`, or compiled and then written there. Failing to write is no error.
 pub fn cached(folder: Option<&Path>, key: &Key, compile: impl FnOnce() -> Result<Vec<u8>, CudaError>) -> Result<Vec<u8>, CudaError> {
     let path = folder.map(|folder| folder.join(key.file_name()));
     if let Some(code) = path.as_ref().and_then(|path| std::fs::read(path).ok()).and_then(|file| key.open(&file)) {
@@ -139,7 +139,7 @@ pub fn cached(folder: Option<&Path>, key: &Key, compile: impl FnOnce() -> Result
     Ok(code)
 }
 
-/// Part of a name that no other file has which this process or another is making.
+/// Returns part of a file name, unique among all running processes, for files that are still being written.
 pub(super) fn own_name() -> String {
     static MADE: AtomicUsize = AtomicUsize::new(0);
     format!("{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed))
@@ -154,7 +154,7 @@ fn keep(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     })
 }
 
-/// The version of NVRTC and the architectures it makes code for.
+/// Returns the version of NVRTC and the architectures that it compiles for.
 ///
 /// # Errors
 /// [`CudaError::NoCompiler`] and [`CudaError::Call`].
@@ -175,12 +175,12 @@ pub fn compiler() -> Result<((i32, i32), Vec<i32>), CudaError> {
     Ok(((major, minor), known))
 }
 
-/// The whole text of a source.
+/// Returns the text of a source with the common part before it.
 pub fn whole(unit: &Unit<'_>) -> String {
     format!("{COMMON}\n{}", unit.text)
 }
 
-/// Compiles a source; gives the code and what the compiler said. [`compiler`] must have succeeded before.
+/// Compiles a source. Returns the code and the compiler's log. [`compiler`] must have succeeded before.
 ///
 /// # Errors
 /// [`CudaError::Compile`] with the compiler's messages.
@@ -189,7 +189,7 @@ pub fn compile(unit: &Unit<'_>, target: Target) -> Result<(Vec<u8>, String), Cud
     let source = CString::new(whole(unit)).map_err(|error| failed(error.to_string()))?;
     let name = CString::new(format!("{}.cu", unit.name)).map_err(|error| failed(error.to_string()))?;
     let program = call("nvrtcCreateProgram", nvrtc::create_program(&source, Some(&name)))?;
-    // Lambdas carry no __device__: everything is for the device.
+    // The lambdas have no `__device__`, so `--device-as-default-execution-space` makes every function one of the device.
     let fixed = ["--std=c++17", "--device-as-default-execution-space", "--ptxas-options=-v"].map(str::to_owned);
     let options: Vec<String> = std::iter::once(target.option()).chain(fixed).collect();
     // SAFETY: the program is live until it is destroyed below, once.

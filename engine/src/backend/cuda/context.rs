@@ -1,4 +1,4 @@
-//! A device that is open: its queue of commands, the books of its memory and the blocks in it, and what was uploaded lately.
+//! An open device: its queue of commands, its memory, and the small tables that were uploaded recently.
 
 use super::allocator::{Cache, size_class};
 use super::driver::Driver;
@@ -17,15 +17,15 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 #[derive(Clone)]
 pub struct Cuda(pub(super) Arc<Inner>);
 
-/// Integers on the device.
+/// A table of integers on the device.
 pub(super) struct Table {
     pub numbers: Box<[u32]>,
     pub buffer: Arc<Buffer>,
-    /// How often the host had waited when they were last used.
+    /// The value of [`Cuda::waits`] when the table was last used.
     pub waits: usize,
 }
 
-/// A device, its memory's books, and what was uploaded lately: integers, and the numbers of optimizer steps.
+/// A device with its queue, its memory, and recent uploads: tables of integers, and the numbers of optimizer steps.
 pub(super) struct Inner {
     pub runtime: Queue,
     pub precision: Precision,
@@ -47,7 +47,8 @@ impl Inner {
         self.cache.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// A block of a size class: a free one, or a new one; where there is no memory for that, a new one once all free ones are given back.
+    /// Allocates a block of a size class: a free one if there is one, else a new one. If the device has no memory left, frees all free
+    /// blocks and tries again.
     fn allocate(&self, size: usize) -> u64 {
         if let Some(address) = self.cache().take(size) {
             self.runtime.reused(address, size);
@@ -76,18 +77,18 @@ impl Inner {
 }
 
 impl Cuda {
-    /// Opens GPU number `ordinal`; its matrix products round their operands as `precision` says.
+    /// Opens GPU number `ordinal`. Its matrix products round their operands to `precision`.
     ///
     /// # Errors
-    /// Why it cannot be used: one sentence that says what is missing.
+    /// The reason why it cannot be used, as one sentence.
     pub fn open(ordinal: usize, precision: Precision) -> Result<Self, CudaError> {
         Ok(Self::on(Box::new(Driver::open(ordinal, precision)?), precision))
     }
 
-    /// The same kernels compiled for the processor, with the libraries in `folder`: for tests on machines without a GPU.
+    /// Compiles the same kernels for the processor, and keeps the libraries in `folder`: for tests on machines without a GPU.
     ///
     /// # Errors
-    /// A sentence where there is no C++ compiler, or the processor is not an x86-64.
+    /// A sentence if there is no C++ compiler, or if the machine is not x86-64 Linux.
     pub fn emulated(folder: &Path, precision: Precision) -> Result<Self, String> {
         Ok(Self::on(Box::new(Emulator::new(folder)?), precision))
     }
@@ -109,28 +110,28 @@ impl Cuda {
         self.0.runtime.device().name()
     }
 
-    /// The names and texts of the sources that kernels were taken from, where they are emulated: for tests that compile them for GPUs too.
+    /// Returns the names and texts of the sources whose kernels were used, if they are emulated. Tests compile them for GPUs too.
     pub fn units(&self) -> Vec<(String, String)> {
         self.0.runtime.device().units()
     }
 
-    /// How often commands ran as graphs, and how often alone.
+    /// Returns how many commands ran in CUDA graphs, and how many alone.
     pub fn graphs(&self) -> GraphReport {
         self.0.runtime.report()
     }
 
-    /// The same device with every kernel launched alone, whether or not it comes again.
+    /// Turns CUDA graphs off for this device: every kernel is launched by itself.
     pub fn without_graphs(self) -> Self {
         self.0.runtime.keep_nothing();
         self
     }
 
-    /// How often the host has waited for the device: each time it read something there.
+    /// Returns how often the host has waited for the device: once for each read and each [`Cuda::wait`].
     pub fn waits(&self) -> usize {
         self.0.waits.load(Ordering::Relaxed)
     }
 
-    /// How many bytes the host has read from the device.
+    /// Returns how many bytes the host has read from the device.
     pub fn bytes_read(&self) -> usize {
         self.0.bytes_read.load(Ordering::Relaxed)
     }
@@ -141,34 +142,35 @@ impl Cuda {
         self.0.runtime.settled().and_then(|device| device.wait()).unwrap_or_else(|error| error.raise());
     }
 
-    /// The most bytes of the device's memory that arrays took at once.
+    /// Returns the largest number of bytes that arrays occupied at once.
     pub fn peak_bytes(&self) -> usize {
         self.0.cache().peak()
     }
 
-    /// The bytes of the device's memory that this program holds, in use or ready to be used again.
+    /// Returns the bytes of device memory that this program holds, in use or ready for reuse.
     pub fn held_bytes(&self) -> usize {
         self.0.cache().held()
     }
 }
 
-/// A block of a device's memory, which goes back to the cache when its last owner lets go.
+/// A block of a device's memory. It returns to the cache when its last owner drops it.
 pub(super) struct Buffer {
     address: u64,
     bytes: usize,
     size: usize,
     owner: Weak<Inner>,
-    /// The same numbers in bfloat16, once a product has needed them; whoever writes to the block forgets it.
+    /// The same numbers in bfloat16, kept once a product has needed them. A write to the block must drop them.
     rounded: Mutex<Option<Arc<Buffer>>>,
 }
 
 impl Buffer {
-    /// A block of at least `bytes`, with unspecified contents.
+    /// Allocates a block of at least `bytes`, with unspecified contents.
     pub fn new(owner: &Arc<Inner>, bytes: usize) -> Self {
         let size = size_class(bytes);
         Self { address: owner.allocate(size), bytes, size, owner: Arc::downgrade(owner), rounded: Mutex::default() }
     }
-    /// The block of the same numbers in bfloat16, made by `round` from (this block's address, a new block, the count of numbers).
+    /// Returns a block with the same numbers in bfloat16. At the first call, `round` fills it: from this block's address, into the new
+    /// block, for a count of numbers.
     pub fn rounded(&self, owner: &Arc<Inner>, round: impl FnOnce(u64, &Buffer, usize)) -> Arc<Buffer> {
         let mut rounded = self.rounded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let make = || {
@@ -182,7 +184,7 @@ impl Buffer {
     pub fn forget_rounded(&self) {
         self.rounded.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
     }
-    /// Where it lies.
+    /// Its address on the device.
     pub fn address(&self) -> u64 {
         self.address
     }
@@ -196,11 +198,11 @@ impl Drop for Buffer {
     }
 }
 
-/// The numbers of a step on the device.
+/// The numbers of an optimizer step, on the device.
 pub(super) struct Rates {
-    /// The kernel, and the bits of what the numbers keep from step to step: the rule's constants.
+    /// The kernel, and the bits of the rule's constants. These stay the same from step to step.
     pub rule: (&'static str, Vec<u64>),
-    /// Their bits: none before the first step.
+    /// The bits of the numbers. Empty before the first step.
     pub numbers: Vec<u32>,
     pub buffer: Buffer,
 }

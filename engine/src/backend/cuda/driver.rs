@@ -11,12 +11,12 @@ use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-/// The oldest compute capability that the kernels are made for.
+/// The oldest compute capability that the kernels support.
 const OLDEST: (i32, i32) = (8, 0);
-/// Shared memory that a block may have without being asked for.
+/// Shared memory that a block may use without an attribute set on the kernel, in bytes.
 const USUAL_SHARED: u32 = 48 * 1024;
 
-/// What the driver says of one GPU.
+/// The driver's description of one GPU.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeviceReport {
     /// Its number, from 0.
@@ -29,10 +29,10 @@ pub struct DeviceReport {
     pub memory: u64,
 }
 
-/// The driver's version and its GPUs, of which there may be none.
+/// Returns the driver's version and its GPUs.
 ///
 /// # Errors
-/// [`CudaError::NoDriver`] and [`CudaError::DriverFails`].
+/// [`CudaError::NoDriver`], [`CudaError::NoDevice`], [`CudaError::DriverFails`] and [`CudaError::Call`].
 pub fn devices() -> Result<((i32, i32), Vec<DeviceReport>), CudaError> {
     // SAFETY: only looks for the library.
     if !unsafe { sys::is_culib_present() } {
@@ -64,7 +64,7 @@ fn report(ordinal: i32) -> Result<DeviceReport, CudaError> {
     }
 }
 
-/// Checks for everything that a GPU needs besides the driver.
+/// Checks that the GPU is new enough, and that NVRTC and cuBLAS are installed.
 ///
 /// # Errors
 /// [`CudaError::TooOld`], [`CudaError::NoCompiler`], [`CudaError::NoCublas`].
@@ -96,7 +96,7 @@ struct Loaded {
     most_shared: HashMap<usize, u32>,
 }
 
-// SAFETY: the handles may be used from any thread once its context is current, which every method sees to.
+// SAFETY: the handles may be used from any thread once the context is current; every method makes it current first.
 unsafe impl Send for Driver {}
 // SAFETY: as above.
 unsafe impl Sync for Driver {}
@@ -105,14 +105,14 @@ impl Driver {
     /// Opens a GPU.
     ///
     /// # Errors
-    /// Why it cannot be used.
+    /// The reason why the GPU cannot be used.
     pub fn open(ordinal: usize, precision: Precision) -> Result<Self, CudaError> {
         let (_, devices) = devices()?;
         let report = devices.get(ordinal).ok_or(CudaError::NoDevice)?;
         usable(report)?;
         let (compiler, known) = compile::compiler()?;
         let device = call("cuDeviceGet", driver::device::get(ordinal as i32))?;
-        // SAFETY: the device comes from the driver, the context and the handles from it are live as long as the process.
+        // SAFETY: the device comes from the driver; its context and all handles stay live until the process ends.
         unsafe {
             let context = call("cuDevicePrimaryCtxRetain", driver::primary_ctx::retain(device))?;
             call("cuCtxSetCurrent", driver::ctx::set_current(context))?;
@@ -135,7 +135,7 @@ impl Driver {
 
     /// Makes the context current in this thread.
     fn enter(&self) -> Result<(), CudaError> {
-        // SAFETY: the context is live as long as the process.
+        // SAFETY: the context stays live until the process ends.
         call("cuCtxSetCurrent", unsafe { driver::ctx::set_current(self.context) })
     }
 
@@ -144,14 +144,14 @@ impl Driver {
         let key = Key::new(unit.name, &source, self.target, self.compiler);
         let mut code = compile::cached(self.folder.as_deref(), &key, || Ok(compile::compile(unit, self.target)?.0))?;
         code.push(0);
-        // SAFETY: the code is a whole image, ended by a zero as text must be.
+        // SAFETY: the code is a whole image, with the zero at its end that PTX text needs.
         let module = unsafe { call("cuModuleLoadData", driver::module::load_data(code.as_ptr().cast()))? };
         Ok(module as usize)
     }
 }
 
 impl Driver {
-    /// Puts a kernel into the stream.
+    /// Launches a kernel into the stream.
     ///
     /// # Safety
     /// As [`Runtime::run`].
@@ -181,7 +181,7 @@ impl Runtime for Driver {
     }
     fn allocate(&self, bytes: usize) -> Result<u64, CudaError> {
         self.enter()?;
-        // SAFETY: the memory is only read where kernels have written.
+        // SAFETY: kernels read only memory that other kernels or copies have written.
         call("cuMemAlloc", unsafe { driver::malloc_sync(bytes) })
     }
     fn free(&self, addresses: &[u64]) {
@@ -200,12 +200,12 @@ impl Runtime for Driver {
     }
     fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
         self.enter()?;
-        // SAFETY: the block is as large; from pageable memory the driver has read `bytes` when it returns.
+        // SAFETY: the block holds at least `bytes`; for pageable memory the driver has copied `bytes` when the call returns.
         call("cuMemcpyHtoDAsync", unsafe { driver::memcpy_htod_async(address, bytes, self.stream) })
     }
     fn download(&self, address: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
         self.enter()?;
-        // SAFETY: the block is as large, and the copy has ended when the stream has.
+        // SAFETY: the block holds at least `bytes`, and the copy has ended when the stream is synchronized.
         unsafe {
             call("cuMemcpyDtoHAsync", driver::memcpy_dtoh_async(bytes, address, self.stream))?;
             call("cuStreamSynchronize", driver::stream::synchronize(self.stream))
@@ -232,7 +232,7 @@ impl Runtime for Driver {
             None => *loaded.modules.entry(source).or_insert(self.load(unit)?),
         };
         let name = CString::new(kernel).map_err(|error| CudaError::Call { call: "cuModuleGetFunction", error: error.to_string() })?;
-        // SAFETY: the module stays loaded as long as the process.
+        // SAFETY: the module stays loaded until the process ends.
         let function = unsafe { call("cuModuleGetFunction", driver::module::get_function(module as sys::CUmodule, name))? };
         loaded.functions.entry(source).or_default().insert(kernel.to_owned(), Function(function as usize));
         Ok(Function(function as usize))
@@ -253,7 +253,7 @@ impl Runtime for Driver {
     }
     unsafe fn capture(&self, commands: &[Command]) -> Result<Graph, CudaError> {
         self.enter()?;
-        // SAFETY: the stream is live; the commands are the caller's promise. Whatever fails, the capture is ended.
+        // SAFETY: the stream is live; the commands are the caller's promise. The capture is ended even if a command fails.
         unsafe {
             let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
             call("cuStreamBeginCapture", driver::stream::begin_capture(self.stream, mode))?;

@@ -1,4 +1,4 @@
-//! Elementwise functions: each formula's kernel is made from the formula itself, at its first use.
+//! Elementwise functions. The kernel of each formula is generated from the formula itself, at its first use.
 
 use super::array::CudaArray;
 use super::context::Cuda;
@@ -24,8 +24,8 @@ fn trace<const N: usize, F: Formula<N>>(f: F) -> impl Fn(&[Symbol]) -> Symbol {
     move |x| f.at(x.try_into().expect("a symbol for each variable"))
 }
 
-/// The kernels of a formula: for arrays in row-major order, and for views with steps of their own. The result is stored as the widest of
-/// the inputs.
+/// Generates the kernels of a formula: one for arrays in row-major order, and one for views with strides. The result is stored as the
+/// widest of the inputs.
 pub fn elementwise_source<const N: usize, F: Formula<N>>(f: F, storages: [Storage; N]) -> String {
     source_text(&storages, &trace(f))
 }
@@ -80,7 +80,7 @@ fn widest(storages: &[Storage]) -> Storage {
     storages.iter().copied().fold(Storage::Bf16, Storage::wider)
 }
 
-/// The source for a formula. One without parameters is traced once for its type.
+/// Returns the source for a formula. A formula without parameters is traced once for its type.
 fn source(formula: &AnyFormula, storages: &[Storage]) -> Source {
     type Sources = Mutex<HashMap<(Vec<Storage>, TypeId), Source>>;
     static SOURCES: OnceLock<Sources> = OnceLock::new();
@@ -103,7 +103,7 @@ impl Source {
     }
 }
 
-/// The last word of a type's path, for file names.
+/// Returns the last word of a type's path, for file names.
 fn short_name(path: &str) -> String {
     let name = path.rsplit("::").next().unwrap_or_default().to_lowercase();
     format!("elementwise-{}", name.chars().filter(char::is_ascii_alphanumeric).collect::<String>())

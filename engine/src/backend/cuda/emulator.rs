@@ -1,5 +1,7 @@
-//! The same kernels on a processor: compiled by the system's C++ compiler with a header that plays blocks, barriers and shuffles. For tests
-//! of kernels and of what launches them on machines without a GPU; it says nothing about speed, the driver or cuBLAS.
+//! Runs the same kernels on a processor: the system's C++ compiler compiles them with a header that emulates blocks, barriers and shuffles.
+//!
+//! The emulator lets machines without a GPU test kernels and the code that launches them. It says nothing about speed, the driver or
+//! cuBLAS.
 
 use super::compile::{COMMON, kernel_names, own_name};
 use super::error::CudaError;
@@ -17,7 +19,7 @@ const HOST: &str = include_str!("kernels/host.h");
 
 type Launch = unsafe extern "C" fn(u32, u32, u32, *mut *mut c_void);
 
-/// Kernels compiled for the processor.
+/// Kernels that are compiled for the processor.
 #[derive(Default)]
 pub struct Emulator {
     compiler: String,
@@ -28,7 +30,7 @@ pub struct Emulator {
     captured: AtomicUsize,
 }
 
-/// A unit's library, with its name and text.
+/// The library of a unit, with the unit's name and text.
 struct Loaded {
     library: Library,
     name: String,
@@ -40,10 +42,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Emulator {
-    /// With libraries kept in `folder`.
+    /// Creates an emulator that keeps its libraries in `folder`.
     ///
     /// # Errors
-    /// A sentence where there is no C++ compiler (`$CXX`, else `c++`), or the processor is not an x86-64.
+    /// A sentence if there is no C++ compiler (`$CXX`, else `c++`), or if the machine is not x86-64 Linux.
     pub fn new(folder: &Path) -> Result<Self, String> {
         if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
             return Err("kernels are emulated on x86-64 Linux only".to_owned());
@@ -64,7 +66,7 @@ impl Emulator {
         let stem = self.folder.join(format!("{}-{:016x}", unit.name, hash(source.as_bytes())));
         let library = stem.with_extension("so");
         if !library.exists() {
-            // Emulators share the folder.
+            // Several emulators share the folder, so the library is built under a name of its own and then renamed.
             let own = own_name();
             let (partial, text) = (stem.with_extension(format!("{own}.so")), stem.with_extension(format!("{own}.cpp")));
             std::fs::write(&text, source).map_err(|error| failed(error.to_string()))?;
@@ -77,7 +79,7 @@ impl Emulator {
             }
             std::fs::rename(&partial, &library).map_err(|error| failed(error.to_string()))?;
         }
-        // SAFETY: the library is ours and does nothing when loaded.
+        // SAFETY: the library is built from our source, and loading it runs no code.
         unsafe { Library::new(&library) }.map_err(|error| failed(error.to_string()))
     }
 }
@@ -109,12 +111,12 @@ impl Runtime for Emulator {
         true
     }
     fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
-        // SAFETY: the block is as large.
+        // SAFETY: the block holds at least `bytes`.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) };
         Ok(())
     }
     fn download(&self, address: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
-        // SAFETY: the block is as large.
+        // SAFETY: the block holds at least `bytes`.
         unsafe { std::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
     }
@@ -130,12 +132,12 @@ impl Runtime for Emulator {
                 place.insert(Loaded { library: self.build(unit)?, name: unit.name.to_owned(), text: unit.text.to_owned() })
             }
         };
-        // SAFETY: the symbol has this type by the header's REGISTER.
+        // SAFETY: REGISTER in the header gives the symbol this type.
         let symbol = unsafe { library.get::<Launch>(format!("launch_{kernel}")) };
         let symbol = symbol.map_err(|error| CudaError::Call { call: "dlsym", error: error.to_string() })?;
         Ok(Function(*symbol as usize))
     }
-    /// Where there is an even number of columns, so that tests see both ways.
+    /// True for an even number of columns, so that tests cover both ways.
     fn adds_bias(&self, product: &Product) -> bool {
         product.extents.2.is_multiple_of(2)
     }
@@ -145,7 +147,7 @@ impl Runtime for Emulator {
             match command {
                 Command::Launch(function, grid, arguments) => launch(*function, *grid, arguments),
                 Command::Product(product) => multiply(product),
-                // NaN everywhere, so that what is read before it is written shows.
+                // Fills the block with NaN, so that a read before the first write shows.
                 Command::Reuse(address, bytes) => std::ptr::write_bytes(*address as *mut u8, 0xff, *bytes),
             }
         }
@@ -168,7 +170,7 @@ impl Runtime for Emulator {
 /// # Safety
 /// As [`Runtime::run`].
 unsafe fn launch(function: Function, grid: Grid, arguments: &Arguments) {
-    // One block at a time, whichever emulator asks: the header's state is static.
+    // Only one block runs at a time, over all emulators, because the header's state is static.
     static RUNNING: Mutex<()> = Mutex::new(());
     let _running = locked(&RUNNING);
     // SAFETY: the function comes from `function`; the arguments are the caller's promise.
@@ -201,7 +203,7 @@ unsafe fn multiply(product: &Product) {
     }
 }
 
-/// The numbers of one matrix of an operand (rows × columns as the product sees it), from its first element on.
+/// Returns the elements of one matrix of an operand as f32, from its first element on. The product sees (rows, columns).
 ///
 /// # Safety
 /// The operand's memory must be valid.
@@ -212,7 +214,7 @@ unsafe fn numbers(x: &Operand, matrix: usize, (rows, columns): (usize, usize)) -
     unsafe { stored(address, x.storage, (outer - 1) * x.ld + inner) }
 }
 
-/// Numbers as f32.
+/// Reads stored numbers as f32.
 ///
 /// # Safety
 /// The memory must be valid.
@@ -243,7 +245,7 @@ unsafe fn store(numbers: &[f32], address: u64, storage: Storage) {
     }
 }
 
-/// x rounded to nearest, ties to even; a NaN stays one.
+/// Rounds x to the nearest bfloat16, ties to even. A NaN stays a NaN.
 fn to_bf16(x: f32) -> u16 {
     let bits = x.to_bits();
     if x.is_nan() { 0x7fff } else { ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16 }

@@ -21,7 +21,7 @@ pub enum CudaError {
     /// NCCL is not there.
     #[error("CUDA: NCCL is not found, which adds up gradients over GPUs: install libnccl.so.2, or name its folder in LD_LIBRARY_PATH")]
     NoNccl,
-    /// The GPU is older than the kernels are made for.
+    /// The GPU is too old for the kernels.
     #[error("CUDA: {name} has compute capability {}.{}; 8.0 (Ampere) or newer is needed", capability.0, capability.1)]
     TooOld {
         /// The GPU's name.
@@ -29,46 +29,46 @@ pub enum CudaError {
         /// Its compute capability.
         capability: (i32, i32),
     },
-    /// The GPU's memory does not hold what is computed.
+    /// The GPU's memory is too small for the computation.
     #[error(
         "CUDA: out of GPU memory: {wanted_mib} MiB more were wanted, {used_mib} MiB are in use by this program, {free_mib} of {total_mib} MiB are free; use a smaller batch or --checkpoint-activations"
     )]
     OutOfMemory {
         /// The size of the allocation that failed.
         wanted_mib: u64,
-        /// What this program holds.
+        /// The memory that this program's arrays use.
         used_mib: u64,
-        /// What the GPU has left.
+        /// The memory that is free on the GPU.
         free_mib: u64,
-        /// What the GPU has.
+        /// The memory of the GPU.
         total_mib: u64,
     },
-    /// A kernel does not compile: a defect of this program, or a compiler it was not tested with.
+    /// A kernel does not compile: a defect of this program, or a compiler with which it was not tested.
     #[error("CUDA: the kernels of {unit} do not compile: {log}")]
     Compile {
         /// The source's name.
         unit: String,
-        /// What the compiler says.
+        /// The compiler's messages.
         log: String,
     },
     /// A call of the driver or a library failed.
     #[error("CUDA: {call} failed: {error}")]
     Call {
-        /// What was called.
+        /// The function that was called.
         call: &'static str,
-        /// What it answered.
+        /// The error that it returned.
         error: String,
     },
 }
 
 impl CudaError {
-    /// Ends the computation: the kernels of a [`Backend`](crate::Backend) give no `Result`. The panic's payload is this error.
+    /// Ends the computation by a panic whose payload is this error: the methods of a [`Backend`](crate::Backend) return no `Result`.
     pub(crate) fn raise(self) -> ! {
         std::panic::panic_any(self)
     }
 }
 
-/// What a failed call of a CUDA library becomes.
+/// Turns the error of a CUDA library's call into a [`CudaError`].
 pub(crate) fn call<T, E: std::fmt::Display>(call: &'static str, result: Result<T, E>) -> Result<T, CudaError> {
     result.map_err(|error| CudaError::Call { call, error: error.to_string() })
 }

@@ -1,7 +1,7 @@
-//! CUDA C from a formula: the formula runs once on symbols instead of numbers, and each operation becomes a statement.
+//! Generates CUDA C from a formula: runs the formula once on symbols instead of numbers, and turns each operation into a statement.
 //!
-//! So a formula stays written once, for every number type and the GPU. [`Scalar::select`] becomes a conditional expression. Where a formula
-//! asks an `if` about a symbol, it is run again for either answer, and the two runs become the arms of a conditional statement.
+//! A formula is thus written once, for every number type and for the GPU. [`Scalar::select`] becomes a conditional expression. Where a
+//! formula branches with `if` on a symbol, it is run again for each answer. The two runs become the arms of a conditional statement.
 
 use crate::scalar::Scalar;
 use std::cell::RefCell;
@@ -10,19 +10,19 @@ use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
-/// A formula that compares more often than this on one path is not elementwise mathematics.
+/// The most comparisons on one path. A formula with more is not elementwise mathematics.
 const MOST_COMPARISONS: usize = 12;
 
-/// What one run has done so far.
+/// The record of one run.
 #[derive(Default)]
 struct Trace {
     /// The text of each symbol: a variable, a literal, a condition, or `tK` for statement K.
     texts: Vec<String>,
     /// The right-hand sides of the statements, each once.
     statements: Vec<String>,
-    /// The conditions that an `if` met, the answers given, and how many statements came before.
+    /// The condition of each `if`, its answer, and how many statements came before it.
     branches: Vec<(String, bool, usize)>,
-    /// The answers to give first.
+    /// The answers for the first conditions.
     answers: Vec<bool>,
 }
 
@@ -33,12 +33,12 @@ thread_local! {
 /// A formula as tracing calls it: from the symbols of its variables to the symbol of its value. Tracing is compiled once, not once a formula.
 pub type Traced<'a> = &'a dyn Fn(&[Symbol]) -> Symbol;
 
-/// The body of a function with the variables as parameters that returns `formula`.
+/// Returns the body of a function that computes `formula`, with the variables as its parameters.
 pub fn of(variables: &[String], formula: Traced) -> String {
     explore(variables, formula, Vec::new(), 0)
 }
 
-/// The statements from number `start` on, where the first branches turn out as `answers` says.
+/// Returns the statements from number `start` on, for the path on which the first conditions have these `answers`.
 fn explore(variables: &[String], formula: Traced, answers: Vec<bool>, start: usize) -> String {
     let depth = answers.len();
     TRACE.replace(Trace { answers: answers.clone(), ..Trace::default() });
@@ -52,7 +52,7 @@ fn explore(variables: &[String], formula: Traced, answers: Vec<bool>, start: usi
     format!("{}if ({condition}) {{\n{}}} else {{\n{}}}\n", lines(*before), arm(true), arm(false))
 }
 
-/// A number that is not there yet: its text, by its place in this thread's run.
+/// A placeholder for a number: the index of its text in this thread's `Trace`.
 #[derive(Clone, Copy)]
 pub struct Symbol(usize);
 
@@ -66,7 +66,7 @@ impl Symbol {
     fn text(self) -> String {
         TRACE.with_borrow(|run| run.texts[self.0].clone())
     }
-    /// The value of an expression, which is computed once however often it is asked for.
+    /// Returns the value of an expression. Equal expressions share one statement.
     fn computed(expression: String) -> Self {
         let number = TRACE.with_borrow_mut(|run| {
             run.statements.iter().position(|earlier| *earlier == expression).unwrap_or_else(|| {
@@ -90,7 +90,7 @@ impl Symbol {
     }
 }
 
-/// The answer to a condition: the one that was given to the same condition before, the one that is asked for, or no.
+/// Answers a condition: as the same condition was answered before, else with the next of the run's `answers`, else with no.
 fn decide(condition: String) -> bool {
     TRACE.with_borrow_mut(|run| {
         if let Some((_, answer, _)) = run.branches.iter().find(|(earlier, ..)| *earlier == condition) {
@@ -106,7 +106,7 @@ fn decide(condition: String) -> bool {
 #[derive(Clone, Copy)]
 pub struct Condition(Symbol);
 
-/// A float literal of CUDA C with the value of `x` rounded to single precision, by its bits where it has no decimal form.
+/// Formats a float literal of CUDA C with the value of `x` in single precision. Values without a decimal form are given by their bits.
 pub fn literal(x: f64) -> String {
     let x = x as f32;
     if x.is_finite() { format!("({x:e}f)") } else { format!("__int_as_float({})", x.to_bits() as i32) }
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(of(["x", "y"], formula), format!("float t0 = x + y;\n{arms}"));
     }
 
-    /// Ten selections in a row: ten statements more, not 2¹⁰ times as many.
+    /// Ten selections in a row add ten times the statements of one, not 2¹⁰ times.
     #[test]
     fn selections_do_not_double_a_formula() {
         let repeated = |times: usize| of(["x"], |[x]| (0..times).fold(x, |x, _| Log1mexp.value(x) - x)).lines().count();

@@ -8,16 +8,16 @@ use super::runtime::Storage;
 use crate::backend::precision::Precision;
 use crate::segments::Segments;
 
-/// Rows of a block's own tile, and its threads: `ROWS` and `THREADS` of the kernels.
+/// Rows of a block's own tile, and threads of a block. They equal `ROWS` and `THREADS` in the kernels.
 const ROWS: usize = 64;
 const THREADS: u32 = 128;
-/// The widest head that the kernels take.
+/// The widest head that the kernels support.
 const WIDEST: usize = 128;
 
-/// Which kernels serve heads of a width.
+/// The kernels for heads of a width, with the sizes of their tiles.
 struct Variant {
     width: usize,
-    /// Rows of the other side's tiles, forward and backward.
+    /// Rows of a tile of the other side (keys for a block of queries, or the reverse), forward and backward.
     forward: usize,
     backward: usize,
 }
@@ -26,16 +26,16 @@ impl Variant {
     fn of(width: usize) -> Self {
         if width <= 64 { Self { width: 64, forward: 64, backward: 64 } } else { Self { width: 128, forward: 64, backward: 32 } }
     }
-    /// Bytes of this many rows of features, padded against bank conflicts.
+    /// The bytes of this many rows of features, padded against bank conflicts.
     fn bytes(&self, rows: usize) -> usize {
         rows * (self.width + 8) * Storage::Bf16.bytes()
     }
-    /// Shared memory of the forward kernel: queries, and two stages of keys and values.
+    /// Shared memory of the forward kernel: a tile of queries, and two stages of a tile of keys and a tile of values.
     fn shared_forward(&self) -> u32 {
         self.bytes(ROWS + 4 * self.forward) as u32
     }
-    /// Shared memory of the backward kernels: two tiles of their own, two stages of two tiles of the other side, and with `keys` the
-    /// queries' logsumexps and δs.
+    /// Shared memory of a backward kernel: two tiles of its own, and two stages of two tiles of the other side. The kernel over `keys` also
+    /// needs the logsumexps and δs of the queries.
     fn shared_backward(&self, keys: bool) -> u32 {
         let numbers = if keys { 4 * self.backward * size_of::<f32>() } else { 0 };
         (self.bytes(2 * ROWS + 4 * self.backward) + numbers) as u32
@@ -52,7 +52,7 @@ impl Cuda {
         self.packed(&self.rounded(x))
     }
 
-    /// The output [N, H, D] in bfloat16 and the logsumexp of the scores [N, H] in f32.
+    /// Computes the output [N, H, D] in bfloat16 and the logsumexp of the scores [N, H] in f32.
     pub(super) fn flash(&self, qkv: [&CudaArray; 3], segments: &Segments, scale: f64) -> (CudaArray, CudaArray) {
         let (call, variant) = (Call::new(qkv[0], qkv[1], segments, scale), Variant::of(qkv[0].shape()[2]));
         let [q, k, v] = qkv.map(|x| self.flash_operand(x));
@@ -66,7 +66,7 @@ impl Cuda {
         (output, logsumexp)
     }
 
-    /// (q̄, k̄, v̄) in bfloat16.
+    /// Computes (q̄, k̄, v̄) in bfloat16.
     pub(super) fn flash_vjp(
         &self,
         qkv: [&CudaArray; 3],
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn every_variant_fits_into_shared_memory() {
-        // What the smallest GPU of those that are served lets a block have.
+        // The smallest limit of shared memory per block among the supported GPUs, in bytes.
         let most = 99 * 1024;
         for width in [8, 64, 72, WIDEST] {
             let variant = Variant::of(width);

@@ -5,7 +5,8 @@ use super::context::Cuda;
 use super::launch::{Argument, arguments, int};
 use crate::shape::with_axis;
 
-/// The positions of `rows` sorted by row, equal rows in their order, and where each row's begin: (starts of length `count` + 1, order).
+/// Sorts the positions of `rows` by row, keeping the order of equal rows. Returns where each row's positions start (length `count` + 1),
+/// and the order.
 fn by_row(rows: &[u32], count: usize) -> (Vec<u32>, Vec<u32>) {
     let mut starts = vec![0u32; count + 1];
     rows.iter().for_each(|&row| starts[row as usize + 1] += 1);

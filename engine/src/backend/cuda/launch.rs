@@ -1,18 +1,18 @@
-//! Launching: a kernel's arguments, and how many blocks it takes.
+//! Launches of kernels: their arguments, and the number of their blocks.
 
 use super::array::{CudaArray, merged};
 use super::compile;
 use super::context::Cuda;
 use super::runtime::{Arguments, Grid, Storage, Unit};
 
-/// The threads of a block in loops over elements.
+/// The threads of a block that loops over elements.
 pub(super) const THREADS: u32 = 256;
-/// Rows of at most this many elements get a warp instead of a block, where a kernel leaves the choice.
+/// The longest row that gets a warp instead of a block, in kernels that support both.
 const SHORT_ROW: usize = 1024;
-/// The axes that a strided kernel goes through.
+/// The most axes that a strided kernel supports.
 const MOST_AXES: usize = 8;
 
-/// The kernels' description of a view: extents, steps in elements, number of axes.
+/// A view as the kernels describe it: extents, strides in elements, and number of axes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strided {
@@ -21,7 +21,7 @@ pub(super) struct Strided {
     rank: i32,
 }
 
-/// The views of one shape, with their axes merged.
+/// Describes views of one shape, with their axes merged.
 pub(super) fn strided(shape: &[usize], strides: &[&[usize]]) -> Vec<Strided> {
     let (extents, steps) = merged(shape, strides);
     assert!(extents.len() <= MOST_AXES, "an array of shape {shape:?} has more axes than the kernels go through");
@@ -35,7 +35,7 @@ pub(super) fn strided(shape: &[usize], strides: &[&[usize]]) -> Vec<Strided> {
     steps.iter().map(view).collect()
 }
 
-/// An argument of a kernel, of the type that the kernel declares.
+/// An argument of a kernel, with the type that the kernel declares.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Argument {
     /// A pointer.
@@ -53,7 +53,7 @@ pub(super) enum Argument {
 }
 
 impl Argument {
-    /// Adds its bits, on a little-endian machine as every host of CUDA is.
+    /// Appends the argument's bits. Every host of CUDA is little-endian.
     fn push_to(&self, arguments: &mut Arguments) {
         match self {
             Self::Address(x) => arguments.push([*x]),
@@ -100,12 +100,12 @@ impl From<Strided> for Argument {
     }
 }
 
-/// A length as a kernel's `int`.
+/// Converts a length to a kernel's `int`.
 pub(super) fn int(x: usize) -> i32 {
     i32::try_from(x).unwrap_or_else(|_| panic!("an extent of {x} is more than the kernels count to"))
 }
 
-/// The arguments of a launch, each converted to what the kernel declares.
+/// Lists the arguments of a launch. Each is converted to the type that the kernel declares.
 macro_rules! arguments {
     ($($x:expr),* $(,)?) => {
         &[$($crate::backend::cuda::launch::Argument::from($x)),*]
@@ -113,7 +113,7 @@ macro_rules! arguments {
 }
 pub(super) use arguments;
 
-/// The name of a kernel of a template for arrays so stored; where all are f32, the template's own.
+/// Returns the name of a template's kernel for arrays with these storages. If all are f32, it is the template's own name.
 pub(super) fn typed(template: &str, storages: &[Storage]) -> String {
     if storages.iter().all(|&storage| storage == Storage::F32) {
         return template.to_owned();
@@ -132,8 +132,8 @@ impl Cuda {
         let launched = runtime.device().function(unit, kernel).and_then(|function| {
             let mut bits = Arguments::default();
             arguments.iter().for_each(|argument| argument.push_to(&mut bits));
-            // SAFETY: the callers in this module pass the kernel's arguments in its order, of its types; the arrays' blocks go to the cache
-            // at most, whose later users wait behind the launch.
+            // SAFETY: the callers in this module pass the kernel's arguments in its order and of its types. The arrays' blocks return at
+            // most to the cache, whose later users are queued behind the launch.
             unsafe { runtime.launch(function, grid, bits) }
         });
         launched.unwrap_or_else(|error| error.raise());
@@ -144,13 +144,14 @@ impl Cuda {
         self.launch(&compile::unit(unit), kernel, self.elements(count), arguments);
     }
 
-    /// The grid of a loop over `count` elements.
+    /// Returns the grid of a loop over `count` elements.
     pub(super) fn elements(&self, count: usize) -> Grid {
         let blocks = count.div_ceil(THREADS as usize).min(self.0.runtime.device().most_blocks() as usize);
         Grid { x: blocks as u32, y: 1, threads: THREADS, shared: 0 }
     }
 
-    /// Launches a kernel that takes (.., rows, wide) last: a warp for each of `rows` rows of n elements where they are short, else a block.
+    /// Launches a kernel on `rows` rows of n elements: a warp for each row if the rows are short, else a block. Appends (rows, wide) to the
+    /// arguments.
     pub(super) fn launch_teams(&self, unit: &str, kernel: &str, (rows, n): (usize, usize), arguments: &[Argument]) {
         let wide = n > SHORT_ROW;
         let (blocks, threads) = if wide { (rows, THREADS) } else { (rows.div_ceil(THREADS as usize / 32), THREADS) };

@@ -1,4 +1,4 @@
-//! Matrix products: which views cuBLASLt takes as they are, and how many products one call does.
+//! Matrix products: which views cuBLASLt reads without a copy, and how a batch is split into calls.
 
 use super::array::{CudaArray, merged};
 use super::context::Cuda;
@@ -9,7 +9,7 @@ use crate::backend::products::Products;
 use crate::formula::Add;
 use crate::shape::{broadcast_or_panic, count};
 
-/// How the last two axes lie: (transposed, elements between stored rows); `None` where they need a copy.
+/// Returns how the last two axes are stored: (transposed, elements between stored rows), or `None` if they must be copied.
 fn layout(shape: &[usize], strides: &[usize]) -> Option<(bool, usize)> {
     let [rows, columns, row, column] = [shape[0], shape[1], strides[0], strides[1]];
     if (column == 1 || columns == 1) && (row >= columns || rows == 1) {
@@ -21,7 +21,7 @@ fn layout(shape: &[usize], strides: &[usize]) -> Option<(bool, usize)> {
     None
 }
 
-/// An operand whose matrices can be handed over as they lie, and its layout.
+/// An operand that cuBLASLt can read without a copy, and the layout of its matrices.
 struct Matrices {
     array: CudaArray,
     transposed: bool,
@@ -38,7 +38,7 @@ impl Matrices {
         let ld = array.shape()[lead + 1].max(1);
         Self { array, transposed: false, ld }
     }
-    /// The strides of the leading axes when they are broadcast to `lead`.
+    /// Returns the strides of the leading axes, broadcast to `lead`.
     fn lead_strides(&self, lead: &[usize]) -> Vec<usize> {
         let tail = &self.array.shape()[self.array.shape().len() - 2..];
         let shape: Vec<usize> = lead.iter().chain(tail).copied().collect();
@@ -51,7 +51,7 @@ impl Matrices {
 }
 
 impl Cuda {
-    /// A product's operand: in bfloat16 where products are in bfloat16, else in f32.
+    /// Converts an operand of a product: to bfloat16 if products are in bfloat16, else to f32.
     pub(super) fn operand(&self, x: &CudaArray) -> CudaArray {
         match self.0.precision {
             Precision::Bf16 => self.rounded(x),
@@ -59,14 +59,14 @@ impl Cuda {
         }
     }
 
-    /// Contiguous arrays, all in bfloat16 or all in f32, as the widest of them; and which.
+    /// Makes arrays contiguous and stores them alike: in f32 if any of them is, else in bfloat16. Returns this storage too.
     fn stored_alike<const N: usize>(&self, arrays: [&CudaArray; N]) -> ([CudaArray; N], Storage) {
         let storage = arrays.iter().fold(Storage::Bf16, |storage, x| storage.wider(x.storage()));
         let alike = |x: &CudaArray| if storage == Storage::Bf16 { self.packed(x) } else { self.contiguous(x) };
         (arrays.map(alike), storage)
     }
 
-    /// A·B, stored as told.
+    /// Computes A·B, with the result in `storage`.
     pub(super) fn matrix_product(&self, a: &CudaArray, b: &CudaArray, storage: Storage) -> CudaArray {
         let (a, b) = (&self.operand(a), &self.operand(b));
         let (a_lead, b_lead) = (a.shape().len() - 2, b.shape().len() - 2);
@@ -87,7 +87,8 @@ impl Cuda {
         c
     }
 
-    /// One call for each combination of the leading axes but the last that does not merge with it.
+    /// Multiplies the matrices of a batch. After merging, the last leading axis is the batch of one call. Each combination of the other
+    /// leading axes needs a call.
     fn products(&self, a: &Matrices, b: &Matrices, lead: &[usize], extents: (usize, usize, usize), c: &CudaArray) {
         let strides = [a.lead_strides(lead), b.lead_strides(lead)];
         let (axes, steps) = merged(lead, &[&strides[0], &strides[1]]);
@@ -116,9 +117,10 @@ impl Cuda {
         }
     }
 
-    /// Launches a product of matrices that are not empty.
+    /// Queues a product of matrices that are not empty.
     pub(super) fn product(&self, product: &Product) {
-        // SAFETY: the callers' arrays are as large as the extents say, and live until the product is in the stream.
+        // SAFETY: the callers' arrays are as large as the extents say, and live until the product is queued. Their blocks may then return
+        // to the cache, whose later users are queued behind the product.
         unsafe { self.0.runtime.product(product) }.unwrap_or_else(|error| error.raise());
     }
 }

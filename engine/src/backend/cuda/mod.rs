@@ -1,13 +1,15 @@
-//! NVIDIA GPUs, through libraries that are loaded at run time: nothing of CUDA is needed to build, and a machine without it only lacks the
-//! device.
+//! The backend for NVIDIA GPUs. Its libraries are loaded at run time, so the program builds and runs on machines without CUDA.
 //!
-//! The kernels are the `.cu` files in `kernels/`, compiled by NVRTC at their first use for the GPU that is there and kept on disk;
-//! elementwise functions become kernels from their formulas. Everything is launched into one stream, in order, through a queue that turns
-//! what repeats into graphs; the host waits only where it reads.
+//! The kernels are the `.cu` files in `kernels/`. NVRTC compiles each for the present GPU at its first use; the code is kept on disk.
+//! Kernels of elementwise functions are generated from their formulas.
+//!
+//! All work goes into one stream, in order, through a queue that captures repeated commands as CUDA graphs. The host waits only where it
+//! reads from the device.
+//!
 //! Reductions run in a fixed order without atomics, so a run gives the same bits each time on the same GPU.
 //!
 //! A method that fails on the device (no memory left, say) panics with a [`CudaError`] as its payload: the methods of a
-//! [`Backend`](crate::Backend) give no `Result`.
+//! [`Backend`](crate::Backend) return no `Result`.
 
 mod allocator;
 mod array;

@@ -1,7 +1,9 @@
-//! Sums over the GPUs of several processes by NCCL, which is loaded at run time as everything of CUDA is.
+//! Sums over the GPUs of several processes by NCCL, which is loaded at run time.
 //!
-//! Sums run in a stream of their own, beside the kernels: a sum begins when what was launched before it has run, and what is launched after
-//! [`Nccl::finish`] runs when all sums have ended. The arrays of a sum are held until then, so their memory is not handed out under it.
+//! Sums run in a stream of their own, beside the kernels. A sum begins when everything launched before it has run. Kernels launched after
+//! [`Nccl::finish`] run when all sums have ended. The arrays of a sum are held until then, so their memory is not handed out again too
+//! early.
+//!
 //! The declarations are those of nccl.h, unchanged since NCCL 2.0.
 
 use super::array::CudaArray;
@@ -13,7 +15,7 @@ use libloading::Library;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
-/// What names a group of processes: made by one of them, and brought to the others by other means.
+/// The name of a group of processes. One process creates it and sends it to the others.
 pub type UniqueId = [u8; 128];
 
 /// `ncclUniqueId`, which is passed by value.
@@ -28,7 +30,7 @@ const SUM: c_int = 0;
 type Code = c_int;
 type Communicator = *mut c_void;
 
-/// The functions that are used, and the library that they are in.
+/// The functions of NCCL that are used, and the library that contains them.
 struct Functions {
     get_unique_id: unsafe extern "C" fn(*mut Id) -> Code,
     init_rank: unsafe extern "C" fn(*mut Communicator, c_int, Id, c_int) -> Code,
@@ -63,30 +65,30 @@ impl Functions {
         FUNCTIONS.get_or_init(Self::load).as_ref().ok_or(CudaError::NoNccl)
     }
 
-    /// What a failed call becomes.
+    /// Turns the code of a failed call into an error.
     fn check(&self, call: &'static str, code: Code) -> Result<(), CudaError> {
         if code == 0 {
             return Ok(());
         }
-        // SAFETY: NCCL answers every code with a text of its own.
+        // SAFETY: NCCL returns a static text for every code.
         let text = unsafe { CStr::from_ptr((self.error_string)(code)) };
         Err(CudaError::Call { call, error: text.to_string_lossy().into_owned() })
     }
 }
 
-/// This process's part in a group: addresses are kept as numbers, as they may be used from any thread.
+/// This process's membership in a group. Addresses are kept as numbers, because a thread other than the creator may use them.
 pub struct Nccl {
     cuda: Cuda,
     communicator: usize,
     stream: usize,
-    /// Recorded where a sum may begin, and where all have ended.
+    /// Recorded before a sum may begin, and after all sums have ended.
     events: [usize; 2],
-    /// The arrays of sums that may not have ended.
+    /// The arrays of sums that may still be running.
     held: Vec<CudaArray>,
 }
 
 impl Nccl {
-    /// A new group's name.
+    /// Creates the name of a new group.
     ///
     /// # Errors
     /// [`CudaError::NoNccl`], [`CudaError::Call`].
@@ -97,7 +99,7 @@ impl Nccl {
         Ok(id.0)
     }
 
-    /// Joins the group as number `rank` of `size`; waits for the others.
+    /// Joins the group as number `rank` of `size`, and waits for the other processes.
     ///
     /// # Errors
     /// [`CudaError::NoNccl`], [`CudaError::Call`].
@@ -114,8 +116,8 @@ impl Nccl {
         Ok(Self { cuda: cuda.clone(), communicator: communicator as usize, stream: stream as usize, events, held: Vec::new() })
     }
 
-    /// Begins to add up arrays over the group in f32, element by element; every process brings as many, of the same shapes. What comes back
-    /// holds the sums once [`Nccl::finish`] has been called.
+    /// Starts to sum arrays over the group in f32, element by element. Every process passes equally many arrays, of the same shapes. The
+    /// returned arrays hold the sums once [`Nccl::finish`] has been called.
     ///
     /// # Errors
     /// [`CudaError::Call`].
@@ -130,7 +132,7 @@ impl Nccl {
         let settled = self.cuda.0.runtime.settled()?;
         order(self.events[0], settled.stream()?, self.stream)?;
         let (stream, communicator) = (self.stream as sys::CUstream, self.communicator as Communicator);
-        // SAFETY: the arrays are whole, of these lengths, and live until `finish`; the handles are live.
+        // SAFETY: the arrays are contiguous, have these lengths, and live until `finish`; the handles are live.
         unsafe {
             functions.check("ncclGroupStart", (functions.group_start)())?;
             for (input, sum) in pairs.iter().filter(|(input, _)| input.len() > 0) {
@@ -145,7 +147,7 @@ impl Nccl {
         Ok(sums)
     }
 
-    /// Makes what is launched from here on wait for all sums that were begun; the host does not wait.
+    /// Makes everything launched from here on wait for all sums that were started. The host does not wait.
     ///
     /// # Errors
     /// [`CudaError::Call`].
@@ -158,10 +160,10 @@ impl Nccl {
     }
 }
 
-/// Lets what is put into stream `after` from here on wait for what is in stream `before`; `event` carries the news.
+/// Makes later work in stream `after` wait for the work already in stream `before`, by means of `event`.
 fn order(event: usize, before: usize, after: usize) -> Result<(), CudaError> {
     let event = event as sys::CUevent;
-    // SAFETY: the event and the streams are live as long as the process.
+    // SAFETY: the event and the streams stay live until the process ends.
     unsafe {
         call("cuEventRecord", driver::event::record(event, before as sys::CUstream))?;
         let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
@@ -169,7 +171,8 @@ fn order(event: usize, before: usize, after: usize) -> Result<(), CudaError> {
     }
 }
 
-/// Leaves the group without waiting for processes that may be gone: whoever leaves in order has waited for its sums.
+/// Leaves the group without waiting for other processes, which may have died. A process that leaves in order has waited for its sums
+/// before.
 impl Drop for Nccl {
     fn drop(&mut self) {
         if let Ok(functions) = Functions::get() {

@@ -1,4 +1,4 @@
-//! The optimizer's step, and the squares of a gradient's norm.
+//! Optimizer steps, and the sums of squares for a gradient's norm.
 
 use super::array::CudaArray;
 use super::context::{Buffer, Cuda, Rates};
@@ -10,11 +10,11 @@ use crate::backend::step::{AdamwPart, SgdStep, StepDecision};
 use crate::backend::update::Update;
 use std::sync::MutexGuard;
 
-/// Elements whose squares one block adds up.
+/// Elements whose squares one block sums.
 const CHUNK: usize = 1 << 16;
 
 impl Cuda {
-    /// Launches a rule's kernel on a parameter and its moments, which are written where they lie if nobody else has them.
+    /// Launches a rule's kernel on a parameter and its moments. Updates each array in place if no other array shares its block.
     fn optimizer_step<const N: usize>(
         &self,
         kernel: &'static str,
@@ -28,7 +28,7 @@ impl Cuda {
         let gradient = self.contiguous(gradient);
         let old = arrays.each_ref().map(|x| (self.contiguous(x), x.address()));
         for (array, (old, address)) in arrays.iter_mut().zip(&old) {
-            // The arrays in `old` share the block with the one that is to be written, so two owners mean none besides.
+            // `old` holds a second reference to each block. If a block has two owners, no other array shares it.
             if old.address() != *address || !array.has_owners(2) {
                 **array = self.empty(old.shape());
             }
@@ -43,8 +43,11 @@ impl Cuda {
         self.launch_elements("optimizer", kernel, n, &arguments);
     }
 
-    /// Where the numbers of a step lie, and what keeps others from replacing them: those of steps of one rule, which differ in their count,
-    /// rate and scale, at the same place, so that the launches are the same.
+    /// Returns the address of a step's numbers on the device, and a lock. The lock keeps other threads from replacing the numbers before
+    /// the kernel is queued.
+    ///
+    /// All steps of one rule use one address. Only the numbers behind it (step count, rate, scale) change, so the launches repeat exactly
+    /// and their graph can be replayed.
     fn rates(&self, kernel: &'static str, rule: &[f64], numbers: &[f64]) -> (u64, MutexGuard<'_, Vec<Rates>>) {
         let numbers: Vec<u32> = numbers.iter().map(|&x| (x as f32).to_bits()).collect();
         let rule = (kernel, rule.iter().map(|x| x.to_bits()).collect());
@@ -60,7 +63,7 @@ impl Cuda {
         (kept[at].buffer.address(), kept)
     }
 
-    /// Σ x² of each chunk of each array, in f64, and where each array's chunks begin and end.
+    /// Computes Σ x² of each chunk of each array, in f64. Returns the sums, and the bounds of each array's chunks.
     fn partial_squares(&self, arrays: &[&CudaArray]) -> (Buffer, Vec<u32>) {
         let mut bounds = vec![0u32];
         bounds.extend(arrays.iter().scan(0, |end, x| {

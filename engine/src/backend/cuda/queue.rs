@@ -1,9 +1,16 @@
-//! The commands that wait to run on a device. They are handed over in runs of at most [`LONGEST`], and where the host needs the device: for
-//! what it reads, uploads, or gives to another library. A run that comes again, with the same kernels on the same memory, is kept as a
-//! graph, which costs one call however many kernels it has: in training, where shapes repeat, nearly all of every step after the first few.
+//! The commands that wait to run on a device, and the CUDA graphs that replay them.
 //!
-//! That addresses repeat is the doing of the allocator, which hands out the lowest free block, of [`Cuda::table`](super::Cuda), which
-//! uploads to where the same was in the step before, and of AdamW, whose numbers lie in memory.
+//! Waiting commands are handed to the device together, at the latest when there are [`LONGEST`]. This happens earlier where the host needs
+//! the device: before it reads, uploads, or gives the stream to another library.
+//!
+//! A batch of commands that repeats, with the same kernels on the same memory, is captured as a graph. Launching a graph costs one call,
+//! however many kernels it has. In training, where shapes repeat, graphs run nearly all of every step after the first few.
+//!
+//! Graphs can be replayed because addresses repeat from step to step. Three things make them repeat:
+//!
+//! - The allocator hands out the lowest free block.
+//! - [`Cuda::table`](super::Cuda) uploads a table into the block of the table that it replaces.
+//! - The optimizer's kernels read their changing numbers from memory at a fixed address.
 
 use super::error::CudaError;
 use super::runtime::{Arguments, Command, Function, Graph, Grid, Product, Runtime};
@@ -12,49 +19,49 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard};
 
-/// Commands that are handed over together at most: few enough that the device begins early, enough that a graph saves their calls.
+/// The most commands handed over together. Few enough that the device begins early, and enough that a graph saves most calls.
 const LONGEST: usize = 128;
-/// Runs of fewer commands are not kept.
+/// The fewest commands that are captured as a graph.
 const SHORTEST: usize = 8;
-/// Runs that are remembered. Where there are more, those that came longest ago are forgotten.
+/// The most batches of commands that are remembered. Beyond this, those not seen for the longest time are forgotten.
 const REMEMBERED: usize = 256;
 
-/// How often commands were kept and ran again.
+/// Counts of how commands ran: in graphs, or alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GraphReport {
-    /// Graphs that were made.
+    /// Graphs that were captured.
     pub captured: usize,
-    /// How often one ran.
+    /// Launches of graphs.
     pub replayed: usize,
-    /// Commands that ran as part of one.
+    /// Commands that ran in graphs.
     pub commands: usize,
     /// Commands that ran alone.
     pub alone: usize,
-    /// Why graphs are not made any more, if they are not.
+    /// The error that ended the use of graphs, if there was one.
     pub failure: Option<String>,
 }
 
-/// A run of commands that came before.
+/// A batch of commands that was seen before.
 enum CommandRun {
-    /// Once.
+    /// Seen, and not captured.
     Seen,
-    /// Again, and was kept.
+    /// Captured as a graph.
     Kept(Box<[Command]>, Graph),
 }
 
 #[derive(Default)]
 struct State {
     waiting: Vec<Command>,
-    /// By hash, with the number of the last run of each.
+    /// Batches by their hash, each with the clock of its last use.
     runs: HashMap<u64, (CommandRun, u64)>,
     clock: u64,
-    /// True if no run is kept as a graph: every command is launched by itself.
+    /// True if nothing is captured: every command is launched by itself.
     plain: bool,
     report: GraphReport,
 }
 
-/// A device that everything that waited has been handed to. No other thread hands anything over meanwhile: what goes into the stream while
-/// commands are captured would become part of the graph.
+/// A device to which all waiting commands have been handed. While this value lives, no other thread can hand over commands. During a
+/// capture, such commands would become part of the graph.
 pub struct Settled<'a> {
     device: &'a (dyn Runtime + 'static),
     _alone: MutexGuard<'a, State>,
@@ -67,61 +74,61 @@ impl Deref for Settled<'_> {
     }
 }
 
-/// A device with the commands that wait to run there.
+/// A device with its waiting commands.
 pub struct Queue {
     device: Box<dyn Runtime>,
     state: Mutex<State>,
 }
 
 impl Queue {
-    /// Nothing waits.
+    /// Creates a queue in which nothing waits.
     pub fn new(device: Box<dyn Runtime>) -> Self {
         Self { device, state: Mutex::default() }
     }
-    /// The device, which is told everything that waits first: for what must come after it.
+    /// Hands over all waiting commands and returns the device: for work that must come after them.
     ///
     /// # Errors
-    /// What a command that waited answers, whoever it came from; those behind it are dropped.
+    /// The error of any waiting command, whichever caller queued it. The commands behind it are dropped.
     pub fn settled(&self) -> Result<Settled<'_>, CudaError> {
         let mut state = self.state();
         self.hand_over(&mut state)?;
         Ok(Settled { device: &*self.device, _alone: state })
     }
-    /// The device, for what is in no order with the commands.
+    /// Returns the device, for work that needs no order with the commands.
     pub fn device(&self) -> &dyn Runtime {
         &*self.device
     }
-    /// From here on every command runs alone.
+    /// Turns graphs off: from here on every command is launched by itself.
     pub fn keep_nothing(&self) {
         self.state().plain = true;
     }
-    /// How often commands were kept and ran again.
+    /// Returns how many commands ran in graphs, and how many alone.
     pub fn report(&self) -> GraphReport {
         self.state().report.clone()
     }
-    /// Told of memory that is handed out again.
+    /// Queues a note that a block is handed out again, if the device wants such notes.
     pub fn reused(&self, address: u64, bytes: usize) {
         if self.device.marks_reuse() {
             self.state().waiting.push(Command::Reuse(address, bytes));
         }
     }
-    /// Launches a kernel.
+    /// Queues the launch of a kernel.
     ///
     /// # Safety
     /// As [`Runtime::run`], until the command has run.
     ///
     /// # Errors
-    /// What a command that waited answers.
+    /// The error of any waiting command.
     pub unsafe fn launch(&self, function: Function, grid: Grid, arguments: Arguments) -> Result<(), CudaError> {
         self.push(Command::Launch(function, grid, arguments))
     }
-    /// Launches a matrix product.
+    /// Queues a matrix product.
     ///
     /// # Safety
     /// As [`Runtime::run`], until the command has run.
     ///
     /// # Errors
-    /// What a command that waited answers.
+    /// The error of any waiting command.
     pub unsafe fn product(&self, product: &Product) -> Result<(), CudaError> {
         self.push(Command::Product(*product))
     }
@@ -136,7 +143,7 @@ impl Queue {
         if state.waiting.len() < LONGEST { Ok(()) } else { self.hand_over(&mut state) }
     }
 
-    /// Hands over what waits.
+    /// Hands over the waiting commands: as a graph if they repeat, else one by one.
     fn hand_over(&self, state: &mut State) -> Result<(), CudaError> {
         let commands = std::mem::take(&mut state.waiting);
         if commands.len() < SHORTEST || state.plain || state.report.failure.is_some() {
@@ -165,20 +172,20 @@ impl Queue {
 
     fn run_alone(&self, commands: &[Command], report: &mut GraphReport) -> Result<(), CudaError> {
         report.alone += commands.len();
-        // SAFETY: what was promised of them when they began to wait.
+        // SAFETY: each command's caller promised this when queueing it.
         commands.iter().try_for_each(|command| unsafe { self.device.run(command) })
     }
 
     fn replay(&self, graph: Graph, commands: usize, report: &mut GraphReport) -> Result<(), CudaError> {
         report.replayed += 1;
         report.commands += commands;
-        // SAFETY: its commands are those that waited.
+        // SAFETY: the commands of the graph equal those that waited.
         unsafe { self.device.replay(graph) }
     }
 
-    /// Keeps commands that came again, and runs them: alone where the device cannot make a graph of them.
+    /// Captures commands that repeat, and runs them. Runs them alone if the device cannot capture them.
     fn keep(&self, run: &mut CommandRun, commands: Vec<Command>, report: &mut GraphReport) -> Result<(), CudaError> {
-        // SAFETY: the graph is replayed only where the same commands wait.
+        // SAFETY: the graph is replayed only for equal commands.
         match unsafe { self.device.capture(&commands) } {
             Ok(graph) => {
                 report.captured += 1;
@@ -193,7 +200,7 @@ impl Queue {
         }
     }
 
-    /// Forgets the older half of the runs where there are too many.
+    /// Forgets the older half of the batches if there are too many.
     fn forget_oldest(&self, runs: &mut HashMap<u64, (CommandRun, u64)>) {
         if runs.len() <= REMEMBERED {
             return;

@@ -1,16 +1,17 @@
-//! Sums and maxima along an axis, cut by size into chunks whose results are reduced again: the same bits at every run.
+//! Sums and maxima along an axis. Long axes are cut into chunks, whose results are reduced again. The chunks depend on the sizes alone, so
+//! every run gives the same bits.
 
 use super::array::CudaArray;
 use super::context::Cuda;
 use super::launch::{arguments, int};
 use crate::shape::{around, count, with_axis};
 
-/// Fewer results than this do not keep a GPU busy, one thread or block each.
+/// Results that keep a GPU busy, with one thread or block each. With fewer, the axis is cut into chunks.
 const FEW: usize = 4096;
-/// Chunks are not cut smaller.
+/// The smallest chunk.
 const SMALLEST_CHUNK: usize = 512;
 
-/// The length of the chunks of an axis, given the number of results.
+/// Chooses the length of an axis's chunks, given the number of results.
 fn chunk(extent: usize, results: usize) -> usize {
     if results >= FEW || extent <= 2 * SMALLEST_CHUNK {
         return extent.max(1);
@@ -20,7 +21,7 @@ fn chunk(extent: usize, results: usize) -> usize {
 }
 
 impl Cuda {
-    /// A reduction along an axis, which stays with extent 1, by the kernels `rows` (last axis) and `columns` (another).
+    /// Reduces along an axis, which stays with extent 1. Launches the kernel `rows` for the last axis and `columns` for any other.
     fn reduced(&self, x: &CudaArray, axis: usize, rows: &str, columns: &str) -> CudaArray {
         let (outer, extent, inner) = around(x.shape(), axis);
         let chunk = chunk(extent, outer * inner);

@@ -1,4 +1,4 @@
-//! Kernels over the last axis: softmax and its relatives, normalisation.
+//! Kernels over the last axis: softmax, log-softmax, logsumexp and normalisation.
 
 use super::array::CudaArray;
 use super::context::Cuda;
@@ -8,18 +8,18 @@ use crate::backend::core::Core;
 use crate::backend::rows::Rows;
 use crate::shape::with_axis;
 
-/// Rows whose contributions to a gain's cotangent one thread adds up.
+/// Rows per thread in the first sum of a gain's cotangent.
 const GAIN_CHUNK: usize = 64;
 
 impl Cuda {
-    /// y of x's shape, row by row.
+    /// Launches a kernel that computes y from x row by row, with x's shape.
     fn row_map(&self, kernel: &str, x: &CudaArray) -> CudaArray {
         let (x, y, (rows, n)) = (self.contiguous(x), self.empty(x.shape()), x.rows());
         self.launch_rows("rows", kernel, (rows, n), arguments![&y, &x, int(n)]);
         y
     }
 
-    /// x̄ of y's shape from y and ȳ, row by row.
+    /// Launches a kernel that computes x̄ from y and ȳ row by row, with y's shape.
     fn row_vjp(&self, kernel: &str, y: &CudaArray, cotangent: &CudaArray) -> CudaArray {
         let (y, g, (rows, n)) = (self.contiguous(y), self.contiguous(cotangent), y.rows());
         let x_bar = self.empty(y.shape());
@@ -27,13 +27,13 @@ impl Cuda {
         x_bar
     }
 
-    /// Σ a∘b of each row; both stored alike.
+    /// Computes Σ a∘b of each row. Both arrays are stored alike.
     pub(super) fn row_dot(&self, y: &CudaArray, a: &CudaArray, b: &CudaArray) {
         let (rows, n) = a.rows();
         self.launch_teams("rows", &typed("row_dot", &[a.storage()]), (rows, n), arguments![y, a, b, int(n)]);
     }
 
-    /// The normalised rows and their scales, [.., 1]; about their means where `centre`.
+    /// Computes the normalised rows and their scales [.., 1]. Subtracts the means first if `centre`.
     fn normalised(&self, x: &CudaArray, epsilon: f64, centre: bool) -> (CudaArray, CudaArray) {
         let (x, (rows, n)) = (self.contiguous(x), x.rows());
         let (y, s) = (self.empty(x.shape()), self.empty(&with_axis(x.shape(), x.shape().len() - 1, 1)));
@@ -91,7 +91,7 @@ impl Rows for Cuda {
     fn scaled_rms_norm_vjp(&self, x: &CudaArray, gain: &CudaArray, s: &CudaArray, cotangent: &CudaArray) -> (CudaArray, CudaArray) {
         let (rows, n) = x.rows();
         let (weights, s, g) = (self.contiguous(gain), self.contiguous(s), self.packed(cotangent));
-        // There is no kernel for x in bfloat16 with a cotangent in f32.
+        // No kernel takes x in bfloat16 with a cotangent in f32.
         let x = if g.storage() == Storage::F32 { self.contiguous(x) } else { self.packed(x) };
         let (x_bar, storages) = (self.empty_as(x.shape(), x.storage()), [x.storage(), g.storage()]);
         let kernel = typed("scaled_rms_norm_vjp", &storages);

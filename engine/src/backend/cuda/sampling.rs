@@ -1,4 +1,4 @@
-//! The choice of tokens from logits where they lie: only uniform numbers go to the device, and tokens come back.
+//! Sampling of tokens from logits on the device. Only uniform numbers are uploaded, and only tokens are read back.
 
 use super::array::CudaArray;
 use super::context::{Buffer, Cuda};
@@ -7,7 +7,7 @@ use super::{compile, runtime::Grid};
 use crate::sampling::SamplingRule;
 
 impl Cuda {
-    /// One token for each row of logits [R, V]. The kernel has no min-p: with one the host chooses.
+    /// Samples one token for each row of logits [R, V]. The kernel does not support min-p, so the host samples if the rule has one.
     pub(super) fn sampled(&self, logits: &CudaArray, rule: &SamplingRule, uniforms: &[f64]) -> Vec<u32> {
         if rule.temperature > 0.0 && rule.min_p > 0.0 {
             let numbers: Vec<f64> = self.download(&self.contiguous(logits)).into_iter().map(f64::from).collect();
@@ -16,7 +16,7 @@ impl Cuda {
         }
         let (logits, (rows, n)) = (self.contiguous(logits), logits.rows());
         let grid = Grid { x: int(rows) as u32, y: 1, threads: THREADS, shared: 0 };
-        // A token's bits are stored as those of a float.
+        // The kernel writes a token's bits into an array of f32.
         let tokens = self.empty(&[rows]);
         if rule.temperature == 0.0 {
             self.launch(&compile::unit("sampling"), "largest", grid, arguments![&tokens, &logits, int(n)]);

@@ -9,7 +9,7 @@ use crate::shape::{around, with_axis};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Numbers as the bytes that a device holds.
+/// A number type that can be copied to a device byte by byte.
 pub(super) trait Plain: Copy {}
 impl Plain for f32 {}
 impl Plain for f64 {}
@@ -21,22 +21,22 @@ pub(super) fn bytes_of<T: Plain>(numbers: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
-/// The bytes of a slice of plain numbers, to be written.
+/// The bytes of a slice of plain numbers, for writing.
 pub(super) fn bytes_of_mut<T: Plain>(numbers: &mut [T]) -> &mut [u8] {
     // SAFETY: as above, and every pattern of bits is a number.
     unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast(), size_of_val(numbers)) }
 }
 
-/// Tables that were uploaded lately are kept: token ids and segments are used by many kernels of a step.
+/// The most tables that are kept after their upload. Many kernels of one step share tables, such as token ids and segments.
 const KEPT_TABLES: usize = 24;
 
 impl Cuda {
-    /// A new row-major array of f32 with unspecified contents.
+    /// Allocates a row-major array of f32 with unspecified contents.
     pub(super) fn empty(&self, shape: &[usize]) -> CudaArray {
         self.empty_as(shape, Storage::F32)
     }
 
-    /// A new row-major array with unspecified contents.
+    /// Allocates a row-major array with unspecified contents.
     pub(super) fn empty_as(&self, shape: &[usize], storage: Storage) -> CudaArray {
         CudaArray::new(&self.0, shape, storage)
     }
@@ -46,7 +46,7 @@ impl Cuda {
         if self.0.precision == Precision::Bf16 { Storage::Bf16 } else { Storage::F32 }
     }
 
-    /// The same view in bfloat16.
+    /// Returns the same view in bfloat16.
     pub(super) fn rounded(&self, x: &CudaArray) -> CudaArray {
         x.rounded(&self.0, |from, to, count| {
             let (from, to) = (Argument::Address(from), Argument::Address(to.address()));
@@ -54,7 +54,7 @@ impl Cuda {
         })
     }
 
-    /// The same elements in f32: the view itself, or a copy in row-major order.
+    /// Returns the same elements in f32: the view itself, or a copy in row-major order.
     pub(super) fn widened(&self, x: &CudaArray) -> CudaArray {
         if x.storage() == Storage::F32 { x.clone() } else { self.contiguous(x) }
     }
@@ -79,7 +79,7 @@ impl Cuda {
         data
     }
 
-    /// Waits for what was launched, and copies from the device.
+    /// Waits for everything that was launched, and copies from the device.
     pub(super) fn read(&self, address: u64, bytes: &mut [u8]) {
         if !bytes.is_empty() {
             self.0.waits.fetch_add(1, Ordering::Relaxed);
@@ -95,8 +95,11 @@ impl Cuda {
         }
     }
 
-    /// The integers on the device; what was uploaded lately is not uploaded again. Others take the place of as many that were used longest
-    /// ago, before the host last waited: a step's tokens that of the last step's.
+    /// Returns a table of integers on the device. A table that is still kept is not uploaded again.
+    ///
+    /// A new table takes the block of an old one, if possible. The old one must have the same length and must not be in use. Its last use
+    /// must be before the host last waited. For example, the tokens of a step replace those of the step before. The block's address then
+    /// repeats, as CUDA graphs need.
     pub(super) fn table(&self, numbers: &[u32]) -> Arc<Buffer> {
         let mut tables = self.0.tables.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let waits = self.waits();
@@ -118,12 +121,12 @@ impl Cuda {
         buffer
     }
 
-    /// The same elements in f32, in row-major order without gaps; copied only where they do not lie so.
+    /// Returns the same elements in f32, in row-major order without gaps. Copies only if needed.
     pub(super) fn contiguous(&self, x: &CudaArray) -> CudaArray {
         self.packed_as(x, Storage::F32)
     }
 
-    /// The same elements as they are stored, in row-major order without gaps; copied only where they do not lie so.
+    /// Returns the same elements as stored, in row-major order without gaps. Copies only if needed.
     pub(super) fn packed(&self, x: &CudaArray) -> CudaArray {
         self.packed_as(x, x.storage())
     }
@@ -143,14 +146,14 @@ impl Cuda {
         y
     }
 
-    /// Elementwise in row-major order with the kernel's arrays all of one shape: contiguous copies, a result, the element count.
+    /// Prepares an elementwise kernel whose arrays share one shape: contiguous inputs, an output, and the number of elements.
     pub(super) fn same_shape<const N: usize>(&self, arrays: [&CudaArray; N]) -> ([CudaArray; N], CudaArray, usize) {
         let y = self.empty(arrays[0].shape());
         let n = y.len();
         (arrays.map(|x| self.contiguous(x)), y, n)
     }
 
-    /// x + y, in x's block where nobody else has it.
+    /// Computes x + y, in x's block if no other array shares it.
     pub(super) fn accumulated(&self, x: CudaArray, y: &CudaArray) -> CudaArray {
         let y = self.packed(&y.broadcast_to(x.shape()));
         let mut x = if x.storage() == Storage::Bf16 && y.storage() == Storage::F32 { self.contiguous(&x) } else { x };

@@ -1,4 +1,5 @@
-//! The vocabulary projection with log-softmax in chunks of rows: logits exist for one chunk at a time, forward and backward.
+//! The vocabulary projection with log-softmax, in chunks of rows. Only the logits of one chunk exist at a time, forward and backward: all
+//! logits together would need too much memory.
 
 use super::array::CudaArray;
 use super::context::Cuda;
@@ -9,7 +10,7 @@ use crate::backend::vocabulary::Vocabulary;
 use crate::sampling::SamplingRule;
 use std::ops::Range;
 
-/// About this many logits are held at a time (256 MiB).
+/// The approximate number of logits in a chunk (256 MiB).
 const CHUNK_LOGITS: usize = 1 << 26;
 
 /// The operands of one call, row-major.
@@ -21,7 +22,7 @@ struct Projection {
     vocabulary: usize,
 }
 
-/// Rows of a matrix from `first` on, as an operand.
+/// Describes the rows of a matrix from `first` on, as an operand.
 fn rows_of(x: &CudaArray, first: usize, transposed: bool) -> Operand {
     let width = x.shape()[1];
     Operand { address: x.at(first * width), storage: x.storage(), transposed, ld: width.max(1), stride: 0 }
@@ -37,7 +38,7 @@ impl Projection {
         let (rows, chunk) = (self.rows, (CHUNK_LOGITS / self.vocabulary.max(1)).clamp(16, 16384));
         (0..rows).step_by(chunk).map(move |start| start..(start + chunk).min(rows))
     }
-    /// z = hidden·weightᵀ for a chunk of rows, in f32.
+    /// Computes z = hidden·weightᵀ for a chunk of rows, in f32.
     fn logits(&self, cuda: &Cuda, range: &Range<usize>) -> CudaArray {
         let z = cuda.empty(&[range.len(), self.vocabulary]);
         cuda.product(&Product {
@@ -52,7 +53,7 @@ impl Projection {
         });
         z
     }
-    /// z̄·weight into its rows of hidden̄, z̄ᵀ·hidden added to weight̄.
+    /// Writes z̄·weight into the chunk's rows of hidden̄, and adds z̄ᵀ·hidden to weight̄. The first chunk overwrites weight̄.
     fn add_gradients(&self, cuda: &Cuda, range: &Range<usize>, z_bar: &CudaArray, [hidden_bar, weight_bar]: &[CudaArray; 2]) {
         cuda.product(&Product {
             extents: (range.len(), self.vocabulary, self.width),
@@ -75,21 +76,21 @@ impl Projection {
             c_storage: weight_bar.storage(),
         });
     }
-    /// Where the logits' cotangents go: over the logits, or as the operands of products are stored.
+    /// Returns the array for the logits' cotangents: the logits' own block in f32, else a new one stored like the operands.
     fn cotangents(&self, cuda: &Cuda, z: &CudaArray) -> CudaArray {
         match self.hidden.storage() {
             Storage::F32 => z.clone(),
             Storage::Bf16 => cuda.empty_as(z.shape(), Storage::Bf16),
         }
     }
-    /// The gradients' arrays; weight̄ is zero where there are no rows to write it.
+    /// Allocates the gradients. Fills weight̄ with zeros if there are no rows, because then nothing is written to it.
     fn gradients(&self, cuda: &Cuda) -> [CudaArray; 2] {
         let weight_bar = if self.rows == 0 { cuda.filled(0.0, self.weight.shape()) } else { cuda.empty(self.weight.shape()) };
         [cuda.empty_as(self.hidden.shape(), cuda.activation()), weight_bar]
     }
 }
 
-/// The address of element `row` of a vector.
+/// Returns the address of element `row` of a vector.
 fn element(x: &CudaArray, row: usize) -> Argument {
     Argument::Address(x.at(row))
 }

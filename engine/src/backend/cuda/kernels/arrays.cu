@@ -1,6 +1,6 @@
-// Storage and elementwise kernels that are not made from a formula: fills, strided copies, scaling, the gated linear unit, rotation.
+// Storage, and elementwise kernels that are not generated from a formula: fills, strided copies, scaling, the gated linear unit, rotation.
 
-// The position of the i-th element in row-major order.
+// Returns the offset of the i-th element in row-major order.
 __device__ inline Long position(const Strided& view, Long i) {
     Long offset = 0;
     for (int axis = view.rank - 1; axis >= 0; --axis) {
@@ -38,7 +38,7 @@ KERNEL to_bf16(Bf16* y, const float* x, Long n) {
     });
 }
 
-// One part of a concatenation: rows of `width` go to column `first` of rows of `total`.
+// Copies one part of a concatenation: rows of `width` go to column `first` of rows of `total`.
 KERNEL copy_part(float* y, const float* x, Long width, Long total, Long first, Long n) {
     FOR_EACH(i, n) y[i / width * total + first + i % width] = x[i];
 }
@@ -110,7 +110,7 @@ SWIGLU(swiglu_bf16, Bf16)
 SWIGLU_VJP(swiglu_vjp, float)
 SWIGLU_VJP(swiglu_vjp_bf16, Bf16)
 
-// x [N, heads, width]; cos and sin [N, pairs]. adjacent: pairs (2i, 2i + 1), else (i, i + pairs). A block rotates one token.
+// x [N, heads, width]; cos and sin [N, pairs]. Rotates pairs (2i, 2i + 1) if `adjacent`, else (i, i + pairs). One block for each token.
 template <class T>
 __device__ inline void rotate(T* y, const T* x, const float* cosine, const float* sine, int heads, int width, int pairs, int adjacent) {
     Long token = blockIdx.x;

@@ -1,10 +1,12 @@
 // Causal grouped-query attention in tiles with online softmax, forward and backward, in f32.
 //
-// A block of 16 × 16 threads works on tiles of T = 16·R queries and T keys of heads at most W wide, padded with zeros. Thread (ty, tx)
-// holds the scores of rows ty + 16r and columns tx + 16c, and the results of rows ty + 16r and features tx + 16c. The scores exist for one
-// tile at a time. In the backward pass each block owns what it writes: one kernel for q̄, one for k̄ and v̄; so nothing is added atomically.
+// A block of 16 × 16 threads works on tiles of T = 16·R queries and T keys. Heads are padded with zeros to W features. Thread (ty, tx)
+// holds the scores of rows ty + 16r and columns tx + 16c, and the results of rows ty + 16r and features tx + 16c. Only the scores of one
+// tile exist at a time.
 //
-// Query i of a segment stands at position i + keys − queries and sees the keys up to there, or the last `window` of them.
+// In the backward pass only one block writes each result, so no atomics are needed. One kernel computes q̄, another k̄ and v̄.
+//
+// Query i of a segment is at position i + keys − queries. It sees the keys up to that position, or the last `window` of them.
 
 struct Tile {
     int query, queries, key, keys; // the segment: first rows and lengths in q and in k
@@ -41,7 +43,7 @@ __device__ inline void dot_rows(float (&s)[R][R], const float* a, const float* b
     }
 }
 
-// sum[r][c] += Σ_j p(ty + 16r, j)·x[j][tx + 16c]; p is transposed where `by_column` says so.
+// sum[r][c] += Σ_j p(ty + 16r, j)·x[j][tx + 16c]. p is stored transposed if `by_column`.
 template <int W, int R, bool by_column>
 __device__ inline void add_product(float (&sum)[R][W / 16], const float* p, const float* x) {
     constexpr int T = 16 * R, C = W / 16;
@@ -74,7 +76,7 @@ __device__ inline bool sees(const Tile& tile, int query, int key, int window) {
     return query < tile.queries && key <= position && position - key < window;
 }
 
-// The keys that a tile of queries sees: from the first, rounded down to a tile, to the end.
+// The range of keys that a tile of queries sees: the first key, rounded down to a multiple of T, and the end.
 __device__ inline int first_key(const Tile& tile, int window, int T) {
     int first = tile.first + tile.keys - tile.queries + 1 - window;
     return first <= 0 ? 0 : first / T * T;
@@ -143,7 +145,7 @@ __device__ inline void forward(float* output, float* logsumexp, const float* q, 
     store<W, R>(output + q_offset, sum, factors, tile.queries - tile.first, q_stride, width);
 }
 
-// From the tiles of q, ō, k and v: the probabilities p and the scores' cotangents p∘(p̄ − δ) of one tile.
+// Computes the probabilities p and the scores' cotangents p∘(p̄ − δ) of one tile from the tiles of q, ō, k and v.
 template <int W, int R>
 __device__ inline void score_cotangents(float (&p)[R][R], float (&s_bar)[R][R], const float* Q, const float* G, const float* K,
                                         const float* V, const float* logsumexp, const float* delta, const Tile& tile, int query, int key,

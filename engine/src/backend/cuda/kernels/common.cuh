@@ -1,5 +1,6 @@
-// What every kernel starts from: the kernel macro, bfloat16, loops over elements, and reductions over a block in a fixed order.
-// Blocks have at most 256 threads, a multiple of 32. Arrays are row-major unless a kernel says otherwise. All arithmetic is in float.
+// The common part that every source of kernels starts with: the kernel macro, bfloat16, loops over elements, and reductions over a block.
+// Reductions run in a fixed order. Blocks have at most 256 threads, a multiple of 32. Unless a kernel says otherwise, arrays are row-major
+// and arithmetic is in float.
 
 #ifndef KERNEL
 #define KERNEL extern "C" __global__ void __launch_bounds__(256, 1)
@@ -16,7 +17,7 @@ typedef long long Long;
 
 __device__ inline float infinity() { return __int_as_float(0x7f800000); }
 
-// The upper half of a float, rounded to nearest, ties to even; a NaN stays one.
+// bfloat16: the upper half of a float, rounded to nearest, ties to even. A NaN stays a NaN.
 struct Bf16 {
     unsigned short bits;
 };
@@ -30,7 +31,7 @@ __device__ inline unsigned bits_of(float x) {
     return u.bits;
 }
 
-// Two numbers in bfloat16, the first in the lower half.
+// Packs two numbers as bfloat16, the first into the lower half.
 __device__ inline unsigned pack(float low, float high) {
 #ifdef __CUDA_ARCH__
     unsigned packed;
@@ -50,7 +51,7 @@ __device__ inline unsigned pack(float low, float high) {
 __device__ inline float low_of(unsigned packed) { return __int_as_float((int)(packed << 16)); }
 __device__ inline float high_of(unsigned packed) { return __int_as_float((int)(packed & 0xffff0000u)); }
 
-// N numbers from or to memory: 1, or 4 at an address that is aligned to them.
+// Loads and stores N numbers: 1, or 4 at an address that is aligned for all four.
 template <int N>
 __device__ inline void load(float (&x)[N], const float* from) {
     if (N == 4) {
@@ -98,8 +99,8 @@ __device__ inline void store(Bf16* to, const float (&x)[N]) {
     }
 }
 
-// A loop over n elements, four at a time where the arrays are aligned for that, by the thread `first` of `step`: f(i, Lanes<N>()) does
-// elements i to i + N.
+// Loops over n elements, four at a time if the arrays are aligned for that. This is thread number `first` of `step` threads.
+// f(i, Lanes<N>()) processes the N elements from i on.
 template <int N>
 struct Lanes {
     static constexpr int count = N;
@@ -119,17 +120,17 @@ __device__ inline void for_each(bool aligned, Long n, F f) {
     for_lanes((Long)blockIdx.x * blockDim.x + threadIdx.x, (Long)gridDim.x * blockDim.x, aligned, n, f);
 }
 
-// A view: extents, steps in elements, number of axes.
+// A view: extents, strides in elements, and number of axes.
 struct Strided {
     Long shape[8];
     Long strides[8];
     int rank;
 };
 
-// The larger of two, the first where they tie; a NaN in either is kept.
+// The larger of two numbers, the first if they are equal. A NaN in either is kept.
 __device__ inline float maximum(float a, float b) { return (b > a || b != b) ? b : a; }
 
-// x where it is finite or NaN, else 0.
+// x if it is finite or NaN, else 0.
 __device__ inline float finite_or_zero(float x) { return (x == infinity() || x == -infinity()) ? 0.0f : x; }
 
 __device__ inline float sigmoid(float x) {
@@ -137,13 +138,13 @@ __device__ inline float sigmoid(float x) {
     return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
-// The sum over all threads of the warp, in every thread.
+// Sums over all threads of the warp. Every thread gets the result.
 __device__ inline float warp_sum(float x) {
     for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
     return x;
 }
 
-// The sum over all threads of the block, in every thread.
+// Sums over all threads of the block. Every thread gets the result.
 __device__ inline float block_sum(float x) {
     __shared__ float partial[32];
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
@@ -156,7 +157,7 @@ __device__ inline float block_sum(float x) {
     return total;
 }
 
-// The maximum over all threads of the block, in every thread.
+// Finds the maximum over all threads of the block. Every thread gets the result.
 __device__ inline float block_max(float x) {
     __shared__ float partial[32];
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;

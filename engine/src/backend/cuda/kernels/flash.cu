@@ -1,12 +1,13 @@
-// Causal grouped-query attention on tensor cores: operands in bfloat16, sums in float, forward and backward in tiles with online softmax
-// (Dao 2023). Each block owns what it writes, so nothing is added atomically: one kernel for q̄, one for k̄ and v̄.
+// Causal grouped-query attention on tensor cores, forward and backward, in tiles with online softmax (Dao 2023). Operands are in bfloat16
+// and sums in float. Only one block writes each result, so no atomics are needed. One kernel computes q̄, another k̄ and v̄.
 //
-// A block of 4 warps works on 64 rows (queries, or keys in the kernel for k̄ and v̄), 16 a warp, against N rows of the other side at a
-// time, of heads at most W wide, padded with zeros. While one pair of tiles is worked on the next is being copied. Scores live in the
-// registers of a product's result, whose layout is also that of a product's left operand: thread (group g, place t) of a warp holds rows
-// g and g + 8, columns 8j + 2t and 8j + 2t + 1.
+// A block of 4 warps works on 64 rows, 16 for each warp: queries, or keys in the kernel for k̄ and v̄. It walks over the other side in
+// tiles of N rows. Heads are padded with zeros to W features. The next pair of tiles is copied while the block works on the present pair.
 //
-// Query i of a segment stands at position i + keys − queries and sees the keys up to there, or the last `window` of them.
+// Scores stay in the registers of a product's result. Their layout is also that of a product's left operand, so they need no shared memory.
+// Thread (group g, place t) of a warp holds rows g and g + 8, columns 8j + 2t and 8j + 2t + 1.
+//
+// Query i of a segment is at position i + keys − queries. It sees the keys up to that position, or the last `window` of them.
 
 struct Tile {
     int query, queries, key, keys; // the segment: first rows and lengths in q and in k
@@ -33,7 +34,7 @@ __device__ inline void mma_m16n8k16(float (&c)[4], const unsigned (&a)[4], unsig
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-// Zeros where the source is not `there`.
+// Starts to copy 16 bytes, or writes zeros if not `there`.
 __device__ inline void copy_async_16(void* to, const void* from, bool there) {
     int bytes = there ? 16 : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
@@ -50,7 +51,7 @@ __device__ inline float exp2_fast(float x) {
 }
 #endif
 
-// T rows of a head into shared memory; `count` of them exist.
+// Starts to copy T rows of a head into shared memory. Only `count` rows exist; the others become zeros.
 template <int W, int T>
 __device__ inline void stage(Bf16* tile, const Bf16* rows, int count, Long stride, int width) {
     for (int e = threadIdx.x; e < T * W / 8; e += THREADS) {
@@ -82,7 +83,7 @@ __device__ inline void dot_rows(float (&s)[N / 8][4], const Bf16* a, const Bf16*
     }
 }
 
-// sum += p·x for the warp's 16 rows of p, rounded to bfloat16, and N rows of x.
+// sum += p·x for the warp's 16 rows of p, which are rounded to bfloat16, and N rows of x.
 template <int W, int N>
 __device__ inline void add_product(float (&sum)[W / 8][4], const float (&p)[N / 8][4], const Bf16* x) {
     int lane = threadIdx.x % 32;
@@ -108,7 +109,7 @@ __device__ inline void clear(float (&sum)[W / 8][4]) {
         for (int e = 0; e < 4; ++e) sum[d][e] = 0.0f;
 }
 
-// The warp's rows, each half times its factor, to `rows`, of which `count` exist.
+// Writes the warp's rows to `rows`, of which only `count` exist. The first 8 rows are multiplied by `low`, the other 8 by `high`.
 template <int W>
 __device__ inline void put_rows(Bf16* rows, const float (&sum)[W / 8][4], float low, float high, int count, Long stride, int width) {
     int lane = threadIdx.x % 32, first = threadIdx.x / 32 * 16 + lane / 4;
@@ -136,7 +137,7 @@ __device__ inline bool all_see(const Tile& tile, int query, int queries, int key
     return query + queries <= tile.queries && key + keys - 1 <= query + shift && query + queries - 1 + shift - key < window;
 }
 
-// The keys that a tile of queries sees: from the first, rounded down to a tile of N, to the end.
+// The range of keys that a tile of queries sees: the first key, rounded down to a multiple of N, and the end.
 __device__ inline int first_key(const Tile& tile, int window, int N) {
     int first = tile.first + tile.keys - tile.queries + 1 - window;
     return first <= 0 ? 0 : first / N * N;
@@ -146,7 +147,7 @@ __device__ inline int last_key(const Tile& tile) {
     return last + tile.keys - tile.queries;
 }
 
-// The scores in units of log₂, −∞ where unseen: rows are queries from `query`, columns keys from `key`.
+// Scales the scores to units of log₂, and sets those of unseen keys to −∞. Rows are queries from `query`, columns are keys from `key`.
 template <int N>
 __device__ inline void mask_scores(float (&s)[N / 8][4], const Tile& tile, int query, int key, int window, float scale) {
     int lane = threadIdx.x % 32, first = query + threadIdx.x / 32 * 16 + lane / 4;
@@ -169,7 +170,7 @@ __device__ inline float over_quad(float x, bool largest) {
     return x;
 }
 
-// One step of the online softmax of row half `half`: s becomes e^{s − m}, and the result's row is brought to the new maximum.
+// Does one step of the online softmax for the rows of half `half`: s becomes e^{s − m}, and the sums so far are rescaled to m.
 template <int W, int N>
 __device__ inline void soften(float (&s)[N / 8][4], float (&sum)[W / 8][4], int half, float& largest, float& total) {
     float m = largest;
@@ -282,7 +283,7 @@ __device__ inline void flash_queries(Bf16* q_bar, const Bf16* q, const Bf16* k, 
     put_rows<W>(q_bar + q_offset, sum, scale, scale, tile.queries - tile.first, q_stride, width);
 }
 
-// N queries of a head with their logsumexps (in units of log₂) and δs.
+// Starts to copy N queries of a head and the rows of ō. Also writes their logsumexps (in units of log₂) and δs.
 template <int W, int N>
 __device__ inline void stage_queries(Bf16* Q, Bf16* G, float* totals, float* deltas, const Bf16* q, const Bf16* o_bar, const float* logsumexp,
                                      const float* delta, const Tile& tile, int query, int head, int heads, int width) {

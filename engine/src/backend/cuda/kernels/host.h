@@ -1,5 +1,7 @@
-// Runs kernels on a processor, for tests on machines without a GPU: a block's threads are fibers which take turns at each barrier, in an order
-// that changes from barrier to barrier; shared memory starts as NaN. Blocks run one after another. x86-64 only.
+// Runs kernels on a processor, for tests on machines without a GPU. x86-64 only.
+//
+// A block's threads are fibers that take turns at each barrier, in an order that changes from barrier to barrier. Shared memory starts as
+// NaN. Blocks run one after another.
 
 #include <cmath>
 #include <cstdint>
@@ -75,7 +77,7 @@ static inline float __shfl_xor_sync(unsigned, float x, int offset) {
     return other;
 }
 
-// What tensor_core.cuh does with a GPU's instructions: each thread leaves its part for the others of its warp, and takes from theirs.
+// Emulates the tensor-core instructions of flash.cu: each thread leaves its registers for the other threads of its warp, and reads theirs.
 struct Part {
     const unsigned short* row;
     unsigned registers[6];

@@ -1,4 +1,4 @@
-// Gathers, and their adjoints without atomics: each result is summed by one thread in the order of its terms.
+// Gathers and their adjoints. No atomics are needed: one thread sums each result, in the order of its terms.
 
 KERNEL gather_rows(float* y, const float* table, const unsigned* rows, int width, Long n) {
     FOR_EACH(i, n) y[i] = table[(Long)rows[i / width] * width + i % width];
@@ -19,7 +19,7 @@ KERNEL gather_last(float* y, const float* x, const unsigned* index, int k, int w
     FOR_EACH(i, n) y[i] = x[i / k * width + index[i]];
 }
 
-// x [rows, k] → y [rows, width], which is zero before; a thread for each row.
+// x [rows, k] → y [rows, width]. y must be zero before. One thread for each row.
 KERNEL scatter_add_last(float* y, const float* x, const unsigned* index, int k, int width, Long rows) {
     FOR_EACH(row, rows) {
         for (int j = 0; j < k; ++j) y[row * width + index[row * k + j]] += x[row * k + j];

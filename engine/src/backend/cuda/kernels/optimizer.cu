@@ -1,7 +1,9 @@
-// The optimizer's step and the norm of a gradient.
+// Optimizer steps, and the norm of a gradient.
 
 // m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², θ ← keep·θ − rate·m/(√(v·correction) + ε), g = the gradient times its scale.
-// The results may be the inputs; the numbers are [scale, β₁, 1 − β₁, β₂, 1 − β₂, correction, rate, keep, ε]. Where there is a control (see step_control), it has the scale, and says whether anything changes.
+// The results may overwrite the inputs. The numbers are [scale, β₁, 1 − β₁, β₂, 1 − β₂, correction, rate, keep, ε].
+//
+// A control (see step_control) replaces the scale. If it says that the step's loss or gradients are not finite, nothing changes.
 KERNEL adamw(float* theta_out, float* m_out, float* v_out, const float* theta, const float* m, const float* v, const float* gradient,
              const float* numbers, const double* control, Long n) {
     float gradient_scale = numbers[0], beta1 = numbers[1], rest1 = numbers[2], beta2 = numbers[3], rest2 = numbers[4];
@@ -24,7 +26,7 @@ KERNEL adamw(float* theta_out, float* m_out, float* v_out, const float* theta, c
     }
 }
 
-// u ← μu + g, θ ← θ − ηu, g = the gradient times its scale; the numbers are [scale, μ, η], the rest as for adamw.
+// u ← μu + g, θ ← θ − ηu, g = the gradient times its scale. The numbers are [scale, μ, η]. Everything else is as for adamw.
 KERNEL sgd(float* theta_out, float* u_out, const float* theta, const float* u, const float* gradient, const float* numbers,
            const double* control, Long n) {
     float gradient_scale = control ? (float)control[0] : numbers[0], momentum = numbers[1], rate = numbers[2];
@@ -51,13 +53,14 @@ KERNEL sum_of_squares(double* sums, const float* x, Long chunk, Long n) {
     if (threadIdx.x == 0) sums[blockIdx.x] = partial[0];
 }
 
-// Adds a micro-batch's loss to the third number of a control, or begins it.
+// Adds a micro-batch's loss to the third number of a control. The first micro-batch sets it.
 KERNEL add_loss(double* control, const float* loss, int number) {
     if (blockIdx.x == 0 && threadIdx.x == 0) control[2] = (number == 0 ? 0.0 : control[2]) + (double)loss[0];
 }
 
-// The control of a step, whose loss is there: [scale, finite, loss, norm, Σ g² of each gradient], from the sums of chunks: those of
-// gradient g are partial[bounds[g]] up to bounds[g + 1]. One block; every sum is in the order of its terms.
+// Completes the control of a step, which already contains the loss: [scale, finite, loss, norm, Σ g² of each gradient]. The squares of
+// gradient g are the sum of partial[bounds[g]] up to, not including, partial[bounds[g + 1]]. One block; every sum is in the order of its
+// terms.
 KERNEL step_control(double* control, const double* partial, const unsigned* bounds, int gradients, double weight, double clip) {
     double* squares = control + 4;
     for (int g = threadIdx.x; g < gradients; g += blockDim.x) {

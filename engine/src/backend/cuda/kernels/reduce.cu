@@ -1,5 +1,5 @@
-// Sums and maxima along an axis, in a fixed order. x is [outer, extent, inner]; the axis is cut into chunks of `chunk`, and y is
-// [outer, chunks, inner]: a second call finishes what the first leaves.
+// Sums and maxima along an axis, in a fixed order. x is [outer, extent, inner], and y is [outer, chunks, inner]: the axis is cut into
+// chunks of `chunk`. If there is more than one chunk, another call reduces the chunks.
 
 // inner = 1: a block for each row and chunk.
 KERNEL sum_rows(float* y, const float* x, Long extent, Long chunk, Long chunks) {

@@ -1,4 +1,4 @@
-// Kernels over the last axis: a block for each row of n elements, or where a kernel says so a warp for each short row.
+// Kernels over the last axis: a block for each row of n elements. Kernels with a team use a warp for each row if the rows are short.
 
 #define FOR_ROW(j, n) for (int j = threadIdx.x; j < (n); j += blockDim.x)
 
@@ -7,7 +7,7 @@ struct Exponentials {
     float total; // Σ e^{x − shift}
 };
 
-// In one pass: each thread keeps the maximum of what it saw and the sum of exponentials about that.
+// Computes both in one pass. Each thread keeps the maximum of its elements so far, and the sum of their exponentials shifted by it.
 __device__ inline Exponentials exponentials(const float* x, int n) {
     float m = -infinity(), total = 0.0f;
     for_lanes(threadIdx.x, blockDim.x, aligned(x), n, [&](Long i, auto lanes) {
@@ -61,7 +61,7 @@ KERNEL logsumexp(float* y, const float* x, int n) {
     if (threadIdx.x == 0) y[blockIdx.x] = e.shift + logf(e.total);
 }
 
-// (x − μ)·s and s = 1/√(σ² + ε); without the mean where `centre` is 0.
+// (x − μ)·s and s = 1/√(σ² + ε). μ is 0 if `centre` is 0.
 KERNEL normalise(float* y, float* scales, const float* x, float epsilon, int centre, int n) {
     Long row = (Long)blockIdx.x * n;
     float mean = 0.0f;
@@ -76,7 +76,7 @@ KERNEL normalise(float* y, float* scales, const float* x, float epsilon, int cen
     if (threadIdx.x == 0) scales[blockIdx.x] = s;
 }
 
-// s·(ȳ − mean ȳ − y·mean(ȳ∘y)); without mean ȳ where `centre` is 0.
+// s·(ȳ − mean ȳ − y·mean(ȳ∘y)), without mean ȳ if `centre` is 0.
 KERNEL normalise_vjp(float* x_bar, const float* y, const float* scales, const float* y_bar, int centre, int n) {
     Long row = (Long)blockIdx.x * n;
     float total = 0.0f, dot = 0.0f;
@@ -89,7 +89,7 @@ KERNEL normalise_vjp(float* x_bar, const float* y, const float* scales, const fl
     FOR_ROW(j, n) x_bar[row + j] = (y_bar[row + j] - mean - y[row + j] * projection) * s;
 }
 
-// The threads that share a row: a block's, or a warp's where the rows are not `wide`.
+// The threads that share a row: those of a block if the rows are `wide`, else those of a warp.
 struct Team {
     Long row;
     int first, step, wide;
@@ -154,7 +154,7 @@ __device__ inline void scaled_norm_vjp(X* x_bar, const X* x, const float* gain, 
     });
 }
 
-// Σ ȳ∘x̂ over `chunk` rows at a time: [chunks, n], a thread for each result.
+// Sums ȳ∘x̂ over `chunk` rows at a time: [chunks, n], one thread for each result.
 template <class X, class Y>
 __device__ inline void scaled_norm_gain(float* sums, const X* x, const float* scales, const Y* y_bar, Long rows, Long chunk, int n, Long count) {
     FOR_EACH(i, count) {

@@ -1,9 +1,9 @@
-// The choice of a token from a row of n logits by a uniform number, a block of 256 threads for each row, without sorting. Weights are
-// e^{(z − max z)/temperature} in double; sums run in a fixed order. The order of a row is by falling weight, ties by token.
+// Chooses a token from a row of n logits by a uniform number, without sorting. Each row has a block of 256 threads. Weights are
+// e^{(z − max z)/temperature} in double, and sums run in a fixed order. A row is ordered by falling weight, ties by token.
 
 #define THREADS 256
 
-// x of all threads put together two by two, in a fixed order, in every thread.
+// Reduces x over all threads by f, pairwise and in a fixed order. Every thread gets the result.
 template <class T, class F>
 __device__ inline T together(T x, F f) {
     __shared__ T slots[THREADS];
@@ -17,7 +17,7 @@ __device__ inline T together(T x, F f) {
     return slots[0];
 }
 
-// Σ f(i) over the row, of f's type.
+// Sums f(i) over the row, in f's type.
 template <class F>
 __device__ inline auto sum(int n, F f) {
     auto total = f(0) * 0;
@@ -25,7 +25,8 @@ __device__ inline auto sum(int n, F f) {
     return together(total, [](auto a, auto b) { return a + b; });
 }
 
-// The first index where part(i) added up pass `limit` (reach it where `reach`), or n. Each thread adds up a piece of the row.
+// Returns the first index at which the running sum of part(i) exceeds `limit` (or reaches it, if `reach`), or n if none does. Each thread
+// sums one piece of the row.
 template <class F>
 __device__ inline int first_past(double limit, bool reach, int n, F part) {
     __shared__ double before[THREADS + 1];
@@ -52,7 +53,7 @@ __device__ inline int first_past(double limit, bool reach, int n, F part) {
     return together(found, [](int a, int b) { return a < b ? a : b; });
 }
 
-// Larger for larger numbers, the same for both zeros, smallest for a NaN.
+// A key that orders floats as unsigned integers. Both zeros have the same key, and NaN has the smallest.
 __device__ inline unsigned key_of(float z) {
     if (z != z) return 0u;
     unsigned bits = z == 0.0f ? 0u : bits_of(z);
@@ -89,19 +90,19 @@ struct Row {
     int n;
 };
 
-// A token's place in the order of its row, and the weight of all up to it.
+// A token's place in the order of its row, and the total weight up to and including it.
 struct Place {
     double weight;
     int token;
     double reached;
 };
 
-// The first place in the order where what part(i) gives adds up to more than `limit` (or reaches it where `reach`), else the last place.
-// part(i) is the weight, or 1 for each token, as `counts` says.
+// Returns the first place in the order at which the running sum of part(i) exceeds `limit` (or reaches it, if `reach`). Returns the last
+// place if none does. part(i) is 1 if `counts`, else the weight of token i.
 __device__ inline Place place(const Row& row, double limit, bool reach, bool counts) {
     auto past = [&](double x) { return reach ? x >= limit : x > limit; };
     auto part = [&](int i) { return counts ? 1.0 : row.weights[i]; };
-    // The largest key at or above which there is enough; 0 where there never is.
+    // The largest key such that the parts of all tokens with this key or a larger one sum to enough. 0 if there is none.
     unsigned key = 0u;
     for (unsigned bit = 0x80000000u; bit > 0u; bit >>= 1) {
         unsigned tried = key | bit;
@@ -114,7 +115,7 @@ __device__ inline Place place(const Row& row, double limit, bool reach, bool cou
     double above = sum(row.n, [&](int i) { return row.weights[i] > weight ? part(i) : 0.0; });
     double mass = counts ? sum(row.n, [&](int i) { return row.weights[i] > weight ? row.weights[i] : 0.0; }) : above;
     int ties = sum(row.n, [&](int i) { return row.weights[i] == weight ? 1 : 0; });
-    // Which of the ties, from 1.
+    // The number of the wanted token among the ties, from 1.
     double each = counts ? 1.0 : weight, wanted = each > 0.0 ? (limit - above) / each : ties;
     wanted = reach ? ceil(wanted) : floor(wanted) + 1.0;
     wanted = wanted < 1.0 ? 1.0 : wanted > ties ? ties : wanted;
@@ -126,7 +127,8 @@ __device__ inline Place earlier(Place a, Place b) {
     return a.weight > b.weight || (a.weight == b.weight && a.token <= b.token) ? a : b;
 }
 
-// `kept` is how many of the most likely stay, n for all; 0 where no token is cut, neither by top_p: then the order is that of the tokens.
+// `kept` is how many of the most likely tokens may be chosen, n for all. It is 0 if neither top-k nor top-p excludes a token: then the
+// tokens are taken in their own order, which needs no search.
 KERNEL sample(unsigned* tokens, double* scratch, const float* logits, const double* uniforms, double temperature, int kept, double top_p, int n) {
     const float* z = logits + (Long)blockIdx.x * n;
     double* weights = scratch + (Long)blockIdx.x * n;
