@@ -1,4 +1,4 @@
-//! What a step tells of its pairs, and the names under which runs log it.
+//! Metrics of the pairs of a step, and the names under which runs log them.
 
 use crate::error::Result;
 use crate::parallel::Processes;
@@ -21,7 +21,7 @@ pub const KL: &str = "kl";
 /// The name of the fraction of the weights that a step changed ([`StepOutcome::changed`](crate::train::StepOutcome::changed)).
 pub const WEIGHTS_CHANGED: &str = "weights_changed";
 
-/// The names of what [`evaluate::pairs`](crate::evaluate::pairs) says of pairs that are not trained on.
+/// Names of the results of [`evaluate::pairs`](crate::evaluate::pairs) on held-out pairs, which are not trained on.
 pub mod held_out {
     /// The name of [`PairScore::accuracy`](crate::evaluate::PairScore::accuracy).
     pub const ACCURACY: &str = "held_out_accuracy";
@@ -37,8 +37,8 @@ pub mod held_out {
     pub const KL: &str = "held_out_kl";
 }
 
-/// Means over the pairs of a step as they were before it, with y_w the chosen and y_l the rejected completion. All in nats but the
-/// accuracy.
+/// Means over the pairs of a step, before the step. y_w is the chosen and y_l the rejected completion. All values but the accuracy are in
+/// nats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairMetrics {
     /// Mean ln π(y_w|x).
@@ -49,14 +49,14 @@ pub struct PairMetrics {
     pub chosen_log_ratio: f64,
     /// Mean a − r with r = ln π(y_l|x)/π_ref(y_l|x).
     pub margin: f64,
-    /// The fraction of pairs with a − r above 0; a tie is not right.
+    /// The fraction of pairs with a − r above 0; a tie counts as wrong.
     pub accuracy: f64,
     /// The largest ln m of a pair, m = π_ref(y_w|x) + π_ref(y_l|x).
     pub largest_log_mass: f64,
 }
 
 impl PairMetrics {
-    /// The means with their names, in the order in which they are logged.
+    /// Returns the means with their names, in the order in which they are logged.
     pub fn named(&self) -> [(&'static str, f64); 5] {
         [
             (CHOSEN_LOG_PROB, self.chosen_log_prob),
@@ -68,8 +68,8 @@ impl PairMetrics {
     }
 }
 
-/// ln π of the chosen and the rejected completions of a micro-batch, then ln π_ref of both, [4·pairs], so that they are read at once;
-/// without what their gradients need.
+/// Concatenates ln π of a micro-batch's chosen and rejected completions, then ln π_ref of both, [4·pairs]. One tensor needs only one read
+/// from the device. No gradients are recorded.
 pub(super) fn log_probs<B: Backend>(policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Tensor<B> {
     let ((chosen, rejected), (reference_chosen, reference_rejected)) = (policy.sequence_log_probs(), reference.sequence_log_probs());
     no_grad(|| Tensor::concat(&[&chosen, &rejected, &reference_chosen, &reference_rejected], 0))
@@ -106,7 +106,7 @@ impl Sums {
         }
     }
 
-    /// The sums over the pairs of all processes, in the order of ranks.
+    /// Adds up the sums of all processes, in the order of ranks.
     pub fn of_all(self, processes: Option<&Processes>) -> Result<Self> {
         let Some(processes) = processes else { return Ok(self) };
         let own = [self.pairs, self.chosen, self.rejected, self.chosen_log_ratio, self.margin, self.correct];

@@ -1,13 +1,13 @@
-//! Alignment: a decoder, the policy, learns preference pairs while a reference holds it.
+//! Alignment: trains a decoder, the policy, on preference pairs. A reference limits how far the policy moves.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`objective`] | a loss with its hyper-parameters, and what each loss is given |
-//! | [`mod@reference`] | the model that stays as it is, computed live or from a cache |
-//! | [`reference_cache`] | its log-probabilities on disk |
+//! | [`mod@reference`] | the frozen model that the policy is compared with, computed live or read from a cache |
+//! | [`reference_cache`] | the reference's log-probabilities on disk |
 //! | [`start`] | what the loss must be before the first step |
 //! | [`step`] | one step: both models over the pairs, the loss, the optimiser |
-//! | [`metrics`] | what a step tells of its pairs |
+//! | [`metrics`] | what a step reports about its pairs |
 //!
 //! This is the step of `slpo align`, of the demo and of `slpo bench step`. A program of your own uses it like this:
 //!

@@ -6,7 +6,7 @@ use engine::backend::Indices;
 use engine::{Backend, Tensor};
 use losses::{ExactTargets, Hyperparameters, Kind, Loss, LossError, PairInputs, PairRows};
 
-/// A loss with hyper-parameters that it can have.
+/// A loss with hyper-parameters in their valid ranges.
 #[derive(Clone, Copy, Debug)]
 pub struct Objective {
     loss: Loss,
@@ -14,7 +14,7 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// The loss with these hyper-parameters. Those that it does not use ([`Loss::uses`]) may be anything.
+    /// Pairs the loss with these hyper-parameters and checks those that it uses ([`Loss::uses`]). The others may be anything.
     ///
     /// # Errors
     /// [`LossError::Hyperparameter`] for the first that is out of its range.
@@ -23,18 +23,18 @@ impl Objective {
         Ok(Self { loss, hyper })
     }
 
-    /// Which loss.
+    /// Returns the loss.
     pub fn loss(&self) -> Loss {
         self.loss
     }
 
-    /// β, α and the others.
+    /// Returns the hyper-parameters: β, α and the others.
     pub fn hyperparameters(&self) -> &Hyperparameters {
         &self.hyper
     }
 
-    /// The sum of the losses of a batch and their number (pairs, or positions for the losses that are means over positions), from the pairs
-    /// as the policy and as the reference see them.
+    /// Computes the sum of a batch's losses and their number. The number counts pairs, or positions for the losses that are means over
+    /// positions. `policy` and `reference` hold both models' outputs for the same pairs.
     ///
     /// # Errors
     /// [`Error::BadConfig`] where the loss is not defined for these pairs.
@@ -48,7 +48,7 @@ impl Objective {
         Ok((losses.sum_all(), count as f64))
     }
 
-    /// The losses of sequence log-probabilities, one a pair.
+    /// Computes the losses of sequence log-probabilities, one per pair.
     fn by_pair<B: Backend>(&self, policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Result<(Tensor<B>, usize), LossError> {
         let ((chosen, rejected), (reference_chosen, reference_rejected)) = (policy.sequence_log_probs(), reference.sequence_log_probs());
         let (chosen_lengths, rejected_lengths) = policy.batch.lengths().iter().copied().unzip();
@@ -57,7 +57,8 @@ impl Objective {
         Ok((losses::pairwise(self.loss, &self.hyper, &inputs)?, policy.batch.pairs()))
     }
 
-    /// The token forms, one loss a position: both completions under the chosen one's prefix, up to the shorter one's end.
+    /// Computes the token forms, one loss per position. Both tokens of a position are scored under the chosen completion's prefix, up to
+    /// the end of the shorter completion.
     fn by_position<B: Backend>(&self, policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Result<(Tensor<B>, usize), LossError> {
         let (rows, chosen, rejected) = aligned_positions(policy.batch);
         let (logits, reference) = (policy.logits(&rows), reference.logits(&rows));
@@ -65,7 +66,7 @@ impl Objective {
         Ok((losses, rows.len()))
     }
 
-    /// The full-vocabulary loss towards Q*, one a pair.
+    /// Computes the full-vocabulary loss towards Q*, one per pair.
     fn towards_target<B: Backend>(&self, policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Result<(Tensor<B>, usize), LossError> {
         let pairs = policy.batch.pairs();
         let (bounds, targets) = (policy.batch.bounds(), policy.batch.targets());
@@ -81,7 +82,7 @@ impl Objective {
     }
 }
 
-/// The rows of the chosen completions that have a rejected token at the same place, with the two tokens there.
+/// Returns the rows of the chosen completions where the rejected completion has a token too, with both tokens.
 fn aligned_positions(batch: &PairBatch) -> (Indices, Indices, Indices) {
     let (bounds, targets) = (batch.bounds(), batch.targets());
     let (mut rows, mut chosen, mut rejected) = (Vec::new(), Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! The model that a policy is held to. It stays as it is.
+//! The reference: the frozen model that a policy is compared with.
 
 use super::reference_cache::ReferenceCache;
 use crate::data::PreferencePair;
@@ -6,35 +6,35 @@ use crate::decoder::Decoder;
 use crate::preference::{PairBatch, Scored};
 use engine::Backend;
 
-/// A decoder that is not trained, perhaps with log-probabilities that it was asked for before.
+/// A decoder that is not trained, with an optional cache of its log-probabilities.
 pub struct Reference<B: Backend> {
     decoder: Decoder<B>,
     cache: Option<ReferenceCache>,
 }
 
 impl<B: Backend> Reference<B> {
-    /// A reference that computes whatever it is asked.
+    /// Makes a reference without a cache: the decoder computes every value.
     pub fn live(decoder: Decoder<B>) -> Self {
         Self { decoder, cache: None }
     }
 
-    /// From here on log-probabilities come from `cache`, for micro-batches of which it has every pair. A cache has no logits, so it is of
-    /// no use to the losses that are not [pairwise](losses::Loss::is_pairwise).
+    /// Takes log-probabilities from `cache` from now on, for micro-batches whose pairs are all in it. A cache holds no logits, so only
+    /// [pairwise](losses::Loss::is_pairwise) losses can use it.
     pub fn set_cache(&mut self, cache: ReferenceCache) {
         self.cache = Some(cache);
     }
 
-    /// The decoder.
+    /// Returns the decoder.
     pub fn decoder(&self) -> &Decoder<B> {
         &self.decoder
     }
 
-    /// Where log-probabilities come from, if not from the decoder.
+    /// Returns the cache of log-probabilities, if there is one.
     pub fn cache(&self) -> Option<&ReferenceCache> {
         self.cache.as_ref()
     }
 
-    /// How the reference sees the `pairs` that `batch` was packed from, in the same order.
+    /// Scores the `pairs` that `batch` was packed from, in the same order.
     ///
     /// # Panics
     /// If the cache has every one of the `pairs`, and the batch has more or fewer pairs.

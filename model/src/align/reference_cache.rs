@@ -1,9 +1,13 @@
 //! The reference's log-probabilities on disk, so that a second epoch or a second run need not compute them again.
 //!
-//! The file is JSON: `{"version": 1, "reference": …, "log_probs": {…}}`. A fingerprint of the reference's weights, and of how the device
-//! rounds its products, says whose they are; each pair's key is a fingerprint of its tokens and of where its completions begin, so other
-//! data, another tokenizer, another cut or another reference never meet a value that is not theirs. The values are f32 written exactly:
-//! cached and live ones have the same bits on one kind of device.
+//! The file is JSON: `{"version": 1, "reference": …, "log_probs": {…}}`. Two fingerprints make sure that no value is used for the wrong
+//! pair:
+//!
+//! - `reference` is a fingerprint of the reference's weights and of how the device rounds its products.
+//! - Each pair's key is a fingerprint of its tokens and of where its completions begin. Other data, another tokenizer or another cut give
+//!   other keys.
+//!
+//! The values are f32 written exactly. Cached and live values have the same bits on one kind of device.
 
 mod contents;
 
@@ -27,29 +31,29 @@ use std::path::{Path, PathBuf};
 /// The file's usual name, in a run's folder.
 pub const FILE: &str = "reference-log-probs.json";
 
-/// ln π_ref of the chosen and of the rejected completion of pairs that were asked for.
+/// A cache of ln π_ref of the chosen and the rejected completion of each pair, kept in a file.
 pub struct ReferenceCache {
     path: PathBuf,
     contents: Contents,
 }
 
-/// How far [`ReferenceCache::fill`] has come.
+/// How far [`ReferenceCache::fill`] got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {
     /// Every pair has its values.
     Whole,
-    /// It was stopped, and what was computed is written.
+    /// `stop` ended it early. The values computed by then are in the file.
     Stopped {
         /// Pairs whose values are in the file.
         known: usize,
-        /// Pairs that were asked for and have none.
+        /// Requested pairs that have no values yet.
         missing: usize,
     },
 }
 
 impl ReferenceCache {
-    /// Opens the file of this reference; empty where there is none, or where it is of another reference or not a cache, which the second
-    /// value says.
+    /// Opens the file of this reference. The cache starts empty if there is no file. It also starts empty if the file is no cache or
+    /// belongs to another reference; the second value then says why.
     ///
     /// # Errors
     /// [`Error::Io`] where the path leads to something else than a regular file that fits into memory.
@@ -68,19 +72,19 @@ impl ReferenceCache {
         Ok((Self { path: path.to_owned(), contents: Contents { version: VERSION, reference, log_probs } }, remark))
     }
 
-    /// An empty one without a file, for a process that gets what it needs from the first one.
+    /// Makes an empty cache without a file, for a process that receives its values from the first process.
     pub fn in_memory() -> Self {
         let contents = Contents { version: VERSION, reference: String::new(), log_probs: BTreeMap::new() };
         Self { path: PathBuf::new(), contents }
     }
 
-    /// The file; empty where there is none.
+    /// Returns the path of the file; empty for a cache without a file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Computes what is missing of these pairs, `at_once` of them at once, each of several processes a share of them, and writes the file
-    /// if there was anything. `stop` is asked before each micro-batch, by all processes at the same point, and says whether to end early.
+    /// Computes the missing values of these pairs, at most `at_once` pairs per micro-batch, and writes the file if any were missing.
+    /// Several processes share the work. All processes call `stop` at the same point, before each micro-batch; true ends the work early.
     ///
     /// # Errors
     /// [`Error::Io`] where the file cannot be written; [`Error::Lost`]; those of `stop`.
@@ -104,7 +108,7 @@ impl ReferenceCache {
             return Ok(Fill::Whole);
         }
         let (rank, size) = processes.map_or((0, 1), |processes| (processes.rank(), processes.size()));
-        // The same batches whatever is known, so that a run that was stopped goes on to the same bits.
+        // The batches are cut before known pairs are left out, so that a stopped run continues with the same bits.
         let share = |rank: usize| Share::of(pairs.len(), at_once, rank, size).micro_batches.into_iter();
         let missing_of =
             |rank: usize| share(rank).map(|rows| pairs[rows].iter().copied().filter(|pair| self.get(pair).is_none()).collect());
@@ -114,7 +118,7 @@ impl ReferenceCache {
             Some(processes) => processes.gather(own.iter().flat_map(|value| value.to_le_bytes()).collect())?,
             None => vec![own.iter().flat_map(|value| value.to_le_bytes()).collect()],
         };
-        // A process that was stopped brings the values of its first pairs.
+        // A stopped process contributes the values of its first pairs only.
         let mut computed = 0;
         for (parts, bytes) in parts.iter().zip(&all) {
             let values = bytes.as_chunks::<16>().0.iter().map(|bytes| {
@@ -142,7 +146,7 @@ impl ReferenceCache {
         atomic_write(&self.path, &text)
     }
 
-    /// Takes what the first process has at hand.
+    /// Replaces the contents by those of the first process.
     fn take_from_first(&mut self, processes: &Processes) -> Result<()> {
         let own = if processes.rank() == 0 { serde_json::to_vec(&self.contents).unwrap_or_default() } else { Vec::new() };
         let all = processes.gather(own)?;
@@ -150,14 +154,14 @@ impl ReferenceCache {
         Ok(())
     }
 
-    /// A pair's values, in nats.
+    /// Returns a pair's values (chosen, rejected) in nats, if they are known.
     pub fn get(&self, pair: &PreferencePair) -> Option<(f64, f64)> {
         self.contents.log_probs.get(&key(pair)).copied()
     }
 }
 
-/// ln π_ref of the chosen and the rejected completion of each pair of some batches, in their order; of fewer where `stop` says so. Every
-/// process asks it in each of `rounds`, so that all end after the same one.
+/// Computes ln π_ref of the chosen and the rejected completion of each pair, in the order of the batches. Ends early if `stop` says so.
+/// Every process calls `stop` in each of `rounds` rounds, so that all processes end after the same round.
 fn compute<B: Backend>(
     batches: &[Vec<&PreferencePair>],
     decoder: &Decoder<B>,
@@ -181,7 +185,8 @@ fn key(pair: &PreferencePair) -> String {
     fingerprint([&pair.chosen, &pair.rejected].into_iter().flat_map(sequence_words))
 }
 
-/// Words for the fingerprint that say how a device rounds the operands of products; none where it does not.
+/// Returns words for the fingerprint that describe how a device rounds the operands of products. Empty in f32, where it does not round
+/// them.
 fn rounding(device: &Device) -> Vec<u32> {
     let precision = device.precision();
     if precision == Precision::F32 {

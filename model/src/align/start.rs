@@ -1,7 +1,7 @@
 //! The start check: what the loss must be before the first step, where policy and reference are the same model.
 //!
-//! A pairwise loss says so itself ([`Loss::at_start`](losses::Loss::at_start)). The token forms and slpo-exact are computed in f64, with
-//! the reference in the policy's place.
+//! A pairwise loss states this value itself ([`Loss::at_start`](losses::Loss::at_start)). The token forms and slpo-exact are computed in
+//! f64, with the reference in the policy's place.
 
 use super::objective::Objective;
 use crate::decoder::Decoder;
@@ -10,27 +10,27 @@ use crate::preference::{PairBatch, Scored};
 use engine::{Backend, Cpu};
 use losses::Pair;
 
-/// How far from the theory a start in f32 may be, relative to 1 + |start|: log-probabilities of a few hundred nats are sums of terms with
-/// relative errors of 6e-8 through some dozens of layers' roundings.
+/// Largest distance of a start in f32 from the theory, relative to 1 + |start|. Log-probabilities of a few hundred nats are sums of terms
+/// with relative errors of 6e-8, and some dozens of layers round on the way.
 const TOLERANCE: f64 = 2e-4;
 
 /// The mean loss of some pairs before the first step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Start {
-    /// What it is.
+    /// The loss that was computed.
     pub found: f64,
-    /// What it is by theory.
+    /// The loss by theory.
     pub expected: f64,
 }
 
 impl Start {
-    /// True if the two differ by no more than f32 explains.
+    /// True if the two differ by no more than rounding in f32 explains.
     pub fn agrees(&self) -> bool {
         (self.found - self.expected).abs() <= TOLERANCE * (1.0 + self.expected.abs())
     }
 }
 
-/// The mean loss of a batch by theory, policy and reference being `reference`.
+/// Computes the mean loss of a batch by theory, with `reference` as both policy and reference.
 ///
 /// # Errors
 /// Where the loss is not defined for these pairs.
@@ -49,7 +49,7 @@ pub(super) fn expected<B: Backend>(objective: &Objective, batch: &PairBatch, ref
     Ok(pairs.iter().filter_map(|pair| loss.at_start(hyper, pair)).sum::<f64>() / pairs.len() as f64)
 }
 
-/// The batch's pairs with the reference in the policy's place.
+/// Returns the batch's pairs with the reference's values in the policy's place.
 fn pairs_at_start<B: Backend>(batch: &PairBatch, reference: &Decoder<B>) -> Vec<Pair<f64>> {
     let (chosen, rejected) = Scored::reference(batch, reference).sequence_log_probs();
     let log_probs = chosen.to_f64().into_iter().zip(rejected.to_f64());

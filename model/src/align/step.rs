@@ -1,4 +1,4 @@
-//! One step of alignment: the pairs through policy and reference, the loss, the optimiser's step, and what it tells.
+//! One step of alignment: runs policy and reference over the pairs, forms the loss, makes the optimiser's step and reports metrics.
 
 use super::metrics::{PairMetrics, Sums, log_probs};
 use super::objective::Objective;
@@ -17,23 +17,23 @@ use losses::logaddexp;
 pub struct Alignment<B: Backend> {
     /// What is minimised.
     pub objective: Objective,
-    /// What the policy is held to.
+    /// The model that the policy is compared with.
     pub reference: Reference<B>,
-    /// Pairs of a micro-batch, from 1: so many go through the decoders at once.
+    /// Largest number of pairs in a micro-batch, at least 1.
     pub at_once: usize,
 }
 
-/// What a step of alignment did.
+/// Result of one step of alignment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlignedStep {
-    /// The step of the optimiser.
+    /// Outcome of the optimiser's step.
     pub outcome: StepOutcome,
-    /// The pairs before the step, of all processes together; `None` where the step was skipped.
+    /// Metrics of the pairs of all processes, before the step; `None` if the step was skipped.
     pub pairs: Option<PairMetrics>,
 }
 
 impl<B: Backend> Alignment<B> {
-    /// The sum of the losses of some pairs and their number, with the gradient's recording: one micro-batch of a step.
+    /// Computes the sum of the losses of some pairs and their number, recorded for gradients: one micro-batch of a step.
     ///
     /// # Errors
     /// As [`Objective::total`].
@@ -42,8 +42,9 @@ impl<B: Backend> Alignment<B> {
         self.objective.total(&Scored::policy(&batch, policy, options), &self.reference.scored(&batch, pairs))
     }
 
-    /// One step of the trainer's decoder on `pairs`, [`Alignment::at_once`] of them at once. Each micro-batch drops activations by a stream
-    /// of its own, made from that of the options. With several processes all bring the same pairs, and each takes its share of them.
+    /// Makes one step of the trainer's decoder on `pairs`, in micro-batches of at most [`Alignment::at_once`] pairs. Each micro-batch has a
+    /// dropout stream of its own, derived from the stream of `options`. With several processes, all pass the same pairs and each takes its
+    /// share.
     ///
     /// # Errors
     /// As [`Trainer::step`] and [`Objective::total`].
@@ -71,7 +72,8 @@ impl<B: Backend> Alignment<B> {
         Ok(AlignedStep { outcome, pairs: Some(sums.means()) })
     }
 
-    /// The mean loss of some pairs before the first step, without dropout, beside what theory says of a policy that is its own reference.
+    /// Computes the mean loss of some pairs before the first step, without dropout, and what theory gives for a policy that is its own
+    /// reference.
     ///
     /// # Errors
     /// As [`Objective::total`].
@@ -81,7 +83,7 @@ impl<B: Backend> Alignment<B> {
         Ok(Start { found: sum.item() / count, expected: expected(&self.objective, &batch, self.reference.decoder())? })
     }
 
-    /// The largest ln m of some pairs, m = π_ref(y_w|x) + π_ref(y_l|x): the SLPO sequence form weights a pair's gradient by m.
+    /// Returns the largest ln m of some pairs, m = π_ref(y_w|x) + π_ref(y_l|x). The SLPO sequence form weights a pair's gradient by m.
     pub fn largest_log_mass(&self, pairs: &[&PreferencePair]) -> f64 {
         let batch = PairBatch::new(pairs.iter().copied());
         let (chosen, rejected) = self.reference.scored(&batch, pairs).sequence_log_probs();
@@ -89,7 +91,7 @@ impl<B: Backend> Alignment<B> {
         masses.fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// KL(π‖π_ref) of the next token in nats, exact over the vocabulary: the mean over all tokens of all completions.
+    /// Computes KL(π‖π_ref) of the next token in nats, exact over the vocabulary: the mean over all tokens of all completions.
     ///
     /// # Errors
     /// As [`evaluate::pairs`].

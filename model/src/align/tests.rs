@@ -1,4 +1,4 @@
-//! A step of alignment against what is known of it: its start, its cache, its metrics and its micro-batches.
+//! Tests of a step of alignment: its start, its cache, its metrics and its micro-batches.
 
 use super::*;
 use crate::boundary::Sequence;

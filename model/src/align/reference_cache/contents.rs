@@ -1,16 +1,16 @@
-//! The cache's file, and what is taken from one that anyone may have written.
+//! The format of the cache's file, and the checks of a file that anyone may have written.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What this program writes, and all it reads.
+/// The format version that this program writes, and the only one that it reads.
 pub const VERSION: u64 = 1;
 
-/// The file as it is.
+/// The contents of the whole file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contents {
-    /// [`VERSION`].
+    /// Must be [`VERSION`].
     pub version: u64,
     /// A fingerprint of the reference's weights and of how its products round.
     pub reference: String,
@@ -18,7 +18,7 @@ pub struct Contents {
     pub log_probs: BTreeMap<String, (f64, f64)>,
 }
 
-/// The log-probabilities in a file of this `reference`; the error says why there are none.
+/// Returns the log-probabilities in a file of this `reference`. The error says why the file cannot be used.
 pub fn parse(bytes: &[u8], reference: &str) -> Result<BTreeMap<String, (f64, f64)>, &'static str> {
     let found: Contents = serde_json::from_slice(bytes).map_err(|_| "it is not a cache that this version wrote")?;
     let is_log_prob = |value: &f64| (f64::from(f32::MIN)..=0.0).contains(value);
