@@ -1,22 +1,22 @@
-//! What is set otherwise than when a checkpoint was written, field by field, in words.
+//! Settings that differ from those of a checkpoint, field by field, in words.
 
 use super::state::State;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
 
-/// Something that is not as it was when a checkpoint was written.
+/// A setting that differs from that of a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// What, in words.
+    /// Name of the setting, in words.
     pub what: String,
-    /// What it was.
+    /// Its value in the checkpoint.
     pub before: String,
-    /// What it is.
+    /// Its value now.
     pub now: String,
-    /// The settings on the command line that it follows from, with `_` for `-`.
+    /// Options of the command line that determine it, with `_` for `-`.
     pub settings: &'static [&'static str],
-    /// True if the run would have been another one from its first step.
+    /// True if the run would have differed from its first step on.
     pub on_result: bool,
 }
 
@@ -26,10 +26,10 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The settings that rows of a batch follow from.
+/// Options that determine the number of rows in a batch.
 const ROWS: &[&str] = &["batch", "batch_rows", "accumulate"];
 
-/// Every difference between the state of a checkpoint and the trainer's.
+/// Lists every difference between the state of a checkpoint and the trainer's.
 pub(super) fn all(before: &State, now: &State) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut compare = |what: &str, before: String, now: String, settings: &'static [&'static str], on_result: bool| {
@@ -60,7 +60,7 @@ pub(super) fn all(before: &State, now: &State) -> Vec<Difference> {
     found
 }
 
-/// (name in words, value in `a`, value in `b`) of the fields that either has.
+/// Lists (name in words, value in `a`, value in `b`) for every field that either has.
 fn fields(a: &impl Serialize, b: &impl Serialize) -> Vec<(String, String, String)> {
     let table = |value: serde_json::Result<Value>| match value {
         Ok(Value::Object(table)) => table,

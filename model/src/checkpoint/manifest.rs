@@ -1,4 +1,4 @@
-//! The manifest of a checkpoint: which files it has, how long each is and its CRC-32C, so that damage is noticed before anything is used.
+//! The manifest of a checkpoint: the name, the length and the CRC-32C of each file. It reveals damage before anything is used.
 
 use crate::atomic::atomic_write;
 use crate::error::{Error, Result};
@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-/// The manifest's name; it is written last.
+/// The name of the manifest, which is written last.
 pub const FILE: &str = "manifest.json";
-/// What this program writes, and all it reads.
+/// The version that this program writes, and the only one that it reads.
 const VERSION: u64 = 1;
-/// A manifest has one line for each of a handful of files; a longer one is none.
+/// Largest size of a manifest. It lists a handful of files, so a longer file is no manifest.
 const LONGEST: Limit = Limit { bytes: 1 << 16, of: "a manifest" };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,14 +21,14 @@ struct Manifest {
     files: BTreeMap<String, Entry>,
 }
 
-/// What a file must be.
+/// The length and checksum that a file must have.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     bytes: u64,
     crc32c: u32,
 }
 
-/// Writes the manifest of `names`, files of `folder` that are there in full.
+/// Writes the manifest of the files `names` in `folder`. They must be complete.
 ///
 /// # Errors
 /// [`Error::Io`].

@@ -1,13 +1,25 @@
 //! Checkpoints: what a run needs to go on as if it had never stopped.
 //!
-//! `checkpoints/step-N` holds the weights (`weights.safetensors`), the optimiser's moments (`optimizer.safetensors`), everything else
-//! (`state.json`) and the manifest that the three are checked against. The order of the data and every random number are functions of the
-//! seed and the step ([`crate::order::Order`], [`engine::Generator`]), so the seed, the step and a fingerprint of the data are their whole
-//! state; gradients are accumulated within one step, and checkpoints are taken between steps, so none are pending.
+//! A folder `checkpoints/step-N` holds four files:
 //!
-//! A checkpoint is written into `checkpoints/partial`, each file forced to the disk, then the folder renamed, then its parent forced: a
-//! stop between any two writes leaves the checkpoints that were there, whole. One that was damaged afterwards is found by its checksums,
-//! and the one before it is taken.
+//! - `weights.safetensors`: the weights
+//! - `optimizer.safetensors`: the optimiser's moments
+//! - `state.json`: everything else
+//! - the manifest, which the other three are checked against
+//!
+//! The order of the data and every random number are functions of the seed and the step ([`crate::order::Order`], [`engine::Generator`]).
+//! So the seed, the step and a fingerprint of the data are their whole state. Gradients are accumulated within one step and checkpoints are
+//! taken between steps, so no gradients are pending.
+//!
+//! A checkpoint is written in four steps:
+//!
+//! 1. Write the files into `checkpoints/partial`.
+//! 2. Force each file to the disk.
+//! 3. Rename the folder to `checkpoints/step-N`.
+//! 4. Force its parent folder to the disk.
+//!
+//! A stop between any two writes leaves the earlier checkpoints whole. A checkpoint that is damaged later is found by its checksums, and
+//! the one before it is used.
 
 mod difference;
 mod manifest;
@@ -36,26 +48,26 @@ const WEIGHTS: &str = "weights.safetensors";
 const MOMENTS: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 const FILES: [&str; 3] = [WEIGHTS, MOMENTS, STATE];
-/// A state is a few hundred bytes; a longer file is none.
+/// Largest size of a state file. A state has a few hundred bytes, so a longer file is no state.
 const LONGEST_STATE: Limit = Limit { bytes: 1 << 16, of: "a state" };
 
-/// What a trainer was brought back to.
+/// The result of restoring a trainer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Restored {
     /// The step the checkpoint was taken after.
     pub step: u64,
     /// Newer checkpoints that could not be used, each with the reason.
     pub damaged: Vec<String>,
-    /// What is no longer as it was: from here on the run is not the one that was stopped.
+    /// Settings that differ from those of the checkpoint. If there are any, the run is not the one that was stopped.
     pub changed: Vec<Difference>,
 }
 
-/// The step of a checkpoint folder's name.
+/// Returns the step in a checkpoint folder's name.
 fn step_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
 }
 
-/// The checkpoints of a run, oldest first.
+/// Lists the checkpoints of a run, oldest first.
 fn all(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let mut found: Vec<_> = entries(&run.join(FOLDER))?.into_iter().filter_map(|path| Some((step_of(&path)?, path))).collect();
     found.sort();
@@ -65,7 +77,7 @@ fn all(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
 /// True if the run's folder has a checkpoint, damaged or not.
 ///
 /// # Errors
-/// [`Error::Io`] where the system does not say.
+/// [`Error::Io`] where the folder cannot be read.
 pub fn exists(run: &Path) -> Result<bool> {
     Ok(!all(run)?.is_empty())
 }
@@ -74,7 +86,7 @@ pub fn exists(run: &Path) -> Result<bool> {
 /// are dropped too: they were damaged, or the run would have gone on from them.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::NonFinite`]; the checkpoints that were there stay, and nothing half-written does.
+/// [`Error::Io`], [`Error::NonFinite`]. The earlier checkpoints stay, and no half-written one remains.
 pub fn save<B: Backend>(run: &Path, trainer: &Trainer<B>, state: &RunState, keep: usize) -> Result<()> {
     let step = trainer.steps();
     let folder = run.join(FOLDER);
@@ -93,7 +105,8 @@ pub fn save<B: Backend>(run: &Path, trainer: &Trainer<B>, state: &RunState, keep
     drop_old(run, step, keep)
 }
 
-/// Drops all checkpoints up to `step` but the newest `keep` (at least 1): a run that goes on drops what the stopped one could not.
+/// Drops all checkpoints up to `step` but the newest `keep` (at least 1). A resumed run calls it, because the stopped run may not have
+/// dropped them.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -137,7 +150,7 @@ fn rounding<B: Backend>(trainer: &Trainer<B>) -> String {
     trainer.decoder.backend().precision().name().to_owned()
 }
 
-/// Brings a trainer to the newest checkpoint of a run's folder that is whole.
+/// Restores a trainer from the newest undamaged checkpoint of a run's folder.
 ///
 /// # Errors
 /// [`Error::NoData`] where there is no checkpoint; [`Error::BadFile`] where none of them can be used, with the newest one's reason.
@@ -158,7 +171,7 @@ pub fn restore<B: Backend>(run: &Path, trainer: &mut Trainer<B>, state: &RunStat
     }
 }
 
-/// Reads one checkpoint into the trainer, which is as before where that fails.
+/// Reads one checkpoint into the trainer. On an error the trainer is unchanged.
 fn read<B: Backend>(folder: &Path, step: u64, trainer: &mut Trainer<B>) -> Result<State> {
     if !is_there(&folder.join(manifest::FILE))? && is_there(&folder.join("model.safetensors"))? {
         let reason = "a checkpoint of slpo before its checkpoints had a manifest: finish that run with the version that began it, \
@@ -183,7 +196,7 @@ fn read<B: Backend>(folder: &Path, step: u64, trainer: &mut Trainer<B>) -> Resul
     Ok(found)
 }
 
-/// The decoder with other values of what its training changes: all of it, or its adapter.
+/// Returns the decoder with these values of its trained parameters: the adapter's, or all if there is no adapter.
 fn with_trained<B: Backend>(decoder: &Decoder<B>, mut weights: IndexMap<String, RawTensor>) -> Result<Decoder<B>> {
     let backend = decoder.backend().clone();
     let mut take = |name: &str, shape: &[usize]| Ok(Tensor::parameter(&backend, &values::take(&mut weights, name, shape)?, shape));

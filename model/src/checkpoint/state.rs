@@ -4,7 +4,7 @@ use crate::optimizer::{Rule, Schedule};
 use engine::Precision;
 use serde::{Deserialize, Serialize};
 
-/// What fixes a run's random numbers and its data, together with the step.
+/// The values that, together with the step, determine a run's random numbers and data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunState {
     /// The seed.
@@ -17,7 +17,7 @@ pub struct RunState {
     pub rows_at_once: u64,
 }
 
-/// What is neither weight nor moment.
+/// The state of a run that is neither weight nor moment.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
@@ -26,14 +26,14 @@ pub struct State {
     /// Steps that were skipped because their gradient was not finite.
     pub skipped: u64,
     pub precision: String,
-    /// How the device rounded.
+    /// Name of the device's precision, which says how it rounded products.
     #[serde(default = "unrounded", skip_serializing_if = "is_unrounded")]
     pub rounding: String,
     pub rule: Rule,
     pub schedule: Schedule,
     pub clip: f64,
     pub run: RunState,
-    /// The processes that made the steps.
+    /// Number of processes that made the steps.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub processes: usize,
 }

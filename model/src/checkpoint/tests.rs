@@ -1,4 +1,4 @@
-//! Checkpoints: what is saved comes back to the bit, and what is damaged is found.
+//! Tests of checkpoints: saved values come back bit for bit, and damage is found.
 
 use super::*;
 use crate::batch::Batch;

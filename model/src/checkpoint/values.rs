@@ -1,4 +1,4 @@
-//! Tensors of a checkpoint: every bit of the trainer's own precision, F32 for an f32 trainer and F64 for any other.
+//! Tensors of a checkpoint, bit for bit in the precision of the trainer: F32 for an f32 trainer and F64 for any other.
 
 use crate::atomic::atomic_write;
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use std::path::Path;
 /// Writes named tensors. The elements are kept bit for bit.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::NonFinite`] for a value that is NaN or infinite: no run can go on from it.
+/// [`Error::Io`]; [`Error::NonFinite`] for a value that is NaN or infinite, because no run can continue from it.
 pub fn write<B: Backend>(path: &Path, tensors: &[(String, Tensor<B>)]) -> Result<()> {
     let mut parts = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
@@ -44,7 +44,7 @@ pub fn read<B: Backend>(path: &Path) -> Result<IndexMap<String, RawTensor>> {
     }
 }
 
-/// The elements of a named tensor that must have this shape.
+/// Removes a named tensor from `tensors` and returns its elements. Its shape must be `shape`.
 ///
 /// # Errors
 /// [`Error::MissingTensor`], [`Error::ShapeMismatch`].
@@ -56,7 +56,7 @@ pub fn take(tensors: &mut IndexMap<String, RawTensor>, name: &str, shape: &[usiz
     tensor.to_f64().ok_or_else(|| Error::MissingTensor { name: name.to_owned() })
 }
 
-/// The name of a backend's precision, as the state keeps it.
+/// Returns the name of a backend's precision, as it is written in the state.
 pub fn precision<B: Backend>() -> &'static str {
     B::Scalar::NAME
 }
