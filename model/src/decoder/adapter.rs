@@ -1,4 +1,4 @@
-//! A decoder with a LoRA adapter ([`super::lora`]): the decoder stays as it is, the adapter is trained.
+//! A decoder with a LoRA adapter ([`super::lora`]): the decoder is frozen, the adapter is trained.
 
 use super::block::{Block, Linear};
 use super::lora::{Lora, LoraSettings, Module, Site, blocks, modules};
@@ -8,15 +8,15 @@ use crate::error::{Error, Result};
 use crate::safetensors_file::{NamedTensor, NamedTensors};
 use engine::{Backend, Generator, Tensor};
 
-/// Gives the value of a parameter by its name and shape.
+/// A source that gives the value of a parameter by name and shape.
 type Source<'a, T> = &'a mut dyn FnMut(&str, &[usize]) -> Result<T>;
 
 impl<B: Backend> Decoder<B> {
-    /// This decoder, frozen, with an adapter whose parameters `source` gives by name and shape: `PATH.lora_A.weight` and
-    /// `PATH.lora_B.weight`, PATH being the module's name in the model's file. A module whose A it does not give has none.
+    /// Returns this decoder, frozen, with an adapter. `source` gives its parameters by name and shape: `PATH.lora_A.weight` and
+    /// `PATH.lora_B.weight`, where PATH is the module's name in the model's file. A module gets no adapter if `source` gives no A for it.
     ///
     /// # Errors
-    /// Those of [`LoraSettings::validate`] and of the source; [`Error::MissingTensor`] where it gives A and not B.
+    /// Those of [`LoraSettings::validate`] and of the source; [`Error::MissingTensor`] if the source gives an A without its B.
     pub fn with_adapter(&self, settings: &LoraSettings, source: Source<'_, Option<Tensor<B>>>) -> Result<Self> {
         settings.validate(&self.config)?;
         let mut decoder = self.without_adapter();
@@ -36,8 +36,8 @@ impl<B: Backend> Decoder<B> {
         Ok(decoder)
     }
 
-    /// This decoder, frozen, with a new adapter on the settings' targets: A uniform within ±1/√in, B zero, so that nothing is changed yet
-    /// (as peft begins). Each parameter has a stream of its own, fixed by the seed and its name.
+    /// Returns this decoder, frozen, with a new adapter on the settings' targets. As in peft, A is uniform within ±1/√in and B is zero, so
+    /// that the adapter changes nothing yet. Each parameter has a random stream of its own, fixed by the seed and its name.
     ///
     /// # Errors
     /// Those of [`LoraSettings::validate`].
@@ -58,12 +58,12 @@ impl<B: Backend> Decoder<B> {
         })
     }
 
-    /// The settings of the adapter, where there is one.
+    /// Returns the settings of the adapter, if there is one.
     pub fn adapter(&self) -> Option<&LoraSettings> {
         self.adapter.as_ref()
     }
 
-    /// The decoder with its adapter off. It shares the weights: there is no second copy.
+    /// Returns the decoder without its adapter. It shares the weights, so there is no second copy.
     pub fn without_adapter(&self) -> Self {
         let mut base = self.clone();
         base.adapter = None;
@@ -71,7 +71,7 @@ impl<B: Backend> Decoder<B> {
         base
     }
 
-    /// A decoder without adapter whose weights are W + s·B·A: it computes the same. It can be trained.
+    /// Returns a decoder without adapter whose weights are W + s·B·A. It computes the same and can be trained.
     pub fn merged(&self) -> Self {
         let mut merged = self.without_adapter();
         for (block, adapted) in merged.blocks.iter_mut().zip(&self.blocks) {
@@ -83,7 +83,7 @@ impl<B: Backend> Decoder<B> {
         merged
     }
 
-    /// This decoder with other values of the parameters that are trained, given by name and shape: the adapter's, or all.
+    /// Returns this decoder with other values of its trained parameters, the adapter's or all. `source` gives them by name and shape.
     ///
     /// # Errors
     /// Those of the source.
@@ -96,7 +96,7 @@ impl<B: Backend> Decoder<B> {
         Ok(decoder)
     }
 
-    /// The adapter's parameters by name, in the file's order of rows; empty where there is none.
+    /// Returns the adapter's parameters by name, with rows in the file's order. Empty if there is no adapter.
     pub fn adapter_tensors(&self) -> NamedTensors {
         let loras = self.blocks.iter().flat_map(|block| &block.adapters);
         let value =
@@ -111,7 +111,8 @@ impl<B: Backend> Decoder<B> {
         pairs.collect()
     }
 
-    /// This decoder, frozen, with the adapter that these tensors hold, rows in the file's order. All are used up.
+    /// Returns this decoder, frozen, with the adapter that `tensors` holds, with rows in the file's order. Every tensor must belong to a
+    /// module.
     ///
     /// # Errors
     /// As [`Decoder::with_adapter`]; [`Error::ShapeMismatch`]; [`Error::BadConfig`] for a tensor that belongs to no module of the decoder.
@@ -141,24 +142,24 @@ impl<B: Backend> Decoder<B> {
 }
 
 impl<B: Backend> Block<B> {
-    /// The adapter at a site.
+    /// Returns the adapter at a site.
     pub(super) fn lora(&self, site: Site) -> Option<&Lora<B>> {
         self.adapters.iter().find(|lora| lora.site == site)
     }
 
-    /// The product of a module, with its adapter's where it has one.
+    /// Computes the product of a module, plus that of its adapter if it has one.
     pub(super) fn adapted(&self, site: Site, linear: &Linear<B>, x: &Tensor<B>) -> Tensor<B> {
         self.with_adapter(site, linear.forward(x), x)
     }
 
-    /// The products of several modules of the same rows, each with its adapter's where it has one.
+    /// Computes the products of several modules with the same x, each plus that of its adapter if it has one.
     pub(super) fn adapted_together<const N: usize>(&self, modules: [(Site, &Linear<B>); N], x: &Tensor<B>) -> [Tensor<B>; N] {
         let layers = modules.map(|(_, linear)| linear.layer());
         let mut products = x.linears(&layers).into_iter();
         modules.map(|(site, _)| self.with_adapter(site, products.next().expect("a product for each module"), x))
     }
 
-    /// y, a module's product of x, with its adapter's.
+    /// Adds to y, a module's product of x, the product of its adapter if it has one.
     fn with_adapter(&self, site: Site, y: Tensor<B>, x: &Tensor<B>) -> Tensor<B> {
         match self.lora(site) {
             Some(lora) => y.add(&lora.forward(x)),
@@ -166,7 +167,7 @@ impl<B: Backend> Block<B> {
         }
     }
 
-    /// q, k and v of x, with whatever adapters there are.
+    /// Computes q, k and v of x, with their adapters.
     pub(super) fn projections(&self, x: &Tensor<B>) -> [Tensor<B>; 3] {
         let own = self.adapted_together([(Site::Q, &self.q), (Site::K, &self.k), (Site::V, &self.v)], x);
         let Some(fused) = self.lora(Site::Fused) else { return own };

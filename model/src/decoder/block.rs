@@ -6,25 +6,25 @@ use super::packed::Attended;
 use crate::config::{Config, MlpKind};
 use engine::{Backend, Generator, RotaryTable, Segments, Tensor, checkpoint};
 
-/// How a forward pass is run. The default neither drops nor recomputes anything.
+/// Options of a forward pass. The default neither drops nor recomputes anything.
 #[derive(Clone, Debug, Default)]
 pub struct ForwardOptions {
-    /// The probability of dropping an activation after the embedding, the attention and the feed-forward part, and the stream that
-    /// decides which.
+    /// The probability of dropping an activation, and the random stream that decides which. Applies after the embedding, the attention and
+    /// the feed-forward part.
     pub dropout: Option<(f64, Generator)>,
-    /// Form each block's activations again in the backward pass instead of keeping them.
+    /// True to recompute each block's activations in the backward pass instead of keeping them. This saves memory.
     pub checkpoint: bool,
 }
 
 impl ForwardOptions {
-    /// The same for micro-batch `number` of a step: what is dropped is decided by a stream of its own.
+    /// Returns the options for micro-batch `number` of a step, with a dropout stream of its own.
     #[must_use]
     pub fn of_micro_batch(&self, number: usize) -> Self {
         let dropout = self.dropout.map(|(probability, generator)| (probability, generator.stream(number as u64)));
         Self { dropout, ..*self }
     }
 
-    /// x with dropout applied, from the stream of `place`.
+    /// Applies dropout to x, with the stream of `place`.
     pub(super) fn drop<B: Backend>(&self, x: Tensor<B>, place: u64) -> Tensor<B> {
         match self.dropout {
             Some((p, generator)) => x.dropout(p, generator.stream(place)),
@@ -45,7 +45,7 @@ impl<B: Backend> Linear<B> {
         let (weight, bias) = self.layer();
         x.linear(weight, bias)
     }
-    /// Its weight and bias.
+    /// Returns the weight and the bias.
     pub fn layer(&self) -> (&Tensor<B>, Option<&Tensor<B>>) {
         (&self.weight.tensor, self.bias.as_ref().map(|bias| &bias.tensor))
     }
@@ -95,7 +95,7 @@ pub(super) struct Block<B: Backend> {
     pub gate: Option<Linear<B>>,
     pub up: Linear<B>,
     pub down: Linear<B>,
-    /// What a LoRA adapter adds; empty without one.
+    /// The LoRA adapters of the block's matrices; empty without an adapter.
     pub adapters: Vec<Lora<B>>,
     pub shape: BlockShape,
 }
@@ -118,7 +118,7 @@ impl From<&Config> for BlockShape {
 }
 
 impl<B: Backend> Block<B> {
-    /// x [N, D] → [N, D], keeping the activations or forming them again in the backward pass.
+    /// Runs the block, x [N, D] → [N, D]. Keeps the activations, or recomputes them in the backward pass if `options.checkpoint` is set.
     pub fn forward_maybe_checkpointed(
         &self,
         index: usize,
@@ -136,7 +136,7 @@ impl<B: Backend> Block<B> {
         })
     }
 
-    /// x [N, D] → [N, D]. `cached` turns this call's keys and values into those to attend to.
+    /// Runs the block, x [N, D] → [N, D]. `cached` takes this call's keys and values and returns those to attend to.
     pub fn forward(
         &self,
         index: usize,
@@ -198,7 +198,7 @@ impl<B: Backend> Block<B> {
         self.adapted(Site::Down, &self.down, &inner)
     }
 
-    /// The weights of SwiGLU's gate, up and down where none has a bias or an adapter: then the feed-forward part is one op.
+    /// Returns the weights of SwiGLU's gate, up and down if none has a bias or an adapter. The feed-forward part is then one op.
     fn plain_gated_mlp(&self) -> Option<[&Tensor<B>; 3]> {
         let gate = self.gate.as_ref().filter(|_| self.shape.mlp == MlpKind::SwiGlu)?;
         let layers = [(Site::Gate, gate), (Site::Up, &self.up), (Site::Down, &self.down)];
@@ -258,7 +258,7 @@ mod tests {
         ops
     }
 
-    /// The value and the gradients of some leaves.
+    /// Returns the elements of y, then the gradients of Σ y² with respect to `leaves`.
     fn results(y: Tensor<Cpu<f64>>, leaves: &[&Tensor<Cpu<f64>>]) -> Vec<f64> {
         let value = y.to_f64();
         let gradients = y.mul(&y).sum_all().backward();

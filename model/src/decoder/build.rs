@@ -1,4 +1,4 @@
-//! Making a decoder: the names and shapes of its parameters in one place, filled at random, from a file, or from another backend.
+//! Building a decoder: the names and shapes of its parameters in one place, filled at random, from a file, or from another backend.
 
 use super::block::{Block, BlockShape, Linear, Norm};
 use super::parameter::{Parameter, hash};
@@ -13,10 +13,10 @@ use std::f64::consts::TAU;
 /// √(2·layers).
 const INITIAL_DEVIATION: f64 = 0.02;
 
-/// Where a parameter's value comes from: its name and shape in, the tensor out.
+/// A source of parameters: takes a name and a shape, returns the tensor.
 type Source<'a, B> = &'a mut dyn FnMut(&str, &[usize]) -> Result<Tensor<B>>;
 
-/// The parts of a decoder, asked of a source by name.
+/// A builder of the parts of a decoder. It asks the source for each parameter by name.
 struct Builder<'a, B: Backend> {
     config: &'a Config,
     source: Source<'a, B>,
@@ -81,7 +81,7 @@ impl<B: Backend> Builder<'_, B> {
 }
 
 impl<B: Backend> Decoder<B> {
-    /// A decoder whose parameters are given by name and shape.
+    /// Builds a decoder whose parameters the source gives by name and shape.
     ///
     /// # Errors
     /// Those of the configuration ([`Config::validate`]) and of the source.
@@ -90,8 +90,8 @@ impl<B: Backend> Decoder<B> {
         Builder { config, source }.decoder()
     }
 
-    /// A decoder with random weights: normal with deviation 0.02 (0.02/√(2·layers) for projections into the residual stream), gains 1,
-    /// biases 0. Each parameter has a stream of its own, fixed by the seed and its name.
+    /// Builds a decoder with random weights: normal with deviation 0.02 (0.02/√(2·layers) for projections into the residual stream), gains
+    /// 1, biases 0. Each parameter has a random stream of its own, fixed by the seed and its name.
     ///
     /// # Errors
     /// Those of the configuration.
@@ -110,7 +110,8 @@ impl<B: Backend> Decoder<B> {
         })
     }
 
-    /// A decoder with a file's weights, in the file's names and layout. They are taken, so that a weight is not in memory twice.
+    /// Builds a decoder from a file's weights, in the file's names and layout. Takes the tensors by value, so that no weight is in memory
+    /// twice.
     ///
     /// # Errors
     /// A missing tensor, one of another shape than the configuration asks for, or one that the configuration has no place for.
@@ -125,14 +126,15 @@ impl<B: Backend> Decoder<B> {
         Ok(decoder)
     }
 
-    /// The weights in the names and layout of the architecture's files, without an adapter's ([`Decoder::merged`] has those in them).
+    /// Returns the weights in the names and layout of the architecture's files, without an adapter's weights. [`Decoder::merged`] includes
+    /// them.
     pub fn to_tensors(&self) -> NamedTensors {
         let value =
             |p: &Parameter<B>| NamedTensor::new(p.tensor.shape().to_vec(), p.tensor.to_f64().into_iter().map(|x| x as f32).collect());
         layout::to_file(self.config(), self.base_parameters().into_iter().map(|p| (p.name.clone(), value(p))).collect())
     }
 
-    /// The same decoder on another backend, in f64 from element to element.
+    /// Copies the decoder to another backend. Each element passes through f64.
     pub fn to_backend<C: Backend>(&self, backend: &C) -> Decoder<C> {
         let by_name: std::collections::HashMap<&str, Vec<f64>> =
             self.base_parameters().into_iter().chain(self.parameters()).map(|p| (p.name.as_str(), p.tensor.to_f64())).collect();
@@ -147,7 +149,7 @@ impl<B: Backend> Decoder<B> {
     }
 }
 
-/// Radians a position for each rotated pair: θ^{−2i/R}, changed where the configuration says so.
+/// Returns the rotation of each pair in radians per position: θ^{−2i/R}, scaled if the configuration says so.
 fn frequencies(config: &Config) -> Vec<f64> {
     let PositionKind::Rope { theta, rotary_dim, scaling } = config.position else { return Vec::new() };
     let plain = (0..rotary_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / rotary_dim as f64));
@@ -155,7 +157,7 @@ fn frequencies(config: &Config) -> Vec<f64> {
 }
 
 impl RopeScaling {
-    /// What becomes of a frequency `f` in radians a position.
+    /// Scales a frequency `f`, in radians per position.
     pub fn scale(&self, f: f64) -> f64 {
         match self {
             Self::Linear { factor } => f / factor,
@@ -165,7 +167,7 @@ impl RopeScaling {
 }
 
 impl Llama3Scaling {
-    /// What becomes of a frequency `f` in radians a position; the formula is in the description of [`Llama3Scaling`].
+    /// Scales a frequency `f`, in radians per position. The formula is in the description of [`Llama3Scaling`].
     pub fn scale(&self, f: f64) -> f64 {
         let turns = self.original_max_positions as f64 * f / TAU;
         let (low, high) = (self.low_freq_factor, self.high_freq_factor);

@@ -2,14 +2,14 @@
 
 use engine::{Backend, Segments, Tensor};
 
-/// Of one sequence in one layer, each [T, H_kv, D_head].
+/// Keys and values of one sequence in one layer, each [T, H_kv, D_head].
 type KeysAndValues<B> = (Tensor<B>, Tensor<B>);
 
 /// Keys and values for each layer and sequence.
 pub struct Cache<B: Backend> {
     /// By layer, then by sequence; `None` before the first token.
     layers: Vec<Vec<Option<KeysAndValues<B>>>>,
-    /// Tokens seen of each sequence.
+    /// Number of tokens seen of each sequence.
     pub(super) lengths: Vec<usize>,
 }
 
@@ -18,7 +18,7 @@ impl<B: Backend> Cache<B> {
         Self { layers: vec![vec![None; sequences]; layers], lengths: vec![0; sequences] }
     }
 
-    /// Tokens seen of each sequence.
+    /// Returns the number of tokens seen of each sequence.
     pub fn lengths(&self) -> &[usize] {
         &self.lengths
     }
@@ -31,7 +31,7 @@ impl<B: Backend> Cache<B> {
         self.lengths = rows.iter().map(|&row| self.lengths[row]).collect();
     }
 
-    /// Forgets all but the first `length` tokens of the sequence at `row`; nothing where it has no more.
+    /// Drops all but the first `length` tokens of the sequence at `row`. Does nothing if the sequence is not longer.
     ///
     /// # Panics
     /// If there is no such row.
@@ -46,7 +46,7 @@ impl<B: Backend> Cache<B> {
         self.lengths[row] = length;
     }
 
-    /// Adds the packed keys and values of new tokens, `lengths` of each sequence; returns all of them, packed.
+    /// Appends the packed keys and values of new tokens, `lengths[i]` of sequence i. Returns all keys and values so far, packed.
     pub(super) fn extend(&mut self, layer: usize, lengths: &[usize], keys: Tensor<B>, values: Tensor<B>) -> (Tensor<B>, Tensor<B>) {
         let segments = Segments::of_lengths(lengths);
         for (sequence, entry) in self.layers[layer].iter_mut().enumerate() {

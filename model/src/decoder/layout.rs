@@ -1,13 +1,13 @@
-//! A file's tensors and the decoder's parameters: names and layouts of each family.
+//! Conversion between a file's tensors and the decoder's parameters: the names and layouts of each family.
 //!
-//! The decoder uses Llama's names and matrices [out, in]. GPT-2's files hold them [in, out], with q, k and v side by side; GPT-NeoX's hold
-//! q, k and v of each head one after another.
+//! The decoder uses Llama's names and matrices [out, in]. GPT-2's files hold matrices [in, out], with q, k and v side by side. GPT-NeoX's
+//! files hold q, k and v of each head one after another.
 
 use crate::config::{Architecture, Config};
 use crate::error::{Error, Result};
 use crate::safetensors_file::{NamedTensor, NamedTensors, is_buffer};
 
-/// The tensor `name`, taken out.
+/// Removes the tensor `name` and returns it. Its shape must be `shape`.
 ///
 /// # Errors
 /// [`Error::MissingTensor`], [`Error::ShapeMismatch`].
@@ -19,10 +19,10 @@ pub fn take(tensors: &mut NamedTensors, name: &str, shape: &[usize]) -> Result<N
     Ok(tensor)
 }
 
-/// Puts a tensor under the decoder's name.
+/// Inserts a tensor under the decoder's name.
 ///
 /// # Errors
-/// [`Error::BadConfig`] where another tensor of the file has the same place.
+/// [`Error::BadConfig`] where another tensor of the file gets the same name.
 pub(crate) fn put(tensors: &mut NamedTensors, name: String, tensor: NamedTensor) -> Result<()> {
     match tensors.insert(name.clone(), tensor) {
         Some(_) => Err(Error::bad_config(format!("two tensors of the weights are {name}, under different names"))),
@@ -74,7 +74,7 @@ const NEOX_OUTER: [(&str, &str); 4] = [
     ("embed_out.weight", "lm_head.weight"),
 ];
 
-/// How a family's files name things.
+/// The names and the layout in a family's files.
 struct Family {
     layers: &'static str,
     inner: &'static [(&'static str, &'static str)],
@@ -99,7 +99,7 @@ fn family(config: &Config) -> Option<Family> {
     }
 }
 
-/// The decoder's parameters from a file's tensors.
+/// Converts a file's tensors to the decoder's parameters.
 ///
 /// # Errors
 /// [`Error::ShapeMismatch`] for a fused or transposed tensor of another shape than the configuration asks for; [`Error::BadConfig`] for a
@@ -127,7 +127,7 @@ pub fn from_file(config: &Config, tensors: NamedTensors) -> Result<NamedTensors>
     Ok(out)
 }
 
-/// Some files repeat a tied head. One that differs from the embedding is refused: version 4 of transformers computes with the embedding,
+/// Refuses a tied head that differs from the embedding; some files repeat the head. Version 4 of transformers computes with the embedding,
 /// version 5 with the head.
 pub(crate) fn refuse_other_head(name: &str, head: &NamedTensor, embedding: Option<&NamedTensor>) -> Result<()> {
     match embedding {
@@ -167,7 +167,7 @@ impl Family {
         put(out, format!("{layer}{}", ours.unwrap_or_else(|| rest.to_owned())), transposed)
     }
 
-    /// The file's name of a parameter inside a layer.
+    /// Returns the file's name of a parameter.
     fn file_name(&self, ours: &str) -> String {
         if let Some((theirs, _)) = self.outer.iter().find(|(_, o)| *o == ours) {
             return (*theirs).to_owned();
@@ -179,7 +179,7 @@ impl Family {
     }
 }
 
-/// A file's tensors from the decoder's parameters.
+/// Converts the decoder's parameters to a file's tensors.
 pub fn to_file(config: &Config, parameters: NamedTensors) -> NamedTensors {
     let Some(family) = family(config) else { return parameters };
     let mut out = NamedTensors::new();
@@ -211,7 +211,7 @@ fn transpose(tensor: &NamedTensor) -> NamedTensor {
     NamedTensor::new(vec![columns, rows], data)
 }
 
-/// The row of fused q, k, v that row `row` of part `part` (0 for q, 1 for k, 2 for v) is at.
+/// Returns the row of the fused q, k, v that holds row `row` of part `part` (0 for q, 1 for k, 2 for v).
 fn fused_row(config: &Config, part: usize, row: usize) -> usize {
     match config.architecture {
         Architecture::GptNeoX => (row / config.head_dim * 3 + part) * config.head_dim + row % config.head_dim,
@@ -219,7 +219,7 @@ fn fused_row(config: &Config, part: usize, row: usize) -> usize {
     }
 }
 
-/// q, k and v from a fused tensor whose first axis holds all three.
+/// Splits a fused tensor, whose first axis holds q, k and v, into the three.
 fn split_fused(config: &Config, name: &str, tensor: &NamedTensor) -> Result<[NamedTensor; 3]> {
     let size = config.query_size();
     if tensor.shape.first() != Some(&(3 * size)) {
@@ -234,7 +234,7 @@ fn split_fused(config: &Config, name: &str, tensor: &NamedTensor) -> Result<[Nam
     }))
 }
 
-/// The rows of a fused tensor one kind after another (q, k, v), from the file's order.
+/// Reorders the rows of a fused tensor from the file's order to all of q, then all of k, then all of v.
 pub(super) fn fused_rows_from_file(config: &Config, name: &str, tensor: &NamedTensor) -> Result<NamedTensor> {
     let parts = split_fused(config, name, tensor)?;
     Ok(NamedTensor::new(tensor.shape.clone(), parts.into_iter().flat_map(|part| part.data).collect()))

@@ -3,38 +3,39 @@
 //! forward  y = x·Wᵀ + s·(x·Aᵀ)·Bᵀ   with A [r, in], B [out, r] and s = α/r (α/√r where rank-stabilised: Kalajdzievski 2023)
 //! merged   W' = W + s·B·A
 //!
-//! GPT-2 and GPT-NeoX hold q, k and v in one matrix, so there one A serves all three, and B's rows are those of q, k and v in this order.
+//! GPT-2 and GPT-NeoX hold q, k and v in one matrix. There one A serves all three, and B holds the rows of q, k and v in this order.
 
 use super::Parameter;
 use crate::config::{Architecture, Config, MlpKind};
 use crate::error::{Error, Result};
 use engine::{Backend, Tensor};
 
-/// How an adapter is made and scaled.
+/// Settings of an adapter: its width, its scale and its modules.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LoraSettings {
     /// The inner width r, at least 1.
     pub rank: usize,
     /// α: the adapter's product is scaled by α/r.
     pub alpha: f64,
-    /// Other ranks of some modules: the first pattern that a module's name matches counts.
+    /// Ranks of single modules that replace `rank`. The first pattern that matches a module's name counts.
     pub ranks: Vec<(ModulePattern, usize)>,
-    /// Other α of some modules, in the same way.
+    /// α of single modules, chosen in the same way.
     pub alphas: Vec<(ModulePattern, f64)>,
-    /// Whether it is scaled by α/√r instead.
+    /// True if the product is scaled by α/√r instead of α/r.
     pub rank_stabilised: bool,
     /// The modules that have an adapter, as the ends of their names in the model's file: `q_proj`, `c_attn`, `mlp.c_proj`.
     pub targets: Vec<String>,
-    /// The folder or hub name of the model it belongs to.
+    /// The folder or hub name of the model that the adapter belongs to.
     pub base: String,
 }
 
-/// Which modules a setting is for: those of this name, or whose name ends in it after a dot.
+/// A pattern for modules: matches modules of this name, and those whose name ends in it after a dot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModulePattern(String);
 
 impl ModulePattern {
-    /// peft takes regular expressions. Those are read that are a name, with `^` before it where only the whole name counts.
+    /// Reads a pattern of peft, where it is a regular expression. Only a name is supported, with `^` before it if the whole name must
+    /// match.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for other regular expressions.
@@ -48,7 +49,7 @@ impl ModulePattern {
         }
     }
 
-    /// The pattern as peft has it.
+    /// Returns the pattern in the form that peft reads.
     pub fn text(&self) -> &str {
         &self.0
     }
@@ -61,18 +62,18 @@ impl ModulePattern {
     }
 }
 
-/// The value of the first pattern that matches, or else the usual one.
+/// Returns the value of the first pattern that matches, or `usual` if none does.
 fn first_match<T: Copy>(patterns: &[(ModulePattern, T)], module: &str, usual: T) -> T {
     patterns.iter().find(|(pattern, _)| pattern.is_of(module)).map_or(usual, |(_, value)| *value)
 }
 
 impl LoraSettings {
-    /// The inner width at a module of this name.
+    /// Returns the inner width at a module of this name.
     pub fn rank_of(&self, module: &str) -> usize {
         first_match(&self.ranks, module, self.rank)
     }
 
-    /// s, the factor of the product at a module of this name.
+    /// Returns s, the factor of the product at a module of this name.
     pub fn scale_of(&self, module: &str) -> f64 {
         let rank = self.rank_of(module) as f64;
         first_match(&self.alphas, module, self.alpha) / if self.rank_stabilised { rank.sqrt() } else { rank }
@@ -81,7 +82,7 @@ impl LoraSettings {
     /// Checks the ranges and that every target is a module of the architecture.
     ///
     /// # Errors
-    /// [`Error::BadConfig`]; [`Error::Unsupported`] with the names of the modules there are.
+    /// [`Error::BadConfig`]; [`Error::Unsupported`] with the names of the modules that exist.
     pub fn validate(&self, config: &Config) -> Result<()> {
         let largest = config.hidden_size.max(config.intermediate_size);
         let mut ranks = std::iter::once(self.rank).chain(self.ranks.iter().map(|(_, rank)| *rank));
@@ -105,7 +106,7 @@ impl LoraSettings {
     }
 }
 
-/// The targets of an adapter where none are named, as in peft: q and v, or the matrix that holds them.
+/// Returns the default targets of an adapter, as in peft: q and v, or the matrix that holds them.
 pub fn usual_targets(config: &Config) -> Vec<String> {
     let names: &[&str] = match config.architecture {
         Architecture::Gpt2 => &["c_attn"],
@@ -115,10 +116,10 @@ pub fn usual_targets(config: &Config) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Which product of a block an adapter is added to.
+/// The product of a block that an adapter is added to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Site {
-    /// q, k and v at once.
+    /// q, k and v in one product.
     Fused,
     Q,
     K,
@@ -139,13 +140,13 @@ pub(super) struct Module {
 }
 
 impl Module {
-    /// peft's rule: a target is a module's name or an end of it after a dot.
+    /// True if `target` is the module's name or an end of it after a dot, which is peft's rule.
     pub fn is(&self, target: &str) -> bool {
         self.path == target || self.path.strip_suffix(target).is_some_and(|before| before.ends_with('.'))
     }
 }
 
-/// The matrices of a block that can have an adapter, in the order of the computation.
+/// Lists the matrices of a block that can have an adapter, in the order of the computation.
 pub(super) fn modules(config: &Config) -> Vec<Module> {
     let (hidden, inner, queries, keys) = (config.hidden_size, config.intermediate_size, config.query_size(), config.kv_size());
     let module = |site, path, shape| Module { site, path, shape };
@@ -176,7 +177,7 @@ pub(super) fn modules(config: &Config) -> Vec<Module> {
     }
 }
 
-/// What a file's names begin with before a block's number.
+/// Returns the prefix of a file's tensor names before a block's number.
 pub(super) fn blocks(config: &Config) -> &'static str {
     match config.architecture {
         Architecture::Gpt2 => "transformer.h.",
@@ -195,12 +196,12 @@ pub(super) struct Lora<B: Backend> {
 }
 
 impl<B: Backend> Lora<B> {
-    /// s·(x·Aᵀ)·Bᵀ.
+    /// Computes s·(x·Aᵀ)·Bᵀ.
     pub fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
         x.linear(&self.a.tensor, None).linear(&self.b.tensor, None).scale(self.scale)
     }
 
-    /// s·B·A, in rows of the matrix that it is added to.
+    /// Computes s·B·A in row-major order, with the shape of the matrix that it is added to.
     pub fn product(&self) -> Vec<f64> {
         let (a, b) = (self.a.tensor.to_f64(), self.b.tensor.to_f64());
         let (rank, columns) = (self.a.tensor.shape()[0], self.a.tensor.shape()[1]);

@@ -39,29 +39,29 @@ pub struct Decoder<B: Backend> {
     blocks: Vec<Block<B>>,
     norm: Norm<B>,
     head: Option<Parameter<B>>,
-    /// The angles that pairs are rotated by; none for learned positions.
+    /// The angles by which pairs are rotated; empty for learned positions.
     rotary: RotaryAngles,
-    /// The settings of the blocks' adapters, where they have any.
+    /// The settings of the blocks' adapters, if they have any.
     adapter: Option<LoraSettings>,
 }
 
 impl<B: Backend> Decoder<B> {
-    /// What the decoder computes.
+    /// Returns the configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The backend the weights live on.
+    /// Returns the backend that holds the weights.
     pub fn backend(&self) -> &B {
         self.embedding.tensor.backend()
     }
 
-    /// The matrix of the output projection, [V, D]: the embedding itself where the head is tied.
+    /// Returns the matrix of the output projection, [V, D]. With a tied head, it is the embedding.
     pub fn head_weight(&self) -> &Tensor<B> {
         &self.head.as_ref().unwrap_or(&self.embedding).tensor
     }
 
-    /// The hidden state of every token after the last norm, [N, D].
+    /// Computes the hidden state of every token after the last norm, [N, D].
     ///
     /// # Panics
     /// If a token is not in the vocabulary or a position is past the learned ones: check the data first with [`Packed::check`].
@@ -75,7 +75,7 @@ impl<B: Backend> Decoder<B> {
         self.norm.forward(&x)
     }
 
-    /// One block alone: the hidden state of every token before it, [N, D], to that after it, [N, D].
+    /// Runs one block alone: takes the hidden state of every token before it, [N, D], and returns that after it, [N, D].
     ///
     /// # Panics
     /// If there is no such block, or the rows of x are not the tokens of the batch.
@@ -84,7 +84,7 @@ impl<B: Backend> Decoder<B> {
         self.blocks[index].forward_maybe_checkpointed(index, x, self.rotary_table(batch).as_ref(), &attended, options)
     }
 
-    /// As [`Decoder::hidden`] for the tokens that follow those in the cache, which they are added to.
+    /// Like [`Decoder::hidden`], for tokens that follow those in the cache. Adds the new tokens to the cache.
     ///
     /// # Panics
     /// As [`Decoder::hidden`], and if the batch has another number of sequences than the cache.
@@ -103,12 +103,12 @@ impl<B: Backend> Decoder<B> {
         self.norm.forward(&x)
     }
 
-    /// Logits of every token, [N, V].
+    /// Computes the logits of every token, [N, V].
     pub fn logits(&self, batch: &Packed) -> Tensor<B> {
         self.hidden(batch, &ForwardOptions::default()).linear(self.head_weight(), None)
     }
 
-    /// A cache for generating `sequences` sequences at once.
+    /// Makes an empty cache for generating `sequences` sequences at once.
     pub fn cache(&self, sequences: usize) -> Cache<B> {
         Cache::new(self.config.layers, sequences)
     }
@@ -127,7 +127,7 @@ impl<B: Backend> Decoder<B> {
         rotary.then(|| self.rotary.table(self.backend(), batch.positions()))
     }
 
-    /// Every parameter that is trained, in the order of the computation: the adapter's, or all where there is none.
+    /// Returns every trained parameter, in the order of the computation: the adapter's, or all if there is no adapter.
     pub fn parameters(&self) -> Vec<&Parameter<B>> {
         if self.adapter.is_none() {
             return self.base_parameters();
@@ -135,7 +135,7 @@ impl<B: Backend> Decoder<B> {
         self.blocks.iter().flat_map(|block| &block.adapters).flat_map(|lora| [&lora.a, &lora.b]).collect()
     }
 
-    /// Every parameter that is trained, in the same order, for an optimiser to replace.
+    /// Returns every trained parameter, in the same order, for an optimiser to replace.
     pub fn parameters_mut(&mut self) -> Vec<&mut Parameter<B>> {
         if self.adapter.is_none() {
             return self.base_parameters_mut();
@@ -143,7 +143,7 @@ impl<B: Backend> Decoder<B> {
         self.blocks.iter_mut().flat_map(|block| &mut block.adapters).flat_map(|lora| [&mut lora.a, &mut lora.b]).collect()
     }
 
-    /// Every parameter but those of an adapter, in the order of the computation.
+    /// Returns every parameter but those of an adapter, in the order of the computation.
     pub fn base_parameters(&self) -> Vec<&Parameter<B>> {
         let blocks = self.blocks.iter().flat_map(Block::parameters);
         let first = std::iter::once(&self.embedding).chain(&self.positions);
@@ -156,12 +156,12 @@ impl<B: Backend> Decoder<B> {
         first.chain(blocks).chain(self.norm.parameters_mut()).chain(&mut self.head).collect()
     }
 
-    /// How many numbers are trained.
+    /// Counts the numbers that are trained.
     pub fn parameter_count(&self) -> usize {
         self.parameters().iter().map(|p| p.tensor.len()).sum()
     }
 
-    /// Every tensor on the way: the hidden states after the embedding, after each block and after the last norm, each [N, D].
+    /// Computes the hidden states after the embedding, after each block and after the last norm, each [N, D].
     pub fn residual_stream(&self, batch: &Packed) -> Vec<Tensor<B>> {
         let options = ForwardOptions::default();
         let rotary = self.rotary_table(batch);

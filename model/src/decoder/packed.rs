@@ -1,5 +1,5 @@
-//! A packed batch: the tokens of several sequences one after another, with their positions and boundaries. Sequences that begin alike may
-//! share the rows of their beginning: those are computed once, and what follows attends to them from each sequence.
+//! A packed batch: the tokens of several sequences one after another, with their positions and boundaries. Sequences with a common
+//! beginning may share its rows. The shared rows are computed once, and the later tokens of each sequence attend to them.
 
 use super::packed_checks::{check_length, check_tokens};
 use crate::config::Config;
@@ -7,26 +7,26 @@ use crate::error::Result;
 use engine::backend::Indices;
 use engine::{Backend, Segments, Tensor};
 
-/// Sequences without padding.
+/// A batch of sequences without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
     tokens: Indices,
     positions: Indices,
     segments: Segments,
-    /// The row of each key, segment by segment, where sequences share rows; else key n is row n.
+    /// The row of each key, segment by segment, if sequences share rows. If `None`, key n is row n.
     key_rows: Option<Indices>,
 }
 
-/// The beginning of a sequence that is the beginning of an earlier one of the batch too.
+/// A beginning that a sequence shares with an earlier sequence of the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedStart {
-    /// The number of the earlier sequence, which shares nothing itself.
+    /// Index of the earlier sequence, which may share nothing itself.
     pub of: usize,
-    /// How many tokens both begin with.
+    /// Number of tokens that both begin with.
     pub tokens: usize,
 }
 
-/// What the queries of a batch attend to.
+/// The segments and keys that the queries of a batch attend to.
 #[derive(Clone, Debug)]
 pub(super) struct Attended {
     pub segments: Segments,
@@ -34,7 +34,7 @@ pub(super) struct Attended {
 }
 
 impl Attended {
-    /// The keys or values of every segment, [M, H_kv, D], from those of every token, [N, H_kv, D].
+    /// Gathers the keys or values of every segment, [M, H_kv, D], from those of every token, [N, H_kv, D].
     pub fn rows<B: Backend>(&self, of_tokens: Tensor<B>) -> Tensor<B> {
         let Some(rows) = &self.key_rows else { return of_tokens };
         let (heads, width) = (of_tokens.shape()[1], of_tokens.shape()[2]);
@@ -55,10 +55,10 @@ impl Packed {
         Self { tokens: tokens.into(), positions: positions.into(), segments: Segments::of_lengths(&lengths), key_rows: None }
     }
 
-    /// Packs sequences of which some begin as an earlier one does: of those, only the tokens after that beginning get rows of their own.
+    /// Packs sequences of which some share their beginning with an earlier one. Only the tokens after a shared beginning get new rows.
     ///
     /// # Panics
-    /// If what is said to be shared is not the same, or the earlier sequence comes later or shares its own beginning.
+    /// If the tokens declared as shared differ, or if the earlier sequence comes later or shares its own beginning.
     #[track_caller]
     pub fn sharing(sequences: &[(&[u32], Option<SharedStart>)]) -> Self {
         let (mut tokens, mut positions, mut key_rows) = (Vec::new(), Vec::new(), Vec::new());
@@ -82,12 +82,12 @@ impl Packed {
         Self { tokens: tokens.into(), positions: positions.into(), segments, key_rows: Some(key_rows.into()) }
     }
 
-    /// What each token attends to, at most the last `window` tokens where there is one.
+    /// Returns what each token attends to: at most the last `window` tokens if there is a window.
     pub(super) fn attended(&self, window: Option<usize>) -> Attended {
         Attended { segments: self.segments.clone().with_window(window), key_rows: self.key_rows.clone() }
     }
 
-    /// The same tokens, each sequence starting at its own position: for the tokens that follow a cache.
+    /// Shifts the positions of each sequence by its entry of `starts`, for tokens that follow a cache.
     pub(super) fn shifted(mut self, starts: &[usize]) -> Self {
         let mut positions = self.positions.to_vec();
         for (segment, &start) in starts.iter().enumerate() {
@@ -97,19 +97,19 @@ impl Packed {
         self
     }
 
-    /// The tokens of all sequences, N in all.
+    /// Returns the tokens of all sequences, N in total.
     pub fn tokens(&self) -> &Indices {
         &self.tokens
     }
-    /// The position of each token within its sequence.
+    /// Returns the position of each token within its sequence.
     pub fn positions(&self) -> &Indices {
         &self.positions
     }
-    /// The boundaries: the rows of each sequence's own tokens, and of all tokens it attends to.
+    /// Returns the boundaries: the rows of each sequence's own tokens, and of all tokens it attends to.
     pub fn segments(&self) -> &Segments {
         &self.segments
     }
-    /// The number of each sequence's own tokens.
+    /// Returns the number of each sequence's own tokens.
     pub fn lengths(&self) -> Vec<usize> {
         (0..self.segments.len()).map(|s| self.segments.queries(s).len()).collect()
     }

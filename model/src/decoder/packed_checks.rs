@@ -1,4 +1,4 @@
-//! Whether a decoder can run what a user gives it.
+//! Checks that a decoder can run a user's input.
 
 use crate::config::{Config, PositionKind};
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ pub fn check_tokens(tokens: &[u32], config: &Config) -> Result<()> {
 /// Checks that a sequence of `length` tokens has a position for each.
 ///
 /// # Errors
-/// [`Error::BadConfig`] where the positions are learned and fewer.
+/// [`Error::BadConfig`] if the model has learned fewer positions.
 pub fn check_length(length: usize, config: &Config) -> Result<()> {
     if config.position == PositionKind::Learned && length > config.max_positions {
         let reason = format!("a sequence of {length} tokens is longer than the {} positions the model has learned", config.max_positions);

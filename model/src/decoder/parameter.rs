@@ -12,20 +12,20 @@ pub struct Parameter<B: Backend> {
 }
 
 impl<B: Backend> Parameter<B> {
-    /// Takes the value out, whose storage is the only one where no recording and no clone still holds it. A zero takes its place, until
-    /// [`Parameter::set_array`].
+    /// Takes the value out and leaves a zero in its place, until [`Parameter::set_array`]. The returned array is the only owner of its
+    /// storage, unless a recording or a clone still holds it.
     pub(crate) fn take_array(&mut self) -> B::Array {
         let placeholder = Tensor::full(self.tensor.backend(), 0.0, &[]);
         std::mem::replace(&mut self.tensor, placeholder).into_array()
     }
 
-    /// Sets the value, as a new parameter.
+    /// Sets the value, which becomes a new parameter.
     pub(crate) fn set_array(&mut self, backend: &B, array: B::Array) {
         self.tensor = Tensor::from_array(backend, array).to_parameter();
     }
 }
 
-/// FNV-1a: a name as a number.
+/// Hashes a name to a number with FNV-1a.
 pub(super) fn hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ byte as u64).wrapping_mul(0x100_0000_01b3))
 }
