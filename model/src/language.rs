@@ -1,10 +1,11 @@
 //! A small generated language whose distribution and reward are known exactly.
 //!
-//! The demo trains a decoder on sentences like `the small fox greets a kind bird .` and then aligns it to a reward. To
-//! judge the outcome without another estimate, the language is a probabilistic regular grammar: a deterministic automaton
-//! whose arcs carry a word, a probability p(a | s) and a reward r(s, a), and whose sentences all end with the end token
-//! `.`. Its graph has no cycles, so every quantity below is a finite sum, computed by one backward pass over the states
-//! (s′ is the state that arc a leads to; the end state has value 0):
+//! The demo trains a decoder on sentences like `the small fox greets a kind bird .` and then aligns it to a reward. The outcome must be
+//! judged without another estimate. So the language is a probabilistic regular grammar: a deterministic automaton whose arcs carry a word,
+//! a probability p(a | s) and a reward r(s, a). All sentences end with the end token `.`.
+//!
+//! The automaton's graph has no cycles, so every quantity below is a finite sum. One backward pass over the states computes it. s′ is the
+//! state that arc a leads to, and the end state has value 0:
 //!
 //! | quantity | recursion |
 //! |---|---|
@@ -14,13 +15,13 @@
 //! | optimum of E\[r\] − β·KL(π‖p) | π\*(a∣s) = p(a∣s)·exp(r(s,a)/β + ln Z(s′) − ln Z(s)) |
 //! | divergence of two grammars | K(s) = Σₐ q(a∣s)·(ln q(a∣s) − ln p(a∣s) + K(s′)) |
 //!
-//! The optimum is again a grammar on the same arcs ([`Language::aligned`]), so its reward, entropy and divergence come
-//! from the same recursions, and E\*\[r\] − β·KL(π\*‖p) = β·ln Z holds to round-off.
+//! The optimum is again a grammar on the same arcs ([`Language::aligned`]). So its reward, entropy and divergence come from the same
+//! recursions. E\*\[r\] − β·KL(π\*‖p) = β·ln Z holds to round-off.
 //!
-//! A sentence is a *prompt* (`the fox`, `a small bird`: its subject) followed by a *completion*, 3 to 8 tokens with the
-//! end token. The reward prefers kind deeds and gentle manners; it ignores articles, conjunctions, places and who the
-//! object is, so each completion has fungible twins with exactly the same reward, and what a method does to "all the
-//! others" can be seen. Aligning never changes the distribution of the prompts.
+//! A sentence is a *prompt* (`the fox`, `a small bird`: its subject) followed by a *completion*, 3 to 8 tokens with the end token. The
+//! reward prefers kind deeds and gentle manners. It ignores articles, conjunctions, which place is named and who the object is. So each
+//! completion has twins with exactly the same reward, which show what a method does to all other completions. Aligning never changes the
+//! distribution of the prompts.
 
 mod automaton;
 mod grammar;
@@ -81,27 +82,27 @@ impl Default for Language {
 }
 
 impl Language {
-    /// The language of the demo: 24 words, 32 prompts, 3,846 completions of each.
+    /// Makes the language of the demo: 24 words, 32 prompts, 3,846 completions of each.
     #[must_use]
     pub fn new() -> Self {
         let automaton = grammar::build();
         Self { automaton }
     }
 
-    /// The vocabulary; a token is an index into it.
+    /// Returns the vocabulary; a token is an index into it.
     #[must_use]
     pub fn words(&self) -> &'static [&'static str] {
         grammar::WORDS
     }
 
-    /// The token `.`, which ends every sentence. Where sentences are packed one after the other it also tells where the next
-    /// one begins, so a model may be given it as the first token.
+    /// Returns the token `.`, which ends every sentence. In packed sentences it also marks where the next one begins, so a model may get it
+    /// as the first token.
     #[must_use]
     pub fn end(&self) -> Token {
         grammar::END
     }
 
-    /// The tokens of `text`, whose words stand apart by white space.
+    /// Returns the tokens of `text`, whose words are separated by white space.
     ///
     /// # Errors
     /// [`UnknownWord`] for the first word that is not in [`words`](Self::words).
@@ -112,7 +113,7 @@ impl Language {
             .collect()
     }
 
-    /// The text of `tokens`, words joined by one space. A token outside the vocabulary is shown as `<number>`.
+    /// Returns the text of `tokens`, words joined by one space. A token outside the vocabulary is shown as `<number>`.
     #[must_use]
     pub fn decode(&self, tokens: &[Token]) -> String {
         let word = |&token: &Token| match grammar::WORDS.get(token as usize) {
@@ -122,7 +123,7 @@ impl Language {
         tokens.iter().map(word).collect::<Vec<_>>().join(" ")
     }
 
-    /// Every prompt of the language with its probability.
+    /// Lists every prompt of the language with its probability.
     #[must_use]
     pub fn prompts(&self) -> Vec<Prompt> {
         let start = self.automaton.start();
@@ -130,7 +131,7 @@ impl Language {
         paths.into_iter().map(|path| Prompt { tokens: path.tokens, log_prob: path.log_prob }).collect()
     }
 
-    /// Every completion of `prompt`, in a fixed order. The probabilities sum to 1.
+    /// Lists every completion of `prompt`, in a fixed order. The probabilities sum to 1.
     ///
     /// # Panics
     /// Where `prompt` is not a prompt of the language.
@@ -203,8 +204,8 @@ impl Language {
         Some(log_probs)
     }
 
-    /// The reward of any token string as a completion of `prompt`: the sum of the arcs' rewards along the grammatical part,
-    /// plus [`UNGRAMMATICAL_PENALTY`] where it is not a sentence up to exactly the end token.
+    /// Computes the reward of any token string as a completion of `prompt`: the sum of the arcs' rewards along the grammatical part. A
+    /// string that is not a sentence up to exactly the end token also gets [`UNGRAMMATICAL_PENALTY`].
     ///
     /// # Panics
     /// Where `prompt` is not a prompt of the language.
@@ -223,7 +224,7 @@ impl Language {
         if state == self.automaton.end() { reward } else { reward + UNGRAMMATICAL_PENALTY }
     }
 
-    /// True where `completion` ends a sentence that begins with `prompt`.
+    /// True if `completion` ends a sentence that begins with `prompt`.
     ///
     /// # Panics
     /// Where `prompt` is not a prompt of the language.
@@ -233,20 +234,20 @@ impl Language {
         self.automaton.follow(self.after(prompt), completion) == Some(self.automaton.end())
     }
 
-    /// Entropy of a whole sentence in nats: the least cross-entropy per sentence that a model can reach.
+    /// Returns the entropy of a whole sentence in nats: the least cross-entropy per sentence that a model can reach.
     #[must_use]
     pub fn entropy(&self) -> f64 {
         self.automaton.entropy()[self.automaton.start()]
     }
 
-    /// Expected number of tokens of a sentence, the end token included. [`entropy`](Self::entropy) divided by it is the least
+    /// Returns the expected number of tokens of a sentence, the end token included. [`entropy`](Self::entropy) divided by it is the least
     /// loss per token.
     #[must_use]
     pub fn expected_length(&self) -> f64 {
         self.automaton.expectation(|_| 1.0)[self.automaton.start()]
     }
 
-    /// Entropy of the completion of `prompt` in nats.
+    /// Returns the entropy of the completion of `prompt` in nats.
     ///
     /// # Panics
     /// Where `prompt` is not a prompt of the language.
@@ -272,7 +273,7 @@ impl Language {
         self.automaton.expectation(|arc| arc.reward)[self.after(prompt)]
     }
 
-    /// The largest reward that a completion of `prompt` can have.
+    /// Returns the largest reward that a completion of `prompt` can have.
     ///
     /// # Panics
     /// Where `prompt` is not a prompt of the language.
@@ -292,11 +293,11 @@ impl Language {
         self.automaton.log_partition(beta)[self.after(prompt)]
     }
 
-    /// The exact optimum of KL-regularised alignment, π\*(y | x) ∝ P(y | x)·e^{r(x, y)/β}, which maximises
-    /// E\[r\] − β·KL(π‖P) for each prompt x (Rafailov et al. 2023, Eq. 4). It is a language on the same words, prompts and rewards.
+    /// Returns the exact optimum of KL-regularised alignment, π\*(y | x) ∝ P(y | x)·e^{r(x, y)/β}, which maximises E\[r\] − β·KL(π‖P) for
+    /// each prompt x (Rafailov et al. 2023, Eq. 4). It is a language on the same words, prompts and rewards.
     ///
-    /// DPO with coefficient β on pairs drawn from this language and labelled by
-    /// [`Labelling::BradleyTerry`](crate::language::preference::Labelling::BradleyTerry) with temperature τ has its population optimum at
+    /// Train with DPO and coefficient β on pairs drawn from this language and labelled by
+    /// [`Labelling::BradleyTerry`](crate::language::preference::Labelling::BradleyTerry) with temperature τ. Its population optimum is
     /// `aligned(β·τ)`.
     ///
     /// # Panics
@@ -324,7 +325,7 @@ impl Language {
         self.automaton.kl_from(&other.automaton)[self.after(prompt)]
     }
 
-    /// The state after a prompt.
+    /// Returns the state after a prompt.
     #[track_caller]
     fn after(&self, prompt: &[Token]) -> State {
         match self.automaton.follow(self.automaton.start(), prompt) {

@@ -1,7 +1,7 @@
 //! A deterministic stochastic automaton without cycles, and the exact recursions over its states.
 //!
-//! States are numbered so that every arc leads to a smaller number and the end state is 0; a recursion is then one loop
-//! from 0 upwards, and the start state is the last.
+//! States are numbered so that every arc leads to a smaller number and the end state is 0. A recursion is then one loop from 0 upwards, and
+//! the start state is the last.
 
 /// A token: an index into the words of a language.
 pub type Token = u32;
@@ -45,7 +45,7 @@ pub(super) struct Automaton {
 impl Automaton {
     pub(super) const END: State = 0;
 
-    /// An automaton with the end state only.
+    /// Makes an automaton with the end state only.
     pub(super) fn new() -> Self {
         Self { nodes: vec![Node { arcs: Vec::new(), is_subject: false, in_completion: true }] }
     }
@@ -88,7 +88,7 @@ impl Automaton {
         self.nodes[state].arcs.iter().find(|arc| arc.token == token)
     }
 
-    /// The state reached by reading `tokens`.
+    /// Returns the state reached by reading `tokens`.
     pub(super) fn follow(&self, from: State, tokens: &[Token]) -> Option<State> {
         tokens.iter().try_fold(from, |state, &token| Some(self.arc(state, token)?.to))
     }
@@ -125,7 +125,7 @@ impl Automaton {
         tokens
     }
 
-    /// Every walk from `from` to the first state where `stop` holds.
+    /// Lists every walk from `from` to the first state where `stop` holds.
     pub(super) fn paths(&self, from: State, stop: impl Fn(State) -> bool) -> Vec<Path> {
         let mut found = Vec::new();
         self.extend(from, &Path::default(), &stop, &mut found);
@@ -165,20 +165,20 @@ impl Automaton {
         self.expectation(|arc| -arc.log_prob)
     }
 
-    /// max over walks of the sum of rewards.
+    /// Computes the maximum, over walks, of the sum of rewards.
     pub(super) fn best_reward(&self) -> Vec<f64> {
         self.backward(|state, values| self.arcs(state).iter().map(|arc| arc.reward + values[arc.to]).fold(f64::NEG_INFINITY, f64::max))
     }
 
-    /// ln Z(s) = logsumexpₐ(ln p(a|s) + r(a)/β + ln Z(s′)); before the completion begins the prompts are left as they are,
-    /// so there the value is only of use to [`tilted`](Self::tilted).
+    /// ln Z(s) = logsumexpₐ(ln p(a|s) + r(a)/β + ln Z(s′)). Alignment leaves the prompts unchanged, so the values of states before the
+    /// completion are not used.
     #[track_caller]
     pub(super) fn log_partition(&self, beta: f64) -> Vec<f64> {
         assert!(beta > 0.0, "beta must be positive, it is {beta}");
         self.backward(|state, values| log_sum_exp(self.arcs(state).iter().map(|arc| arc.log_prob + arc.reward / beta + values[arc.to])))
     }
 
-    /// The automaton with π*(a|s) = p(a|s)·exp(r(a)/β + ln Z(s′) − ln Z(s)) in the completion and unchanged prompts.
+    /// Returns the automaton with π*(a|s) = p(a|s)·exp(r(a)/β + ln Z(s′) − ln Z(s)) in the completion and unchanged prompts.
     #[track_caller]
     pub(super) fn tilted(&self, beta: f64) -> Self {
         let log_z = self.log_partition(beta);
@@ -200,7 +200,7 @@ impl Automaton {
     }
 }
 
-/// ln Σ e^x, with the largest x taken out.
+/// Computes ln Σ e^x, with the largest x factored out so that no term overflows.
 fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
     let largest = terms.clone().fold(f64::NEG_INFINITY, f64::max);
     largest + terms.map(|term| (term - largest).exp()).sum::<f64>().ln()

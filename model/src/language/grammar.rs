@@ -7,8 +7,8 @@
 //!            | manner adverb ( "." | conjunction clause "." )
 //! clause     = verb article [adjective] noun
 //! ```
-//! The verb (or manner) that comes first depends on the subject; adjective and noun of the object depend on whether the deed
-//! was kind (`greets`, `helps`) or rough (`chases`, `scares`). All rewards are multiples of ¼, so sums and ties are exact.
+//! The verb (or manner) that comes first depends on the subject. The object's adjective and noun depend on the deed, which is kind
+//! (`greets`, `helps`) or rough (`chases`, `scares`). All rewards are multiples of ¼, so sums and ties are exact.
 
 use super::automaton::{Automaton, State, Token};
 
@@ -21,7 +21,7 @@ pub(super) const WORDS: &[&str] = &[
 /// The end token.
 pub(super) const END: Token = 23;
 
-/// The token of `word`.
+/// Returns the token of `word`.
 pub(super) fn token(word: &str) -> Option<Token> {
     WORDS.iter().position(|known| *known == word).map(|index| index as Token)
 }
@@ -37,7 +37,7 @@ const MANNERS: [Choice; 2] = [("sings", 1.0, 0.25), ("rests", 1.0, 0.0)];
 const PLACES: [Choice; 2] = [("river", 1.0, 0.25), ("tree", 1.0, 0.25)];
 const END_ONLY: [Choice; 1] = [(".", 1.0, 0.0)];
 
-/// How a deed is done, and what it likes as an object.
+/// The words of a kind of deed: its verbs, and the adjectives and nouns of its object.
 struct Deed {
     verbs: [(&'static str, f64); 2],
     adjectives: [Choice; 3],
@@ -66,7 +66,7 @@ const FIRST: [[f64; 6]; 4] =
     [[2.0, 1.0, 5.0, 3.0, 1.0, 1.0], [2.0, 1.0, 2.0, 1.0, 5.0, 1.0], [1.0, 1.0, 4.0, 2.0, 1.0, 3.0], [3.0, 3.0, 2.0, 1.0, 2.0, 1.0]];
 const SECOND: [f64; 4] = [2.0, 2.0, 3.0, 1.0];
 
-/// The automaton of the language, built from the end to the start.
+/// Builds the automaton of the language, from the end to the start.
 pub(super) fn build() -> Automaton {
     let mut automaton = Automaton::new();
     let closing = add(&mut automaton, &END_ONLY, Automaton::END);
@@ -88,7 +88,7 @@ pub(super) fn build() -> Automaton {
     automaton
 }
 
-/// The state after the object of a first clause: end, adverb, place, or a conjunction with a manner.
+/// Adds the state after the object of a first clause: end, adverb, place, or a conjunction with a manner.
 fn after_object(automaton: &mut Automaton, closing: State) -> State {
     let place = add(automaton, &PLACES, closing);
     let near = automaton.add(&[(known("the"), 1.0, 0.0, place)]);
@@ -100,7 +100,7 @@ fn after_object(automaton: &mut Automaton, closing: State) -> State {
     automaton.add(&arcs)
 }
 
-/// The state after `sings` or `rests` at the head of a completion.
+/// Adds the state after `sings` or `rests` at the head of a completion.
 fn after_manner(automaton: &mut Automaton, verbs: [State; 2]) -> State {
     let conjunction = automaton.add(&verb_arcs(verbs, &SECOND));
     let mut arcs = vec![(END, 4.0, 0.0, Automaton::END)];
@@ -109,7 +109,7 @@ fn after_manner(automaton: &mut Automaton, verbs: [State; 2]) -> State {
     add(automaton, &ADVERBS, adverb)
 }
 
-/// The states after a kind and after a rough verb, whose object leads to `then`.
+/// Adds the states after a kind and after a rough verb, whose object leads to `then`.
 fn clause(automaton: &mut Automaton, then: State) -> [State; 2] {
     [KIND, ROUGH].map(|deed| {
         let nouns: Vec<_> = NOUNS.iter().zip(deed.objects).map(|(noun, weight)| (known(noun), weight, 0.0, then)).collect();
@@ -123,14 +123,14 @@ fn clause(automaton: &mut Automaton, then: State) -> [State; 2] {
     })
 }
 
-/// Arcs for the four verbs to the states after a kind and a rough one.
+/// Returns arcs for the four verbs, which lead to the states after a kind and a rough verb.
 fn verb_arcs(after: [State; 2], weights: &[f64]) -> Vec<(Token, f64, f64, State)> {
     let verbs = [(KIND, after[0]), (ROUGH, after[1])];
     let verbs = verbs.into_iter().flat_map(|(deed, state)| deed.verbs.map(|(word, reward)| (word, reward, state)));
     verbs.zip(weights).map(|((word, reward, state), &weight)| (known(word), weight, reward, state)).collect()
 }
 
-/// A state whose words all lead to `to`.
+/// Adds a state whose words all lead to `to`.
 fn add(automaton: &mut Automaton, words: &[Choice], to: State) -> State {
     automaton.add(&choices(words, to).collect::<Vec<_>>())
 }
@@ -139,7 +139,7 @@ fn choices(words: &[Choice], to: State) -> impl Iterator<Item = (Token, f64, f64
     words.iter().map(move |&(word, weight, reward)| (known(word), weight, reward, to))
 }
 
-/// The token of a word of this file.
+/// Returns the token of a word of this file.
 fn known(word: &str) -> Token {
     token(word).unwrap_or_else(|| unreachable!("the grammar uses {word}, which is not in WORDS"))
 }

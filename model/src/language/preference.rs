@@ -2,10 +2,10 @@
 
 use super::{Language, Token};
 
-/// How many times [`Language::sample_pair`] draws before it holds the random source to be stuck.
+/// Largest number of draws in [`Language::sample_pair`]. If all fail, the random source counts as stuck.
 const MAX_DRAWS: usize = 10_000;
 
-/// Who wins a comparison of two completions.
+/// The rule for the winner of a comparison of two completions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Labelling {
     /// The one with the higher reward; equal rewards have no winner.

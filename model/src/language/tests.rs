@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 const TOLERANCE: f64 = 1e-12;
 
-/// A uniform source in [0, 1) for the tests (SplitMix64).
+/// Makes a uniform source in [0, 1) for the tests (SplitMix64).
 fn uniform(seed: u64) -> impl FnMut() -> f64 {
     let mut state = seed;
     move || {

@@ -1,30 +1,31 @@
-//! What the control groups of Linux leave this process: the limits of a container, of a service, of a job in a batch system.
+//! The memory that the control groups of Linux leave to this process: the limits of a container, a service or a batch job.
 //!
-//! A process is in one group of each hierarchy (`/proc/self/cgroup`), and every group above it limits it too. Version 2 has one hierarchy,
-//! version 1 one for memory; their files have other names.
+//! A process is in one group of each hierarchy (`/proc/self/cgroup`), and every group above it limits it too. Version 2 has one hierarchy.
+//! Version 1 has a hierarchy for memory, with other file names.
 
 use std::fs;
 use std::path::Path;
 
-/// The names that a version of control groups has for the same things.
+/// The names of the same things in one version of control groups.
 struct Names {
-    /// Where the hierarchy is mounted, below the root of all.
+    /// Folder of the hierarchy below the root of all.
     mount: &'static str,
     limit: &'static str,
     used: &'static str,
-    /// The part of `used` that the kernel gives back first: what files were read, and nobody looks at.
+    /// Key of the part of `used` that the kernel reclaims first: cached file pages that are not in use.
     cache: &'static str,
 }
 
 const SECOND: Names = Names { mount: "", limit: "memory.max", used: "memory.current", cache: "inactive_file" };
 const FIRST: Names = Names { mount: "memory", limit: "memory.limit_in_bytes", used: "memory.usage_in_bytes", cache: "total_inactive_file" };
 
-/// Bytes that this process may still take within its groups; `None` where it is in none with a limit.
+/// Returns the bytes that this process may still take within its groups; `None` if no group has a limit.
 pub fn left() -> Option<f64> {
     left_of(&fs::read_to_string("/proc/self/cgroup").ok()?, Path::new("/sys/fs/cgroup"))
 }
 
-/// Bytes left within the groups that `membership` lists, one a line: `NUMBER:CONTROLLERS:PATH`, without controllers in version 2.
+/// Returns the bytes left within the groups that `membership` lists. Each line is `NUMBER:CONTROLLERS:PATH`, without controllers in version
+/// 2.
 fn left_of(membership: &str, root: &Path) -> Option<f64> {
     let of_line = |line: &str| {
         let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
@@ -35,7 +36,7 @@ fn left_of(membership: &str, root: &Path) -> Option<f64> {
         };
         let mount = root.join(names.mount);
         let group = mount.join(group.trim_start_matches('/'));
-        // In a container the path may be the host's, which is not there: the mount itself is the container's group.
+        // In a container the path may be the host's and missing here. The mount itself is then the container's group.
         group.ancestors().take_while(|folder| folder.starts_with(&mount)).filter_map(|group| left_in(group, &names)).reduce(f64::min)
     };
     membership.lines().filter_map(of_line).reduce(f64::min)

@@ -1,12 +1,14 @@
-//! How much memory there is.
+//! The memory that this process may use.
 
 mod control_groups;
 
 use std::fs;
 
-/// Bytes that this process may still take: the smallest of what the machine has free, what its container leaves it, and its own limit
-/// (`ulimit -v`).
-/// `None` where the system does not say.
+/// Returns the bytes that this process may still take, or `None` if the system does not say. The result is the smallest of three numbers:
+///
+/// - what the machine has free
+/// - what its container leaves it
+/// - its own limit (`ulimit -v`)
 pub fn available() -> Option<f64> {
     [free(), control_groups::left(), address_space()].into_iter().flatten().reduce(f64::min)
 }
@@ -17,13 +19,13 @@ fn free() -> Option<f64> {
     Some(1024.0 * (field("MemAvailable:")? + field("SwapFree:").unwrap_or(0.0)))
 }
 
-/// The bytes of addresses that this process may use (`ulimit -v`); `None` without a limit.
+/// Returns the bytes of addresses that this process may use (`ulimit -v`); `None` without a limit.
 pub fn address_space() -> Option<f64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     limits.lines().find_map(|line| line.strip_prefix("Max address space"))?.split_whitespace().next()?.parse().ok()
 }
 
-/// Bytes in words: `12 bytes`, `12 KiB`, `16 MiB`, `1.5 GiB`.
+/// Writes bytes in words: `12 bytes`, `12 KiB`, `16 MiB`, `1.5 GiB`.
 pub fn size(bytes: f64) -> String {
     let kibibytes = bytes / 1024.0;
     match kibibytes {
