@@ -1,4 +1,4 @@
-//! LoRA adapters as peft keeps them: a folder with `adapter_config.json` and `adapter_model.safetensors`.
+//! LoRA adapters in peft's format: a folder with `adapter_config.json` and `adapter_model.safetensors`.
 
 use crate::atomic::{atomic_write, make_folder};
 use crate::decoder::{Decoder, LoraSettings, ModulePattern};
@@ -10,10 +10,10 @@ use engine::Backend;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// What peft puts before a module's name.
+/// The prefix that peft puts before a module's name.
 const PREFIX: &str = "base_model.model.";
 
-/// Keys of peft that are known here without being used.
+/// Keys of peft that this program knows and does not use.
 const KNOWN: Known = Known {
     harmless: &[
         // What the adapter is and where it comes from.
@@ -23,14 +23,14 @@ const KNOWN: Known = Known {
         "revision",
         "inference_mode",
         "unsloth_*",
-        // The parameters' names say which modules have one.
+        // The parameters' names say which modules have an adapter.
         "target_modules",
         "exclude_modules",
         "layers_to_transform",
         "layers_pattern",
-        // peft corrects it by the module's class.
+        // peft derives it from the module's class.
         "fan_in_fan_out",
-        // Training, and its begin.
+        // Training and its initialisation.
         "lora_dropout",
         "loftq_config",
         "eva_config",
@@ -38,7 +38,7 @@ const KNOWN: Known = Known {
         "lora_ga_config",
         "ensure_weight_tying",
         "merge_weights",
-        // Settings of what other keys switch on.
+        // Settings of features that other keys switch on.
         "qalora_group_size",
         "megatron_core",
         "runtime_config",
@@ -63,13 +63,13 @@ const KNOWN: Known = Known {
     ],
 };
 
-/// Beginnings of `init_lora_weights` that leave the base as it is.
+/// Prefixes of `init_lora_weights` that leave the base unchanged.
 const BASE_UNCHANGED: [&str; 4] = ["gaussian", "eva", "orthogonal", "mica"];
 
-/// An adapter's folder, read.
+/// An adapter, as read from its folder.
 #[derive(Debug, Clone)]
 pub struct Adapter {
-    /// How it is scaled, and where it is.
+    /// Its size, its scale and its modules.
     pub settings: LoraSettings,
     /// A sentence about each thing in the folder that was not used, naming file and key.
     pub remarks: Vec<String>,
@@ -83,7 +83,7 @@ impl Adapter {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Json`], [`Error::BadConfig`], [`Error::Unsupported`] naming the setting, [`Error::BadFile`] for a folder
-    /// that is none of an adapter, and those of [`safetensors_file::read`].
+    /// without an adapter, and those of [`safetensors_file::read`].
     pub fn open(folder: &Path) -> Result<Self> {
         model_folder::check_adapter(folder)?;
         let path = folder.join(SETTINGS_FILE);
@@ -95,12 +95,12 @@ impl Adapter {
         let tensors = safetensors_file::read(&weights)?;
         let tensors: NamedTensors =
             tensors.into_iter().map(|(name, tensor)| (name.strip_prefix(PREFIX).map_or(name.clone(), str::to_owned), tensor)).collect();
-        // peft also takes a pattern, or all-linear, for its targets: the parameters say which modules are meant.
+        // In peft, the targets may also be a pattern or `all-linear`. The parameters' names say which modules are meant.
         let settings = LoraSettings { targets: targets(&tensors), ..settings };
         Ok(Self { settings, remarks, tensors, weights })
     }
 
-    /// The decoder with the adapter on it.
+    /// Puts the adapter onto the decoder.
     ///
     /// # Errors
     /// [`Error::BadFile`] where the adapter's parameters do not fit the decoder.
@@ -108,7 +108,7 @@ impl Adapter {
         decoder.with_adapter_tensors(&self.settings, self.tensors).map_err(|error| Error::bad_file(&self.weights, error.to_string()))
     }
 
-    /// A sentence where the adapter was trained on another folder of this machine than `model`.
+    /// Returns a remark if the adapter was trained on another folder of this machine than `model`.
     pub fn base_remark(&self, model: &Path) -> Option<String> {
         let base = Path::new(&self.settings.base).canonicalize().ok()?;
         let differs = model.canonicalize().is_ok_and(|model| model != base);
@@ -139,7 +139,7 @@ pub fn load<B: Backend>(folder: &Path, decoder: &Decoder<B>) -> Result<Decoder<B
     Adapter::open(folder)?.onto(decoder)
 }
 
-/// Reads the contents of an `adapter_config.json`. The targets are left empty: the parameters' names say which there are.
+/// Reads the contents of an `adapter_config.json`. The targets stay empty, because the parameters' names determine them.
 ///
 /// # Errors
 /// [`Error::BadConfig`]; [`Error::Unsupported`] for another kind of adapter than LoRA, and for settings that change what it computes.
@@ -147,7 +147,7 @@ pub fn from_json(value: &Value) -> Result<LoraSettings> {
     from_json_with_remarks(value).map(|(settings, _)| settings)
 }
 
-/// [`from_json`], with a sentence about each thing that was not used.
+/// Like [`from_json`], and returns a sentence about each setting that was not used.
 ///
 /// # Errors
 /// As [`from_json`].
@@ -184,8 +184,7 @@ fn read_keys(keys: &Keys) -> Result<LoraSettings> {
     })
 }
 
-/// Refuses an adapter that belongs to another base than the model as it was published: PiSSA and its like take the adapter's first value
-/// out of the base.
+/// Refuses an adapter whose base is not the published model. PiSSA and similar methods subtract the adapter's first value from the base.
 fn check_initialisation(keys: &Keys) -> Result<()> {
     let name = match keys.value("init_lora_weights") {
         None | Some(Value::Bool(_)) => return Ok(()),
@@ -225,8 +224,8 @@ fn patterns_json<T: Copy + Into<Value>>(patterns: &[(ModulePattern, T)]) -> Valu
     patterns.iter().map(|(pattern, value)| (pattern.text().to_owned(), (*value).into())).collect::<Map<_, _>>().into()
 }
 
-/// The modules that have parameters, as `attn.c_proj` or `q_proj`: the last part of the name, with the one before where that is needed to
-/// tell GPT-2's two `c_proj` apart.
+/// Lists the modules that have parameters, as `attn.c_proj` or `q_proj`. An entry is the last part of the name. GPT-2's two `c_proj` also
+/// get the part before it, which tells them apart.
 fn targets(tensors: &NamedTensors) -> Vec<String> {
     let mut targets: Vec<String> = Vec::new();
     for name in tensors.keys() {
@@ -264,7 +263,7 @@ mod tests {
         LoraSettings { rank: 3, alpha: 6.0, rank_stabilised: false, targets, base: "base".to_owned(), ..LoraSettings::default() }
     }
 
-    /// An adapter with B off zero, as after training.
+    /// Returns a decoder with an adapter whose B is not zero, as after training.
     fn adapted(decoder: &Decoder<Cpu<f64>>, targets: &[&str]) -> Decoder<Cpu<f64>> {
         let new = decoder.with_new_adapter(&settings(decoder, targets), 5).unwrap();
         let mut generator = engine::Generator::new(8);

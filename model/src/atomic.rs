@@ -1,15 +1,15 @@
 //! Files that are either wholly written or not there.
 //!
-//! The bytes go to a temporary name in the same folder, are forced to the disk, and only then take the file's name; the
-//! folder is forced to the disk too. A reader, or a machine that lost power, sees the old file or the new one.
+//! The bytes go to a temporary name in the same folder, are forced to the disk, and only then take the file's name. The folder is forced to
+//! the disk too. A reader, or a machine that lost power, sees the old file or the new one.
 //!
-//! What stands at a path decides what is done:
+//! What is done depends on what is at the path:
 //!
 //! | at the path | what happens |
 //! |---|---|
 //! | nothing | a new file, with the permissions that the umask leaves |
 //! | a regular file | it is replaced in one step and keeps its mode and, where the system allows it, its owner; another hard link keeps the old bytes |
-//! | a symbolic link | it stays, and the file that it leads to is replaced or made |
+//! | a symbolic link | the link stays, and the file that it leads to is replaced or made |
 //! | a pipe, a terminal or another device, `/dev/stdout` | [`write_output`] writes into it, [`atomic_write`] refuses it |
 //! | a folder, a socket, a disk | refused |
 
@@ -42,7 +42,7 @@ pub fn atomic_write_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) ->
     replaced.map_err(Error::io(path))
 }
 
-/// Writes what is only written and never read again: a regular file is replaced in one step, a pipe or a device is written into.
+/// Writes an output that this program never reads again. A regular file is replaced in one step; a pipe or a device is written into.
 ///
 /// # Errors
 /// As [`atomic_write`], with the system's own error.
@@ -54,7 +54,7 @@ pub fn write_output(path: &Path, bytes: &[u8]) -> io::Result<()> {
             stdout.write_all(bytes).and_then(|()| stdout.flush())
         }
         Target::Stream { descriptor: Some(2), .. } => io::stderr().lock().write_all(bytes),
-        // Where the shell has put a regular file, what it holds stays.
+        // Appends: if the shell has opened a regular file here, its contents stay.
         Target::Stream { path, .. } => OpenOptions::new().append(true).open(path)?.write_all(bytes),
     }
 }
@@ -67,11 +67,11 @@ pub fn make_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::io(path))
 }
 
-/// Where bytes for a path go.
+/// The target of the bytes for a path.
 enum Target {
-    /// A file that is there (`old`) or is to be made.
+    /// A file that exists (`old`) or is to be made.
     File { path: PathBuf, old: Option<Metadata> },
-    /// What cannot be replaced.
+    /// A target that cannot be replaced, only written into.
     Stream { path: PathBuf, descriptor: Option<u32>, kind: &'static str },
 }
 
@@ -122,7 +122,7 @@ fn replace(path: &Path, old: Option<&Metadata>, fill: impl FnOnce(&mut BufWriter
     sync_folder(folder_of(path))
 }
 
-/// A new file in the same folder, that others may read no more than the one it replaces.
+/// Makes a temporary file in the same folder. While it is written, no one but its owner may read it if it replaces another file.
 fn create_beside(path: &Path, old: Option<&Metadata>) -> io::Result<(PathBuf, File)> {
     loop {
         let temporary = temporary_name(path);
@@ -134,7 +134,7 @@ fn create_beside(path: &Path, old: Option<&Metadata>) -> io::Result<(PathBuf, Fi
             options.mode(old.permissions().mode() & 0o700);
         }
         match options.open(&temporary) {
-            // An unfinished file of a process that is gone and had the same number.
+            // The name belongs to an unfinished file of a dead process with the same number: try the next name.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             opened => return opened.map(|file| (temporary, file)),
         }
@@ -158,9 +158,9 @@ pub(crate) fn keep_permissions(file: &File, old: &Metadata) -> io::Result<()> {
     let about = file.metadata()?;
     let is_same = (about.uid(), about.gid()) == (old.uid(), old.gid());
     let owned = is_same || fchown(file, Some(old.uid()), Some(old.gid())).is_ok();
-    // Only root may give a file away; its members may still give it to a group.
+    // Only root may change the owner of a file. Members of the group may still set its group.
     let _ = owned || fchown(file, None, Some(old.gid())).is_ok();
-    // A program that runs as its owner must not come to run as another one.
+    // Drops set-user-id and set-group-id if the owner could not be kept, so that a program does not run as another user.
     let mode = old.permissions().mode() & if owned { 0o7777 } else { 0o777 };
     if file.metadata()?.permissions().mode() & 0o7777 == mode {
         return Ok(());
@@ -174,7 +174,7 @@ pub(crate) fn keep_permissions(file: &File, old: &Metadata) -> io::Result<()> {
     file.set_permissions(old.permissions())
 }
 
-/// `.NAME.PROCESS.COUNT.tmp` in the same folder.
+/// Returns `.NAME.PROCESS.COUNT.tmp` in the same folder.
 pub(crate) fn temporary_name(path: &Path) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -182,7 +182,7 @@ pub(crate) fn temporary_name(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}.{count}.tmp", std::process::id()))
 }
 
-/// The folder that a path's last name is in.
+/// Returns the folder of a path's last name.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -190,7 +190,7 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Forces a folder's entries to the disk. Only Unix lets a program open a folder for that; elsewhere it does nothing.
+/// Forces a folder's entries to the disk. Does nothing except on Unix, because no other system lets a program open a folder for that.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         File::open(folder)?.sync_all()?;

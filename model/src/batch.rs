@@ -6,15 +6,16 @@ use engine::backend::Indices;
 use engine::{Backend, Tensor};
 use std::ops::Range;
 
-/// Pairs share their common beginning if it is at least 1/this of all tokens. A smaller saving would not pay for gathering the keys.
+/// Pairs share their common beginnings if these are at least 1/`LEAST_SHARED` of all tokens. Gathering the keys costs more than a smaller
+/// saving.
 const LEAST_SHARED: usize = 16;
 
-/// The tokens from which another is predicted: all but the last.
+/// Returns the tokens from which the next one is predicted: all but the last.
 fn input(tokens: &[u32]) -> &[u32] {
     &tokens[..tokens.len().saturating_sub(1)]
 }
 
-/// Number of tokens that a and b share at the start, without b's last, which keeps a row of its own.
+/// Counts the tokens that a and b share at the start. The last token of b does not count, because it keeps a row of its own.
 fn common_start(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(&b[..b.len().saturating_sub(1)]).take_while(|(a, b)| a == b).count()
 }
@@ -33,13 +34,13 @@ impl<'a> Part<'a> {
         Self { tokens: &sequence.tokens, start: sequence.completion_start, context: &sequence.context }
     }
 
-    /// The positions of the tokens that are to be predicted.
+    /// Returns the positions of the tokens that are to be predicted.
     fn targets(&self) -> impl Iterator<Item = usize> {
         (self.start.max(1)..self.tokens.len()).filter(|position| !self.context.iter().any(|range| range.contains(position)))
     }
 }
 
-/// Packed inputs, and which hidden states predict which tokens of which sequence.
+/// Packed inputs, with the rows of the hidden states that predict tokens, those tokens and their sequences.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The input tokens of all sequences.
@@ -55,12 +56,12 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch of sequences whose learned tokens are targets. Tokens of prompts and of other speakers' later turns are never targets.
+    /// Packs sequences, with their learned tokens as targets. Tokens of prompts and of other speakers' later turns are never targets.
     pub fn of_sequences<'a>(sequences: impl IntoIterator<Item = &'a Sequence>) -> Self {
         Self::sharing(sequences.into_iter().map(|sequence| (Part::of(sequence), None)).collect())
     }
 
-    /// The first sequences of all pairs, then the second ones. The common beginning of a pair is computed once if that saves enough.
+    /// Packs the first sequences of all pairs, then the second ones. The common beginning of a pair is computed once if that saves enough.
     pub fn of_pairs<'a>(pairs: impl IntoIterator<Item = (&'a Sequence, &'a Sequence)>) -> Self {
         let (first, second): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         let shared: Vec<usize> = first.iter().zip(&second).map(|(a, b)| common_start(input(&a.tokens), input(&b.tokens))).collect();
@@ -72,12 +73,12 @@ impl Batch {
         Self::sharing(sequences.map(|(sequence, shared)| (Part::of(sequence), shared)).collect())
     }
 
-    /// Windows of running text: every token but the first is to be predicted.
+    /// Packs windows of running text: every token but the first is to be predicted.
     pub fn of_windows<'a>(windows: impl IntoIterator<Item = &'a [u32]>) -> Self {
         Self::sharing(windows.into_iter().map(|window| (Part { tokens: window, start: 1, context: &[] }, None)).collect())
     }
 
-    /// From sequences with the start that each shares with another.
+    /// Packs sequences, each with the start that it shares with another, if any.
     fn sharing(sequences: Vec<(Part<'_>, Option<SharedStart>)>) -> Self {
         let (mut rows, mut targets, mut groups, mut first_rows) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut offset = 0;
@@ -101,36 +102,36 @@ impl Batch {
         Self { inputs: packed, rows: rows.into(), targets: targets.into(), groups: groups.into(), sequences: sequences.len() }
     }
 
-    /// The number of tokens to be predicted.
+    /// Returns the number of tokens to be predicted.
     pub fn target_count(&self) -> usize {
         self.targets.len()
     }
 
-    /// The number of targets of each sequence.
+    /// Returns the number of targets of each sequence.
     pub fn target_lengths(&self) -> Vec<usize> {
         let mut lengths = vec![0; self.sequences];
         self.groups.iter().for_each(|&group| lengths[group as usize] += 1);
         lengths
     }
 
-    /// Hidden states of the rows that predict a token, [M, D].
+    /// Computes the hidden states of the rows that predict a token, [M, D].
     pub fn hidden<B: Backend>(&self, decoder: &Decoder<B>, options: &ForwardOptions) -> Tensor<B> {
         let hidden = decoder.hidden(&self.inputs, options);
         let every_row = self.rows.iter().map(|&row| row as usize).eq(0..self.inputs.tokens().len());
         if every_row { hidden } else { hidden.embedding(&self.rows) }
     }
 
-    /// The log-probability of every target, \[M\], in nats.
+    /// Computes the log-probability of every target, \[M\], in nats.
     pub fn token_log_probs<B: Backend>(&self, decoder: &Decoder<B>, options: &ForwardOptions) -> Tensor<B> {
         self.hidden(decoder, options).linear_log_prob(decoder.head_weight(), &self.targets)
     }
 
-    /// −Σ of the log-probability of every target, in nats: the loss of language modelling as a sum.
+    /// Computes −Σ of the log-probability of every target, in nats: the loss of language modelling as a sum.
     pub fn loss<B: Backend>(&self, decoder: &Decoder<B>, options: &ForwardOptions) -> Tensor<B> {
         self.hidden(decoder, options).linear_cross_entropy(decoder.head_weight(), &self.targets)
     }
 
-    /// The log-probability of every sequence's targets given what comes before them, \[sequences\], in nats.
+    /// Computes the log-probability of every sequence's targets given the tokens before them, \[sequences\], in nats.
     pub fn sequence_log_probs<B: Backend>(&self, decoder: &Decoder<B>, options: &ForwardOptions) -> Tensor<B> {
         self.token_log_probs(decoder, options).group_sum(&self.groups, self.sequences)
     }

@@ -5,9 +5,9 @@ use crate::error::Result;
 use engine::watch::{Direction, NonFinite, first_non_finite};
 use engine::{Backend, Tensor};
 
-/// Runs the micro-batches of a failed step again, one by one, forward and backward, and describes the origin of the first value that is not
-/// finite: a parameter that already holds one, or an op with the parameters nearest to it. `None` if each micro-batch by itself is finite
-/// and only their sum is not.
+/// Runs the micro-batches of a failed step again, one by one, forward and backward, and describes the first value that is not finite. It
+/// comes from a parameter that already holds one, or from an op, which is named with the parameters nearest to it. Returns `None` if each
+/// micro-batch by itself is finite and only their sum is not.
 ///
 /// # Errors
 /// Those of `loss`.

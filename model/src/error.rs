@@ -1,4 +1,4 @@
-//! What can go wrong with files, configurations and data, said in one line each.
+//! Errors about files, configurations and data, each described in one line.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 /// The result of everything in this crate that touches a file, a configuration or user data.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// One failure. Its `Display` text is complete: what, where, and what to do if that is known; the causes behind
-/// [`std::error::Error::source`] repeat what it already says.
+/// One failure. Its `Display` text is complete: it says what failed, where, and what to do if that is known. The causes behind
+/// [`std::error::Error::source`] repeat parts of this text.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -29,7 +29,7 @@ pub enum Error {
         /// What the parser said.
         source: serde_json::Error,
     },
-    /// A row of a dataset cannot be used and is no ordinary edge case: the file should be mended.
+    /// A row of a dataset cannot be used and is no ordinary edge case: the file should be corrected.
     #[error("{}:{line}: {reason}", path.display())]
     BadRow {
         /// The dataset.
@@ -87,7 +87,7 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
-    /// A chat template is no Jinja, or refuses a conversation.
+    /// A chat template is not valid Jinja, or refuses a conversation.
     #[error("{}: {reason}", path.display())]
     ChatTemplate {
         /// The file that holds the template.
@@ -115,49 +115,49 @@ pub enum Error {
         /// The value found there.
         value: f64,
     },
-    /// Training has left the numbers that floating point can hold.
+    /// A number in training is NaN or infinite.
     #[error("step {step}: {what}: training stopped before the step was made; {}", advice_at(*step))]
     NotFinite {
-        /// The step that was to be made, from 1.
+        /// The step that could not be made, from 1.
         step: u64,
         /// Which number is not finite.
         what: String,
     },
-    /// How this process was started among others, or how they come together.
+    /// This process was started wrongly among several, or they could not connect.
     #[error("several processes: {0}")]
     Launch(String),
-    /// Another process of the same run is gone, or ends.
+    /// Another process of the same run is gone, or is about to end.
     #[error(transparent)]
     Lost(#[from] Lost),
-    /// A GPU, or a library for GPUs.
+    /// A GPU failed, or a library for GPUs.
     #[error(transparent)]
     Cuda(#[from] engine::CudaError),
-    /// Whoever waits for the work asked to stop it.
+    /// The caller asked to stop the work.
     #[error("stopped on request")]
     Stopped,
-    /// Well-formed, but something this program does not do.
+    /// The input is well-formed, but this program does not support it.
     #[error("{}: {what} is not supported; supported: {supported}", location(path.as_deref(), "configuration"))]
     Unsupported {
         /// The file, where it came from one.
         path: Option<PathBuf>,
         /// The key and value, or the format.
         what: String,
-        /// What may stand in its place.
+        /// What is supported in its place.
         supported: String,
     },
 }
 
-/// Another process that is gone, or has told that it will be.
+/// Another process that is gone, or has announced that it will end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("process {rank} of {size} (counted from 0) {what}")]
 pub struct Lost {
-    /// Which one.
+    /// The rank of that process.
     pub rank: usize,
     /// The number of processes.
     pub size: usize,
-    /// What became of it.
+    /// What happened to it.
     pub what: String,
-    /// True if the first process said so. It then tells its user itself.
+    /// True if the first process reported it. The first process then tells its user itself.
     pub told_by_first: bool,
 }
 
@@ -165,7 +165,7 @@ fn location(path: Option<&Path>, otherwise: &str) -> String {
     path.map_or_else(|| otherwise.to_owned(), |path| path.display().to_string())
 }
 
-/// What to do about a step that is not finite. No learning rate has had an effect before the first one.
+/// Returns advice about a step that is not finite. Before the first step, no learning rate has had an effect.
 fn advice_at(step: u64) -> &'static str {
     match step {
         0 | 1 => "no step came before it, so look at the model's weights and at the loss' settings (--beta), not at the learning rate",
@@ -173,7 +173,7 @@ fn advice_at(step: u64) -> &'static str {
     }
 }
 
-/// What the operating system said, in words: no error numbers.
+/// Describes an error of the operating system in words, without its number.
 pub fn io_words(error: &io::Error) -> String {
     use io::ErrorKind::*;
     let known = match error.kind() {
@@ -198,34 +198,34 @@ pub fn io_words(error: &io::Error) -> String {
 }
 
 impl Error {
-    /// An [`Error::Io`] about `path`, for `map_err`.
+    /// Makes an [`Error::Io`] about `path`, for `map_err`.
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         let path = path.into();
         move |source| Error::Io { path, source }
     }
 
-    /// An [`Error::Json`] about `path` at the parser's own line, for `map_err`.
+    /// Makes an [`Error::Json`] about `path` at the parser's own line, for `map_err`.
     pub fn json(path: impl Into<PathBuf>) -> impl FnOnce(serde_json::Error) -> Error {
         let path = path.into();
         move |source| Error::Json { path, line: source.line(), source }
     }
 
-    /// An [`Error::BadFile`] about `path`.
+    /// Makes an [`Error::BadFile`] about `path`.
     pub fn bad_file(path: impl Into<PathBuf>, reason: impl Into<String>) -> Error {
         Error::BadFile { path: path.into(), reason: reason.into() }
     }
 
-    /// An [`Error::BadConfig`] with no file yet; [`Error::at`] adds it.
+    /// Makes an [`Error::BadConfig`] with no file yet; [`Error::at`] adds it.
     pub fn bad_config(reason: impl Into<String>) -> Error {
         Error::BadConfig { path: None, reason: reason.into() }
     }
 
-    /// An [`Error::Tokenizer`] with no file yet; [`Error::at`] adds it.
+    /// Makes an [`Error::Tokenizer`] with no file yet; [`Error::at`] adds it.
     pub fn tokenizer(reason: impl Into<String>) -> Error {
         Error::Tokenizer { path: None, reason: reason.into() }
     }
 
-    /// The same error, naming `file` where it can name one and does not yet.
+    /// Adds `file` to an error that can name a file and does not yet.
     #[must_use]
     pub fn at(mut self, file: &Path) -> Error {
         if let Error::BadConfig { path, .. } | Error::Tokenizer { path, .. } | Error::Unsupported { path, .. } = &mut self {

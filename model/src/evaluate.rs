@@ -1,7 +1,7 @@
 //! How well a decoder predicts: text, completions and preference pairs.
 //!
-//! Every function runs without recording, a bounded number of tokens at once, adds up in f64 over the whole set and divides once at the
-//! end, so how the set is split into batches changes nothing but the rounding of the forward pass.
+//! Every function runs without recording and processes a bounded number of tokens at once. Sums are in f64 over the whole set, with one
+//! division at the end. So the split into batches changes only the rounding of the forward pass.
 
 use crate::batch::Batch;
 use crate::boundary::Sequence;
@@ -17,10 +17,11 @@ const TEXT_TOKENS: usize = 4096;
 /// Largest number of logits in memory for a divergence.
 const LOGITS: usize = 1 << 22;
 
-/// Called between batches and between the passes of each. An error ends the evaluation with that error; [`to_the_end`] never does.
+/// A callback between batches and between the passes of each batch. An error ends the evaluation with that error; [`to_the_end`] never
+/// does.
 pub type Check<'a> = &'a dyn Fn() -> Result<()>;
 
-/// A [`Check`] that never ends the evaluation.
+/// Never ends the evaluation: the [`Check`] for an evaluation that runs to the end.
 ///
 /// # Errors
 /// None.
@@ -38,17 +39,17 @@ pub struct TextScore {
 }
 
 impl TextScore {
-    /// Nats a token; NaN where there are no tokens.
+    /// Returns the nats per token; NaN if there are no tokens.
     pub fn nats_per_token(&self) -> f64 {
         self.nats / self.tokens as f64
     }
 
-    /// e to the nats a token: at least 1, and infinite beyond the range of f64.
+    /// Returns e to the power of the nats per token: at least 1, and infinite beyond the range of f64.
     pub fn perplexity(&self) -> f64 {
         self.nats_per_token().exp()
     }
 
-    /// Bits for each of the `bytes` bytes that the tokens stand for.
+    /// Returns the bits for each of the `bytes` bytes that the tokens stand for.
     pub fn bits_per_byte(&self, bytes: usize) -> f64 {
         self.nats / std::f64::consts::LN_2 / bytes as f64
     }
@@ -59,10 +60,10 @@ impl TextScore {
     }
 }
 
-/// Running text in windows, of which every token but the first is predicted from those before it in the window.
+/// Scores running text in windows. Every token but the first of a window is predicted from those before it in the window.
 ///
 /// # Errors
-/// [`Error::TokenOutOfRange`]; [`Error::BadConfig`] where a window is longer than the learned positions; what `go_on` says.
+/// [`Error::TokenOutOfRange`]; [`Error::BadConfig`] where a window is longer than the learned positions; the error of `go_on`.
 pub fn text<'a, B: Backend>(decoder: &Decoder<B>, windows: impl IntoIterator<Item = &'a [u32]>, go_on: Check<'_>) -> Result<TextScore> {
     let mut score = TextScore::default();
     let mut waiting: Vec<&[u32]> = Vec::new();
@@ -82,7 +83,7 @@ pub fn text<'a, B: Backend>(decoder: &Decoder<B>, windows: impl IntoIterator<Ite
     Ok(score)
 }
 
-/// The completions of sequences, each token given its prompt and the completion so far; `batch` sequences are run at once.
+/// Scores the completions of sequences, `batch` sequences at once. Each token is predicted from its prompt and the completion so far.
 ///
 /// # Errors
 /// As [`text`].
@@ -96,7 +97,7 @@ pub fn completions<B: Backend>(decoder: &Decoder<B>, sequences: &[Sequence], bat
     Ok(score)
 }
 
-/// What a decoder says about one sequence.
+/// The log-probabilities and last logits of one sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SequenceScore {
     /// ln p of `tokens[1..]`, each given those before it, in nats.
@@ -105,7 +106,7 @@ pub struct SequenceScore {
     pub logits: Vec<f64>,
 }
 
-/// Log-probabilities and last logits of one sequence.
+/// Computes the log-probabilities and last logits of one sequence.
 ///
 /// # Errors
 /// As [`text`], and [`Error::BadConfig`] where there are no tokens.
@@ -130,7 +131,7 @@ pub struct PairScore {
     pub pairs: usize,
     /// The fraction of pairs with a positive margin; a tie counts as wrong.
     pub accuracy: f64,
-    /// The fraction of pairs with ln π(y_w) > ln π(y_l), whatever the reference says.
+    /// The fraction of pairs with ln π(y_w) > ln π(y_l), without the reference.
     pub accuracy_unreferenced: f64,
     /// Mean ln π(y_w|x), in nats.
     pub chosen_log_prob: f64,
@@ -183,7 +184,7 @@ struct PairSums {
 }
 
 impl PairSums {
-    /// Adds a batch of which sequences 2i and 2i + 1 are pair i's chosen and rejected ones.
+    /// Adds a batch in which sequences 2i and 2i + 1 are the chosen and the rejected one of pair i.
     fn add<B: Backend>(&mut self, decoder: &Decoder<B>, reference: Option<&Decoder<B>>, batch: &Batch, go_on: Check<'_>) -> Result<()> {
         let hidden = |decoder: &Decoder<B>| batch.hidden(decoder, &ForwardOptions::default());
         let sums = |decoder: &Decoder<B>, hidden: &Tensor<B>| {

@@ -4,19 +4,19 @@ use crate::decoder::{Decoder, Packed, packed_checks};
 use crate::error::{Error, Result};
 use engine::{Backend, Generator, SamplingRule, Tensor, no_grad, penalise_repetition};
 
-/// Rule for choosing the next token.
+/// A rule for choosing the next token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     /// Logits are divided by this; 0 takes the most likely token.
     pub temperature: f64,
-    /// Only the k most likely tokens; 0 keeps all.
+    /// Keeps only the k most likely tokens; 0 keeps all.
     pub top_k: usize,
-    /// Only the most likely tokens that together reach this probability, in (0, 1]; 1 keeps all.
+    /// Keeps only the most likely tokens that together reach this probability, in (0, 1]; 1 keeps all.
     pub top_p: f64,
-    /// Only tokens at least this share of the most likely one's probability, in [0, 1]; 0 keeps all.
+    /// Keeps only tokens with at least this fraction of the most likely token's probability, in [0, 1]; 0 keeps all.
     pub min_p: f64,
-    /// Before all that: logits of tokens of the prompt and of the text so far are divided by this (multiplied where negative); 1 leaves
-    /// them.
+    /// Applied before the others: logits of tokens of the prompt and of the text so far are divided by this (multiplied where negative). 1
+    /// leaves them unchanged.
     pub repetition_penalty: f64,
 }
 
@@ -46,18 +46,18 @@ impl Sampling {
         Ok(())
     }
 
-    /// The next token from a row of logits; ties go to the lower token.
+    /// Chooses the next token from a row of logits; ties go to the lower token.
     pub fn choose(&self, logits: &[f64], generator: &mut Generator) -> u32 {
         self.rule().choose(logits, self.uniform(generator))
     }
 
-    /// The same as the engine's rule, which follows the penalty.
+    /// Returns the engine's rule for choosing, which is applied after the repetition penalty.
     pub(crate) fn rule(&self) -> SamplingRule {
         SamplingRule { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p, min_p: self.min_p }
     }
 
-    /// The next token of each sequence from logits [R, V] and a uniform number each. `seen` holds the tokens of each so far, prompt
-    /// included. The device chooses, unless a repetition penalty needs `seen`: then the host does.
+    /// Chooses the next token of each sequence from logits [R, V] and a uniform number each. `seen` holds the tokens of each sequence so
+    /// far, prompt included. The device chooses, unless a repetition penalty needs `seen`: then the host chooses.
     pub(crate) fn next_tokens<B: Backend>(&self, logits: &Tensor<B>, uniforms: &[f64], seen: &[[&[u32]; 2]]) -> Vec<u32> {
         if self.repetition_penalty == 1.0 {
             return logits.backend().sample_rows(logits.array(), &self.rule(), uniforms);
@@ -71,7 +71,7 @@ impl Sampling {
         .collect()
     }
 
-    /// The uniform number that chooses a token; at temperature 0 none is drawn.
+    /// Draws the uniform number that chooses a token. At temperature 0 none is drawn and the result is 0.
     pub(crate) fn uniform(&self, generator: &mut Generator) -> f64 {
         if self.temperature == 0.0 { 0.0 } else { generator.uniform() }
     }
@@ -141,7 +141,7 @@ fn check_prompts<B: Backend>(decoder: &Decoder<B>, prompts: &[Vec<u32>], max_tok
     Ok(())
 }
 
-/// Logits after the last new token of each sequence, one row each.
+/// Computes the logits after the last new token of each sequence, one row each.
 fn last_logits<B: Backend>(decoder: &Decoder<B>, new: &[Vec<u32>], cache: &mut crate::decoder::Cache<B>) -> Tensor<B> {
     let batch = Packed::new(new.iter().map(Vec::as_slice));
     let hidden = decoder.hidden_cached(&batch, cache);
@@ -178,9 +178,9 @@ mod tests {
         }
     }
 
-    /// Logits, tokens so far, and the probabilities after transformers 5.24's own processors in the order of its `generate`: the repetition
-    /// penalty, temperature, top-k, top-p and min-p, each made of `transformers.generation.logits_process` and applied to random logits in
-    /// f32.
+    /// Cases with logits, tokens so far, and the probabilities that transformers 5.24 computes. Its own processors
+    /// (`transformers.generation.logits_process`) were applied in the order of its `generate`: repetition penalty, temperature, top-k,
+    /// top-p and min-p. The logits are random, in f32.
     const PROCESSORS: &str = include_str!("generate/processors.json");
 
     #[test]
@@ -214,7 +214,8 @@ mod tests {
     fn a_large_penalty_never_lets_a_token_come_twice_and_counts_the_prompt() {
         let config = crate::config::Config { vocab_size: 64, layers: 1, ..crate::config::Config::preset("nano").unwrap() };
         let decoder = Decoder::random(&engine::Device::default(), &config, 3).unwrap();
-        // Every logit of a token seen becomes about 0 or far below: any other that is above 0 comes first.
+        // The penalty brings each positive logit of a seen token to about 0, and each negative one far below. Any other positive logit
+        // wins.
         let sampling = Sampling { repetition_penalty: 1e6, ..Sampling::GREEDY };
         let (prompts, limits) = ([vec![1, 2, 3], vec![9]], StopConditions { max_tokens: 8, stop: &[] });
         let run = |prompts: &[Vec<u32>]| generate(&decoder, prompts, &sampling, limits, &Generator::new(0), |_, _| true).unwrap();

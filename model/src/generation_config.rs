@@ -1,4 +1,4 @@
-//! `generation_config.json`: how the makers of a model mean it to be sampled, and what ends its texts.
+//! `generation_config.json`: the sampling that a model's makers recommend, and the tokens that end its texts.
 
 use crate::error::{Error, Result};
 use crate::generate::Sampling;
@@ -10,7 +10,7 @@ use std::path::Path;
 /// The file's name in a model's folder.
 pub const FILE: &str = "generation_config.json";
 
-/// Keys that are known here without being used. transformers has more ways to change a model's distribution than this program.
+/// Keys that this program knows and does not use. transformers has more ways to change a model's distribution than this program.
 const KNOWN: Known = Known {
     harmless: &[
         // Where the file comes from.
@@ -30,7 +30,7 @@ const KNOWN: Known = Known {
         "max_time",
         "max_window_size",
         "min_length",
-        // How the same numbers are computed, and what is given back with them.
+        // How the same numbers are computed, and what is returned with them.
         "use_cache",
         "low_memory",
         "cache_*",
@@ -81,18 +81,18 @@ const KNOWN: Known = Known {
     ],
 };
 
-/// What of the file counts here. Missing settings are those of transformers.
+/// The settings of the file that this program uses. Missing settings have the defaults of transformers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerationConfig {
     /// Tokens that end a text; empty where the file names none.
     pub eos: Vec<u32>,
-    /// Texts that end a text where it contains them.
+    /// Strings that end a text that contains them.
     pub stop: Vec<String>,
-    /// How tokens are drawn, where the file asks for drawing (`do_sample`).
+    /// How tokens are drawn; `None` unless the file asks for drawing (`do_sample`).
     pub sampling: Option<Sampling>,
-    /// What logits of tokens that were there before are divided by, drawing or not; 1 leaves them.
+    /// Divisor of the logits of earlier tokens, with or without drawing; 1 leaves them unchanged.
     pub repetition_penalty: f64,
-    /// A sentence about each thing that the file asks for and that is not done, naming file and key.
+    /// Sentences about unsupported and unknown settings, naming file and key.
     pub remarks: Vec<String>,
 }
 
@@ -103,7 +103,7 @@ impl Default for GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// Reads the file of a model's folder; a folder without one says nothing.
+    /// Reads the file of a model's folder. Without a file, returns the defaults.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Json`]; [`Error::BadConfig`] naming the key.
@@ -120,7 +120,7 @@ impl GenerationConfig {
     }
 }
 
-/// What the file asks for and what it says that is not known, a sentence each.
+/// Returns a sentence about the unsupported settings of the file and one about its unknown keys.
 fn remarks(account: &Account) -> Vec<String> {
     let asked: Vec<String> = account.unsupported.iter().map(|one| format!("{} {}", one.key, one.value)).collect();
     let asked = (!asked.is_empty()).then(|| format!("asks for {}, which is not supported: texts are generated without", asked.join(", ")));
@@ -130,7 +130,7 @@ fn remarks(account: &Account) -> Vec<String> {
 fn from_keys(keys: &Keys) -> Result<GenerationConfig> {
     keys.know(&KNOWN);
     let samples = keys.flag("do_sample")?.unwrap_or(false);
-    // Read in any case, so that a bad value is named before someone asks for drawing.
+    // Read even without drawing, so that a bad value is reported at once.
     let settings = sampling(keys)?;
     Ok(GenerationConfig {
         eos: eos(keys)?,
@@ -141,7 +141,7 @@ fn from_keys(keys: &Keys) -> Result<GenerationConfig> {
     })
 }
 
-/// One id or a list of them.
+/// Reads one id or a list of them.
 fn eos(keys: &Keys) -> Result<Vec<u32>> {
     let id = |value: &Value| value.as_u64().and_then(|id| id.try_into().ok());
     let ids = keys.typed("eos_token_id", "a token id or a list of them", |value| match value {
@@ -151,7 +151,7 @@ fn eos(keys: &Keys) -> Result<Vec<u32>> {
     Ok(ids.unwrap_or_default())
 }
 
-/// One text or a list of them.
+/// Reads one text or a list of them.
 fn stop(keys: &Keys) -> Result<Vec<String>> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let texts = keys.typed("stop_strings", "a text or a list of them", |value| match value {

@@ -1,9 +1,11 @@
-//! What the gradient suite runs models on: one small decoder of each kind, the log-probabilities of its targets as a function of every
-//! parameter, and one block of each alone, its output as a function of its input and its parameters.
+//! The models that the gradient suite checks, for one small model of each kind:
 //!
-//! A parameter is 0.05 times an input (plus 1 for a gain). So the steps of finite differences, which are made for inputs of order 1, stay
-//! well within the distance on which a decoder with its norms is nearly a polynomial. With the parameters themselves as inputs the
-//! extrapolation of the Hessian is off by some percent, and converges to the exact one as the step shrinks.
+//! - the decoder: the log-probabilities of its targets as a function of every parameter
+//! - one block alone: its output as a function of its input and its parameters
+//!
+//! A parameter is 0.05 times an input (plus 1 for a gain). The steps of finite differences are made for inputs of order 1. Scaled by 0.05,
+//! they stay within the distance on which a decoder with its norms is nearly a polynomial. With the parameters themselves as inputs, the
+//! extrapolated Hessian would be off by some percent. It converges to the exact one as the step shrinks.
 
 use crate::batch::Batch;
 use crate::boundary::Sequence;
@@ -12,7 +14,7 @@ use crate::decoder::{Decoder, ForwardOptions, LoraSettings};
 use engine::gradcheck::{Draw, Entry, Input, Sample};
 use engine::{Backend, Cpu, Tensor, function};
 
-/// The blocks and decoders by name with their samples; the twin of each recomputes its activations.
+/// Lists the blocks and decoders by name with their samples; the twin of each recomputes its activations.
 pub fn registry() -> Vec<Entry> {
     vec![
         Entry::new("block-llama", |draw| block_sample(draw, llama())),
@@ -28,7 +30,7 @@ pub fn registry() -> Vec<Entry> {
     ]
 }
 
-/// A Llama of two layers with grouped queries: 11 tokens, width 8.
+/// Returns a Llama of two layers with grouped queries: 11 tokens, width 8.
 pub fn llama() -> Config {
     Config {
         architecture: Architecture::Llama,
@@ -55,12 +57,12 @@ pub fn llama() -> Config {
     }
 }
 
-/// The llama with Qwen3's norms of queries and keys.
+/// Returns the same Llama with Qwen3's norms of queries and keys.
 fn qwen3() -> Config {
     Config { architecture: Architecture::Qwen3, qk_norm: true, ..llama() }
 }
 
-/// A GPT-2 of the same size: learned positions, biases, GELU.
+/// Returns a GPT-2 of the same size: learned positions, biases, GELU.
 pub fn gpt2() -> Config {
     Config {
         architecture: Architecture::Gpt2,
@@ -88,8 +90,8 @@ fn gptneox() -> Config {
 /// The change of a parameter for each unit of an input.
 const UNIT: f64 = 0.05;
 
-/// Two sequences of which one is all target. What cancels inside is of order 1: the log-sum-exp of the logits, and the gradient of a key's
-/// bias, to which attention is blind.
+/// Makes a sample of two sequences; in one, all tokens but the first are targets. Values that cancel inside are of order 1: the log-sum-exp of the logits, and the gradient of a key's
+/// bias. Attention does not depend on that bias.
 fn sample(draw: &mut Draw, config: Config) -> Sample {
     let inputs = parameters(draw, &config);
     let batch = Batch::of_sequences(&[sequence(draw, &config, 1), sequence(draw, &config, 3)]);
@@ -99,8 +101,8 @@ fn sample(draw: &mut Draw, config: Config) -> Sample {
         .with_twin(function!(|x; twin_config: Config, twin_batch: Batch| log_probs(x, twin_config, twin_batch, true)))
 }
 
-/// The same decoders, frozen, with an adapter of rank 2: the inputs are its A and B. A is 0.05 and B 1 times its input, so that
-/// the product has the size of a change of the weights.
+/// Makes a sample of the same decoders, frozen, with an adapter of rank 2; the inputs are its A and B. A is 0.05 and B 1 times its input,
+/// so that the product has the size of a change of the weights.
 fn lora_sample(draw: &mut Draw, config: Config, targets: &[&str]) -> Sample {
     let base = frozen(draw, &config);
     let targets = targets.iter().map(|target| (*target).to_owned()).collect();
@@ -124,7 +126,7 @@ fn lora_sample(draw: &mut Draw, config: Config, targets: &[&str]) -> Sample {
     ))
 }
 
-/// A decoder with the weights of [`sample`].
+/// Builds a decoder with the weights of [`sample`].
 fn frozen(draw: &mut Draw, config: &Config) -> Decoder<Cpu<f64>> {
     let cpu = Cpu::new();
     let built = Decoder::build(config, &mut |name, shape| {
@@ -156,7 +158,7 @@ fn log_probs<B: Backend>(inputs: &[Tensor<B>], config: &Config, batch: &Batch, c
     batch.token_log_probs(&decoder(inputs, config), &ForwardOptions { checkpoint, ..ForwardOptions::default() })
 }
 
-/// The first block on two sequences of hidden states of order 1, which is also the size of what cancels inside.
+/// Makes a sample of the first block on two sequences of hidden states of order 1. Values that cancel inside are of order 1 too.
 fn block_sample(draw: &mut Draw, config: Config) -> Sample {
     let config = Config { layers: 1, ..config };
     let batch = Batch::of_sequences(&[sequence(draw, &config, 1), sequence(draw, &config, 2)]);
@@ -169,7 +171,7 @@ fn block_sample(draw: &mut Draw, config: Config) -> Sample {
         .with_twin(function!(|x; twin_config: Config, twin_batch: Batch| block(x, twin_config, twin_batch, true)))
 }
 
-/// The block's output from the hidden states and its parameters; the decoder around it is zero and takes no part.
+/// Computes the block's output from the hidden states and its parameters. The decoder around it is zero and takes no part.
 fn block<B: Backend>(inputs: &[Tensor<B>], config: &Config, batch: &Batch, checkpoint: bool) -> Tensor<B> {
     let mut next = inputs[1..].iter();
     let decoder = build(config, &mut |name, shape| match in_block(name) {
@@ -183,13 +185,13 @@ fn in_block(name: &str) -> bool {
     name.starts_with("model.layers.0.")
 }
 
-/// `context` tokens, and one to four tokens that are to be predicted.
+/// Draws a sequence of `context` tokens and one to four tokens that are to be predicted.
 fn sequence(draw: &mut Draw, config: &Config, context: usize) -> Sequence {
     let length = context + 1 + draw.below(4);
     Sequence::new((0..length).map(|_| draw.below(config.vocab_size) as u32).collect(), context)
 }
 
-/// Inputs for [`decoder`], in units of 0.05: weights with deviation 0.3 and gains about 1. f32 holds them exactly.
+/// Draws inputs for [`decoder`], in units of 0.05: weights with deviation 0.3 and gains about 1. f32 holds them exactly.
 pub fn parameters(draw: &mut Draw, config: &Config) -> Vec<Input> {
     shapes(config).into_iter().map(|(_, shape)| weights(draw, &shape)).collect()
 }
@@ -200,7 +202,8 @@ fn weights(draw: &mut Draw, shape: &[usize]) -> Input {
     input
 }
 
-/// The decoder of a valid configuration whose parameters are these inputs ([`parameters`] has their order) times 0.05, plus 1 for a gain.
+/// Builds the decoder of a valid configuration. Its parameters are these inputs (in the order of [`parameters`]) times 0.05, plus 1 for a
+/// gain.
 ///
 /// # Panics
 /// If the inputs are not those of the configuration.
@@ -220,7 +223,7 @@ fn build<B: Backend>(config: &Config, value: &mut dyn FnMut(&str, &[usize]) -> T
     built.unwrap_or_else(|error| panic!("a decoder to check: {error}"))
 }
 
-/// The parameters' names and shapes in the order in which a decoder asks for them.
+/// Lists the parameters' names and shapes in the order in which a decoder asks for them.
 fn shapes(config: &Config) -> Vec<(String, Vec<usize>)> {
     let mut shapes = Vec::new();
     build(config, &mut |name, shape| {

@@ -6,7 +6,7 @@ use engine::{AdamwPart, AdamwStep, Backend, Gradients, SgdStep, StepDecision, Te
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Which rule turns a gradient into a step.
+/// The rule that turns a gradient into a step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "rule", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Rule {
@@ -31,14 +31,14 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// AdamW with the default β₁, β₂ and ε and this decay of matrices.
+    /// Makes AdamW with the default β₁, β₂ and ε and this decay of matrices.
     pub fn adamw(weight_decay: f64) -> Self {
         Self::Adamw { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay, decay_vectors: false }
     }
 }
 
 impl Default for Rule {
-    /// AdamW with β₁ = 0.9, β₂ = 0.95, ε = 1e-8 and λ = 0.1 on matrices.
+    /// Makes AdamW with β₁ = 0.9, β₂ = 0.95, ε = 1e-8 and λ = 0.1 on matrices.
     fn default() -> Self {
         Self::adamw(0.1)
     }
@@ -52,14 +52,14 @@ pub struct Schedule {
     pub learning_rate: f64,
     /// Steps of the warm-up: step s of them has η·s/warmup.
     pub warmup: u64,
-    /// Steps in all.
+    /// Number of steps in total.
     pub steps: u64,
     /// η at the last step as a fraction of the peak, in [0, 1].
     pub final_fraction: f64,
 }
 
 impl Schedule {
-    /// η of step `step`, counted from 1.
+    /// Returns η of step `step`, counted from 1.
     pub fn at(&self, step: u64) -> f64 {
         if step <= self.warmup {
             return self.learning_rate * step as f64 / self.warmup as f64;
@@ -89,18 +89,18 @@ pub struct GradientNorm {
     pub not_finite: Option<String>,
 }
 
-/// The parameters that have a gradient, with it.
+/// Returns the parameters that have a gradient, with their gradients.
 fn with_gradients<'a, B: Backend>(decoder: &'a Decoder<B>, gradients: &'a Gradients<B>) -> (Vec<&'a Parameter<B>>, Vec<&'a B::Array>) {
     let parameters = decoder.parameters().into_iter();
     parameters.filter_map(|parameter| Some((parameter, gradients.array(&parameter.tensor)?))).unzip()
 }
 
-/// The name of the first parameter whose Σ g² is not finite.
+/// Returns the name of the first parameter whose Σ g² is not finite.
 fn first_not_finite<B: Backend>(parameters: &[&Parameter<B>], squares: &[f64]) -> Option<String> {
     parameters.iter().zip(squares).find(|(_, squares)| !squares.is_finite()).map(|(parameter, _)| parameter.name.clone())
 }
 
-/// The global norm of scale·gradients.
+/// Computes the global norm of scale·gradients.
 pub fn gradient_norm<B: Backend>(decoder: &Decoder<B>, gradients: &Gradients<B>, scale: f64) -> GradientNorm {
     let (parameters, arrays) = with_gradients(decoder, gradients);
     let squares = decoder.backend().sums_of_squares(&arrays);
@@ -108,23 +108,23 @@ pub fn gradient_norm<B: Backend>(decoder: &Decoder<B>, gradients: &Gradients<B>,
     GradientNorm { norm, not_finite: first_not_finite(&parameters, &squares) }
 }
 
-/// The factor that brings a norm down to `limit`, at most 1.
+/// Returns the factor that brings a norm down to `limit`, at most 1.
 pub fn clip_factor(norm: f64, limit: f64) -> f64 {
     if norm > limit { limit / norm } else { 1.0 }
 }
 
 impl<B: Backend> Optimizer<B> {
-    /// An optimiser that has made no step.
+    /// Makes an optimiser that has made no step.
     pub fn new(rule: Rule) -> Self {
         Self { rule, step: 0, moments: BTreeMap::new() }
     }
 
-    /// Which rule it follows.
+    /// Returns the rule that it follows.
     pub fn rule(&self) -> Rule {
         self.rule
     }
 
-    /// How many steps it has made.
+    /// Returns the number of steps that it has made.
     pub fn steps(&self) -> u64 {
         self.step
     }
@@ -134,9 +134,9 @@ impl<B: Backend> Optimizer<B> {
         self.update(decoder, gradients, scale, None, learning_rate);
     }
 
-    /// As [`Optimizer::step`], with the scale formed on the device from the gradients of the sum of `losses` over `weight`, clipped to
-    /// `clip`; waits only then. Where the loss or a gradient is not finite, the parameter that shows it is named, if any, and no step was
-    /// made.
+    /// Like [`Optimizer::step`], with the scale formed on the device: it divides the gradients of the sum of `losses` by `weight` and clips
+    /// them to `clip`. The host waits only at the end, for the decision. If the loss or a gradient is not finite, no step is made. The
+    /// first parameter with such a gradient is then named, if there is one.
     pub fn step_by_device(
         &mut self,
         decoder: &mut Decoder<B>,
@@ -193,13 +193,13 @@ impl<B: Backend> Optimizer<B> {
         }
     }
 
-    /// The moments by name, for a checkpoint: `m.NAME` and `v.NAME`.
+    /// Returns the moments by name, for a checkpoint: `m.NAME` and `v.NAME`.
     pub fn state(&self, backend: &B) -> Vec<(String, Tensor<B>)> {
         let entry = |prefix: &str, name: &str, array: &B::Array| (format!("{prefix}.{name}"), Tensor::from_array(backend, array.clone()));
         self.moments.iter().flat_map(|(name, Moments([m, v]))| [entry("m", name, m), entry("v", name, v)]).collect()
     }
 
-    /// Takes the moments of [`Optimizer::state`] and the number of steps back from a checkpoint. `find` gives a named tensor of a shape.
+    /// Restores the moments of [`Optimizer::state`] and the number of steps from a checkpoint. `find` gives a named tensor of a shape.
     ///
     /// # Errors
     /// Those of `find`; the optimiser is then as before.
@@ -223,7 +223,7 @@ impl<B: Backend> Optimizer<B> {
     }
 }
 
-/// A parameter while a step moves it, with what the step needs, which others may not hold meanwhile.
+/// A parameter borrowed for one update, with its moments and its gradient.
 struct Moving<'a, B: Backend> {
     parameter: &'a mut Parameter<B>,
     name: String,

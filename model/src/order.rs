@@ -12,7 +12,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// Batches of `batch` of `rows` rows.
+    /// Makes an order of `rows` rows in batches of `batch`.
     ///
     /// # Panics
     /// If there are no rows.
@@ -21,7 +21,7 @@ impl Order {
         Self { generator: Generator::new(seed).stream(0x006F_7264_6572), rows, batch, epoch: None }
     }
 
-    /// The rows of step `step`, counted from 1. An epoch's last rows and the next one's first may share a batch.
+    /// Returns the rows of step `step`, counted from 1. An epoch's last rows and the next one's first may share a batch.
     pub fn rows_of(&mut self, step: u64) -> Vec<usize> {
         let first = (step - 1) * self.batch as u64;
         (first..first + self.batch as u64).map(|position| self.row(position)).collect()

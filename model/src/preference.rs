@@ -1,4 +1,4 @@
-//! Preference pairs through a decoder: log-probabilities of chosen and rejected completions, and whatever else a loss may ask for.
+//! Preference pairs through a decoder: log-probabilities of chosen and rejected completions, and the logits that some losses need.
 
 use crate::batch::Batch;
 use crate::data::PreferencePair;
@@ -7,12 +7,12 @@ use engine::backend::Indices;
 use engine::{Backend, Tensor, no_grad};
 use std::sync::OnceLock;
 
-/// Pairs packed into one batch: the chosen sequences first, then the rejected ones in the same order, without the tokens that they share
-/// with the chosen ones where those are computed once.
+/// Pairs packed into one batch: the chosen sequences first, then the rejected ones in the same order. The tokens that a pair shares may be
+/// computed once; then only the chosen sequence has rows for them.
 #[derive(Clone, Debug)]
 pub struct PairBatch {
     batch: Batch,
-    /// Tokens of the chosen and of the rejected completion of each pair.
+    /// Number of tokens of the chosen and of the rejected completion of each pair.
     lengths: Vec<(usize, usize)>,
 }
 
@@ -23,31 +23,31 @@ impl PairBatch {
         Self { batch: Batch::of_pairs(pairs.into_iter().map(|pair| (&pair.chosen, &pair.rejected))), lengths }
     }
 
-    /// The number of pairs.
+    /// Returns the number of pairs.
     pub fn pairs(&self) -> usize {
         self.lengths.len()
     }
-    /// Tokens of the chosen and of the rejected completion of each pair.
+    /// Returns the numbers of tokens of the chosen and of the rejected completion of each pair.
     pub fn lengths(&self) -> &[(usize, usize)] {
         &self.lengths
     }
-    /// What goes through the decoder.
+    /// Returns the inputs of the decoder.
     pub fn inputs(&self) -> &Packed {
         &self.batch.inputs
     }
-    /// Tokens that go through the decoder: those that a pair shares count once.
+    /// Counts the tokens that go through the decoder. Tokens whose rows a pair shares count once.
     pub fn token_count(&self) -> usize {
         self.batch.inputs.tokens().len()
     }
-    /// Tokens of all completions, in the order of the rows of [`Scored`]: every chosen completion, then every rejected one.
+    /// Returns the tokens of all completions, in the order of the rows of [`Scored`]: every chosen completion, then every rejected one.
     pub fn targets(&self) -> &Indices {
         &self.batch.targets
     }
-    /// The completion (chosen ones are numbered first) that each target belongs to.
+    /// Returns the completion that each target belongs to; chosen ones are numbered first.
     pub fn groups(&self) -> &Indices {
         &self.batch.groups
     }
-    /// The first row of each completion, chosen ones first, and the number of rows at the end.
+    /// Returns the first row of each completion, chosen ones first, and the number of rows at the end.
     pub fn bounds(&self) -> Vec<usize> {
         let ends = self.batch.target_lengths().into_iter().scan(0, |end, length| {
             *end += length;
@@ -57,12 +57,12 @@ impl PairBatch {
     }
 }
 
-/// Pairs as one decoder sees them.
+/// A batch of pairs with the outputs of one decoder.
 pub struct Scored<'a, B: Backend> {
     /// The pairs.
     pub batch: &'a PairBatch,
     decoder: &'a Decoder<B>,
-    /// Formed when something asks for it.
+    /// Computed when it is first needed.
     hidden: OnceLock<Tensor<B>>,
     head: Tensor<B>,
     token_log_probs: OnceLock<Tensor<B>>,
@@ -77,16 +77,16 @@ impl<'a, B: Backend> Scored<'a, B> {
         Self { batch, decoder, hidden, head: decoder.head_weight().clone(), token_log_probs: OnceLock::new(), known: None }
     }
 
-    /// A decoder that stays as it is: no gradient, no dropout. It is run when something is asked that needs it.
+    /// Makes the scores of a frozen decoder: no gradient, no dropout. The decoder runs when its hidden states are first needed.
     pub fn reference(batch: &'a PairBatch, decoder: &'a Decoder<B>) -> Self {
         let head = decoder.head_weight().detach();
         Self { batch, decoder, hidden: OnceLock::new(), head, token_log_probs: OnceLock::new(), known: None }
     }
 
-    /// As [`Scored::reference`], with the log-probabilities of each pair's chosen and rejected completion known already, in nats.
+    /// Like [`Scored::reference`], with log-probabilities of each pair's chosen and rejected completion that are already known, in nats.
     ///
     /// # Panics
-    /// If there are not as many as pairs.
+    /// If `log_probs` does not have one entry for each pair.
     #[track_caller]
     pub fn known_reference(batch: &'a PairBatch, decoder: &'a Decoder<B>, log_probs: &[(f64, f64)]) -> Self {
         assert_eq!(log_probs.len(), batch.pairs(), "known_reference: one entry for each pair");
@@ -99,12 +99,12 @@ impl<'a, B: Backend> Scored<'a, B> {
         self.hidden.get_or_init(|| no_grad(|| self.batch.batch.hidden(self.decoder, &ForwardOptions::default())))
     }
 
-    /// The log-probability of every completion token, \[M\], in the order of [`PairBatch::targets`].
+    /// Returns the log-probability of every completion token, \[M\], in the order of [`PairBatch::targets`].
     pub fn token_log_probs(&self) -> &Tensor<B> {
         self.token_log_probs.get_or_init(|| self.hidden().linear_log_prob(&self.head, &self.batch.batch.targets))
     }
 
-    /// ln π(y|x) of the chosen and of the rejected completions, each \[pairs\]: sums over completion tokens only.
+    /// Returns ln π(y|x) of the chosen and of the rejected completions, each \[pairs\]: sums over completion tokens only.
     pub fn sequence_log_probs(&self) -> (Tensor<B>, Tensor<B>) {
         if let Some(known) = &self.known {
             return known.clone();
@@ -114,12 +114,12 @@ impl<'a, B: Backend> Scored<'a, B> {
         (all.slice(0, 0, pairs), all.slice(0, pairs, 2 * pairs))
     }
 
-    /// Logits at the given rows (completion positions), [rows, V].
+    /// Computes the logits at the given rows (completion positions), [rows, V].
     pub fn logits(&self, rows: &Indices) -> Tensor<B> {
         self.hidden().embedding(rows).linear(&self.head, None)
     }
 
-    /// Logits at every completion position, [M, V].
+    /// Computes the logits at every completion position, [M, V].
     pub fn all_logits(&self) -> Tensor<B> {
         self.hidden().linear(&self.head, None)
     }

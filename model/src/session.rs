@@ -1,4 +1,4 @@
-//! A conversation's tokens with their key-value cache: each turn runs only what the turns before did not have.
+//! A conversation's tokens with their key-value cache. Each turn runs only the tokens that earlier turns did not run.
 
 use crate::decoder::{Cache, Decoder, Packed, packed_checks};
 use crate::error::{Error, Result};
@@ -14,17 +14,17 @@ pub struct Session<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> Session<'a, B> {
-    /// An empty session.
+    /// Makes an empty session.
     pub fn new(decoder: &'a Decoder<B>) -> Self {
         Self { decoder, cache: decoder.cache(1), tokens: Vec::new() }
     }
 
-    /// Number of tokens in the cache.
+    /// Returns the number of tokens in the cache.
     pub fn cached(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Number of tokens of `prompt` that the cache has already. The last one never counts, because its logits are needed.
+    /// Counts the tokens of `prompt` that the cache holds already. The last one never counts, because its logits are needed.
     pub fn reused(&self, prompt: &[u32]) -> usize {
         let same = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
         same.min(prompt.len().saturating_sub(1))

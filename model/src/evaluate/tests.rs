@@ -126,7 +126,7 @@ fn an_evaluation_ends_where_it_is_told_to_and_not_later() {
         ]
     };
     assert!(run(3 + 3 + 4).iter().all(Result::is_ok));
-    // The checks of the first two are used up, or those of all but the last batch.
+    // Each case: the number of checks that succeed, and which evaluations must then end early. Some end at their last batch.
     for (left, ended) in [(0, [true; 3]), (2, [true; 3]), (3, [false, true, true]), (6, [false, false, true]), (9, [false, false, true])] {
         let outcomes = run(left);
         for (outcome, ended) in outcomes.iter().zip(ended) {
