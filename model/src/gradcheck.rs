@@ -90,8 +90,8 @@ fn gptneox() -> Config {
 /// The change of a parameter for each unit of an input.
 const UNIT: f64 = 0.05;
 
-/// Makes a sample of two sequences; in one, all tokens but the first are targets. Values that cancel inside are of order 1: the log-sum-exp of the logits, and the gradient of a key's
-/// bias. Attention does not depend on that bias.
+/// Makes a sample of two sequences; in one, all tokens but the first are targets. Values that cancel inside are of order 1: the log-sum-exp
+/// of the logits, and the gradient of a key's bias. Attention does not depend on that bias.
 fn sample(draw: &mut Draw, config: Config) -> Sample {
     let inputs = parameters(draw, &config);
     let batch = Batch::of_sequences(&[sequence(draw, &config, 1), sequence(draw, &config, 3)]);
