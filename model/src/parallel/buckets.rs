@@ -1,6 +1,6 @@
-//! Gradients collected into buckets: messages that are large enough to be efficient and small enough to leave early.
+//! Gradients collected into buckets: messages that are large enough to be efficient and small enough to be sent early.
 
-/// Bytes that fill a bucket.
+/// Number of bytes that fill a bucket.
 pub const BUCKET_BYTES: usize = 25 << 20;
 
 /// Items by the place of their parameter, released bucket by bucket in a fixed order. The backward pass reaches the last parameters first,
@@ -9,12 +9,12 @@ pub struct Buckets<T> {
     /// The places of each bucket.
     plan: Vec<Vec<usize>>,
     items: Vec<Option<T>>,
-    /// The first bucket that was not released.
+    /// Index of the first bucket that was not released.
     next: usize,
 }
 
 impl<T> Buckets<T> {
-    /// Buckets for parameters of these sizes in bytes.
+    /// Makes buckets for parameters of these sizes in bytes.
     pub fn new(sizes: &[usize], bucket_bytes: usize) -> Self {
         let (mut plan, mut filled): (Vec<Vec<usize>>, usize) = (Vec::new(), bucket_bytes);
         for (place, size) in sizes.iter().enumerate().rev() {
@@ -39,7 +39,7 @@ impl<T> Buckets<T> {
         full
     }
 
-    /// The places without an item, of the buckets that were not released.
+    /// Lists the places without an item in the buckets that were not released.
     pub fn missing(&self) -> Vec<usize> {
         let left = self.plan[self.next..].iter().flatten();
         left.copied().filter(|&place| self.items[place].is_none()).collect()

@@ -1,4 +1,4 @@
-//! Sums over processes: of gradients, begun while the backward pass goes on, and of what goes with them.
+//! Sums over processes: of gradients, which begin during the backward pass, and of losses.
 
 use super::buckets::{BUCKET_BYTES, Buckets};
 use super::numbers::Numbers;
@@ -7,9 +7,9 @@ use crate::decoder::Decoder;
 use crate::error::Result;
 use engine::Backend;
 
-/// Adds up the gradients of a step over the processes. Parameters go by their place in [`Decoder::parameters`].
+/// A way to add up the gradients of a step over the processes. Parameters are numbered by their place in [`Decoder::parameters`].
 pub trait Exchange<B: Backend> {
-    /// The sums on the device, if they are formed there while the host goes on; work that depends on them can then be queued too.
+    /// Returns the sums on the device, if they are formed there while the host continues. Work that depends on them can then be queued too.
     fn on_device(&mut self) -> Option<&mut dyn DeviceSums<B>> {
         None
     }
@@ -17,7 +17,8 @@ pub trait Exchange<B: Backend> {
     /// Takes a parameter's gradient, at most once a step.
     fn put(&mut self, place: usize, gradient: B::Array);
 
-    /// The sums, once every gradient of the step has been given; `None` for a parameter without a gradient in any process. Ends the step.
+    /// Returns the sums, once every gradient of the step has been given. Entries are `None` for parameters without a gradient in any
+    /// process. Ends the step.
     ///
     /// # Errors
     /// If another process is lost.
@@ -26,15 +27,15 @@ pub trait Exchange<B: Backend> {
 
 /// Sums for which the host need not wait.
 pub trait DeviceSums<B: Backend> {
-    /// Begins to add up an array that is no gradient, of one shape in all processes and at the same point of the step. What comes back
-    /// holds the sum once [`Exchange::finish`] has returned.
+    /// Begins to add up an array that is not a gradient. All processes pass the same shape at the same point of the step. The returned
+    /// array holds the sum once [`Exchange::finish`] has returned.
     ///
     /// # Errors
     /// [`Error::Cuda`](crate::Error::Cuda); where another process is lost.
     fn add_up(&mut self, array: B::Array) -> Result<B::Array>;
 }
 
-/// The parameters that have a gradient in any process. A process without one adds zeros, because all sums must have the same length.
+/// Finds the parameters that have a gradient in any process. A process without one adds zeros, because all sums must have the same length.
 ///
 /// # Errors
 /// Where another process is lost.
@@ -43,7 +44,7 @@ pub(super) fn present(processes: &Processes, own: &[bool]) -> Result<Vec<bool>> 
     Ok(processes.sum(&own)?.into_iter().map(|count| count > 0.0).collect())
 }
 
-/// Sums through the host's memory, in the group's own thread: on any backend, over any group.
+/// Sums through the host's memory, on the group's own thread: for any backend and any group.
 pub struct HostExchange<B: Backend> {
     backend: B,
     processes: Processes,
@@ -55,12 +56,12 @@ pub struct HostExchange<B: Backend> {
 }
 
 impl<B: Backend> HostExchange<B> {
-    /// An exchange for the parameters of this decoder.
+    /// Makes an exchange for the parameters of this decoder.
     pub fn new(processes: Processes, decoder: &Decoder<B>) -> Self {
         Self::with_buckets(processes, decoder, BUCKET_BYTES)
     }
 
-    /// The same with buckets of another size in bytes.
+    /// Makes an exchange with buckets of another size in bytes.
     pub fn with_buckets(processes: Processes, decoder: &Decoder<B>, bucket_bytes: usize) -> Self {
         let shapes: Vec<Vec<usize>> = decoder.parameters().iter().map(|parameter| parameter.tensor.shape().to_vec()).collect();
         let sizes: Vec<usize> = shapes.iter().map(|shape| length(shape) * size_of::<B::Scalar>()).collect();

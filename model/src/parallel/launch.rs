@@ -1,4 +1,4 @@
-//! The number of this process and of all, from the environment that torchrun or mpirun sets.
+//! The number of this process and the number of all, from the environment that torchrun or mpirun sets.
 
 use crate::error::{Error, Result};
 use std::fmt;
@@ -7,20 +7,20 @@ use std::time::Duration;
 /// Time that processes wait for each other at the start, unless `SLPO_JOIN_SECONDS` is set.
 const JOIN_SECONDS: u64 = 300;
 
-/// The most processes that meet over TCP: the first one has a connection to each.
+/// Largest number of processes over TCP. The first process has a connection to each.
 const LARGEST_SIZE: u64 = 1024;
 
-/// Least number of bytes of a secret. Whoever records a handshake can guess offline, so a short secret is worthless.
+/// Least number of bytes of a secret. Whoever records a handshake can guess the secret offline, so a short one is worthless.
 const SHORTEST_SECRET: usize = 16;
 
-/// How this process was started.
+/// The way this process was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Launch {
-    /// As a single process.
+    /// Started as a single process.
     Alone,
-    /// As torchrun does: with `RANK` and `WORLD_SIZE`.
+    /// Started as torchrun does: with `RANK` and `WORLD_SIZE`.
     Ranked(Place),
-    /// By mpirun, of OpenMPI or MPICH.
+    /// Started by mpirun, of OpenMPI or MPICH.
     Mpi,
 }
 
@@ -46,7 +46,7 @@ pub struct Place {
 pub struct Secret(String);
 
 impl Secret {
-    /// From its text.
+    /// Makes a secret from its text.
     ///
     /// # Errors
     /// [`Error::Launch`] where it is too short.
@@ -71,16 +71,16 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// An environment variable. Invalid Unicode is replaced by a character that no number and no address contains.
+/// Reads an environment variable. Invalid Unicode is replaced by a character that no number and no address contains.
 fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// Reads a variable.
+/// A function that reads a variable.
 type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Launch {
-    /// From this process's environment.
+    /// Reads this process's environment.
     ///
     /// # Errors
     /// [`Error::Launch`] if the variables contradict each other.
@@ -126,7 +126,7 @@ impl Place {
         let host = needed("MASTER_ADDR")?;
         needed("MASTER_PORT")?;
         let port = number(variable, "MASTER_PORT")?;
-        // torchrun listens at the port itself where this is set.
+        // torchrun itself listens at MASTER_PORT if this variable is true, so the processes use the next port.
         let port = port + u64::from(variable("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|value| value.eq_ignore_ascii_case("true")));
         let bad_port = |_| Error::Launch(format!("MASTER_PORT gives port {port}: ports go from 1 to 65535"));
         let port = u16::try_from(port).map_err(bad_port).and_then(|port| {
@@ -158,7 +158,7 @@ fn number(variable: Variable, name: &str) -> Result<u64> {
     number.map_err(|_| Error::Launch(format!("{name} is {value:?}, and must be a whole number from 0 to {}", u32::MAX)))
 }
 
-/// This process's number on its machine, from 0 (`LOCAL_RANK`, or what mpirun sets): the GPU that is its own.
+/// Returns this process's number on its machine, from 0 (`LOCAL_RANK`, or what mpirun sets). It selects this process's GPU.
 ///
 /// # Errors
 /// [`Error::Launch`] where it is no number.
@@ -166,7 +166,7 @@ pub fn local_rank() -> Result<Option<usize>> {
     first_of(&["LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"])
 }
 
-/// The number of processes on this machine (`LOCAL_WORLD_SIZE`, or what mpirun sets), where it is known.
+/// Returns the number of processes on this machine (`LOCAL_WORLD_SIZE`, or what mpirun sets), if it is known.
 ///
 /// # Errors
 /// [`Error::Launch`] where it is no number.

@@ -3,17 +3,19 @@
 //! | module | what |
 //! |---|---|
 //! | [`launch`] | which process this is: the environment that torchrun and mpirun set |
-//! | [`processes`] | what a group of processes does together, asked for by any thread and done on one |
+//! | [`processes`] | sums and gatherings of a group of processes: any thread requests them, one thread runs them |
 //! | [`tcp`] | a group over TCP, which needs nothing but a network |
 //! | `mpi` | a group over MPI (feature `mpi`) |
-//! | [`share`] | which rows of a batch are whose |
-//! | [`exchange`], [`buckets`], [`nccl`] | sums of gradients while the backward pass goes on: through the host's memory, or from GPU to GPU |
-//! | [`start`] | every process at the same step with the same weights and settings |
+//! | [`share`] | which process has which rows of a batch |
+//! | [`exchange`], [`buckets`], [`nccl`] | sums of gradients during the backward pass: through the host's memory, or from GPU to GPU |
+//! | [`start`] | brings every process to the same step, weights and settings |
 //!
-//! A process is to its batch what a set of micro-batches is: losses, weights and gradients are sums over rows, added up over the processes
-//! in the order of their ranks and divided by the weight of the whole batch. With one micro-batch a process, the sums have the very bits of
-//! one process that accumulates over as many; with more, the order of the additions is another one. NCCL adds gradients in an order of its
-//! own, which shows from three processes on.
+//! Losses, weights and gradients are sums over rows. They are added up over the processes in the order of their ranks and divided by the
+//! weight of the whole batch. So several processes compute what one process computes with more micro-batches:
+//!
+//! - With one micro-batch per process, the sums have the same bits as one process that accumulates over all micro-batches.
+//! - With more, the order of the additions differs.
+//! - NCCL adds gradients in an order of its own, which changes the bits from three processes on.
 
 pub mod buckets;
 pub mod exchange;
@@ -39,7 +41,7 @@ use crate::error::Result;
 use engine::{Backend, Gradients, Tensor};
 use std::collections::HashMap;
 
-/// What a trainer that is one of several has besides: the others, and the way gradients are added up with theirs.
+/// The parts of a trainer that is one of several: the group of processes and the way gradients are added up.
 pub struct Parallel<B: Backend> {
     /// The group.
     pub processes: Processes,
@@ -48,13 +50,13 @@ pub struct Parallel<B: Backend> {
 }
 
 impl<B: Backend> Parallel<B> {
-    /// Gradients that are added up through the host's memory, on any backend.
+    /// Makes the parts that add gradients up through the host's memory, on any backend.
     pub fn through_host(processes: Processes, decoder: &Decoder<B>) -> Self {
         let exchange = Box::new(HostExchange::new(processes.clone(), decoder));
         Self { processes, exchange }
     }
 
-    /// (loss, weight) of the whole batch, from this process's sums.
+    /// Adds up this process's sums over all processes. Returns (loss, weight) of the whole batch.
     ///
     /// # Errors
     /// Where another process is lost.
@@ -63,8 +65,8 @@ impl<B: Backend> Parallel<B> {
         Ok((sums[0], sums[1]))
     }
 
-    /// The gradient of the whole batch: this process's last micro-batch walked back, `before` (that of its others) added, and the same of
-    /// all processes, in buckets that are on their way while the walk goes on.
+    /// Computes the gradient of the whole batch. Runs the backward pass of this process's last micro-batch, adds `before` (the gradient of
+    /// its other micro-batches) and adds up over the processes. Buckets are sent while the backward pass is still running.
     ///
     /// # Errors
     /// Where another process is lost.
@@ -73,13 +75,13 @@ impl<B: Backend> Parallel<B> {
         self.sums(decoder)
     }
 
-    /// True if sums are formed on the device, so that the host can decide about a step without waiting for it.
+    /// True if sums are formed on the device. The host can then decide about a step without waiting for them.
     pub fn is_queued(&mut self) -> bool {
         self.exchange.on_device().is_some()
     }
 
-    /// As [`Parallel::backward`], with this process's `own` loss, one number on the device, and the weight of its rows: the gradient, each
-    /// process's loss in the order of ranks, and the weight of the whole batch.
+    /// Like [`Parallel::backward`], and also adds up losses and weights. `own` is this process's loss, one number on the device, with the
+    /// weight of its rows. Returns the gradient, each process's loss in the order of ranks, and the weight of the whole batch.
     ///
     /// # Errors
     /// As [`Parallel::backward`], and [`Error::Cuda`](crate::Error::Cuda).
@@ -94,7 +96,7 @@ impl<B: Backend> Parallel<B> {
         (own, weight): (&B::Array, f64),
     ) -> Result<(Gradients<B>, Vec<B::Array>, f64)> {
         let (backend, rank, size) = (decoder.backend(), self.processes.rank(), self.processes.size());
-        // A place for each process: what is added to a number there is 0, so that the sum has its very bits.
+        // Each process has an element of its own and adds 0 to the others, so that the sum keeps the bits of each loss.
         let places: Vec<B::Array> =
             (0..size).map(|place| if place == rank { backend.reshape(own, &[1]) } else { backend.full(0.0, &[1]) }).collect();
         let own = backend.concat(&places.iter().collect::<Vec<_>>(), 0);
@@ -105,7 +107,7 @@ impl<B: Backend> Parallel<B> {
         Ok((gradients, (0..size).map(|rank| backend.slice(&losses, 0, rank, rank + 1)).collect(), weight))
     }
 
-    /// Walks back from a loss, handing out gradients as they are final.
+    /// Runs the backward pass from a loss and hands each gradient to the exchange as soon as it is final.
     fn put_gradients(&mut self, decoder: &Decoder<B>, loss: Tensor<B>, before: Option<Gradients<B>>) {
         let (backend, parameters) = (decoder.backend(), decoder.parameters());
         let places: HashMap<u64, usize> = parameters.iter().enumerate().filter_map(|(place, p)| Some((p.tensor.id()?, place))).collect();
@@ -126,7 +128,7 @@ impl<B: Backend> Parallel<B> {
         }
     }
 
-    /// The sums of the gradients that were handed out.
+    /// Returns the sums of the gradients that were handed to the exchange.
     fn sums(&mut self, decoder: &Decoder<B>) -> Result<Gradients<B>> {
         let sums = self.exchange.finish()?;
         let present = decoder.parameters().into_iter().zip(sums).filter_map(|(parameter, sum)| Some((&parameter.tensor, sum?)));

@@ -1,7 +1,10 @@
-//! A group over MPI: each process adds up its part of the numbers, in the order of ranks, and all parts are brought together, so the sums
-//! have the bits of every other group whatever algorithms the MPI has, and no connection carries more than another.
+//! A group over MPI. Each process adds up one part of the numbers, in the order of ranks. Then all parts are gathered by all processes.
+//! This has two advantages:
 //!
-//! MPI is used on one thread only, that of the group. It ends the run itself where a process is lost.
+//! - The sums have the same bits as those of every other group, whatever algorithms the MPI uses.
+//! - No connection carries more than another.
+//!
+//! MPI is used on one thread only, that of the group. If a process is lost, MPI itself ends the run.
 
 use super::numbers::Numbers;
 use super::processes::Group;
@@ -17,15 +20,15 @@ use std::ops::AddAssign;
 /// A group over MPI.
 pub struct MpiGroup {
     world: SimpleCommunicator,
-    /// MPI is at work as long as it lives.
+    /// Keeps MPI initialised as long as it lives.
     _universe: Universe,
 }
 
 impl MpiGroup {
-    /// All processes that mpirun started.
+    /// Joins the group of all processes that mpirun started.
     ///
     /// # Errors
-    /// [`Error::Launch`] where MPI is at work already, or does not let a thread of its own use it.
+    /// [`Error::Launch`] where MPI is initialised already, or does not allow its use on a thread of this program.
     pub fn join() -> Result<Self> {
         let failed = |text: &str| Error::Launch(format!("MPI {text}"));
         let (universe, threading) = mpi::initialize_with_threading(Threading::Funneled).ok_or_else(|| failed("is at work already"))?;
@@ -93,7 +96,7 @@ impl Group for MpiGroup {
         Ok(parts.collect())
     }
     fn fail(&mut self, _: &str) {
-        // Why has been said; MPI has no words for the others, which it ends.
+        // The reason has been shown. MPI cannot send it to the other processes and ends them.
         self.world.abort(1);
     }
 }

@@ -1,4 +1,4 @@
-//! Sums of gradients from GPU to GPU, beside the kernels of the backward pass.
+//! Sums of gradients from GPU to GPU, concurrent with the kernels of the backward pass.
 
 use super::Parallel;
 use super::buckets::{BUCKET_BYTES, Buckets};
@@ -12,7 +12,7 @@ use engine::backend::device::DeviceArray;
 use engine::{CudaError, Device};
 
 impl Parallel<Device> {
-    /// Gradients are added up where they are: by NCCL on GPUs, and through the host's memory on processors.
+    /// Makes the parts that add gradients up where they are stored: by NCCL on GPUs, and through the host's memory on CPUs.
     ///
     /// # Errors
     /// [`Error::Cuda`] where NCCL is not there or does not start; where another process is lost.
@@ -27,7 +27,7 @@ impl Parallel<Device> {
     }
 }
 
-/// Sums by NCCL. The group brings the processes together, and notices where one is lost.
+/// Sums by NCCL. The group connects the processes, and notices if one is lost.
 pub struct NcclExchange {
     device: Device,
     processes: Processes,
@@ -36,7 +36,7 @@ pub struct NcclExchange {
     put: Vec<bool>,
     sums: Vec<Option<DeviceArray>>,
     nccl: Nccl,
-    /// What kept a sum from being begun.
+    /// The error that prevented a sum.
     failed: Option<CudaError>,
 }
 
@@ -69,7 +69,7 @@ impl NcclExchange {
     }
 }
 
-/// The array on the GPU.
+/// Returns the array on the GPU.
 fn on_gpu(array: DeviceArray) -> CudaArray {
     let DeviceArray::Cuda(array) = array else { panic!("an array of the processor in a sum over GPUs") };
     array

@@ -1,4 +1,4 @@
-//! Numbers on their way between processes, in the precision that they are computed in.
+//! Numbers that processes exchange, in the precision in which they are computed.
 
 use engine::Scalar;
 use std::any::Any;
@@ -13,10 +13,10 @@ pub enum Numbers {
 }
 
 impl Numbers {
-    /// A backend's elements.
+    /// Makes numbers from a backend's elements.
     ///
     /// # Panics
-    /// If they are neither f32 nor f64: nobody trains in dual numbers.
+    /// If they are neither f32 nor f64. Dual numbers are not used in training.
     pub fn of<S: Scalar>(elements: Vec<S>) -> Self {
         let elements: Box<dyn Any> = Box::new(elements);
         match elements.downcast::<Vec<f32>>() {
@@ -25,7 +25,7 @@ impl Numbers {
         }
     }
 
-    /// The elements as a backend's.
+    /// Returns the elements as those of a backend.
     ///
     /// # Panics
     /// If they are of another type.
@@ -37,7 +37,7 @@ impl Numbers {
         *elements.downcast().unwrap_or_else(|_| panic!("numbers of another precision"))
     }
 
-    /// How many there are.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         match self {
             Self::F32(elements) => elements.len(),
@@ -45,7 +45,7 @@ impl Numbers {
         }
     }
 
-    /// The bytes of [`Numbers::to_bytes`].
+    /// Returns the number of bytes of [`Numbers::to_bytes`].
     pub fn byte_len(&self) -> usize {
         match self {
             Self::F32(elements) => size_of_val(elements.as_slice()),
@@ -58,7 +58,7 @@ impl Numbers {
         self.len() == 0
     }
 
-    /// The numbers as bytes, lowest first.
+    /// Returns the numbers as bytes, lowest byte first.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::F32(elements) => elements.iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -66,13 +66,14 @@ impl Numbers {
         }
     }
 
-    /// Replaces the numbers by those of [`Numbers::to_bytes`], of the same type and as many; false where there are not.
+    /// Replaces the numbers by those that [`Numbers::to_bytes`] wrote. Returns false if the bytes do not hold as many numbers of the same
+    /// type.
     #[must_use]
     pub fn read(&mut self, bytes: &[u8]) -> bool {
         self.merge(bytes, |x, new| *x = new, |x, new| *x = new)
     }
 
-    /// Adds the numbers of [`Numbers::to_bytes`], of the same type and as many; false where there are not.
+    /// Adds the numbers that [`Numbers::to_bytes`] wrote. Returns false if the bytes do not hold as many numbers of the same type.
     #[must_use]
     pub fn add(&mut self, bytes: &[u8]) -> bool {
         self.merge(bytes, |x, new| *x += new, |x, new| *x += new)

@@ -1,4 +1,4 @@
-//! What a group of processes does together. One thread does it, in the order in which it is asked; any thread may ask, and go on meanwhile.
+//! Sums and gatherings of a group of processes. Any thread requests them and continues; one thread runs them, in the order of the requests.
 
 use super::numbers::Numbers;
 use crate::error::{Error, Lost, Result};
@@ -7,30 +7,32 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Time after which a group that has nothing to do looks after its members.
+/// Time without requests after which a group checks its members.
 const BEAT: Duration = Duration::from_secs(2);
 
-/// Time that a process has to notice by itself that another one is lost: it may be waiting for a GPU that waits for the lost one.
+/// Time in which a process should notice by itself that another one is lost. After this time it may be stuck, waiting for a GPU that waits
+/// for the lost process.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// The most that a process brings to a gathering whose sizes nobody knows before: settings, and log-probabilities of many pairs.
+/// Largest number of bytes per process in a gathering whose sizes are not known in advance: settings, or log-probabilities of many pairs.
 const GATHERED: usize = 4 << 30;
 
-/// A group of processes as its thread sees it. Every process calls the same methods in the same order.
+/// A group of processes as seen by its thread. Every process calls the same methods in the same order.
 pub trait Group {
-    /// This process's number, from 0.
+    /// Returns this process's number, from 0.
     fn rank(&self) -> usize;
-    /// The number of processes.
+    /// Returns the number of processes.
     fn size(&self) -> usize;
-    /// Adds up what every process brings, element by element in the order of ranks; all get the same bits. All bring as many.
+    /// Adds up the numbers of every process, element by element in the order of ranks. All get the same bits. All must pass the same number
+    /// of elements.
     fn sum(&mut self, numbers: &mut Numbers) -> Result<(), Lost>;
-    /// What every process brings, in the order of ranks: at most `largest` bytes each, which must fit what this process brings.
+    /// Collects the bytes of every process, in the order of ranks. Each process, this one too, may pass at most `largest` bytes.
     fn gather(&mut self, own: Vec<u8>, largest: usize) -> Result<Vec<Vec<u8>>, Lost>;
-    /// Looks after the group while there is nothing to do.
+    /// Checks the members while there is nothing to do.
     fn idle(&mut self) -> Result<(), Lost> {
         Ok(())
     }
-    /// Tells the others that this process ends before its work is done, and why. Nothing is called after it.
+    /// Tells the others that this process ends before its work is done, and why. It is the last call.
     fn fail(&mut self, reason: &str);
 }
 
@@ -39,15 +41,15 @@ type Answer<T> = Sender<Result<T, Lost>>;
 enum Request {
     Sum(Numbers, Answer<Numbers>),
     Gather(Vec<u8>, usize, Answer<Vec<Vec<u8>>>),
-    /// The end, and why it is one before the work is done.
+    /// The end, with a reason if it comes before the work is done.
     Leave(Option<String>),
 }
 
-/// What was asked for, when it is there.
+/// The future result of a request.
 pub struct Pending<T>(Receiver<Result<T, Lost>>);
 
 impl<T> Pending<T> {
-    /// Waits for it.
+    /// Waits for the result.
     ///
     /// # Errors
     /// [`Error::Lost`].
@@ -57,7 +59,7 @@ impl<T> Pending<T> {
     }
 }
 
-/// A group of processes, of which this is one. Cloning shares it.
+/// A handle to the group of processes that this process belongs to. Clones share the group.
 #[derive(Clone)]
 pub struct Processes {
     rank: usize,
@@ -67,8 +69,8 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Joins a group: `join` makes it on the thread on which it then stays. `on_lost` is called where another process is lost and this one
-    /// does not come to notice, within half a minute: it should end the process.
+    /// Joins a group. `join` makes the group on the thread that then runs it. `on_lost` is called if another process is lost and this
+    /// process makes no request for half a minute afterwards. It should end this process.
     ///
     /// # Errors
     /// Those of `join`; [`Error::Lost`].
@@ -88,29 +90,29 @@ impl Processes {
         Ok(Self { rank, size, requests, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
-    /// This process's number, from 0.
+    /// Returns this process's number, from 0.
     pub fn rank(&self) -> usize {
         self.rank
     }
 
-    /// The number of processes.
+    /// Returns the number of processes.
     pub fn size(&self) -> usize {
         self.size
     }
 
     fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Pending<T> {
         let (answer, pending) = channel();
-        // Where the thread is gone, waiting says so.
+        // If the thread is gone, `wait` reports it.
         let _ = self.requests.send(request(answer));
         Pending(pending)
     }
 
-    /// Begins to add up numbers over the processes, element by element in the order of ranks. Every process brings as many.
+    /// Begins to add up numbers over the processes, element by element in the order of ranks. All must pass the same number of elements.
     pub fn begin_sum(&self, numbers: Numbers) -> Pending<Numbers> {
         self.ask(|answer| Request::Sum(numbers, answer))
     }
 
-    /// The sums of numbers over the processes, in the order of ranks. Every process brings as many.
+    /// Adds up numbers over the processes, in the order of ranks, and waits. All must pass the same number of elements.
     ///
     /// # Errors
     /// [`Error::Lost`].
@@ -118,7 +120,7 @@ impl Processes {
         Ok(self.begin_sum(Numbers::F64(numbers.to_vec())).wait()?.into_elements())
     }
 
-    /// What every process brings, in the order of ranks.
+    /// Collects the bytes of every process, in the order of ranks.
     ///
     /// # Errors
     /// [`Error::Lost`].
@@ -126,7 +128,7 @@ impl Processes {
         self.gather_at_most(own, GATHERED)
     }
 
-    /// As [`Processes::gather`], where no process has more than `largest` bytes to bring: whatever claims to be longer is refused unread.
+    /// Like [`Processes::gather`], for at most `largest` bytes per process. A longer message is refused without being read.
     ///
     /// # Errors
     /// [`Error::Lost`].
@@ -134,7 +136,7 @@ impl Processes {
         self.ask(|answer| Request::Gather(own, largest, answer)).wait()
     }
 
-    /// What every process says, in the order of ranks.
+    /// Collects a text from every process, in the order of ranks.
     ///
     /// # Errors
     /// [`Error::Lost`].
@@ -143,7 +145,7 @@ impl Processes {
         Ok(all.into_iter().map(|text| String::from_utf8_lossy(&text).into_owned()).collect())
     }
 
-    /// True if any process says yes.
+    /// True if `own` is true in any process.
     ///
     /// # Errors
     /// [`Error::Lost`].
@@ -151,7 +153,7 @@ impl Processes {
         Ok(self.gather(vec![u8::from(own)])?.iter().any(|answer| answer == &[1]))
     }
 
-    /// Waits until every process has come here.
+    /// Waits until every process has made this call.
     ///
     /// # Errors
     /// [`Error::Lost`].
@@ -159,18 +161,19 @@ impl Processes {
         self.gather(Vec::new()).map(drop)
     }
 
-    /// Leaves the group; where that is before the work is done, the others are told the reason, and end. Nothing can be asked for after it.
+    /// Leaves the group. A `reason` means that the work is not done: the others are told the reason and end. No request is allowed
+    /// afterwards.
     pub fn leave(&self, reason: Option<&str>) {
         let _ = self.requests.send(Request::Leave(reason.map(str::to_owned)));
         let thread = self.thread.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         if let Some(thread) = thread {
-            // Where it panicked, that has been said.
+            // If the thread panicked, the panic message has been shown.
             let _ = thread.join();
         }
     }
 }
 
-/// Answers requests until the end. Once another process is lost, every answer says so.
+/// Answers requests until the end. Once another process is lost, every answer is that error.
 fn serve(mut group: impl Group, requests: &Receiver<Request>, on_lost: impl FnOnce(&Lost)) {
     let mut lost: Option<Lost> = None;
     loop {
@@ -178,7 +181,7 @@ fn serve(mut group: impl Group, requests: &Receiver<Request>, on_lost: impl FnOn
             Ok(Request::Sum(mut numbers, answer)) => {
                 let outcome = lost.clone().map_or_else(|| group.sum(&mut numbers), Err);
                 lost = outcome.as_ref().err().cloned();
-                // Nobody waits any more where the asking thread has failed.
+                // If the requesting thread has failed, nobody waits for the answer.
                 let _ = answer.send(outcome.map(|()| numbers));
             }
             Ok(Request::Gather(own, largest, answer)) => {

@@ -1,4 +1,4 @@
-//! The share of a batch's rows that each process has.
+//! The share of a batch's rows that belongs to each process.
 
 use std::ops::Range;
 
@@ -12,8 +12,8 @@ pub struct Share {
 }
 
 impl Share {
-    /// The share of process `rank` of `size` in `rows` rows: equal parts as far as possible, in order, cut into micro-batches of at most
-    /// `at_once` rows. A single process has them all.
+    /// Computes the share of process `rank` of `size` in `rows` rows. Shares are equal as far as possible and in order, cut into
+    /// micro-batches of at most `at_once` rows. A single process gets all rows.
     ///
     /// # Panics
     /// If `at_once` is 0 or `rank` is not below `size`.

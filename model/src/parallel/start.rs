@@ -7,7 +7,7 @@ use crate::train::Trainer;
 use engine::{Backend, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// State of the first process's trainer.
+/// The state of the first process's trainer.
 #[derive(Serialize, Deserialize)]
 struct Position {
     steps: u64,
@@ -55,7 +55,7 @@ pub fn follow_first<B: Backend>(processes: &Processes, trainer: &mut Trainer<B>)
     })
 }
 
-/// The elements of a tensor of the first process.
+/// Returns the elements of a tensor of the first process.
 fn from_first<B: Backend>(processes: &Processes, own: Option<&Tensor<B>>, shape: &[usize]) -> Result<Vec<B::Scalar>> {
     let own = own.map(|tensor| Numbers::of(tensor.to_vec()).to_bytes()).unwrap_or_default();
     let mut elements = Numbers::of(vec![B::Scalar::default(); shape.iter().product()]);

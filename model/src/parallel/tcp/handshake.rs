@@ -1,12 +1,13 @@
-//! Who a newcomer is, and the proofs that both sides know the run's secret.
+//! The identity of a newcomer, and the proofs that both sides know the run's secret.
 //!
 //! 1. The newcomer sends its [`Hello`], with a random nonce.
-//! 2. Where there is a secret, the first process answers with [`CHALLENGE`], a nonce of its own and its proof.
+//! 2. If there is a secret, the first process answers with [`CHALLENGE`], a nonce of its own and its proof.
 //! 3. The newcomer checks that proof and sends its own.
-//! 4. The first process answers with [`WELCOME`] once all processes are there, or with [`REFUSED`] and why.
+//! 4. The first process answers with [`WELCOME`] once all processes are connected, or with [`REFUSED`] and the reason.
 //!
-//! A proof is HMAC-SHA-256, keyed by the secret, of the side's name, the hello and the first process's nonce: it is of no use in another
-//! meeting or to the other side. The secret itself is never sent. What is sent after the meeting is neither encrypted nor signed.
+//! A proof is an HMAC-SHA-256, keyed by the secret, of three values: the side's name, the hello and the first process's nonce. So it is of
+//! no use in another meeting or to the other side. The secret itself is never sent. Messages after the meeting are neither encrypted nor
+//! signed.
 
 use crate::error::{Error, Result};
 use crate::parallel::launch::{Place, Secret};
@@ -29,13 +30,20 @@ pub enum Side {
     Newcomer,
 }
 
-/// What a newcomer says first: `slpo`, the protocol's number, how many processes it knows of, which it is (each 4 bytes, lowest first), its
-/// version of slpo (16 bytes, padded with zeros), whether it has a secret (4 bytes) and a nonce (32 bytes).
+/// The first message of a newcomer, 68 bytes. Numbers have 4 bytes, lowest first:
+///
+/// - `slpo` (4 bytes)
+/// - the number of the protocol
+/// - the number of processes that it was started with
+/// - its rank
+/// - its version of slpo (16 bytes, padded with zeros)
+/// - 1 if it has a secret, else 0
+/// - a nonce (32 bytes)
 #[derive(Clone, Copy)]
 pub struct Hello(pub [u8; HELLO]);
 
 impl Hello {
-    /// This process's.
+    /// Makes this process's hello.
     ///
     /// # Errors
     /// [`Error::Launch`] where the system has no random numbers.
@@ -55,12 +63,12 @@ impl Hello {
         u32::from_le_bytes(std::array::from_fn(|byte| self.0[4 * index + byte]))
     }
 
-    /// Whether the newcomer has a secret.
+    /// True if the newcomer has a secret.
     pub fn has_secret(&self) -> bool {
         self.number(8) == 1
     }
 
-    /// The newcomer's rank, or why it cannot take part in the run of the first process, whose place this is.
+    /// Returns the newcomer's rank, or why it cannot take part in the first process's run. `place` is that of the first process.
     pub fn rank(&self, place: &Place) -> Result<usize, String> {
         let (size, rank) = (self.number(2) as usize, self.number(3) as usize);
         if self.0[16..32] != version() {
@@ -77,10 +85,10 @@ impl Hello {
 
 pub const OTHER_VERSION: &str = "is another version of slpo";
 
-/// What the first bytes of a newcomer say.
+/// The verdict on the first bytes of a newcomer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Beginning {
-    /// Nothing against it.
+    /// The bytes are right so far.
     Good,
     /// It speaks another protocol.
     OtherVersion,
@@ -107,7 +115,7 @@ fn version() -> [u8; 16] {
     bytes
 }
 
-/// Random bytes from the system.
+/// Returns random bytes from the system.
 ///
 /// # Errors
 /// [`Error::Launch`].
@@ -128,12 +136,12 @@ fn keyed(secret: &Secret, side: Side, hello: &Hello, nonce: &[u8; NONCE]) -> Hma
     mac
 }
 
-/// A side's proof that it knows the secret.
+/// Computes a side's proof that it knows the secret.
 pub fn proof(secret: &Secret, side: Side, hello: &Hello, nonce: &[u8; NONCE]) -> [u8; PROOF] {
     keyed(secret, side, hello, nonce).finalize().into_bytes().into()
 }
 
-/// Whether a proof is the side's, compared in constant time.
+/// True if a proof is the side's. The comparison takes constant time.
 pub fn is_proof(secret: &Secret, side: Side, hello: &Hello, nonce: &[u8; NONCE], proof: &[u8]) -> bool {
     keyed(secret, side, hello, nonce).verify_slice(proof).is_ok()
 }

@@ -1,7 +1,11 @@
-//! One connection: frames, signs of life, and what is said where they fail.
+//! One connection: frames, signs of life, and the errors when they fail.
 //!
-//! A frame is its kind (one byte) and, but for a sign of life, its number among the frames of that direction (4 bytes), the length of what
-//! follows (8 bytes) and that, lowest byte first.
+//! A sign of life is one byte. Any other frame has four parts, with numbers lowest byte first:
+//!
+//! - its kind (1 byte)
+//! - its number (4 bytes)
+//! - the length of its contents (8 bytes)
+//! - its contents
 
 use crate::error::Lost;
 use std::io::{ErrorKind, Read, Write};
@@ -9,46 +13,46 @@ use std::net::TcpStream;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-/// Time between looks at the clock while a connection is waited for.
+/// Time between two checks of the clock while a connection is waited for.
 const TICK: Duration = Duration::from_secs(2);
-/// A process that shows no sign of life for so long is lost.
+/// A process without a sign of life for this time is lost.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// What a frame brings.
+/// The contents of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Numbers to add up, or their sums.
     Sum = b'S' as isize,
-    /// Bytes to gather, or what was gathered.
+    /// Bytes to gather, or all gathered bytes.
     Gather = b'G' as isize,
-    /// The sender ends; what follows is which process is the reason (4 bytes) and why.
+    /// The sender ends. The contents are the rank of the process that is the reason (4 bytes), and why.
     Fail = b'F' as isize,
 }
 
 /// The whole frame of a sign of life.
 const BEAT: u8 = b'B';
 const HEADER: usize = 13;
-/// The longest reason for ending that is told.
+/// Largest number of bytes of a reason for ending.
 const REASON: usize = 4096;
-/// Bytes that a buffer grows by while a frame comes in: a length that is not true takes no memory.
+/// Number of bytes by which a buffer grows while a frame arrives. A false length then takes no memory.
 const GROWTH: usize = 4 << 20;
 
 /// A connection to another process.
 pub struct Link {
-    /// The other process's number.
+    /// The rank of the other process.
     pub rank: usize,
     size: usize,
     stream: TcpStream,
 }
 
-/// What is done while a connection is waited for.
+/// A callback that runs while a connection is waited for.
 pub type Tick<'a> = &'a dyn Fn() -> Result<(), Lost>;
 
 impl Link {
-    /// A connection to process `rank` of `size`.
+    /// Makes a connection to process `rank` of `size`.
     ///
     /// # Errors
-    /// The system's, where it takes no settings.
+    /// The system's error, if the settings cannot be made.
     pub fn new(stream: TcpStream, rank: usize, size: usize) -> std::io::Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
@@ -57,7 +61,7 @@ impl Link {
         Ok(Self { rank, size, stream })
     }
 
-    /// That the other process is lost.
+    /// Makes the error that the other process is lost.
     pub fn lost(&self, what: impl Into<String>) -> Lost {
         Lost { rank: self.rank, size: self.size, what: what.into(), told_by_first: false }
     }
@@ -105,7 +109,7 @@ impl Link {
         Ok(())
     }
 
-    /// Why nothing can be written: what the other process said before it went, if it did.
+    /// Explains why nothing can be written: the reason that the other process sent before it ended, if it sent one.
     fn why(&self, error: &std::io::Error) -> Lost {
         self.listen().err().unwrap_or_else(|| self.gone(Some(error)))
     }
@@ -135,7 +139,7 @@ impl Link {
         ))
     }
 
-    /// What follows a frame's kind. Its length is checked before there is room for it.
+    /// Reads the rest of a frame after its kind. The length is checked before memory is allocated for the contents.
     fn rest(&self, kind: u8, is_awaited: impl Fn(u32) -> bool, lengths: RangeInclusive<usize>, tick: Tick<'_>) -> Result<Vec<u8>, Lost> {
         let mut header = [0; HEADER - 1];
         self.read(&mut header, tick)?;
@@ -181,7 +185,7 @@ impl Link {
         Ok(())
     }
 
-    /// Lets time pass: now and then `tick` is called, and a silence that is too long ends the wait.
+    /// Checks the clock: calls `tick` when it is due, and ends the wait after too long a silence.
     fn pass(&self, clock: &mut Clock, tick: Tick<'_>) -> Result<(), Lost> {
         if clock.ticked.elapsed() >= TICK {
             tick()?;
@@ -190,7 +194,7 @@ impl Link {
         if clock.heard.elapsed() > SILENCE { Err(self.silent()) } else { Ok(()) }
     }
 
-    /// Tells the other process that this one lives; not where it does not take what was sent before.
+    /// Sends a sign of life to the other process. A failure to send is ignored.
     pub fn beat(&self) {
         let _ = (&self.stream).write(&[BEAT]);
     }
@@ -203,10 +207,11 @@ impl Link {
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
     }
 
-    /// Takes the frames that have arrived, without waiting, up to one that is for later. True if there was any.
+    /// Reads the signs of life and the failure that have arrived, without waiting, up to the first other frame, which is left unread. True
+    /// if anything has arrived.
     ///
     /// # Errors
-    /// Where the other process is gone, or says that it ends.
+    /// If the other process is gone, or announced its end.
     pub fn listen(&self) -> Result<bool, Lost> {
         let (mut heard, mut kind) = (false, [0]);
         loop {
@@ -228,7 +233,7 @@ impl Link {
     }
 }
 
-/// Since when a connection has been waited for.
+/// The times of a wait for a connection.
 struct Clock {
     /// The last sign of life.
     heard: Instant,
@@ -245,7 +250,7 @@ impl Clock {
     }
 }
 
-/// True if the error only means that nothing came for a while.
+/// True if the error only means that nothing arrived for a while.
 fn is_pause(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }

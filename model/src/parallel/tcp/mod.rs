@@ -1,9 +1,11 @@
-//! A group over TCP: every process is connected to the first, through which everything goes. Sums are formed there in the order of ranks,
-//! so they have the same bits whatever the network does; its connection carries the gradients of all others, which MPI and NCCL spread
-//! better.
+//! A group over TCP. Every process is connected to the first, which relays all messages. It forms the sums in the order of ranks, so they
+//! have the same bits on every network. Its connection carries the gradients of all others; MPI and NCCL spread this load better.
 //!
-//! A process that ends closes its connection, one that fails says why first, and one that hangs shows no signs of life: the first process
-//! notices, tells the others, and all end.
+//! A process can end in three ways. The first process notices each, tells the others, and all end:
+//!
+//! - A process that ends closes its connection.
+//! - A process that fails says why first.
+//! - A process that hangs shows no signs of life.
 
 mod handshake;
 mod link;
@@ -23,17 +25,18 @@ use std::ops::RangeInclusive;
 pub struct TcpGroup {
     rank: usize,
     size: usize,
-    /// Connections: of the first process to all others by rank, of another one to the first.
+    /// The first process's connections to all others, by rank. In any other process, its connection to the first.
     links: Vec<Link>,
-    /// The number of the next sum or gathering.
+    /// Number of the next sum or gathering.
     number: u32,
 }
 
 impl TcpGroup {
-    /// Meets the other processes.
+    /// Connects to the other processes.
     ///
     /// # Errors
-    /// [`crate::Error::Launch`] where they do not come within the limit, or another slpo or a stranger does; [`crate::Error::Lost`].
+    /// [`crate::Error::Launch`] where they do not connect within the limit, or another version of slpo or a stranger does;
+    /// [`crate::Error::Lost`].
     pub fn join(place: &Place) -> Result<Self> {
         let links = match place {
             Place { size: 1, .. } => Vec::new(),
@@ -43,12 +46,12 @@ impl TcpGroup {
         Ok(Self { rank: place.rank, size: place.size, links, number: 0 })
     }
 
-    /// Whether the process at this place listens where others than the run's processes can come, and has no secret to tell them apart.
+    /// True if the process at this place listens where programs outside the run can connect, and has no secret to tell them apart.
     pub fn is_open(place: &Place) -> bool {
         rendezvous::is_open(place)
     }
 
-    /// Looks at some connections, and shows there that this process lives.
+    /// Checks some connections, and sends a sign of life on each.
     fn look<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Lost> {
         links.into_iter().try_for_each(|link| {
             link.beat();
@@ -56,12 +59,12 @@ impl TcpGroup {
         })
     }
 
-    /// Looks at all connections but one, which is being used.
+    /// Checks all connections but the one in use.
     fn look_beside(&self, used: &Link) -> Result<(), Lost> {
         Self::look(self.links.iter().filter(|link| link.rank != used.rank))
     }
 
-    /// What the first process gets from the others, in their order.
+    /// Receives a frame from each other process, in the order of ranks.
     fn receive_all(
         &self,
         kind: Kind,
@@ -116,7 +119,7 @@ impl TcpGroup {
         parted(&bytes, self.size).ok_or_else(|| first.lost("sends what is no gathering"))
     }
 
-    /// Counts a sum or gathering; where it failed, the first process tells the others why.
+    /// Counts a sum or gathering. If it failed, the first process tells the others why.
     fn done<T>(&mut self, outcome: Result<T, Lost>) -> Result<T, Lost> {
         self.number = self.number.wrapping_add(1);
         if let (0, Err(lost)) = (self.rank, &outcome) {
@@ -154,13 +157,13 @@ impl Group for TcpGroup {
     }
 }
 
-/// Several lists of bytes as one: the length of each (8 bytes), then each.
+/// Joins several lists of bytes into one: the length of each (8 bytes), then each.
 fn joined(parts: &[Vec<u8>]) -> Vec<u8> {
     let lengths = parts.iter().flat_map(|part| (part.len() as u64).to_le_bytes());
     lengths.chain(parts.iter().flatten().copied()).collect()
 }
 
-/// The parts of [`joined`].
+/// Splits the bytes of [`joined`] into its parts.
 fn parted(bytes: &[u8], count: usize) -> Option<Vec<Vec<u8>>> {
     let (lengths, mut rest) = bytes.split_at_checked(8 * count)?;
     let (lengths, _) = lengths.as_chunks::<8>();

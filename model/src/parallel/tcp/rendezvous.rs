@@ -1,8 +1,12 @@
-//! How processes meet: the first listens, the others come and say who they are, and once all are there each is told so.
+//! How processes meet: the first process listens, and the others connect and say who they are. Once all are connected, the first process
+//! tells each.
 //!
-//! The meeting ends within its limit whoever connects: the first process never waits for one connection. Each newcomer has [`PATIENCE`] to
-//! say who it is, all are looked at in turn, and the limit is looked at in every round. A process that has come and goes again before all
-//! are there is forgotten, and may come again.
+//! The meeting ends within its limit, whoever connects. The first process never waits for a single connection:
+//!
+//! - Each newcomer has [`PATIENCE`] to say who it is.
+//! - Every round checks all newcomers in turn, and the limit.
+//!
+//! A process that leaves before all are connected is forgotten, and may connect again.
 
 use super::handshake::{
     Beginning, CHALLENGE, HELLO, Hello, NONCE, OTHER_VERSION, PROOF, REFUSED, Side, WELCOME, beginning, is_proof, nonce, proof,
@@ -17,22 +21,23 @@ use std::sync::mpsc::channel;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Time that a newcomer has to say who it is, and that the first process has to say what came of the meeting once its time is over.
+/// Time that a newcomer has to say who it is. Also the time after the limit in which the first process must say how the meeting ended.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Time between two tries to connect.
+/// Time between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Time between two looks for newcomers.
+/// Time between two checks for newcomers.
 const LOOK: Duration = Duration::from_millis(10);
-/// Newcomers that have not said yet who they are. Where more come, the oldest are dropped: they had most time.
+/// Largest number of newcomers that have not said yet who they are. If more connect, the oldest are dropped, because they had the most
+/// time.
 const NEWCOMERS: usize = 256;
-/// The longest reason that is read from another process.
+/// Largest number of bytes of a reason that is read from another process.
 const REASON: u64 = 1024;
 
 fn launch(text: String) -> Error {
     Error::Launch(text)
 }
 
-/// The addresses of the first process, within a limit: a resolver may take long.
+/// Looks up the addresses of the first process, within a limit because a resolver may take long.
 fn addresses(place: &Place, limit: Duration) -> Result<Vec<SocketAddr>, String> {
     let (sender, found) = channel();
     let (host, port) = (place.host.clone(), place.port);
@@ -45,18 +50,18 @@ fn addresses(place: &Place, limit: Duration) -> Result<Vec<SocketAddr>, String> 
     if found.is_empty() { Err(format!("MASTER_ADDR {} has no address", place.host)) } else { Ok(found) }
 }
 
-/// Where the processes meet.
+/// Returns the address where the processes meet.
 fn meeting(place: &Place) -> String {
     format!("{}:{}", place.host, place.port)
 }
 
-/// Whether this is the first process of several, and others than those of the run can come to it.
+/// True if this is the first process of several, has no secret, and programs outside the run can connect to it.
 pub fn is_open(place: &Place) -> bool {
     let is_first = place.rank == 0 && place.size > 1 && place.secret.is_none();
     is_first && addresses(place, PATIENCE).is_ok_and(|found| found.iter().any(|address| !address.ip().is_loopback()))
 }
 
-/// The first process: waits for all others; their connections in the order of ranks.
+/// Runs the first process's side: waits for all others and returns their connections in the order of ranks.
 pub fn listen(place: &Place) -> Result<Vec<Link>> {
     let refused = |error| launch(format!("cannot listen at {} (MASTER_ADDR:MASTER_PORT): {error}", meeting(place)));
     let deadline = Instant::now() + place.join_limit;
@@ -79,15 +84,15 @@ pub fn listen(place: &Place) -> Result<Vec<Link>> {
     }
 }
 
-/// Who has come to the first process so far.
+/// The processes and newcomers that have connected to the first process so far.
 struct Gathering<'a> {
     place: &'a Place,
     newcomers: Vec<Newcomer>,
     /// Processes of the run, by rank.
     found: Vec<Option<TcpStream>>,
-    /// Newcomers that did not prove to know the secret.
+    /// Number of newcomers that did not prove to know the secret.
     unproven: usize,
-    /// Why the last newcomer could not be let in, where the system refused.
+    /// The system's error when the last newcomer could not be accepted.
     trouble: Option<std::io::Error>,
 }
 
@@ -97,13 +102,13 @@ impl<'a> Gathering<'a> {
         Self { place, newcomers: Vec::new(), found, unproven: 0, trouble: None }
     }
 
-    /// Lets in some of those who wait at the door, few enough that each is heard at least once; whether anyone was there.
+    /// Accepts some of the waiting connections, few enough that each newcomer is heard at least once. True if any was waiting.
     fn accept(&mut self, listener: &TcpListener) -> bool {
         for count in 0..NEWCOMERS / 4 {
             let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Too many open files, for one, or a connection that was given up: the next may be better.
+                    // The error may be too many open files, for example. Drops the oldest newcomer: the next attempt may succeed.
                     if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted) {
                         self.newcomers.drain(..self.newcomers.len().min(1));
                         self.trouble = Some(error);
@@ -119,10 +124,10 @@ impl<'a> Gathering<'a> {
         true
     }
 
-    /// Hears what newcomers say, without waiting; whether any said something that settles what becomes of it.
+    /// Reads what newcomers have sent, without waiting. True if the fate of any is settled.
     ///
     /// # Errors
-    /// Where one is a process of another run.
+    /// If one is a process of another run.
     fn hear(&mut self) -> Result<bool> {
         let before = self.newcomers.len();
         let mut waiting = Vec::with_capacity(before);
@@ -156,7 +161,7 @@ impl<'a> Gathering<'a> {
         Ok(())
     }
 
-    /// Forgets processes that have come and gone: they may come again.
+    /// Forgets processes that have disconnected: they may connect again.
     fn forget_gone(&mut self) {
         self.found.iter_mut().for_each(|found| *found = found.take().filter(is_there));
     }
@@ -165,7 +170,7 @@ impl<'a> Gathering<'a> {
         self.found[1..].iter().all(Option::is_some)
     }
 
-    /// That processes did not come in time, which those that came are told.
+    /// Makes the error that processes are missing, and sends it to those that have connected.
     fn absent(&mut self) -> Error {
         let missing = (1..self.place.size).filter(|&rank| self.found[rank].is_none()).map(|rank| rank.to_string());
         let (missing, seconds) = (missing.collect::<Vec<_>>().join(", "), self.place.join_limit.as_secs());
@@ -181,7 +186,7 @@ impl<'a> Gathering<'a> {
         ))
     }
 
-    /// Tells everyone who came why nothing comes of it.
+    /// Tells every connected process why the meeting failed.
     fn refuse_all(&mut self, why: String) -> Error {
         self.found.iter().flatten().for_each(|stream| refuse(stream, &why));
         launch(why)
@@ -206,12 +211,12 @@ impl<'a> Gathering<'a> {
     }
 }
 
-/// Tells a process why it is not let in. One that is gone, or does not listen, need not be told.
+/// Tells a process why it is refused. A failure to send is ignored.
 fn refuse(mut stream: &TcpStream, why: &str) {
     let _ = stream.write_all(&[&[REFUSED], why.as_bytes()].concat());
 }
 
-/// Whether a process that waits for the others is still there: it says nothing meanwhile.
+/// True if a process that waits for the others is still connected. It sends nothing while it waits.
 fn is_there(stream: &TcpStream) -> bool {
     match stream.peek(&mut [0]) {
         Ok(_) => false,
@@ -219,24 +224,24 @@ fn is_there(stream: &TcpStream) -> bool {
     }
 }
 
-/// A connection of which it is not known whose it is.
+/// A connection whose process is not known yet.
 struct Newcomer {
     stream: TcpStream,
     since: Instant,
     bytes: Vec<u8>,
-    /// The hello and our nonce, once the secret is asked for.
+    /// The hello and this process's nonce, once the challenge has been sent.
     challenged: Option<(Hello, [u8; NONCE])>,
 }
 
-/// What becomes of a newcomer.
+/// The verdict on a newcomer.
 enum Heard {
-    /// It has not said enough.
+    /// It has not sent enough yet.
     Waiting,
-    /// It is no slpo, or gone.
+    /// It is not slpo, or it has disconnected.
     Stranger,
     /// It does not know the secret.
     Unproven(String),
-    /// Its rank, or why it is of another run.
+    /// Its rank, or why it belongs to another run.
     Process(Result<usize, String>),
 }
 
@@ -245,7 +250,7 @@ impl Newcomer {
         Self { stream, since: Instant::now(), bytes: Vec::with_capacity(HELLO), challenged: None }
     }
 
-    /// Reads what has come, up to `length` bytes in all; `None` while there are fewer.
+    /// Reads the bytes that have arrived, until there are `length` in total; `None` while there are fewer.
     fn read(&mut self, length: usize) -> Result<Option<()>, ErrorKind> {
         while self.bytes.len() < length {
             let mut buffer = [0; HELLO];
@@ -300,16 +305,16 @@ impl Newcomer {
     }
 }
 
-/// What came of a try to meet the first process.
+/// The result of an attempt to meet the first process.
 enum Tried {
     Met(Link),
-    /// It could not be reached, or went: it may come again.
+    /// The first process could not be reached, or disconnected. Another attempt may succeed.
     Again(String),
-    /// It answers, and this process cannot take part.
+    /// The first process answered, and this process cannot take part.
     Never(String),
 }
 
-/// Any other process: comes to the first, and waits until all are there.
+/// Runs the side of any other process: connects to the first, and waits until all are connected.
 pub fn connect(place: &Place) -> Result<Link> {
     let deadline = Instant::now() + place.join_limit;
     let failed = |what: String| launch(format!("process 0 at {} (MASTER_ADDR:MASTER_PORT) {what}", meeting(place)));
@@ -333,7 +338,7 @@ fn try_to_meet(place: &Place, deadline: Instant) -> Result<Tried> {
         Err(why) => return Ok(Tried::Again(why)),
     };
     let hello = Hello::new(place)?;
-    // The first process waits for the others as long, and then says what came of it.
+    // The first process waits until the same limit, and then says how the meeting ended.
     let outcome = meet(&mut stream, place, &hello, deadline + PATIENCE);
     Ok(match outcome {
         Ok(Ok(())) => match Link::new(stream, 0, place.size) {
@@ -345,7 +350,7 @@ fn try_to_meet(place: &Place, deadline: Instant) -> Result<Tried> {
     })
 }
 
-/// The newcomer's side of the meeting; why it cannot take part.
+/// Runs the newcomer's side of the meeting. The inner error says why it cannot take part.
 fn meet(stream: &mut TcpStream, place: &Place, hello: &Hello, deadline: Instant) -> std::io::Result<Result<(), String>> {
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(&hello.0)?;
@@ -371,7 +376,7 @@ fn meet(stream: &mut TcpStream, place: &Place, hello: &Hello, deadline: Instant)
     }
 }
 
-/// Fills a buffer by the deadline, however slowly the bytes come.
+/// Fills a buffer by the deadline, even if the bytes arrive one by one.
 fn read_until(stream: &mut TcpStream, bytes: &mut [u8], deadline: Instant) -> std::io::Result<()> {
     let mut filled = 0;
     while filled < bytes.len() {
@@ -390,7 +395,7 @@ fn read_until(stream: &mut TcpStream, bytes: &mut [u8], deadline: Instant) -> st
     Ok(())
 }
 
-/// The reason that another process gives, up to its end.
+/// Reads the reason that another process gives, up to the end of the stream.
 fn reason(stream: &mut TcpStream) -> String {
     let (deadline, mut bytes, mut byte) = (Instant::now() + PATIENCE, Vec::new(), [0]);
     while (bytes.len() as u64) < REASON && read_until(stream, &mut byte, deadline).is_ok() {
@@ -399,7 +404,7 @@ fn reason(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Tries every address once; the error says why the last of them did not do.
+/// Tries every address once. The error is that of the last address.
 fn try_connect(place: &Place, limit: Duration) -> Result<TcpStream, String> {
     let mut last = String::new();
     for address in addresses(place, limit)? {

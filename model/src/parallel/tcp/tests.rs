@@ -1,4 +1,4 @@
-//! Groups over loopback, each process of them a thread here.
+//! Tests of groups over loopback. Each process is a thread.
 
 use super::TcpGroup;
 use crate::config::Config;
@@ -14,7 +14,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A port that nobody listens at.
+/// Finds a port that nobody listens at.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -27,7 +27,7 @@ fn join(place: Place) -> Result<Processes> {
     Processes::join(move || TcpGroup::join(&place), |lost| panic!("{lost}, and nobody noticed"))
 }
 
-/// What each of `size` processes makes of `f`, in the order of ranks.
+/// Runs `f` in each of `size` processes. Returns the results in the order of ranks.
 fn together<T: Send + 'static>(size: usize, f: impl Fn(Processes) -> T + Clone + Send + 'static) -> Vec<T> {
     let port = free_port();
     let run = |rank| {
@@ -64,7 +64,7 @@ fn sums_have_the_bits_of_additions_in_the_order_of_ranks_and_gatherings_their_or
     }
 }
 
-/// Sums of squares of the parameters against a target that depends on the row, so that each row has a gradient of its own.
+/// Computes sums of squares of the parameters against a target that depends on the row, so that each row has a gradient of its own.
 fn loss<B: Backend>(decoder: &Decoder<B>, row: usize) -> Tensor<B> {
     let terms = decoder.parameters().into_iter().enumerate().map(|(place, parameter)| {
         let target = Tensor::full(decoder.backend(), ((row * 31 + place) as f64).cos(), parameter.tensor.shape());
@@ -84,7 +84,7 @@ fn values<B: Backend>(trainer: &Trainer<B>) -> Vec<f64> {
     trainer.decoder.parameters().into_iter().flat_map(|parameter| parameter.tensor.to_f64()).collect()
 }
 
-/// Three steps of `rows` rows, one a micro-batch.
+/// Makes three steps of `rows` rows, one row per micro-batch.
 fn steps<B: Backend>(trainer: &mut Trainer<B>, rows: usize) -> (Vec<StepOutcome>, Vec<f64>) {
     let share = trainer.share(rows, 1).micro_batches;
     let step = |_| trainer.step(share.len(), |decoder, index| Ok((loss(decoder, share[index].start), 1.0))).unwrap();
@@ -94,7 +94,7 @@ fn steps<B: Backend>(trainer: &mut Trainer<B>, rows: usize) -> (Vec<StepOutcome>
 
 fn in_parallel<B: Backend>(backend: B, size: usize, rows: usize, bucket_bytes: usize) -> Vec<(Vec<StepOutcome>, Vec<f64>)> {
     together(size, move |processes| {
-        // Only the first process begins where the run does.
+        // Only the first process starts with the weights of the run.
         let mut trainer = trainer(&backend, if processes.rank() == 0 { 1 } else { 7 });
         let exchange = Box::new(HostExchange::with_buckets(processes.clone(), &trainer.decoder, bucket_bytes));
         start::follow_first(&processes, &mut trainer).unwrap();
@@ -114,7 +114,7 @@ fn with_one_micro_batch_each_the_steps_have_the_bits_of_one_process_whatever_the
     }
 }
 
-/// In f64, to the rounding of some sums in another order.
+/// The sums are equal up to their order of additions, in f64.
 #[test]
 fn with_several_micro_batches_each_the_steps_are_those_of_one_process() {
     let alone = steps(&mut trainer(&Cpu::<f64>::new(), 1), 7);
@@ -184,7 +184,7 @@ fn a_process_that_fails_tells_the_others_why_and_one_that_goes_is_missed() {
             }
             let Err(Error::Lost(lost)) = processes.meet() else { panic!("process {} noticed nothing", processes.rank()) };
             assert_eq!((lost.rank, lost.told_by_first), (1, processes.rank() == 2));
-            // Nothing is left to be done together.
+            // No further sum is possible.
             assert!(matches!(processes.sum(&[1.0]), Err(Error::Lost(again)) if again == lost));
             lost.to_string()
         });
@@ -200,7 +200,7 @@ fn a_process_that_works_long_shows_that_it_lives_and_what_it_missed_waits_for_it
         if processes.rank() == 1 {
             thread::sleep(Duration::from_secs(5));
         }
-        // More than the system's buffers hold.
+        // The numbers do not fit in the system's buffers.
         processes.sum(&vec![1.0; 2_000_000]).unwrap().iter().all(|sum| *sum == 3.0)
     });
     assert_eq!(found, [true; 3]);
@@ -258,7 +258,7 @@ fn strangers_are_passed_over_and_those_of_another_run_are_refused() {
     assert!(other.contains("was started with WORLD_SIZE 3, the first with 2"), "{other}");
     let message = first.join().unwrap().unwrap_err().to_string();
     assert!(message.contains("a process that came to 127.0.0.1") && message.contains("was started with WORLD_SIZE 3"), "{message}");
-    // What listens there may be no slpo at all.
+    // The listener may not be slpo at all.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let stranger = thread::spawn(move || {
@@ -280,7 +280,7 @@ fn two_processes_of_one_rank_are_refused() {
     twins.into_iter().for_each(|twin| assert!(twin.join().unwrap().contains("two processes have the rank 1")));
 }
 
-/// Strangers who connect to a port until they are told to stop, each in its own way.
+/// Makes strangers that connect to a port for four seconds, each with the given behaviour.
 fn strangers(port: u16, count: usize, behave: fn(TcpStream)) -> Vec<thread::JoinHandle<()>> {
     let connect = move || {
         let end = Instant::now() + Duration::from_secs(4);
@@ -294,12 +294,12 @@ fn strangers(port: u16, count: usize, behave: fn(TcpStream)) -> Vec<thread::Join
     (0..count).map(|_| thread::spawn(connect)).collect()
 }
 
-/// Nothing is said for a while.
+/// Sends nothing for a while.
 fn silent(_stream: TcpStream) {
     thread::sleep(Duration::from_millis(700));
 }
 
-/// The right bytes, one at a time.
+/// Sends the right bytes, one at a time.
 fn slow(mut stream: TcpStream) {
     for byte in b"slpo\x02\0\0\0" {
         let _ = stream.write_all(&[*byte]);
@@ -307,7 +307,7 @@ fn slow(mut stream: TcpStream) {
     }
 }
 
-/// A scanner: in and out.
+/// Connects and disconnects, as a port scanner does.
 fn brief(stream: TcpStream) {
     drop(stream);
     thread::sleep(Duration::from_millis(5));
@@ -327,7 +327,7 @@ fn the_limit_holds_and_the_processes_meet_whoever_else_connects() {
         let short = Place { join_limit: Duration::from_secs(1), ..place(0, 2, port) };
         let message = join(short).err().unwrap().to_string();
         assert!(message.contains("those of rank 1 did not come") && started.elapsed() < Duration::from_secs(8), "{message}");
-        // They are still there, and the processes meet all the same.
+        // The strangers are still connected, and the processes meet nevertheless.
         let pair: Vec<_> = (0..2).map(|rank| thread::spawn(move || join(place(rank, 2, port)).map(|processes| processes.size()))).collect();
         pair.into_iter().for_each(|process| assert_eq!(process.join().unwrap().unwrap(), 2));
         crowd.into_iter().for_each(|stranger| stranger.join().unwrap());
@@ -365,12 +365,12 @@ fn only_processes_with_the_secret_meet_and_neither_side_takes_another() {
     let port = free_port();
     let first = with(0, port, ours, 30);
     let first = thread::spawn(move || join(first).map(|processes| processes.size()));
-    // Those without it are sent away, and the first process waits on.
+    // Processes without the secret are refused, and the first process keeps waiting.
     let message = join(with(1, port, other, 30)).err().unwrap().to_string();
     assert!(message.contains("does not prove that it has the same SLPO_GROUP_SECRET"), "{message}");
     let message = join(with(1, port, None, 30)).err().unwrap().to_string();
     assert!(message.contains("the first process has a SLPO_GROUP_SECRET, and this one has none"), "{message}");
-    // One that answers the challenge with a guess.
+    // This one answers the challenge with a guess.
     let mut guess = TcpStream::connect(("127.0.0.1", port)).unwrap();
     guess.write_all(&super::handshake::Hello::new(&with(1, port, other, 30)).unwrap().0).unwrap();
     guess.read_exact(&mut [0; 65]).unwrap();
@@ -380,14 +380,14 @@ fn only_processes_with_the_secret_meet_and_neither_side_takes_another() {
     assert!(answer.starts_with("Rthis process has another SLPO_GROUP_SECRET"), "{answer}");
     assert_eq!(join(with(1, port, ours, 30)).unwrap().size(), 2);
     assert_eq!(first.join().unwrap().unwrap(), 2);
-    // A first process that has no secret is none of ours, and says so to both.
+    // A first process without a secret belongs to another run: both sides get an error.
     let port = free_port();
     let first = with(0, port, None, 30);
     let first = thread::spawn(move || join(first).err().unwrap().to_string());
     let message = join(with(1, port, ours, 30)).err().unwrap().to_string();
     assert!(message.contains("has a SLPO_GROUP_SECRET, and the first process has none"), "{message}");
     assert!(first.join().unwrap().contains("has a SLPO_GROUP_SECRET"));
-    // The first process says that it sent someone away.
+    // The first process reports that it refused a connection.
     let port = free_port();
     let first = with(0, port, ours, 2);
     let first = thread::spawn(move || join(first).err().unwrap().to_string());
