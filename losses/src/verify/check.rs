@@ -1,14 +1,14 @@
-//! One quantity of another program against ours: the loss, a gradient, and whether they are numbers at all.
+//! Comparisons of one quantity of another program with ours: the loss or a gradient. Numbers that are not finite are refused.
 
 use super::evaluation::Estimate;
 use crate::error::LossError;
 
-/// Two values of one quantity.
+/// A comparison of two values of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossCheck {
-    /// The other program's.
+    /// The other program's value.
     pub theirs: f64,
-    /// Ours.
+    /// Our value.
     pub ours: f64,
     /// |theirs − ours|.
     pub abs_error: f64,
@@ -18,7 +18,7 @@ pub struct LossCheck {
     pub passed: bool,
 }
 
-/// A gradient against ours.
+/// A comparison of a gradient with ours.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GradientCheck {
     /// The gradient's name in a dump.
@@ -27,11 +27,11 @@ pub struct GradientCheck {
     pub max_abs_error: f64,
     /// The largest |theirs − ours|/max(|theirs|, |ours|); 0 where both are 0.
     pub max_rel_error: f64,
-    /// The element whose difference is the largest part of its tolerance: its flat index, in row-major order.
+    /// Index of the worst element, flat in row-major order: its difference is the largest relative to its tolerance.
     pub worst_index: usize,
-    /// The worst element as the other program has it.
+    /// The other program's value of the worst element.
     pub theirs: f64,
-    /// The worst element as it is here.
+    /// Our value of the worst element.
     pub ours: f64,
     /// The worst element's tolerance.
     pub tolerance: f64,

@@ -1,8 +1,8 @@
-//! A loss and its gradients, each number with the error that rounding may have given it; and what simple mistakes make of them.
+//! A loss and its gradients, each number with its rounding error, and the effect of simple mistakes on them.
 
 use crate::error::LossError;
 
-/// A number and how far another program's may be from it.
+/// A number and the largest distance of another program's result from it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Estimate {
     pub value: f64,
@@ -15,12 +15,12 @@ impl Estimate {
         (theirs - self.value).abs() <= self.tolerance
     }
 
-    /// The number times an exact factor.
+    /// Multiplies the number by an exact factor.
     pub fn times(self, factor: f64) -> Self {
         Self { value: self.value * factor, tolerance: self.tolerance * factor.abs() }
     }
 
-    /// The sum of two.
+    /// Adds two numbers and their tolerances.
     pub fn plus(self, other: Self) -> Self {
         Self { value: self.value + other.value, tolerance: self.tolerance + other.tolerance }
     }
@@ -34,21 +34,21 @@ pub(super) struct Evaluation {
 }
 
 impl Evaluation {
-    /// The loss times one factor, the gradients times another.
+    /// Multiplies the loss by one factor and the gradients by another.
     pub fn scaled(mut self, loss: f64, gradients: f64) -> Self {
         self.loss = self.loss.times(loss);
         self.gradients.iter_mut().flatten().for_each(|x| *x = x.times(gradients));
         self
     }
 
-    /// With another's gradients.
+    /// Replaces the gradients.
     pub fn with_gradients(mut self, gradients: Vec<Vec<Estimate>>) -> Self {
         self.gradients = gradients;
         self
     }
 }
 
-/// A known mistake: what to say of it, and the loss that it makes.
+/// A known mistake: its description, and the loss that it produces.
 pub(super) struct Mistake<'a> {
     pub words: String,
     pub evaluate: Box<dyn Fn() -> Result<Evaluation, LossError> + 'a>,

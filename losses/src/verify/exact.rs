@@ -1,8 +1,8 @@
 //! `slpo-exact` from plain numbers, with the error that rounding may cause, and its known mistakes.
 //!
 //! A log-probability of logits z that were rounded to a relative u may err by about uS, S = 4 + ln V + 2 max|z| in the row. The target's
-//! masses past the fork are made from the products of all of the reference's probabilities along both completions, so that ω·q may err by
-//! uS_p(q + p_ref + 1 − ω), S_p the sum of the reference's S over the pair's rows.
+//! masses past the fork are products of all of the reference's probabilities along both completions. So ω·q may err by uS_p(q + p_ref + 1 −
+//! ω), where S_p is the sum of the reference's S over the pair's rows.
 
 use super::check::check_finite;
 use super::evaluation::{Estimate, Evaluation, Mistake};
@@ -19,11 +19,11 @@ use engine::Tensor;
 /// Logits of policy and reference along the completions of B pairs.
 #[derive(Clone, Debug)]
 pub struct ExactProblem {
-    /// The hyper-parameters; of the rule shift α is the part of the loser's mass that is moved, else all of it is.
+    /// The hyper-parameters. With the rule shift, α is the part of the loser's mass that is moved. With any other rule, all of it is moved.
     pub hyper: Hyperparameters,
     /// The policy's logits [2B, T, V] in row-major order: the chosen completions of all pairs, then the rejected ones.
     pub logits: Vec<f64>,
-    /// The reference's, in the same shape.
+    /// The reference's logits, in the same shape.
     pub reference: Vec<f64>,
     /// [2B, T, V].
     pub shape: [usize; 3],
@@ -33,13 +33,13 @@ pub struct ExactProblem {
     pub rejected: Vec<Vec<u32>>,
 }
 
-/// How the rows are weighted.
+/// The weights of the rows.
 #[derive(Clone, Copy, PartialEq)]
 enum Rows {
     Right,
-    /// 1 after the fork on the rejected side, whatever the prefix keeps.
+    /// 1 after the fork on the rejected side, instead of the mass that the prefix keeps.
     Unweighted,
-    /// The shared positions on both sides.
+    /// The shared positions count on both sides.
     SharedTwice,
 }
 
@@ -92,7 +92,7 @@ impl ExactProblem {
         Ok(())
     }
 
-    /// The loss as it should be.
+    /// Evaluates the right loss.
     pub(super) fn evaluate(&self, precision: DumpPrecision) -> Result<Evaluation, LossError> {
         self.check()?;
         self.evaluate_form(self.right(), precision)
@@ -148,7 +148,7 @@ impl ExactProblem {
         Ok(Evaluation { loss: Estimate { value, tolerance }, gradients: vec![gradients] })
     }
 
-    /// Of each row: S of the policy's logits, and S_p of its pair.
+    /// Computes for each row: S of the policy's logits, and S_p of its pair.
     fn sensitivities(&self) -> Vec<(f64, f64)> {
         let [sequences, length, vocabulary] = self.shape;
         let of = |logits: &[f64]| -> Vec<f64> {
@@ -162,7 +162,7 @@ impl ExactProblem {
     }
 }
 
-/// What |ln q| counts at most: a mass that rounding may have made 0.
+/// Upper limit of |ln q| in the tolerance, for a mass that rounding may have made 0.
 const ZERO_LOG: f64 = 40.0;
 
 fn reweighted(pairs: &[PairRows], right: &[f64], rows: Rows) -> Vec<f64> {
@@ -179,7 +179,7 @@ fn reweighted(pairs: &[PairRows], right: &[f64], rows: Rows) -> Vec<f64> {
     weights
 }
 
-/// The mistakes that are known of it, the likelier first.
+/// Lists the known mistakes of this loss, the likelier first.
 pub(super) fn mistakes(problem: &ExactProblem, precision: DumpPrecision) -> Vec<Mistake<'_>> {
     let (pairs, right) = (problem.pairs() as f64, problem.right());
     let tokens: usize = problem.chosen.iter().chain(&problem.rejected).map(Vec::len).sum();

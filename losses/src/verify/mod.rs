@@ -1,8 +1,8 @@
 //! Checks a loss and its gradients that another program computed. For a wrong one it names the worst element, and a known mistake that
 //! explains it.
 //!
-//! The loss is computed again in f64 from the same inputs. Where a quantity differs by more than rounding can explain, the loss is computed
-//! once more under each known mistake; the first mistake under which everything agrees is the explanation.
+//! The loss is computed again in f64 from the same inputs. If a quantity differs by more than rounding can explain, the loss is computed
+//! once more under each known mistake. The explanation is the first mistake under which everything agrees.
 
 mod check;
 mod evaluation;
@@ -25,19 +25,19 @@ use crate::error::LossError;
 use check::{check_finite, check_gradient, check_loss};
 use evaluation::{Estimate, Evaluation, Mistake};
 
-/// Inputs of a loss, and which loss of them is to be checked. Losses are means: over pairs, or over the positions that count.
+/// The inputs of a loss to check, and which loss. Losses are means: over pairs, or over the positions that count.
 #[derive(Clone, Debug)]
 pub enum Problem {
     /// A function of sequence log-probabilities.
     Pairs(PairProblem),
     /// One of the token forms.
     Tokens(TokenProblem),
-    /// Towards the exact target.
+    /// The loss towards the exact target.
     Exact(ExactProblem),
 }
 
 impl Problem {
-    /// Names of the gradients that can be checked.
+    /// Returns the names of the gradients that can be checked.
     pub fn gradient_names(&self) -> &'static [&'static str] {
         match self {
             Self::Pairs(_) => &["grad_policy_chosen_logps", "grad_policy_rejected_logps"],
@@ -62,7 +62,7 @@ impl Problem {
     }
 }
 
-/// What the other program computed. What it did not is left out.
+/// The results of the other program. `None` stands for a result that it did not compute.
 #[derive(Clone, Debug, Default)]
 pub struct Results {
     /// The batch's loss.
@@ -71,10 +71,10 @@ pub struct Results {
     pub gradients: Vec<Option<Vec<f64>>>,
 }
 
-/// What came out.
+/// The outcome of a check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// The loss, where it was given.
+    /// The loss, if it was given.
     pub loss: Option<LossCheck>,
     /// The gradients that were given.
     pub gradients: Vec<GradientCheck>,
@@ -87,8 +87,8 @@ pub struct Report {
 /// Checks what another program computed at `precision`, the coarsest type among its inputs and results.
 ///
 /// # Errors
-/// If an input is of the wrong shape, out of range or not finite, a result is not finite or of the wrong length, a hyper-parameter is out
-/// of its range, or the completions of a pair do not part.
+/// If an input is of the wrong shape, out of range or not finite, or a hyper-parameter is out of its range. If a result is not finite or of
+/// the wrong length. If the completions of a pair do not part.
 pub fn verify(problem: &Problem, results: &Results, precision: DumpPrecision) -> Result<Report, LossError> {
     let right = problem.right(precision)?;
     check_results(problem, results, &right)?;
@@ -114,7 +114,7 @@ fn check_results(problem: &Problem, results: &Results, right: &Evaluation) -> Re
     Ok(())
 }
 
-/// Whether the loss (first) and each gradient that was given agree with an evaluation; `None` for what was not given.
+/// Tells for the loss (first) and each gradient whether it agrees with an evaluation; `None` if it was not given.
 fn agreement(results: &Results, evaluation: &Evaluation) -> Vec<Option<bool>> {
     let loss = results.loss.map(|theirs| evaluation.loss.agrees(theirs));
     let gradient = |(theirs, ours): (&Option<Vec<f64>>, &Vec<Estimate>)| {
@@ -123,7 +123,8 @@ fn agreement(results: &Results, evaluation: &Evaluation) -> Vec<Option<bool>> {
     std::iter::once(loss).chain(results.gradients.iter().zip(&evaluation.gradients).map(gradient)).collect()
 }
 
-/// The first mistake with which everything agrees; failing that, the first with which all that differs agrees, the rest being right.
+/// Finds the first mistake under which everything agrees. Failing that, finds the first under which every differing result agrees; then the
+/// rest is right.
 fn explain(problem: &Problem, results: &Results, right: &Evaluation, precision: DumpPrecision) -> Option<String> {
     let ours = agreement(results, right);
     let mut in_part = None;

@@ -1,4 +1,4 @@
-//! The mistakes that are known of pairwise losses, each as the loss and gradients that it makes; the likelier first.
+//! The known mistakes of pairwise losses, each as the loss and gradients that it produces; the likelier first.
 
 use super::evaluation::{Estimate, Evaluation, Mistake};
 use super::pairs::{PairProblem, Partials};
@@ -11,7 +11,7 @@ use crate::pairwise::pair::PairLoss;
 use crate::weights::WeightRule;
 use std::mem::swap;
 
-/// What a loss knows of itself.
+/// The properties of a loss that the mistakes depend on.
 struct Known {
     of_log_ratios: bool,
     dialects: Vec<Dialect>,
@@ -26,7 +26,7 @@ impl Visitor for Ask {
     }
 }
 
-/// Collects mistakes about one problem.
+/// A collector of mistakes for one problem.
 struct Catalogue<'a> {
     right: &'a PairProblem,
     loss: Known,
@@ -34,7 +34,7 @@ struct Catalogue<'a> {
     mistakes: Vec<Mistake<'a>>,
 }
 
-/// All that apply to the problem.
+/// Lists all mistakes that apply to the problem.
 pub(super) fn all(problem: &PairProblem, precision: DumpPrecision) -> Vec<Mistake<'_>> {
     let Ok(loss) = problem.loss.visit(&problem.hyper, Ask(problem.hyper)) else { return Vec::new() };
     let mut catalogue = Catalogue { right: problem, loss, precision, mistakes: Vec::new() };
@@ -52,7 +52,7 @@ impl<'a> Catalogue<'a> {
         self.changed(words, |_| {}, evaluate);
     }
 
-    /// The problem with a change, and what is then made of its derivatives.
+    /// Adds a mistake: a change of the problem, and the evaluation made from its derivatives.
     fn changed(
         &mut self,
         words: impl Into<String>,

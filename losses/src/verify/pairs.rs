@@ -1,7 +1,7 @@
 //! The pairwise losses from plain numbers, with their condition.
 //!
-//! A loss f of the four log-probabilities x_j that were rounded to a relative u may err by about u(|f| + Σ_j |∂f/∂x_j · x_j|); its gradient
-//! likewise with the second derivatives. Both are measured by forward mode, one pass over the batch for each of the four inputs.
+//! A loss f of four log-probabilities x_j, each rounded to a relative u, may err by about u(|f| + Σ_j |∂f/∂x_j · x_j|). The same holds for
+//! its gradient with the second derivatives. Forward mode measures both, in one pass over the batch for each of the four inputs.
 
 use super::check::check_finite;
 use super::evaluation::{Estimate, Evaluation};
@@ -29,12 +29,12 @@ pub struct PairProblem {
     pub reference_chosen: Vec<f64>,
     /// ln π_l of each pair.
     pub reference_rejected: Vec<f64>,
-    /// Tokens in each chosen and each rejected completion, from 1, where they are known.
+    /// Tokens in each chosen and each rejected completion, at least 1, if they are known.
     pub lengths: Option<(Vec<usize>, Vec<usize>)>,
 }
 
 impl PairProblem {
-    /// The number of pairs B.
+    /// Returns the number of pairs B.
     pub(super) fn pairs(&self) -> usize {
         self.policy_chosen.len()
     }
@@ -48,7 +48,7 @@ impl PairProblem {
         ]
     }
 
-    /// The loss as it should be.
+    /// Evaluates the right loss.
     pub(super) fn evaluate(&self, precision: DumpPrecision) -> Result<Evaluation, LossError> {
         check_inputs(self.loss, &self.hyper, self.lengths.is_some())?;
         if self.pairs() == 0 {
@@ -60,7 +60,7 @@ impl PairProblem {
         Ok(self.partials(precision)?.policy())
     }
 
-    /// The loss with its derivatives in all four inputs; hyper-parameters may be out of range.
+    /// Evaluates the loss with its derivatives in all four inputs. Hyper-parameters may be out of range.
     pub(super) fn partials(&self, precision: DumpPrecision) -> Result<Partials, LossError> {
         let passes = (0..4).map(|j| self.pass(j)).collect::<Result<Vec<_>, _>>()?;
         let x: Vec<&[f64]> = self.inputs().into_iter().map(|(_, x)| x).collect();
@@ -95,14 +95,14 @@ impl PairProblem {
         Pair { chosen, rejected, reference_chosen, reference_rejected, lengths }
     }
 
-    /// What else another program's gradient of each pair may be off by: the jump of a slope whose side depends on the rounding, and the
-    /// rounding of a slope that is formed as 1 − σ(x).
+    /// Computes further allowances for another program's gradient of each pair: the jump of a slope whose side depends on the rounding, and
+    /// the rounding of a slope computed as 1 − σ(x).
     fn allowances(&self, precision: DumpPrecision) -> Result<Vec<f64>, LossError> {
         let pairs = (0..self.pairs()).map(|i| self.pair(i)).collect();
         self.loss.visit(&self.hyper, Allowances { pairs, precision })
     }
 
-    /// Values and gradients with their derivatives in input j.
+    /// Computes values and gradients with their derivatives in input j.
     fn pass(&self, j: usize) -> Result<BackwardPass, LossError> {
         let backend = Forward::new();
         let lift = |(i, (_, x)): (usize, (&str, &[f64]))| {
@@ -139,7 +139,7 @@ impl Visitor for Allowances {
     }
 }
 
-/// Of each pair, with a tangent: the loss, and its gradients in l_w and l_l.
+/// Results for each pair, with a tangent: the loss, and its gradients in l_w and l_l.
 struct BackwardPass {
     value: Vec<Dual<f64>>,
     chosen: Vec<Dual<f64>>,
@@ -154,7 +154,7 @@ pub(super) struct Partials {
 }
 
 impl Partials {
-    /// The loss and its gradients in the policy's log-probabilities.
+    /// Returns the loss and its gradients in the policy's log-probabilities.
     pub fn policy(self) -> Evaluation {
         Evaluation { loss: self.loss, gradients: self.policy }
     }

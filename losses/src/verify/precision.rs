@@ -1,4 +1,4 @@
-//! The type that a program computed in, and what its rounding can do.
+//! The type that a program computed in, and the error of its rounding.
 
 /// A floating-point type of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +14,7 @@ pub enum DumpPrecision {
 }
 
 impl DumpPrecision {
-    /// u: half the distance from 1 to the next larger number.
+    /// Returns u: half the distance from 1 to the next larger number.
     pub fn unit_roundoff(self) -> f64 {
         match self {
             Self::F64 => 2f64.powi(-53),
@@ -24,7 +24,7 @@ impl DumpPrecision {
         }
     }
 
-    /// Below this a result may have become 0: the smallest normal number, of binary16 the smallest of all.
+    /// Returns the size below which a result may have become 0: the smallest normal number, or for binary16 the smallest number of all.
     pub(super) fn underflow(self) -> f64 {
         match self {
             Self::F64 => f64::MIN_POSITIVE,
@@ -33,8 +33,8 @@ impl DumpPrecision {
         }
     }
 
-    /// What the condition is multiplied with: u times the roundings that are granted. Programs with half-precision tensors compute losses
-    /// in f32, so that only inputs and results are rounded: 2. The others round after each of some ten operations: 32, to be generous.
+    /// Returns the factor of the condition: u times the number of roundings that are granted. Programs with half-precision tensors compute
+    /// losses in f32 and round only inputs and results: 2. The others round after each of some ten operations: 32, to be generous.
     pub(super) fn granted(self) -> f64 {
         let roundings = if matches!(self, Self::F64 | Self::F32) { 32.0 } else { 2.0 };
         roundings * self.unit_roundoff()

@@ -5,12 +5,12 @@ use super::evaluation::Estimate;
 use super::precision::DumpPrecision;
 use crate::error::LossError;
 
-/// Token log-probabilities of B sequences of T positions, and which positions belong to the completions.
+/// Token log-probabilities of B sequences of T positions, and a mask of the positions in the completions.
 #[derive(Clone, Debug)]
 pub struct TokenLogProbs {
     /// The name of the sums in a dump, such as `policy_chosen_logps`.
     pub name: &'static str,
-    /// [B, T] in row-major order, in nats; never read where the mask drops a position.
+    /// [B, T] in row-major order, in nats. Positions that the mask drops count only in the search for a mistake.
     pub values: Vec<f64>,
     /// [B, T]: true where the position belongs to the completion.
     pub keep: Vec<bool>,
@@ -18,17 +18,17 @@ pub struct TokenLogProbs {
     pub length: usize,
 }
 
-/// Sums against ours.
+/// A comparison of sums with ours.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SumCheck {
     /// The sums, compared one by one.
     pub check: GradientCheck,
-    /// The known mistake that explains all of them, where they are wrong.
+    /// The known mistake that explains all of them, if they are wrong.
     pub explanation: Option<String>,
 }
 
 impl TokenLogProbs {
-    /// The sum of each sequence over the positions that `keep` says, with its tolerance.
+    /// Computes the sum of each sequence over the positions that `keep` selects, with its tolerance; the mean if `mean`.
     fn sums(&self, precision: DumpPrecision, keep: impl Fn(usize) -> bool, mean: bool) -> Vec<Estimate> {
         let row = |start: usize| {
             let kept = (start..start + self.length).filter(|&i| keep(i)).map(|i| self.values[i]);
@@ -86,7 +86,7 @@ fn explain(sums: &[f64], tokens: &TokenLogProbs, precision: DumpPrecision) -> Op
 mod tests {
     use super::*;
 
-    /// Two sequences of four positions: one prompt token and a completion; the second is padded.
+    /// Returns two sequences of four positions: one prompt token and a completion; the second is padded.
     fn tokens() -> TokenLogProbs {
         let values = vec![-9.0, -1.0, -2.0, -3.0, -8.0, -1.5, -2.5, -7.0];
         let keep = vec![false, true, true, true, false, true, true, false];

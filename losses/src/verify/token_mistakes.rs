@@ -1,4 +1,4 @@
-//! The mistakes that are known of the token forms, each as a composition of ops; the likelier first.
+//! The known mistakes of the token forms, each as a composition of ops; the likelier first.
 
 use super::evaluation::{Evaluation, Mistake};
 use super::precision::DumpPrecision;
@@ -10,14 +10,14 @@ use engine::Tensor;
 use engine::functions::FiniteOrZero;
 use std::mem::swap;
 
-/// What stands for ln p_o, the probability of all other tokens.
+/// The expression in place of ln p_o, the log-probability of all other tokens.
 #[derive(Clone, Copy, PartialEq)]
 enum LogOthers {
     /// ln Σ_{v ∉ {w, l}} p_v: right.
     Right,
     /// ln(1 − p_w).
     WinnerOnly,
-    /// ln(1 − p_w − p_l), with the one token taken away twice where w = l.
+    /// ln(1 − p_w − p_l), which subtracts the same token twice where w = l.
     TakenTwice,
     /// ln Σ_{v ∉ {w, l}} e^{p_v} (claim I2 of the audit).
     OfProbabilities,
@@ -31,25 +31,25 @@ enum LogOthers {
 #[derive(Clone, Copy)]
 struct Form {
     log_others: LogOthers,
-    /// True if there is the term −w_l ln p_l.
+    /// True if the loss has the term −w_l ln p_l.
     rejected_term: bool,
-    /// True if w_l is taken from the others' mass.
+    /// True if w_l is subtracted from the others' mass.
     rejected_mass: bool,
     /// True if w_w is doubled where w = l.
     doubled: bool,
 }
 
-/// The right one.
+/// The right form.
 const RIGHT: Form = Form { log_others: LogOthers::Right, rejected_term: true, rejected_mass: true, doubled: false };
 
-/// Collects mistakes about one problem.
+/// A collector of mistakes for one problem.
 struct Catalogue<'a> {
     right: &'a TokenProblem,
     precision: DumpPrecision,
     mistakes: Vec<Mistake<'a>>,
 }
 
-/// All that apply to the problem.
+/// Lists all mistakes that apply to the problem.
 pub(super) fn all(problem: &TokenProblem, precision: DumpPrecision) -> Vec<Mistake<'_>> {
     let mut catalogue = Catalogue { right: problem, precision, mistakes: Vec::new() };
     catalogue.masks();
@@ -159,7 +159,7 @@ impl<'a> Catalogue<'a> {
     }
 }
 
-/// The gradient of −w_l ln p_l − … at a position where w = l, without the chosen token's mass.
+/// Computes the gradient of −w_l ln p_l − … at a position where w = l, without the chosen token's mass.
 fn overwritten(problem: &TokenProblem, mut x: Evaluation) -> Evaluation {
     let scale = 1.0 / problem.counted() as f64;
     for (n, row) in x.gradients[0].chunks_mut(problem.shape[2]).enumerate() {
@@ -170,7 +170,7 @@ fn overwritten(problem: &TokenProblem, mut x: Evaluation) -> Evaluation {
     x
 }
 
-/// The loss of each position, `[B·T]`, in a form.
+/// Computes the loss of each position, `[B·T]`, in a form.
 fn losses(problem: &TokenProblem, tensors: &Tensors, form: Form) -> Tensor<World> {
     losses_of_log_probs(problem, tensors, &tensors.logits.log_softmax(), form)
 }
@@ -191,7 +191,7 @@ fn losses_of_log_probs(problem: &TokenProblem, tensors: &Tensors, log_probs: &Te
     kept.add(&constant(&u).mul(&log_others(problem, tensors, log_probs, form.log_others))).neg()
 }
 
-/// (w_w, w_l, u) at position n in a form; zeros where it does not count.
+/// Returns (w_w, w_l, u) at position n in a form; zeros if the position does not count.
 fn masses(problem: &TokenProblem, form: Form, n: usize) -> (f64, f64, f64) {
     if !problem.counts(n) {
         return (0.0, 0.0, 0.0);

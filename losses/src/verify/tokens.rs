@@ -1,8 +1,9 @@
 //! The token forms from plain numbers, with the error that rounding may cause.
 //!
-//! A log-probability of logits z that were rounded to a relative u may err by about uS, S = 4 + ln V + 2 max|z| in the row, and so,
-//! relatively, may a probability. The loss of a position may then err by uS(|w_w| + |w_l| + |u_o|) + u(|ln p_o| + |L|), u_o = 1 − w_w −
-//! w_l; its gradient in z_v by uS(p_v + target_v) + u e^{z_v − c}, target_v the mass that p_v is drawn to and c the others' logsumexp.
+//! Consider logits z that were rounded to a relative u. A log-probability may err by about uS, S = 4 + ln V + 2 max|z| in the row, and a
+//! probability relatively by the same. The loss of a position may then err by uS(|w_w| + |w_l| + |u_o|) + u(|ln p_o| + |L|), u_o = 1 − w_w
+//! − w_l. Its gradient in z_v may err by uS(p_v + target_v) + u e^{z_v − c}. target_v is the mass that p_v is drawn to, and c is the
+//! logsumexp of the others.
 
 use super::check::check_finite;
 use super::evaluation::{Estimate, Evaluation};
@@ -31,9 +32,9 @@ pub struct TokenProblem {
     pub rejected: Vec<u32>,
     /// w_w at each position.
     pub w_w: Vec<f64>,
-    /// w_l at each position; 0 where there is none. The listing as printed does not use it.
+    /// w_l at each position; taken as 0 if `None`. The listing as printed does not use it.
     pub w_l: Option<Vec<f64>>,
-    /// Which positions count; all where there is no mask.
+    /// Which positions count; all if `None`.
     pub keep: Option<Vec<bool>>,
 }
 
@@ -45,12 +46,12 @@ pub(super) struct Tensors {
 }
 
 impl TokenProblem {
-    /// B·T.
+    /// Returns B·T.
     pub(super) fn positions(&self) -> usize {
         self.shape[0] * self.shape[1]
     }
 
-    /// How many positions count.
+    /// Returns the number of positions that count.
     pub(super) fn counted(&self) -> usize {
         self.keep.as_ref().map_or(self.positions(), |keep| keep.iter().filter(|&&keep| keep).count())
     }
@@ -60,13 +61,13 @@ impl TokenProblem {
         self.keep.as_ref().is_none_or(|keep| keep[n])
     }
 
-    /// w_l at position n, as the loss uses it.
+    /// Returns w_l at position n, as the loss uses it.
     pub(super) fn rejected_mass(&self, n: usize) -> f64 {
         let used = self.w_l.as_ref().filter(|_| self.loss != Loss::SlpoLiteral);
         used.map_or(0.0, |w_l| w_l[n])
     }
 
-    /// Refuses lists of other lengths than needed, and numbers that are not finite.
+    /// Refuses lists of wrong lengths, and numbers that are not finite.
     fn check(&self) -> Result<(), LossError> {
         if self.loss.kind() != Kind::Tokenwise {
             return Err(LossError::NotTokenwise { loss: self.loss.name() });
@@ -86,13 +87,13 @@ impl TokenProblem {
         Ok(())
     }
 
-    /// Logits [B·T, V] as a parameter, and the tokens.
+    /// Returns the logits [B·T, V] as a parameter, and the tokens.
     pub(super) fn tensors(&self) -> Tensors {
         let logits = Tensor::parameter(&World::new(), &self.logits, &[self.positions(), self.shape[2]]);
         Tensors { logits, chosen: self.chosen.clone().into(), rejected: self.rejected.clone().into() }
     }
 
-    /// The loss as it should be.
+    /// Evaluates the right loss.
     pub(super) fn evaluate(&self, precision: DumpPrecision) -> Result<Evaluation, LossError> {
         self.check()?;
         let Tensors { logits, chosen, rejected } = self.tensors();
@@ -102,7 +103,7 @@ impl TokenProblem {
         Ok(self.estimates(&by_position(self.loss, &inputs)?, &logits, precision))
     }
 
-    /// The mean of the losses of the positions, `[B·T]`, and its gradient in the logits, with tolerances.
+    /// Computes the mean of the losses of the positions, `[B·T]`, and its gradient in the logits, with tolerances.
     pub(super) fn estimates(&self, losses: &Tensor<World>, logits: &Tensor<World>, precision: DumpPrecision) -> Evaluation {
         let by_position = losses.to_f64();
         let scale = 1.0 / self.counted() as f64;
@@ -124,7 +125,7 @@ impl TokenProblem {
     }
 }
 
-/// What the errors of one position are made of, in units of u.
+/// The parts of the errors of one position, in units of u.
 struct TokenRow {
     sensitivity: f64,
     total: f64,
