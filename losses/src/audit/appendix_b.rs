@@ -95,8 +95,8 @@ fn p1(generator: &mut Generator) -> Claim {
     let reached = descend(&normals(generator, 2, 1.0), 2.0, 300, cross_entropy);
     let p = constant(&reached).softmax().to_f64()[0];
     let (lowest, gradient) = differentiate(&reached, cross_entropy);
-    // Descent at step 2 shrinks the distance by 1 − 4q(1 − q) ≤ 0.5 or so a step: 300 steps leave only rounding, magnified by 1/(4q(1 −
-    // q)).
+    // Descent at step 2 multiplies the distance by 1 − 4q(1 − q) ≤ 0.5 or so per step. After 300 steps only rounding is left, magnified by
+    // 1/(4q(1 − q)).
     let checks = vec![
         Check::new("the probability that descent reaches", p, q, 1e-10),
         Check::new("the cross-entropy there", lowest, entropy, round_off(1.0)),

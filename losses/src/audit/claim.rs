@@ -1,20 +1,20 @@
-//! A claim with its verdict, and how the verdict is reached: by comparing computed numbers with predicted ones.
+//! A claim with its verdict. The verdict is reached by comparing computed numbers with predicted ones.
 
 /// A computed number beside its prediction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
     /// What is compared.
     pub what: &'static str,
-    /// As computed.
+    /// The computed value.
     pub value: f64,
-    /// As theory predicts for the same instance.
+    /// The value that theory predicts for the same instance.
     pub expected: f64,
-    /// How far apart they may be; the computation says beside it why.
+    /// The largest difference allowed; the computation gives the reason beside it.
     pub tolerance: f64,
 }
 
 impl Check {
-    /// A value beside its prediction.
+    /// Makes a check of a value against its prediction.
     pub fn new(what: &'static str, value: f64, expected: f64, tolerance: f64) -> Self {
         Self { what, value, expected, tolerance }
     }
@@ -25,7 +25,7 @@ impl Check {
     }
 }
 
-/// A claim of the paper, as it came out on one instance.
+/// A claim of the paper, with its result on one instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
     /// Its name in the audit, such as `K4b`.
@@ -34,7 +34,7 @@ pub struct Claim {
     pub claim: &'static str,
     /// What was computed.
     pub formula: &'static str,
-    /// What became of it.
+    /// The verdict in words.
     pub verdict: String,
     /// The numbers of this instance, in one or two sentences.
     pub evidence: String,
@@ -55,18 +55,18 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The source file that computes it, from the root of the workspace.
+    /// Returns the source file that computes it, from the root of the workspace.
     pub fn file(&self) -> &'static str {
         self.source.split_once("::").map_or(self.source, |(file, _)| file)
     }
 
-    /// The function in that file.
+    /// Returns the function in that file.
     pub fn function(&self) -> &'static str {
         self.source.split_once("::").map_or("", |(_, function)| function)
     }
 }
 
-/// What does not depend on the instance.
+/// The parts of a claim that do not depend on the instance.
 pub(super) struct Statement {
     pub id: &'static str,
     pub claim: &'static str,
@@ -77,10 +77,10 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// The claim with its verdict: one of the two where every check agrees, "unsettled" where one does not.
+    /// Returns the claim with its verdict: one of the two if every check agrees, "unsettled" if one does not.
     ///
     /// # Panics
-    /// Without checks: that would be a verdict by assertion.
+    /// If there are no checks, because a verdict must rest on numbers.
     pub fn judge(self, checks: Vec<Check>, holds: bool, evidence: String) -> Claim {
         let Check { value, expected, tolerance, .. } = checks[0];
         let wrong = checks.iter().find(|check| !check.agrees());
@@ -95,17 +95,17 @@ impl Statement {
     }
 }
 
-/// What an identity may be off by, for numbers of this size: 256 roundings of f64, each of at most UNIT_ROUNDOFF relative to the largest
-/// intermediate number. The computations make a few dozen roundings (enumeration over 15 completions the most, about 100), so the bound is
-/// loose by a small factor and still 1e-14 of the size: no wrong formula passes.
+/// Returns the allowed error of an identity, for numbers of this size: 256 roundings of f64, each of at most UNIT_ROUNDOFF relative to the
+/// largest intermediate number. The computations make a few dozen roundings; enumeration over 15 completions makes the most, about 100. So
+/// the bound is loose by a small factor. It is still 1e-14 of the size, so no wrong formula passes.
 pub(super) fn round_off(size: f64) -> f64 {
     256.0 * <f64 as engine::Scalar>::UNIT_ROUNDOFF * size.abs().max(1.0)
 }
 
-/// The largest |a − b| of two lists.
+/// Computes the largest |a − b| of two lists.
 pub(super) fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
-/// How one claim is computed from its own stream of random numbers.
+/// A function that computes one claim from a random stream of its own.
 pub(super) type Computation = fn(&mut engine::Generator) -> Claim;

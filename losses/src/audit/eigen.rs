@@ -6,21 +6,21 @@ use engine::Tensor;
 /// A symmetric matrix by its rows.
 pub type Matrix = Vec<Vec<f64>>;
 
-/// The Hessian of f at x, [n, n]: one Hessian-vector product for each unit vector.
+/// Computes the Hessian of f at x, [n, n], by one Hessian-vector product for each unit vector.
 pub fn hessian(x: &[f64], f: impl Fn(&Tensor<DualWorld>) -> Tensor<DualWorld>) -> Matrix {
     let unit = |i: usize| (0..x.len()).map(|j| f64::from(i == j)).collect::<Vec<f64>>();
     (0..x.len()).map(|i| hessian_vector(x, &unit(i), &f)).collect()
 }
 
-/// The largest |a_ij − a_ji|.
+/// Computes the largest |a_ij − a_ji|.
 pub fn asymmetry(a: &Matrix) -> f64 {
     let pairs = (0..a.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
     pairs.map(|(i, j)| (a[i][j] - a[j][i]).abs()).fold(0.0, f64::max)
 }
 
-/// The eigenvalues, from the smallest. Jacobi's cyclic method (Golub and Van Loan, Matrix Computations, section 8.5): every rotation takes
-/// one pair of entries off the diagonal to 0 and the sum of squares off it down; its convergence is quadratic, and every eigenvalue is
-/// exact to a few roundings of the matrix's norm.
+/// Computes the eigenvalues, smallest first, by Jacobi's cyclic method (Golub and Van Loan, Matrix Computations, section 8.5). Every
+/// rotation makes one pair of off-diagonal entries 0 and lowers the sum of squares off the diagonal. The convergence is quadratic. Every
+/// eigenvalue is exact to a few roundings of the matrix's norm.
 pub fn eigenvalues(matrix: &Matrix) -> Vec<f64> {
     let (mut a, n) = (matrix.clone(), matrix.len());
     for _sweep in 0..64 {
@@ -37,7 +37,7 @@ pub fn eigenvalues(matrix: &Matrix) -> Vec<f64> {
     values
 }
 
-/// JᵀAJ with the rotation J in the plane (p, q) that makes a_pq zero.
+/// Replaces A by JᵀAJ with the rotation J in the plane (p, q) that makes a_pq zero.
 fn rotate(a: &mut Matrix, p: usize, q: usize) {
     if a[p][q] == 0.0 {
         return;

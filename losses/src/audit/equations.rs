@@ -11,12 +11,12 @@ use engine::{Generator, Tensor};
 
 pub const CLAIMS: &[super::claim::Computation] = &[e1, e2, e3, e4, e5, a1];
 
-/// Pairs that each identity is tried on.
+/// Number of random points at which each identity is checked.
 const PAIRS: usize = 16;
 
 type Vector = Tensor<super::instance::World>;
 
-/// The largest difference in value and in gradient between two functions over random points: the distance of an identity from the truth.
+/// Computes the largest difference in value and in gradient between two functions over random points. For an identity, both are rounding.
 fn apart(generator: &mut Generator, n: usize, mut pair: impl FnMut(&mut Generator) -> [Box<dyn Fn(&Vector) -> Vector>; 2]) -> (f64, f64) {
     let mut worst = (0.0f64, 0.0f64);
     for _ in 0..PAIRS {
@@ -28,7 +28,7 @@ fn apart(generator: &mut Generator, n: usize, mut pair: impl FnMut(&mut Generato
     worst
 }
 
-/// What an identity in numbers of size about 40 may be off by.
+/// Checks an identity in numbers of size about 40: value and gradient may differ by rounding only.
 fn identity_checks((value, gradient): (f64, f64)) -> (Vec<Check>, bool) {
     let tolerance = round_off(40.0);
     let checks =
@@ -59,7 +59,7 @@ fn e1(generator: &mut Generator) -> Claim {
     .judge(checks, holds, evidence)
 }
 
-/// The longest strings that are summed over.
+/// Length of the longest strings in the sums.
 const LONGEST: usize = FREE;
 
 /// Next-token probabilities of two tokens without an end: p(1 | prefix) for every prefix below the longest.
@@ -80,8 +80,8 @@ impl Endless {
     }
 }
 
-/// (Σ over strings of 1 to 3 ordinary tokens of Π p without the end's factor, Σ_y π(y)·|y|): the same number, for a completion of k
-/// ordinary tokens has k beginnings.
+/// (Σ over strings of 1 to 3 ordinary tokens of Π p without the end's factor, Σ_y π(y)·|y|). Both are the same number, because a completion
+/// of k ordinary tokens has k beginnings.
 fn beginnings(tree: &Tree, log_probs: &[f64]) -> (f64, f64) {
     let masses = tree.masses(log_probs);
     let mass = |prefix: &[u32]| -> f64 {
@@ -92,8 +92,8 @@ fn beginnings(tree: &Tree, log_probs: &[f64]) -> (f64, f64) {
     (total, length)
 }
 
-/// The tree in which every prefix ends with the same probability, such that the beginnings' masses sum to `total` in (0, 3): the share x
-/// that goes on solves x + x² + x³ = total.
+/// Makes the tree in which every prefix ends with the same probability, such that the beginnings' masses sum to `total` in (0, 3). The
+/// share x that does not end solves x + x² + x³ = total.
 fn ending_tree(tree: &Tree, total: f64, split: f64) -> Vec<f64> {
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..60 {

@@ -1,4 +1,5 @@
-//! A pair of completions on the enumerable tree with the exact target Q\* of both: what SLPO trained sequence by sequence is held against.
+//! A pair of completions on the enumerable tree, with the exact target Q\* of both. SLPO trained sequence by sequence is compared with this
+//! target.
 
 use super::instance::{constant, pair_loss};
 use super::tree::{END, Tree, VOCABULARY};
@@ -8,7 +9,7 @@ use crate::hyperparameters::Hyperparameters;
 use crate::loss::Loss;
 use engine::{Backend, Cpu, Generator, Tensor};
 
-/// Tokens of each completion, the end token last; all are at positions where the model has a choice.
+/// Number of tokens of each completion, the end token last. All are at positions where the model has a choice.
 const LENGTH: usize = 3;
 
 /// A drawn reference, a winner and a loser that part at the second position, and Q\*.
@@ -32,13 +33,13 @@ impl ForkedPair {
         Self { tree, reference, winner, loser, targets }
     }
 
-    /// The divergence from Q\*, from logits [prefixes · V].
+    /// Computes the divergence from Q\*, from logits [prefixes · V].
     pub fn exact<B: Backend>(&self, logits: &Tensor<B>) -> Tensor<B> {
         let rows = rows(&self.tree, logits, [self.winner, self.loser]);
         slpo_exact(&rows, &self.targets.to(logits.backend())).expect("a row for each target")
     }
 
-    /// Eq 6 on the two sequences, from logits [prefixes · V].
+    /// Computes Eq 6 on the two sequences, from logits [prefixes · V].
     pub fn eq6<B: Backend>(&self, logits: &Tensor<B>) -> Tensor<B> {
         let sum = |logits: &Tensor<B>, tokens: &[u32]| self.tree.token_log_probs(logits, tokens).sum_all().reshape(&[1]);
         let reference = [self.winner, self.loser].map(|tokens| self.log_prob(&self.reference, &tokens));
@@ -46,13 +47,13 @@ impl ForkedPair {
         pair_loss(Loss::Slpo, &Hyperparameters::default(), policy, (reference[0], reference[1]))
     }
 
-    /// ln π of a completion.
+    /// Computes ln π of a completion.
     pub fn log_prob(&self, logits: &[f64], completion: &[u32]) -> f64 {
         self.tree.token_log_probs(&constant(logits), completion).sum_all().item()
     }
 }
 
-/// The logits before each token of the completions, [2·LENGTH, V].
+/// Collects the logits before each token of the completions, [2·LENGTH, V].
 fn rows<B: Backend>(tree: &Tree, logits: &Tensor<B>, completions: [[u32; LENGTH]; 2]) -> Tensor<B> {
     let row = |prefix: &[u32]| {
         let start = tree.row(prefix) * VOCABULARY;

@@ -1,4 +1,4 @@
-//! Section 6.1: its text, and what its listing aims at, beside Eq 6.
+//! Section 6.1: its text, and the minimum of its listing, beside Eq 6.
 
 use super::claim::{Check, Claim, Statement, distance, round_off};
 use super::instance::{at, constant, descend, differentiate, eq7, evaluate, loss_of_log_probs, uniform};
@@ -120,7 +120,7 @@ fn i3(generator: &mut Generator) -> Claim {
     .judge(checks, holds, evidence)
 }
 
-/// The mass of all sequences whose every token is kept, one after the other.
+/// Computes the mass of all sequences whose every token is kept.
 fn enumerate(positions: &Positions, keep: impl Fn(usize, u32) -> bool) -> f64 {
     let mut masses = vec![1.0];
     for t in 0..positions.len() {
@@ -181,7 +181,7 @@ impl Collision {
         Self { p, reference }
     }
 
-    /// The listing's loss, or the mended form's.
+    /// Computes the loss of the listing, or of the corrected form if `mended`.
     pub fn loss(&self, z: &Vector, mended: bool) -> Vector {
         let same: Indices = [0u32].into();
         let row = |z: &Vector| z.reshape(&[1, TOKENS]);
@@ -196,7 +196,7 @@ impl Collision {
     }
 }
 
-/// At y_w,t = y_l,t the weight is w = 2p > 1 for p > ½, and the loss falls as (1 − w) for each unit of the logit, without end.
+/// At y_w,t = y_l,t the weight is w = 2p > 1 for p > ½. The loss falls as (1 − w) for each unit of the logit, without bound.
 fn i6(generator: &mut Generator) -> Claim {
     let collision = Collision::draw(generator);
     let printed = |k: f64| differentiate(&[k, 0.0, 0.0, 0.0], |z| collision.loss(z, false));

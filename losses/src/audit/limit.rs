@@ -25,7 +25,7 @@ impl Instance {
         ((mass * self.shares.0).ln(), (mass * self.shares.1).ln())
     }
 
-    /// The gradient of a loss in (l_w, l_l) where the pair has this mass.
+    /// Computes the gradient of a loss in (l_w, l_l) for a pair of this mass.
     fn gradient(&self, loss: Loss, mass: f64) -> Vec<f64> {
         let x = self.coordinates.map(|u| u + mass.ln());
         differentiate(&x, |x| loss_of_log_probs(loss, &eq7(self.alpha), x, self.reference(mass))).1
@@ -36,7 +36,7 @@ impl Instance {
         self.gradient(Loss::Slpo, mass)[0] / mass - self.gradient(Loss::SlpoGkl, mass)[0]
     }
 
-    /// The same in closed form: e^u·m(s − 1)/(1 − ms), s = e^u + e^v.
+    /// The same as [`Instance::error`] in closed form: e^u·m(s − 1)/(1 − ms), s = e^u + e^v.
     fn predicted_error(&self, mass: f64) -> f64 {
         let [u, v] = self.coordinates.map(f64::exp);
         u * mass * (u + v - 1.0) / (1.0 - mass * (u + v))
@@ -58,8 +58,8 @@ fn g1(generator: &mut Generator) -> Claim {
     let hessian = hessian_vector(&lowest, &direction, |x| loss_of_log_probs(Loss::SlpoGkl, &eq7(alpha), x, reference));
     let start = differentiate(&[reference.0, reference.1], gkl(1.0)).1;
     let rho = instance.shares.1;
-    // The error is a difference of two gradients of order 1, one of them divided by m: rounding over m. Its fall is 10 up to a factor
-    // (1 − ms/10)/(1 − ms), s = e^u + e^v < 4: within 40m.
+    // The error is a difference of two gradients of order 1, one of them divided by m, so its rounding is that of 1 over m. From m to m/10
+    // it falls by 10 up to a factor (1 − ms/10)/(1 − ms), s = e^u + e^v < 4: within 40m.
     let checks = vec![
         Check::new("the error at m = 1e-3", coarse, instance.predicted_error(mass), round_off(1.0) / mass),
         Check::new("the error at m = 1e-4", fine, instance.predicted_error(mass / 10.0), round_off(10.0) / mass),

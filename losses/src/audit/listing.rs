@@ -14,7 +14,7 @@ use engine::backend::Indices;
 /// A completion of [`FREE`] tokens and its end.
 type Completion = [u32; FREE + 1];
 
-/// A model by its next-token log-probabilities, a winner and a loser that part at the second position.
+/// A model given by its next-token log-probabilities, with a winner and a loser that part at the second position.
 struct Forked {
     tree: Tree,
     log_probs: Vec<f64>,
@@ -32,20 +32,20 @@ impl Forked {
         Self { tree, log_probs, masses, winner: [0, 0, 1, END], loser: [0, 1, 0, END] }
     }
 
-    /// The logits that the listing has: those along the winner.
+    /// Returns the logits that the listing has: those along the winner.
     fn rows(&self) -> Vector {
         let along = self.tree.along(&self.log_probs, &self.winner)[..FREE * VOCABULARY].to_vec();
         constant(&along).reshape(&[FREE, VOCABULARY])
     }
 
-    /// The column ln p of y_l that these logits give: the token form's loss with all mass on y_l.
+    /// Computes the column ln p of y_l that these logits give: the token form's loss with all mass on y_l.
     fn column(&self) -> Vec<f64> {
         let tokens = |completion: &Completion| Indices::from(completion[..FREE].to_vec());
         let inputs = token_inputs(&self.rows(), &tokens(&self.winner), &tokens(&self.loser), &[0.0; FREE], Some(&[1.0; FREE]));
         slpo_token(&inputs).to_f64().iter().map(|x| -x).collect()
     }
 
-    /// ln p(token | prefix), from the enumerated masses of all completions.
+    /// Computes ln p(token | prefix), from the enumerated masses of all completions.
     fn log_next(&self, prefix: &[u32], token: u32) -> f64 {
         let mass = |prefix: &[u32]| -> f64 {
             let begins = self.tree.completions.iter().zip(&self.masses).filter(|(completion, _)| completion.starts_with(prefix));
@@ -54,13 +54,13 @@ impl Forked {
         (mass(&[prefix, &[token]].concat()) / mass(prefix)).ln()
     }
 
-    /// The listing's loss where y_l is two tokens long and filled up to y_w's three with this token.
+    /// Computes the listing's loss for a y_l of two tokens that is padded to y_w's three with this token.
     fn padded(&self, padding: u32) -> f64 {
         let inputs = token_inputs(&self.rows(), &self.winner[..FREE].to_vec().into(), &[0u32, 1, padding].into(), &[0.0; FREE], None);
         inputs.mean(&slpo_literal(&inputs)).item()
     }
 
-    /// What the listing would have to be: lists of each completion's own length.
+    /// True if lists of each completion's own length are refused. The listing would need such lists.
     fn unequal_lengths_are_refused(&self) -> bool {
         let weights = TokenWeights::given(&constant(&[0.0; FREE]), None).expect("one list");
         let (chosen, rejected) = (self.winner[..FREE].to_vec().into(), [0u32, 1].into());
@@ -75,7 +75,8 @@ pub fn i4(generator: &mut Generator) -> Claim {
     let predicted: Vec<f64> = (0..FREE).map(|t| pair.log_next(&pair.winner[..t], pair.loser[t])).collect();
     let factors: Vec<f64> = (0..FREE).map(|t| pair.log_next(&pair.loser[..t], pair.loser[t])).collect();
     let total = |x: &[f64]| x.iter().sum::<f64>();
-    // At the third position w_w = 0, and the listing's term is −ln of what neither y_w's token 1 nor the padding is: one token of three.
+    // At the third position w_w = 0. The listing's term is −ln of the mass of all tokens but y_w's token 1 and the padding, which is one
+    // token of three.
     let padding = pair.padded(0) - pair.padded(END);
     let last = |token| pair.log_next(&pair.winner[..2], token);
     let checks = vec![
@@ -105,13 +106,13 @@ pub fn i4(generator: &mut Generator) -> Claim {
     .judge(checks, holds, evidence)
 }
 
-/// A batch row whose first position belongs to the prompt and whose last is padding: there y_w and y_l hold the same token.
+/// A batch row whose first position belongs to the prompt and whose last is padding. At these positions y_w and y_l hold the same token.
 struct ListingRow {
     positions: Positions,
     w_w: Vec<f64>,
 }
 
-/// Its positions: prompt, two of the completion, padding.
+/// Number of its positions: prompt, two of the completion, padding.
 const LENGTH: usize = 4;
 
 impl ListingRow {
@@ -121,7 +122,7 @@ impl ListingRow {
         Self { positions, w_w }
     }
 
-    /// The row with this token in both completions at a position.
+    /// Returns the row with this token in both completions at a position.
     fn inputs(&self, at: usize, token: u32, keep: Option<&[bool]>) -> TokenInputs<super::instance::World> {
         let with = |tokens: &Indices| {
             let mut tokens = tokens.to_vec();
@@ -133,7 +134,8 @@ impl ListingRow {
         TokenInputs::new(&logits, &with(&self.positions.chosen), &with(&self.positions.rejected), weights, keep).expect("tokens in range")
     }
 
-    /// What another token at a position changes: in the listing, as predicted for it, and in the mended form with that position masked.
+    /// Computes the effect of another token at a position: in the listing, as predicted for the listing, and in the corrected form with
+    /// that position masked.
     fn change(&self, at: usize) -> [f64; 3] {
         let listing = |token| {
             let inputs = self.inputs(at, token, None);
@@ -154,8 +156,8 @@ impl ListingRow {
     }
 }
 
-/// At the masses that Eq 7's token form aims at, p = (w_w, w_l, u): its slope is 0, and the listing's on y_l's logit is p_l, whatever w_l
-/// is.
+/// Slopes at the masses that Eq 7's token form aims at, p = (w_w, w_l, u). Its own slope is 0, and the listing's slope in y_l's logit is
+/// p_l, whatever w_l is.
 fn slopes_at_eq7s_target(generator: &mut Generator) -> (f64, f64, f64) {
     let (w_w, w_l) = (uniform(generator, 0.3, 0.5), uniform(generator, 0.1, 0.3));
     let rest = 0.5 * (1.0 - w_w - w_l);
@@ -166,7 +168,8 @@ fn slopes_at_eq7s_target(generator: &mut Generator) -> (f64, f64, f64) {
     (listing, mended, w_l)
 }
 
-/// How much a position's logit gradient shrinks where the same positions stand in a batch twice as long: 2, as the mean is over B·T.
+/// Computes how much a position's logit gradient shrinks if the same positions are in a batch twice as long: by 2, because the mean is over
+/// B·T.
 fn dilution(row: &ListingRow) -> f64 {
     let gradient = |times: usize| {
         let repeat = |tokens: &Indices| Indices::from(tokens.to_vec().repeat(times));
@@ -181,7 +184,7 @@ fn dilution(row: &ListingRow) -> f64 {
     gradient(1) / gradient(2)
 }
 
-/// Defects at the edges: NaN where no other token is left, no w_l, no mask for prompt and padding, and a mean over B·T.
+/// Defects at the edges: NaN if no other token is left, no w_l, no mask for prompt and padding, and a mean over B·T.
 pub fn i7(generator: &mut Generator) -> Claim {
     let two = constant(&normals(generator, 2, 1.0)).reshape(&[1, 2]);
     let nothing_left = slpo_literal(&token_inputs(&two, &[0u32].into(), &[1u32].into(), &[1.0], None)).item();

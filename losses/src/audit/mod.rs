@@ -1,16 +1,16 @@
 //! The claims of the SLPO paper (Ho, "Supervised Learning Preference Optimization") as computations.
 //!
-//! Every claim is recomputed on instances that are drawn from a seed: values in f64, gradients by the tape, curvature by duals under the
-//! tape, sequences by enumeration. What comes out is compared with what theory predicts for the same instance; the verdict follows from the
-//! numbers, never from this text.
+//! Every claim is recomputed on instances that are drawn from a seed. Values are in f64, gradients come from the tape, curvature from duals
+//! under the tape, and sequences are enumerated. The results are compared with what theory predicts for the same instance. The verdict
+//! follows from the numbers, never from this text.
 //!
-//! | room | holds |
+//! | module | contents |
 //! |---|---|
-//! | [`claim`] | what a claim is, and how a verdict is reached |
+//! | [`claim`] | a claim, and the rule for its verdict |
 //! | `equations` | Eq 1 to 5 and Appendix A |
 //! | `observations` | the key observations 1 to 4 about DPO |
 //! | `appendix_b` | temperature scaling, and section 4's cross-entropy |
-//! | `objective` | Eq 6 and 7: what they aim at, and how they start |
+//! | `objective` | Eq 6 and 7: their minima and their gradients at the start |
 //! | `implementation` `listing` | section 6.1: its text and its listing, and the listing's edges |
 //! | `shape` | the "bowl" |
 //! | `limit` | SLPO-GKL, the rescaled limit |
@@ -42,7 +42,7 @@ pub use claim::{Check, Claim};
 use claim::Computation;
 use engine::Generator;
 
-/// Every claim, in the order of the paper, on instances drawn from `seed`.
+/// Computes every claim, in the order of the paper, on instances drawn from `seed`.
 pub fn audit(seed: u64) -> Vec<Claim> {
     let groups: [&[Computation]; 7] = [
         equations::CLAIMS,

@@ -1,4 +1,4 @@
-//! Eq 6 and Eq 7: what they aim at, how they start, and the target that does what their text says.
+//! Eq 6 and Eq 7: their minima, their gradients at the start, and the target that does what their text says.
 
 use super::claim::{Check, Claim, Statement, distance, round_off};
 use super::instance::{
@@ -19,7 +19,7 @@ fn entropy(mass: f64) -> f64 {
     -mass * mass.ln() - (1.0 - mass) * (-mass).ln_1p()
 }
 
-/// The reference's (ln π_w, ln π_l), both of some size.
+/// Draws the reference's (ln π_w, ln π_l), both probabilities from 0.1 to 0.3.
 fn sizeable_pair(generator: &mut Generator) -> (f64, f64) {
     (uniform(generator, 0.1, 0.3).ln(), uniform(generator, 0.1, 0.3).ln())
 }
@@ -240,7 +240,7 @@ fn s6(generator: &mut Generator) -> Claim {
     .judge(checks, holds, evidence)
 }
 
-/// w_w = m asks for ln(1 + π_l/π_w) nats on the winner; descent on Eq 6 moves by next to none of them.
+/// w_w = m asks for ln(1 + π_l/π_w) nats on the winner; descent on Eq 6 moves by almost none of them.
 fn s7(generator: &mut Generator) -> Claim {
     let (l_l, lead) = (-uniform(generator, 10.0, 20.0), uniform(generator, 30.0, 60.0));
     let reference = (l_l - lead, l_l);

@@ -11,7 +11,7 @@ use engine::Generator;
 
 pub const CLAIMS: &[super::claim::Computation] = &[k1, k2a, k2b, k3a, k3b, k4a, k4b];
 
-/// DPO with its usual β.
+/// Returns the hyper-parameters of DPO with its usual β.
 fn dpo() -> Hyperparameters {
     Hyperparameters::default()
 }
@@ -118,7 +118,7 @@ fn norm(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-/// Inputs of the softmax in Key Observation 3.
+/// Number of inputs of the softmax in Key Observation 3.
 pub const T: usize = 100;
 
 /// σ″(x).
@@ -127,7 +127,7 @@ pub fn second_derivative(x: f64) -> f64 {
     s * (1.0 - s) * (1.0 - 2.0 * s)
 }
 
-/// T inputs around a centre whose mean and standard deviation (over the T) are exactly these.
+/// Returns T inputs around a centre, whose mean and standard deviation (over the T) are exactly these.
 pub fn inputs(deviations: &[f64], centre: f64, deviation: f64) -> Vec<f64> {
     let n = deviations.len() as f64;
     let mean = deviations.iter().sum::<f64>() / n;
@@ -135,14 +135,14 @@ pub fn inputs(deviations: &[f64], centre: f64, deviation: f64) -> Vec<f64> {
     deviations.iter().map(|x| centre + deviation * (x - mean) / scale).collect()
 }
 
-/// mean σ(kTα_t) − σ(kΣα): the gap of the softmax of (kΣα, 0), by the engine. At k = 2 it is the softmax of (Σα, −Σα): the winner's inputs
-/// and the loser's move in sync, in opposite directions.
+/// mean σ(kTα_t) − σ(kΣα): the gap of the softmax of (kΣα, 0), by the engine. At k = 2 it is the gap of the softmax of (Σα, −Σα), where the
+/// winner's and the loser's inputs move in sync, in opposite directions.
 pub fn jensen_gap(alpha: &[f64], k: f64) -> f64 {
     let alpha = constant(&alpha.iter().map(|a| k * a).collect::<Vec<_>>());
     alpha.scale(alpha.len() as f64).sigmoid().mean_all().item() - alpha.sum_all().sigmoid().item()
 }
 
-/// ½k²T²Var(α)·σ″(kTᾱ), and the bound of what is left: (kT)³·mean|α − ᾱ|³/6·max|σ‴|, where |σ‴| ≤ 1/8.
+/// ½k²T²Var(α)·σ″(kTᾱ), and the bound of the remainder: (kT)³·mean|α − ᾱ|³/6·max|σ‴|, where |σ‴| ≤ 1/8.
 pub fn second_order(alpha: &[f64], k: f64) -> (f64, f64) {
     let (t, kt) = (alpha.len() as f64, k * alpha.len() as f64);
     let mean = alpha.iter().sum::<f64>() / t;
@@ -214,7 +214,7 @@ fn k3b(generator: &mut Generator) -> Claim {
     .judge(checks, holds, evidence)
 }
 
-/// With π_w and π_l fixed, L is the same wherever the other sequences' mass lies.
+/// With π_w and π_l fixed, L does not depend on how the other sequences share their mass.
 fn k4a(generator: &mut Generator) -> Claim {
     let n = 6;
     let log_pi = log_distribution(generator, n);
@@ -244,7 +244,7 @@ fn k4a(generator: &mut Generator) -> Claim {
     .judge(checks, holds, evidence)
 }
 
-/// L = ln(1 + e^{−βh}) ≈ e^{−βh} at π_w = 10⁻³ or so and π_l = e^{−1000} or so; and S_w ≤ −ln π_ref(w).
+/// L = ln(1 + e^{−βh}) ≈ e^{−βh} at π_w about 10⁻³ and π_l about e^{−1000}; and S_w ≤ −ln π_ref(w).
 fn k4b(generator: &mut Generator) -> Claim {
     let beta = dpo().beta;
     let (l_w, l_l) = (uniform(generator, 1e-4, 1e-2).ln(), -uniform(generator, 900.0, 1200.0));
@@ -253,7 +253,7 @@ fn k4b(generator: &mut Generator) -> Claim {
     let h = (l_w - reference.0) - (l_l - reference.1);
     let (loss, bound) = (at(l_w), -reference.0);
     let highest = evaluate(&[60.0, 0.0, 0.0], |z| z.log_softmax().slice(0, 0, 1).sub(&number(z, reference.0)));
-    // ln(1 + x) = x to within x², relatively x = e^{−βh}; and −βh itself carries its own rounding.
+    // ln(1 + x) = x to within x², which is x = e^{−βh} relatively. −βh itself carries its own rounding.
     let size = round_off(beta * h.abs());
     let checks = vec![
         Check::new("ln L", loss.ln(), -beta * h, size + (-beta * h).exp()),

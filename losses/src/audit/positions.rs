@@ -8,7 +8,7 @@ use engine::{Generator, Tensor};
 
 pub type Vector = Tensor<World>;
 
-/// Tokens of the vocabulary where positions are independent of each other.
+/// Number of tokens in the vocabulary of independent positions.
 pub const TOKENS: usize = 4;
 
 /// T positions whose next-token distributions do not depend on the prefix, with a winning and a losing token at each.
@@ -23,7 +23,7 @@ pub struct Positions {
 }
 
 impl Positions {
-    /// Winning tokens of probability 0.25 to 0.35, losing ones of 0.15 to 0.25; the rest is shared by the others.
+    /// Draws winning tokens of probability 0.25 to 0.35 and losing tokens of 0.15 to 0.25. The other tokens share the rest.
     pub fn draw(generator: &mut Generator, length: usize) -> Self {
         let (mut chosen, mut rejected, mut p, mut q, mut logits) = (vec![], vec![], vec![], vec![], vec![]);
         for _ in 0..length {
@@ -42,7 +42,7 @@ impl Positions {
         Self { chosen: chosen.into(), rejected: rejected.into(), p, q, logits }
     }
 
-    /// T.
+    /// Returns T.
     pub fn len(&self) -> usize {
         self.p.len()
     }
@@ -52,13 +52,13 @@ impl Positions {
         (self.p.iter().product(), self.q.iter().product())
     }
 
-    /// The listing's loss with these weights, the mean over the positions.
+    /// Computes the listing's loss with these weights, the mean over the positions.
     pub fn listing(&self, logits: &Vector, w_w: &[f64]) -> Vector {
         let inputs = token_inputs(&logits.reshape(&[self.len(), TOKENS]), &self.chosen, &self.rejected, w_w, None);
         inputs.mean(&slpo_literal(&inputs))
     }
 
-    /// (l_w, l_l) of both sequences as [2], from logits [T · V].
+    /// Computes (l_w, l_l) of both sequences as [2], from logits [T · V].
     pub fn log_probs(&self, logits: &Vector) -> Vector {
         let log_probs = logits.reshape(&[self.len(), TOKENS]).log_softmax();
         let sum = |tokens: &Indices| log_probs.gather(tokens).sum_all().reshape(&[1]);
@@ -66,7 +66,7 @@ impl Positions {
     }
 }
 
-/// One position a row of logits, with weights for each, and no mask.
+/// Makes token inputs with one position per row of logits, with weights for each, and no mask.
 pub fn token_inputs(logits: &Vector, chosen: &Indices, rejected: &Indices, w_w: &[f64], w_l: Option<&[f64]>) -> TokenInputs<World> {
     let weights = TokenWeights::given(&constant(w_w), w_l.map(constant).as_ref()).expect("one weight for each position");
     TokenInputs::new(logits, chosen, rejected, weights, None).expect("tokens of the vocabulary, one for each position")

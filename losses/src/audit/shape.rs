@@ -1,4 +1,5 @@
-//! The shape of the objectives, and whether they have a "bowl". Hessians from Hessian-vector products, and their eigenvalues.
+//! The shape of the objectives, and the claim that they have a "bowl". Hessians come from Hessian-vector products, followed by their
+//! eigenvalues.
 
 use super::claim::{Check, Claim, Statement, distance, round_off};
 use super::eigen::{Matrix, asymmetry, eigenvalues, hessian};
@@ -12,7 +13,7 @@ use engine::{Backend, Generator, Tensor};
 
 pub const CLAIMS: &[super::claim::Computation] = &[c1];
 
-/// Sequences (or tokens) that are told apart, the first the winner and the second the loser.
+/// Number of sequences (or tokens) that are told apart; the first is the winner and the second the loser.
 pub const OUTCOMES: usize = 6;
 
 /// A policy that gives the pair more than its target mass, so that π_o < w_o.
@@ -43,25 +44,25 @@ impl Instance {
         self.logits.iter().map(|x| x.exp()).collect()
     }
 
-    /// The Hessian of a pairwise loss in the outcomes' logits.
+    /// Computes the Hessian of a pairwise loss in the outcomes' logits.
     pub fn hessian(&self, loss: Loss, alpha: f64) -> Matrix {
         hessian(&self.logits, |z| loss_of_logits(loss, &eq7(alpha), z, self.reference))
     }
 
-    /// The Hessian of Eq 7 in the logits of the three classes w, l and o, of the same masses.
+    /// Computes the Hessian of Eq 7 in the logits of the three classes w, l and o, with the same masses.
     fn three_classes(&self) -> Matrix {
         let others: f64 = self.pi()[2..].iter().sum();
         let z = [self.logits[0], self.logits[1], others.ln()];
         hessian(&z, |z| loss_of_logits(Loss::Slpo, &eq7(self.alpha), z, self.reference))
     }
 
-    /// The Hessian of the token form with the same masses: one position, whose tokens are the outcomes.
+    /// Computes the Hessian of the token form with the same masses: one position, whose tokens are the outcomes.
     fn token_form(&self) -> Matrix {
         hessian(&self.logits, |z| token_form(z, self.alpha * self.mass(), (1.0 - self.alpha) * self.mass()))
     }
 
-    /// diag(p) − ppᵀ − w_o·(diag(q) − qqᵀ), q = p/π_o on the others: the Hessian of all three forms, whatever α is, for logsumexp of all
-    /// logits has the weight w_w + w_l + w_o = 1, logsumexp of the others' the weight −w_o, and the rest is linear.
+    /// diag(p) − ppᵀ − w_o·(diag(q) − qqᵀ), q = p/π_o on the others: the Hessian of all three forms, whatever α is. The logsumexp of all
+    /// logits has the weight w_w + w_l + w_o = 1, that of the others' logits has the weight −w_o, and the rest is linear.
     fn closed_form(&self) -> Matrix {
         let pi = self.pi();
         let pi_o: f64 = pi[2..].iter().sum();
@@ -84,7 +85,7 @@ fn covariance(p: &[f64]) -> Matrix {
     (0..p.len()).map(|i| (0..p.len()).map(|j| entry(i, j)).collect()).collect()
 }
 
-/// ⟨u, Hu⟩ for u within the others that leaves π_o unchanged, and (π_o − w_o)·Var_{π|o}(u), which theory says it is.
+/// ⟨u, Hu⟩ for u within the others that leaves π_o unchanged, and its value by theory, (π_o − w_o)·Var_{π|o}(u).
 fn along_others(generator: &mut Generator, instance: &Instance, h: &Matrix) -> (f64, f64) {
     let pi = instance.pi();
     let pi_o: f64 = pi[2..].iter().sum();
@@ -96,7 +97,7 @@ fn along_others(generator: &mut Generator, instance: &Instance, h: &Matrix) -> (
     (found, (pi_o - (1.0 - instance.mass())) * variance)
 }
 
-/// The smallest eigenvalues of what is convex: DPO, the divergence from Q\* and SLPO-GKL, with what theory says of the same.
+/// Checks the smallest eigenvalues of the convex losses against theory: DPO, the divergence from Q\* and SLPO-GKL.
 fn convex_checks(generator: &mut Generator, instance: &Instance) -> Vec<Check> {
     let beta = Hyperparameters::default().beta;
     let dpo = eigenvalues(&instance.hessian(Loss::Dpo, 1.0));
@@ -118,7 +119,8 @@ fn convex_checks(generator: &mut Generator, instance: &Instance) -> Vec<Check> {
     ]
 }
 
-/// The smallest eigenvalue of Eq 6, Eq 7 and the token form, below 0 where π_o < w_o; of Eq 7 in three classes, and of what is convex.
+/// The smallest eigenvalues of Eq 6, Eq 7 and the token form, which are below 0 where π_o < w_o; that of Eq 7 in three classes; and those
+/// of the convex losses.
 fn c1(generator: &mut Generator) -> Claim {
     let instance = Instance::draw(generator);
     let forms = [instance.hessian(Loss::Slpo, 1.0), instance.hessian(Loss::Slpo, instance.alpha), instance.token_form()];

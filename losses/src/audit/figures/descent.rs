@@ -1,4 +1,4 @@
-//! What gradient descent does to the loser, to the sequences inside y_o, and under the paper's listing.
+//! The effect of gradient descent on the loser, on the sequences inside y_o, and under the paper's listing.
 
 use super::figure::{Curve, Curves, Drawing, Figure};
 use crate::audit::forked_pair::ForkedPair;
@@ -13,7 +13,7 @@ pub fn figures(generator: &mut Generator) -> Vec<Figure> {
     vec![loser(generator), inside_others(generator), collision(generator), broadcast(generator)]
 }
 
-/// The points that gradient descent passes, the start among them, every `stride` steps.
+/// Returns the points that gradient descent passes, the start included, every `stride` steps.
 pub fn trajectory(x: &[f64], step: f64, steps: usize, stride: usize, f: impl Fn(&Tensor<World>) -> Tensor<World>) -> Vec<Vec<f64>> {
     let mut passed = vec![x.to_vec()];
     for _ in 0..steps / stride {
@@ -23,7 +23,7 @@ pub fn trajectory(x: &[f64], step: f64, steps: usize, stride: usize, f: impl Fn(
     passed
 }
 
-/// A number along a trajectory: (the step, the number).
+/// Computes a number along a trajectory: (the step, the number).
 fn along(passed: &[Vec<f64>], stride: usize, number: impl Fn(&[f64]) -> f64) -> Vec<(f64, f64)> {
     passed.iter().enumerate().map(|(i, x)| ((i * stride) as f64, number(x))).collect()
 }

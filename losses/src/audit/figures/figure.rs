@@ -1,11 +1,11 @@
-//! A figure as plain data, and how one is put together.
+//! A figure as plain data.
 
-/// A figure: what it shows of which claims.
+/// A figure, with the claims that it supports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// A short name, one to a figure.
+    /// A short name, different for each figure.
     pub name: &'static str,
-    /// The claims whose evidence it is, by id; empty for the paper's own figures.
+    /// The ids of the claims that it supports; empty for the paper's own figures.
     pub claims: &'static [&'static str],
     /// What it shows, in a few words.
     pub title: String,
@@ -42,7 +42,7 @@ pub struct Curves {
 /// A series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
-    /// What it is.
+    /// The name of the series.
     pub name: String,
     /// (x, y).
     pub points: Vec<(f64, f64)>,
@@ -59,13 +59,13 @@ pub struct Surface {
     pub y_label: &'static str,
     /// The function's name.
     pub value_label: String,
-    /// Increasing, of equal distance.
+    /// Grid values, increasing by equal steps.
     pub x: Vec<f64>,
-    /// Increasing, of equal distance.
+    /// Grid values, increasing by equal steps.
     pub y: Vec<f64>,
     /// The function at (x_i, y_j) is `values[j·|x| + i]`.
     pub values: Vec<f64>,
-    /// Where gradient descent goes from the reference, within the grid.
+    /// The path of gradient descent from the reference, within the grid.
     pub path: Vec<(f64, f64)>,
 }
 
@@ -100,7 +100,7 @@ impl Figure {
     }
 }
 
-/// n numbers from `low` to `high`, both among them, of equal distance.
+/// Returns n numbers from `low` to `high`, both included, at equal distances.
 pub(super) fn steps(low: f64, high: f64, n: usize) -> impl Iterator<Item = f64> + Clone {
     (0..n).map(move |i| low + (high - low) * i as f64 / (n - 1) as f64)
 }

@@ -11,7 +11,7 @@ use engine::{Backend, Generator, Tensor};
 
 /// Points along each axis of a surface.
 const GRID: usize = 49;
-/// How far a surface reaches from the reference, in nats.
+/// Distance that a surface reaches from the reference, in nats.
 const REACH: f64 = 4.0;
 
 pub fn figures(generator: &mut Generator) -> Vec<Figure> {
@@ -64,7 +64,7 @@ impl Reference {
     }
 }
 
-/// (figure, loss, α, length of a step of the path, title, what to look for).
+/// A row (figure, loss, α, length of a step of the path, title, what to look for).
 type Descent = (&'static str, Loss, f64, f64, &'static str, &'static str);
 
 fn surfaces(reference: &Reference, alpha: f64) -> Vec<Figure> {
@@ -99,7 +99,7 @@ fn surfaces(reference: &Reference, alpha: f64) -> Vec<Figure> {
     rows.map(draw).into()
 }
 
-/// The losses whose Hessians are compared, by name, with their α.
+/// Returns the losses whose Hessians are compared, by name, with their α.
 fn forms(alpha: f64) -> [(String, Loss, f64); 4] {
     [
         ("DPO".to_owned(), Loss::Dpo, 1.0),
@@ -125,7 +125,7 @@ fn spectra(instance: &Instance) -> Figure {
     Figure::new("spectra", &["C1"], "Spectra of the Hessians in all logits", caption, Drawing::Curves(curves))
 }
 
-/// The smallest eigenvalue against the policy's mass of the pair.
+/// Draws the smallest eigenvalue against the policy's mass of the pair.
 fn smallest(instance: &Instance) -> Figure {
     let target = instance.reference.0.exp() + instance.reference.1.exp();
     let others: f64 = instance.logits[2..].iter().map(|x| x.exp()).sum();
@@ -137,7 +137,7 @@ fn smallest(instance: &Instance) -> Figure {
         let least = |mass: f64| eigenvalues(&hessian(&at(mass), |z| loss_of_logits(loss, &eq7(alpha), z, instance.reference)))[0];
         Curve::line(name, steps(0.02, 0.98, 33).map(|mass| (mass, least(mass))).collect())
     };
-    // Eq 7's Hessian is Eq 6's, and SLPO-GKL lives on another scale: neither is drawn.
+    // Eq 7's Hessian equals Eq 6's, and that of SLPO-GKL has another scale. Neither is drawn.
     let curves: Vec<Curve> = forms(instance.alpha).into_iter().take(2).map(curve).collect();
     let caption = format!(
         "Eq 6 is convex while the pair has less than its target mass m = {target:.3}; beyond it, the others' logits have a direction of negative \

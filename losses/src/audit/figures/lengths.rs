@@ -5,7 +5,7 @@ use crate::audit::instance::{constant, evaluate};
 use crate::audit::positions::Positions;
 use engine::Generator;
 
-/// Tokens of the longest completion.
+/// Number of tokens of the longest completion.
 const LONGEST: usize = 30;
 
 pub fn figures(generator: &mut Generator) -> Vec<Figure> {
@@ -17,7 +17,7 @@ fn by_length(each: &[Positions], number: impl Fn(&Positions) -> f64) -> Vec<(f64
     each.iter().map(|positions| (positions.len() as f64, number(positions))).collect()
 }
 
-/// −ln π_o and what the listing has in its place.
+/// Draws −ln π_o and the listing's term in its place.
 fn complements(each: &[Positions]) -> Figure {
     let term =
         |positions: &Positions| evaluate(&positions.logits, |z| positions.listing(z, &vec![0.0; positions.len()])) * positions.len() as f64;
@@ -32,7 +32,7 @@ fn complements(each: &[Positions]) -> Figure {
     Figure::new("complements", &["I3"], "What the listing sums for y_o", caption, Drawing::Curves(curves))
 }
 
-/// ln π_w at which each is at rest.
+/// Draws π(y_w) at the minimum of each, on a logarithmic axis.
 fn optimum(each: &[Positions]) -> Figure {
     let listing = |positions: &Positions| positions.p.iter().zip(&positions.q).map(|(p, q)| p + q).product::<f64>();
     let eq6 = |positions: &Positions| positions.log_probs(&constant(&positions.logits)).exp().sum_all().item();

@@ -34,7 +34,7 @@ fn soft_targets() -> Figure {
     )
 }
 
-/// Figure 2: ten equal logits under −ln σ of their sum; each moves a little, the gradient is read at the sum.
+/// Figure 2: ten equal logits under −ln σ of their sum. Each moves a little, and the gradient is read at the sum.
 fn step_function() -> Figure {
     const LOGITS: usize = 10;
     const RATE: f64 = 0.4;

@@ -16,7 +16,7 @@ fn slope(loss: Loss, hyper: &Hyperparameters, at: (f64, f64)) -> f64 {
     differentiate(&[at.0, at.1], |x| loss_of_log_probs(loss, hyper, x, at)).1[1]
 }
 
-/// The same in float32.
+/// Computes [`slope`] at α = 1 in f32.
 fn single(loss: Loss, at: (f64, f64)) -> f64 {
     let x = Tensor::parameter(&Device::default(), &[at.0, at.1], &[2]);
     let loss = loss_of_log_probs(loss, &eq7(1.0), &x, at).sum_all();
