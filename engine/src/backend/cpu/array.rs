@@ -1,4 +1,4 @@
-//! The storage of the CPU backends: an ndarray whose buffer goes back to the pool when its last owner lets go, and the views on it.
+//! The storage of the CPU backends: an ndarray with its views. When its last owner drops it, its buffer goes back to the pool.
 
 use super::element::Element;
 use super::strided::strided_copy;
@@ -23,67 +23,68 @@ impl<T: Element> Drop for CpuArray<T> {
 }
 
 impl<T: Element> CpuArray<T> {
-    /// An array from its elements in row-major order.
+    /// Makes an array from its elements in row-major order.
     pub fn from_vec(data: Vec<T>, shape: &[usize]) -> Self {
         let array = ArcArray::from_shape_vec(IxDyn(shape), data);
         Self(array.unwrap_or_else(|_| panic!("an array of shape {shape:?} from another number of elements")))
     }
 
-    /// Every element equal.
+    /// Makes an array of equal elements.
     pub fn full(value: T, shape: &[usize]) -> Self {
         let mut data = T::allocate(crate::shape::count(shape));
         data.fill(value);
         Self::from_vec(data, shape)
     }
 
-    /// The extents of the axes.
+    /// Returns the extents of the axes.
     pub fn shape(&self) -> &[usize] {
         self.0.shape()
     }
-    /// The strides of the axes, in elements.
+    /// Returns the strides of the axes, in elements.
     pub fn strides(&self) -> &[isize] {
         self.0.strides()
     }
-    /// The first element.
+    /// Returns a pointer to the first element.
     pub fn as_ptr(&self) -> *const T {
         self.0.as_ptr()
     }
-    /// An array of two axes or more as the matrix of its last two, the first of them where there are several.
+    /// Returns the last two axes of an array as a matrix. If there are more axes, it is the first such matrix.
     pub fn matrix(&self) -> Matrix<T> {
         let strides = self.strides();
         Matrix { start: self.as_ptr(), strides: (strides[strides.len() - 2], strides[strides.len() - 1]) }
     }
-    /// The array as an ndarray view.
+    /// Returns the array as an ndarray view.
     pub fn view(&self) -> ArrayViewD<'_, T> {
         self.0.view()
     }
-    /// The elements in row-major order, borrowed where they lie so.
+    /// Returns the elements in row-major order, borrowed if they are stored so.
     pub fn elements(&self) -> Cow<'_, [T]> {
         match self.0.as_slice() {
             Some(slice) => Cow::Borrowed(slice),
             None => Cow::Owned(self.copied_elements()),
         }
     }
-    /// The elements in row-major order, in a buffer of their own.
+    /// Copies the elements in row-major order to a new buffer.
     pub fn copied_elements(&self) -> Vec<T> {
         let mut out = T::allocate(self.0.len());
         strided_copy(self.as_ptr(), self.shape(), self.strides(), &mut out);
         out
     }
-    /// The elements in row-major order, to write: of this array alone, which takes storage of its own where it shares that or lies in
-    /// another order.
+    /// Returns the elements in row-major order for writing. First copies them to new storage if they are shared or in another order.
     pub fn elements_mut(&mut self) -> &mut [T] {
         if self.0.as_slice().is_none() {
             *self = Self::from_vec(self.copied_elements(), self.shape());
         }
         self.0.as_slice_mut().expect("row-major")
     }
-    /// The elements in row-major order as the only owner: taken where nothing else shares the storage, copied otherwise.
+    /// Returns the elements in row-major order as their only owner. Moves them if nothing else shares the storage, and copies them
+    /// otherwise.
     pub fn into_owned_elements(self) -> Vec<T> {
         self.try_into_owned_elements().unwrap_or_else(|shared| shared.copied_elements())
     }
 
-    /// The elements in row-major order, taken where nothing else shares the storage and they lie so; else the array itself.
+    /// Returns the elements in row-major order if they are stored so and nothing else shares the storage. Otherwise returns the array
+    /// itself.
     pub fn try_into_owned_elements(self) -> Result<Vec<T>, Self> {
         let mut this = self;
         if this.0.as_slice().is_some() {
@@ -104,7 +105,7 @@ impl<T: Element> CpuArray<T> {
         Err(this)
     }
 
-    /// The same elements in row-major order under another shape.
+    /// Returns the same elements in row-major order under another shape.
     pub fn reshape(&self, shape: &[usize]) -> Self {
         if self.0.is_standard_layout() {
             let array = self.0.clone().into_shape_with_order(IxDyn(shape));
@@ -112,17 +113,17 @@ impl<T: Element> CpuArray<T> {
         }
         Self::from_vec(self.copied_elements(), shape)
     }
-    /// A view whose axis i is axis `axes[i]`.
+    /// Returns a view whose axis i is axis `axes[i]`.
     pub fn permute(&self, axes: &[usize]) -> Self {
         Self(self.0.clone().permuted_axes(IxDyn(axes)))
     }
-    /// A view of part of an axis.
+    /// Returns a view of part of an axis.
     pub fn slice(&self, axis: usize, start: usize, end: usize) -> Self {
         let mut array = self.0.clone();
         array.slice_axis_inplace(Axis(axis), Slice::from(start..end));
         Self(array)
     }
-    /// The elements repeated along axes of extent 1 and new leading axes.
+    /// Repeats the elements along axes of extent 1 and new leading axes.
     pub fn broadcast_to(&self, shape: &[usize]) -> Self {
         if self.shape() == shape {
             return self.clone();
@@ -133,7 +134,7 @@ impl<T: Element> CpuArray<T> {
         strided_copy(self.as_ptr(), shape, &strides, &mut data);
         Self::from_vec(data, shape)
     }
-    /// Arrays laid one after another along an axis.
+    /// Concatenates arrays along an axis.
     pub fn concat(parts: &[&Self], axis: usize) -> Self {
         let extent = parts.iter().map(|p| p.shape()[axis]).sum();
         let shape = crate::shape::with_axis(parts[0].shape(), axis, extent);

@@ -1,8 +1,8 @@
-//! Causal grouped-query attention in blocks with online softmax: scores exist for one block of queries and keys at a time, blocks above
-//! the diagonal are skipped, and the backward pass recomputes them. The readable twin is the default of [`Attention`].
+//! Causal grouped-query attention in blocks with online softmax. Scores exist for one block of queries and keys at a time, and blocks above
+//! the diagonal are skipped. The backward pass recomputes the scores. The readable twin is the default of [`Attention`].
 //!
-//! A block of scores is a matrix [keys, queries]: what is formed for each query (maximum, sum, the factor of a correction) is formed for as
-//! many at once as a vector has lanes, and no sum goes across a vector.
+//! A block of scores is a matrix [keys, queries]. The maximum, the sum and the correction factor of each query are computed for one vector
+//! of queries at a time. So no sum goes across a vector.
 
 use super::Cpu;
 use super::array::CpuArray;
@@ -17,15 +17,15 @@ use crate::simd::vectorised;
 use crate::threads::parallel_loop::{InTasks, run_tasks};
 use std::ops::Range;
 
-/// Queries and keys of one block of scores.
+/// Number of queries and of keys of one block of scores.
 const QUERIES: usize = 32;
 const KEYS: usize = 256;
-/// Elements of a gradient that a task sets to zero.
+/// Number of elements of a gradient that a task sets to zero.
 const CLEARED: usize = 1 << 15;
-/// Queries whose scores are computed together.
+/// Number of queries whose scores are computed together.
 const LANES: usize = 16;
 
-/// The extents of one call, and a segment's place in it.
+/// The extents and settings of one call.
 struct Layout<'a> {
     heads: usize,
     kv_heads: usize,
@@ -52,7 +52,7 @@ impl<T> Head<T> {
     /// Multiplies the rows from `row` on, of `width` elements, by a factor each.
     ///
     /// # Safety
-    /// As [`Head::row`]; nothing else may touch the rows meanwhile.
+    /// As [`Head::row`]; nothing else may touch the rows during the call.
     unsafe fn scale_rows(self, row: usize, width: usize, factors: &[T])
     where
         T: Element,
@@ -69,7 +69,7 @@ impl<T> Head<T> {
             },
         );
     }
-    /// The rows from `row` on, to read.
+    /// Returns the rows from `row` on, for reading.
     ///
     /// # Safety
     /// As [`Head::row`].
@@ -77,17 +77,17 @@ impl<T> Head<T> {
         // SAFETY: the caller's promise.
         Matrix { start: unsafe { self.start.add(row * self.stride) }, strides: (self.stride as isize, 1) }
     }
-    /// The rows from `row` on as an output of products.
+    /// Returns the rows from `row` on as an output of products.
     ///
     /// # Safety
-    /// The row must be inside.
+    /// The row must be inside the array.
     unsafe fn rows_mut(self, row: usize) -> MatrixMut<T> {
         // SAFETY: the caller's promise.
         MatrixMut { start: unsafe { self.start.add(row * self.stride) }, row_stride: self.stride }
     }
 }
 
-/// A base pointer that may go to other threads; tasks touch disjoint rows of disjoint heads.
+/// A base pointer that may be sent to other threads; tasks touch disjoint rows of disjoint heads.
 #[derive(Clone, Copy)]
 struct Base<T>(*mut T);
 // SAFETY: tasks write disjoint elements, and read only what no task writes.
@@ -96,7 +96,7 @@ unsafe impl<T: Send> Send for Base<T> {}
 unsafe impl<T: Send> Sync for Base<T> {}
 
 impl<T> Base<T> {
-    /// The rows of head `head` of `heads`, from token `token` on.
+    /// Returns the rows of head `head` of `heads`, from token `token` on.
     ///
     /// # Safety
     /// The token and the head must be inside the array.
@@ -106,7 +106,7 @@ impl<T> Base<T> {
     }
 }
 
-/// The blocks of one segment: for each block of queries the range of keys that any of them sees.
+/// The blocks of one segment: for each block of queries, the range of keys that any of its queries sees.
 struct Blocks {
     queries: usize,
     shift: usize,
@@ -114,22 +114,23 @@ struct Blocks {
 }
 
 impl Blocks {
-    /// The first query and the first key of a segment, and its blocks.
+    /// Returns the first query and the first key of a segment, and its blocks.
     fn of(segments: &Segments, segment: usize) -> (usize, usize, Self) {
         let (q, k) = (segments.queries(segment), segments.keys(segment));
         let window = segments.window().unwrap_or(usize::MAX);
         (q.start, k.start, Self { queries: q.len(), shift: k.len() - q.len(), window })
     }
-    /// The number of scores in the largest block.
+    /// Returns the number of scores in the largest block.
     fn largest(&self) -> usize {
         row_length(QUERIES.min(self.queries)) * KEYS.min(self.queries + self.shift)
     }
-    /// The keys that query `i` sees.
+    /// Returns the range of keys that query `i` sees.
     fn seen(&self, i: usize) -> (usize, usize) {
         let end = i + self.shift + 1;
         (end.saturating_sub(self.window), end)
     }
-    /// (first query, query count, first key, key count) of every block that is not all masked, for one block of queries.
+    /// Returns the number of queries in the block that begins at query `first`, and (first key, key count) of every block of keys that any
+    /// of them sees.
     fn key_blocks(&self, first: usize) -> (usize, impl Iterator<Item = (usize, usize)> + use<>) {
         let count = QUERIES.min(self.queries - first);
         let start = self.seen(first).0 / KEYS * KEYS;
@@ -138,7 +139,7 @@ impl Blocks {
     }
 }
 
-/// The scores of one key in a block of so many queries: whole vectors, whose last lanes mean nothing.
+/// Returns the length of a row of scores: the queries of one key, padded to whole vectors. The padding holds unspecified values.
 fn row_length(queries: usize) -> usize {
     queries.next_multiple_of(LANES)
 }
@@ -153,11 +154,12 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// The scores of one key.
+    /// Returns the number of scores in the row of one key.
     fn row_length(&self) -> usize {
         row_length(self.queries)
     }
-    /// The keys of the block that queries `lane..=last` of it see: any of them, and all of them.
+    /// Returns two ranges of keys in the block for the vector of queries that begins at `lane`: the keys that any of them sees, and those
+    /// that all see.
     #[inline(always)]
     fn keys_seen(&self, lane: usize) -> (Range<usize>, Range<usize>) {
         let last = (lane + LANES).min(self.queries) - 1;
@@ -167,7 +169,7 @@ impl Block<'_> {
         let all = within(last.0)..within(first.1);
         (any, all.start..all.end.max(all.start))
     }
-    /// The lanes of that vector whose queries see a key of the block.
+    /// Returns the lanes of the vector that begins at `lane` whose queries see a key of the block.
     #[inline(always)]
     fn lanes_seeing(&self, key: usize, lane: usize) -> Range<u32> {
         let key = self.first_key + key;
@@ -175,8 +177,8 @@ impl Block<'_> {
         let within = |query: usize| query.saturating_sub(first).min(LANES) as u32;
         within(key)..within(key.saturating_add(self.blocks.window))
     }
-    /// `f(where the scores of a key begin, the lanes that see it)` for the keys that any query of a vector sees, the first of them query
-    /// `lane` of the block.
+    /// Runs `f(place, lanes)` for each key that any query of the vector beginning at `lane` sees. `place` is the index of the vector's
+    /// scores for that key, and `lanes` are the queries that see it.
     #[inline(always)]
     fn for_each_key(&self, lane: usize, mut f: impl FnMut(usize, Range<u32>)) {
         let ((any, all), length) = (self.keys_seen(lane), self.row_length());
@@ -190,7 +192,7 @@ impl Block<'_> {
             f(key * length + lane, self.lanes_seeing(key, lane));
         }
     }
-    /// Zeros for the keys that no query of a vector sees.
+    /// Writes zeros for the keys that no query of a vector sees.
     #[inline(always)]
     fn clear_unseen<T: Element, const N: usize>(&self, lane: usize, matrices: [&mut [T]; N]) {
         let ((any, _), length) = (self.keys_seen(lane), self.row_length());
@@ -202,13 +204,13 @@ impl Block<'_> {
     }
 }
 
-/// The scores of a vector of queries, which begin at a place.
+/// Returns the scores of a vector of queries, which begin at `place`.
 #[inline(always)]
 fn vector<T>(scores: &mut [T], place: usize) -> &mut [T; LANES] {
     scores[place..].first_chunk_mut().expect("rows of whole vectors")
 }
 
-/// The output [N, H, D] and the logsumexp of the scores [N, H].
+/// Computes the output [N, H, D] and the logsumexp of the scores [N, H].
 pub fn forward<T: Element>(
     precision: Precision,
     (q, k, v): (&CpuArray<T>, &CpuArray<T>, &CpuArray<T>),
@@ -231,7 +233,7 @@ pub fn forward<T: Element>(
 }
 
 /// # Safety
-/// The pointers must be those of arrays laid out as `layout` says; nothing else may touch this segment's rows of this head.
+/// The pointers must belong to arrays laid out as `layout` says; nothing else may touch this segment's rows of this head.
 unsafe fn forward_head<T: Element>(
     layout: &Layout<'_>,
     segment: usize,
@@ -281,20 +283,20 @@ unsafe fn forward_head<T: Element>(
     T::recycle(scores);
 }
 
-/// True if the query of a lane is among them.
+/// True if the query of a lane is among those in `lanes`.
 #[inline(always)]
 fn sees(lanes: &Range<u32>, lane: usize) -> bool {
     (lane as u32 >= lanes.start) & ((lane as u32) < lanes.end)
 }
 
-/// The maximum m of each query's scores so far, times the scale, and Σ e^{scale·s − m}.
+/// Running statistics of each query: the maximum m of the scores so far, times the scale, and Σ e^{scale·s − m}.
 struct Online<T> {
     maximum: [T; QUERIES],
     total: [T; QUERIES],
 }
 
 impl<T: Element> Online<T> {
-    /// Turns a block's scores into e^{scale·s − m}, zero where masked; returns each query's factor for what was summed before.
+    /// Replaces a block's scores by e^{scale·s − m}, zero where masked. Returns each query's factor for its earlier sums.
     fn softmax(&mut self, block: &Block<'_>, scores: &mut [T], scale: T) -> [T; QUERIES] {
         let mut corrections = [T::one(); QUERIES];
         for lane in (0..block.queries).step_by(LANES) {
@@ -311,7 +313,7 @@ impl<T: Element> Online<T> {
         corrections
     }
 
-    /// The logsumexp of each query's scores, and 1/Σ e^{scale·s − m}.
+    /// Returns the logsumexp of each query's scores, and 1/Σ e^{scale·s − m}.
     fn ends(&self) -> ([T; QUERIES], [T; QUERIES]) {
         let (mut logsumexps, mut inverses) = ([T::zero(); QUERIES], [T::zero(); QUERIES]);
         for (i, &total) in self.total.iter().enumerate() {
@@ -322,7 +324,7 @@ impl<T: Element> Online<T> {
     }
 }
 
-/// [`Online::softmax`] for the queries of one vector.
+/// Computes [`Online::softmax`] for the queries of one vector.
 #[inline(always)]
 fn softmax_of_vector<T: Element>(
     block: &Block<'_>,
@@ -348,7 +350,7 @@ fn softmax_of_vector<T: Element>(
     );
     block.clear_unseen(lane, [scores]);
     for l in 0..LANES {
-        // Where nothing was seen yet both are −∞.
+        // If no key has been seen yet, both are −∞.
         let correction = (maximum[l] - m[l]).exp();
         corrections[l] = if maximum[l] == m[l] { T::one() } else { correction };
     }
@@ -358,7 +360,7 @@ fn softmax_of_vector<T: Element>(
     *maximum = m;
 }
 
-/// m ← max(m, scale·s) where s is seen. A score that is NaN is no maximum, but what follows from it is NaN.
+/// m ← max(m, scale·s) where s is seen. A NaN score does not become the maximum, but its exponential makes the results NaN.
 #[inline(always)]
 fn raise<T: Element>(m: &mut [T; LANES], scores: &[T; LANES], scale: T, seeing: &Range<u32>) {
     let mut seen = [T::neg_infinity(); LANES];
@@ -386,7 +388,7 @@ fn add<T: Element>(sum: &mut [T; LANES], x: &[T; LANES]) {
     }
 }
 
-/// (q̄, k̄, v̄) from the output and the logsumexp of the forward pass.
+/// Computes (q̄, k̄, v̄) from the output and the logsumexp of the forward pass.
 pub fn vjp<T: Element>(
     precision: Precision,
     (q, k, v): (&CpuArray<T>, &CpuArray<T>, &CpuArray<T>),
@@ -420,7 +422,7 @@ pub fn vjp<T: Element>(
     (CpuArray::from_vec(q_bar, q.shape()), CpuArray::from_vec(k_bar, k.shape()), CpuArray::from_vec(v_bar, v.shape()))
 }
 
-/// What the backward pass reads.
+/// The inputs of the backward pass.
 struct Inputs<'a, T> {
     q: Base<T>,
     k: Base<T>,
@@ -471,11 +473,11 @@ struct Rows<T> {
 }
 
 impl<T: Element> Rows<T> {
-    /// Adds what one block of scores gives to q̄, k̄ and v̄: with Pᵀ from the scores again and P̄ᵀ = V·Ōᵀ turned into S̄ᵀ, V̄ += Pᵀ·Ō,
-    /// K̄ += S̄ᵀ·Q and Q̄ += S̄·K.
+    /// Adds the contribution of one block of scores to q̄, k̄ and v̄. Recomputes Pᵀ from the scores and turns P̄ᵀ = V·Ōᵀ into S̄ᵀ. Then V̄
+    /// += Pᵀ·Ō, K̄ += S̄ᵀ·Q and Q̄ += S̄·K.
     ///
     /// # Safety
-    /// The block must lie inside the matrices, and nothing else may touch its rows of q̄, k̄ and v̄ meanwhile.
+    /// The block must be inside the matrices, and nothing else may touch its rows of q̄, k̄ and v̄ during the call.
     unsafe fn vjp_block(&self, layout: &Layout<'_>, block: &Block<'_>, (p, p_bar): (&mut [T], &mut [T]), saved: &Saved<T>) {
         let (width, precision, row_length) = (layout.width, layout.precision, block.row_length());
         let &Block { first_query: first, queries, first_key: key, keys, .. } = block;
@@ -494,7 +496,7 @@ impl<T: Element> Rows<T> {
     }
 }
 
-/// What each query of a block has from the forward pass.
+/// Values of each query of a block that come from the forward pass.
 struct Saved<T> {
     logsumexp: [T; QUERIES],
     /// δ = Σ_d ō_d·o_d.
@@ -502,7 +504,7 @@ struct Saved<T> {
 }
 
 impl<T: Element> Inputs<'_, T> {
-    /// Of each of `count` queries from `query` on, for one head.
+    /// Collects the values of `count` queries from `query` on, for one head.
     fn saved(&self, layout: &Layout<'_>, query: usize, count: usize, head: usize) -> Saved<T> {
         let mut saved = Saved { logsumexp: [T::zero(); QUERIES], delta: [T::zero(); QUERIES] };
         vectorised::<T, _>(
@@ -516,7 +518,7 @@ impl<T: Element> Inputs<'_, T> {
         );
         saved
     }
-    /// δ = Σ_d ō_d·o_d for one query and head.
+    /// Computes δ = Σ_d ō_d·o_d for one query and head.
     #[inline(always)]
     fn delta(&self, layout: &Layout<'_>, query: usize, head: usize) -> T {
         let start = (query * layout.heads + head) * layout.width;
@@ -524,7 +526,7 @@ impl<T: Element> Inputs<'_, T> {
     }
 }
 
-/// Turns raw scores into p = e^{scale·s − lse} and p̄ into s̄ = scale·p∘(p̄ − δ); both zero where masked.
+/// Replaces raw scores by p = e^{scale·s − lse} and p̄ by s̄ = scale·p∘(p̄ − δ); both are zero where masked.
 fn score_cotangents<T: Element>(block: &Block<'_>, (p, p_bar): (&mut [T], &mut [T]), scale: T, saved: &Saved<T>) {
     for lane in (0..block.queries).step_by(LANES) {
         vectorised::<T, _>(
@@ -542,7 +544,7 @@ fn score_cotangents<T: Element>(block: &Block<'_>, (p, p_bar): (&mut [T], &mut [
     }
 }
 
-/// [`score_cotangents`] of one key.
+/// Computes [`score_cotangents`] of one key for one vector of queries.
 #[inline(always)]
 fn cotangents_of_vector<T: Element>([p, p_bar]: [&mut [T; LANES]; 2], [lse, delta]: [&[T; LANES]; 2], scale: T, seeing: &Range<u32>) {
     for l in 0..LANES {

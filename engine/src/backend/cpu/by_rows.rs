@@ -1,4 +1,4 @@
-//! Products of a few rows at a time by matrices that stay in the L2 of each thread. A task does all that is to be done with its rows.
+//! Products of a few rows at a time by matrices that stay in the L2 cache of each thread. A task does all the work on its rows.
 
 use super::array::CpuArray;
 use super::element::Element;
@@ -7,15 +7,14 @@ use crate::gemm::matrix::{Matrix, MatrixMut};
 use crate::gemm::prepacked::Prepacked;
 use crate::threads::parallel_loop::run_tasks;
 
-/// Rows of a task, rounded up to whole panels of the micro-kernel. (Miri is slow, and must see rows in several tasks.)
+/// Number of rows of a task, rounded up to whole panels of the micro-kernel. (Miri is slow, and must see rows in several tasks.)
 const ROWS: usize = if cfg!(miri) { 2 } else { 32 };
-/// The fewest tasks: with fewer, threads would be idle.
+/// Least number of tasks: with fewer, threads would be idle.
 const FEWEST_TASKS: usize = if cfg!(miri) { 2 } else { 8 };
 /// Largest total size of the right-hand matrices. They must fit in L2; packed in three parts they take 1.5 times as much.
 const MOST_BYTES: usize = 3 << 18;
 
-/// Whether products of this many rows by these matrices are faster some rows at a time than one after another. False where a matrix is
-/// empty.
+/// True if products of this many rows by these matrices are faster a few rows at a time than one after another. False if a matrix is empty.
 pub fn should_run_by_rows<'a, T: Element>(rows: usize, matrices: impl Iterator<Item = &'a CpuArray<T>>) -> bool {
     let (mut numbers, mut empty) = (0, false);
     for matrix in matrices {
@@ -25,7 +24,7 @@ pub fn should_run_by_rows<'a, T: Element>(rows: usize, matrices: impl Iterator<I
     rows >= FEWEST_TASKS * ROWS && !empty && numbers * size_of::<T>() <= MOST_BYTES
 }
 
-/// The right-hand matrices of products that tasks form of their rows. They are packed once where there is a kernel that packs.
+/// The right-hand matrices of products whose rows are divided among tasks. They are packed once if a kernel packs.
 pub struct RightMatrices<T> {
     precision: Precision,
     k: usize,
@@ -34,7 +33,7 @@ pub struct RightMatrices<T> {
 }
 
 impl<T: Element> RightMatrices<T> {
-    /// Packs each B [k, n], given as (matrix, n), for products of `rows` rows altogether.
+    /// Packs each B [k, n], given as (matrix, n), for products of `rows` rows in total.
     ///
     /// # Safety
     /// No extent may be 0, and every element must be valid as long as this lives.
@@ -44,16 +43,16 @@ impl<T: Element> RightMatrices<T> {
         Self { precision, k, b, packed }
     }
 
-    /// Runs `task(first row, row count)` for all of n rows, in whole panels of the micro-kernel.
+    /// Runs `task(first row, row count)` for all n rows, in whole panels of the micro-kernel.
     pub fn for_rows(&self, n: usize, task: impl Fn(usize, usize) + Sync) {
         let rows = ROWS.next_multiple_of(self.packed.as_ref().map_or(1, Prepacked::panel_rows));
         run_tasks(n.div_ceil(rows), &|i| task(i * rows, rows.min(n - i * rows)));
     }
 
-    /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, on this thread.
+    /// Computes Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, on this thread.
     ///
     /// # Safety
-    /// m must not be 0. Every element that is reached must be valid, and nothing else may touch those of the C during the call.
+    /// m must not be 0. Every element that is reached must be valid, and nothing else may touch the elements of the C during the call.
     pub unsafe fn multiply(&self, m: usize, a: Matrix<T>, accumulate: bool, c: &[MatrixMut<T>]) {
         assert_eq!(c.len(), self.b.len(), "an output of each matrix on the right");
         // SAFETY: the caller's promise.
@@ -69,7 +68,7 @@ impl<T: Element> RightMatrices<T> {
     }
 }
 
-/// A row-major output whose rows are written by tasks, each its own.
+/// A row-major output whose rows are written by tasks, each task its own rows.
 pub struct OutputRows<T> {
     start: *mut T,
     width: usize,
@@ -86,22 +85,22 @@ unsafe impl<T: Send> Send for OutputRows<T> {}
 unsafe impl<T: Send> Sync for OutputRows<T> {}
 
 impl<T: Element> OutputRows<T> {
-    /// The rows of a buffer, of `width` elements each.
+    /// Makes an output from a buffer with rows of `width` elements.
     pub fn new(buffer: &mut [T], width: usize) -> Self {
         Self { start: buffer.as_mut_ptr(), width }
     }
-    /// The rows from `first` on as an output of products.
+    /// Returns the rows from `first` on as an output of products.
     ///
     /// # Safety
-    /// The row must be inside.
+    /// The row must be inside the buffer.
     pub unsafe fn output(self, first: usize) -> MatrixMut<T> {
         // SAFETY: the caller's promise.
         MatrixMut { start: unsafe { self.start.add(first * self.width) }, row_stride: self.width }
     }
-    /// `count` rows from `first` on.
+    /// Returns `count` rows from `first` on.
     ///
     /// # Safety
-    /// They must be inside, and nothing else may touch them while they are borrowed.
+    /// They must be inside the buffer, and nothing else may touch them while they are borrowed.
     pub unsafe fn rows<'a>(self, first: usize, count: usize) -> &'a mut [T] {
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(first * self.width), count * self.width) }
@@ -115,7 +114,7 @@ pub fn with_buffers<T: Element, const N: usize>(lens: [usize; N], f: impl FnOnce
     buffers.into_iter().for_each(T::recycle);
 }
 
-/// Σ_i Aᵢ·Bᵢ for Aᵢ [m, kᵢ] and Bᵢ [kᵢ, n] whose extents fit, and Bᵢ that [`should_run_by_rows`] accepts.
+/// Computes Σ_i Aᵢ·Bᵢ for Aᵢ [m, kᵢ] and Bᵢ [kᵢ, n] whose extents fit, and Bᵢ that [`should_run_by_rows`] accepts.
 pub fn sum_of_products<T: Element>(precision: Precision, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
     let [m, n] = [products[0].0.shape()[0], products[0].1.shape()[1]];
     let mut sum = T::allocate(m * n);

@@ -1,7 +1,7 @@
-//! What the CPU can multiply as matrices and allocate: f32, f64 and dual numbers of them.
+//! The types that the CPU can multiply as matrices and allocate: f32, f64 and dual numbers of them.
 //!
-//! A [`Scalar`] is a number in a formula and nothing more, so that a symbol of a CUDA kernel is one too. An [`Element`] is a number that
-//! arrays on the CPU hold: it has a matrix product and a source of buffers.
+//! A [`Scalar`] is a number in a formula and nothing more, so that a symbol of a CUDA kernel is a scalar too. An [`Element`] is a number
+//! that arrays on the CPU hold: it has a matrix product and a source of buffers.
 
 use crate::backend::precision::Precision;
 use crate::buffer_pool::Pooled;
@@ -18,15 +18,15 @@ use std::ops::Range;
 
 /// A scalar type that arrays on the CPU hold.
 pub trait Element: Scalar {
-    /// C ← A·B + βC on this thread, with A (m × k) and B (k × n). f32 rounds the operands as `precision` says, where the processor can;
-    /// other types ignore it.
+    /// Computes C ← A·B + βC on this thread, with A (m × k) and B (k × n). f32 rounds the operands as `precision` says, if the processor
+    /// can; other types ignore `precision`.
     ///
     /// # Safety
     /// Every element reached through the strides must be valid for reading (and, for C, for writing), and nothing else may touch the
     /// elements of C during the call. No extent may be 0. With β = 0 the old contents of C are not read.
     unsafe fn gemm(precision: Precision, extents: Extents, a: Matrix<Self>, b: Matrix<Self>, beta: Self, c: MatrixMut<Self>);
 
-    /// out ← A·B + β·out on all threads, with `out` in row-major order.
+    /// Computes out ← A·B + β·out on all threads, with `out` in row-major order.
     ///
     /// # Safety
     /// As [`Element::gemm`].
@@ -35,9 +35,9 @@ pub trait Element: Scalar {
         unsafe { tiled(precision, extents, a, b, beta, out) }
     }
 
-    /// outᵢ ← Aᵢ·B for several (A, rows), or outᵢ ← A·Bᵢ for several (B, columns), on all threads. One of the two lists has one element,
-    /// and all products have the inner extent k. The kernel is that of one [`Element::parallel_gemm`] with the rows and columns of all
-    /// together.
+    /// Computes outᵢ ← Aᵢ·B for several (A, rows), or outᵢ ← A·Bᵢ for several (B, columns), on all threads. One of the two lists has one
+    /// element, and all products have the inner extent k. The kernel is the one that [`Element::parallel_gemm`] would use for the rows and
+    /// columns of all together.
     ///
     /// # Safety
     /// As [`Element::gemm`].
@@ -54,15 +54,16 @@ pub trait Element: Scalar {
         }
     }
 
-    /// Packs the columns of several B [k, n], given as (matrix, n), once for products with `rows` rows altogether. `None` where the type
-    /// has no kernel that packs: such products are those of [`Element::gemm`].
+    /// Packs the columns of several B [k, n], given as (matrix, n), once for products with `rows` rows in total. `None` if the type has no
+    /// kernel that packs; use [`Element::gemm`] then.
     ///
     /// # Safety
     /// No extent may be 0, and every element must be valid.
     unsafe fn prepack(_precision: Precision, _rows: usize, _k: usize, _b: &[(Matrix<Self>, usize)]) -> Option<Prepacked> {
         None
     }
-    /// Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, on this thread, with the columns that [`Element::prepack`] packed.
+    /// Computes Cᵢ ← A·Bᵢ or, to accumulate, Cᵢ ← Cᵢ + A·Bᵢ for an A of m rows, on this thread. The columns of B were packed by
+    /// [`Element::prepack`].
     ///
     /// # Safety
     /// As [`Element::gemm`], with a C for each B.
@@ -70,16 +71,16 @@ pub trait Element: Scalar {
         unreachable!("no columns are packed for this type")
     }
 
-    /// A buffer of `len` elements with unspecified contents, recycled where the type keeps a pool.
+    /// Allocates a buffer of `len` elements with unspecified contents, from the pool if the type has one.
     fn allocate(len: usize) -> Vec<Self> {
         vec![Self::default(); len]
     }
-    /// Gives a buffer back to the pool, where the type keeps one.
+    /// Gives a buffer back to the pool, if the type has one.
     fn recycle(_buffer: Vec<Self>) {}
 }
 
-/// out ← A·B + β·out for one product, m × k by k × n, with `out` in row-major order. Any extent may be 0. Small products run on this
-/// thread.
+/// Computes out ← A·B + β·out for one product, m × k by k × n, with `out` in row-major order. Any extent may be 0. Small products run on
+/// this thread.
 ///
 /// # Safety
 /// Every element of `a` and `b` reached through the strides must be valid for reading; the precision must be that of a [`Cpu`](crate::Cpu).
@@ -99,10 +100,10 @@ pub unsafe fn product<T: Element>(precision: Precision, (m, k, n): Extents, a: M
     unsafe { T::gemm(precision, (m, k, n), a, b, beta, MatrixMut::row_major(out, n)) }
 }
 
-/// Rows (or columns, where there are more of those) of a tile of [`tiled`] at most.
+/// Largest number of rows of a tile of [`tiled`], or of columns if the output has more columns than rows.
 const TILE: usize = 192;
 
-/// A product whose output is cut into tiles of a fixed size that run in parallel, each by one call of the type's GEMM.
+/// Computes a product whose output is cut into tiles of a fixed size. The tiles run in parallel, each by one call of the type's GEMM.
 ///
 /// # Safety
 /// As [`product`], with no extent 0.
@@ -127,7 +128,7 @@ unsafe fn tiled<T: Element>(precision: Precision, (m, k, n): Extents, a: Matrix<
     });
 }
 
-/// Buffers of a type with a pool come from it and go back to it.
+/// Implements the buffer functions of a type with a pool: buffers come from the pool and go back to it.
 macro_rules! pooled_buffers {
     () => {
         fn allocate(len: usize) -> Vec<Self> {
@@ -139,7 +140,7 @@ macro_rules! pooled_buffers {
     };
 }
 
-/// The kernels that this processor has for products of any size in this precision.
+/// Returns this processor's kernels for products of any size in this precision.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn instructions(precision: Precision) -> Option<Instructions> {
@@ -150,7 +151,7 @@ fn instructions(precision: Precision) -> Option<Instructions> {
     }
 }
 
-/// As [`instructions`], for a product that is large enough to be cut, with these extents.
+/// Like [`instructions`], for a large product with these extents that is cut into tasks.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn instructions_for_large(precision: Precision, extents: Extents) -> Option<Instructions> {
@@ -158,7 +159,7 @@ fn instructions_for_large(precision: Precision, extents: Extents) -> Option<Inst
     split.or_else(|| instructions(precision))
 }
 
-/// Products by the packed kernels; by matrixmultiply on a processor that has none of their instructions.
+/// Products by the packed kernels, or by matrixmultiply on a processor without their instructions.
 impl Element for f32 {
     unsafe fn gemm(precision: Precision, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: MatrixMut<f32>) {
         #[cfg(target_arch = "x86_64")]
@@ -254,7 +255,7 @@ impl<T: Element> Element for Dual<T> {
     }
 }
 
-/// The real and tangent parts of a strided matrix, each in row-major order.
+/// Returns the real and tangent parts of a strided matrix, each in row-major order.
 ///
 /// # Safety
 /// Every element reached through the strides must be valid for reading.

@@ -1,4 +1,4 @@
-//! Functions of elements: one output or two from inputs of any strides, and sums in place.
+//! Functions of elements: one or two outputs from inputs of any strides, and sums in place.
 
 use super::array::CpuArray;
 use super::element::Element;
@@ -7,14 +7,14 @@ use crate::shape::broadcast_all;
 use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
 
-/// The strides of an array seen in a larger shape that it broadcasts to.
+/// Returns the strides of an array in a larger shape that it broadcasts to.
 fn broadcast_strides<T: Element>(x: &CpuArray<T>, shape: &[usize]) -> Vec<isize> {
     let lead = shape.len() - x.shape().len();
     let own = x.shape().iter().zip(x.strides()).zip(&shape[lead..]);
     std::iter::repeat_n(0, lead).chain(own.map(|((&from, &stride), &to)| if from == 1 && to != 1 { 0 } else { stride })).collect()
 }
 
-/// The innermost loop, over slices of equal length.
+/// Runs the innermost loop, over slices of equal length.
 #[inline(always)]
 fn apply<T: Element, const K: usize>(mut inputs: [&[T]; K], out: &mut [T], f: impl Fn([T; K]) -> T + Copy) {
     cut(&mut inputs, out.len());
@@ -31,7 +31,7 @@ fn cut<T, const K: usize>(inputs: &mut [&[T]; K], len: usize) {
     }
 }
 
-/// Element `i` of each input.
+/// Returns element `i` of each input.
 #[inline(always)]
 fn at<T: Element, const K: usize>(inputs: [&[T]; K], i: usize) -> [T; K] {
     let mut elements = [T::zero(); K];
@@ -41,7 +41,7 @@ fn at<T: Element, const K: usize>(inputs: [&[T]; K], i: usize) -> [T; K] {
     elements
 }
 
-/// As [`apply`], with two outputs.
+/// Like [`apply`], with two outputs.
 #[inline(always)]
 fn apply_two<T: Element, const K: usize>(mut inputs: [&[T]; K], first: &mut [T], second: &mut [T], f: impl Fn([T; K]) -> (T, T) + Copy) {
     cut(&mut inputs, first.len());
@@ -51,7 +51,7 @@ fn apply_two<T: Element, const K: usize>(mut inputs: [&[T]; K], first: &mut [T],
     }
 }
 
-/// A new array of `shape` with f of the inputs, which broadcast to it. Only the loop over a block is compiled for each f.
+/// Makes a new array of `shape` with f of the inputs, which broadcast to it. Only the loop over a block is compiled for each f.
 pub fn combine<T: Element, const K: usize>(
     inputs: [&CpuArray<T>; K],
     shape: &[usize],
@@ -72,7 +72,7 @@ fn combine_blocks<T: Element, const K: usize>(inputs: [&CpuArray<T>; K], shape: 
     CpuArray::from_vec(out, shape)
 }
 
-/// [`combine`] in the shape that all inputs broadcast to.
+/// Runs [`combine`] in the shape that all inputs broadcast to.
 ///
 /// # Panics
 /// If they do not broadcast.
@@ -85,7 +85,7 @@ fn broadcast_shape<T: Element>(inputs: &[&CpuArray<T>]) -> Vec<usize> {
     broadcast_all("elementwise", &shapes)
 }
 
-/// Two new arrays from inputs of one shape, in one pass.
+/// Makes two new arrays from inputs of one shape, in one pass.
 pub fn combine_two<T: Element, const K: usize>(
     inputs: [&CpuArray<T>; K],
     f: impl Fn([T; K]) -> (T, T) + Sync + Copy,
@@ -103,7 +103,7 @@ pub fn combine_two<T: Element, const K: usize>(
     (CpuArray::from_vec(first, shape), CpuArray::from_vec(second, shape))
 }
 
-/// sum + x, in sum's own storage where that is not shared.
+/// Computes sum + x, in place if sum's storage is not shared.
 pub fn accumulate<T: Element>(sum: CpuArray<T>, x: &CpuArray<T>) -> CpuArray<T> {
     let shape = sum.shape().to_vec();
     let sum = match sum.try_into_owned_elements() {

@@ -1,5 +1,5 @@
-//! The gated feed-forward part, some rows at a time: what comes between its products stays in the second-level cache of the thread that
-//! forms it. The readable twins are the defaults of [`Products`].
+//! The gated feed-forward part, a few rows at a time. The intermediate results stay in the L2 cache of the thread that computes them. The
+//! readable twins are the defaults of [`Products`].
 
 use super::Cpu;
 use super::array::CpuArray;
@@ -15,16 +15,16 @@ use crate::gemm::matrix::{Matrix, MatrixMut};
 use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
 
-/// Elements handled by one task where the products are not by rows.
+/// Number of elements handled by one task if the products do not run by rows.
 const TASK: usize = 1 << 13;
 
-/// silu(g)·u.
+/// Computes silu(g)·u.
 #[inline(always)]
 pub fn swiglu<T: Element>(gate: T, up: T) -> T {
     gate * gate.sigmoid() * up
 }
 
-/// ḡ and ū for the cotangent of [`swiglu`], and silu(g).
+/// Computes ḡ and ū for the cotangent of [`swiglu`], and silu(g).
 #[inline(always)]
 pub fn swiglu_vjp<T: Element>(gate: T, up: T, cotangent: T) -> (T, T, T) {
     let sigmoid = gate.sigmoid();
@@ -32,10 +32,10 @@ pub fn swiglu_vjp<T: Element>(gate: T, up: T, cotangent: T) -> (T, T, T) {
     ((sigmoid + silu * (T::one() - sigmoid)) * up * cotangent, silu * cotangent, silu)
 }
 
-/// So many numbers at a time, a fixed count, are computed in vectors.
+/// Numbers are processed in groups of this fixed count, so that the compiler uses vectors.
 const LANES: usize = 16;
 
-/// [`hidden`] for as many numbers as H has.
+/// Computes [`hidden`] for every element of `h`.
 fn hidden_numbers<T: Element>(h: &mut [T], inputs: [&[T]; 2]) {
     let [gate, up] = inputs.map(|input| input[..h.len()].as_chunks::<LANES>());
     let (h, h_rest) = h.as_chunks_mut::<LANES>();
@@ -54,14 +54,14 @@ fn hidden_numbers<T: Element>(h: &mut [T], inputs: [&[T]; 2]) {
     );
 }
 
-/// ḡ, ū and h from g, u and h̄.
+/// Computes ḡ, ū and h from g, u and h̄.
 #[inline(always)]
 fn inner_cotangent<T: Element>(gate: T, up: T, h_bar: T) -> (T, T, T) {
     let (gate_bar, up_bar, silu) = swiglu_vjp(gate, up, h_bar);
     (gate_bar, up_bar, silu * up)
 }
 
-/// [`inner_cotangent`] for as many numbers as H has.
+/// Computes [`inner_cotangent`] for every element of `h`.
 fn inner_cotangents<T: Element>([g_bar, u_bar, h]: [&mut [T]; 3], inputs: [&[T]; 3]) {
     let len = h.len();
     let [gate, up, h_bar] = inputs.map(|input| input[..len].as_chunks::<LANES>());
@@ -91,8 +91,8 @@ pub fn check<T: Element>(x: &CpuArray<T>, weights: [&CpuArray<T>; 3]) {
     assert!(fits, "gated_mlp: {x:?} with gate {gate:?}, up {up:?} and down {down:?}");
 }
 
-/// Y, and G and U where `keep`, by rows, with all that [`check`] checked, for weights that
-/// [`should_run_by_rows`](super::by_rows::should_run_by_rows) accepts.
+/// Computes Y, and G and U if `keep`, by rows. The inputs must pass [`check`], and
+/// [`should_run_by_rows`](super::by_rows::should_run_by_rows) must accept the weights.
 pub fn forward_by_rows<T: Element>(
     precision: Precision,
     x: &CpuArray<T>,
@@ -130,11 +130,11 @@ pub fn forward_by_rows<T: Element>(
     (CpuArray::from_vec(y, &[n, out]), kept.map(|kept| kept.map(|kept| CpuArray::from_vec(kept, &[n, inner]))))
 }
 
-/// What comes back from the products of the forward pass: X̄, and Ḡ, Ū and H, where they are needed.
+/// The cotangents of the first products: X̄, and Ḡ, Ū and H, if they are needed.
 type Cotangents<T> = (Option<CpuArray<T>>, Option<[CpuArray<T>; 3]>);
 
 /// # Panics
-/// If the extents of the arrays, those of G, U and Ȳ too, do not fit.
+/// If the extents of the arrays do not fit, those of G, U and Ȳ included.
 #[track_caller]
 pub fn check_vjp<T: Element>(x: &CpuArray<T>, weights: [&CpuArray<T>; 3], saved: &[CpuArray<T>; 2], cotangent: &CpuArray<T>) {
     check(x, weights);
@@ -143,7 +143,7 @@ pub fn check_vjp<T: Element>(x: &CpuArray<T>, weights: [&CpuArray<T>; 3], saved:
     assert!(fits, "gated_mlp: {n} rows with a cotangent of {:?}", cotangent.shape());
 }
 
-/// H from G and U.
+/// Computes H from G and U.
 pub fn hidden<T: Element>(gate: &CpuArray<T>, up: &CpuArray<T>) -> CpuArray<T> {
     combine(
         [gate, up],
@@ -153,7 +153,7 @@ pub fn hidden<T: Element>(gate: &CpuArray<T>, up: &CpuArray<T>) -> CpuArray<T> {
     )
 }
 
-/// [`Cotangents`] product by product, with all that [`check_vjp`] checked.
+/// Computes [`Cotangents`] product by product. The inputs must pass [`check_vjp`].
 pub fn vjp_by_products<T: Element>(
     precision: Precision,
     [gate, up, down]: [&CpuArray<T>; 3],
@@ -173,8 +173,8 @@ pub fn vjp_by_products<T: Element>(
     (x_bar, Some(bars))
 }
 
-/// [`Cotangents`] by rows, with all that [`check_vjp`] checked, for weights that
-/// [`should_run_by_rows`](super::by_rows::should_run_by_rows) accepts. Ḡ, Ū and H are kept where a weight needs them.
+/// Computes [`Cotangents`] by rows. The inputs must pass [`check_vjp`], and [`should_run_by_rows`](super::by_rows::should_run_by_rows) must
+/// accept the weights. Ḡ, Ū and H are kept if a weight needs them.
 pub fn vjp_by_rows<T: Element>(
     precision: Precision,
     [gate, up, down]: [&CpuArray<T>; 3],

@@ -4,12 +4,12 @@ use super::array::CpuArray;
 use super::element::Element;
 use crate::threads::parallel_loop::InTasks;
 
-/// Elements that are worth a task.
+/// Number of elements that are worth a task.
 const TASK_ELEMENTS: usize = 1 << 14;
-/// Tasks of a scatter: each looks at every index for its own rows.
+/// Largest number of tasks of a scatter, because each task looks at every index to find its own rows.
 const MOST_TASKS: usize = 64;
 
-/// Rows of a table [V, D] at N indices.
+/// Gathers rows of a table [V, D] at N indices.
 pub fn gather_rows<T: Element>(table: &CpuArray<T>, rows: &[u32]) -> CpuArray<T> {
     let width = table.shape()[1];
     let elements = table.elements();
@@ -38,7 +38,7 @@ pub fn scatter_add_rows_to<T: Element>(sum: CpuArray<T>, x: &CpuArray<T>, rows: 
     CpuArray::from_vec(out, &shape)
 }
 
-/// Adds the rows of x to theirs, after `first` has been done to each task's.
+/// Adds each row of x to its row of `out`, after `first` has run on each task's rows of `out`.
 fn add_rows<T: Element>(out: &mut [T], x: &CpuArray<T>, rows: &[u32], row_count: usize, first: impl Fn(&mut [T]) + Sync) {
     let width = x.shape()[1];
     let elements = x.elements();
@@ -52,7 +52,7 @@ fn add_rows<T: Element>(out: &mut [T], x: &CpuArray<T>, rows: &[u32], row_count:
     });
 }
 
-/// y[r, j] = x[r, index[r, j]] along the last axis.
+/// Gathers y[r, j] = x[r, index[r, j]] along the last axis.
 pub fn gather_last<T: Element>(x: &CpuArray<T>, index: &[u32], k: usize) -> CpuArray<T> {
     let n = *x.shape().last().expect("an axis");
     let shape = crate::shape::with_axis(x.shape(), x.shape().len() - 1, k);
@@ -61,7 +61,7 @@ pub fn gather_last<T: Element>(x: &CpuArray<T>, index: &[u32], k: usize) -> CpuA
     CpuArray::from_vec(out, &shape)
 }
 
-/// y[r, index[r, j]] += x[r, j] along the last axis, in order of j.
+/// Scatters y[r, index[r, j]] += x[r, j] along the last axis, in order of j.
 pub fn scatter_add_last<T: Element>(x: &CpuArray<T>, index: &[u32], n: usize) -> CpuArray<T> {
     let k = *x.shape().last().expect("an axis");
     let shape = crate::shape::with_axis(x.shape(), x.shape().len() - 1, n);

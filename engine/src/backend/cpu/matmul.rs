@@ -1,4 +1,4 @@
-//! Products of arrays: strides go to the GEMM as they are, and leading axes broadcast.
+//! Products of arrays: the GEMM takes their strides unchanged, and leading axes broadcast.
 
 use super::array::CpuArray;
 use super::by_rows;
@@ -7,7 +7,7 @@ use crate::backend::precision::Precision;
 use crate::gemm::matrix::{Matrix, SMALL, pairs};
 use crate::threads::parallel_loop::InTasks;
 
-/// Products over the last two axes with the leading axes broadcast.
+/// Computes products over the last two axes, with the leading axes broadcast.
 pub fn matmul<T: Element>(precision: Precision, a: &CpuArray<T>, b: &CpuArray<T>) -> CpuArray<T> {
     let (a_lead, m, k) = lead_and_last_two(a.shape());
     let (b_lead, b_k, n) = lead_and_last_two(b.shape());
@@ -37,7 +37,7 @@ pub fn matmul<T: Element>(precision: Precision, a: &CpuArray<T>, b: &CpuArray<T>
     CpuArray::from_vec(out, &shape)
 }
 
-/// X·Wᵢᵀ for X [m, k] and each Wᵢ [nᵢ, k].
+/// Computes X·Wᵢᵀ for X [m, k] and each Wᵢ [nᵢ, k].
 pub fn by_transposed<T: Element>(precision: Precision, x: &CpuArray<T>, weights: &[&CpuArray<T>]) -> Vec<CpuArray<T>> {
     let [m, k] = extents(x);
     assert!(weights.iter().all(|w| extents(w)[1] == k), "products by transposed matrices: inner extents differ");
@@ -47,7 +47,7 @@ pub fn by_transposed<T: Element>(precision: Precision, x: &CpuArray<T>, weights:
     outs.into_iter().zip(b).map(|(out, (_, n))| CpuArray::from_vec(out, &[m, n])).collect()
 }
 
-/// Aᵢᵀ·B for each Aᵢ [k, mᵢ] and B [k, n].
+/// Computes Aᵢᵀ·B for each Aᵢ [k, mᵢ] and B [k, n].
 pub fn of_transposed<T: Element>(precision: Precision, a: &[&CpuArray<T>], b: &CpuArray<T>) -> Vec<CpuArray<T>> {
     let [k, n] = extents(b);
     assert!(a.iter().all(|a| extents(a)[0] == k), "products of transposed matrices: inner extents differ");
@@ -57,7 +57,7 @@ pub fn of_transposed<T: Element>(precision: Precision, a: &[&CpuArray<T>], b: &C
     outs.into_iter().zip(a).map(|(out, (_, m))| CpuArray::from_vec(out, &[m, n])).collect()
 }
 
-/// Σ_i Aᵢ·Bᵢ for Aᵢ [m, kᵢ] and Bᵢ [kᵢ, n].
+/// Computes Σ_i Aᵢ·Bᵢ for Aᵢ [m, kᵢ] and Bᵢ [kᵢ, n].
 pub fn sum_of_products<T: Element>(precision: Precision, products: &[(&CpuArray<T>, &CpuArray<T>)]) -> CpuArray<T> {
     let (a, b) = products.first().expect("a sum of at least one product");
     let (m, n) = (extents(a)[0], extents(b)[1]);
@@ -75,8 +75,8 @@ pub fn sum_of_products<T: Element>(precision: Precision, products: &[(&CpuArray<
     CpuArray::from_vec(out, &[m, n])
 }
 
-/// The products of several A with one B, or of one A with several B, given as (matrix, rows) and (matrix, columns). Large ones run as one
-/// product.
+/// Computes the products of several A with one B, or of one A with several B, given as (matrix, rows) and (matrix, columns). Large ones run
+/// as one product.
 ///
 /// # Safety
 /// As [`product`].
@@ -99,12 +99,12 @@ unsafe fn products_with_shared<T: Element>(
     outs
 }
 
-/// The extents of an array of two axes.
+/// Returns the extents of an array of two axes.
 fn extents<T: Element>(x: &CpuArray<T>) -> [usize; 2] {
     x.shape().try_into().expect("an array of two axes")
 }
 
-/// Runs the products of a batch in parallel: small ones several a task, a few large ones one after another, each in parallel.
+/// Runs the products of a batch in parallel. Small products run several per task. A few large ones run one after another, each in parallel.
 fn run_batch<T: Element>(out: &mut [T], size: usize, work: usize, one: impl Fn(usize, &mut [T]) + Sync) {
     if work > SMALL && out.len() / size < rayon::current_num_threads() {
         return out.chunks_exact_mut(size).enumerate().for_each(|(i, out)| one(i, out));
@@ -122,7 +122,7 @@ fn lead_and_last_two(shape: &[usize]) -> (&[usize], usize, usize) {
     (lead, last[0], last[1])
 }
 
-/// The offset of each matrix of a batch whose leading axes broadcast to `lead`.
+/// Computes the offset of each matrix of a batch whose leading axes broadcast to `lead`.
 fn batch_offsets<T: Element>(x: &CpuArray<T>, lead: &[usize]) -> Vec<isize> {
     let own = x.shape().len() - 2;
     let skipped = lead.len() - own;

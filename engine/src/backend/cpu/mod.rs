@@ -1,8 +1,8 @@
-//! The CPU: one implementation for every scalar type, vectorised at run time for the processor that is there.
+//! The CPU: one implementation for every scalar type, vectorised at run time for the processor at hand.
 //!
 //! Each family of the backend is implemented beside its kernels: [`Core`] here and in `elementwise`, `reduce`, `indexing`; the others in
 //! `gated_mlp` (products), `rows`, `attention`, `vocabulary` and `optimizer`. Parallel loops are cut into tasks by size, and threads take
-//! them one by one (`threads`): what a thread has not begun, another can take.
+//! the tasks one by one (`threads`). Any idle thread can take a task that has not begun.
 
 pub mod array;
 mod attention;
@@ -39,17 +39,17 @@ pub struct Cpu<T> {
 }
 
 impl<T> Cpu<T> {
-    /// The CPU, which computes in T throughout.
+    /// Makes the CPU backend that computes in T throughout.
     pub fn new() -> Self {
         Self { precision: Precision::F32, elements: PhantomData }
     }
 }
 
 impl Cpu<f32> {
-    /// The CPU with products that round their operands; weights, activations and sums stay in f32.
+    /// Makes the CPU backend whose products round their operands. Weights, activations and sums stay in f32.
     ///
     /// # Errors
-    /// [`PrecisionError`] where this processor has no instructions for it.
+    /// [`PrecisionError`] where this processor has no instructions for this precision.
     pub fn with_precision(precision: Precision) -> Result<Self, PrecisionError> {
         match precision {
             Precision::Tf32 => return Err(PrecisionError::Tf32),
@@ -60,7 +60,7 @@ impl Cpu<f32> {
     }
 }
 
-/// The instructions that make large products in f32 from operands in three parts of bfloat16 here, `AMX`; `None` where products are sums of
+/// Returns the instructions for large f32 products of operands in three parts of bfloat16, `AMX`. `None` if this processor computes them by
 /// (fused) multiply-adds.
 pub fn f32_in_parts() -> Option<&'static str> {
     #[cfg(target_arch = "x86_64")]
@@ -69,7 +69,7 @@ pub fn f32_in_parts() -> Option<&'static str> {
     None
 }
 
-/// The instructions that multiply in bfloat16 here, `AMX` or `AVX512-BF16`; `None` where there are none.
+/// Returns the instructions that multiply in bfloat16 here, `AMX` or `AVX512-BF16`; `None` if there are none.
 pub fn bf16_instructions() -> Option<&'static str> {
     #[cfg(target_arch = "x86_64")]
     return Instructions::for_bf16().map(Instructions::name);

@@ -9,12 +9,12 @@ use crate::backend::update::Update;
 use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
 
-/// Elements of a sum of squares that one task adds up.
+/// Number of elements of a sum of squares that one task adds up.
 const TASK: usize = 1 << 14;
-/// Elements of a parameter that one task updates.
+/// Number of elements of a parameter that one task updates.
 const STEP_TASK: usize = 1 << 12;
 
-/// An AdamW step of each of these parameters, in place.
+/// Makes an AdamW step of each of these parameters, in place.
 pub fn adamw_all<T: Element>(mut parts: Vec<AdamwPart<'_, CpuArray<T>>>) {
     let gradients: Vec<_> = parts.iter().map(|part| part.gradient.elements()).collect();
     let constants: Vec<Constants<T>> = parts.iter().map(|part| Constants::of(&part.step)).collect();
@@ -69,7 +69,7 @@ impl<T: Element> Constants<T> {
     }
 }
 
-/// Σ x² of each array in f64, in tasks of a fixed size added in order: one parallel loop for all arrays.
+/// Computes Σ x² of each array in f64. Tasks have a fixed size, and their sums are added in order. One parallel loop handles all arrays.
 pub fn sums_of_squares<T: Element>(arrays: &[&CpuArray<T>]) -> Vec<f64> {
     let elements: Vec<_> = arrays.iter().map(|x| x.elements()).collect();
     let chunks: Vec<&[T]> = elements.iter().flat_map(|x| x.chunks(TASK)).collect();

@@ -1,4 +1,5 @@
-//! What this machine can do, against which kernels are measured: the fastest loop of fused multiply-adds, and of copies through memory.
+//! The peak rates of this machine, against which kernels are measured: the fastest loop of fused multiply-adds, and of copies through
+//! memory.
 
 use super::Cpu;
 use super::element::Element;
@@ -7,11 +8,11 @@ use crate::gemm::matrix::Matrix;
 use rayon::prelude::*;
 use std::time::Instant;
 
-/// Independent sums: enough to hide the latency of a fused multiply-add (4 cycles, two a cycle), and few enough to stay in 16 registers
-/// with the loop's two constants.
+/// Number of independent sums. It is enough to hide the latency of a fused multiply-add (4 cycles, two per cycle). It is few enough to stay
+/// in 16 registers with the loop's two constants.
 const CHAINS: usize = 12;
 
-/// GFLOP/s of f32 of a loop of multiply-adds in registers on every thread of the pool, over about `seconds`.
+/// Measures the GFLOP/s in f32 of a loop of multiply-adds in registers, on every thread of the pool, over about `seconds`.
 pub fn multiply_adds(seconds: f64) -> f64 {
     let threads = rayon::current_num_threads();
     let (mut rounds, mut best) = (1usize << 16, 0.0f64);
@@ -70,7 +71,7 @@ macro_rules! chains {
 chains!(chains_avx512, "avx512f", 16, _mm512_set1_ps, _mm512_fmadd_ps);
 chains!(chains_avx2, "avx2,fma", 8, _mm256_set1_ps, _mm256_fmadd_ps);
 
-/// GFLOP/s of square products of this extent on the pool, in f32 or as the precision of `cpu` rounds: the best of `repeats`.
+/// Measures the GFLOP/s of square products of this extent on the pool, in f32 or with the rounding of `cpu`: the best of `repeats`.
 pub fn products(cpu: Cpu<f32>, extent: usize, repeats: usize) -> f64 {
     let (a, b) = (vec![1.0f32; extent * extent], vec![0.5f32; extent * extent]);
     let mut c = vec![0.0f32; extent * extent];
@@ -86,7 +87,7 @@ pub fn products(cpu: Cpu<f32>, extent: usize, repeats: usize) -> f64 {
     2.0 * (extent as f64).powi(3) / fastest / 1e9
 }
 
-/// GB/s that a scaled copy of `elements` f32 reads and writes on the pool: the best of `repeats`.
+/// Measures the GB/s that a scaled copy of `elements` f32 reads and writes on the pool: the best of `repeats`.
 pub fn copies(elements: usize, repeats: usize) -> f64 {
     const CHUNK: usize = 1 << 14;
     let (from, mut to) = (vec![1.0f32; elements], vec![0.0f32; elements]);

@@ -6,9 +6,9 @@ use crate::shape::{around, with_axis};
 use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
 
-/// Partial sums that a row keeps, one a vector lane.
+/// Partial sums that a row keeps, one per vector lane.
 const LANES: usize = 16;
-/// Rows longer than this are cut in two and the sums of the halves added: the error grows with the logarithm of the length.
+/// Rows longer than this are cut in two, and the sums of the halves are added. So the error grows with the logarithm of the length.
 const PAIRWISE: usize = 1 << 10;
 /// Rows (or elements of a row) handled by one task.
 const TASK: usize = 1 << 14;
@@ -37,7 +37,7 @@ fn fold_lanes<T: Element>(row: &[T], start: T, f: impl Fn(T, T) -> T + Copy) -> 
     lanes[0]
 }
 
-/// Σ of a slice.
+/// Computes Σ of a slice.
 #[inline(always)]
 pub fn row_sum<T: Element>(row: &[T]) -> T {
     if row.len() <= PAIRWISE { fold_lanes(row, T::zero(), |a, b| a + b) } else { long_sum(row) }
@@ -51,7 +51,7 @@ fn long_sum<T: Element>(row: &[T]) -> T {
     long_sum(&row[..middle]) + long_sum(&row[middle..])
 }
 
-/// Σ f(x, y) over two slices of one length.
+/// Computes Σ x·y over two slices of the same length.
 #[inline(always)]
 pub fn row_dot<T: Element>(x: &[T], y: &[T]) -> T {
     let y = &y[..x.len()];
@@ -68,18 +68,18 @@ pub fn row_dot<T: Element>(x: &[T], y: &[T]) -> T {
     row_sum(&lanes)
 }
 
-/// The maximum of a slice; −∞ of nothing, NaN where there is one.
+/// Computes the maximum of a slice: −∞ if it is empty, NaN if it holds a NaN.
 #[inline(always)]
 pub fn row_max<T: Element>(row: &[T]) -> T {
     fold_lanes(row, T::neg_infinity(), T::maximum)
 }
 
-/// Σ along an axis, kept with extent 1.
+/// Computes Σ along an axis, kept with extent 1.
 pub fn sum<T: Element>(x: &CpuArray<T>, axis: usize) -> CpuArray<T> {
     reduce(x, axis, row_sum, T::zero(), |a, b| a + b)
 }
 
-/// The maximum along an axis, kept with extent 1.
+/// Computes the maximum along an axis, kept with extent 1.
 pub fn max<T: Element>(x: &CpuArray<T>, axis: usize) -> CpuArray<T> {
     reduce(x, axis, row_max, T::neg_infinity(), T::maximum)
 }
@@ -112,7 +112,7 @@ fn reduce<T: Element>(
     CpuArray::from_vec(out, &with_axis(x.shape(), axis, 1))
 }
 
-/// Folds the rows of a [extent, inner] block into one row: bands of rows in parallel, then the bands in order.
+/// Folds the rows of a [extent, inner] block into one row: rows within bands in parallel, then the bands in order.
 fn fold_columns<T: Element>(block: &[T], out: &mut [T], start: T, f: impl Fn(T, T) -> T + Sync + Copy) {
     let inner = out.len();
     let rows_a_band = (TASK / inner).max(16);

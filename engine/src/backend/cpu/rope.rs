@@ -9,7 +9,7 @@ use crate::threads::parallel_loop::InTasks;
 /// Elements handled by one task.
 const TASK: usize = 1 << 12;
 
-/// Rotates pairs of the last axis of x [N, H, D] by the angles of cos and sin [N, R/2], in x's own storage where that is not shared.
+/// Rotates pairs of the last axis of x [N, H, D] by the angles of cos and sin [N, R/2], in place if x's storage is not shared.
 pub fn rope<T: Element>(x: CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
     let shape = x.shape().to_vec();
     let (width, half, token) = (shape[2], cos.shape()[1], (shape[1] * shape[2]).max(1));
@@ -30,7 +30,7 @@ pub fn rope<T: Element>(x: CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pa
     CpuArray::from_vec(x, &shape)
 }
 
-/// Every head of a token.
+/// Rotates every head of a token.
 #[inline(always)]
 fn rotate_heads<T: Element>(width: usize, x: &mut [T], [cos, sin]: [&[T]; 2], pairing: Pairing) {
     for x in x.chunks_exact_mut(width) {
@@ -41,7 +41,7 @@ fn rotate_heads<T: Element>(width: usize, x: &mut [T], [cos, sin]: [&[T]; 2], pa
     }
 }
 
-/// Pairs that are rotated at a time: a vector of f32.
+/// Number of pairs that are rotated at a time: a vector of f32.
 const LANES: usize = 8;
 
 #[inline(always)]
@@ -57,7 +57,7 @@ fn rotate_halves<T: Element>(x: &mut [T], cos: &[T], sin: &[T]) {
     }
 }
 
-/// (a, b) ← (a·cos − b·sin, b·cos + a·sin) for the first N pairs. All are read before any is written: then they are computed in vectors.
+/// (a, b) ← (a·cos − b·sin, b·cos + a·sin) for the first N pairs. All are read before any is written, so that the compiler uses vectors.
 #[inline(always)]
 fn rotate_lanes<T: Element, const N: usize>([a, b]: [&mut [T]; 2], angles: [&[T]; 2]) {
     let [low, high, cos, sin] = [&*a, &*b, angles[0], angles[1]].map(|x| *x.first_chunk::<N>().expect("so many pairs"));

@@ -12,7 +12,7 @@ use crate::threads::parallel_loop::InTasks;
 /// Elements handled by one task.
 const TASK: usize = 1 << 12;
 
-/// `f(row of each input, row of the output)` for every row, in parallel.
+/// Runs `f(row of each input, row of the output)` for every row, in parallel.
 fn map_rows<T: Element, const K: usize>(inputs: [&CpuArray<T>; K], f: impl Fn([&[T]; K], &mut [T]) + Sync + Copy) -> CpuArray<T> {
     let shape = inputs[0].shape();
     let (_, n) = rows(shape);
@@ -34,7 +34,7 @@ fn map_rows<T: Element, const K: usize>(inputs: [&CpuArray<T>; K], f: impl Fn([&
     CpuArray::from_vec(out, shape)
 }
 
-/// One number for each row, [.., 1].
+/// Computes one number for each row, [.., 1].
 fn fold_rows<T: Element>(x: &CpuArray<T>, f: impl Fn(&[T]) -> T + Sync + Copy) -> CpuArray<T> {
     let (count, n) = rows(x.shape());
     let elements = x.elements();
@@ -52,8 +52,8 @@ fn fold_rows<T: Element>(x: &CpuArray<T>, f: impl Fn(&[T]) -> T + Sync + Copy) -
     CpuArray::from_vec(out, &with_axis(x.shape(), x.shape().len() - 1, 1))
 }
 
-/// (m, ln Σ e^{x − m}) of a row with m its maximum; (m, 0) where that is not finite. A difference x − m − ln Σ e^{x − m} taken in this
-/// order is accurate even where x and m are large and close.
+/// Computes (m, ln Σ e^{x − m}) of a row with m its maximum; (m, 0) if m is not finite. A difference x − m − ln Σ e^{x − m} taken in this
+/// order is accurate even if x and m are large and close.
 #[inline(always)]
 pub fn row_max_and_log_sum<T: Element>(row: &[T]) -> (T, T) {
     let m = row_max(row);
@@ -63,7 +63,7 @@ pub fn row_max_and_log_sum<T: Element>(row: &[T]) -> (T, T) {
     (m, row_sum_of(row, |x| (x - m).exp_of_term()).ln())
 }
 
-/// Turns a row x into e^{x − m} with m its maximum; returns m and Σ e^{x − m}, 1 where m is not finite.
+/// Replaces a row x by e^{x − m} with m its maximum. Returns m and Σ e^{x − m}; the sum is 1 if m is not finite.
 #[inline(always)]
 pub fn row_exponentials<T: Element>(row: &mut [T]) -> (T, T) {
     let m = row_max(row);
@@ -75,17 +75,17 @@ pub fn row_exponentials<T: Element>(row: &mut [T]) -> (T, T) {
     (m, if m.is_finite() { sum.total } else { T::one() })
 }
 
-/// ln Σ e^x of a row; its maximum where that is not finite.
+/// Computes ln Σ e^x of a row; the maximum if it is not finite.
 #[inline(always)]
 pub fn row_logsumexp<T: Element>(row: &[T]) -> T {
     let (m, log_sum) = row_max_and_log_sum(row);
     m + log_sum
 }
 
-/// Blocks that rows are summed in stay in registers and the first-level cache.
+/// Number of elements of a block in which a row is summed. It stays in registers and the L1 cache.
 const BLOCK: usize = 256;
 
-/// Σ f(x) of a row, in blocks.
+/// Computes Σ f(x) of a row, in blocks.
 #[inline(always)]
 pub fn row_sum_of<T: Element>(row: &[T], f: impl Fn(T) -> T + Copy) -> T {
     let mut block = [T::zero(); BLOCK];
@@ -99,7 +99,7 @@ pub fn row_sum_of<T: Element>(row: &[T], f: impl Fn(T) -> T + Copy) -> T {
     sum.total
 }
 
-/// A sum that carries what its last addition lost into the next one (Kahan 1965).
+/// A sum that carries the rounding error of its last addition into the next one (Kahan 1965).
 #[derive(Default)]
 struct Compensated<T> {
     total: T,
@@ -116,7 +116,7 @@ impl<T: Element> Compensated<T> {
     }
 }
 
-/// Softmax over the last axis.
+/// Computes the softmax over the last axis.
 pub fn softmax<T: Element>(x: &CpuArray<T>) -> CpuArray<T> {
     map_rows([x], |[x], y| {
         let (m, log_sum) = row_max_and_log_sum(x);
@@ -124,7 +124,7 @@ pub fn softmax<T: Element>(x: &CpuArray<T>) -> CpuArray<T> {
     })
 }
 
-/// The vjp of softmax from its output.
+/// Computes the vjp of softmax from its output.
 pub fn softmax_vjp<T: Element>(y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
     map_rows([y, cotangent], |[y, g], x| {
         let weighted = row_dot(y, g);
@@ -132,7 +132,7 @@ pub fn softmax_vjp<T: Element>(y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuA
     })
 }
 
-/// Log-softmax over the last axis.
+/// Computes the log-softmax over the last axis.
 pub fn log_softmax<T: Element>(x: &CpuArray<T>) -> CpuArray<T> {
     map_rows([x], |[x], y| {
         let (m, log_sum) = row_max_and_log_sum(x);
@@ -140,7 +140,7 @@ pub fn log_softmax<T: Element>(x: &CpuArray<T>) -> CpuArray<T> {
     })
 }
 
-/// The vjp of log-softmax from its output.
+/// Computes the vjp of log-softmax from its output.
 pub fn log_softmax_vjp<T: Element>(y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
     map_rows([y, cotangent], |[y, g], x| {
         let total = row_sum(g);
@@ -148,19 +148,19 @@ pub fn log_softmax_vjp<T: Element>(y: &CpuArray<T>, cotangent: &CpuArray<T>) -> 
     })
 }
 
-/// ln Σ e^x over the last axis.
+/// Computes ln Σ e^x over the last axis.
 pub fn logsumexp<T: Element>(x: &CpuArray<T>) -> CpuArray<T> {
     fold_rows(x, row_logsumexp)
 }
 
-/// x·s and s = 1/√(mean x² + ε).
+/// Computes x·s and s = 1/√(mean x² + ε).
 pub fn rms_norm<T: Element>(x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
     let s = fold_rows(x, |x| T::one() / (row_dot(x, x) / T::from_f64(x.len() as f64) + T::from_f64(epsilon)).sqrt());
     let scaled = super::elementwise::combine([x, &s], x.shape(), |[x, s]| x * s);
     (scaled, s)
 }
 
-/// The vjp of [`rms_norm`]: s·(ȳ − y·mean(ȳ∘y)).
+/// Computes the vjp of [`rms_norm`]: s·(ȳ − y·mean(ȳ∘y)).
 pub fn rms_norm_vjp<T: Element>(y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
     let unscaled = map_rows([y, cotangent], |[y, g], x| {
         let projection = row_dot(g, y) / T::from_f64(y.len() as f64);
@@ -169,7 +169,7 @@ pub fn rms_norm_vjp<T: Element>(y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &Cp
     super::elementwise::combine([&unscaled, s], y.shape(), |[x, s]| x * s)
 }
 
-/// (x − μ)·s and s = 1/√(σ² + ε).
+/// Computes (x − μ)·s and s = 1/√(σ² + ε).
 pub fn layer_norm<T: Element>(x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
     let centred = map_rows([x], |[x], y| {
         let mean = row_sum(x) / T::from_f64(x.len() as f64);
@@ -178,7 +178,7 @@ pub fn layer_norm<T: Element>(x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, Cp
     rms_norm(&centred, epsilon)
 }
 
-/// The vjp of [`layer_norm`]: s·(ȳ − mean ȳ − y·mean(ȳ∘y)).
+/// Computes the vjp of [`layer_norm`]: s·(ȳ − mean ȳ − y·mean(ȳ∘y)).
 pub fn layer_norm_vjp<T: Element>(y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
     let unscaled = map_rows([y, cotangent], |[y, g], x| {
         let n = T::from_f64(y.len() as f64);
@@ -188,7 +188,7 @@ pub fn layer_norm_vjp<T: Element>(y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &
     super::elementwise::combine([&unscaled, s], y.shape(), |[x, s]| x * s)
 }
 
-/// (x·s∘gain, s) with s = 1/√(mean x² + ε), each row in one visit.
+/// Computes (x·s∘gain, s) with s = 1/√(mean x² + ε), visiting each row once.
 pub fn scaled_rms_norm<T: Element>(x: &CpuArray<T>, gain: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
     let (count, n) = rows(x.shape());
     let (x_elements, gain) = (x.elements(), gain.elements());
@@ -209,8 +209,8 @@ pub fn scaled_rms_norm<T: Element>(x: &CpuArray<T>, gain: &CpuArray<T>, epsilon:
     (CpuArray::from_vec(y, x.shape()), CpuArray::from_vec(s, &with_axis(x.shape(), x.shape().len() - 1, 1)))
 }
 
-/// (s·(ȳ∘gain − x̂·mean(ȳ∘gain∘x̂)), Σ ȳ∘x̂ over the rows), x̂ = x·s, the first added to `base` where there is one. Each task adds its rows
-/// up; the tasks' sums are added in their order.
+/// Computes (s·(ȳ∘gain − x̂·mean(ȳ∘gain∘x̂)), Σ ȳ∘x̂ over the rows), x̂ = x·s. Adds the first to `base` if there is one. Each task sums its
+/// own rows, and the tasks' sums are added in order.
 pub fn scaled_rms_norm_vjp<T: Element>(
     x: &CpuArray<T>,
     gain: &CpuArray<T>,
@@ -249,7 +249,7 @@ pub fn scaled_rms_norm_vjp<T: Element>(
     (CpuArray::from_vec(x_bar, x.shape()), super::reduce::sum(&sums, 0).reshape(&[n]))
 }
 
-/// mean(ȳ∘gain∘x̂) of a row, with ȳ∘gain in `scaled`; adds ȳ∘x̂ to `sum`.
+/// Computes mean(ȳ∘gain∘x̂) of a row, and writes ȳ∘gain to `scaled`; adds ȳ∘x̂ to `sum`.
 #[inline(always)]
 fn scaled_rms_norm_row<T: Element>(scaled: &mut [T], x: &[T], g: &[T], gain: &[T], s: T, sum: &mut [T]) -> T {
     let n = scaled.len();

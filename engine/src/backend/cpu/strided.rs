@@ -1,30 +1,30 @@
-//! Loops over the elements of inputs with any strides: axes are merged where the strides allow, then the output is filled in blocks small
-//! enough for the first-level cache, in parallel and vectorised.
+//! Loops over the elements of inputs with any strides. Axes are merged if the strides allow it. Then the output is filled in blocks that
+//! fit in the L1 cache, in parallel and vectorised.
 
 use super::element::Element;
 use crate::threads::parallel_loop::InTasks;
 
-/// Elements handled by one task; the cut never depends on the number of threads.
+/// Number of elements handled by one task. The cut never depends on the number of threads.
 pub const TASK: usize = 1 << 13;
-/// Elements of an input that does not lie contiguously are brought together in blocks of this many.
+/// Number of elements in a block into which a strided input is gathered.
 const BLOCK: usize = 128;
 
-/// A pointer that may go to other threads.
+/// A pointer that may be sent to other threads.
 #[derive(Clone, Copy)]
 pub struct Shared<T>(pub *const T);
-// SAFETY: it is only read through, while the array it points into is borrowed.
+// SAFETY: the pointer is only used for reading, while the array it points into is borrowed.
 unsafe impl<T: Sync> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Shared<T> {}
 
-/// One input of a loop: where its first element is, and its strides along the merged axes.
+/// One input of a loop: its first element, and its strides along the merged axes.
 pub struct Lane<T> {
     pub start: Shared<T>,
     pub strides: Vec<isize>,
 }
 
 impl<T: Element> Lane<T> {
-    /// The offset of the first element of inner row `row` of the merged shape.
+    /// Returns the offset of the first element of inner row `row` of the merged shape.
     fn row_offset(&self, outer: &[usize], mut row: usize) -> isize {
         let mut offset = 0;
         for (axis, &extent) in outer.iter().enumerate().rev() {
@@ -34,7 +34,7 @@ impl<T: Element> Lane<T> {
         offset
     }
 
-    /// `len` elements of an inner row from `offset`: as they lie, or brought together in `block`.
+    /// Returns `len` elements of an inner row from `offset`: borrowed if contiguous, otherwise gathered in `block`.
     ///
     /// # Safety
     /// The elements must be inside the array the lane was made from.
@@ -54,7 +54,8 @@ impl<T: Element> Lane<T> {
     }
 }
 
-/// Drops axes of extent 1 and merges neighbouring axes along which every lane runs on. Returns the merged shape (at least one axis).
+/// Drops axes of extent 1 and merges neighbouring axes that are contiguous with each other in every lane. Returns the merged shape (at
+/// least one axis).
 fn merge<T>(shape: &[usize], lanes: &mut [Lane<T>]) -> Vec<usize> {
     let mut merged: Vec<usize> = Vec::new();
     let mut strides: Vec<Vec<isize>> = vec![Vec::new(); lanes.len()];
@@ -82,11 +83,11 @@ fn merge<T>(shape: &[usize], lanes: &mut [Lane<T>]) -> Vec<usize> {
     merged
 }
 
-/// Fills a block of the output from blocks of the inputs, all of one length.
+/// A function that fills a block of the output from blocks of the inputs, all of one length.
 pub type BlockLoop<'a, T, const K: usize> = &'a (dyn Fn([&[T]; K], &mut [T]) + Sync);
 
-/// Fills `out`, of a shape in row-major order, with `f` of the lanes. The walk is compiled once for each element type: what differs from
-/// function to function is called through a pointer, once a block.
+/// Fills `out`, of a shape in row-major order, with `f` of the lanes. The walk is compiled once for each element type. `f` is called
+/// through a pointer, once per block, so that it does not need a walk of its own.
 pub fn fill<T: Element, const K: usize>(mut lanes: [Lane<T>; K], shape: &[usize], out: &mut [T], f: BlockLoop<'_, T, K>) {
     if out.is_empty() {
         return;
@@ -110,7 +111,7 @@ pub fn fill<T: Element, const K: usize>(mut lanes: [Lane<T>; K], shape: &[usize]
     if out.len() <= TASK { task((0, out)) } else { out.chunks_mut(TASK).enumerate().for_each_task(task) }
 }
 
-/// Part of one inner row.
+/// Fills a part of one inner row.
 ///
 /// # Safety
 /// Elements `offsets[k] ..` of lane k, as many as `out` has, must be inside its array.

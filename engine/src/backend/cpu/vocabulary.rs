@@ -1,6 +1,6 @@
 //! The vocabulary projection with log-softmax, in chunks of rows: logits exist for one chunk at a time, in the forward and the backward
-//! pass. Only where the backward pass has to wait for the forward pass of other sequences, as in a loss of pairs, and the logits are not
-//! too many, they are kept for it. The readable twin is the default of [`Vocabulary`].
+//! pass. There is one exception. In a loss of pairs, for example, the backward pass must wait for the forward pass of other sequences. The
+//! logits are then kept for it, if there are not too many. The readable twin is the default of [`Vocabulary`].
 
 use super::Cpu;
 use super::array::CpuArray;
@@ -14,27 +14,28 @@ use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
 use std::ops::Range;
 
-/// About this many logits are held at a time: enough rows that reading the weights for each chunk costs little beside the product.
+/// Approximate number of logits in memory at a time. They make enough rows that reading the weights for each chunk costs little beside the
+/// product.
 const CHUNK_LOGITS: usize = 1 << 24;
-/// Where the vocabulary is so large that this many rows have more logits, up to twice as many are held.
+/// Number of rows that are worth more memory if the vocabulary is large: to reach it, a chunk may hold up to twice as many logits.
 const WORTHWHILE_ROWS: usize = 512;
 
-/// At most this many logits are kept for the backward pass instead of being formed again: 256 MiB in f32.
+/// Largest number of logits that are kept for the backward pass instead of being recomputed: 256 MiB in f32.
 const KEPT_LOGITS: usize = 1 << 26;
 
-/// The rows of each of the equal chunks that n rows are cut into.
+/// Returns the number of rows of each of the equal chunks that n rows are cut into.
 fn rows_a_chunk(n: usize, vocabulary: usize) -> usize {
     let rows_of = |logits: usize| logits / vocabulary.max(1);
     let most = rows_of(CHUNK_LOGITS).max(WORTHWHILE_ROWS.min(rows_of(2 * CHUNK_LOGITS))).clamp(16, 1024);
     n.div_ceil(n.div_ceil(most).max(1)).max(1)
 }
 
-/// Rows of logits of one task.
+/// Returns the number of rows of logits of one task.
 fn rows_a_task(vocabulary: usize) -> usize {
     ((1 << 14) / vocabulary.max(1)).max(1)
 }
 
-/// What [`vjp`] needs: the logits, where they are kept, and then the logsumexp of each row of them.
+/// The saved values that [`vjp`] needs: the logits, if they are kept, and the logsumexp of each row.
 struct Saved<'a, T> {
     logits: Option<&'a [T]>,
     totals: &'a [T],
@@ -47,7 +48,7 @@ impl<'a, T> Saved<'a, T> {
     }
 }
 
-/// (log-probability of each target \[N\], what [`vjp`] needs if there is to be one).
+/// Computes (log-probability of each target \[N\], the values that [`vjp`] needs). `vjp` says whether a backward pass follows.
 pub fn forward<T: Element>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
@@ -95,7 +96,7 @@ fn forward_keeping<T: Element>(
     (CpuArray::from_vec(log_probs, &[n]), CpuArray::from_vec(saved, &[saved_len]))
 }
 
-/// z = hidden·weightᵀ for a chunk of rows.
+/// Computes z = hidden·weightᵀ for a chunk of rows.
 fn logits<T: Element>(precision: Precision, hidden: &[T], weight: &[T], width: usize, z: &mut [T]) {
     let (rows, vocabulary) = (hidden.len() / width, weight.len() / width);
     let (hidden, weight) = (Matrix::row_major(hidden, width), Matrix::row_major(weight, width));
@@ -103,7 +104,7 @@ fn logits<T: Element>(precision: Precision, hidden: &[T], weight: &[T], width: u
     unsafe { product(precision, (rows, width, vocabulary), hidden, weight.t(), T::zero(), z) };
 }
 
-/// (hidden̄, weight̄) of −Σ log-probabilities with the loss itself, in one sweep: each chunk's logits become their cotangents in place.
+/// Computes −Σ log-probabilities and its (hidden̄, weight̄) in one sweep: each chunk's logits become their cotangents in place.
 pub fn cross_entropy<T: Element>(
     precision: Precision,
     hidden: &CpuArray<T>,
@@ -137,7 +138,7 @@ pub fn cross_entropy<T: Element>(
     (total.reshape(&[]), gradients)
 }
 
-/// (hidden̄, weight̄).
+/// Computes (hidden̄, weight̄).
 pub fn vjp<T: Element>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
@@ -167,8 +168,8 @@ pub fn vjp<T: Element>(
     (hidden, weight)
 }
 
-/// z̄·weight and z̄ᵀ·hidden, where `cotangents` turns the logits z of a chunk of rows into z̄ in place, or, if they are not to be formed,
-/// writes z̄.
+/// Computes z̄·weight and z̄ᵀ·hidden. `cotangents` replaces the logits z of a chunk of rows by z̄ in place. If `forms_logits` is false, it
+/// gets no logits and writes z̄.
 fn sweep<T: Element>(
     precision: Precision,
     (hidden, weight): (&CpuArray<T>, &CpuArray<T>),
