@@ -58,8 +58,8 @@ fn g1(generator: &mut Generator) -> Claim {
     let hessian = hessian_vector(&lowest, &direction, |x| loss_of_log_probs(Loss::SlpoGkl, &eq7(alpha), x, reference));
     let start = differentiate(&[reference.0, reference.1], gkl(1.0)).1;
     let rho = instance.shares.1;
-    // The error is a difference of two gradients of order 1, one of them divided by m, so its rounding is that of 1 over m. From m to m/10
-    // it falls by 10 up to a factor (1 − ms/10)/(1 − ms), s = e^u + e^v < 4: within 40m.
+    // The error is a difference of two gradients of order 1. One of them is divided by m, so its rounding is that of 1 over m. From m to
+    // m/10 it falls by 10 up to a factor (1 − ms/10)/(1 − ms), s = e^u + e^v < 4: within 40m.
     let checks = vec![
         Check::new("the error at m = 1e-3", coarse, instance.predicted_error(mass), round_off(1.0) / mass),
         Check::new("the error at m = 1e-4", fine, instance.predicted_error(mass / 10.0), round_off(10.0) / mass),

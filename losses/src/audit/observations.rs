@@ -135,7 +135,7 @@ pub fn inputs(deviations: &[f64], centre: f64, deviation: f64) -> Vec<f64> {
     deviations.iter().map(|x| centre + deviation * (x - mean) / scale).collect()
 }
 
-/// mean σ(kTα_t) − σ(kΣα): the gap of the softmax of (kΣα, 0), by the engine. At k = 2 it is the gap of the softmax of (Σα, −Σα), where the
+/// mean σ(kTα_t) − σ(kΣα): the gap of the softmax of (kΣα, 0), by the engine. At k = 2 it is the gap of the softmax of (Σα, −Σα). There the
 /// winner's and the loser's inputs move in sync, in opposite directions.
 pub fn jensen_gap(alpha: &[f64], k: f64) -> f64 {
     let alpha = constant(&alpha.iter().map(|a| k * a).collect::<Vec<_>>());

@@ -62,7 +62,7 @@ impl Instance {
     }
 
     /// diag(p) − ppᵀ − w_o·(diag(q) − qqᵀ), q = p/π_o on the others: the Hessian of all three forms, whatever α is. The logsumexp of all
-    /// logits has the weight w_w + w_l + w_o = 1, that of the others' logits has the weight −w_o, and the rest is linear.
+    /// logits has the weight w_w + w_l + w_o = 1. That of the others' logits has the weight −w_o. The rest is linear.
     fn closed_form(&self) -> Matrix {
         let pi = self.pi();
         let pi_o: f64 = pi[2..].iter().sum();

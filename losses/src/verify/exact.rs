@@ -1,8 +1,8 @@
 //! `slpo-exact` from plain numbers, with the error that rounding may cause, and its known mistakes.
 //!
-//! A log-probability of logits z that were rounded to a relative u may err by about uS, S = 4 + ln V + 2 max|z| in the row. The target's
-//! masses past the fork are products of all of the reference's probabilities along both completions. So ω·q may err by uS_p(q + p_ref + 1 −
-//! ω), where S_p is the sum of the reference's S over the pair's rows.
+//! Consider logits z that were rounded to a relative u. A log-probability may err by about uS, S = 4 + ln V + 2 max|z| in the row. The
+//! target's masses past the fork are products of all of the reference's probabilities along both completions. So ω·q may err by uS_p(q +
+//! p_ref + 1 − ω), where S_p is the sum of the reference's S over the pair's rows.
 
 use super::check::check_finite;
 use super::evaluation::{Estimate, Evaluation, Mistake};

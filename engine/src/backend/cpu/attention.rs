@@ -129,8 +129,8 @@ impl Blocks {
         let end = i + self.shift + 1;
         (end.saturating_sub(self.window), end)
     }
-    /// Returns the number of queries in the block that begins at query `first`, and (first key, key count) of every block of keys that any
-    /// of them sees.
+    /// Returns the number of queries in the block that begins at query `first`. Also returns (first key, key count) of every block of keys
+    /// that any of these queries sees.
     fn key_blocks(&self, first: usize) -> (usize, impl Iterator<Item = (usize, usize)> + use<>) {
         let count = QUERIES.min(self.queries - first);
         let start = self.seen(first).0 / KEYS * KEYS;

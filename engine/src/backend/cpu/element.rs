@@ -22,8 +22,8 @@ pub trait Element: Scalar {
     /// can; other types ignore `precision`.
     ///
     /// # Safety
-    /// Every element reached through the strides must be valid for reading (and, for C, for writing), and nothing else may touch the
-    /// elements of C during the call. No extent may be 0. With β = 0 the old contents of C are not read.
+    /// Every element reached through the strides must be valid for reading, and those of C for writing. Nothing else may touch the elements
+    /// of C during the call. No extent may be 0. With β = 0 the old contents of C are not read.
     unsafe fn gemm(precision: Precision, extents: Extents, a: Matrix<Self>, b: Matrix<Self>, beta: Self, c: MatrixMut<Self>);
 
     /// Computes out ← A·B + β·out on all threads, with `out` in row-major order.

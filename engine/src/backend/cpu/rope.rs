@@ -9,7 +9,7 @@ use crate::threads::parallel_loop::InTasks;
 /// Elements handled by one task.
 const TASK: usize = 1 << 12;
 
-/// Rotates pairs of the last axis of x [N, H, D] by the angles of cos and sin [N, R/2], in place if x's storage is not shared.
+/// Rotates pairs of the last axis of x [N, H, D] by the angles of cos and sin [N, R/2]. Runs in place if x's storage is not shared.
 pub fn rope<T: Element>(x: CpuArray<T>, cos: &CpuArray<T>, sin: &CpuArray<T>, pairing: Pairing) -> CpuArray<T> {
     let shape = x.shape().to_vec();
     let (width, half, token) = (shape[2], cos.shape()[1], (shape[1] * shape[2]).max(1));

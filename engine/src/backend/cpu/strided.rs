@@ -114,7 +114,7 @@ pub fn fill<T: Element, const K: usize>(mut lanes: [Lane<T>; K], shape: &[usize]
 /// Fills a part of one inner row.
 ///
 /// # Safety
-/// Elements `offsets[k] ..` of lane k, as many as `out` has, must be inside its array.
+/// Elements `offsets[k] ..` of lane k, one for each element of `out`, must be inside its array.
 unsafe fn fill_row<T: Element, const K: usize>(lanes: &[Lane<T>; K], offsets: [isize; K], out: &mut [T], f: BlockLoop<'_, T, K>) {
     let contiguous = lanes.iter().all(|lane| lane.strides.last() == Some(&1));
     let step = if contiguous { out.len() } else { BLOCK };
