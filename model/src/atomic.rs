@@ -3,7 +3,7 @@
 //! The bytes go to a temporary name in the same folder, are forced to the disk, and only then take the file's name. The folder is forced to
 //! the disk too. A reader, or a machine that lost power, sees the old file or the new one.
 //!
-//! What is done depends on what is at the path:
+//! The action depends on the kind of file at the path:
 //!
 //! | at the path | what happens |
 //! |---|---|

@@ -246,7 +246,7 @@ fn divergence<B: Backend>([[states, head], [reference_states, reference_head]]: 
     Ok(total)
 }
 
-/// p·ln(p/q) − p + q from ln p and ln q: never negative, and its sum over a vocabulary is the divergence, for p and q both sum to 1.
+/// p·ln(p/q) − p + q from ln p and ln q. It is never negative. Its sum over a vocabulary is the divergence, because p and q both sum to 1.
 /// Where p ≈ q it is p·(d + e^{−d} − 1) with d = ln p − ln q, which does not cancel.
 fn divergence_term(ln_p: f64, ln_q: f64) -> f64 {
     let (p, difference) = (ln_p.exp(), ln_p - ln_q);

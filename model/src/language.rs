@@ -46,7 +46,7 @@ pub struct UnknownWord {
     pub position: usize,
 }
 
-/// A prompt: the words up to and with the subject, and the probability that a sentence begins with them.
+/// A prompt: the words up to and including the subject, and the probability that a sentence begins with them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prompt {
     /// The prompt's tokens.
@@ -55,7 +55,7 @@ pub struct Prompt {
     pub log_prob: f64,
 }
 
-/// One completion of a prompt, with what is known about it.
+/// One completion of a prompt, with its probability and its reward.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
     /// The completion's tokens; the last one is the end token.
@@ -174,13 +174,13 @@ impl Language {
         self.automaton.sample(self.after(prompt), |state| state == self.automaton.end(), random)
     }
 
-    /// ln P(sentence), the end token included; −∞ for a string that is not a sentence.
+    /// Computes ln P(sentence), the end token included; −∞ for a string that is not a sentence.
     #[must_use]
     pub fn log_prob(&self, sentence: &[Token]) -> f64 {
         self.automaton.log_prob(self.automaton.start(), sentence)
     }
 
-    /// ln P(completion | prompt), the end token included; −∞ for a string that does not complete the prompt.
+    /// Computes ln P(completion | prompt), the end token included; −∞ for a string that does not complete the prompt.
     ///
     /// # Panics
     /// Where `prompt` is not a prompt of the language.
@@ -190,7 +190,7 @@ impl Language {
         self.automaton.log_prob(self.after(prompt), completion)
     }
 
-    /// ln P(token | prefix) for every token of the vocabulary, `[24]`; `None` where no sentence goes on after `prefix`.
+    /// Computes ln P(token | prefix) for every token of the vocabulary, `[24]`; `None` if no sentence continues after `prefix`.
     #[must_use]
     pub fn next_log_probs(&self, prefix: &[Token]) -> Option<Vec<f64>> {
         let state = self.automaton.follow(self.automaton.start(), prefix)?;
@@ -257,7 +257,7 @@ impl Language {
         self.automaton.entropy()[self.after(prompt)]
     }
 
-    /// E\[r\] over prompts and completions of the language.
+    /// Computes E\[r\] over prompts and completions of the language.
     #[must_use]
     pub fn expected_reward(&self) -> f64 {
         self.automaton.expectation(|arc| arc.reward)[self.automaton.start()]
@@ -293,8 +293,8 @@ impl Language {
         self.automaton.log_partition(beta)[self.after(prompt)]
     }
 
-    /// Returns the exact optimum of KL-regularised alignment, π\*(y | x) ∝ P(y | x)·e^{r(x, y)/β}, which maximises E\[r\] − β·KL(π‖P) for
-    /// each prompt x (Rafailov et al. 2023, Eq. 4). It is a language on the same words, prompts and rewards.
+    /// Returns the exact optimum of KL-regularised alignment, π\*(y | x) ∝ P(y | x)·e^{r(x, y)/β}. It maximises E\[r\] − β·KL(π‖P) for each
+    /// prompt x (Rafailov et al. 2023, Eq. 4). It is a language on the same words, prompts and rewards.
     ///
     /// Train with DPO and coefficient β on pairs drawn from this language and labelled by
     /// [`Labelling::BradleyTerry`](crate::language::preference::Labelling::BradleyTerry) with temperature τ. Its population optimum is
@@ -308,14 +308,14 @@ impl Language {
         Self { automaton: self.automaton.tilted(beta) }
     }
 
-    /// KL(self ‖ other) over whole sentences in nats; `other` is this language or an [`aligned`](Self::aligned) form of it. As the
-    /// prompts' distribution is the same in both, it is the mean over prompts of [`kl_from_given`](Self::kl_from_given).
+    /// Computes KL(self ‖ other) over whole sentences in nats. `other` is this language or an [`aligned`](Self::aligned) form of it. The
+    /// prompts' distribution is the same in both, so the result is the mean over prompts of [`kl_from_given`](Self::kl_from_given).
     #[must_use]
     pub fn kl_from(&self, other: &Self) -> f64 {
         self.automaton.kl_from(&other.automaton)[self.automaton.start()]
     }
 
-    /// KL(self ‖ other) over the completions of `prompt` in nats.
+    /// Computes KL(self ‖ other) over the completions of `prompt` in nats.
     ///
     /// # Panics
     /// Where `prompt` is not a prompt of the language.

@@ -134,9 +134,9 @@ impl<B: Backend> Optimizer<B> {
         self.update(decoder, gradients, scale, None, learning_rate);
     }
 
-    /// Like [`Optimizer::step`], with the scale formed on the device: it divides the gradients of the sum of `losses` by `weight` and clips
-    /// them to `clip`. The host waits only at the end, for the decision. If the loss or a gradient is not finite, no step is made. The
-    /// first parameter with such a gradient is then named, if there is one.
+    /// Like [`Optimizer::step`], with the scale formed on the device. The scale divides the gradients of the sum of `losses` by `weight`
+    /// and clips them to `clip`. The host waits only at the end, for the decision. If the loss or a gradient is not finite, no step is
+    /// made. The first parameter with such a gradient is then named, if there is one.
     pub fn step_by_device(
         &mut self,
         decoder: &mut Decoder<B>,

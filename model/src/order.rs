@@ -2,7 +2,7 @@
 
 use engine::Generator;
 
-/// The rows of each step, as a function of the seed and the step alone, so that a run can go on from any step.
+/// The rows of each step, as a function of the seed and the step alone, so that a run can continue from any step.
 pub struct Order {
     generator: Generator,
     rows: usize,
