@@ -1,35 +1,35 @@
-//! What a template is run on, as transformers prepares it.
+//! The input of a template, as transformers prepares it.
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// What a template is run on.
+/// The input of a template.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TemplateInput<'a> {
-    /// The conversation: each message an object with `role` and what else it has.
+    /// The conversation. Each message is an object with `role` and other fields.
     pub messages: &'a [Value],
     /// The tools that the model may call: a list of JSON schemas.
     pub tools: Option<&'a Value>,
     /// The texts that the model may refer to: a list of objects.
     pub documents: Option<&'a Value>,
-    /// Further variables of the template, such as `enable_thinking`.
+    /// Other variables of the template, such as `enable_thinking`.
     pub arguments: Option<&'a Map<String, Value>>,
 }
 
-/// The text of a conversation.
+/// The rendered text of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
     /// The text.
     pub text: String,
-    /// The bytes of the text that the template marks as the model's own words (`{% generation %}`), in their order.
+    /// The bytes of the text that the template marks as the model's own words (`{% generation %}`), in order.
     pub generated: Vec<Range<usize>>,
 }
 
 /// The variables that are given with every conversation.
 const GIVEN: [&str; 4] = ["messages", "tools", "documents", "add_generation_prompt"];
 
-/// What `apply_chat_template` takes itself: as a variable of the template none of these would arrive.
+/// The parameters of `apply_chat_template` itself. A variable with one of these names would not reach the template.
 const TAKEN: [&str; 13] = [
     "conversation",
     "chat_template",
@@ -46,14 +46,14 @@ const TAKEN: [&str; 13] = [
     "conversations",
 ];
 
-/// Where a message's reasoning may stand; the first is what templates read.
+/// The fields that may hold a message's reasoning. Templates read the first one.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 impl TemplateInput<'_> {
-    /// The variables of a template that knows these special tokens by these names.
+    /// Returns the variables of a template. `special_tokens` are the texts of the special tokens by name.
     ///
     /// # Errors
-    /// In words, where the input has another form than transformers takes.
+    /// A message in words, if the input has another form than transformers accepts.
     pub(super) fn variables(
         &self,
         special_tokens: &BTreeMap<String, String>,
@@ -74,7 +74,7 @@ impl TemplateInput<'_> {
     }
 }
 
-/// A message without its nulls, with its reasoning under the names that templates look for.
+/// Removes a message's nulls, and adds its reasoning under the names that templates read.
 fn message(message: &Value) -> Result<Value, String> {
     let Value::Object(fields) = message else { return Err(format!("a message must be an object, not {message}")) };
     let mut fields: Map<String, Value> =
@@ -87,7 +87,7 @@ fn message(message: &Value) -> Result<Value, String> {
     Ok(Value::Object(fields))
 }
 
-/// A list of objects, or null where there is none.
+/// Checks a list of objects. A missing list is null.
 fn objects(value: Option<&Value>, name: &str) -> Result<Value, String> {
     match value {
         None => Ok(Value::Null),

@@ -1,7 +1,7 @@
-//! Chat templates: the Jinja program of a model's folder that turns a conversation into the text its model was trained on.
+//! Chat templates: the Jinja program in a model's folder that turns a conversation into the text its model was trained on.
 //!
-//! Rendered as transformers' `apply_chat_template` renders it, by an interpreter of its own (`jinja/`). A template is somebody
-//! else's program, so it runs with bounded work and can reach nothing but the conversation.
+//! Templates are rendered as transformers' `apply_chat_template` renders them, by our own interpreter (`jinja/`). A template is a
+//! stranger's program, so its work is bounded and it can read nothing but the conversation.
 
 mod input;
 mod jinja;
@@ -20,10 +20,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Characters of a refusal at most: a template may put any text into its own.
+/// The most characters of a refusal. A template may put any text into its own refusals.
 const LONGEST_WORDS: usize = 600;
 
-/// A chat template that is ready to run: the one of a model, or those that conversations with and without tools choose.
+/// A compiled chat template: the only one of a model, or one for conversations without tools and one for those with tools.
 #[derive(Clone)]
 pub struct JinjaTemplate {
     /// For conversations without tools.
@@ -33,7 +33,7 @@ pub struct JinjaTemplate {
     special_tokens: BTreeMap<String, String>,
 }
 
-/// The template that is chosen, or why none is.
+/// The chosen template, or the reason why there is none.
 #[derive(Clone)]
 enum Choice {
     Template(Arc<Compiled>),
@@ -51,12 +51,12 @@ impl JinjaTemplate {
     /// others that the template may write.
     ///
     /// # Errors
-    /// [`Error::ChatTemplate`] with the line of the template that is no Jinja.
+    /// [`Error::ChatTemplate`] with the line of the template that is not valid Jinja.
     pub fn new(text: &str, special_tokens: BTreeMap<String, String>, path: &Path) -> Result<Self> {
         Self::from_source(&Source::single(text.to_owned(), path), special_tokens)
     }
 
-    /// Compiles the templates of a model's folder that conversations choose.
+    /// Compiles the templates of a model's folder: those that conversations can choose.
     ///
     /// # Errors
     /// As [`JinjaTemplate::new`].
@@ -76,11 +76,11 @@ impl JinjaTemplate {
         Ok(Self { plain: plain_choice, with_tools: tools_choice, special_tokens })
     }
 
-    /// The text of a conversation; with `add_generation_prompt`, up to where the model's next turn begins. Where the model has
-    /// several templates, tools choose the one called "tool_use".
+    /// Renders a conversation. With `add_generation_prompt`, the text ends where the model's next turn begins. If the model has several
+    /// templates, a conversation with tools uses the one called "tool_use".
     ///
     /// # Errors
-    /// [`Error::ChatTemplate`] where the template refuses the conversation (`raise_exception`) or cannot be run.
+    /// [`Error::ChatTemplate`] if the template refuses the conversation (`raise_exception`) or cannot be run.
     pub fn render_input(&self, input: &TemplateInput<'_>, add_generation_prompt: bool) -> Result<Rendered> {
         let choice = if input.tools.is_some() { &self.with_tools } else { &self.plain };
         let template = choice.template()?;
@@ -90,7 +90,7 @@ impl JinjaTemplate {
         Ok(Rendered { text, generated })
     }
 
-    /// True if one of the templates has `word` in its text, with nothing that could be part of a name on either side.
+    /// True if one of the templates contains `word` as a whole name.
     pub fn names(&self, word: &str) -> bool {
         let in_name = |character: char| character.is_alphanumeric() || character == '_';
         let templates = [&self.plain, &self.with_tools].into_iter().filter_map(|choice| choice.template().ok());
@@ -102,7 +102,7 @@ impl JinjaTemplate {
         })
     }
 
-    /// The file that holds the first template.
+    /// Returns the file that holds the template for conversations without tools.
     pub fn path(&self) -> &Path {
         match &self.plain {
             Choice::Template(template) => &template.path,
@@ -110,7 +110,7 @@ impl JinjaTemplate {
         }
     }
 
-    /// As [`JinjaTemplate::render_input`] for messages of a role and a text.
+    /// Like [`JinjaTemplate::render_input`], for messages of a role and a text.
     ///
     /// # Errors
     /// As [`JinjaTemplate::render_input`].
@@ -119,7 +119,7 @@ impl JinjaTemplate {
         self.render_json(&turns, add_generation_prompt)
     }
 
-    /// As [`JinjaTemplate::render_input`] for messages alone.
+    /// Like [`JinjaTemplate::render_input`], for messages without other input.
     ///
     /// # Errors
     /// As [`JinjaTemplate::render_input`].
@@ -148,7 +148,7 @@ impl fmt::Debug for JinjaTemplate {
     }
 }
 
-/// What is wrong, in one line; of `raise_exception`, the template's own words.
+/// Describes the error in one line. For `raise_exception`, the line holds the template's own words.
 fn refused(path: &Path, fault: &Fault) -> Error {
     let words: String = fault.words().chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_WORDS).collect();
     let reason = match (fault.is_raised(), fault.line()) {

@@ -1,4 +1,4 @@
-//! Where a model's folder keeps its chat templates.
+//! The files of a model's folder that hold its chat templates.
 
 use crate::error::{Error, Result};
 use crate::files::{entries, is_there};
@@ -27,10 +27,10 @@ pub(crate) struct NamedText {
 }
 
 impl NamedText {
-    /// Where the template is kept in `folder`.
+    /// Returns the file for the template in `folder`.
     ///
     /// # Errors
-    /// [`Error::ChatTemplate`] where its name is no name of a file.
+    /// [`Error::ChatTemplate`] if its name cannot be a file's name.
     pub fn file(&self, folder: &Path) -> Result<PathBuf> {
         if self.name == DEFAULT {
             return Ok(folder.join(FILE));
@@ -44,27 +44,27 @@ impl NamedText {
     }
 }
 
-/// The chat templates of a model, one at least.
+/// The chat templates of a model. There is at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
-    /// In the order of their files or of their list.
+    /// The templates, in the order of their files or of their list.
     pub templates: Vec<NamedText>,
     /// True if they were read from `tokenizer_config.json`.
     pub in_settings: bool,
 }
 
 impl Source {
-    /// One template without a name.
+    /// Makes a source of one template without a name.
     pub fn single(text: String, path: &Path) -> Self {
         Self { templates: vec![NamedText { name: DEFAULT.to_owned(), text, path: path.to_owned() }], in_settings: false }
     }
 
-    /// Reads the templates of a folder: [`FILE`] and the files of [`FOLDER`], or else `chat_template` in `settings`, which are the
-    /// path and the contents of `tokenizer_config.json`. `chat_template` is a text, a list of `{"name", "template"}` or an object of texts
-    /// by name.
+    /// Reads the templates of a folder: [`FILE`] and the files of [`FOLDER`]. Without them, reads `chat_template` in `settings`, the path
+    /// and the contents of `tokenizer_config.json`. `chat_template` is a text, a list of `{"name", "template"}`, or an object of texts by
+    /// name.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::ChatTemplate`] where `chat_template` has another form.
+    /// [`Error::Io`]. [`Error::ChatTemplate`] if `chat_template` has another form.
     pub fn read(folder: &Path, settings: Option<(&Path, &Map<String, Value>)>) -> Result<Option<Self>> {
         let templates = in_files(folder)?;
         if !templates.is_empty() {
@@ -81,8 +81,8 @@ impl Source {
         Ok(Some(Self { templates: texts.into_iter().map(named).collect(), in_settings: true }))
     }
 
-    /// The place in [`Source::templates`] of the template for a conversation, as transformers chooses: with tools "tool_use"
-    /// where there is one, otherwise "default".
+    /// Returns the index in [`Source::templates`] of a conversation's template, chosen as in transformers. A conversation with tools uses
+    /// "tool_use" if there is one. All others use "default".
     pub fn chosen(&self, has_tools: bool) -> Option<usize> {
         let place = |name: &str| self.templates.iter().position(|template| template.name == name);
         let for_tools = if has_tools { place(WITH_TOOLS) } else { None };
@@ -90,7 +90,7 @@ impl Source {
     }
 }
 
-/// The templates that have files of their own.
+/// Reads the templates that have their own files.
 fn in_files(folder: &Path) -> Result<Vec<NamedText>> {
     let mut paths = Vec::new();
     let default = folder.join(FILE);
@@ -108,7 +108,7 @@ fn in_files(folder: &Path) -> Result<Vec<NamedText>> {
     paths.into_iter().map(read).collect()
 }
 
-/// The names and texts of `chat_template` in the settings; `None` where it has another form.
+/// Returns the names and texts of `chat_template` in the settings, or `None` if it has another form.
 fn in_settings(value: &Value) -> Option<Vec<(String, String)>> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     match value {

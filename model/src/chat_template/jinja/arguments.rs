@@ -1,4 +1,4 @@
-//! What a function, a method or a filter is called with.
+//! The arguments of a function, a method or a filter.
 
 use super::fault::{Outcome, refuse};
 pub use super::types::Arguments;
@@ -6,15 +6,15 @@ use super::value::Value;
 use std::sync::Arc;
 
 impl Arguments {
-    /// Positional arguments alone.
+    /// Makes arguments that are all positional.
     pub fn of(positional: Vec<Value>) -> Self {
         Self { positional, named: Vec::new() }
     }
 
-    /// The values of the parameters `names` of `function`, in their order.
+    /// Returns the values of the parameters `names` of `function`, in the order of `names`.
     ///
     /// # Errors
-    /// Where there are more arguments than parameters, a name is none of theirs, or a parameter is given twice.
+    /// If there are more arguments than parameters, an argument's name is not in `names`, or a parameter is given twice.
     pub fn bind<const N: usize>(self, function: &str, names: [&str; N]) -> Outcome<[Option<Value>; N]> {
         if self.positional.len() > N {
             refuse!("{function} takes {N} arguments at most, and was given {}", self.positional.len());
@@ -33,7 +33,7 @@ impl Arguments {
         Ok(values)
     }
 
-    /// As [`Arguments::bind`], for parameters without names.
+    /// Like [`Arguments::bind`], for parameters without names.
     ///
     /// # Errors
     /// As [`Arguments::bind`].
@@ -47,40 +47,40 @@ impl Arguments {
     /// Refuses any argument.
     ///
     /// # Errors
-    /// Where there is one.
+    /// If there is an argument.
     pub fn none(self, function: &str) -> Outcome<()> {
         self.positional::<0>(function).map(|_| ())
     }
 }
 
-/// The whole number of an argument.
+/// Returns the whole number in an argument.
 ///
 /// # Errors
-/// Where it is none.
+/// If the argument is not a whole number.
 pub fn integer(value: &Value, function: &str) -> Outcome<i128> {
     value.as_integer().ok_or_else(|| value.misused(&format!("where {function} takes a whole number")))
 }
 
-/// A switch that Python takes as a whole number; off where it is missing.
+/// Reads a switch, which Python takes as a whole number. A missing switch is off.
 ///
 /// # Errors
-/// Where it is none.
+/// If the argument is not a whole number.
 pub fn switch(value: Option<Value>, function: &str) -> Outcome<bool> {
     value.map_or(Ok(false), |value| Ok(integer(&value, function)? != 0))
 }
 
-/// The text of an argument.
+/// Returns the text in an argument.
 ///
 /// # Errors
-/// Where it is none.
+/// If the argument is not a text.
 pub fn text<'v>(value: &'v Value, function: &str) -> Outcome<&'v Arc<str>> {
     value.as_text().ok_or_else(|| value.misused(&format!("where {function} takes a text")))
 }
 
-/// The argument that `function` cannot do without.
+/// Returns an argument that `function` requires.
 ///
 /// # Errors
-/// Where it is missing.
+/// If the argument is missing.
 pub fn required(value: Option<Value>, function: &str) -> Outcome<Value> {
     match value {
         Some(value) => Ok(value),

@@ -1,4 +1,4 @@
-//! What lies behind a point or within brackets: attributes, items and slices, as jinja2's immutable sandbox finds them.
+//! Attributes, items and slices (`a.b`, `a[b]`, `a[b:c]`), found in the order in which jinja2's immutable sandbox looks for them.
 
 use super::fault::Outcome;
 use super::interpreter::Interpreter;
@@ -8,10 +8,10 @@ use super::value::{Method, Range, Value};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// What a value has under a name.
+/// The result of looking up an attribute by its name.
 enum Attribute {
     Has(Value),
-    /// It is there, and the sandbox does not let it out: it changes the value, or is Python's own.
+    /// The attribute exists, but the sandbox hides it: it would change the value, or it is internal to Python.
     Unsafe,
     Missing,
 }
@@ -46,7 +46,7 @@ const OF_OBJECTS: [&str; 24] = [
 const CHANGES_LISTS: [&str; 8] = ["append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"];
 const CHANGES_DICTS: [&str; 5] = ["clear", "pop", "popitem", "setdefault", "update"];
 
-/// The parts of a path: a text is cut at its points, and numbers in it are places.
+/// Splits an attribute into the parts of a path. A text is cut at its points, and parts made of digits become indices.
 pub fn path(attribute: Option<&Value>) -> Path {
     let part = |part: &str| {
         let is_place = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -62,10 +62,10 @@ pub fn path(attribute: Option<&Value>) -> Path {
 }
 
 impl Interpreter<'_> {
-    /// `of.name`: the attribute, or else the item.
+    /// Evaluates `of.name`: the attribute, or else the item.
     ///
     /// # Errors
-    /// Where `of` is undefined.
+    /// If `of` is undefined.
     pub fn attribute(&mut self, of: &Value, name: &Arc<str>) -> Outcome<Value> {
         match self.own_attribute(of, name)? {
             Attribute::Has(value) => return Ok(value),
@@ -76,10 +76,10 @@ impl Interpreter<'_> {
         Ok(item.unwrap_or_else(|| missing_attribute(of, name)))
     }
 
-    /// `of[key]`: the item, or else the attribute.
+    /// Evaluates `of[key]`: the item, or else the attribute.
     ///
     /// # Errors
-    /// Where `of` is undefined.
+    /// If `of` is undefined.
     pub fn item(&mut self, of: &Value, key: &Value) -> Outcome<Value> {
         if let Some(item) = self.own_item(of, key)? {
             return Ok(item);
@@ -94,10 +94,10 @@ impl Interpreter<'_> {
         })
     }
 
-    /// The filter `attr`: the attribute alone.
+    /// Evaluates the filter `attr`: the attribute, never an item.
     ///
     /// # Errors
-    /// Where `of` is undefined.
+    /// If `of` is undefined.
     pub fn only_attribute(&mut self, of: &Value, name: &Arc<str>) -> Outcome<Value> {
         Ok(match self.own_attribute(of, name)? {
             Attribute::Has(value) => value,
@@ -106,10 +106,10 @@ impl Interpreter<'_> {
         })
     }
 
-    /// What lies at `path` within `of`; `default` takes the place of what is undefined on the way.
+    /// Returns the value at `path` within `of`. `default` replaces each undefined value on the way.
     ///
     /// # Errors
-    /// Where a part before the last is undefined.
+    /// If a part before the last is undefined and has no default.
     pub fn at_path(&mut self, of: &Value, path: &Path, default: Option<&Value>) -> Outcome<Value> {
         let mut value = of.clone();
         for part in path {
@@ -199,10 +199,10 @@ impl Interpreter<'_> {
         })
     }
 
-    /// `of[start:stop:step]`.
+    /// Evaluates `of[start:stop:step]`.
     ///
     /// # Errors
-    /// Where `of` has no slices or a bound is no whole number.
+    /// If `of` has no slices or a bound is not a whole number.
     pub fn sliced(&mut self, of: &Value, bounds: &[Option<Value>; 3]) -> Outcome<Value> {
         self.spend_on_value(of)?;
         let Some(length) =

@@ -1,14 +1,14 @@
-//! What jinja2 refuses before it runs a template: filters and tests that it does not know.
+//! The check that jinja2 makes before it runs a template: every filter and every test must be known.
 
 use super::fault::{Fault, Outcome};
 use super::syntax::{Expression, ExpressionKind, Macro, Statement, StatementKind};
 use super::{filters, predicates};
 
-/// Refuses a template with unknown filters or tests. Within an `if` they are errors only where they are run, so that a template can
-/// ask whether there is one.
+/// Refuses a template with unknown filters or tests. Within an `if`, an unknown filter is an error only when it runs, so that a template
+/// can test whether the filter exists.
 ///
 /// # Errors
-/// Where there is such a filter or test.
+/// If an unknown filter or test is outside an `if`, or in a loop, a macro or a block inside one.
 pub fn check(statements: &[Statement]) -> Outcome<()> {
     in_body(statements, false)
 }

@@ -1,18 +1,18 @@
-//! Python's dict: entries in the order in which their keys came, found by key.
+//! Python's dict: entries in the order in which their keys were added, found by key.
 
 use super::fault::{Fault, Outcome};
 pub use super::types::{Dict, Key};
 use super::value::{Value, deeper};
 use indexmap::map::Entry;
 
-/// Items of a tuple that is a key at most, so that its hash is soon known.
+/// The most items of a tuple that is a key. The limit bounds the time for its hash.
 const LONGEST_KEY: usize = 32;
 
 impl Dict {
-    /// The dict of `entries`, of which the last one with a key counts.
+    /// Makes the dict of `entries`. The last entry with a key counts.
     ///
     /// # Errors
-    /// Where a key is of a type that has no hash, or the dict has too many levels.
+    /// If a key is of a type that has no hash, or the dict has too many levels.
     pub fn new(entries: Vec<(Value, Value)>) -> Outcome<Self> {
         let mut dict = Self::default();
         for (key, value) in entries {
@@ -21,7 +21,7 @@ impl Dict {
         Ok(dict)
     }
 
-    /// Puts `value` in the place of `key`.
+    /// Sets the value of `key`.
     ///
     /// # Errors
     /// As [`Dict::new`].
@@ -37,36 +37,36 @@ impl Dict {
         Ok(())
     }
 
-    /// The value of `key`, none where it has no hash.
+    /// Returns the value of `key`; `None` if the key is missing or has no hash.
     pub fn get(&self, key: &Value) -> Option<&Value> {
         Some(&self.entries.get(&hashed(key).ok()?)?.1)
     }
 
-    /// The entry at `place`.
+    /// Returns the entry at index `place`.
     pub fn entry(&self, place: usize) -> Option<(&Value, &Value)> {
         self.entries.get_index(place).map(|(_, (key, value))| (key, value))
     }
 
-    /// The keys and values.
+    /// Iterates over the keys and values.
     pub fn iter(&self) -> impl Iterator<Item = (&Value, &Value)> {
         self.entries.values().map(|(key, value)| (key, value))
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Levels of values within the dict, one at least.
+    /// Returns the number of levels of values within the dict, at least one.
     pub fn depth(&self) -> u32 {
         self.depth.max(1)
     }
 }
 
-/// The key that `value` is.
+/// Converts a value to a key.
 ///
 /// # Errors
-/// Where its type has no hash.
+/// If its type has no hash.
 pub fn hashed(value: &Value) -> Outcome<Key> {
     Ok(match value {
         Value::None => Key::None,

@@ -1,4 +1,4 @@
-//! Why a template stopped.
+//! The error that stops a template.
 
 /// An error of a template, in words for the person who runs it.
 #[derive(Debug)]
@@ -11,33 +11,33 @@ struct Inner {
     is_raised: bool,
 }
 
-/// What a step of a template gives.
+/// The result of one step of a template.
 pub type Outcome<T> = Result<T, Fault>;
 
 impl Fault {
-    /// An error of the template or a refusal of this interpreter.
+    /// Makes an error of the template or a refusal of this interpreter.
     pub fn new(words: impl Into<String>) -> Self {
         Self(Box::new(Inner { words: words.into(), line: None, is_raised: false }))
     }
 
-    /// The template's own refusal: `raise_exception`.
+    /// Makes the template's own refusal, from `raise_exception`.
     pub fn raised(words: impl Into<String>) -> Self {
         Self(Box::new(Inner { words: words.into(), line: None, is_raised: true }))
     }
 
-    /// The same error, in `line` of the template unless a line is known already.
+    /// Returns the same error with the line of the template, unless a line is known already.
     #[must_use]
     pub fn at(mut self, line: u32) -> Self {
         self.0.line.get_or_insert(line);
         self
     }
 
-    /// What went wrong.
+    /// Returns the words of the error.
     pub fn words(&self) -> &str {
         &self.0.words
     }
 
-    /// The line of the template, from 1.
+    /// Returns the line of the template, counted from 1.
     pub fn line(&self) -> Option<u32> {
         self.0.line
     }
@@ -48,7 +48,7 @@ impl Fault {
     }
 }
 
-/// Returns with a [`Fault`] in the words of a format.
+/// Returns from the function with a [`Fault`]. Its words are given as to `format!`.
 macro_rules! refuse {
     ($($words:tt)*) => { return Err($crate::chat_template::jinja::fault::Fault::new(format!($($words)*))) };
 }

@@ -1,4 +1,4 @@
-//! The functions that every template knows.
+//! The functions that are defined in every template.
 
 use super::arguments::{Arguments, integer, required, text};
 use super::dict::Dict;
@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::fmt::Write;
 use std::rc::Rc;
 
-/// The function called `name`.
+/// Returns the function called `name`.
 pub fn function(name: &str) -> Option<Function> {
     Some(match name {
         "range" => Function::Range,
@@ -29,7 +29,7 @@ impl Interpreter<'_> {
     /// Calls a function.
     ///
     /// # Errors
-    /// Where its arguments are wrong; `raise_exception` is one itself.
+    /// If its arguments are wrong. `raise_exception` always returns an error.
     pub fn call_function(&mut self, function: Function, arguments: Arguments) -> Outcome<Value> {
         match function {
             Function::Range => range(arguments),
@@ -68,7 +68,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// The entries of `dict(…)`: of a mapping or of pairs, and those by name.
+    /// Collects the entries of `dict(…)`: those of a mapping or of pairs, then the named arguments.
     fn dict_of(&mut self, arguments: Arguments, function: &str) -> Outcome<Dict> {
         let Arguments { positional, named } = arguments;
         if positional.len() > 1 {
@@ -119,10 +119,11 @@ fn range(arguments: Arguments) -> Outcome<Value> {
     Ok(Value::Range(range))
 }
 
-/// The letters of C's strftime that chrono writes in the same way.
+/// The letters of C's strftime that chrono formats in the same way.
 const DATE_LETTERS: &str = "aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyY%";
 
-/// The local time now, in the notation of C's strftime. Python's `datetime.now()` has no time zone: `%z` and `%Z` are empty.
+/// Formats the local time now, in the notation of C's strftime. `%z` and `%Z` are empty, because Python's `datetime.now()` has no time
+/// zone.
 fn formatted_now(format: &str) -> Outcome<String> {
     let (mut plain, mut characters) = (String::new(), format.chars().peekable());
     while let Some(character) = characters.next() {

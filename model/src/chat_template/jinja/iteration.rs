@@ -1,5 +1,5 @@
-//! Going through values, and the generators that filters such as `map` and `select` give: lazy, as in Python, so that an error of an
-//! item that nobody asks for is none.
+//! Iteration over values, and the generators that filters such as `map` and `select` return. Generators are lazy, as in Python: an item
+//! that nobody asks for cannot cause an error.
 
 use super::dict::{Key, hashed};
 use super::fault::{Fault, Outcome};
@@ -14,16 +14,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 impl Generator {
-    /// A generator that goes through `input` when its items are asked for.
+    /// Makes a generator that starts to iterate over `input` when its first item is asked for.
     ///
     /// # Errors
-    /// Where it has too many levels.
+    /// If `input` has too many levels.
     pub fn over(input: Value, step: Step) -> Outcome<Value> {
         let depth = super::value::deeper([&input].into_iter())?;
         Ok(Value::Generator(Rc::new(Self { input, step, state: RefCell::default(), depth })))
     }
 
-    /// A generator that goes on from `cursor`.
+    /// Makes a generator that continues from `cursor`.
     ///
     /// # Errors
     /// As [`Generator::over`].
@@ -35,10 +35,10 @@ impl Generator {
 }
 
 impl Interpreter<'_> {
-    /// `iter(value)`.
+    /// Starts an iteration: Python's `iter(value)`.
     ///
     /// # Errors
-    /// Where the value cannot be gone through.
+    /// If the value cannot be iterated over.
     pub fn iterate(&mut self, value: &Value) -> Outcome<Cursor> {
         Ok(match value {
             Value::Undefined(_) => Cursor::Characters(Arc::from(""), 0),
@@ -53,10 +53,10 @@ impl Interpreter<'_> {
         })
     }
 
-    /// The next item.
+    /// Returns the next item, or `None` at the end.
     ///
     /// # Errors
-    /// Those of the filter or the test that a generator applies.
+    /// The errors of the filter or the test that a generator applies.
     pub fn next_of(&mut self, cursor: &mut Cursor) -> Outcome<Option<Value>> {
         self.spend(1)?;
         Ok(match cursor {
@@ -100,7 +100,7 @@ impl Interpreter<'_> {
             return Ok(None);
         }
         if state.cursor.is_none() {
-            // Like jinja2's filters, which ask whether there is something before they look at their arguments.
+            // Like jinja2's filters, return nothing for an empty input, before looking at the arguments.
             let asks_first = matches!(generator.step, Step::Filter(..) | Step::Attribute(..) | Step::Keep { .. } | Step::Fail(_));
             if asks_first && !generator.input.is_true() {
                 state.is_done = true;
@@ -152,7 +152,7 @@ impl Interpreter<'_> {
 
     fn next_batch(&mut self, cursor: &mut Cursor, size: i128, fill: Option<&Value>) -> Outcome<Option<Value>> {
         let mut batch = Vec::new();
-        // A size of zero or less is never reached but by an empty batch, which jinja2 gives away as well.
+        // A size below zero is never reached: as in jinja2, the batch then takes all items.
         while batch.len() as i128 != size || batch.is_empty() {
             match self.next_of(cursor)? {
                 Some(item) => batch.push(item),
@@ -170,7 +170,7 @@ impl Interpreter<'_> {
         Value::list(batch).map(Some)
     }
 
-    /// All items of `value`.
+    /// Collects all items of `value`.
     ///
     /// # Errors
     /// As [`Interpreter::iterate`] and [`Interpreter::next_of`].
@@ -179,7 +179,7 @@ impl Interpreter<'_> {
         self.rest_of(&mut cursor)
     }
 
-    /// The items that are left.
+    /// Collects the items that are left.
     ///
     /// # Errors
     /// As [`Interpreter::next_of`].

@@ -1,4 +1,4 @@
-//! `tojson` as transformers has it: Python's `json.dumps`, nothing escaped for HTML.
+//! The filter `tojson` as transformers defines it: Python's `json.dumps`, without escapes for HTML.
 
 use super::arguments::{Arguments, text};
 use super::fault::{Fault, Outcome, refuse};
@@ -12,7 +12,7 @@ struct Style {
     /// True if everything beyond ASCII is escaped.
     is_ascii: bool,
     sorts_keys: bool,
-    /// What stands before an item at each level; all on one line where there is none.
+    /// The text before an item at each level. Without it, everything is on one line.
     indent: Option<String>,
     between_items: String,
     after_keys: String,
@@ -79,10 +79,10 @@ fn separator_pair(value: &Value) -> Outcome<(String, String)> {
 }
 
 impl Interpreter<'_> {
-    /// The filter `tojson`.
+    /// Applies the filter `tojson`.
     ///
     /// # Errors
-    /// Where the value has no JSON, as a value that is undefined has none.
+    /// If the value has no JSON form. An undefined value has none.
     pub fn dumped_json(&mut self, value: &Value, arguments: Arguments) -> Outcome<Value> {
         let style = Style::new(arguments)?;
         let mut out = String::new();
@@ -166,7 +166,7 @@ fn json_float(value: f64) -> String {
     }
 }
 
-/// A key as `json.dumps` writes it, before its quotes.
+/// Writes a key as `json.dumps` does, without its quotes.
 fn json_key(key: &Value) -> Outcome<String> {
     Ok(match key {
         Value::Text(text) | Value::Markup(text) => text.to_string(),

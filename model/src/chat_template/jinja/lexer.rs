@@ -1,5 +1,5 @@
-//! A template's text as tokens, with jinja2's rules of white space: `trim_blocks` and `lstrip_blocks` are on, line ends are `\n`,
-//! and the last one is dropped.
+//! The lexer: a template's text as tokens, with jinja2's rules for white space. `trim_blocks` and `lstrip_blocks` are on, line ends are
+//! `\n`, and the last line end is dropped.
 
 use super::fault::{Fault, Outcome, refuse};
 use super::literals;
@@ -7,12 +7,12 @@ use super::token::{Kind, Token};
 use super::unicode::is_space;
 use std::sync::Arc;
 
-/// The longer ones first.
+/// All operators and brackets. The longer ones stand first, so that `//` is not read as two `/`.
 const OPERATORS: [&str; 26] = [
     "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".", ":", "|", ",", ";",
 ];
 
-/// The tokens of `text`, an [`Kind::End`] last.
+/// Splits `text` into tokens. The last one is a [`Kind::End`].
 ///
 /// # Errors
 /// Where a tag or a string has no end, or a character has no place in a tag.
@@ -33,28 +33,28 @@ struct Lexer<'s> {
     source: &'s str,
     position: usize,
     line: u32,
-    /// True if what was read last ended a line.
+    /// True if the text that was read last ended a line.
     is_line_start: bool,
     tokens: Vec<Token>,
 }
 
-/// The bytes of white space at the start of `text`.
+/// Returns the number of bytes of white space at the start of `text`.
 fn space(text: &str) -> usize {
     text.len() - text.trim_start_matches(is_space).len()
 }
 
-/// The sign after `{%` or the like, and its length.
+/// Returns the sign (`-` or `+`) at the start of `text`, which follows `{%` or the like.
 fn sign(text: &str) -> Option<char> {
     text.chars().next().filter(|&c| c == '-' || c == '+')
 }
 
-/// Where the first tag of `text` begins.
+/// Returns the start of the first tag in `text`.
 fn first_tag(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     bytes.windows(2).position(|pair| pair[0] == b'{' && matches!(pair[1], b'%' | b'{' | b'#'))
 }
 
-/// The length of `%}` and what goes with it at the start of `text`: a line end, or with `-` all white space.
+/// Returns the length of `%}` at the start of `text`, with what it removes: a line end, or with `-` all white space.
 fn block_end(text: &str, close: &str, trims: bool) -> Option<usize> {
     let plain = |text: &str| text.starts_with(close).then_some(close.len());
     if let Some(rest) = text.strip_prefix('-').filter(|rest| rest.starts_with(close)) {
@@ -69,21 +69,21 @@ fn block_end(text: &str, close: &str, trims: bool) -> Option<usize> {
     plain(text)
 }
 
-/// `word` and white space around it: the length.
+/// Returns the length of `word` at the start of `text`, with the white space around it.
 fn spaced_word(text: &str, word: &str) -> Option<usize> {
     let before = space(text);
     let after = text[before..].strip_prefix(word)?;
     Some(before + word.len() + space(after))
 }
 
-/// The length of `{% raw %}` at the start of `text`.
+/// Returns the length of `{% raw %}` at the start of `text`.
 fn raw_begin(text: &str) -> Option<usize> {
     let start = 2 + sign(text.get(2..)?).map_or(0, char::len_utf8);
     let end = start + spaced_word(&text[start..], "raw")?;
     Some(end + block_end(&text[end..], "%}", false)?)
 }
 
-/// The length of `{% endraw %}` at the start of `text`.
+/// Returns the length of `{% endraw %}` at the start of `text`.
 fn raw_end(text: &str) -> Option<usize> {
     let start = 2 + sign(text.get(2..)?).map_or(0, char::len_utf8);
     let end = start + spaced_word(&text[start..], "endraw")?;
@@ -137,7 +137,7 @@ impl Lexer<'_> {
         self.advance(bytes);
     }
 
-    /// The text before a tag, without the white space that the tag takes.
+    /// Reads the text before a tag. The white space that the tag removes is left out.
     fn stripped_data(&mut self, bytes: usize, sign: Option<char>, is_variable: bool) {
         let text = &self.rest()[..bytes];
         let line_start = text.rfind('\n').map_or(0, |at| at + 1);
@@ -178,7 +178,7 @@ impl Lexer<'_> {
         Ok(())
     }
 
-    /// Reads a tag up to its end, which counts only outside of brackets.
+    /// Reads a tag up to its end. An end within brackets does not count.
     fn tag(&mut self, opening: usize, is_block: bool) -> Outcome<()> {
         let (begin, end, close) =
             if is_block { (Kind::BlockBegin, Kind::BlockEnd, "%}") } else { (Kind::VariableBegin, Kind::VariableEnd, "}}") };

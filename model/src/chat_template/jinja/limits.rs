@@ -1,12 +1,12 @@
-//! What a template may use of the machine.
+//! The limits on what a template may use of the machine.
 
 use super::fault::{Fault, Outcome};
 
-/// Bytes of a template at most. The longest public ones have some 30 kB.
+/// Bytes of a template at most. The longest public templates have about 30 kB.
 pub const LONGEST_TEMPLATE: usize = 1 << 20;
-/// Steps of one rendering, a second or so. Each node that is evaluated, each item and each [`BYTES_PER_STEP`] bytes are one.
+/// Steps of one rendering at most, about a second. One step is a node that is evaluated, an item, or [`BYTES_PER_STEP`] bytes.
 pub const STEPS: u64 = 5_000_000;
-/// Bytes of text that cost as much as one step, so that a rendering makes 320 MB of text at most, all its pieces counted.
+/// Bytes of text that cost one step. So a rendering makes 320 MB of text at most, with all intermediate texts counted.
 pub const BYTES_PER_STEP: usize = 64;
 /// Bytes of one text at most.
 pub const LARGEST_TEXT: usize = 32 << 20;
@@ -14,23 +14,23 @@ pub const LARGEST_TEXT: usize = 32 << 20;
 pub const LARGEST_LIST: usize = 1 << 20;
 /// Parameters of a macro, and arguments of a call, at most.
 pub const MOST_ARGUMENTS: usize = 255;
-/// Namespaces, and scopes that macros keep, at most: they are freed at the end of a rendering.
+/// The most namespaces, and the most scopes that macros keep. They are freed only at the end of a rendering.
 pub const MOST_KEPT: usize = 100_000;
-/// Levels of brackets, operators or blocks in a template. Python's own parser ends at 200 brackets.
+/// Levels of brackets, operators or blocks in a template. Python's own parser stops at 200 brackets.
 pub const DEEPEST_SYNTAX: u32 = 256;
 /// Levels of lists within lists.
 pub const DEEPEST_VALUE: u32 = 256;
-/// Nested evaluations, macros that call macros included. Python ends at 1000 of its frames, about 200 macros.
+/// Nested evaluations at most, including macros that call macros. Python stops at 1000 of its frames, about 200 macros.
 pub const DEEPEST_CALL: u32 = 2500;
-/// Bytes of the stack that templates are compiled and run on: [`DEEPEST_CALL`] evaluations of 12 KiB. Untouched pages cost nothing.
+/// Bytes of the stack on which templates are compiled and run: [`DEEPEST_CALL`] evaluations of 12 KiB. Untouched pages cost nothing.
 const STACK: usize = 32 << 20;
-/// Items of a `range`, as jinja2's sandbox has it.
+/// Items of a `range` at most, as in jinja2's sandbox.
 pub const LONGEST_RANGE: i128 = 100_000;
 
-/// Runs `work` on a stack of its own.
+/// Runs `work` in a thread with a stack of its own.
 ///
 /// # Errors
-/// Those of `work`; also where the machine has no memory for the stack.
+/// The errors of `work`, or one if the machine has no memory for the stack.
 pub fn on_own_stack<T: Send>(work: impl FnOnce() -> Outcome<T> + Send) -> Outcome<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("chat template".to_owned()).stack_size(STACK);

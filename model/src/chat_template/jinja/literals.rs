@@ -3,7 +3,7 @@
 use super::fault::{Fault, Outcome, refuse};
 use super::token::Kind;
 
-/// The digits at the start of `text`, single underscores between them included.
+/// Returns the length of the digits at the start of `text`, with single underscores between them.
 fn digits(text: &str, is_digit: fn(u8) -> bool) -> usize {
     let bytes = text.as_bytes();
     let mut length = 0;
@@ -20,7 +20,7 @@ fn is_decimal(byte: u8) -> bool {
     byte.is_ascii_digit()
 }
 
-/// The number at the start of `text` and its length. A number right after a point is a whole one.
+/// Reads the number at the start of `text`; returns its length and its token. Right after a point, only a whole number is read.
 pub fn number(text: &str, follows_point: bool) -> Outcome<Option<(usize, Kind)>> {
     if !text.starts_with(|c: char| c.is_ascii_digit()) {
         return Ok(None);
@@ -70,7 +70,7 @@ fn integer(text: &str) -> Outcome<(usize, Kind)> {
     Ok((length, value(&text[..length], 10)?))
 }
 
-/// The length of the string in quotes at the start of `text`.
+/// Returns the length of the string in quotes at the start of `text`.
 pub fn quoted(text: &str) -> Option<usize> {
     let quote = text.chars().next().filter(|&c| c == '\'' || c == '"')?;
     let mut is_escaped = false;
@@ -85,7 +85,7 @@ pub fn quoted(text: &str) -> Option<usize> {
     None
 }
 
-/// The string that `text` writes: Python's escapes, which a backslash before a character beyond ASCII breaks as in jinja2.
+/// Replaces Python's escapes in `text`. As in jinja2, a backslash before a character beyond ASCII leaves that character's escape as text.
 pub fn unescaped(text: &str) -> Outcome<String> {
     let mut ascii = String::with_capacity(text.len());
     for character in text.chars() {
@@ -106,7 +106,7 @@ pub fn unescaped(text: &str) -> Outcome<String> {
     Ok(out)
 }
 
-/// Writes the character that `escape`, the text after a backslash, stands for; returns how many bytes of it that takes.
+/// Writes the character for `escape`, the text after a backslash. Returns how many bytes of `escape` it used.
 fn escaped(escape: &str, out: &mut String) -> Outcome<usize> {
     let Some(first) = escape.chars().next() else { refuse!("a string ends with a backslash") };
     let plain = match first {

@@ -1,8 +1,12 @@
 //! Jinja as transformers runs chat templates: jinja2's `ImmutableSandboxedEnvironment` with `trim_blocks`, `lstrip_blocks` and loop
-//! controls, on Python's values. A library for Jinja in Rust computes some expressions otherwise without a word (a dict's key hides
-//! its method, 1e20 is written in full, a generator has a length), and its recursion cannot be bounded; so this is written anew.
+//! controls, on Python's values.
 //!
-//! A template is somebody else's program. It reaches nothing but its variables, and what it may use is in [`limits`].
+//! The interpreter is our own, because a Rust library for Jinja has two faults:
+//!
+//! - It silently computes some expressions differently: a dict's key hides its method, 1e20 is written in full, a generator has a length.
+//! - Its recursion cannot be bounded.
+//!
+//! A template is a stranger's program. It can read nothing but its variables, and [`limits`] bounds what it may use.
 //!
 //! Read in this order: [`lexer`], [`parser`], [`syntax`], [`types`], [`value`], [`interpreter`].
 
@@ -44,8 +48,12 @@ use value::Value;
 #[derive(Debug)]
 pub struct Program {
     statements: Vec<Statement>,
-    /// True if the template has generation blocks, and the place of each one's text is known: none is within a macro, a call, a
-    /// block that is assigned or filtered, a recursive loop, or another generation block.
+    /// True if the template has generation blocks and the place of each block's text is known. Then no generation block is within:
+    ///
+    /// - a macro or a call,
+    /// - a block that is assigned or filtered,
+    /// - a recursive loop,
+    /// - another generation block.
     marks_generation: bool,
 }
 
@@ -53,7 +61,7 @@ impl Program {
     /// Reads a template.
     ///
     /// # Errors
-    /// Where `text` is no template that jinja2 takes.
+    /// If `text` is not a template that jinja2 accepts.
     pub fn new(text: &str) -> Outcome<Self> {
         limits::on_own_stack(|| {
             if text.len() > limits::LONGEST_TEMPLATE {
@@ -66,10 +74,10 @@ impl Program {
         })
     }
 
-    /// Runs the template with `variables`: its text, and the bytes of it that generation blocks wrote.
+    /// Runs the template with `variables`. Returns its text, and the bytes of the text that generation blocks wrote.
     ///
     /// # Errors
-    /// Where the template refuses its input, misuses a value, or needs more than its limits allow.
+    /// If the template refuses its input, misuses a value, or needs more than its limits allow.
     pub fn run(&self, variables: &serde_json::Map<String, serde_json::Value>) -> Outcome<(String, Vec<Range<usize>>)> {
         limits::on_own_stack(|| {
             let value = |(name, value): (&String, _)| Ok((Arc::from(name.as_str()), Value::from_json(value)?));
@@ -80,17 +88,17 @@ impl Program {
     }
 }
 
-/// How a template marks what the model said.
+/// The way in which a template marks the model's own words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Marks {
     None,
-    /// By generation blocks whose text goes straight into the template's.
+    /// By generation blocks whose text goes straight into the template's text.
     Plain,
-    /// By a generation block within a macro or the like, which may put its text anywhere.
+    /// By a generation block within a macro or the like. The template may put the text of such a block anywhere.
     Hidden,
 }
 
-/// The marks of `statements`; `is_captured` is true where their text goes into a value first.
+/// Finds the marks of `statements`. `is_captured` is true if their text goes into a value first.
 fn marks(statements: &[Statement], is_captured: bool) -> Marks {
     let of = |statement: &Statement| match &statement.kind {
         StatementKind::Generation(inner) if is_captured || marks(&inner.body, true) != Marks::None => Marks::Hidden,

@@ -1,4 +1,4 @@
-//! Python's numbers: whole ones (of 128 bits here) and f64.
+//! Python's numbers: whole numbers (of 128 bits here) and f64.
 
 use super::fault::{Outcome, refuse};
 use super::syntax::Arithmetic;
@@ -14,7 +14,7 @@ pub enum Number {
 }
 
 impl Number {
-    /// The number that `value` is; True is 1.
+    /// Returns the number that `value` is. True is 1.
     pub fn of(value: &Value) -> Option<Self> {
         match value {
             Value::Float(float) => Some(Self::Float(*float)),
@@ -22,7 +22,7 @@ impl Number {
         }
     }
 
-    /// The nearest f64.
+    /// Converts to the nearest f64.
     pub fn as_f64(self) -> f64 {
         match self {
             Self::Integer(value) => value as f64,
@@ -30,7 +30,7 @@ impl Number {
         }
     }
 
-    /// The order of two numbers, exact whatever their kinds; none beside NaN.
+    /// Compares two numbers exactly, whatever their kinds. Returns `None` if one is NaN.
     pub fn compare(self, other: Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Integer(a), Self::Integer(b)) => Some(a.cmp(&b)),
@@ -54,10 +54,10 @@ fn compare_mixed(whole: i128, float: f64) -> Option<Ordering> {
     Some(if order == Ordering::Equal && float > floor { Ordering::Less } else { order })
 }
 
-/// `left operator right` for two numbers.
+/// Computes `left operator right` for two numbers.
 ///
 /// # Errors
-/// Where it divides by zero, or the result has more than 128 bits.
+/// If the operation divides by zero, or the result has more than 128 bits.
 pub fn arithmetic(operator: Arithmetic, left: Number, right: Number) -> Outcome<Value> {
     match (left, right) {
         (Number::Integer(a), Number::Integer(b)) => whole(operator, a, b),
@@ -90,7 +90,7 @@ fn floor_divide(a: i128, b: i128) -> i128 {
     if rest != 0 && (rest < 0) != (b < 0) { quotient - 1 } else { quotient }
 }
 
-/// True division, exact where both numbers are f64 exactly.
+/// Divides two whole numbers. Refuses numbers that f64 may not hold exactly.
 fn quotient(a: i128, b: i128) -> Outcome<f64> {
     const EXACT: u128 = 1 << 53;
     if a.unsigned_abs() <= EXACT && b.unsigned_abs() <= EXACT {
@@ -134,7 +134,7 @@ fn floating(operator: Arithmetic, a: f64, b: f64) -> Outcome<f64> {
     })
 }
 
-/// Python's divmod of floats: the rest has the sign of `b`.
+/// Computes Python's divmod of floats. The remainder has the sign of `b`.
 fn floor_and_rest(a: f64, b: f64) -> (f64, f64) {
     let mut rest = a % b;
     let mut quotient = (a - rest) / b;
@@ -165,7 +165,7 @@ fn float_power(a: f64, b: f64) -> Outcome<f64> {
     Ok(result)
 }
 
-/// A float as Python's `repr` writes it: the shortest digits that give it back.
+/// Writes a float as Python's `repr` does: with the fewest digits that give the same float back.
 pub fn float_text(value: f64) -> String {
     if value.is_nan() {
         return "nan".to_owned();
@@ -183,12 +183,12 @@ pub fn float_text(value: f64) -> String {
     format!("{digits}e{}", exponent_text(exponent))
 }
 
-/// An exponent as C writes it: a sign and two digits at least.
+/// Writes an exponent as C does: a sign and at least two digits.
 pub fn exponent_text(exponent: i32) -> String {
     format!("{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.unsigned_abs())
 }
 
-/// `value` rounded to `places` decimal places, halves to even as far as f64 has them exactly: Python's `round`.
+/// Rounds `value` to `places` decimal places like Python's `round`. Halves go to even, as far as f64 holds them exactly.
 pub fn rounded(value: f64, places: i128) -> f64 {
     if !value.is_finite() || places > 330 {
         return value;
@@ -203,7 +203,7 @@ pub fn rounded(value: f64, places: i128) -> f64 {
     (value / unit).round_ties_even() * unit
 }
 
-/// `value` rounded to a multiple of 10^`-places`, halves to even.
+/// Rounds `value` to a multiple of 10^`-places`. Halves go to even.
 pub fn rounded_whole(value: i128, places: i128) -> i128 {
     let unit = u32::try_from(places.unsigned_abs()).ok().and_then(|power| 10_i128.checked_pow(power));
     let Some(unit) = unit else { return 0 };
@@ -213,7 +213,8 @@ pub fn rounded_whole(value: i128, places: i128) -> i128 {
     if is_up { floor.saturating_add(unit) } else { floor }
 }
 
-/// The digits of a number's text, without the white space around it and the underscores within.
+/// Returns a number's text without the white space around it and the underscores within. Returns `None` if an underscore is misplaced, a
+/// digit is not ASCII, or nothing is left.
 fn plain_digits(text: &str) -> Option<String> {
     let trimmed = text.trim_matches(is_space);
     let mut out = String::with_capacity(trimmed.len());
@@ -237,10 +238,10 @@ fn plain_digits(text: &str) -> Option<String> {
     (previous != '_' && !out.is_empty()).then_some(out)
 }
 
-/// `int(text, base)`; none where Python finds no number.
+/// Computes `int(text, base)`. Returns `None` if Python finds no number.
 ///
 /// # Errors
-/// Where the number has more than 128 bits, or digits of other scripts.
+/// If the number has more than 128 bits, or digits beyond ASCII.
 pub fn parsed_integer(text: &str, base: i128) -> Outcome<Option<i128>> {
     if !(base == 0 || (2..=36).contains(&base)) {
         return Ok(None);
@@ -273,7 +274,7 @@ pub fn parsed_integer(text: &str, base: i128) -> Outcome<Option<i128>> {
     }
 }
 
-/// `float(text)`; none where Python finds no number.
+/// Computes `float(text)`. Returns `None` if Python finds no number, or if a digit is not ASCII.
 pub fn parsed_float(text: &str) -> Option<f64> {
     let plain = plain_digits(text)?;
     let unsigned = plain.strip_prefix(['+', '-']).unwrap_or(&plain).to_ascii_lowercase();
@@ -283,7 +284,7 @@ pub fn parsed_float(text: &str) -> Option<f64> {
     if is_name || is_number { plain.parse().ok() } else { None }
 }
 
-/// The whole part of a float, as `int(value)` has it.
+/// Returns the whole part of a float, as `int(value)` does. Returns `None` if it is not finite or has more than 128 bits.
 pub fn truncated(value: f64) -> Option<i128> {
     (value.is_finite() && value.abs() < 1.7e38).then_some(value as i128)
 }

@@ -12,10 +12,10 @@ use std::cmp::Ordering;
 use std::rc::Rc;
 
 impl Interpreter<'_> {
-    /// `-value`.
+    /// Computes `-value`.
     ///
     /// # Errors
-    /// Where it is no number.
+    /// If the value is not a number.
     pub fn negative(&mut self, value: &Value) -> Outcome<Value> {
         match Number::of(value) {
             Some(Number::Integer(_)) => {
@@ -26,10 +26,10 @@ impl Interpreter<'_> {
         }
     }
 
-    /// `+value`.
+    /// Computes `+value`.
     ///
     /// # Errors
-    /// Where it is no number.
+    /// If the value is not a number.
     pub fn positive(&mut self, value: &Value) -> Outcome<Value> {
         match Number::of(value) {
             Some(Number::Integer(whole)) => Ok(Value::Integer(whole)),
@@ -38,10 +38,10 @@ impl Interpreter<'_> {
         }
     }
 
-    /// `left operator right`.
+    /// Computes `left operator right`.
     ///
     /// # Errors
-    /// Where Python has no such operation, or its result is beyond the limits.
+    /// If Python has no such operation, or the result is beyond the limits.
     pub fn arithmetic(&mut self, operator: Arithmetic, left: &Value, right: &Value) -> Outcome<Value> {
         if let (Some(a), Some(b)) = (Number::of(left), Number::of(right)) {
             return numbers::arithmetic(operator, a, b);
@@ -108,10 +108,10 @@ impl Interpreter<'_> {
         }
     }
 
-    /// `left operator right` for an operator that compares.
+    /// Evaluates `left operator right` for a comparison.
     ///
     /// # Errors
-    /// Where Python has no order of the two.
+    /// If Python has no order for the two values.
     pub fn compared(&mut self, operator: Comparison, left: &Value, right: &Value) -> Outcome<bool> {
         match operator {
             Comparison::Equal => self.equal(left, right),
@@ -125,10 +125,10 @@ impl Interpreter<'_> {
         }
     }
 
-    /// `left == right`.
+    /// Evaluates `left == right`.
     ///
     /// # Errors
-    /// Where the values have too many levels, or the comparison is not supported.
+    /// If the values have too many levels, or the comparison is not supported.
     pub fn equal(&mut self, left: &Value, right: &Value) -> Outcome<bool> {
         self.spend(1)?;
         if let (Some(a), Some(b)) = (Number::of(left), Number::of(right)) {
@@ -169,7 +169,7 @@ impl Interpreter<'_> {
         })
     }
 
-    /// True if the items of two sequences are equal.
+    /// True if two sequences have equal items.
     ///
     /// # Errors
     /// As [`Interpreter::equal`].
@@ -185,10 +185,10 @@ impl Interpreter<'_> {
         Ok(true)
     }
 
-    /// The order of two values; none beside NaN.
+    /// Compares two values. Returns `None` if one is NaN.
     ///
     /// # Errors
-    /// Where Python has none.
+    /// If Python has no order for the two values.
     pub fn order(&mut self, left: &Value, right: &Value) -> Outcome<Option<Ordering>> {
         self.spend(1)?;
         if let (Some(a), Some(b)) = (Number::of(left), Number::of(right)) {
@@ -212,10 +212,10 @@ impl Interpreter<'_> {
         }
     }
 
-    /// `item in whole`.
+    /// Evaluates `item in whole`.
     ///
     /// # Errors
-    /// Where `whole` cannot be searched for such an item.
+    /// If `whole` cannot be searched for such an item.
     pub fn contains(&mut self, whole: &Value, item: &Value) -> Outcome<bool> {
         match whole {
             Value::Text(text) | Value::Markup(text) => {
@@ -248,7 +248,7 @@ impl Interpreter<'_> {
     }
 }
 
-/// `left is right`, for what is not made anew each time.
+/// Evaluates `left is right` for objects that keep their identity. For numbers, texts, ranges, views and methods it is false.
 pub fn same_object(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::None, Value::None) => true,

@@ -1,4 +1,4 @@
-//! jinja2's tests: what stands after `is`.
+//! jinja2's tests: the names that follow `is`.
 
 use super::arguments::{Arguments, required};
 use super::fault::{Outcome, refuse};
@@ -56,7 +56,7 @@ pub fn is_known(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-/// The operator of a test that compares.
+/// Returns the operator of a test that compares.
 fn comparison(name: &str) -> Option<Comparison> {
     Some(match name {
         "eq" | "equalto" | "==" => Comparison::Equal,
@@ -74,7 +74,7 @@ impl Interpreter<'_> {
     /// True if `value` passes the test `name`.
     ///
     /// # Errors
-    /// Where there is no such test, or the value or the arguments are none for it.
+    /// If there is no such test, or it does not accept the value or the arguments.
     pub fn tested(&mut self, name: &str, value: Value, arguments: Arguments) -> Outcome<bool> {
         self.spend(1)?;
         if let Some(operator) = comparison(name) {
@@ -145,7 +145,7 @@ fn is_callable(value: &Value) -> bool {
     }
 }
 
-/// The text of a name; none where the value can be no name.
+/// Returns the text of a name; `None` if the value cannot be a name.
 fn named(value: &Value, test: &str) -> Outcome<Option<std::sync::Arc<str>>> {
     match value {
         Value::List(_) | Value::Dict(_) => Err(value.misused(&format!("where the test {test} takes a name"))),
@@ -153,7 +153,7 @@ fn named(value: &Value, test: &str) -> Outcome<Option<std::sync::Arc<str>>> {
     }
 }
 
-/// `value is other`, where Python's answer does not depend on how it keeps its values.
+/// Evaluates `value is other`. Refuses values for which Python's answer depends on how it stores them.
 fn same(value: &Value, other: &Value) -> Outcome<bool> {
     let is_plain =
         |value: &Value| matches!(value, Value::Integer(_) | Value::Float(_) | Value::Text(_) | Value::Markup(_) | Value::Tuple(_));

@@ -8,10 +8,10 @@ use super::value::{Range, Value, View};
 use std::sync::Arc;
 
 impl Interpreter<'_> {
-    /// `str(value)`.
+    /// Computes `str(value)`.
     ///
     /// # Errors
-    /// Where the value has no text that would be the same in every run, such as a function.
+    /// If the value has no text that is the same in every run. A function has none.
     pub fn text_of(&mut self, value: &Value) -> Outcome<Arc<str>> {
         if let Some(text) = value.as_text() {
             return Ok(text.clone());
@@ -24,7 +24,7 @@ impl Interpreter<'_> {
         Ok(out.into())
     }
 
-    /// `repr(value)`.
+    /// Computes `repr(value)`.
     ///
     /// # Errors
     /// As [`Interpreter::text_of`].
@@ -127,7 +127,7 @@ impl Interpreter<'_> {
     }
 }
 
-/// Writes `text` in single quotes, unless it has those and no double ones; what cannot be seen is escaped.
+/// Writes `text` in single quotes, or in double quotes if it contains only single ones. Escapes characters that cannot be printed.
 pub fn quote(text: &str, out: &mut String) {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);

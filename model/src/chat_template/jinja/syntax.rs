@@ -1,4 +1,4 @@
-//! A template as a tree.
+//! The syntax tree of a template.
 
 use super::fault::{Outcome, refuse};
 use super::limits::DEEPEST_SYNTAX;
@@ -14,7 +14,7 @@ pub enum Constant {
     Text(Arc<str>),
 }
 
-/// An operator of arithmetic.
+/// An arithmetic operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arithmetic {
     Add,
@@ -26,7 +26,7 @@ pub enum Arithmetic {
     Power,
 }
 
-/// An operator that compares.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
     Equal,
@@ -39,7 +39,7 @@ pub enum Comparison {
     NotIn,
 }
 
-/// What stands between the brackets of a call.
+/// The arguments between the brackets of a call.
 #[derive(Debug, Default)]
 pub struct CallSyntax {
     pub positional: Vec<Expression>,
@@ -50,7 +50,7 @@ pub struct CallSyntax {
     pub more_named: Option<Box<Expression>>,
 }
 
-/// What an expression is.
+/// The kind of an expression, with its parts.
 #[derive(Debug)]
 pub enum ExpressionKind {
     Constant(Constant),
@@ -81,11 +81,11 @@ pub enum ExpressionKind {
         then: Box<Expression>,
         otherwise: Option<Box<Expression>>,
     },
-    /// The text of the block that a filter stands at the head of.
+    /// The text of a block, to which the filters at the head of the block apply.
     BlockText,
 }
 
-/// An expression, its line and how many levels it has.
+/// An expression, its line and its number of levels.
 #[derive(Debug)]
 pub struct Expression {
     pub kind: ExpressionKind,
@@ -102,10 +102,10 @@ impl CallSyntax {
 }
 
 impl Expression {
-    /// An expression in `line`.
+    /// Makes an expression in `line`.
     ///
     /// # Errors
-    /// Where it has more levels than [`DEEPEST_SYNTAX`].
+    /// If it has more levels than [`DEEPEST_SYNTAX`].
     pub fn new(kind: ExpressionKind, line: u32) -> Outcome<Self> {
         let mut expression = Self { kind, line, height: 1 };
         let mut below = 0;
@@ -117,7 +117,7 @@ impl Expression {
         Ok(expression)
     }
 
-    /// Shows `visit` the expressions that this one is directly made of.
+    /// Calls `visit` with each direct part of this expression.
     pub fn each_part(&self, visit: &mut dyn FnMut(&Self)) {
         match &self.kind {
             ExpressionKind::Constant(_) | ExpressionKind::Name(_) | ExpressionKind::BlockText => {}
@@ -169,7 +169,7 @@ impl Expression {
     }
 }
 
-/// What a value is assigned to.
+/// The target of an assignment.
 #[derive(Debug)]
 pub enum Target {
     Name(Arc<str>),
@@ -219,7 +219,7 @@ pub struct Statement {
     pub line: u32,
 }
 
-/// What a statement is.
+/// The kind of a statement, with its parts.
 #[derive(Debug)]
 pub enum StatementKind {
     Data(Arc<str>),
@@ -233,16 +233,16 @@ pub enum StatementKind {
     SetBlock(Target, Option<Expression>, Vec<Statement>),
     With(Vec<(Target, Expression)>, Vec<Statement>),
     Macro(Arc<Macro>),
-    /// The call, and what its macro knows as `caller`.
+    /// A call, and the block that its macro can run as `caller`.
     CallBlock(Expression, Arc<Macro>),
     FilterBlock(Expression, Vec<Statement>),
-    /// A named block; true if it sees the variables around it.
+    /// A named block. The flag is true if the block sees the variables around it.
     Block(bool, Vec<Statement>),
-    /// What the model said: transformers runs it as a macro without parameters.
+    /// The model's own words. transformers runs this block as a macro without parameters.
     Generation(Arc<Macro>),
     Break,
     Continue,
-    /// `include`, `import`, `extends`: there is no other template to take.
+    /// `include`, `import` or `extends`. They are errors when they run, because there is no other template.
     OtherTemplate(&'static str),
 }
 

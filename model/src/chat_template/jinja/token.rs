@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
     /// Text outside of tags.

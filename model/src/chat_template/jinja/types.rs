@@ -1,5 +1,5 @@
-//! The types of values. They hold each other (a dict holds values, a generator holds the arguments of its filter), so they stand in one
-//! file. What is done with them is in [`super::value`], [`super::dict`], [`super::arguments`], [`super::iteration`] and the loops of the
+//! The types of values. They are in one file because they hold each other: a dict holds values, a generator holds the arguments of its
+//! filter. Their functions are in [`super::value`], [`super::dict`], [`super::arguments`], [`super::iteration`] and the loops of the
 //! interpreter.
 
 use super::syntax::{For, Macro};
@@ -18,7 +18,7 @@ pub enum Value {
     Integer(i128),
     Float(f64),
     Text(Arc<str>),
-    /// A text that counts as HTML: what is joined to it is escaped.
+    /// A text that counts as HTML. Text that is added to it is escaped first.
     Markup(Arc<str>),
     List(Rc<Items>),
     Tuple(Rc<Items>),
@@ -26,9 +26,9 @@ pub enum Value {
     Range(Range),
     /// `keys()`, `values()` or `items()` of a dict.
     View(Rc<Dict>, View),
-    /// What filters such as `map` give: it can be gone through once.
+    /// The result of filters such as `map`. It can be iterated over once.
     Generator(Rc<Generator>),
-    /// The place of a namespace in the interpreter, which keeps them so that cycles do no harm.
+    /// The index of a namespace in the interpreter. The interpreter owns the namespaces, so that reference cycles do no harm.
     Namespace(usize),
     Loop(Rc<LoopState>),
     Macro(Rc<Closure>),
@@ -38,9 +38,9 @@ pub enum Value {
     Method(Rc<Method>),
 }
 
-/// Why a value is undefined.
+/// The reason why a value is undefined.
 pub struct Undefined {
-    /// What is said where it is used.
+    /// The message for using the value.
     pub words: String,
 }
 
@@ -61,7 +61,7 @@ pub struct Range {
     pub step: i128,
 }
 
-/// What a view shows of a dict.
+/// The part of a dict that a view shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum View {
     Keys,
@@ -72,7 +72,7 @@ pub enum View {
 /// A macro with the variables around it.
 pub struct Closure {
     pub syntax: Arc<Macro>,
-    /// The scope that the macro was made in.
+    /// The scope in which the macro was defined.
     pub scope: usize,
 }
 
@@ -88,7 +88,7 @@ pub struct Joiner {
     pub is_used: Cell<bool>,
 }
 
-/// A function that every template knows.
+/// A function that is defined in every template.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Function {
     Range,
@@ -107,17 +107,17 @@ pub struct Method {
     pub name: &'static str,
 }
 
-/// What Python compares of a key: 1, 1.0 and True are the same.
+/// A key in the form that Python compares: 1, 1.0 and True are the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Key {
     None,
     Undefined,
     Integer(i128),
-    /// The bits of a number that is no whole one.
+    /// The bits of a number that is not whole.
     Float(u64),
     Text(Arc<str>),
     Tuple(Vec<Key>),
-    /// What is only equal to itself.
+    /// A value that is equal only to itself.
     Object(usize),
 }
 
@@ -136,13 +136,13 @@ pub struct Arguments {
     pub named: Vec<(Arc<str>, Value)>,
 }
 
-/// Where something lies within a value: the parts of "a.b.0".
+/// The path to a value within another value: the parts of "a.b.0".
 pub type Path = Vec<Value>;
 
-/// A place within something that is gone through.
+/// A position in an iteration.
 pub enum Cursor {
     Items(Rc<Items>, usize),
-    /// From the end; the place is how many items are left.
+    /// Iterates from the end. The number is how many items are left.
     Reversed(Rc<Items>, usize),
     Characters(Arc<str>, usize),
     Entries(Rc<Dict>, View, usize),
@@ -150,21 +150,21 @@ pub enum Cursor {
     Shared(Rc<Generator>),
 }
 
-/// What a generator does with the items of what it goes through.
+/// The work of a generator on each item of its input.
 pub enum Step {
-    /// Gives each as it is.
+    /// Gives each item unchanged.
     Plain,
-    /// Gives each with a filter applied.
+    /// Gives each item with a filter applied.
     Filter(Arc<str>, Arguments),
-    /// Gives what lies at a path within each, and `default` where that is undefined.
+    /// Gives the value at a path within each item, and `default` if that value is undefined.
     Attribute(Path, Option<Value>),
-    /// Gives those that pass a test.
+    /// Gives the items that pass a test.
     Keep { path: Path, test: Option<(Arc<str>, Arguments)>, wanted: bool },
-    /// Gives those whose key has not come yet.
+    /// Gives the items whose key has not occurred before.
     Unique { path: Path, is_case_sensitive: bool },
-    /// Gives lists of so many.
+    /// Gives lists of `size` items.
     Batch { size: i128, fill: Option<Value> },
-    /// Fails once an item is asked for.
+    /// Fails when the first item is asked for.
     Fail(String),
 }
 
@@ -177,21 +177,21 @@ pub struct Generator {
     pub depth: u32,
 }
 
-/// How far a generator has come.
+/// The progress of a generator.
 #[derive(Default)]
 pub struct GeneratorState {
     pub cursor: Option<Cursor>,
     pub is_done: bool,
-    /// The keys that have come, where each is given once.
+    /// The keys that have occurred, if each is given once.
     pub seen: HashSet<Key>,
 }
 
-/// A loop that runs.
+/// A running loop.
 pub struct LoopState {
     pub syntax: Arc<For>,
     /// The scope around the loop.
     pub scope: usize,
-    /// How deep a recursive loop is, from 0.
+    /// The depth of a recursive loop, from 0.
     pub depth0: i128,
     pub index0: Cell<i128>,
     pub length: Cell<Option<i128>>,
@@ -200,14 +200,14 @@ pub struct LoopState {
     pub depth: u32,
 }
 
-/// The items of a loop that runs.
+/// The items of a running loop.
 pub struct LoopItems {
     pub cursor: Cursor,
     pub before: Option<Value>,
     pub current: Option<Value>,
-    /// What was looked at before its turn: an item, or that there is none.
+    /// The item after the current one, if it was read in advance. The inner value is `None` at the end.
     pub after: Option<Option<Value>>,
-    /// Items that were taken to count them.
+    /// Items that were read in advance to count them.
     pub counted: Option<std::vec::IntoIter<Value>>,
     pub changed: Option<Vec<Value>>,
 }

@@ -1,14 +1,14 @@
-//! Characters as Python's `str` sees them, where Rust's standard library has another view.
+//! Characters as Python's `str` sees them, where Rust's standard library differs.
 
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// True for what `str.isspace` takes for white space: Unicode's, and the four separators of ASCII.
+/// True if `str.isspace` accepts the character: Unicode's white space, and the four separators of ASCII.
 pub fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
 
-/// True for the characters that `str.splitlines` ends a line at.
+/// True if `str.splitlines` ends a line at the character.
 pub fn is_line_end(character: char) -> bool {
     matches!(character, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
@@ -22,7 +22,7 @@ impl Class {
     }
 }
 
-/// A class that a regular expression names. The expressions are constants of this file, and a test compiles each.
+/// Defines a class by a regular expression. The expressions are constants of this file, and a test compiles each.
 macro_rules! class {
     ($name:ident, $expression:literal) => {
         static $name: Class = Class(LazyLock::new(|| Regex::new($expression).unwrap_or_else(|_| unreachable!())));
@@ -37,17 +37,17 @@ class!(TITLE_CASE, r"^\p{Lt}$");
 class!(WORD, r"^[\p{L}\p{N}_]$");
 class!(NAME, r"^[\p{L}\p{Nl}\p{Mn}\p{Mc}\p{Nd}\p{Pc}]$");
 
-/// `str.isalpha` of one character.
+/// True if `str.isalpha` accepts the character.
 pub fn is_letter(character: char) -> bool {
     if character.is_ascii() { character.is_ascii_alphabetic() } else { LETTER.has(character) }
 }
 
-/// `str.isdecimal` of one character.
+/// True if `str.isdecimal` accepts the character.
 pub fn is_decimal(character: char) -> bool {
     if character.is_ascii() { character.is_ascii_digit() } else { DECIMAL.has(character) }
 }
 
-/// `str.isdigit` of one character: decimal digits, and the digits in superscripts, circles and the like.
+/// True if `str.isdigit` accepts the character: decimal digits, and the digits in superscripts, circles and the like.
 pub fn is_digit(character: char) -> bool {
     is_decimal(character)
         || matches!(character,
@@ -57,7 +57,7 @@ pub fn is_digit(character: char) -> bool {
         | '\u{10a40}'..='\u{10a43}' | '\u{10e60}'..='\u{10e68}' | '\u{11052}'..='\u{1105a}' | '\u{1f100}'..='\u{1f10a}')
 }
 
-/// `str.isnumeric` of one character: numbers of every kind, and the ideographs that are numbers.
+/// True if `str.isnumeric` accepts the character: numbers of every kind, and the ideographs that are numbers.
 pub fn is_numeric(character: char) -> bool {
     let is_ideograph = || IDEOGRAPHIC_NUMBERS.contains(character);
     if character.is_ascii() { character.is_ascii_digit() } else { NUMBER.has(character) || is_ideograph() }
@@ -66,27 +66,27 @@ pub fn is_numeric(character: char) -> bool {
 /// Ideographs with a numeric value in Unicode's database.
 const IDEOGRAPHIC_NUMBERS: &str = "㐅㒃㠪㭍一七万三九二五亖亿什仟仨伍佰億兆兩八六十千卄卅卌叁参參叄四壱壹幺廾廿弌弍弎弐拾捌柒漆玖百肆萬貮貳贰阡陆陌陸零參拾兩零六陸什𠀁𠁤𠃢𠄡𠤪𠦃𠦌𠦜𠫪𠫽𠬙𢎐𢦘𣬛𦉭廾";
 
-/// `str.isprintable` of one character.
+/// True if `str.isprintable` accepts the character.
 pub fn is_printable(character: char) -> bool {
     if character.is_ascii() { !character.is_ascii_control() } else { !UNPRINTABLE.has(character) }
 }
 
-/// True for a letter that has an upper, a lower or a title case.
+/// True if the character is a letter with an upper, a lower or a title case.
 pub fn is_cased(character: char) -> bool {
     character.is_lowercase() || character.is_uppercase() || is_title(character)
 }
 
-/// True for a character that is in title case, such as ǅ.
+/// True if the character is in title case, such as ǅ.
 pub fn is_title(character: char) -> bool {
     !character.is_ascii() && TITLE_CASE.has(character)
 }
 
-/// True for a character of a word, `\w` of Python's regular expressions.
+/// True if the character belongs to a word: `\w` of Python's regular expressions.
 pub fn is_word(character: char) -> bool {
     if character.is_ascii() { character.is_ascii_alphanumeric() || character == '_' } else { WORD.has(character) }
 }
 
-/// True for a character that may follow the first one of a name.
+/// True if the character may follow the first character of a name.
 pub fn continues_name(character: char) -> bool {
     if character.is_ascii() { is_word(character) } else { NAME.has(character) }
 }
@@ -100,7 +100,7 @@ pub fn title_case(character: char, out: &mut String) {
     }
 }
 
-/// Characters whose title case is not their upper case, Georgian left out.
+/// Characters whose title case is not their upper case, without Georgian.
 const TITLE_CASES: [(char, &str); 89] = [
     ('\u{df}', "\u{53}\u{73}"),
     ('\u{1c4}', "\u{1c5}"),
@@ -193,7 +193,7 @@ const TITLE_CASES: [(char, &str); 89] = [
     ('\u{fb17}', "\u{544}\u{56d}"),
 ];
 
-/// The text without its case, for comparison: `str.casefold`.
+/// Returns the text without its case, for comparison: `str.casefold`.
 pub fn case_folded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -209,7 +209,7 @@ pub fn case_folded(text: &str) -> String {
     out
 }
 
-/// Characters whose folding is not their lower case, Cherokee left out.
+/// Characters whose folding is not their lower case, without Cherokee.
 const FOLDINGS: [(char, &str); 131] = [
     ('\u{b5}', "\u{3bc}"),
     ('\u{df}', "\u{73}\u{73}"),

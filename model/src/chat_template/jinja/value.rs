@@ -1,5 +1,5 @@
-//! Values as Python has them. Lists, tuples and dicts do not change once they are made, as jinja2's immutable sandbox has it, and
-//! know how many levels they have, so that no nesting overflows the stack when it is compared, written or dropped.
+//! Values as Python has them. As in jinja2's immutable sandbox, lists, tuples and dicts do not change after they are made. Each knows its
+//! number of levels, so that no nesting overflows the stack when a value is compared, written or dropped.
 
 use super::fault::{Fault, Outcome, refuse};
 use super::limits::{self, DEEPEST_VALUE};
@@ -10,10 +10,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 impl Items {
-    /// Items that are no group.
+    /// Makes items that are not a group.
     ///
     /// # Errors
-    /// Where there are too many of them or too many levels.
+    /// If there are too many items or too many levels.
     pub fn new(values: Vec<Value>) -> Outcome<Self> {
         limits::check_list(values.len() as u128)?;
         let depth = deeper(values.iter())?;
@@ -21,10 +21,10 @@ impl Items {
     }
 }
 
-/// One level more than the deepest of `values`.
+/// Returns one level more than the deepest of `values`.
 ///
 /// # Errors
-/// Where that is more than [`DEEPEST_VALUE`].
+/// If the result is more than [`DEEPEST_VALUE`].
 pub fn deeper<'v>(values: impl Iterator<Item = &'v Value>) -> Outcome<u32> {
     let depth = values.map(Value::depth).max().unwrap_or_default() + 1;
     if depth > DEEPEST_VALUE {
@@ -34,10 +34,10 @@ pub fn deeper<'v>(values: impl Iterator<Item = &'v Value>) -> Outcome<u32> {
 }
 
 impl Range {
-    /// The places of a slice of so many items, as Python bounds them.
+    /// Returns the indices of a slice of a sequence of `length` items, bounded as in Python.
     ///
     /// # Errors
-    /// Where the step is zero or a bound is no whole number.
+    /// If the step is zero or a bound is not a whole number.
     pub fn of_slice(bounds: &[Option<Value>; 3], length: i128) -> Outcome<Self> {
         let bound = |place: usize| match &bounds[place] {
             None | Some(Value::None) => Ok(None),
@@ -54,19 +54,19 @@ impl Range {
         Ok(Self { start, stop, step })
     }
 
-    /// How many numbers it has.
+    /// Returns how many numbers the range has.
     pub fn len(&self) -> i128 {
         let (low, high, step) =
             if self.step > 0 { (self.start, self.stop, self.step) } else { (self.stop, self.start, self.step.saturating_neg()) };
         if low >= high { 0 } else { (high.saturating_sub(low).saturating_sub(1)) / step + 1 }
     }
 
-    /// The number at `place`, which must be within its length.
+    /// Returns the number at index `place`, which must be less than the length.
     pub fn at(&self, place: i128) -> i128 {
         self.start.saturating_add(place.saturating_mul(self.step))
     }
 
-    /// True if `number` is one of its numbers.
+    /// True if `number` is in the range.
     pub fn contains(&self, number: i128) -> bool {
         let within = if self.step > 0 { self.start <= number && number < self.stop } else { self.stop < number && number <= self.start };
         within && number.saturating_sub(self.start) % self.step == 0
@@ -74,7 +74,7 @@ impl Range {
 }
 
 impl Value {
-    /// A text in lower case; another value as it is.
+    /// Converts a text to lower case. Returns any other value unchanged.
     pub fn without_case(self) -> Self {
         match &self {
             Self::Text(text) => Self::text(text.to_lowercase()),
@@ -83,12 +83,12 @@ impl Value {
         }
     }
 
-    /// A text.
+    /// Makes a text.
     pub fn text(text: impl Into<Arc<str>>) -> Self {
         Self::Text(text.into())
     }
 
-    /// A list.
+    /// Makes a list.
     ///
     /// # Errors
     /// As [`Items::new`].
@@ -96,7 +96,7 @@ impl Value {
         Ok(Self::List(Rc::new(Items::new(values)?)))
     }
 
-    /// A tuple.
+    /// Makes a tuple.
     ///
     /// # Errors
     /// As [`Items::new`].
@@ -104,7 +104,7 @@ impl Value {
         Ok(Self::Tuple(Rc::new(Items::new(values)?)))
     }
 
-    /// A pair of `groupby`.
+    /// Makes a pair of `groupby`.
     ///
     /// # Errors
     /// As [`Items::new`].
@@ -112,12 +112,12 @@ impl Value {
         Ok(Self::Tuple(Rc::new(Items { is_group: true, ..Items::new(vec![key, members])? })))
     }
 
-    /// A value that is not defined, for the reason `words`.
+    /// Makes an undefined value. `words` say why it is undefined.
     pub fn undefined(words: impl Into<String>) -> Self {
         Self::Undefined(Rc::new(Undefined { words: words.into() }))
     }
 
-    /// The value of a literal.
+    /// Converts a literal.
     pub fn constant(constant: &Constant) -> Self {
         match constant {
             Constant::None => Self::None,
@@ -128,7 +128,7 @@ impl Value {
         }
     }
 
-    /// The value of a JSON value.
+    /// Converts a JSON value.
     ///
     /// # Errors
     /// As [`Items::new`].
@@ -155,7 +155,7 @@ impl Value {
         })
     }
 
-    /// Levels of values within this one.
+    /// Returns the number of levels of values within this one.
     pub fn depth(&self) -> u32 {
         match self {
             Self::List(items) | Self::Tuple(items) => items.depth,
@@ -169,7 +169,7 @@ impl Value {
         }
     }
 
-    /// The text of a string.
+    /// Returns the text of a string.
     pub fn as_text(&self) -> Option<&Arc<str>> {
         match self {
             Self::Text(text) | Self::Markup(text) => Some(text),
@@ -177,7 +177,7 @@ impl Value {
         }
     }
 
-    /// The whole number that this is; True is 1.
+    /// Returns the whole number that this value is. True is 1.
     pub fn as_integer(&self) -> Option<i128> {
         match self {
             Self::Integer(value) => Some(*value),
@@ -186,12 +186,12 @@ impl Value {
         }
     }
 
-    /// True for a value that is undefined.
+    /// True if the value is undefined.
     pub fn is_undefined(&self) -> bool {
         matches!(self, Self::Undefined(_))
     }
 
-    /// Python's name of the type.
+    /// Returns Python's name of the type.
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Undefined(_) => "Undefined",
@@ -218,7 +218,7 @@ impl Value {
         }
     }
 
-    /// Python's `len`, where the type has one.
+    /// Returns Python's `len`, if the type has one.
     pub fn len(&self) -> Option<usize> {
         match self {
             Self::Undefined(_) => Some(0),
@@ -242,7 +242,7 @@ impl Value {
         }
     }
 
-    /// The error of using this value in a way that it has no meaning for; an undefined one says why it is undefined.
+    /// Makes the error for using this value wrongly. For an undefined value, the error says why it is undefined.
     pub fn misused(&self, how: &str) -> Fault {
         match self {
             Self::Undefined(undefined) => Fault::new(undefined.words.clone()),

@@ -1,4 +1,4 @@
-//! Filters of HTML. A text that they mark as HTML stays so: what is added to it is escaped, as by markupsafe.
+//! Filters of HTML. A text that they mark as HTML stays HTML: other text is escaped before it is added, as by markupsafe.
 
 use crate::chat_template::jinja::arguments::Arguments;
 use crate::chat_template::jinja::fault::{Outcome, refuse};
@@ -8,7 +8,7 @@ use crate::chat_template::jinja::unicode::is_space;
 use crate::chat_template::jinja::value::Value;
 use std::sync::Arc;
 
-/// The text of a string with the characters of HTML escaped, unless it counts as HTML already.
+/// Escapes the characters of HTML in a string, unless it counts as HTML already.
 pub fn escaped(value: &Value) -> Arc<str> {
     match value {
         Value::Markup(text) => text.clone(),
@@ -100,7 +100,7 @@ impl Interpreter<'_> {
     }
 }
 
-/// The text in percent encoding; of a query, "/" too, and "+" for a space.
+/// Writes the text in percent encoding. In a query, "/" is encoded too, and a space becomes "+".
 fn quoted(text: &str, is_query: bool) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
@@ -114,7 +114,7 @@ fn quoted(text: &str, is_query: bool) -> String {
     out
 }
 
-/// The text without what stands between `open` and `close`.
+/// Removes everything from each `open` to the next `close`.
 fn without(text: &str, open: &str, close: &str) -> String {
     let (mut plain, mut rest) = (String::with_capacity(text.len()), text);
     while let Some((start, end)) = rest.find(open).and_then(|start| Some((start, start + rest[start..].find(close)?))) {
@@ -124,7 +124,7 @@ fn without(text: &str, open: &str, close: &str) -> String {
     plain + rest
 }
 
-/// The text without comments and tags, its white space joined, the plain entities as their characters.
+/// Removes comments and tags, joins the words with single spaces, and replaces the plain entities by their characters.
 fn without_tags(text: &str) -> Outcome<String> {
     let plain = without(&without(text, "<!--", "-->"), "<", ">");
     let words: Vec<&str> = plain.split(is_space).filter(|word| !word.is_empty()).collect();

@@ -1,4 +1,4 @@
-//! jinja2's filters, with `tojson` as transformers has it.
+//! jinja2's filters, with `tojson` as transformers defines it.
 
 mod html;
 mod numbers;
@@ -15,7 +15,7 @@ use super::fault::{Outcome, refuse};
 use super::interpreter::Interpreter;
 use super::value::Value;
 
-/// The names of all filters. Those at the end are known and refused.
+/// The names of all filters. The last ones are known, but refused.
 const NAMES: [&str; 54] = [
     "abs",
     "attr",
@@ -79,10 +79,10 @@ pub fn is_known(name: &str) -> bool {
 }
 
 impl Interpreter<'_> {
-    /// The filter `name` applied to `value`.
+    /// Applies the filter `name` to `value`.
     ///
     /// # Errors
-    /// Where there is no such filter, or the value or the arguments are none for it.
+    /// If there is no such filter, or it does not accept the value or the arguments.
     pub fn filtered(&mut self, name: &str, value: Value, arguments: Arguments) -> Outcome<Value> {
         self.spend(1)?;
         match name {
@@ -117,7 +117,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// The filter `pprint` of what fits into a line.
+    /// Applies the filter `pprint` to a value that fits on one line.
     fn pretty(&mut self, value: &Value) -> Outcome<Value> {
         let has_dict = matches!(value, Value::Dict(dict) if dict.len() > 1);
         let line = self.repr(value)?;

@@ -60,7 +60,7 @@ fn size_text(bytes: f64, is_binary: bool) -> Outcome<String> {
     Ok(format!("{:.1} {prefix}B", base * bytes / unit))
 }
 
-/// `float(value)`; none where Python finds no number.
+/// Computes `float(value)`. Returns `None` if Python finds no number.
 fn as_float(value: &Value) -> Outcome<Option<f64>> {
     match (value, Number::of(value)) {
         (Value::Undefined(_), _) => Err(value.misused("")),

@@ -90,7 +90,7 @@ impl Interpreter<'_> {
         }
         let mut out = Vec::with_capacity(groups.len());
         for (first, members) in groups {
-            // The key as it is in the first member, whatever its case.
+            // The key of the first member, with its case kept.
             let key = self.key(&items[first], &path, true, default.as_ref())?;
             out.push(Value::group(key, Value::list(members)?)?);
         }
@@ -115,10 +115,10 @@ impl Interpreter<'_> {
         Ok(best.map_or_else(|| Value::undefined("No aggregated item, sequence was empty."), |(item, _)| item))
     }
 
-    /// The places of `keys` in their order, equal ones as they came: Python's `sorted`.
+    /// Sorts `keys` like Python's `sorted` and returns their indices. Equal keys keep their order.
     ///
     /// # Errors
-    /// Where two keys have no order.
+    /// If two keys have no order.
     pub fn sorted_places(&mut self, keys: Vec<Value>, is_reversed: bool) -> Outcome<Vec<usize>> {
         let mut places: Vec<usize> = (0..keys.len()).collect();
         let mut width = 1;

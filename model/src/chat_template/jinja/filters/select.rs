@@ -1,4 +1,4 @@
-//! Filters that give generators: `map`, `select` and their like.
+//! Filters that return generators: `map`, `select` and similar ones.
 
 use crate::chat_template::jinja::arguments::Arguments;
 use crate::chat_template::jinja::attributes::path;
@@ -7,7 +7,7 @@ use crate::chat_template::jinja::iteration::{Generator, Step};
 use crate::chat_template::jinja::value::Value;
 use std::sync::Arc;
 
-/// The generator of a filter. What is wrong with its arguments shows once an item is asked for.
+/// Makes the generator of a filter. An error in its arguments shows when the first item is asked for.
 pub fn filtered(name: &str, value: Value, arguments: Arguments) -> Outcome<Value> {
     if name == "unique" {
         let [case_sensitive, attribute] = arguments.bind(name, ["case_sensitive", "attribute"])?;
@@ -44,7 +44,7 @@ fn keep(name: &str, mut arguments: Arguments) -> Outcome<Step> {
     Ok(Step::Keep { path, test, wanted: name.starts_with("select") })
 }
 
-/// The name of a filter or a test at `place` of the arguments, which it leaves.
+/// Removes the name of a filter or a test from position `place` of the arguments.
 fn named(arguments: &mut Arguments, place: usize) -> Outcome<Option<Arc<str>>> {
     if arguments.positional.len() <= place {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Filters of lists and of what can be gone through.
+//! Filters of lists and of other values that can be iterated over.
 
 use crate::chat_template::jinja::arguments::{Arguments, integer, required};
 use crate::chat_template::jinja::attributes::path;
@@ -64,7 +64,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// The items from the end; none where Python has no way to go through them backwards.
+    /// Iterates over the items from the end. Returns `None` if Python cannot reverse the value.
     fn cursor_at_end(&mut self, value: &Value) -> Outcome<Option<Cursor>> {
         let items = match value {
             Value::List(items) | Value::Tuple(items) => items.clone(),

@@ -12,7 +12,7 @@ use crate::chat_template::jinja::unicode::{is_space, is_word};
 use crate::chat_template::jinja::value::Value;
 
 impl Interpreter<'_> {
-    /// The text of a value, as HTML where the value is.
+    /// Converts a value to a text. A text that counts as HTML still does.
     fn soft_text(&mut self, value: &Value) -> Outcome<Value> {
         match value {
             Value::Text(_) | Value::Markup(_) => Ok(value.clone()),
@@ -185,7 +185,7 @@ impl Interpreter<'_> {
     }
 }
 
-/// jinja2's own title case: a word begins after white space, a hyphen or an opening bracket.
+/// Converts to jinja2's own title case: a word begins after white space, a hyphen or an opening bracket.
 fn titled(text: &str) -> String {
     let is_gap = |c: char| is_space(c) || matches!(c, '-' | '(' | '{' | '[' | '<');
     let mut out = String::with_capacity(text.len());

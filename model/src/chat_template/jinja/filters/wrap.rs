@@ -4,12 +4,13 @@ use crate::chat_template::jinja::fault::{Outcome, refuse};
 use crate::chat_template::jinja::limits;
 use crate::chat_template::jinja::methods;
 
-/// What textwrap takes for white space.
+/// True if textwrap takes the character for white space.
 fn is_blank(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\u{b}' | '\u{c}' | '\r' | ' ')
 }
 
-/// The lines of `text`, none longer than `width` where words allow it or are broken, with `end` between them.
+/// Wraps each line of `text` to `width` characters and joins the results with `end`. A longer word is broken only if `breaks_words` is
+/// true.
 pub fn wrapped(text: &str, width: i128, breaks_words: bool, breaks_hyphens: bool, end: &str) -> Outcome<String> {
     if breaks_hyphens && text.contains(['-', '\u{2014}']) {
         refuse!("the filter wordwrap breaks lines at hyphens, which is not supported: give it break_on_hyphens=false");
@@ -25,7 +26,7 @@ pub fn wrapped(text: &str, width: i128, breaks_words: bool, breaks_hyphens: bool
     Ok(out.join(end))
 }
 
-/// Words and the white space between them.
+/// Splits a line into words and the white space between them.
 fn chunks(line: &str) -> Outcome<Vec<&str>> {
     let (mut chunks, mut rest) = (Vec::new(), line);
     while let Some(first) = rest.chars().next() {
@@ -40,7 +41,7 @@ fn chunks(line: &str) -> Outcome<Vec<&str>> {
 fn wrap_line(line: &str, width: usize, breaks_words: bool) -> Outcome<Vec<String>> {
     let mut chunks: Vec<&str> = chunks(line)?;
     chunks.reverse();
-    // A long word is longer than any line: how long does not matter.
+    // Counting stops after `width + 1` characters. A longer word does not fit on a line anyway.
     let length = |text: &str| text.chars().take(width + 1).count();
     let is_white = |text: &str| text.trim_matches(crate::chat_template::jinja::unicode::is_space).is_empty();
     let mut lines: Vec<String> = Vec::new();

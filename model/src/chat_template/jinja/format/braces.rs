@@ -9,11 +9,11 @@ use crate::chat_template::jinja::value::Value;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// What the fields of a format are filled with.
+/// The values for the fields of a format.
 pub struct Values {
     positional: Vec<Value>,
     named: Named,
-    /// The next field without a number; none once a field had one.
+    /// The index for the next field without a number. `None` after a field with a number.
     next: Option<usize>,
     has_counted: bool,
 }
@@ -24,15 +24,15 @@ enum Named {
 }
 
 impl Values {
-    /// The values of `format(…)`.
+    /// Takes the arguments of `format(…)`.
     pub fn of(arguments: Arguments) -> Self {
         Self { positional: arguments.positional, named: Named::Arguments(arguments.named), next: Some(0), has_counted: false }
     }
 
-    /// The values of `format_map(map)`.
+    /// Takes the dict of `format_map(map)`.
     ///
     /// # Errors
-    /// Where the argument is missing or no dict.
+    /// If the argument is missing or is not a dict.
     pub fn map(map: Option<Value>) -> Outcome<Self> {
         match map {
             Some(Value::Dict(dict)) => Ok(Self { positional: Vec::new(), named: Named::Map(dict), next: Some(0), has_counted: false }),
@@ -41,7 +41,7 @@ impl Values {
         }
     }
 
-    /// The value of the first part of the field `whole`, which has a number of its own only where it has no other part.
+    /// Returns the value for `name`, the first part of the field `whole`. Only an empty `whole` takes the next index.
     fn first(&mut self, name: &str, whole: &str) -> Outcome<Value> {
         let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
         let place = if whole.is_empty() {
@@ -78,10 +78,10 @@ struct Field<'f> {
     spec: &'f str,
 }
 
-/// `format.format(values)`.
+/// Computes `format.format(values)`.
 ///
 /// # Errors
-/// Where the values do not fit the format, or the text would be too long.
+/// If the values do not fit the format, or the text would be too long.
 pub fn formatted(interpreter: &mut Interpreter<'_>, format: &str, mut values: Values) -> Outcome<String> {
     filled(interpreter, format, &mut values, 3)
 }
@@ -113,7 +113,7 @@ fn filled(interpreter: &mut Interpreter<'_>, format: &str, values: &mut Values, 
     Ok(out)
 }
 
-/// The field at the start of `text`, and what follows it.
+/// Reads the field at the start of `text`. Returns it and the text after it.
 fn field(text: &str) -> Outcome<(Field<'_>, &str)> {
     let (mut level, mut in_brackets, mut name_end) = (1, false, None);
     for (at, character) in text.char_indices() {
@@ -136,7 +136,7 @@ fn field(text: &str) -> Outcome<(Field<'_>, &str)> {
     refuse!("a format has {{ without }}")
 }
 
-/// The conversion and the specification of what follows a field's name: `!r:spec`.
+/// Reads the conversion and the specification after a field's name: `!r:spec`.
 fn conversion(text: &str) -> Outcome<(Option<char>, &str)> {
     let Some(converted) = text.strip_prefix('!') else { return Ok((None, text.strip_prefix(':').unwrap_or(text))) };
     let Some(kind) = converted.chars().next() else { refuse!("a format has ! without a conversion") };
@@ -161,7 +161,7 @@ fn field_text(interpreter: &mut Interpreter<'_>, field: &Field<'_>, values: &mut
     spec::formatted(interpreter, &value, &spec)
 }
 
-/// The value of a field's name: an argument, and what lies within it (`.name`, `[key]`).
+/// Returns the value for a field's name: an argument, or a part of it (`.name`, `[key]`).
 fn looked_up(interpreter: &mut Interpreter<'_>, name: &str, values: &mut Values) -> Outcome<Value> {
     let end = name.find(['.', '[']).unwrap_or(name.len());
     let mut value = values.first(&name[..end], name)?;

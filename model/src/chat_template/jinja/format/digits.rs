@@ -1,13 +1,13 @@
-//! Numbers as digits, as C and Python write them.
+//! The digits of numbers, as C and Python write them.
 
 use crate::chat_template::jinja::fault::Outcome;
 use crate::chat_template::jinja::limits;
 use crate::chat_template::jinja::numbers::exponent_text;
 
-/// Places after which every f64 has zeros alone: the smallest one has 1074.
+/// Decimal places after which every f64 has only zeros. The smallest f64 has 1074 places.
 const LAST_PLACE: usize = 1100;
 
-/// The absolute value of a number with `places` decimal places.
+/// Writes the absolute value of a number with `places` decimal places.
 pub fn fixed(value: f64, places: usize) -> Outcome<String> {
     limits::check_text(places as u128)?;
     if !value.is_finite() {
@@ -17,7 +17,7 @@ pub fn fixed(value: f64, places: usize) -> Outcome<String> {
     Ok(format!("{:.*}", near, value.abs()) + &"0".repeat(places - near))
 }
 
-/// The absolute value of a number with an exponent and `places` decimal places.
+/// Writes the absolute value of a number with an exponent and `places` decimal places.
 pub fn scientific(value: f64, places: usize) -> Outcome<String> {
     limits::check_text(places as u128)?;
     if !value.is_finite() {
@@ -30,8 +30,8 @@ pub fn scientific(value: f64, places: usize) -> Outcome<String> {
     Ok(format!("{digits}{zeros}e{}", exponent_text(exponent.parse().unwrap_or_default())))
 }
 
-/// The absolute value of a number with `precision` digits, with an exponent where it is below 10⁻⁴ or has more than `longest`
-/// digits before the point. Zeros at the end are dropped unless `keeps_zeros` is true.
+/// Writes the absolute value of a number with `precision` digits. An exponent is used below 10⁻⁴ or with more than `longest` digits before
+/// the point. Zeros at the end are dropped unless `keeps_zeros` is true.
 pub fn general(value: f64, precision: usize, longest: i32, keeps_zeros: bool) -> Outcome<String> {
     let precision = precision.max(1);
     let text = scientific(value, precision - 1)?;
@@ -52,7 +52,7 @@ fn not_finite(value: f64) -> String {
     if value.is_nan() { "nan" } else { "inf" }.to_owned()
 }
 
-/// The absolute value of a whole number in a radix.
+/// Writes the absolute value of a whole number in the radix of `kind`.
 pub fn whole(value: i128, kind: char) -> String {
     let value = value.unsigned_abs();
     match kind {

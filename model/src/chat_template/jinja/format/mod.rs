@@ -1,4 +1,4 @@
-//! Values in Python's notations of formats: `format(value, spec)`, `str.format` and `%`.
+//! Python's formats of values: `format(value, spec)`, `str.format` and `%`.
 
 pub mod braces;
 mod digits;

@@ -1,4 +1,4 @@
-//! The operator `%` of texts.
+//! The operator `%` on texts.
 
 use super::digits;
 use crate::chat_template::jinja::fault::{Outcome, refuse};
@@ -9,7 +9,7 @@ use crate::chat_template::jinja::value::Value;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// The values that a format is filled with, in turn or by name.
+/// The values of a format, taken in order or by name.
 struct Values<'v> {
     all: &'v Value,
     next: usize,
@@ -39,7 +39,7 @@ impl Values<'_> {
         }
     }
 
-    /// True if a value was given and not used. A dict may have more than what is used.
+    /// True if a value was given and not used. A dict may have unused values.
     fn has_more(&self) -> bool {
         match self.all {
             Value::Tuple(items) => self.next < items.values.len(),
@@ -49,7 +49,7 @@ impl Values<'_> {
     }
 }
 
-/// One place of a format.
+/// One placeholder of a format.
 #[derive(Default)]
 struct Place {
     is_alternate: bool,
@@ -60,10 +60,10 @@ struct Place {
     precision: Option<usize>,
 }
 
-/// `format % values`.
+/// Computes `format % values`.
 ///
 /// # Errors
-/// Where the values do not fit the format, or the text would be too long.
+/// If the values do not fit the format, or the text would be too long.
 pub fn formatted(interpreter: &mut Interpreter<'_>, format: &str, values: &Value) -> Outcome<String> {
     let mut values = Values { all: values, next: 0, is_by_name: false };
     let (mut out, mut rest) = (String::with_capacity(format.len()), format.chars().peekable());
@@ -134,7 +134,7 @@ fn bracketed(rest: &mut Peekable<Chars<'_>>) -> Outcome<String> {
     refuse!("a name in a format after % has no end")
 }
 
-/// A width or a precision: digits, or `*` for the next value.
+/// Reads a width or a precision: digits, or `*` for the next value.
 fn number(rest: &mut Peekable<Chars<'_>>, values: &mut Values<'_>) -> Outcome<Option<i128>> {
     if rest.next_if_eq(&'*').is_some() {
         let value = values.next()?;
@@ -231,7 +231,7 @@ impl Place {
     }
 }
 
-/// The whole number that `%d` writes.
+/// Returns the whole number that `%d` writes.
 fn decimal(value: &Value) -> Outcome<i128> {
     match Number::of(value) {
         Some(Number::Integer(whole)) => Ok(whole),

@@ -1,4 +1,4 @@
-//! `format(value, spec)`: what stands after the colon in `{:…}`.
+//! `format(value, spec)`, where `spec` is the text after the colon in `{:…}`.
 
 use super::digits;
 use crate::chat_template::jinja::fault::{Fault, Outcome, refuse};
@@ -63,7 +63,7 @@ impl Spec {
         Ok(spec)
     }
 
-    /// The text with its fill, aligned to `align` unless the specification says otherwise.
+    /// Fills the text up to the width, aligned to `align` unless the specification has an alignment.
     fn padded(&self, before: &str, text: &str, align: char) -> Outcome<String> {
         let length = before.chars().count() + text.chars().count();
         let missing = self.width.saturating_sub(length);
@@ -87,7 +87,7 @@ impl Spec {
         }
     }
 
-    /// A number: its digits grouped, its sign before the fill.
+    /// Writes a number: groups its digits, and places its sign.
     fn number(&self, is_negative: bool, prefix: &str, digits: &str) -> Outcome<String> {
         let before = format!("{}{prefix}", self.sign(is_negative));
         let align = if self.is_zero_padded { '=' } else { '>' };
@@ -103,7 +103,7 @@ impl Spec {
     }
 }
 
-/// Digits with a separator between groups, with zeros before them until they are `least` long.
+/// Groups digits with a separator, after adding zeros in front until the result is at least `least` long.
 fn grouped(digits: &str, separator: char, group: usize, least: usize) -> String {
     let mut count = digits.len();
     let length = |count: usize| count + count.saturating_sub(1) / group;
@@ -138,10 +138,10 @@ fn unknown(spec: &Spec, value: &Value) -> Fault {
     Fault::new(format!("a value of type {} has no {}", value.type_name(), kind.trim_start_matches("the ")))
 }
 
-/// `format(value, spec)`.
+/// Computes `format(value, spec)`.
 ///
 /// # Errors
-/// Where the value has no such format, or the text would be too long.
+/// If the value has no such format, or the text would be too long.
 pub fn formatted(interpreter: &mut Interpreter<'_>, value: &Value, text: &str) -> Outcome<String> {
     if text.is_empty() {
         return Ok(interpreter.text_of(value)?.to_string());
@@ -224,12 +224,12 @@ fn of_float(value: f64, spec: &Spec, of: &Value) -> Outcome<String> {
     spec.number(is_negative, "", &text)
 }
 
-/// One digit after the point at least, as `str` has it.
+/// Adds ".0" to a number without a point, as `str` does.
 fn with_point(text: String) -> String {
     if text.contains(['.', 'e', 'n', 'i']) { text } else { text + ".0" }
 }
 
-/// A point even where no digit follows it.
+/// Adds a point, even if no digit follows it.
 fn with_bare_point(text: String) -> String {
     if text.contains('.') {
         return text;

@@ -1,4 +1,4 @@
-//! Calls: macros and their parameters, functions, methods.
+//! Calls: macros and their parameters, functions, and methods.
 
 use super::Interpreter;
 use crate::chat_template::jinja::arguments::Arguments;
@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 impl Interpreter<'_> {
-    /// The values of the arguments of a call.
+    /// Evaluates the arguments of a call.
     pub(super) fn arguments(&mut self, call: &CallSyntax) -> Outcome<Arguments> {
         let mut positional = call.positional.iter().map(|value| self.evaluate(value)).collect::<Outcome<Vec<_>>>()?;
         let mut named = Vec::with_capacity(call.named.len());
@@ -42,7 +42,7 @@ impl Interpreter<'_> {
     /// Calls `callee`.
     ///
     /// # Errors
-    /// Where it cannot be called, and its own.
+    /// If it cannot be called, and its own errors.
     pub fn call(&mut self, callee: &Value, arguments: Arguments) -> Outcome<Value> {
         self.spend(1)?;
         match callee {

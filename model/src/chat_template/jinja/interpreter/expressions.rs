@@ -1,4 +1,4 @@
-//! Expressions.
+//! The evaluation of expressions.
 
 use super::Interpreter;
 use crate::chat_template::jinja::dict::Dict;
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 impl Interpreter<'_> {
-    /// The value of an expression.
+    /// Evaluates an expression.
     pub(super) fn evaluate(&mut self, expression: &Expression) -> Outcome<Value> {
         self.spend(1)?;
         self.deeper(|interpreter| interpreter.evaluate_one(expression)).map_err(|fault| fault.at(expression.line))

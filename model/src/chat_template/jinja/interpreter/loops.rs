@@ -1,4 +1,4 @@
-//! Loops, and what `loop` knows of them.
+//! Loops, and the attributes of `loop`.
 
 use super::Interpreter;
 use super::statements::Flow;
@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 impl LoopState {
-    /// `loop.index`.
+    /// Returns `loop.index`.
     pub fn index(&self) -> i128 {
         self.index0.get() + 1
     }
@@ -51,7 +51,7 @@ impl Interpreter<'_> {
 
     fn run_iterations(&mut self, block: &Arc<For>, state: &Rc<LoopState>, scope: usize) -> Outcome<Flow> {
         let name: Arc<str> = Arc::from("loop");
-        // As in jinja2, "else" runs unless the body came to its end once: a "break" or a "continue" does not count.
+        // As in jinja2, "else" runs unless the body reached its end at least once. A "break" or a "continue" does not count.
         let mut is_done = false;
         while let Some(item) = self.advance(state)? {
             let flow = self.in_scope(scope, |interpreter| {
@@ -84,7 +84,7 @@ impl Interpreter<'_> {
         Ok(item)
     }
 
-    /// The next item that passes the loop's test.
+    /// Returns the next item that passes the loop's test.
     fn pull(&mut self, state: &Rc<LoopState>) -> Outcome<Option<Value>> {
         loop {
             let mut items = state.items.try_borrow_mut().map_err(|_| Fault::new("a loop's items are asked for within themselves"))?;
@@ -108,7 +108,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// The item after the current one.
+    /// Returns the item after the current one.
     fn peek(&mut self, state: &Rc<LoopState>) -> Outcome<Option<Value>> {
         if let Some(after) = &state.items.borrow().after {
             return Ok(after.clone());
@@ -118,7 +118,7 @@ impl Interpreter<'_> {
         Ok(after)
     }
 
-    /// `loop.length`: where what is gone through has no length, its items are taken and counted.
+    /// Returns `loop.length`. If the length is not known, the remaining items are read and counted.
     pub fn loop_length(&mut self, state: &Rc<LoopState>) -> Outcome<i128> {
         if let Some(length) = state.length.get() {
             return Ok(length);
@@ -134,7 +134,7 @@ impl Interpreter<'_> {
         Ok(length)
     }
 
-    /// An attribute of `loop`; none where it has no such one.
+    /// Returns an attribute of `loop`, or `None` if it has no attribute of that name.
     pub fn loop_attribute(&mut self, state: &Rc<LoopState>, name: &str) -> Outcome<Option<Value>> {
         let index0 = state.index0.get();
         Ok(Some(match name {
@@ -156,7 +156,7 @@ impl Interpreter<'_> {
         }))
     }
 
-    /// `loop.cycle(…)`.
+    /// Computes `loop.cycle(…)`.
     pub fn loop_cycle(state: &LoopState, arguments: Arguments) -> Outcome<Value> {
         if arguments.positional.is_empty() || !arguments.named.is_empty() {
             refuse!("loop.cycle takes one value at least, none by name");
@@ -165,7 +165,7 @@ impl Interpreter<'_> {
         Ok(arguments.positional[place as usize].clone())
     }
 
-    /// `loop.changed(…)`.
+    /// Computes `loop.changed(…)`.
     pub fn loop_changed(&mut self, state: &LoopState, arguments: Arguments) -> Outcome<Value> {
         if !arguments.named.is_empty() {
             refuse!("loop.changed takes no values by name");
@@ -179,7 +179,7 @@ impl Interpreter<'_> {
         Ok(Value::Bool(!is_same))
     }
 
-    /// `loop(items)`: the body again, one level further down.
+    /// Computes `loop(items)`: runs the body again, one level deeper.
     pub(super) fn recurse(&mut self, state: &Rc<LoopState>, arguments: Arguments) -> Outcome<Value> {
         if !state.syntax.is_recursive {
             refuse!("loop(…) in a loop that is not marked as recursive");

@@ -1,4 +1,4 @@
-//! Runs a template: statements write text, expressions give values, and everything is counted.
+//! The interpreter of templates. Statements write text, expressions return values, and every step is counted.
 
 mod calls;
 mod expressions;
@@ -14,23 +14,23 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Variables of one block, and where the block around it is.
+/// The variables of one block, and the index of the scope around it.
 struct Scope {
     variables: HashMap<Arc<str>, Value>,
     outer: Option<usize>,
-    /// True if a macro may still read it after its block has ended.
+    /// True if a macro may still read the scope after its block has ended.
     is_kept: bool,
 }
 
-/// A template while it runs.
+/// A running template.
 pub struct Interpreter<'t> {
     statements: &'t [Statement],
     scopes: Vec<Scope>,
     scope: usize,
     namespaces: Vec<Dict>,
-    /// The text of the template, and of the blocks within it that are not finished.
+    /// The text of the template, then the text of each block within it that is not finished.
     outputs: Vec<String>,
-    /// The texts that filters at the head of a block stand for.
+    /// The input texts of the filters at the heads of blocks.
     block_texts: Vec<Value>,
     /// The bytes of the template's text that generation blocks wrote.
     generated: Vec<Range<usize>>,
@@ -42,7 +42,7 @@ pub struct Interpreter<'t> {
 const ROOT: usize = 0;
 
 impl<'t> Interpreter<'t> {
-    /// A template with the variables that it is given.
+    /// Starts a template with its variables.
     pub fn new(statements: &'t [Statement], variables: Vec<(Arc<str>, Value)>) -> Self {
         Self {
             statements,
@@ -57,10 +57,11 @@ impl<'t> Interpreter<'t> {
         }
     }
 
-    /// Runs the template: its text, and the bytes of it that generation blocks wrote, those within macros and the like left out.
+    /// Runs the template. Returns its text and the bytes of it that generation blocks wrote. Blocks within macros and the like are left
+    /// out.
     ///
     /// # Errors
-    /// Where the template refuses its input, misuses a value, or needs more than its limits allow.
+    /// If the template refuses its input, misuses a value, or needs more than its limits allow.
     pub fn run(mut self) -> Outcome<(String, Vec<Range<usize>>)> {
         self.execute(self.statements)?;
         Ok((self.outputs.pop().unwrap_or_default(), self.generated))
@@ -69,7 +70,7 @@ impl<'t> Interpreter<'t> {
     /// Counts `steps` steps.
     ///
     /// # Errors
-    /// Where the template has used all it may.
+    /// If the template has used all its steps.
     pub fn spend(&mut self, steps: u64) -> Outcome<()> {
         match self.steps_left.checked_sub(steps) {
             Some(left) => self.steps_left = left,
@@ -80,7 +81,7 @@ impl<'t> Interpreter<'t> {
         Ok(())
     }
 
-    /// Counts the making of `bytes` bytes of text.
+    /// Counts `bytes` bytes of new text.
     ///
     /// # Errors
     /// As [`Interpreter::spend`].
@@ -88,7 +89,7 @@ impl<'t> Interpreter<'t> {
         self.spend((bytes / BYTES_PER_STEP) as u64)
     }
 
-    /// Counts looking at the text of a value, as its length, its hash or its characters need.
+    /// Counts a pass over the text or the items of a value, for its length, its hash or its characters.
     ///
     /// # Errors
     /// As [`Interpreter::spend`].
@@ -100,28 +101,28 @@ impl<'t> Interpreter<'t> {
         }
     }
 
-    /// Refuses to add to a text that is too long.
+    /// Refuses to extend a text that is too long.
     ///
     /// # Errors
-    /// Where it has more bytes than [`LARGEST_TEXT`].
+    /// If the text has more bytes than [`LARGEST_TEXT`].
     pub fn check_growth(&self, text: &str) -> Outcome<()> {
         super::limits::check_text(text.len() as u128)
     }
 
-    /// The value of a text that was just made.
+    /// Wraps a new text as a value, and counts it.
     ///
     /// # Errors
-    /// Where the text is too long or the template has used all it may.
+    /// If the text is too long or the template has used all its steps.
     pub fn made_text(&mut self, text: String) -> Outcome<Value> {
         self.check_growth(&text)?;
         self.spend_on(text.len())?;
         Ok(Value::text(text))
     }
 
-    /// Runs `work` one level further down.
+    /// Runs `work` one level deeper.
     ///
     /// # Errors
-    /// Those of `work`; also where the levels are more than [`DEEPEST_CALL`].
+    /// The errors of `work`, or one if there are more levels than [`DEEPEST_CALL`].
     pub fn deeper<T>(&mut self, work: impl FnOnce(&mut Self) -> Outcome<T>) -> Outcome<T> {
         if self.levels >= DEEPEST_CALL {
             refuse!("the template calls itself, or nests values, more than {DEEPEST_CALL} levels deep");
@@ -132,7 +133,7 @@ impl<'t> Interpreter<'t> {
         outcome
     }
 
-    /// The variables of the namespace at `place`.
+    /// Returns the variables of the namespace at index `place`.
     pub fn namespace(&self, place: usize) -> &Dict {
         &self.namespaces[place]
     }
@@ -140,7 +141,7 @@ impl<'t> Interpreter<'t> {
     /// Makes a namespace.
     ///
     /// # Errors
-    /// Where there are more than [`MOST_KEPT`].
+    /// If there are more than [`MOST_KEPT`] namespaces.
     pub fn new_namespace(&mut self, entries: Dict) -> Outcome<Value> {
         if self.namespaces.len() >= MOST_KEPT {
             refuse!("the template makes more than {MOST_KEPT} namespaces");
@@ -174,7 +175,7 @@ impl<'t> Interpreter<'t> {
         outcome
     }
 
-    /// Keeps the current scope and those around it, for a macro that is made here.
+    /// Marks the current scope and those around it as kept, for a macro that is defined in it.
     fn keep_scope(&mut self) -> usize {
         let mut place = Some(self.scope);
         while let Some(scope) = place.map(|place| &mut self.scopes[place]).filter(|scope| !scope.is_kept) {
@@ -199,7 +200,7 @@ impl<'t> Interpreter<'t> {
         None
     }
 
-    /// The text that `work` writes.
+    /// Returns the text that `work` writes, and its result.
     fn captured<T>(&mut self, work: impl FnOnce(&mut Self) -> Outcome<T>) -> Outcome<(String, T)> {
         self.outputs.push(String::new());
         let outcome = work(self);
@@ -218,10 +219,10 @@ impl<'t> Interpreter<'t> {
     }
 }
 
-/// Refuses the names that transformers keeps from namespaces.
+/// Refuses the names that transformers does not allow in namespaces.
 ///
 /// # Errors
-/// Where the name begins with an underscore.
+/// If the name begins with an underscore.
 pub fn check_attribute_name(name: &str) -> Outcome<()> {
     if name.starts_with('_') {
         return Err(Fault::new(format!("{name:?}: a namespace has no names that begin with an underscore")));

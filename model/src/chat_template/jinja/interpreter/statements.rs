@@ -1,4 +1,4 @@
-//! Statements.
+//! The execution of statements.
 
 use super::{Interpreter, ROOT};
 use crate::chat_template::jinja::arguments::Arguments;
@@ -8,7 +8,7 @@ use crate::chat_template::jinja::value::{Closure, Value};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Where a template goes on after a statement.
+/// The place where execution continues after a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     Next,
@@ -87,7 +87,7 @@ impl Interpreter<'_> {
         Ok(())
     }
 
-    /// The value of a target, as the filter of a loop hands it on.
+    /// Returns the value of a target, as a loop's test passes it on.
     pub(super) fn target_value(&self, target: &Target) -> Outcome<Value> {
         match target {
             Target::Name(name) => Ok(self.variable(name).cloned().unwrap_or(Value::None)),
@@ -96,7 +96,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// The text of a block in a scope of its own, after the filters at its head.
+    /// Runs a block in its own scope. Returns its text after the filters at its head.
     fn block_text(&mut self, filters: Option<&Expression>, body: &[Statement]) -> Outcome<(Value, Flow)> {
         let scope = self.scope;
         self.in_scope(scope, |interpreter| {
@@ -163,7 +163,7 @@ impl Interpreter<'_> {
         self.write(&text)
     }
 
-    /// Writes a block whose text is the model's own words. As in transformers it is a macro: what it assigns stays within.
+    /// Writes a block whose text is the model's own words. As in transformers it is a macro: its assignments stay within it.
     fn generation(&mut self, syntax: &Arc<Macro>) -> Outcome<()> {
         let text = self.macro_text(&Closure { syntax: syntax.clone(), scope: self.scope }, Arguments::default())?;
         if let [output] = self.outputs.as_slice() {
@@ -172,7 +172,7 @@ impl Interpreter<'_> {
         self.write(&text)
     }
 
-    /// Runs a macro: see [`Interpreter::call`].
+    /// Runs a macro; see [`Interpreter::call`].
     pub(super) fn run_macro(&mut self, closure: &Closure, arguments: Arguments) -> Outcome<Value> {
         let text = self.macro_text(closure, arguments)?;
         self.made_text(text)

@@ -1,10 +1,10 @@
-//! Methods of `str` about letters: their case and their kind.
+//! Methods of `str` that change or test the case and the kind of letters.
 
 use crate::chat_template::jinja::unicode::{
     case_folded, continues_name, is_cased, is_decimal, is_digit, is_letter, is_numeric, is_printable, is_space, is_title, title_case,
 };
 
-/// The text after the method `name`, one of those that change cases.
+/// Applies the method `name`, one of those that change case.
 pub fn changed(text: &str, name: &str) -> String {
     match name {
         "capitalize" => capitalized(text),
@@ -16,19 +16,19 @@ pub fn changed(text: &str, name: &str) -> String {
     }
 }
 
-/// The first letter in title case, the others in lower case.
+/// Converts the first letter to title case and the others to lower case.
 pub fn capitalized(text: &str) -> String {
     let Some(first) = text.chars().next() else { return String::new() };
     let mut out = String::with_capacity(text.len());
     title_case(first, &mut out);
-    // In lower case as a whole, since a sigma's form depends on what is before it.
+    // The whole text goes to lower case at once, because a sigma's form depends on the letters before it.
     let lower = text.to_lowercase();
     let first_lower: usize = first.to_lowercase().map(char::len_utf8).sum();
     out.push_str(&lower[first_lower..]);
     out
 }
 
-/// A character in lower case; `rest` is what follows it, which decides on the form of a sigma.
+/// Writes a character in lower case. `rest` is the text after it, which decides the form of a sigma.
 fn push_lower(character: char, rest: &str, out: &mut String) {
     match character {
         'Σ' if !rest.chars().next().is_some_and(is_cased) => out.push('ς'),
@@ -65,7 +65,7 @@ fn swapped(text: &str) -> String {
     out
 }
 
-/// What the method `name`, one that begins with "is", says of the text.
+/// Evaluates the method `name`, whose name begins with "is".
 pub fn is_all(text: &str, name: &str) -> bool {
     let all = |is: fn(char) -> bool| !text.is_empty() && text.chars().all(is);
     match name {

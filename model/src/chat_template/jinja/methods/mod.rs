@@ -14,7 +14,7 @@ use super::interpreter::Interpreter;
 use super::value::{Function, Method, Value};
 use std::sync::Arc;
 
-/// `str`'s methods. The last one is known and refused.
+/// The methods of `str`. The last one is known, but refused.
 const OF_TEXTS: [&str; 47] = [
     "capitalize",
     "casefold",
@@ -65,7 +65,7 @@ const OF_TEXTS: [&str; 47] = [
     "encode",
 ];
 
-/// The methods that values of the type of `of` have.
+/// Returns the methods that the type of `of` has.
 fn names(of: &Value) -> &'static [&'static str] {
     match of {
         Value::Text(_) => &OF_TEXTS,
@@ -84,12 +84,12 @@ fn names(of: &Value) -> &'static [&'static str] {
     }
 }
 
-/// The method `name` of `of`, where its type has one.
+/// Returns the method `name` of `of`, if its type has one.
 pub fn known(of: &Value, name: &str) -> Option<&'static str> {
     names(of).iter().copied().find(|own| *own == name)
 }
 
-/// `text` as a value of the kind of `of`: what is done to a text that counts as HTML gives such a text.
+/// Makes `text` a value of the same kind as `of`: a text made from HTML counts as HTML.
 pub fn like(of: &Value, text: impl Into<Arc<str>>) -> Value {
     if matches!(of, Value::Markup(_)) { Value::Markup(text.into()) } else { Value::Text(text.into()) }
 }
@@ -98,7 +98,7 @@ impl Interpreter<'_> {
     /// Calls a method.
     ///
     /// # Errors
-    /// Where its arguments are wrong, or it is one that is not supported.
+    /// If its arguments are wrong, or the method is not supported.
     pub fn call_method(&mut self, method: &Method, arguments: Arguments) -> Outcome<Value> {
         let name = method.name;
         match &method.of {
@@ -166,7 +166,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// Calls a method of a text that counts as HTML, where it does the same as for another text.
+    /// Calls a method of a text that counts as HTML. Refuses methods and arguments for which the result differs from that of `str`.
     fn markup_method(&mut self, content: &Arc<str>, name: &'static str, arguments: Arguments) -> Outcome<Value> {
         let is_plain = |value: &Value| value.as_text().is_none_or(|text| !text.contains(['&', '<', '>', '\'', '"']));
         if matches!(name, "join" | "format" | "format_map" | "translate" | "encode") || !arguments.positional.iter().all(is_plain) {
@@ -194,15 +194,15 @@ impl Interpreter<'_> {
     }
 }
 
-/// The lines of a text without their ends, as `splitlines` cuts it.
+/// Splits a text into lines as `splitlines` does, without the line ends.
 ///
 /// # Errors
-/// Where there are more of them than a list may have.
+/// If there are more lines than a list may have.
 pub fn lines(text: &str) -> Outcome<Vec<&str>> {
     pieces::lines(text, false)
 }
 
-/// What the method `name`, one that begins with "is", says of the text.
+/// Evaluates the method `name`, whose name begins with "is".
 pub fn is_all(text: &str, name: &str) -> bool {
     cases::is_all(text, name)
 }

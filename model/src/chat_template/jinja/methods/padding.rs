@@ -5,7 +5,7 @@ use crate::chat_template::jinja::fault::{Outcome, refuse};
 use crate::chat_template::jinja::limits;
 use crate::chat_template::jinja::value::Value;
 
-/// The text after the method `name`, one of those that pad.
+/// Applies the method `name`, one of those that pad.
 pub fn padded(text: &str, name: &str, arguments: Arguments) -> Outcome<String> {
     match name {
         "expandtabs" => {
@@ -25,7 +25,7 @@ pub fn padded(text: &str, name: &str, arguments: Arguments) -> Outcome<String> {
     let left = match name {
         "ljust" => 0,
         "rjust" => missing,
-        // Python puts the odd one to the left where the width is odd.
+        // Python puts the odd character to the left if the width is odd.
         _ => missing / 2 + (missing as i128 & width & 1) as usize,
     };
     let pad = |count: usize| std::iter::repeat_n(fill, count);
@@ -41,7 +41,7 @@ fn fill_character(fill: Option<Value>, name: &str) -> Outcome<char> {
     }
 }
 
-/// How many characters are missing to `width`.
+/// Returns how many characters are missing to `width`, each of `bytes` bytes.
 fn missing(text: &str, width: i128, bytes: usize) -> Outcome<usize> {
     let missing = width.saturating_sub(text.chars().count() as i128).max(0);
     limits::check_text((missing as u128).saturating_mul(bytes as u128).saturating_add(text.len() as u128))?;

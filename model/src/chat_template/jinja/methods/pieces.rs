@@ -1,4 +1,4 @@
-//! Methods of `str` that cut a text, take something off it, or replace parts of it.
+//! Methods of `str` that cut a text, strip its ends, or replace parts of it.
 
 use crate::chat_template::jinja::arguments::{Arguments, integer, required, switch, text as text_argument};
 use crate::chat_template::jinja::fault::{Outcome, refuse};
@@ -8,7 +8,7 @@ use crate::chat_template::jinja::unicode::{is_line_end, is_space};
 use crate::chat_template::jinja::value::Value;
 use std::collections::HashSet;
 
-/// The methods `strip`, `lstrip`, `rstrip`, `removeprefix` and `removesuffix`.
+/// Applies `strip`, `lstrip`, `rstrip`, `removeprefix` or `removesuffix`.
 pub fn stripped(text: &str, name: &str, arguments: Arguments) -> Outcome<String> {
     let [what] = arguments.positional(name)?;
     if name.starts_with("remove") {
@@ -20,10 +20,10 @@ pub fn stripped(text: &str, name: &str, arguments: Arguments) -> Outcome<String>
     Ok(trimmed(text, what.as_ref(), name != "rstrip", name != "lstrip")?.to_owned())
 }
 
-/// The text without the characters `what` (white space without any) at its start and its end.
+/// Strips the characters `what` from the start and the end of a text. Without `what`, strips white space.
 ///
 /// # Errors
-/// Where `what` is no text.
+/// If `what` is not a text.
 pub fn trimmed<'t>(text: &'t str, what: Option<&Value>, at_start: bool, at_end: bool) -> Outcome<&'t str> {
     let characters = match what {
         None | Some(Value::None) => None,
@@ -35,7 +35,7 @@ pub fn trimmed<'t>(text: &'t str, what: Option<&Value>, at_start: bool, at_end: 
     Ok(if at_end { text.trim_end_matches(is_taken) } else { text })
 }
 
-/// The method `replace`.
+/// Applies the method `replace`.
 pub fn replaced(text: &str, arguments: Arguments) -> Outcome<String> {
     let [old, new, count] = arguments.positional("replace")?;
     let (old, new) = (required(old, "replace")?, required(new, "replace")?);
@@ -43,10 +43,10 @@ pub fn replaced(text: &str, arguments: Arguments) -> Outcome<String> {
     replaced_times(text, text_argument(&old, "replace")?, text_argument(&new, "replace")?, count)
 }
 
-/// The text with `new` for the first `count` of `old`, for all where the count is negative.
+/// Replaces the first `count` of `old` by `new`, or all if the count is negative.
 ///
 /// # Errors
-/// Where the text would be too long.
+/// If the text would be too long.
 pub fn replaced_times(text: &str, old: &str, new: &str, count: i128) -> Outcome<String> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let found = text.matches(old).take(count).count();
@@ -54,10 +54,10 @@ pub fn replaced_times(text: &str, old: &str, new: &str, count: i128) -> Outcome<
     Ok(text.replacen(old, new, count))
 }
 
-/// Pieces that are looked at: one more than a list may have, which is refused then.
+/// The most pieces that are cut. It is one more than a list may have, so that making the list is refused.
 const MOST_PIECES: usize = limits::LARGEST_LIST + 1;
 
-/// Where a text is cut: the pieces from the left, `most` cuts at most.
+/// Splits a text from the left, with at most `most` cuts.
 fn split<'t>(text: &'t str, separator: Option<&str>, most: usize) -> Vec<&'t str> {
     let Some(separator) = separator else { return split_at_space(text, most) };
     text.splitn(most.saturating_add(1), separator).take(MOST_PIECES).collect()
@@ -70,14 +70,14 @@ fn split_at_space(text: &str, most: usize) -> Vec<&str> {
         pieces.push(&rest[..end]);
         rest = rest[end..].trim_start_matches(is_space);
     }
-    // What is left after the last cut keeps its white space at the end.
+    // The text after the last cut keeps the white space at its end.
     if !rest.is_empty() {
         pieces.push(rest);
     }
     pieces
 }
 
-/// As [`split`], from the right.
+/// Like [`split`], from the right.
 fn split_back<'t>(text: &'t str, separator: Option<&str>, most: usize) -> Vec<&'t str> {
     let mut pieces: Vec<&str> = match separator {
         Some(separator) => text.rsplitn(most.saturating_add(1), separator).take(MOST_PIECES).collect(),
@@ -98,10 +98,10 @@ fn split_back<'t>(text: &'t str, separator: Option<&str>, most: usize) -> Vec<&'
     pieces
 }
 
-/// The lines of a text, each with its end where `keeps_ends` is true. "\r\n" is one end.
+/// Splits a text into lines. Each keeps its line end if `keeps_ends` is true. "\r\n" is one line end.
 ///
 /// # Errors
-/// Where there are more of them than a list may have.
+/// If there are more lines than a list may have.
 pub fn lines(text: &str, keeps_ends: bool) -> Outcome<Vec<&str>> {
     let (mut lines, mut rest) = (Vec::new(), text);
     while let Some(at) = rest.find(is_line_end) {
@@ -117,7 +117,7 @@ pub fn lines(text: &str, keeps_ends: bool) -> Outcome<Vec<&str>> {
 }
 
 impl Interpreter<'_> {
-    /// The methods `split`, `rsplit`, `splitlines`, `partition` and `rpartition`.
+    /// Applies `split`, `rsplit`, `splitlines`, `partition` or `rpartition`.
     pub(super) fn pieces(&mut self, text: &str, name: &str, arguments: Arguments) -> Outcome<Value> {
         match name {
             "splitlines" => {

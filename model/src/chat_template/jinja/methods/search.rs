@@ -1,10 +1,10 @@
-//! Methods of `str` that look for a text within another.
+//! Methods of `str` that search for a text within another.
 
 use crate::chat_template::jinja::arguments::{Arguments, required, text as text_argument};
 use crate::chat_template::jinja::fault::{Outcome, refuse};
 use crate::chat_template::jinja::value::{Range, Value};
 
-/// The part of a text between two bounds, and the number of characters before it; none where the start is behind the end.
+/// Returns the part of a text between two bounds, and how many characters are before it. Returns `None` if the start is past the end.
 fn part(text: &str, start: Option<Value>, end: Option<Value>) -> Outcome<Option<(&str, usize)>> {
     let length = text.chars().count() as i128;
     let is_behind = matches!(&start, Some(start) if start.as_integer().is_some_and(|start| start > length));
@@ -16,7 +16,7 @@ fn part(text: &str, start: Option<Value>, end: Option<Value>) -> Outcome<Option<
     Ok(Some((&text[byte(bounds.start)..byte(bounds.stop)], bounds.start as usize)))
 }
 
-/// The methods `count`, `find`, `index`, `rfind` and `rindex`.
+/// Applies `count`, `find`, `index`, `rfind` or `rindex`.
 pub fn place(text: &str, name: &str, arguments: Arguments) -> Outcome<Value> {
     let [wanted, start, end] = arguments.positional(name)?;
     let wanted = required(wanted, name)?;
@@ -37,7 +37,7 @@ pub fn place(text: &str, name: &str, arguments: Arguments) -> Outcome<Value> {
     }
 }
 
-/// The methods `startswith` and `endswith`.
+/// Applies `startswith` or `endswith`.
 pub fn begins_or_ends(text: &str, name: &str, arguments: Arguments) -> Outcome<Value> {
     let [wanted, start, end] = arguments.positional(name)?;
     let wanted = required(wanted, name)?;

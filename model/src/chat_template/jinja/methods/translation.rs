@@ -11,7 +11,7 @@ fn code(character: char) -> Value {
     Value::Integer(i128::from(u32::from(character)))
 }
 
-/// The method `maketrans`: a dict by the numbers of characters.
+/// Applies the method `maketrans`. The result is a dict whose keys are the code points of characters.
 pub fn table(arguments: Arguments) -> Outcome<Value> {
     let [first, second, removed] = arguments.positional("maketrans")?;
     let first = required(first, "maketrans")?;
@@ -54,7 +54,7 @@ fn key_of(key: &Value) -> Outcome<Value> {
     }
 }
 
-/// The method `translate`.
+/// Applies the method `translate`.
 pub fn translated(text: &str, arguments: Arguments) -> Outcome<String> {
     let [table] = arguments.positional("translate")?;
     let table = required(table, "translate")?;

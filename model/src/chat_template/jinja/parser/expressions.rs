@@ -1,4 +1,4 @@
-//! Expressions, from the loosest operator to the tightest, with jinja2's precedence.
+//! The parsing of expressions, from the loosest operator to the tightest, with jinja2's precedence.
 
 use super::Parser;
 use crate::chat_template::jinja::fault::{Outcome, refuse};
@@ -181,7 +181,7 @@ impl Parser {
         text.into()
     }
 
-    /// Expressions with commas between them: a tuple, or the one there is.
+    /// Parses expressions with commas between them: a tuple, or a single expression without a comma.
     pub(super) fn tuple(&mut self, with_conditional: bool, end: Option<&str>, in_brackets: bool) -> Parsed {
         let line = self.line();
         let (mut items, mut is_tuple) = (Vec::new(), false);
@@ -306,7 +306,7 @@ impl Parser {
         Expression::new(ExpressionKind::Item(Box::new(of), Box::new(key)), line)
     }
 
-    /// The bounds of a slice; a key that is none is added to `keys`.
+    /// Parses the bounds of a slice. A key that is not a slice is added to `keys` instead.
     fn slice_or(&mut self, keys: &mut Vec<Expression>) -> Outcome<Option<[Option<Box<Expression>>; 3]>> {
         let start = if self.is_operator(":") { None } else { Some(self.expression()?) };
         if !self.skip_operator(":") {
@@ -391,7 +391,7 @@ impl Parser {
         Expression::new(ExpressionKind::Filter(Box::new(of), name, call), line)
     }
 
-    /// The filters of a block: after `filter`, whose first one has no bar before it, or after `set name`.
+    /// Parses the filters of a block. After `filter`, the first one has no bar before it; after `set name`, each has one.
     pub(super) fn block_filters(&mut self, is_first_bare: bool) -> Outcome<Option<Expression>> {
         let line = self.line();
         let mut filters = None;

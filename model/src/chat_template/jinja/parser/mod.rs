@@ -1,4 +1,4 @@
-//! Tokens to a tree. Every recursion counts its levels, so that no template overflows the stack.
+//! The parser: tokens to a syntax tree. Every recursion counts its levels, so that no template overflows the stack.
 
 mod expressions;
 mod statements;
@@ -11,10 +11,10 @@ use super::token::{Kind, Token};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// The statements of a template.
+/// Parses the statements of a template.
 ///
 /// # Errors
-/// Where `text` is no template, or one of more levels than [`DEEPEST_SYNTAX`].
+/// If `text` is not a template, or has more levels than [`DEEPEST_SYNTAX`].
 pub fn parsed(text: &str) -> Outcome<Vec<Statement>> {
     let mut parser = Parser { tokens: tokens(text)?, at: 0, levels: 0, loops: 0, blocks: HashSet::new() };
     let statements = parser.body(&[]);
@@ -23,13 +23,13 @@ pub fn parsed(text: &str) -> Outcome<Vec<Statement>> {
 }
 
 struct Parser {
-    /// The last one is [`Kind::End`].
+    /// All tokens. The last one is [`Kind::End`].
     tokens: Vec<Token>,
     at: usize,
     levels: u32,
-    /// Loops around the current place that `break` can end.
+    /// The number of loops around the current place that `break` can end.
     loops: u32,
-    /// Names of the blocks so far.
+    /// The names of the blocks so far.
     blocks: HashSet<Arc<str>>,
 }
 
@@ -110,7 +110,7 @@ impl Parser {
         described(self.kind())
     }
 
-    /// Runs `parse` one level further down.
+    /// Runs `parse` one level deeper.
     fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Outcome<T>) -> Outcome<T> {
         if self.levels >= DEEPEST_SYNTAX {
             refuse!("the template has more than {DEEPEST_SYNTAX} levels");
@@ -122,7 +122,7 @@ impl Parser {
     }
 }
 
-/// The token in words.
+/// Describes a token in words.
 fn described(kind: &Kind) -> String {
     match kind {
         Kind::Data(_) => "text".to_owned(),

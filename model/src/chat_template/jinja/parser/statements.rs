@@ -1,4 +1,4 @@
-//! Statements: what stands between `{%` and `%}`.
+//! The parsing of statements: the text between `{%` and `%}`.
 
 use super::Parser;
 use crate::chat_template::jinja::fault::{Outcome, refuse};
@@ -11,7 +11,7 @@ type Body = Vec<Statement>;
 type Parameters = Vec<(Arc<str>, Option<Expression>)>;
 
 impl Parser {
-    /// Statements up to a tag that begins with one of `ends`, which is not taken; without any, up to the end of the template.
+    /// Parses statements up to a tag that begins with one of `ends`. With no `ends`, parses up to the end of the template.
     pub(super) fn body(&mut self, ends: &[&str]) -> Outcome<Body> {
         let mut body = Vec::new();
         loop {
@@ -45,7 +45,7 @@ impl Parser {
         }
     }
 
-    /// The rest of an opening tag, the body and the name of the tag that ends it.
+    /// Parses the rest of an opening tag and the body, up to the name of the tag that ends it.
     fn block(&mut self, ends: &[&str]) -> Outcome<Body> {
         self.skip_operator(":");
         self.expect(&Kind::BlockEnd)?;
@@ -89,7 +89,7 @@ impl Parser {
         Ok(kind)
     }
 
-    /// The body of what runs as a function, which no `break` leaves.
+    /// Parses the body of a block that runs as a function. No `break` leaves it.
     fn function_body(&mut self, end: &str) -> Outcome<Body> {
         let loops = std::mem::take(&mut self.loops);
         let body = self.closed_block(end);
@@ -127,7 +127,7 @@ impl Parser {
         Ok(StatementKind::For(Arc::new(For { target, items, test, is_recursive, body, otherwise })))
     }
 
-    /// Passes the name of the tag that ends a block.
+    /// Skips the name of the tag that ends a block, and returns `value`.
     fn closed<T>(&mut self, value: T) -> T {
         self.skip(1);
         value
@@ -246,7 +246,7 @@ impl Parser {
         Ok(StatementKind::With(Vec::new(), self.closed_block("endautoescape")?))
     }
 
-    /// A tag that names another template: read to its end, refused where it is run.
+    /// Skips a tag that names another template. It is refused when it runs.
     fn other_template(&mut self, name: &str) -> Outcome<StatementKind> {
         let name = match name {
             "include" => "include",
@@ -259,7 +259,7 @@ impl Parser {
         Ok(StatementKind::OtherTemplate(name))
     }
 
-    /// What is assigned: a name, a tuple of names, or where `with_attributes` is true the attribute of a namespace.
+    /// Parses a target: a name, a tuple of names, or, if `with_attributes` is true, an attribute of a namespace.
     fn target(&mut self, end: Option<&str>, with_attributes: bool) -> Outcome<Target> {
         let (mut targets, mut is_tuple) = (Vec::new(), false);
         while !self.is_tuple_end(end) {
@@ -307,7 +307,7 @@ fn function(name: Option<Arc<str>>, parameters: Parameters, body: Body) -> Outco
     Ok(Macro { name, parameters, body, reads_caller, reads_varargs, reads_kwargs })
 }
 
-/// True if the statement assigns `loop`, at any level below a loop.
+/// True if the statement assigns `loop`, at any level below it.
 fn assigns_loop(statement: &Statement) -> bool {
     let any = |body: &Body| body.iter().any(assigns_loop);
     match &statement.kind {
