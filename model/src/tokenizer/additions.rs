@@ -1,8 +1,13 @@
-//! What the files beside `tokenizer.json` change in a tokenizer, as transformers applies them.
+//! The changes that the files beside `tokenizer.json` make to a tokenizer, as transformers applies them.
 //!
-//! `tokenizer_config.json` may add tokens (`added_tokens_decoder`), give tokens a role (`bos_token` …) and set `add_prefix_space`;
-//! `added_tokens.json` and `special_tokens_map.json` are how transformers 4 wrote the first two. Every key of `tokenizer_config.json` is
-//! used, known not to matter ([`KNOWN`]), or named.
+//! `tokenizer_config.json` may change three things:
+//!
+//! - add tokens (`added_tokens_decoder`),
+//! - give tokens a role (`bos_token` …),
+//! - set `add_prefix_space`.
+//!
+//! transformers 4 wrote the first two into `added_tokens.json` and `special_tokens_map.json`. Every key of `tokenizer_config.json` is used,
+//! known not to matter ([`KNOWN`]), or named in a remark.
 
 use super::file_parts::token_name;
 use crate::error::{Error, Result};
@@ -22,8 +27,12 @@ const USED: [&str; 8] = [
     "additional_special_tokens",
 ];
 
-/// Keys that do not change the ids of a text: sides and lengths of padding and truncation, which transformers applies only where asked to;
-/// the spacing of decoded text; where files came from; and, for tokenizers with a `tokenizer.json`, how it was made from another form.
+/// Keys that do not change the ids of a text:
+///
+/// - sides and lengths of padding and truncation, which transformers applies only on request,
+/// - the spacing of decoded text,
+/// - the origin of files,
+/// - for tokenizers with a `tokenizer.json`, how it was made from another form.
 const KNOWN: [&str; 48] = [
     "added_tokens_count",
     "auto_map",
@@ -85,10 +94,10 @@ pub struct Files<'a> {
     pub added: Option<&'a Map<String, Value>>,
 }
 
-/// Applies them; a sentence for each key that is not used.
+/// Applies the files. Returns a sentence for each key that is not used.
 ///
 /// # Errors
-/// [`Error::Tokenizer`] for a key that has no meaning here, or one that disagrees with `tokenizer.json`.
+/// [`Error::Tokenizer`] for a setting that is not supported, or one that disagrees with `tokenizer.json`.
 pub fn apply(inner: &mut Tokenizer, files: &Files) -> Result<Vec<String>> {
     add_tokens(inner, listed(files)?)?;
     add_roles(inner, files)?;
@@ -107,11 +116,11 @@ pub fn apply(inner: &mut Tokenizer, files: &Files) -> Result<Vec<String>> {
     Ok(remarks)
 }
 
-/// The text of a `tokenizer.json` without the dropout of its merges, where it has one: transformers would draw other tokens for the same
-/// text at each call.
+/// Removes the dropout of the merges from the text of a `tokenizer.json`. With dropout, transformers draws other tokens for the same text
+/// at each call. Returns the new text and a remark; `None` if there is no dropout.
 pub fn without_dropout(json: &str) -> (Option<String>, Vec<String>) {
     let value = |at: usize| json[at..].trim_start_matches("\"dropout\"").trim_start().trim_start_matches(':').trim_start();
-    // Nearly every file says null: only others are worth reading twice.
+    // Nearly every file says null. Only other values are worth parsing the file a second time.
     if json.match_indices("\"dropout\"").all(|(at, _)| value(at).starts_with("null")) {
         return (None, Vec::new());
     }
@@ -126,7 +135,7 @@ pub fn without_dropout(json: &str) -> (Option<String>, Vec<String>) {
     }
 }
 
-/// The tokens that `added_tokens_decoder` lists or, without it, `added_tokens.json`, by id.
+/// Returns the tokens that `added_tokens_decoder` lists, by id. Without it, `added_tokens.json` lists them.
 fn listed(files: &Files) -> Result<BTreeMap<u32, AddedToken>> {
     let bad = |what: &str| Error::tokenizer(format!("{what} is no id with a token"));
     if let Some(Value::Object(decoder)) = files.settings.get("added_tokens_decoder") {
@@ -152,7 +161,7 @@ fn listed(files: &Files) -> Result<BTreeMap<u32, AddedToken>> {
     files.added.into_iter().flatten().map(entry).collect()
 }
 
-/// Adds tokens in the order of their ids; each must then have the id that its file says.
+/// Adds tokens in the order of their ids. Each must then have the id that its file names.
 fn add_tokens(inner: &mut Tokenizer, tokens: BTreeMap<u32, AddedToken>) -> Result<()> {
     for (id, token) in tokens {
         let content = token.content.clone();
@@ -169,7 +178,7 @@ fn add_tokens(inner: &mut Tokenizer, tokens: BTreeMap<u32, AddedToken>) -> Resul
     Ok(())
 }
 
-/// The tokens that have a role in one of the files.
+/// Iterates over the tokens that have a role in one of the files.
 fn roles<'a>(files: &'a Files) -> impl Iterator<Item = &'a str> {
     let maps = [Some(files.settings), files.roles];
     let entries = maps.into_iter().flatten().flatten();
@@ -179,7 +188,7 @@ fn roles<'a>(files: &'a Files) -> impl Iterator<Item = &'a str> {
     })
 }
 
-/// Makes tokens with a role special where the vocabulary has them: their names in a text are then single tokens.
+/// Makes tokens with a role special if the vocabulary has them. Their names in a text are then single tokens.
 fn add_roles(inner: &mut Tokenizer, files: &Files) -> Result<()> {
     let added = inner.get_added_tokens_decoder();
     let is_new = |name: &&str| inner.token_to_id(name).is_some_and(|id| !added.contains_key(&id));
@@ -188,7 +197,7 @@ fn add_roles(inner: &mut Tokenizer, files: &Files) -> Result<()> {
     inner.add_special_tokens(new).map(|_| ()).map_err(failed)
 }
 
-/// Sets `add_prefix_space` where the pre-tokenizer has it.
+/// Sets `add_prefix_space` if the pre-tokenizer has it.
 fn set_prefix_space(inner: &mut Tokenizer, settings: &Map<String, Value>) -> Result<()> {
     let Some(wanted) = settings.get("add_prefix_space").and_then(Value::as_bool) else { return Ok(()) };
     let pre_tokenizer = match inner.get_pre_tokenizer() {
@@ -211,7 +220,7 @@ fn set_prefix_space(inner: &mut Tokenizer, settings: &Map<String, Value>) -> Res
     }
 }
 
-/// Whether the tokenizer puts a space before a text, where its parts say so.
+/// True if the tokenizer puts a space before a text. `None` if its parts do not say.
 fn prepends(inner: &Tokenizer) -> Option<bool> {
     let has = |value: &Value, kind: &str| value.get("type").and_then(Value::as_str) == Some(kind);
     let parts = |part: Value, list: &str| part.get(list).and_then(Value::as_array).cloned().unwrap_or_else(|| vec![part]);

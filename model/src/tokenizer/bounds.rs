@@ -1,14 +1,13 @@
-//! Bounds on what a `tokenizer.json` may make of a text, checked before the library runs it.
+//! Bounds on the text that a `tokenizer.json` may make, checked before the library runs it.
 //!
-//! A `tokenizer.json` is a program by a stranger: it replaces, inserts and repeats, and nine replacements of one letter by ten make 10⁹ of
-//! it. The library has no limits of its own, so its description is read first:
+//! A `tokenizer.json` is a stranger's program: it replaces, inserts and repeats. Nine replacements of one letter by ten make 10⁹ letters of
+//! it. The library has no limits of its own, so the description is read first:
 //!
-//! - Each step can lengthen a text by a factor that its description fixes. Decoders together may have [`MOST`].
-//! - Normalizers may have more, because the factors of real ones are far from what they do (one character in a thousand has a long
-//!   replacement). A text for which the product of the factors is too much goes through them one at a time and in small parts, and what
-//!   comes of it is measured.
-//! - The counted repetitions of a regular expression multiply its program: [`REPETITIONS`].
-//! - Names that stand for what is not in the vocabulary are written once for each such character: [`NAME`].
+//! - Each step can lengthen a text by a factor that its description fixes. The product for all decoders may be [`MOST`].
+//! - Normalizers may have more, because real ones stay far below their factors: one character in a thousand has a long replacement. If the
+//!   product of the factors is too large, a text goes through the steps one at a time, in small parts. The result is measured.
+//! - The counted repetitions of a regular expression multiply the size of its program: [`REPETITIONS`].
+//! - The name of the unknown token is written once for each character that is not in the vocabulary: [`NAME`].
 
 use crate::error::{Error, Result};
 use crate::foreign::contained;
@@ -18,29 +17,29 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper};
 
-/// How many times longer than a text what is made of it may be.
+/// The largest factor by which a text may grow.
 const MOST: usize = 128;
-/// Bytes that may come of any text.
+/// Bytes to which any text may grow, however short it is.
 const ALLOWANCE: usize = 1 << 20;
-/// Bytes of a text that a normalizer gets at least.
+/// The smallest part of a text that a normalizer gets, in bytes.
 const SMALLEST_PART: usize = 16;
-/// Tokens that a post-processor may make of each, with what it adds.
+/// The most tokens that a post-processor may make of one token, with the tokens that it adds.
 const MOST_PROCESSED: usize = 4096;
-/// The product of the counted repetitions of a regular expression: `(a{10}){5}` has 50.
+/// The largest product of the counted repetitions of a regular expression. `(a{10}){5}` has 50.
 const REPETITIONS: usize = 1024;
 /// The longest regular expression, in bytes.
 const PATTERN: usize = 16 << 10;
-/// Bytes of the unknown token's name, and of what is put before or after pieces of words.
+/// The most bytes of the unknown token's name, and of the texts that are put before or after pieces of words.
 const NAME: usize = 256;
-/// Bytes of a vocabulary's longest entry.
+/// The longest entry of a vocabulary, in bytes.
 const ENTRY: usize = 64 << 10;
-/// The largest part of the ids that may stand for nothing, and how many may in any vocabulary.
+/// The largest id may be `HOLES * (tokens + FREE_HOLES)`. Ids without a token stand for nothing.
 const HOLES: usize = 16;
 const FREE_HOLES: usize = 1 << 16;
-/// Characters of a word that WordPiece tries to cut, which takes the square of their number.
+/// The longest word that WordPiece tries to cut, in characters. The time grows with the square of this number.
 const WORD: u64 = 10_000;
 
-/// The parts of a `tokenizer.json` that can make much of little.
+/// The parts of a `tokenizer.json` that can make a long text of a short one.
 #[derive(Deserialize)]
 struct Parts<'a> {
     normalizer: Option<Value>,
@@ -68,31 +67,31 @@ struct ModelPart<'a> {
     merges: Option<&'a RawValue>,
 }
 
-/// A normalizer.
+/// One step of the normalizer.
 #[derive(Clone, Debug)]
 struct Step {
     name: String,
     factor: usize,
-    /// Whether what it makes of a part of a text does not depend on the rest, so that it can be measured.
+    /// True if the output for a part of a text does not depend on the rest. Then it can be measured part by part.
     is_local: bool,
     normalizer: NormalizerWrapper,
 }
 
-/// What a tokenizer may make of a text.
+/// The bounds on the text that a tokenizer makes.
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
     steps: Vec<Step>,
-    /// The factor of all pre-tokenizers.
+    /// The product of the factors of all pre-tokenizers.
     pre_tokenizers: usize,
-    /// The factor of everything before the model.
+    /// The product of all factors before the model.
     all: usize,
 }
 
 impl Bounds {
-    /// Reads the description of a tokenizer.
+    /// Reads the bounds from the description of a tokenizer.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] where it is none, or makes too much of any text.
+    /// [`Error::Tokenizer`] if the description is not valid, or a part of it makes too much of any text.
     pub fn of(json: &str) -> Result<Self> {
         let parts: Parts = serde_json::from_str(json).map_err(|error| Error::tokenizer(format!("not a usable tokenizer.json: {error}")))?;
         [&parts.normalizer, &parts.pre_tokenizer, &parts.decoder].into_iter().flatten().try_for_each(check_patterns)?;
@@ -111,16 +110,16 @@ impl Bounds {
         let pre_tokenizers = product(&parts.pre_tokenizer, Kind::PreTokenizer);
         let all = steps.iter().fold(pre_tokenizers, |all, step| all.saturating_mul(step.factor));
         let bounds = Self { steps, pre_tokenizers, all };
-        // The library normalizes them as it reads them.
+        // The library normalizes the added tokens as it reads them.
         let added: String = parts.added_tokens.into_iter().flatten().map(|token| token.content).collect();
         bounds.check(&added)?;
         Ok(bounds)
     }
 
-    /// Checks what comes of a text before the model cuts it.
+    /// Checks how long a text can become before the model cuts it.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] with the step that makes too much of it.
+    /// [`Error::Tokenizer`] that names the step that makes too much of the text.
     pub fn check(&self, text: &str) -> Result<()> {
         let most = text.len().saturating_mul(MOST).max(ALLOWANCE);
         if text.len().saturating_mul(self.all) <= most {
@@ -129,7 +128,7 @@ impl Bounds {
         let refused = |what: &str, bytes: usize| {
             Err(Error::tokenizer(format!("{what} can make {bytes} bytes of a text of {}, and {most} are allowed", text.len())))
         };
-        // `bound` holds for the text cut in whatever way, as the library cuts it at added tokens; `now` is the text in one piece.
+        // `bound` holds however the text is cut, as the library cuts it at added tokens. `now` is the text in one piece.
         let (mut bound, mut now) = (text.len(), text.to_owned());
         for (number, step) in (1..).zip(&self.steps) {
             let what = format!("step {number} of its normalizer ({})", step.name);
@@ -165,8 +164,8 @@ impl Step {
 }
 
 impl Step {
-    /// What the step makes of a text; of its start, where that is more than `most` bytes already. A step that is local gets one small part
-    /// after the other, so that no part can become large. None where the library gives up.
+    /// Applies the step to a text. Stops as soon as the result has more than `most` bytes. A local step gets one small part after another,
+    /// so that no part can become large. Returns `None` if the library fails.
     fn make(&self, text: &str, most: usize) -> Option<String> {
         let part = if self.is_local { (ALLOWANCE / self.factor).max(SMALLEST_PART) } else { text.len() };
         let (mut made, mut rest) = (String::new(), text);
@@ -185,7 +184,7 @@ fn too_much(what: &str, factor: usize, most: usize) -> Error {
     Error::tokenizer(format!("{what} can make a text {factor} times as long, and {most} times are allowed"))
 }
 
-/// The steps of a part, those of sequences in their order.
+/// Lists the steps of a part. A sequence is replaced by its members, in order.
 fn flattened(part: &Value) -> Vec<&Value> {
     let steps = ["normalizers", "pretokenizers", "decoders", "processors"].iter().find_map(|key| part.get(key)?.as_array());
     match steps {
@@ -195,7 +194,7 @@ fn flattened(part: &Value) -> Vec<&Value> {
     }
 }
 
-/// The type of a step; old files leave it out.
+/// Returns the type of a step. Old files leave the type out, so a key of the step identifies it.
 fn name(step: &Value) -> &str {
     let known = || {
         let by_key =
@@ -212,14 +211,14 @@ enum Kind {
     Decoder,
 }
 
-/// How many times longer a text can be after a step. Those of Unicode are the longest of its tables, in bytes.
+/// Returns how many times longer a text can be after a step. For Unicode's forms, it is the longest case in Unicode's tables, in bytes.
 fn factor(step: &Value, kind: Kind) -> usize {
     let length = |key: &str| step.get(key).and_then(Value::as_str).map_or(0, str::len);
     match (name(step), kind) {
         ("Replace", _) => {
             let content = length("content");
             match step.get("pattern").and_then(|pattern| pattern.get("String")?.as_str()).map_or(0, str::len) {
-                // A regular expression may match nothing, and so everywhere.
+                // A regular expression may match the empty text, and so everywhere.
                 0 => content.saturating_add(1),
                 pattern => content.div_ceil(pattern).max(1),
             }
@@ -237,7 +236,7 @@ fn factor(step: &Value, kind: Kind) -> usize {
     }
 }
 
-/// Checks the length of a charsmap's trie, which the library allocates before it looks.
+/// Checks the length of a charsmap's trie, because the library allocates that many bytes without a check.
 fn check_trie(charsmap: &str) -> std::result::Result<(), String> {
     let bytes = from_base64(charsmap);
     match bytes.split_first_chunk::<4>() {
@@ -248,8 +247,8 @@ fn check_trie(charsmap: &str) -> std::result::Result<(), String> {
     }
 }
 
-/// The longest text that a charsmap of SentencePiece writes for a character: its base64 holds the length of a trie (4 bytes), that trie,
-/// and the texts, each with a zero at its end.
+/// Returns the length of the longest text that a SentencePiece charsmap writes for a character. Its base64 holds the length of a trie (4
+/// bytes), the trie, and the texts, each with a zero at its end.
 fn longest_replacement(charsmap: &str) -> usize {
     let bytes = from_base64(charsmap);
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return 0 };
@@ -257,7 +256,7 @@ fn longest_replacement(charsmap: &str) -> usize {
     texts.split(|byte| *byte == 0).map(<[u8]>::len).max().unwrap_or(0)
 }
 
-/// The bytes of a base64 text, up to the first character that is none of its alphabet.
+/// Decodes base64 up to the first character that is not in its alphabet.
 fn from_base64(text: &str) -> Vec<u8> {
     let digit = |byte: u8| match byte {
         b'A'..=b'Z' => Some(byte - b'A'),
@@ -276,7 +275,7 @@ fn from_base64(text: &str) -> Vec<u8> {
     digits.chunks(4).flat_map(group).collect()
 }
 
-/// Tokens that a post-processor makes of one, with those that it adds.
+/// Returns how many tokens a post-processor makes of one, with those that it adds.
 fn processed(part: &Value) -> usize {
     let of_template = |step: &Value| {
         let ids = |name: &Value| step.get("special_tokens")?.get(name.as_str()?)?.get("ids")?.as_array().map(Vec::len);
@@ -303,7 +302,7 @@ fn check_patterns(part: &Value) -> Result<()> {
     Ok(())
 }
 
-/// The product of the counted repetitions of a regular expression, `{3}`, `{2,}` or `{1,3}`, which nesting cannot exceed.
+/// Returns the product of the counted repetitions of a regular expression: `{3}`, `{2,}` or `{1,3}`. Nesting them cannot repeat more.
 fn repetitions(pattern: &str) -> usize {
     let (mut product, mut rest) = (1_usize, pattern);
     while let Some(place) = rest.find(['\\', '{']) {
@@ -332,7 +331,7 @@ fn repetitions(pattern: &str) -> usize {
     product
 }
 
-/// The first characters of a text, for a message.
+/// Returns the first characters of a text, for a message.
 fn start(text: &str) -> String {
     let mut shown: String = text.chars().take(60).collect();
     if shown.len() < text.len() {
@@ -361,7 +360,7 @@ fn check_model(model: &ModelPart) -> Result<()> {
     }
 }
 
-/// Checks that the right side of every merge begins with the prefix that the library cuts off without a look.
+/// Checks that the right side of every merge begins with the prefix. The library cuts the prefix off without a check.
 fn check_merges(prefix: &str, merges: &RawValue) -> Result<()> {
     let merges: Vec<Value> = serde_json::from_str(merges.get()).unwrap_or_default();
     let right = |merge: &Value| match merge {
@@ -378,10 +377,15 @@ fn check_merges(prefix: &str, merges: &RawValue) -> Result<()> {
     }
 }
 
-/// The largest id of a vocabulary, which the model's tables must have a row for.
+/// Returns the largest id of a vocabulary. The model's tables must have a row for it.
 ///
 /// # Errors
-/// [`Error::Tokenizer`] where there is none, most ids stand for nothing, or an id has a name that is far longer than another of its names.
+/// [`Error::Tokenizer`] in these cases:
+///
+/// - The vocabulary is empty.
+/// - Most ids stand for nothing.
+/// - A token is longer than [`ENTRY`].
+/// - An id has two names, one of them far longer than the other.
 pub(super) fn largest_id(vocabulary: &HashMap<String, u32>) -> Result<u32> {
     let mut ids: Vec<(u32, usize)> = vocabulary.iter().map(|(entry, id)| (*id, entry.len())).collect();
     ids.sort_unstable();

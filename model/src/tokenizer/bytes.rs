@@ -1,6 +1,6 @@
-//! The byte tokenizer, and the `tokenizer.json` that says the same.
+//! The byte tokenizer, and the `tokenizer.json` that describes it.
 //!
-//! That file is a byte-level BPE with no merges: each byte is written as the printable character that GPT-2 chose for it.
+//! The file is a byte-level BPE without merges: each byte is written as the printable character that GPT-2 chose for it.
 
 use super::file_parts::{added_token, leading_token_template};
 use serde_json::{Map, Value, json};
@@ -22,8 +22,8 @@ pub fn special_name(id: u32) -> Option<&'static str> {
     SPECIAL.iter().find(|&&(_, known)| known == id).map(|&(name, _)| name)
 }
 
-/// The characters that stand for the bytes 0 to 255 in a byte-level vocabulary: the byte's own Latin-1 character where that
-/// is printable, else the next character from U+0100 on.
+/// Returns the characters that stand for the bytes 0 to 255 in a byte-level vocabulary. A byte whose Latin-1 character is printable has
+/// that character. Each other byte has the next character from U+0100 on.
 pub fn byte_characters() -> [char; 256] {
     let mut substitutes = '\u{100}'..;
     std::array::from_fn(|byte| match byte as u8 {
@@ -32,7 +32,7 @@ pub fn byte_characters() -> [char; 256] {
     })
 }
 
-/// The contents of the file.
+/// Returns the contents of the `tokenizer.json`.
 pub fn file() -> Value {
     let characters = byte_characters();
     let bytes = (0..).zip(characters).map(|(id, c): (u32, _)| (c.to_string(), json!(id)));
@@ -59,7 +59,7 @@ pub fn file() -> Value {
     })
 }
 
-/// Whether the text of a `tokenizer.json` is [`file`].
+/// True if the text of a `tokenizer.json` is [`file`].
 pub fn is_own_file(json: &str) -> bool {
     json.contains(SPECIAL[0].0) && serde_json::from_str::<Value>(json).is_ok_and(|value| value == file())
 }

@@ -9,16 +9,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 impl Tokenizer {
-    /// The chat template of the tokenizer's folder, where it has one.
+    /// Compiles the chat template of the tokenizer's folder, if it has one.
     ///
     /// # Errors
-    /// [`crate::Error::ChatTemplate`] where it cannot be compiled.
+    /// [`crate::Error::ChatTemplate`] if the template cannot be compiled.
     pub fn chat_template(&self) -> Result<Option<JinjaTemplate>> {
         let compile = |source: &Source| JinjaTemplate::from_source(source, self.special_tokens());
         self.chat.as_ref().map(compile).transpose()
     }
 
-    /// The same tokenizer with the template in the file at `path`.
+    /// Replaces the chat template by the one in the file at `path`.
     ///
     /// # Errors
     /// [`crate::Error::Io`].
@@ -28,8 +28,8 @@ impl Tokenizer {
         Ok(self)
     }
 
-    /// What templates know the special tokens by: `bos_token`, `eos_token` and whatever else `tokenizer_config.json` names. The
-    /// byte tokenizer has no text for its own, which are put around a text in any case.
+    /// Returns the texts of the special tokens by the names that templates use: `bos_token`, `eos_token` and others in
+    /// `tokenizer_config.json`. The byte tokenizer has none: its special tokens have no text, and are put around a text in any case.
     fn special_tokens(&self) -> BTreeMap<String, String> {
         if self.is_bytes() {
             return BTreeMap::new();
@@ -41,7 +41,7 @@ impl Tokenizer {
         own.chain(named).collect()
     }
 
-    /// Writes the templates' own files, unless `tokenizer_config.json` keeps them.
+    /// Writes the templates into their own files, unless `tokenizer_config.json` holds them.
     pub(super) fn save_chat_template(&self, folder: &Path) -> Result<()> {
         let Some(source) = &self.chat else { return Ok(()) };
         if source.in_settings && self.settings.as_ref().is_some_and(|settings| settings.contains_key("chat_template")) {

@@ -9,17 +9,17 @@ use crate::files::{first_there, is_folder, is_there};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// Tokens with their ids that were added to the vocabulary, as transformers 4 kept them.
+/// The tokens that were added to the vocabulary, with their ids. transformers 4 wrote this file.
 pub const ADDED_FILE: &str = "added_tokens.json";
-/// Which tokens have a role, as transformers 4 kept it.
+/// The tokens that have a role. transformers 4 wrote this file.
 pub const ROLES_FILE: &str = "special_tokens_map.json";
 
 /// Vocabularies of SentencePiece, tiktoken, Mistral and BERT.
 const OTHER_FORMS: [&str; 6] = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "qwen.tiktoken", "tekken.json", "vocab.txt"];
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json` of any name; a folder is read as [`Tokenizer::from_folder`] does. Where the file is called
-    /// `tokenizer.json`, the settings beside it count too.
+    /// Reads a `tokenizer.json` of any name. A folder is read as [`Tokenizer::from_folder`] does. If the file is called `tokenizer.json`,
+    /// the settings beside it are read too.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Json`] for the settings, [`Error::Tokenizer`].
@@ -36,16 +36,21 @@ impl Tokenizer {
         }
     }
 
-    /// Reads the tokenizer of a model's folder: `tokenizer.json`, else GPT-2's `vocab.json` and `merges.txt` (or
-    /// `encoder.json` and `vocab.bpe`). A folder with neither has [`Tokenizer::absent`], which refuses text. The files beside it count as
-    /// in transformers: tokens that `tokenizer_config.json` or `added_tokens.json` adds, and `add_prefix_space`.
+    /// Reads the tokenizer of a model's folder: `tokenizer.json`, else GPT-2's `vocab.json` and `merges.txt` (or `encoder.json` and
+    /// `vocab.bpe`). A folder with neither has [`Tokenizer::absent`], which refuses text. Other files count as in transformers: they may
+    /// add tokens (`tokenizer_config.json`, `added_tokens.json`) or set `add_prefix_space`.
     ///
-    /// BOS is what `tokenizer_config.json` names if its `add_bos_token` is true, none if that is false, and otherwise what
-    /// the tokenizer's own post-processor adds: as in transformers. EOS is what `tokenizer_config.json`,
-    /// `special_tokens_map.json` or `config.json` names, in this order, else the token with a usual name.
+    /// BOS is chosen as in transformers. It depends on `add_bos_token` in `tokenizer_config.json`:
+    ///
+    /// - If it is true, BOS is the token that the file names.
+    /// - If it is false, there is no BOS.
+    /// - If it is missing, BOS is the token that the tokenizer's post-processor adds.
+    ///
+    /// EOS is the token that `tokenizer_config.json`, `special_tokens_map.json` or `config.json` names, in this order, else the token with
+    /// a usual name.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Json`], [`Error::Tokenizer`]; [`Error::Unsupported`] where the folder has a tokenizer in another form only.
+    /// [`Error::Io`], [`Error::Json`], [`Error::Tokenizer`]. [`Error::Unsupported`] if the folder's only tokenizer is in another form.
     pub fn from_folder(folder: &Path) -> Result<Self> {
         let file = folder.join(FILE);
         if is_there(&file)? {
@@ -58,7 +63,7 @@ impl Tokenizer {
         }
     }
 
-    /// Writes `tokenizer.json` and `tokenizer_config.json` into `folder`, so that [`Tokenizer::from_folder`] restores it.
+    /// Writes `tokenizer.json` and `tokenizer_config.json` into `folder`, so that [`Tokenizer::from_folder`] restores the tokenizer.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -117,7 +122,7 @@ impl Tokenizer {
 }
 
 impl Tokenizer {
-    /// Takes in what the files beside `tokenizer.json` add to it.
+    /// Applies the files beside `tokenizer.json`.
     fn complete(&mut self, folder: &Path, roles: Option<&Map<String, Value>>, added: Option<&Map<String, Value>>) -> Result<()> {
         let super::Kind::File { inner, vocab_size, .. } = &mut self.kind else { return Ok(()) };
         let empty = Map::new();
@@ -131,8 +136,10 @@ impl Tokenizer {
     }
 }
 
-/// Refuses what would be read as another tokenizer than it is, in a folder without a `tokenizer.json`: a vocabulary in a form that is not
-/// read, and `vocab.json` with `merges.txt` whose class is not GPT-2's (Qwen's cuts a text otherwise).
+/// Refuses a tokenizer that would be read as a different one, in a folder without a `tokenizer.json`:
+///
+/// - a vocabulary in a form that is not read,
+/// - `vocab.json` with `merges.txt` whose class is not GPT-2's. Qwen's, for example, cuts a text differently.
 fn refuse_other_forms(folder: &Path) -> Result<()> {
     let other = first_there(folder, &OTHER_FORMS)?.map(str::to_owned);
     let settings = read_object(&folder.join(SETTINGS_FILE))?;

@@ -7,10 +7,10 @@ use crate::files::is_there;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// The pair of files in `folder`, under Hugging Face's names or OpenAI's.
+/// Finds the pair of files in `folder`, under Hugging Face's names or OpenAI's.
 ///
 /// # Errors
-/// Those of [`is_there`].
+/// The errors of [`is_there`].
 pub fn in_folder(folder: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
     for (vocab, merges) in [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")] {
         let (vocab, merges) = (folder.join(vocab), folder.join(merges));
@@ -21,11 +21,11 @@ pub fn in_folder(folder: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
     Ok(None)
 }
 
-/// Reads the vocabulary (`{"token": id}`) and the merges (one pair a line, after a `#version` line) into GPT-2's byte-level
-/// BPE. `<|endoftext|>`, where the vocabulary has it, is EOS.
+/// Reads the vocabulary (`{"token": id}`) and the merges (one pair a line, after a `#version` line) into GPT-2's byte-level BPE. EOS is
+/// `<|endoftext|>` if the vocabulary has it.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Json`], [`Error::BadRow`] for a line that is no pair, [`Error::Tokenizer`].
+/// [`Error::Io`], [`Error::Json`], [`Error::BadRow`] for a line that is not a pair, [`Error::Tokenizer`].
 pub fn read(vocab: &Path, merges: &Path) -> Result<Tokenizer> {
     let ids: Map<String, Value> = serde_json::from_str(&read_text(vocab)?).map_err(Error::json(vocab))?;
     let pairs = read_merges(merges)?;

@@ -1,4 +1,4 @@
-//! Text to token ids and back: one byte a token, or whatever a `tokenizer.json` says.
+//! Text to token ids and back. A token is one byte, or is defined by a `tokenizer.json`.
 //!
 //! Both kinds are saved as a `tokenizer.json` that Hugging Face reads to the same ids.
 
@@ -29,18 +29,18 @@ pub struct Tokenizer {
     kind: Kind,
     bos: Option<u32>,
     eos: Option<u32>,
-    /// The `tokenizer_config.json` that came with it, kept for [`Tokenizer::save`].
+    /// The `tokenizer_config.json` that was read with the tokenizer, kept for [`Tokenizer::save`].
     settings: Option<Map<String, Value>>,
     /// The folder's chat template.
     chat: Option<Source>,
-    /// What its files say and is not used, a sentence each.
+    /// A sentence for each thing in its files that is not used.
     remarks: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
 enum Kind {
     Bytes,
-    /// A model's folder has no tokenizer: text has no tokens, and tokens are written as their ids.
+    /// The model's folder has no tokenizer. Text is refused, and tokens are written as their ids.
     Absent {
         folder: PathBuf,
     },
@@ -49,18 +49,18 @@ enum Kind {
         /// The text of the `tokenizer.json`, kept so that saving changes nothing.
         json: String,
         vocab_size: usize,
-        /// What it may make of a text.
+        /// The bounds on the text that it may make.
         bounds: Arc<Bounds>,
     },
 }
 
 impl Tokenizer {
-    /// The byte tokenizer: byte b is token b, [`BYTE_BOS`] starts a text and [`BYTE_EOS`] ends it; 258 tokens.
+    /// Makes the byte tokenizer: byte b is token b, [`BYTE_BOS`] starts a text and [`BYTE_EOS`] ends it. It has 258 tokens.
     pub fn bytes() -> Self {
         Self { kind: Kind::Bytes, bos: Some(BYTE_BOS), eos: Some(BYTE_EOS), settings: None, chat: None, remarks: Vec::new() }
     }
 
-    /// What stands for the tokenizer of a folder that has none: text is refused, and tokens are written as their ids.
+    /// Makes a stand-in for the tokenizer of a folder without one. Text is refused, and tokens are written as their ids.
     pub fn absent(folder: &Path) -> Self {
         Self { kind: Kind::Absent { folder: folder.to_owned() }, bos: None, eos: None, settings: None, chat: None, remarks: Vec::new() }
     }
@@ -70,10 +70,10 @@ impl Tokenizer {
         matches!(self.kind, Kind::Absent { .. })
     }
 
-    /// An error if there is no tokenizer.
+    /// Returns an error if there is no tokenizer.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] naming the folder and what to do.
+    /// [`Error::Tokenizer`] that names the folder and what to do.
     pub fn check_present(&self) -> Result<()> {
         match &self.kind {
             Kind::Absent { folder } => Err(missing(folder)),
@@ -81,13 +81,13 @@ impl Tokenizer {
         }
     }
 
-    /// What the tokenizer's files say and is not used, a sentence each.
+    /// Returns a sentence for each thing in the tokenizer's files that is not used.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }
 
-    /// Makes the tokenizer that the text of a `tokenizer.json` describes. Its BOS is the token that its own post-processor
-    /// puts before a text (so a file that puts none has none), its EOS the added token with a name that is usual for one.
+    /// Makes the tokenizer that the text of a `tokenizer.json` describes. BOS is the token that its post-processor puts before a text, if
+    /// any. EOS is the added token with a usual name for one.
     ///
     /// # Errors
     /// [`Error::Tokenizer`].
@@ -112,11 +112,11 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// The token ids of `text`. No BOS or EOS is added; a special token's name in the text is that token, except in the
-    /// byte tokenizer, where text is only ever bytes.
+    /// Returns the token ids of `text`, without adding BOS or EOS. The name of a special token in the text becomes that token. In the byte
+    /// tokenizer, text is only bytes.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] where the vocabulary cannot express the text.
+    /// [`Error::Tokenizer`] if the vocabulary cannot express the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         match &self.kind {
             Kind::Bytes => Ok(text.bytes().map(u32::from).collect()),
@@ -128,7 +128,7 @@ impl Tokenizer {
         }
     }
 
-    /// As [`Tokenizer::encode`], with the bytes of the text that each token stands for.
+    /// Like [`Tokenizer::encode`], but also returns the bytes of the text that each token stands for.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
@@ -143,9 +143,9 @@ impl Tokenizer {
         Ok((encoding.get_ids().to_vec(), encoding.get_offsets().iter().map(|&(start, end)| start..end).collect()))
     }
 
-    /// The text of `tokens`. Special tokens and ids that the vocabulary does not have stand for no text; bytes that are
-    /// no UTF-8 become U+FFFD. Where the tokenizer writes a space before every text (SentencePiece), the first token's is
-    /// removed: to decode what follows some context, use [`Tokenizer::decode_after`] or [`Tokenizer::stream`].
+    /// Returns the text of `tokens`. Special tokens and unknown ids have no text. Bytes that are not UTF-8 become U+FFFD. If the tokenizer
+    /// writes a space before every text (SentencePiece), the first token's space is removed. To decode tokens that follow a context, use
+    /// [`Tokenizer::decode_after`] or [`Tokenizer::stream`].
     ///
     /// # Errors
     /// [`Error::Tokenizer`].
@@ -160,7 +160,7 @@ impl Tokenizer {
         }
     }
 
-    /// One more than the largest token id: the smallest vocabulary a model must have.
+    /// Returns one more than the largest token id: the smallest vocabulary that a model must have.
     pub fn vocab_size(&self) -> usize {
         match self.kind {
             Kind::Bytes => bytes::VOCAB_SIZE,
@@ -169,35 +169,35 @@ impl Tokenizer {
         }
     }
 
-    /// The token to put before every text, where there is one.
+    /// Returns the token to put before every text, if there is one.
     pub fn bos(&self) -> Option<u32> {
         self.bos
     }
 
-    /// The token that the settings call BOS, whether or not it is put before a text.
+    /// Returns the token that the settings call BOS, even if it is not put before a text.
     pub(crate) fn named_bos(&self) -> Option<u32> {
         let name = self.settings.as_ref()?.get("bos_token")?;
         self.id(file_parts::token_name(name)?)
     }
 
-    /// The token that ends a text, where there is one.
+    /// Returns the token that ends a text, if there is one.
     pub fn eos(&self) -> Option<u32> {
         self.eos
     }
 
-    /// The same tokenizer whose texts end with `eos`.
+    /// Sets `eos` as the token that ends a text.
     #[must_use]
     pub fn with_eos(mut self, eos: u32) -> Self {
         self.eos = Some(eos);
         self
     }
 
-    /// Whether this is the byte tokenizer.
+    /// True if this is the byte tokenizer.
     pub fn is_bytes(&self) -> bool {
         matches!(self.kind, Kind::Bytes)
     }
 
-    /// The id of the token called `name`, special tokens included.
+    /// Returns the id of the token called `name`. Special tokens are included.
     pub fn id(&self, name: &str) -> Option<u32> {
         match &self.kind {
             Kind::Bytes => bytes::special_id(name),
@@ -215,7 +215,7 @@ impl Tokenizer {
         }
     }
 
-    /// The same tokenizer for a model of `vocab_size` tokens, without the BOS and EOS that such a model does not have.
+    /// Adapts the tokenizer to a model of `vocab_size` tokens: removes a BOS or EOS that such a model does not have.
     #[must_use]
     pub fn for_vocabulary(mut self, vocab_size: usize) -> Self {
         let known = |id: &u32| (*id as usize) < vocab_size;
@@ -224,7 +224,7 @@ impl Tokenizer {
         self
     }
 
-    /// As [`Tokenizer::decode`], with special tokens written by their names.
+    /// Like [`Tokenizer::decode`], with special tokens written by their names.
     ///
     /// # Errors
     /// [`Error::Tokenizer`].
@@ -245,7 +245,7 @@ impl Tokenizer {
         text(inner, tokens, false)
     }
 
-    /// The token's name in the vocabulary.
+    /// Returns the token's name in the vocabulary.
     pub fn name(&self, id: u32) -> Option<String> {
         match &self.kind {
             Kind::Bytes => bytes::special_name(id).map(str::to_owned),
@@ -254,7 +254,7 @@ impl Tokenizer {
         }
     }
 
-    /// The text of the `tokenizer.json`.
+    /// Returns the text of the `tokenizer.json`.
     fn json(&self) -> String {
         match &self.kind {
             Kind::Bytes => format!("{:#}\n", bytes::file()),
@@ -264,7 +264,7 @@ impl Tokenizer {
     }
 }
 
-/// The tokenizer that a `tokenizer.json` describes, without its truncation, its padding and its dropout; and what to say of that.
+/// Reads a `tokenizer.json` without its truncation, its padding and its dropout. Also returns a remark if it had dropout.
 fn plain(json: &str) -> Result<(tokenizers::Tokenizer, Vec<String>)> {
     let refused = |error| Error::tokenizer(format!("not a usable tokenizer.json: {error}"));
     let (certain, remarks) = additions::without_dropout(json);
@@ -274,7 +274,7 @@ fn plain(json: &str) -> Result<(tokenizers::Tokenizer, Vec<String>)> {
     Ok((inner, remarks))
 }
 
-/// One more than the largest token id.
+/// Returns one more than the largest token id.
 fn vocab_size(inner: &tokenizers::Tokenizer) -> Option<usize> {
     inner.get_vocab(true).into_values().max().map(|largest| largest as usize + 1)
 }
@@ -285,7 +285,7 @@ fn missing(folder: &Path) -> Error {
     Error::tokenizer(reason).at(folder)
 }
 
-/// Token ids as a text, with a space between them.
+/// Writes token ids as a text, with a space after each.
 fn numbers(tokens: &[u32]) -> String {
     tokens.iter().map(|token| format!("{token} ")).collect()
 }
@@ -294,7 +294,7 @@ fn ids(inner: &tokenizers::Tokenizer, text: &str, add_special: bool) -> Result<V
     Ok(encoding(contained(|| inner.encode_fast(text, add_special)))?.get_ids().to_vec())
 }
 
-/// What the tokenizer gave, where it gave anything.
+/// Returns the result of encoding, or the error of a library that failed.
 fn encoding(encoded: Option<tokenizers::Result<tokenizers::Encoding>>) -> Result<tokenizers::Encoding> {
     encoded.ok_or_else(defect)?.map_err(|error| Error::tokenizer(format!("cannot encode: {error}")))
 }
@@ -304,14 +304,14 @@ fn text(inner: &tokenizers::Tokenizer, tokens: &[u32], skip_special: bool) -> Re
     decoded.ok_or_else(defect)?.map_err(|error| Error::tokenizer(format!("cannot decode: {error}")))
 }
 
-/// Of a file that could be read, and that says something impossible all the same.
+/// The error of a file that was read, but whose contents are inconsistent.
 fn defect() -> Error {
     Error::tokenizer("its tokenizer.json is inconsistent: no text can be encoded or decoded with it")
 }
 
-/// The one token that the post-processor puts before a text.
+/// Finds the one token that the post-processor puts before a text.
 fn leading_token(inner: &tokenizers::Tokenizer) -> Result<Option<u32>> {
-    // Any text that has tokens will do; a vocabulary may lack either of these.
+    // Any text that has tokens will do. Two are tried, because a vocabulary may lack one of them.
     for probe in ["a", "0"] {
         let plain = ids(inner, probe, false)?;
         let special = ids(inner, probe, true)?;
@@ -325,7 +325,7 @@ fn leading_token(inner: &tokenizers::Tokenizer) -> Result<Option<u32>> {
     Ok(None)
 }
 
-/// Reads `path`, naming it in any error.
+/// Reads `path`, and names it in any error.
 fn read_text(path: &Path) -> Result<String> {
     crate::files::read_text(path, crate::files::TOKENIZER)
 }

@@ -1,13 +1,13 @@
-//! Decoding tokens as they come, a whole character at a time.
+//! The decoding of tokens as they arrive, a whole character at a time.
 //!
-//! A character may be spread over several tokens, and some decoders change a token's text by what stands before it. So each
-//! step decodes the tokens since the last output together with those that made that output, and gives what is new.
+//! A character may be spread over several tokens, and some decoders change a token's text by the tokens before it. So each step decodes the
+//! tokens of the last output together with all tokens since then. It returns only the new text.
 
 use super::Tokenizer;
 use crate::error::Result;
 
 impl Tokenizer {
-    /// The text that `tokens` add after `context`, with the space that decoding them alone would lose.
+    /// Returns the text that `tokens` add after `context`, with the space that decoding them alone would lose.
     ///
     /// # Errors
     /// [`Error::Tokenizer`](crate::Error::Tokenizer).
@@ -21,7 +21,7 @@ impl Tokenizer {
         Ok(text)
     }
 
-    /// A decoder that gives the text of tokens as they come, after those of `context`.
+    /// Makes a decoder that returns the text of tokens as they arrive, after those of `context`.
     ///
     /// # Errors
     /// [`Error::Tokenizer`](crate::Error::Tokenizer).
@@ -30,15 +30,15 @@ impl Tokenizer {
     }
 }
 
-/// Gives the text of tokens as they come; never half a UTF-8 character.
+/// A decoder that returns the text of tokens as they arrive, never half a UTF-8 character.
 #[derive(Debug, Clone)]
 pub struct StreamDecoder<'a> {
     tokenizer: &'a Tokenizer,
-    /// The tokens of the last output, then those that have not shown yet.
+    /// The tokens of the last output, then the tokens that have no output yet.
     window: Vec<u32>,
-    /// How many of `window` the last output showed.
+    /// The number of tokens in `window` that belong to the last output.
     shown: usize,
-    /// The text of those.
+    /// The text of the tokens of the last output.
     shown_text: String,
     /// Text that ends in the middle of a character, after `shown_text`.
     pending: String,
@@ -55,7 +55,7 @@ impl<'a> StreamDecoder<'a> {
         })
     }
 
-    /// Adds a token; the text that it completes, often empty or several characters.
+    /// Adds a token. Returns the text that it completes, which is often empty and may be several characters.
     ///
     /// # Errors
     /// [`crate::Error::Tokenizer`].
@@ -74,13 +74,13 @@ impl<'a> StreamDecoder<'a> {
         Ok(new)
     }
 
-    /// What is left when no more tokens come: the start of a character that was never completed, as U+FFFD.
+    /// Returns the text that is left at the end: the start of a character that was never completed, as U+FFFD.
     pub fn finish(self) -> String {
         self.pending
     }
 }
 
-/// The bytes of the longest common start of both that ends between characters.
+/// Returns the length in bytes of the longest common start of both texts that ends between characters.
 fn common_prefix(text: &str, other: &str) -> usize {
     let same = text.chars().zip(other.chars()).take_while(|(a, b)| a == b);
     same.map(|(c, _)| c.len_utf8()).sum()

@@ -91,7 +91,7 @@ fn gpt_2_s_files_give_the_ids_of_tiktoken() {
     let Some(text) = shared("data/tinyshakespeare/input.txt") else { return };
     let text = std::fs::read_to_string(text).unwrap();
     let tokens = tokenizer.encode(&text).unwrap();
-    // tiktoken 0.14.0 with the same two files: this many ids, whose little-endian bytes have this checksum.
+    // tiktoken 0.14.0 with the same two files gives this many ids. Their little-endian bytes have this checksum.
     let bytes: Vec<u8> = tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
     assert_eq!((tokens.len(), crc32c::crc32c(&bytes)), (338_025, 0xde62_25f1));
     assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
@@ -154,7 +154,7 @@ fn a_tokenizer_file_that_stops_within_its_decoder_is_refused() {
     }
 }
 
-/// A folder with a byte-level tokenizer and these settings beside it.
+/// Reads a folder with a byte-level tokenizer and these settings beside it.
 fn with_settings(settings: Value) -> Result<Tokenizer> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(FILE), tests_support::byte_file("<s>", "</s>")).unwrap();

@@ -1,4 +1,4 @@
-//! Descriptions that make much of little, and real ones, which do not.
+//! Descriptions that make a long text of a short one, and real descriptions, which do not.
 
 use super::*;
 use serde_json::json;
@@ -15,12 +15,12 @@ fn sequence(kind: &str, steps: Vec<Value>) -> Value {
     json!({"type": "Sequence", kind: steps})
 }
 
-/// The bounds of a tokenizer whose part is this one.
+/// Reads the bounds of a tokenizer whose `part` has this value.
 fn with(part: &str, value: Value) -> Result<Bounds> {
     Bounds::of(&json!({"version": "1.0", part: value}).to_string())
 }
 
-/// A charsmap whose texts are these, as SentencePiece writes it.
+/// Writes a charsmap with these texts, as SentencePiece does.
 fn charsmap(texts: &[&str]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = [1024_u32.to_le_bytes().as_slice(), &[0; 1024]].concat();
@@ -39,7 +39,7 @@ fn replacements_that_multiply_are_refused_at_the_step_that_makes_too_much() {
     let parts = ["step 7 of its normalizer (Replace) can make ", " bytes of a text of 1, and 1048576 are allowed"];
     assert!(parts.iter().all(|part| reason.contains(part)), "{reason}");
     tenfold.check(&"b".repeat(100)).unwrap();
-    // The same in nested sequences, by a regular expression that matches nothing, by insertions before, and by each together.
+    // The same growth by nested sequences, a regular expression that matches nothing, insertions before a text, and many pre-tokenizers.
     let nested = sequence("normalizers", vec![sequence("normalizers", vec![replace("a", &"a".repeat(1000)); 3])]);
     let empty = sequence("normalizers", vec![replace_matches("x*", &"y".repeat(200)); 3]);
     let before = sequence("normalizers", vec![json!({"type": "Prepend", "prepend": "z".repeat(2_000_000)})]);
