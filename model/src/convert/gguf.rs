@@ -1,7 +1,10 @@
 //! A GGUF file's model as a configuration and tensors in Hugging Face's names and layout.
 //!
-//! Undone on the way: llama.cpp's reordering of Llama's queries and keys (its "norm" RoPE turns components 2i and 2i + 1), the fused q, k
-//! and v of GPT-2 and GPT-NeoX one after another, and Llama 3's frequency change, which GGUF holds as one factor for each frequency.
+//! The reader undoes three changes of llama.cpp:
+//!
+//! - the reordering of Llama's queries and keys (its "norm" RoPE rotates components 2i and 2i + 1 together),
+//! - the fused q, k and v of GPT-2 and GPT-NeoX, which follow one another,
+//! - Llama 3's frequency change, which GGUF holds as one factor for each frequency.
 
 use super::gguf_keys;
 use super::meta::{reorder, split_fused};
@@ -24,11 +27,11 @@ const ARCHITECTURES: [(&str, Architecture); 5] = [
 ];
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
-/// The model of a file with remarks on keys that were not used; `path` is its name for messages.
+/// Reads the model of a file, with remarks on keys that were not used. `path` is its name for messages.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for an architecture, an element type or a setting that is not read, [`Error::BadFile`] where keys and
-/// tensors make no model, [`Error::NonFinite`].
+/// [`Error::Unsupported`] for an architecture, an element type or a setting that is not supported. [`Error::BadFile`] if keys and tensors
+/// do not make a model. [`Error::NonFinite`].
 pub fn read(path: &Path, file: &Gguf) -> Result<(Config, NamedTensors, Vec<String>)> {
     let (config, remarks) = config(file).map_err(|error| error.at(path))?;
     let remarks = remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())).collect();
@@ -36,7 +39,7 @@ pub fn read(path: &Path, file: &Gguf) -> Result<(Config, NamedTensors, Vec<Strin
     let in_file = |error: Error| Error::bad_file(path, error.to_string());
     split_fused(&config, &mut tensors).map_err(in_file)?;
     if config.tied_head {
-        // The same bytes as the embedding's: see `head_is_embedding`.
+        // The head has the same bytes as the embedding: see `head_is_embedding`.
         tensors.swap_remove("lm_head.weight");
     }
     let mut parameters = checked_parameters(&config, &mut tensors).map_err(in_file)?;
@@ -46,7 +49,7 @@ pub fn read(path: &Path, file: &Gguf) -> Result<(Config, NamedTensors, Vec<Strin
     Ok((config.clone(), layout::to_file(&config, parameters), remarks))
 }
 
-/// The configuration, and remarks on keys that were not used.
+/// Reads the configuration. Also returns remarks on keys that were not used.
 fn config(file: &Gguf) -> Result<(Config, Vec<String>)> {
     let name = file.get("general.architecture").and_then(Value::text);
     let name = name.ok_or_else(|| Error::bad_config("general.architecture is missing"))?;
@@ -69,7 +72,7 @@ fn config(file: &Gguf) -> Result<(Config, Vec<String>)> {
     Ok((config, remarks))
 }
 
-/// A size that is the same in every layer where the file lists it for each.
+/// Reads a size. If the file lists it for each layer, it must be the same in all layers.
 fn size(keys: &Keys, key: &str) -> Result<Option<usize>> {
     let value = match keys.value(key) {
         None => return Ok(None),
@@ -100,7 +103,7 @@ fn read_keys(file: &Gguf, keys: &Keys, architecture: Architecture) -> Result<Con
     let (hidden_size, heads) = (required(keys, "embedding_length")?, required(keys, "attention.head_count")?);
     let head_dim = head_dim(keys, hidden_size, heads)?;
     let gpt = matches!(architecture, Architecture::Gpt2 | Architecture::GptNeoX);
-    // Only Llama's files have a window; another architecture's that is not 0 is refused with the keys that are not asked for.
+    // Only Llama's files have a window. For other architectures a window other than 0 is refused, like every key that is not read.
     let window =
         if architecture == Architecture::Llama { size(keys, "attention.sliding_window")?.filter(|&window| window > 0) } else { None };
     let eps = keys.number(if gpt { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" })?;
@@ -135,7 +138,7 @@ fn read_keys(file: &Gguf, keys: &Keys, architecture: Architecture) -> Result<Con
     })
 }
 
-/// The rows of the embedding, which the key must not contradict.
+/// Returns the number of rows of the embedding. The key must not contradict it.
 fn vocab_size(file: &Gguf, keys: &Keys) -> Result<usize> {
     let embedding = file.tensor("token_embd.weight").ok_or_else(|| Error::bad_config("tensor token_embd.weight is missing"))?;
     let rows = embedding.shape[0];
@@ -147,7 +150,7 @@ fn vocab_size(file: &Gguf, keys: &Keys) -> Result<usize> {
     }
 }
 
-/// The width of a head's query, key and value, and the factor that llama.cpp takes from it.
+/// Returns the width of a head's query, key and value. Refuses a file whose attention scale is not one over the root of this width.
 fn head_dim(keys: &Keys, hidden_size: usize, heads: usize) -> Result<usize> {
     let head_dim = match size(keys, "attention.key_length")? {
         Some(length) => length,
@@ -170,18 +173,18 @@ fn head_dim(keys: &Keys, hidden_size: usize, heads: usize) -> Result<usize> {
     }
 }
 
-/// An f32's shortest decimal, which is the number that was meant: 1e-5, not 9.999999747378752e-6.
+/// Returns the shortest decimal of an f32, which is the number that was meant: 1e-5, not 9.999999747378752e-6.
 fn short(value: f64) -> f64 {
     (value as f32).to_string().parse().unwrap_or(value)
 }
 
-/// Some files repeat a tied head; it is the embedding.
+/// True if the head is the embedding. Some files repeat a tied head.
 fn head_is_embedding(file: &Gguf) -> Result<bool> {
     let (Some(embedding), Some(head)) = (file.tensor("token_embd.weight"), file.tensor("output.weight")) else { return Ok(true) };
     Ok(embedding.kind == head.kind && embedding.shape == head.shape && file.have_same_bytes(embedding, head)?)
 }
 
-/// A model whose `config.json` would be another one (biases on q, k and v alone, say, in Llama) is refused.
+/// Refuses a model that a `config.json` cannot express, such as a Llama with biases on q, k and v alone.
 fn same_after_writing(config: &Config) -> Result<()> {
     let again = Config::from_json(&config.to_json())?;
     let same = Config { eos: Vec::new(), ..again } == Config { eos: Vec::new(), ..config.clone() };
@@ -202,7 +205,7 @@ fn position(file: &Gguf, keys: &Keys, architecture: Architecture, head_dim: usiz
     Ok(PositionKind::Rope { theta, rotary_dim, scaling })
 }
 
-/// llama.cpp's rule: a factor without a type is linear scaling, a factor of 0 none, and the type "none" switches it off.
+/// Applies llama.cpp's rule: a factor without a type is linear scaling, a factor of 0 is none, and the type "none" switches it off.
 fn linear_scaling(keys: &Keys) -> Result<Option<RopeScaling>> {
     let factors = [keys.number("rope.scaling.factor")?, keys.number("rope.scale_linear")?];
     let factor = short(factors.into_iter().flatten().next().unwrap_or(1.0));
@@ -215,8 +218,8 @@ fn linear_scaling(keys: &Keys) -> Result<Option<RopeScaling>> {
     }
 }
 
-/// The setting of Llama 3 that gives these factors. The files keep only the factors, so the settings that were published are tried:
-/// low and high 1 and 4 and an original context of 8192, with the factor that the lowest frequency shows.
+/// Finds the setting of Llama 3 that gives these factors. A file keeps only the factors, so published settings are tried. Low and high are 1
+/// and 4. The factor is the largest one in the file. The original context is 8192 or a smaller power of two.
 fn llama3_scaling(factors: &[f32], theta: f64, rotary_dim: usize) -> Result<Llama3Scaling> {
     let factor = factors.iter().fold(1f32, |a, &b| a.max(b));
     let candidates = [8192, 4096, 2048, 1024, 512, 256, 128, 64].map(|original_max_positions| Llama3Scaling {
@@ -230,14 +233,14 @@ fn llama3_scaling(factors: &[f32], theta: f64, rotary_dim: usize) -> Result<Llam
             && factors.iter().enumerate().all(|(i, &found)| {
                 let frequency = theta.powf(-2.0 * i as f64 / rotary_dim as f64);
                 let expected = frequency / scaling.scale(frequency);
-                // Written from f32 arithmetic: some units in the seventh digit.
+                // The factors come from f32 arithmetic, so they differ by some units in the seventh digit.
                 (expected - f64::from(found)).abs() <= 1e-5 * expected
             })
     };
     candidates.into_iter().find(fits).ok_or_else(|| unsupported(format!("the RoPE factors in {ROPE_FACTORS}"), "those of Llama 3"))
 }
 
-/// (part of llama.cpp's name inside a block, part of ours).
+/// Pairs of (part of llama.cpp's name inside a block, part of our name).
 const PARTS: [(&str, &str); 12] = [
     ("attn_norm.", "input_layernorm."),
     ("ffn_norm.", "post_attention_layernorm."),

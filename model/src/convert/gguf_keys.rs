@@ -1,7 +1,7 @@
-//! The keys of a GGUF file as JSON objects, and which of them are known without being computed with.
+//! The keys of a GGUF file as JSON objects, and the keys that are known without being computed with.
 //!
-//! Keys of the architecture (`llama.context_length`) form one object, those of the tokenizer a second, all others a third, so that each has
-//! a reader that accounts for every key.
+//! Keys of the architecture (`llama.context_length`) form one object, keys of the tokenizer a second, and all others a third. Each object
+//! has a reader that accounts for every key.
 
 use crate::error::Result;
 use crate::gguf::{Gguf, Value};
@@ -9,13 +9,13 @@ use crate::keys::{Account, Keys, Known, Neutral, unknown_remark};
 use Neutral::{Flag, Number, Text};
 use serde_json::{Map, Value as Json};
 
-/// Keys of every architecture.
+/// Keys that every architecture may have.
 pub const ARCHITECTURE: Known = Known {
     harmless: &[
         "tensor_data_layout",
         "decoder_start_token_id",
         "expert_used_count",
-        // Of YaRN, which `rope.scaling.type` switches on, and of how a model was made.
+        // The first key belongs to YaRN, which `rope.scaling.type` switches on. The second says how a model was made.
         "rope.scaling.original_context_length",
         "rope.scaling.finetuned",
     ],
@@ -45,7 +45,7 @@ pub const ARCHITECTURE: Known = Known {
     ],
 };
 
-/// Keys of no architecture: what the file is, who made it, and from what.
+/// Keys that belong to no architecture: what the file is, who made it, and from what.
 pub const GENERAL: Known = Known {
     harmless: &[
         "general.alignment",
@@ -78,7 +78,7 @@ pub const GENERAL: Known = Known {
     neutral: &[("general.type", &[Text("model")]), ("split.count", &[Number(0.0), Number(1.0)])],
 };
 
-/// Keys of the tokenizer that its reader takes, and those that say nothing of how a text becomes tokens.
+/// Keys of the tokenizer that its reader uses, and keys that do not change how a text becomes tokens.
 const TOKENIZER: Known = Known {
     harmless: &[
         "huggingface.json",
@@ -92,7 +92,7 @@ const TOKENIZER: Known = Known {
         "ggml.merges",
         "ggml.add_bos_token",
         "ggml.add_space_prefix",
-        // llama.cpp's tokenizers of the kinds that are read do not look at it.
+        // llama.cpp ignores this key for the kinds of tokenizer that are read.
         "ggml.remove_extra_whitespaces",
         "ggml.bos_token_id",
         "ggml.eos_token_id",
@@ -112,21 +112,21 @@ const TOKENIZER: Known = Known {
     neutral: &[("ggml.add_eos_token", &[Flag(false)]), ("ggml.add_sep_token", &[Flag(false)]), ("ggml.precompiled_charsmap", &[])],
 };
 
-/// Lists longer than this are tables of a vocabulary: they stay in the file, and a text stands in their place.
+/// The longest list that is copied. A longer list is a table of a vocabulary, and a short text replaces it.
 const LONGEST: u64 = 1 << 14;
 
-/// The keys that begin with `prefix`, without it, as a JSON object.
+/// Returns the keys that begin with `prefix`, without the prefix, as a JSON object.
 pub fn beginning_with(file: &Gguf, prefix: &str) -> Map<String, Json> {
     file.keys().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), json(value)))).collect()
 }
 
-/// The keys that begin with none of `prefixes`.
+/// Returns the keys that begin with none of `prefixes`, as a JSON object.
 pub fn others(file: &Gguf, prefixes: &[&str]) -> Map<String, Json> {
     let others = file.keys().filter(|(key, _)| !prefixes.iter().any(|prefix| key.starts_with(prefix)));
     others.map(|(key, value)| (key.to_owned(), json(value))).collect()
 }
 
-/// A number that JSON does not have is its name.
+/// Converts a value to JSON. A number that JSON does not have becomes its name.
 fn json(value: &Value) -> Json {
     match value {
         Value::Unsigned(number) => (*number).into(),
@@ -139,7 +139,7 @@ fn json(value: &Value) -> Json {
     }
 }
 
-/// Sentences about keys of the tokenizer that were not used.
+/// Returns sentences about keys of the tokenizer that were not used.
 ///
 /// # Errors
 /// None of its own.

@@ -12,18 +12,18 @@ use crate::tokenizer::Tokenizer;
 use crate::tokenizer::file_parts::{added_token, leading_token_template};
 use serde_json::{Map, Value as Json, json};
 
-/// ggml's numbers for what a token is.
+/// ggml's numbers for the kinds of tokens.
 const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
 const BYTE: u64 = 6;
 
-/// A tokenizer, or why there is none.
+/// A tokenizer, or the reason why there is none.
 pub type Found = Result<Tokenizer, String>;
 
-/// The file's tokenizer. A kind that is not known exactly is no error: the inner `Err` says in a few words why there is none.
+/// Reads the file's tokenizer. A kind that is not known exactly is no error: the inner `Err` gives the reason in a few words.
 ///
 /// # Errors
-/// [`Error::Tokenizer`] where the file has a tokenizer of a known kind and it is damaged.
+/// [`Error::Tokenizer`] if the file has a tokenizer of a known kind that is damaged.
 pub fn read(file: &Gguf) -> Result<Found> {
     if let Some(json) = file.get("tokenizer.huggingface.json").and_then(Value::text) {
         return Tokenizer::from_json(json.to_owned()).map(|tokenizer| Ok(with_ends(file, tokenizer)));
@@ -57,7 +57,7 @@ fn flag(file: &Gguf, key: &str, default: bool) -> bool {
     file.get(&format!("tokenizer.ggml.{key}")).and_then(Value::flag).unwrap_or(default)
 }
 
-/// Names and types of the tokens.
+/// Returns the names and kinds of the tokens.
 fn tokens<'a>(file: &'a Gguf) -> Result<Vec<(&'a str, u64)>> {
     let array = |key: &str| file.get(&format!("tokenizer.ggml.{key}")).and_then(Value::array);
     let names = array("tokens").ok_or_else(|| Error::tokenizer("tokenizer.ggml.tokens is missing"))?;
@@ -98,17 +98,17 @@ fn sentencepiece(file: &Gguf) -> Result<String> {
     sentencepiece::tokenizer_json(&pieces, &settings)
 }
 
-/// How a text is cut before it is merged: a normalizer, a regular expression (none for GPT-2's own), and whether whole tokens come before
-/// merges.
+/// The way in which a text is cut before merging: a normalizer, a regular expression (`None` for GPT-2's own), and whether whole tokens
+/// come before merges.
 struct Cut {
     normalizer: Json,
     pattern: Option<&'static str>,
     whole_first: bool,
 }
 
-/// Llama 3's: transformers, `LlamaConverter` of the tiktoken kind.
+/// Llama 3's regular expression, as in transformers' `LlamaConverter` of the tiktoken kind.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Qwen 2's: as Llama 3's, one digit at a time.
+/// Qwen 2's regular expression: like Llama 3's, but one digit at a time.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 fn pre_tokenizer(name: Option<&str>) -> Result<Cut, String> {
@@ -150,7 +150,7 @@ fn byte_level(file: &Gguf, cut: Cut) -> Result<String> {
             json!({"type": "Sequence", "pretokenizers": [split, byte_level]})
         }
     };
-    // Llama 3 puts BOS before a text, GPT-2 and Qwen do not; the file may say otherwise.
+    // Llama 3 puts BOS before a text, GPT-2 and Qwen do not. The file may override this.
     let bos = if flag(file, "add_bos_token", cut.whole_first) { id(file, "bos") } else { None };
     let leading = bos.and_then(|id| tokens.get(id).map(|(name, _)| leading_token_template(name, id as u32)));
     let file = json!({

@@ -1,8 +1,14 @@
 //! llama2.c's model file, version 0: seven numbers, then every weight in f32.
 //!
-//! Little-endian i32: dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size (negative where the output projection is not
-//! the embedding), seq_len. Then f32, each kind of weight stacked over the layers: embedding, attention norms, wq, wk, wv,
-//! wo, MLP norms, w1 (gate), w2 (down), w3 (up), final norm, two RoPE tables that nothing reads, and the output projection.
+//! The numbers are little-endian i32: dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len. vocab_size is negative if the
+//! output projection is not the embedding.
+//!
+//! The weights are f32. They follow in this order, each kind stacked over the layers:
+//!
+//! - embedding, attention norms, wq, wk, wv, wo,
+//! - MLP norms, w1 (gate), w2 (down), w3 (up), final norm,
+//! - two RoPE tables that nothing reads, and the output projection.
+//!
 //! Matrices are `[out, in]`. RMSNorm ε is 1e-5 and RoPE's θ 1e4 by definition (llama2.c, `run.c`).
 
 use super::rotary_pairs::rotate_half_rows;
@@ -15,11 +21,11 @@ use std::path::Path;
 const HEADER_NUMBERS: usize = 7;
 const HEADER_BYTES: u64 = 4 * HEADER_NUMBERS as u64;
 
-/// Reads a model file into Hugging Face's names and layout: the rows of q and k are reordered, for llama2.c turns components
-/// 2i and 2i + 1 of a head together, Hugging Face's decoders i and i + head_dim/2.
+/// Reads a model file into Hugging Face's names and layout. The rows of q and k are reordered: llama2.c rotates components 2i and 2i + 1 of
+/// a head together, Hugging Face's decoders i and i + head_dim/2.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::BadFile`] where the header makes no model or the file's size is not what it announces;
+/// [`Error::Io`]. [`Error::BadFile`] if the header does not describe a model, or the file's size is not the one it announces.
 /// [`Error::NonFinite`].
 pub fn read(path: &Path) -> Result<(Config, NamedTensors)> {
     read_content(&Content::open(path)?)
@@ -85,7 +91,7 @@ fn config(header: [i32; HEADER_NUMBERS]) -> Result<Config> {
     Ok(config)
 }
 
-/// The sizes of a valid configuration are small enough for u64.
+/// Returns the size of a file with this configuration. The sizes of a valid configuration are small enough for u64.
 fn expected_bytes(config: &Config) -> u64 {
     let rope_tables = 2 * rope_table_size(config) as u64;
     4 * (HEADER_NUMBERS as u64 + config.parameter_count() + rope_tables)
@@ -137,7 +143,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads the next tensor; the file's size was checked, so its elements are there.
+    /// Reads the next tensor. The file's size was checked, so its elements are in the file.
     fn tensor(&mut self, tensors: &mut NamedTensors, name: &str, shape: Vec<usize>) -> Result<()> {
         let start = self.position;
         self.skip(shape.iter().product());

@@ -1,7 +1,9 @@
 //! llama2.c's `tokenizer.bin` as a `tokenizer.json`.
 //!
-//! Little-endian: i32, the length of the longest token, then for each token an f32 score, an i32 length and that many bytes.
-//! It is a SentencePiece vocabulary: 0 to 2 are `<unk>`, BOS and EOS, then come the 256 bytes as `<0x00>`…, then pieces whose spaces
+//! The file is little-endian. It holds the length of the longest token as an i32. Then each token has an f32 score, an i32 length and that
+//! many bytes.
+//!
+//! It is a SentencePiece vocabulary. Ids 0 to 2 are `<unk>`, BOS and EOS, then come the 256 bytes as `<0x00>`…, then pieces whose spaces
 //! stand for SentencePiece's ▁; see `super::sentencepiece`.
 
 use super::sentencepiece::{self, Piece, PieceKind, SPACE, Settings};
@@ -10,7 +12,7 @@ use crate::tokenizer::Tokenizer;
 use std::path::Path;
 
 const SPECIAL: [&str; 3] = ["<unk>", "<s>", "</s>"];
-/// The special tokens and the bytes.
+/// The id of the first piece, after the special tokens and the bytes.
 const FIRST_PIECE: usize = 3 + 256;
 
 struct Token {
@@ -21,7 +23,7 @@ struct Token {
 /// Reads the tokenizer of a model with `vocab_size` tokens.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Tokenizer`] where the file is truncated, has another number of tokens or is none of llama2.c's.
+/// [`Error::Io`]. [`Error::Tokenizer`] if the file is truncated, has another number of tokens, or is not one of llama2.c's.
 pub fn read(path: &Path, vocab_size: usize) -> Result<Tokenizer> {
     let bytes = crate::files::read(path, crate::files::TOKENIZER)?;
     read_bytes(&bytes, vocab_size).map_err(|error| error.at(path))
@@ -30,7 +32,7 @@ pub fn read(path: &Path, vocab_size: usize) -> Result<Tokenizer> {
 /// Reads the contents of a tokenizer file for a model with `vocab_size` tokens.
 ///
 /// # Errors
-/// [`Error::Tokenizer`] as [`read`], with no file.
+/// [`Error::Tokenizer`] as [`read`], without the file's name.
 pub fn read_bytes(bytes: &[u8], vocab_size: usize) -> Result<Tokenizer> {
     tokenizer(&tokens(bytes, vocab_size)?)
 }
@@ -83,7 +85,7 @@ fn tokenizer(tokens: &[Token]) -> Result<Tokenizer> {
     Tokenizer::from_json(sentencepiece::tokenizer_json(&pieces.collect::<Vec<_>>(), &settings)?)
 }
 
-/// The tokens as SentencePiece names them.
+/// Returns the tokens' names as SentencePiece writes them.
 fn names(tokens: &[Token]) -> Result<Vec<String>> {
     let name = |(id, token): (usize, &Token)| {
         let name = match id {

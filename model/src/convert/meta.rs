@@ -1,9 +1,11 @@
 //! Safetensors under Meta's names (`layers.0.attention.wq.weight`), as Llama was first published, and under minGPT's
 //! (`h.0.attn.c_attn.weight`).
 //!
-//! Beside the weights lies a `config.json` (or `params.json`) with `dim`, `n_layers`, `n_heads`, `vocab_size` and, for Llama, `ffn_dim`,
-//! `n_kv_heads`, `norm_eps`, `rope_theta`. Llama's queries and keys turn components 2i and 2i + 1 together unless `rope_pairs` is "half";
-//! Hugging Face's turn i and i + head_dim/2, so their rows are reordered. minGPT's matrices are `[out, in]`, GPT-2's `[in, out]`.
+//! A `config.json` (or `params.json`) beside the weights holds `dim`, `n_layers`, `n_heads`, `vocab_size` and, for Llama, `ffn_dim`,
+//! `n_kv_heads`, `norm_eps`, `rope_theta`.
+//!
+//! Llama's queries and keys rotate components 2i and 2i + 1 together unless `rope_pairs` is "half". Hugging Face's rotate i and i +
+//! head_dim/2, so the rows are reordered. minGPT's matrices are `[out, in]`, GPT-2's `[in, out]`.
 
 use super::parameters::checked_parameters;
 use super::rotary_pairs::rotate_half_rows;
@@ -15,7 +17,7 @@ use crate::safetensors_file::{self, NamedTensor, NamedTensors, SINGLE_FILE};
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// The settings that these folders have.
+/// The settings of these folders.
 #[derive(Debug)]
 struct Params {
     arch: String,
@@ -24,7 +26,7 @@ struct Params {
     n_heads: usize,
     n_kv_heads: Option<usize>,
     ffn_dim: Option<usize>,
-    /// None where the tokenizer decides, as Meta has it.
+    /// `None` if the tokenizer decides, as in Meta's own files.
     vocab_size: Option<usize>,
     max_seq_len: Option<usize>,
     norm_eps: Option<f64>,
@@ -35,13 +37,13 @@ struct Params {
     activation: String,
 }
 
-/// Keys that are known here without being used.
+/// Keys that are known but not used.
 const KNOWN: Known = Known {
     harmless: &[
-        // The weights' shapes say how wide the MLP is.
+        // The weights' shapes give the width of the MLP.
         "multiple_of",
         "ffn_dim_multiplier",
-        // How Meta's program runs.
+        // These keys say how Meta's program runs.
         "max_batch_size",
         "model_parallel_size",
         "model_name",
@@ -87,7 +89,7 @@ fn read_keys(keys: &Keys) -> Result<Params> {
     })
 }
 
-/// One setting under two names, which must not say different things.
+/// Reads a setting that has two names. The two values must not differ.
 fn either(keys: &Keys, names: [&str; 2]) -> Result<Option<usize>> {
     match [keys.size(names[0])?, keys.size(names[1])?] {
         [Some(one), Some(other)] if one != other => {
@@ -97,7 +99,7 @@ fn either(keys: &Keys, names: [&str; 2]) -> Result<Option<usize>> {
     }
 }
 
-/// Descriptions of what the architecture has anyway: each must begin as expected.
+/// Checks descriptions of parts that the architecture fixes. Each must begin as expected.
 fn check_descriptions(keys: &Keys, arch: &str) -> Result<()> {
     let gpt2 = arch == "gpt2";
     let expected = [
@@ -113,7 +115,7 @@ fn check_descriptions(keys: &Keys, arch: &str) -> Result<()> {
     keys.refuse_flag("biases", !gpt2)
 }
 
-/// The file of settings in `folder`, where it is of this kind: it has `dim` and `n_layers`.
+/// Finds the settings file in `folder`. A file of this kind has `dim` and `n_layers`.
 pub fn params_file(folder: &Path) -> Option<std::path::PathBuf> {
     let of_kind = |path: &std::path::PathBuf| {
         let text = crate::files::read_text(path, crate::files::SETTINGS).unwrap_or_default();
@@ -123,12 +125,12 @@ pub fn params_file(folder: &Path) -> Option<std::path::PathBuf> {
     ["config.json", "params.json"].map(|name| folder.join(name)).into_iter().find(of_kind)
 }
 
-/// Reads such a folder into Hugging Face's names and layout, with remarks on settings that were not used. What the settings leave out is
-/// taken from the weights' shapes, or has Llama 2's value (RMSNorm ε 1e-5, RoPE's θ 1e4, 2048 positions).
+/// Reads such a folder into Hugging Face's names and layout, with remarks on settings that were not used. Missing settings come from the
+/// weights' shapes, or have Llama 2's value (RMSNorm ε 1e-5, RoPE's θ 1e4, 2048 positions).
 ///
 /// # Errors
-/// [`Error::Json`] and [`Error::BadConfig`] for the settings, [`Error::Unsupported`], those of [`safetensors_file::read_folder`], and
-/// [`Error::MissingTensor`] or [`Error::ShapeMismatch`] where weights and settings disagree.
+/// [`Error::Json`] and [`Error::BadConfig`] for the settings. [`Error::Unsupported`]. The errors of [`safetensors_file::read_folder`].
+/// [`Error::MissingTensor`] or [`Error::ShapeMismatch`] if weights and settings disagree.
 pub fn read(folder: &Path, params: &Path) -> Result<(Config, NamedTensors, Vec<String>)> {
     let text = crate::files::read(params, crate::files::SETTINGS)?;
     let map: Map<String, Value> = serde_json::from_slice(&text).map_err(Error::json(params))?;
@@ -206,7 +208,7 @@ fn config(params: &Params, tensors: &NamedTensors) -> Result<Config> {
     Ok(config)
 }
 
-/// (part of Meta's or minGPT's name, part of ours).
+/// Pairs of (part of Meta's or minGPT's name, part of our name).
 const PARTS: [(&str, &str); 18] = [
     ("attention.wq.", "self_attn.q_proj."),
     ("attention.wk.", "self_attn.k_proj."),
@@ -250,7 +252,7 @@ fn our_name(theirs: &str) -> String {
     format!("model.layers.{layer}.{}", ours.unwrap_or_else(|| rest.to_owned()))
 }
 
-/// q, k and v stand one after another in `self_attn.qkv`.
+/// Splits `self_attn.qkv`, where q, k and v follow one another.
 pub(super) fn split_fused(config: &Config, tensors: &mut NamedTensors) -> Result<()> {
     let heights = [config.query_size(), config.kv_size(), config.kv_size()];
     for layer in 0..config.layers {
@@ -275,7 +277,7 @@ pub(super) fn split_fused(config: &Config, tensors: &mut NamedTensors) -> Result
     Ok(())
 }
 
-/// Reorders queries and keys, weights and biases, for rotate-half.
+/// Reorders the rows of queries and keys, weights and biases, for rotate-half.
 pub(super) fn reorder(config: &Config, parameters: &mut NamedTensors) {
     for (name, tensor) in parameters {
         let heads = match name.rsplit('.').nth(1) {

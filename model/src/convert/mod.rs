@@ -1,4 +1,4 @@
-//! Models in other formats into a Hugging Face folder. The format is told by the file's content, not by its name.
+//! The conversion of models in other formats to a Hugging Face folder. A file's content tells its format, not its name.
 
 pub mod gguf;
 mod gguf_keys;
@@ -21,34 +21,34 @@ use crate::tokenizer::Tokenizer;
 use std::io::Read;
 use std::path::Path;
 
-/// What was converted.
+/// The report of a conversion.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConvertReport {
     /// The source's format.
     pub format: &'static str,
     /// The model's configuration.
     pub config: Config,
-    /// Tensors written.
+    /// The number of tensors written.
     pub tensors: usize,
-    /// Numbers in them.
+    /// The number of values in the tensors.
     pub parameters: u64,
-    /// Whether a tokenizer was written.
+    /// True if a tokenizer was written.
     pub has_tokenizer: bool,
-    /// Why the source's own tokenizer was not written, where it has one that cannot be written exactly.
+    /// The reason why the source's own tokenizer was left out, if it has one that cannot be written exactly.
     pub note: Option<String>,
     /// A sentence about each thing in the source that was not used, naming file and key.
     pub remarks: Vec<String>,
 }
 
-/// A format that is recognised by how a file starts, and what to say where it is not read.
+/// The starts of files in known formats that are not read, with a name for each format.
 const KNOWN_STARTS: [(&[u8], &str); 3] =
     [(b"PK\x03\x04", "a PyTorch or NumPy archive"), (b"24ka", "a llama2.c file of version 1 or 2"), (b"\x80", "a Python pickle")];
 
 const SUPPORTED: &str =
     "GGUF, llama2.c files of version 0, folders with config.json and model.safetensors (Hugging Face's names or Meta's)";
 
-/// Converts the model at `source` into the folder `out`. `tokenizer` is llama2.c's `tokenizer.bin`, a `tokenizer.json` or a
-/// folder with one; without it the new folder has the source's own, where that has one (a folder, a GGUF file).
+/// Converts the model at `source` into the folder `out`. `tokenizer` is llama2.c's `tokenizer.bin`, a `tokenizer.json` or a folder with
+/// one. Without it the new folder gets the source's own tokenizer, if it has one (a folder, a GGUF file).
 ///
 /// # Errors
 /// [`Error::Unsupported`] for formats that are not read, [`Error::BadFile`] for damaged files, [`Error::Io`].
@@ -120,7 +120,7 @@ fn convert_gguf(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<C
     Ok(ConvertReport { note, remarks, ..report })
 }
 
-/// Where a folder keeps its chat template.
+/// The file of a folder's chat template.
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
 
 fn save(format: &'static str, config: Config, tensors: NamedTensors, tokenizer: Option<&Tokenizer>, out: &Path) -> Result<ConvertReport> {
@@ -139,7 +139,7 @@ fn save(format: &'static str, config: Config, tensors: NamedTensors, tokenizer: 
     })
 }
 
-/// A `tokenizer.json` starts with a brace, llama2.c's `tokenizer.bin` with a small number.
+/// Reads a tokenizer. A `tokenizer.json` starts with a brace, llama2.c's `tokenizer.bin` with a small number.
 fn read_tokenizer(path: &Path, vocab_size: usize) -> Result<Tokenizer> {
     if files::is_folder(path)? {
         return Tokenizer::from_folder(path);

@@ -1,4 +1,4 @@
-//! What a file must hold for the decoder: every tensor that it asks for, and none besides.
+//! The check that a file holds every tensor that the decoder needs, and no others.
 
 use crate::config::Config;
 use crate::decoder::{Decoder, layout};
@@ -6,10 +6,10 @@ use crate::error::Result;
 use crate::safetensors_file::{NamedTensors, is_buffer};
 use engine::{Device, Tensor};
 
-/// The tensors that the decoder of `config` asks for, under its own names, and none besides (but for buffers that hold no weights).
+/// Takes the tensors that the decoder of `config` needs, under its own names. Refuses other tensors, except buffers that hold no weights.
 ///
 /// # Errors
-/// [`crate::Error::MissingTensor`], [`crate::Error::ShapeMismatch`], [`crate::Error::BadConfig`] for a tensor that there is no place for.
+/// [`crate::Error::MissingTensor`], [`crate::Error::ShapeMismatch`], [`crate::Error::BadConfig`] for a tensor that the model does not have.
 pub fn checked_parameters(config: &Config, tensors: &mut NamedTensors) -> Result<NamedTensors> {
     let mut parameters = NamedTensors::new();
     Decoder::build(config, &mut |name, shape| {

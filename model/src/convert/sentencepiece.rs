@@ -1,24 +1,24 @@
 //! A SentencePiece BPE vocabulary as a `tokenizer.json`.
 //!
-//! SentencePiece merges, over and over, the neighbours whose union has the highest score. In `tokenizer.json` that order is a list of
-//! merges, so it is rebuilt: every split of a piece into two pieces is a merge, ranked by the score of the piece.
+//! SentencePiece repeatedly merges the neighbours whose union has the highest score. A `tokenizer.json` has a list of merges instead, so
+//! the list is built here. Every split of a piece into two pieces is a merge, ranked by the score of the piece.
 
 use crate::error::{Error, Result};
 use crate::tokenizer::file_parts::{added_token, leading_token_template};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-/// What stands for a space.
+/// The character that stands for a space.
 pub const SPACE: &str = "\u{2581}";
-/// A piece of this many characters is merged from every split of it; longer ones are damage.
+/// The longest piece, in characters. Every split of a piece is tried, and a longer piece is a sign of damage.
 const LONGEST_PIECE: usize = 1 << 10;
 
-/// What a piece is for.
+/// The kind of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PieceKind {
     /// Text, made by merging.
     Normal,
-    /// A marker such as BOS, which no text stands for.
+    /// A marker such as BOS, which has no text.
     Control,
     /// Text that its author wants kept whole.
     UserDefined,
@@ -26,18 +26,18 @@ pub enum PieceKind {
     Byte,
 }
 
-/// An entry of the vocabulary; its place is its id.
+/// An entry of the vocabulary. Its index is its id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Piece {
     /// The name, with ▁ for spaces.
     pub name: String,
-    /// The rank in merging: higher ones are merged first.
+    /// The rank in merging: pieces with higher scores are merged first.
     pub score: f32,
-    /// What it is for.
+    /// The kind of the piece.
     pub kind: PieceKind,
 }
 
-/// What is not in the pieces.
+/// The settings that the pieces do not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// The id for text that neither pieces nor bytes cover.
@@ -48,10 +48,10 @@ pub struct Settings {
     pub add_space: bool,
 }
 
-/// The text of the `tokenizer.json`.
+/// Writes the text of the `tokenizer.json`.
 ///
 /// # Errors
-/// [`Error::Tokenizer`] where two pieces have one name, a score is not finite or a piece is longer than any real one.
+/// [`Error::Tokenizer`] if two pieces have one name, a score is not finite, or a piece is longer than any real one.
 pub fn tokenizer_json(pieces: &[Piece], settings: &Settings) -> Result<String> {
     let ids = ids(pieces)?;
     let vocab: Map<String, Value> = pieces.iter().enumerate().map(|(id, piece)| (piece.name.clone(), json!(id))).collect();
@@ -103,7 +103,7 @@ fn ids(pieces: &[Piece]) -> Result<HashMap<&str, usize>> {
     Ok(ids)
 }
 
-/// The entry of a piece that is found in a text before anything is merged.
+/// Returns the entry of a piece that is found in a text before merging. Other pieces have no entry.
 fn added(piece: &Piece, id: u32) -> Option<Value> {
     let mut entry = added_token(&piece.name, id);
     match piece.kind {
@@ -114,7 +114,7 @@ fn added(piece: &Piece, id: u32) -> Option<Value> {
     Some(entry)
 }
 
-/// Every split of a piece into two pieces, by falling score of the piece; splits of one piece by the ids of their parts.
+/// Returns every split of a piece into two pieces, by falling score of the piece. Splits of one piece are sorted by the ids of their parts.
 fn merges<'a>(pieces: &'a [Piece], ids: &HashMap<&str, usize>) -> Vec<[&'a str; 2]> {
     let normal = |name: &str| ids.get(name).copied().filter(|&id| pieces[id].kind == PieceKind::Normal);
     let mut merges = Vec::new();

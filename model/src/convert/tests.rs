@@ -1,4 +1,4 @@
-//! stories260K, as its author published it, against the same model in Hugging Face's layout, and damaged copies of it.
+//! stories260K, as its author published it, compared to the same model in Hugging Face's layout, and damaged copies of it.
 
 mod gguf_models;
 mod gguf_tokenizers;
@@ -98,7 +98,7 @@ fn an_untied_head_is_read_after_the_tables_that_nothing_reads() {
     let (config, tensors) = llama2c::read(&path).unwrap();
     assert!(!config.tied_head);
     assert_eq!(tensors["lm_head.weight"].data[0], (weights + 6) as f32);
-    // A head of two components: its pair is (0, 1) in both layouts, so nothing moves.
+    // A head of two components has the pair (0, 1) in both layouts, so nothing moves.
     assert_eq!(tensors["model.layers.0.self_attn.q_proj.weight"].data[..2], [12.0, 13.0]);
     let out = folder.path().join("out");
     convert(&path, None, &out).unwrap();

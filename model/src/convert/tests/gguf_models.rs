@@ -1,4 +1,4 @@
-//! GGUF files of every architecture, laid out as llama.cpp's convert_hf_to_gguf.py does it, give back the folder they came from.
+//! GGUF files of every architecture, laid out like llama.cpp's convert_hf_to_gguf.py, give back the folder they came from.
 
 use super::*;
 use crate::config::{Architecture, PositionKind, RopeScaling};
@@ -7,7 +7,7 @@ use crate::gguf::writer::Writer;
 use crate::safetensors_file::NamedTensor;
 use engine::Device;
 
-/// (part of the decoder's name, part of llama.cpp's).
+/// Pairs of (part of the decoder's name, part of llama.cpp's name).
 const NAMES: [(&str, &str); 17] = [
     ("model.layers.", "blk."),
     ("model.embed_tokens.", "token_embd."),
@@ -28,7 +28,7 @@ const NAMES: [(&str, &str); 17] = [
     ("mlp.down_proj.", "ffn_down."),
 ];
 
-/// llama.cpp's reordering of Llama's q and k: row j of the first half of a head and row j of its second become neighbours.
+/// Applies llama.cpp's reordering of Llama's q and k: row j of the first half of a head and row j of the second become neighbours.
 fn neighbours(tensor: &NamedTensor, heads: usize) -> Vec<f32> {
     let width: usize = tensor.shape[1..].iter().product();
     let half = tensor.shape[0] / heads / 2;
@@ -36,7 +36,7 @@ fn neighbours(tensor: &NamedTensor, heads: usize) -> Vec<f32> {
     rows.flat_map(|row| tensor.data[row * width..][..width].to_vec()).collect()
 }
 
-/// q, k and v under one name, one after another.
+/// Joins q, k and v under one name, one after another.
 fn fuse(parameters: &mut NamedTensors, layer: usize) {
     for kind in ["weight", "bias"] {
         let part = |name: &str| format!("model.layers.{layer}.self_attn.{name}.{kind}");
@@ -65,7 +65,7 @@ fn settings(config: &Config) -> Writer {
         .integer(&key("attention.head_count"), config.heads as u32)
         .float(&key(if gpt { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" }), config.norm_eps as f32);
     if !gpt {
-        // A list with a number for each layer, as some files have it.
+        // A list with one number for each layer, as in some files.
         file = file.integers(&key("attention.head_count_kv"), &vec![config.kv_heads as i32; config.layers]);
         file = file.integer(&key("attention.key_length"), config.head_dim as u32);
     }
@@ -87,7 +87,7 @@ fn settings(config: &Config) -> Writer {
     ends.fold(file, |file, (name, id)| file.integer(&format!("tokenizer.ggml.{name}_token_id"), id))
 }
 
-/// The model of a folder as llama.cpp lays it out.
+/// Writes the model of a folder as llama.cpp lays it out.
 fn laid_out(model: &ModelFolder) -> Vec<u8> {
     let config = &model.config;
     let mut parameters = layout::from_file(config, model.tensors.clone()).unwrap();
@@ -125,7 +125,7 @@ fn every_architecture_comes_back_bit_for_bit() {
         fs::write(&path, laid_out(&theirs)).unwrap();
         convert(&path, None, &out.path().join(name)).unwrap();
         let ours = ModelFolder::open(&out.path().join(name)).unwrap();
-        // A model this small has too few frequencies for the factors in the file to tell which context Llama 3's scaling was for.
+        // A model this small has too few frequencies to tell from the file's factors which context Llama 3's scaling was for.
         let position = if name.contains("llama3") { theirs.config.position } else { ours.config.position };
         assert_eq!(Config { position, ..ours.config.clone() }, theirs.config, "{name}");
         assert_eq!(frequencies(&ours.config), frequencies(&theirs.config), "{name}");
@@ -136,14 +136,14 @@ fn every_architecture_comes_back_bit_for_bit() {
     }
 }
 
-/// What RoPE turns each pair by, to the precision that factors in f32 keep.
+/// Returns the frequency at which RoPE rotates each pair, to the precision that factors in f32 keep.
 fn frequencies(config: &Config) -> Vec<f32> {
     let PositionKind::Rope { theta, rotary_dim, scaling } = config.position else { return Vec::new() };
     let plain = (0..rotary_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / rotary_dim as f64));
     plain.map(|frequency| scaling.map_or(frequency, |scaling| scaling.scale(frequency)) as f32).collect()
 }
 
-/// A whole llama of one layer, of width 8, with one key changed or added.
+/// Writes a complete llama of one layer and width 8, with one key changed or added.
 fn small(change: impl Fn(Writer) -> Writer) -> Writer {
     let config =
         Config { vocab_size: 4, hidden_size: 8, intermediate_size: 8, layers: 1, heads: 2, kv_heads: 2, head_dim: 4, ..one_layer() };
@@ -232,7 +232,7 @@ fn a_chat_template_in_the_file_is_written_beside_its_tokenizer() {
     assert!(message.contains("its tokenizer has 5 tokens, the model only 4"), "{message}");
 }
 
-/// As llama.cpp has it: a factor without a type is linear scaling, "none" switches it off.
+/// As in llama.cpp, a factor without a type is linear scaling, and "none" switches it off.
 #[test]
 fn a_factor_of_rope_is_linear_scaling_unless_the_type_is_none() {
     let folder = tempfile::tempdir().unwrap();

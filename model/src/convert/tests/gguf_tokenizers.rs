@@ -1,11 +1,11 @@
-//! Tokenizers inside GGUF files: real vocabularies of both kinds, how each cuts a text, and every damage that is named.
+//! Tokenizers inside GGUF files: real vocabularies of both kinds, how each cuts a text, and damaged ones that are refused by name.
 
 use super::*;
 use crate::gguf::writer::Writer;
 use crate::tokenizer::gpt2_files;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
-/// ggml's numbers for what a token is.
+/// ggml's numbers for the kinds of tokens.
 const NORMAL: i32 = 1;
 const UNKNOWN: i32 = 2;
 const CONTROL: i32 = 3;
@@ -29,7 +29,7 @@ fn refused(file: &Writer, expected: &str) {
     assert!(message.contains(expected), "{message}");
 }
 
-/// The tokens, scores and kinds of llama2.c's `tok512.bin`, as llama.cpp writes such a vocabulary.
+/// Writes the tokens, scores and kinds of llama2.c's `tok512.bin` as llama.cpp does.
 fn stories_vocabulary(source: &Path) -> Writer {
     let bytes = fs::read(source.join("tok512.bin")).unwrap();
     let (mut rest, mut names, mut scores, mut kinds) = (&bytes[4..], Vec::new(), Vec::new(), Vec::new());
@@ -103,7 +103,7 @@ fn gpt_2_s_real_vocabulary_gives_the_ids_of_tiktoken() {
     assert_eq!(tokenizer.encode(&text).unwrap(), gpt2_files::read(&vocab, &merges).unwrap().encode(&text).unwrap());
 }
 
-/// Every byte, `more` tokens and merges, and last a control token `<|end|>` and a user-defined `<tool>`.
+/// Writes every byte, `more` tokens and `merges`, and last a control token `<|end|>` and a user-defined `<tool>`.
 fn bytes_and(pre: &str, more: &[&str], merges: &[&str]) -> Writer {
     let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
     alphabet.sort_unstable();
@@ -137,9 +137,9 @@ fn each_kind_of_byte_level_vocabulary_cuts_a_text_its_own_way() {
         let tokenizer = tokenizer(&bytes_and(pre, &more, &merges));
         assert_eq!(names(&tokenizer, "12345"), digits, "{pre}");
         assert_eq!(names(&tokenizer, "I'LL"), contraction, "{pre}");
-        // Llama 3 takes a piece that is a token whole, though no merges lead there.
+        // Llama 3 takes a piece that is a token as a whole, even if no merges lead to it.
         assert_eq!(names(&tokenizer, "hello").len(), if pre == "llama-bpe" { 1 } else { 5 }, "{pre}");
-        // Qwen 2 composes characters first: e and an accent are é, of two bytes.
+        // Qwen 2 composes characters first: e and an accent become é, of two bytes.
         assert_eq!(names(&tokenizer, "e\u{301}").len(), if pre == "qwen2" { 2 } else { 3 }, "{pre}");
         for text in ["a  b\n\n c\t", "naïve 東京 🐻", "x<tool>y", ""] {
             assert_eq!(tokenizer.decode(&tokenizer.encode(text).unwrap()).unwrap(), text, "{pre}");
@@ -167,7 +167,7 @@ fn bos_is_put_before_a_text_where_the_file_or_its_kind_says_so() {
     assert_eq!([bos("llama-bpe", Some(false)), bos("qwen2", Some(true))], [None, Some(256)]);
 }
 
-/// A SentencePiece vocabulary without bytes.
+/// Writes a SentencePiece vocabulary without bytes.
 fn pieces(scores: &[f32]) -> Writer {
     Writer::new("llama")
         .text("tokenizer.ggml.model", "llama")

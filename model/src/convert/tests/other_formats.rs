@@ -1,10 +1,10 @@
-//! The same real models from other formats: Meta's and minGPT's names, and GGUF laid out as llama.cpp does it.
+//! The same real models in other formats: Meta's and minGPT's names, and GGUF laid out as in llama.cpp.
 
 use super::*;
 use crate::gguf::writer::Writer;
 use crate::safetensors_file::read;
 
-/// Folders under Meta's or minGPT's names; the same model in Hugging Face's layout lies in `hf/`.
+/// Folders under Meta's or minGPT's names. `hf/` in each holds the same model in Hugging Face's layout.
 const META: [&str; 3] = ["stories260k", "glassllm-en", "gpt-nano-sort"];
 
 #[track_caller]
@@ -87,7 +87,7 @@ fn a_vocabulary_of_minus_one_is_that_of_the_weights() {
     assert_eq!((report.config.vocab_size, report.parameters), (512, 260_032));
 }
 
-/// A GGUF file of stories260k. Meta's order of the rows of q and k, which its weights are in, is also llama.cpp's.
+/// Writes a GGUF file of stories260k. Its weights have Meta's order of the rows of q and k, which is also llama.cpp's.
 fn stories_gguf(source: &Path, architecture: &str) -> Writer {
     let sizes = [
         ("context_length", 512),
