@@ -1,6 +1,6 @@
 //! Conversations as text: by the model's own chat template, or as transcripts for models that have none.
 //!
-//! Read this after `message.rs`. `turns.rs` cuts these texts into what is learned and what is context.
+//! Read this after `message.rs`. `turns.rs` cuts these texts into learned parts and context.
 
 use super::message::{Message, Role};
 use crate::chat_template::{JinjaTemplate, Rendered, TemplateInput};
@@ -9,18 +9,18 @@ use crate::tokenizer::Tokenizer;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
-/// How conversations become text.
+/// The way in which conversations become text.
 #[derive(Debug, Clone, Default)]
 pub enum ChatTemplate {
     /// The template of the model's folder.
     Jinja(JinjaTemplate),
-    /// `"\n\nHuman: …\n\nAssistant: …"`, a system message bare at the start: Anthropic's HH data (Bai et al. 2022). A prompt ends
-    /// with `"\n\nAssistant:"` and its completion begins with a space, which most tokenizers join to the first word.
+    /// `"\n\nHuman: …\n\nAssistant: …"`, as in Anthropic's HH data (Bai et al. 2022). A system message stands at the start without a name.
+    /// A prompt ends with `"\n\nAssistant:"`. Its completion begins with a space, which most tokenizers join to the first word.
     #[default]
     Transcript,
 }
 
-/// A conversation with what else a template may be given.
+/// A conversation, with the other inputs of a chat template.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Conversation {
     /// The turns.
@@ -29,22 +29,22 @@ pub struct Conversation {
     pub tools: Option<Value>,
     /// The texts that the model may refer to.
     pub documents: Option<Value>,
-    /// Further variables of the template (`chat_template_kwargs`).
+    /// Other variables of the template (`chat_template_kwargs`).
     pub arguments: Option<Map<String, Value>>,
 }
 
 impl Conversation {
-    /// A conversation of these turns and nothing else.
+    /// Makes a conversation of these turns and nothing else.
     pub fn of(messages: Vec<Message>) -> Self {
         Self { messages, ..Self::default() }
     }
 
-    /// The same setting with other turns.
+    /// Returns the same conversation with other turns.
     pub(super) fn with(&self, messages: &[Message]) -> Self {
         Self { messages: messages.to_vec(), ..self.clone() }
     }
 
-    /// True if there is something that only a chat template can write.
+    /// Returns the name of the first input that only a chat template can write, if there is one.
     fn needs_template(&self) -> Option<&'static str> {
         let has =
             [("tools", self.tools.is_some()), ("documents", self.documents.is_some()), ("chat_template_kwargs", self.arguments.is_some())];
@@ -53,19 +53,19 @@ impl Conversation {
 }
 
 impl ChatTemplate {
-    /// The template that came with `tokenizer`, or else the transcript form.
+    /// Takes the template that came with `tokenizer`, or else the transcript form.
     ///
     /// # Errors
-    /// [`Error::ChatTemplate`] where the template cannot be compiled.
+    /// [`Error::ChatTemplate`] if the template cannot be compiled.
     pub fn of(tokenizer: &Tokenizer) -> Result<Self> {
         Ok(tokenizer.chat_template()?.map_or(Self::Transcript, Self::Jinja))
     }
 
-    /// The conversation so far, up to where the model's next words begin: at the start of a turn or, where the last message is the model's
-    /// own, at the end of that message, which is then continued.
+    /// Writes the conversation up to the place where the model's next words begin. If the last message is the model's own, it is continued
+    /// from its end. Otherwise a new turn is opened.
     ///
     /// # Errors
-    /// [`Error::ChatTemplate`] where the template refuses the conversation, or a transcript has no place for a role or a key.
+    /// [`Error::ChatTemplate`] if the template refuses the conversation, or a transcript cannot write a role or a key.
     pub fn prompt(&self, conversation: &Conversation) -> Result<String> {
         match conversation.messages.last() {
             Some(last) if last.role == Role::Assistant => self.continued(conversation, last),
@@ -73,7 +73,7 @@ impl ChatTemplate {
         }
     }
 
-    /// The conversation so far and the opening of a new turn of the model.
+    /// Writes the conversation and the opening of a new turn of the model.
     pub(super) fn opened(&self, conversation: &Conversation) -> Result<String> {
         match self {
             Self::Jinja(template) => Ok(render(template, conversation, true)?.text),
@@ -81,7 +81,7 @@ impl ChatTemplate {
         }
     }
 
-    /// The whole conversation, with the spans of the model's words where the template marks them.
+    /// Writes the whole conversation, with the spans of the model's words if the template marks them.
     pub(super) fn whole(&self, conversation: &Conversation) -> Result<Rendered> {
         match self {
             Self::Jinja(template) => render(template, conversation, false),
@@ -89,7 +89,7 @@ impl ChatTemplate {
         }
     }
 
-    /// The text up to the end of the last message, as transformers' `continue_final_message` cuts it.
+    /// Writes the text up to the end of the last message, as transformers' `continue_final_message` cuts it.
     fn continued(&self, conversation: &Conversation, last: &Message) -> Result<String> {
         let (mut text, said) = (self.whole(conversation)?.text, last.text());
         let Some(at) = text.rfind(said.trim()) else {
@@ -97,14 +97,14 @@ impl ChatTemplate {
                 "the last message is the assistant's, and the chat template does not write it as it is, so it cannot be continued",
             ));
         };
-        // Where the template keeps the white space at the end of the message, so does the prompt.
+        // The prompt keeps the white space at the end of the message if the template keeps it.
         let end = if text[at..].starts_with(said.trim_start()) { at + said.trim_start().len() } else { at + said.trim().len() };
         text.truncate(end);
         Ok(text)
     }
 
-    /// What the template writes after the model's words to end its turn, such as `<|im_end|>`, without the white space around it; `None`
-    /// where it writes nothing, or refuses a plain conversation.
+    /// Returns the text that the template writes after the model's words to end a turn, such as `<|im_end|>`, without white space around
+    /// it. Returns `None` if there is no such text, or the template refuses a plain conversation.
     pub fn end_of_turn(&self) -> Option<String> {
         const WORDS: &str = "W0rds";
         let Self::Jinja(template) = self else { return None };
@@ -115,7 +115,7 @@ impl ChatTemplate {
         (!end.is_empty()).then(|| end.to_owned())
     }
 
-    /// True if the template's text has this word, or there is no template.
+    /// True if the template's text contains this word, or there is no template.
     pub(super) fn names(&self, word: &str) -> bool {
         match self {
             Self::Jinja(template) => template.names(word),
@@ -132,7 +132,7 @@ impl ChatTemplate {
     }
 }
 
-/// Runs a template; a list of text parts stays one where the template reads parts, and is one text elsewhere.
+/// Runs a template. A list of text parts stays a list if the template reads parts. Otherwise it becomes one text.
 fn render(template: &JinjaTemplate, conversation: &Conversation, add_generation_prompt: bool) -> Result<Rendered> {
     if let Some(part) = conversation.messages.iter().find_map(Message::part_that_is_no_text) {
         let reason = format!("a message has a part of type {part:?}, and this program's models take texts only");
@@ -149,7 +149,7 @@ fn render(template: &JinjaTemplate, conversation: &Conversation, add_generation_
     template.render_input(&input, add_generation_prompt)
 }
 
-/// True if a message of two text parts comes out as its texts, and not as the notation of a list.
+/// True if the template writes a message of two text parts as its texts, not in the notation of a list.
 fn reads_parts(template: &JinjaTemplate) -> bool {
     let part = |text: &str| json!({"type": "text", "text": text});
     let messages = [json!({"role": "user", "content": [part("F1rst"), part("Sec0nd")]})];
@@ -160,7 +160,7 @@ fn reads_parts(template: &JinjaTemplate) -> bool {
 
 const ASSISTANT: &str = "\n\nAssistant:";
 
-/// Keys of a message that hold part of what is said, which a transcript cannot write.
+/// Keys of a message that hold part of its content, and that a transcript cannot write.
 const ONLY_BY_TEMPLATE: [&str; 5] = ["tool_calls", "function_call", "reasoning_content", "reasoning", "thinking"];
 
 fn transcript(conversation: &Conversation) -> Result<String> {

@@ -1,8 +1,10 @@
-//! Every column of a row is used, known not to matter, or named: the one mechanism for all forms of row.
+//! The check that every column of a row is used, known not to matter, or named. It serves all forms of row.
 //!
-//! A form of row says which columns it uses. A column that it does not use is passed over where [`KNOWN`] lists it or it holds nothing; it
-//! stops the reading where it usually holds part of the prompt and what it says stands nowhere in the row's texts; and it is counted
-//! in [`Remarks`] otherwise, which the data report prints.
+//! A form of row names the columns that it uses. Each other column is treated in one of three ways:
+//!
+//! - It is skipped if [`KNOWN`] lists it or it is empty.
+//! - It is an error if it usually holds part of the prompt, and its value is missing from the row's texts.
+//! - Otherwise it is counted in [`Remarks`], which the data report prints.
 
 use super::chat::{ChatTemplate, Conversation};
 use super::jsonl::Row;
@@ -10,7 +12,7 @@ use crate::error::Result;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Columns that say where a row comes from and how it was judged; nothing that is learned depends on them.
+/// Columns that say where a row comes from and how it was judged. They do not affect what is learned.
 const KNOWN: [&str; 67] = [
     "__index_level_0__",
     "_id",
@@ -81,7 +83,7 @@ const KNOWN: [&str; 67] = [
     "uuid",
 ];
 
-/// Columns that usually hold part of what the model is to see.
+/// Columns that usually hold part of the model's input.
 const PART_OF_THE_PROMPT: [&str; 16] = [
     "audio",
     "context",
@@ -101,23 +103,23 @@ const PART_OF_THE_PROMPT: [&str; 16] = [
     "weight",
 ];
 
-/// Keys of a message that no template reads and nothing depends on.
+/// Keys of a message that no template reads and that do not matter.
 const KNOWN_OF_MESSAGES: [&str; 8] = ["created_at", "id", "idx", "index", "metadata", "model", "timestamp", "uuid"];
 
 /// Columns that conversations use besides their messages.
 pub const OF_CONVERSATIONS: [&str; 4] = ["system", "tools", "documents", "chat_template_kwargs"];
 
-/// What was noticed while rows were read: each thing once, with the number of rows and the first of them.
+/// The things that were noticed while rows were read. Each has the number of its rows and the first row's line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remarks(BTreeMap<String, (usize, usize)>);
 
 impl Remarks {
-    /// Notes `what` of the row on this line.
+    /// Notes `what` for the row on this line.
     pub fn note(&mut self, what: impl Into<String>, line: usize) {
         self.0.entry(what.into()).or_insert((0, line)).0 += 1;
     }
 
-    /// One sentence for each thing that was noticed.
+    /// Returns one sentence for each thing that was noticed.
     pub fn sentences(&self) -> Vec<String> {
         let sentence = |(what, (count, line)): (&String, &(usize, usize))| match count {
             1 => format!("{what} (line {line})"),
@@ -127,7 +129,7 @@ impl Remarks {
     }
 }
 
-/// Judges the columns that a form of row does not use; `texts` are what it took from the row.
+/// Checks the columns that a form of row does not use. `texts` are the texts that the form took from the row.
 ///
 /// # Errors
 /// [`crate::Error::BadRow`] naming a column that holds part of the prompt.
@@ -135,7 +137,7 @@ pub fn judge(row: &Row, used: &[&str], texts: &[&str], remarks: &mut Remarks) ->
     let says = |name: &str, value: &Value| !(is_blank(value) || name == "weight" && value.as_f64() == Some(1.0));
     let further = row.keys.iter().filter(|(name, value)| !used.contains(&name.as_str()) && says(name, value));
     for (name, value) in further.filter(|(name, _)| !KNOWN.contains(&name.as_str())) {
-        // A text that is learned whole has no prompt that something could be missing from.
+        // A text that is learned whole has no prompt, so nothing can be missing from a prompt.
         if !PART_OF_THE_PROMPT.contains(&name.as_str()) || used == ["text"] {
             remarks.note(format!("column {name:?} is not used"), row.line);
         } else if !stands_in(value, texts) {
@@ -150,7 +152,7 @@ pub fn judge(row: &Row, used: &[&str], texts: &[&str], remarks: &mut Remarks) ->
     Ok(())
 }
 
-/// Notes what the chat template will not read of a conversation.
+/// Notes the parts of a conversation that the chat template does not read.
 pub fn judge_conversation(row: &Row, chat: &ChatTemplate, conversation: &Conversation, remarks: &mut Remarks) {
     let keys = conversation.messages.iter().flat_map(|message| message.further_keys());
     for key in keys.filter(|key| !KNOWN_OF_MESSAGES.contains(key)) {
@@ -172,7 +174,7 @@ pub fn judge_conversation(row: &Row, chat: &ChatTemplate, conversation: &Convers
     }
 }
 
-/// True for what says nothing: null, an empty text, list or object.
+/// True if the value is empty: null, or an empty text, list or object.
 fn is_blank(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -190,7 +192,7 @@ fn stands_in(value: &Value, texts: &[&str]) -> bool {
     }
 }
 
-/// `"a", "b" and "c"`.
+/// Writes names as `"a", "b" and "c"`.
 fn quoted<'a>(names: impl Iterator<Item = &'a &'a str>) -> String {
     let names: Vec<String> = names.map(|name| format!("{name:?}")).collect();
     match names.split_last() {

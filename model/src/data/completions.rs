@@ -1,4 +1,4 @@
-//! Prompts with the completion that is to be learned, conversations, and plain texts that are to be learned whole.
+//! Prompts with a completion to be learned, conversations, and plain texts to be learned whole.
 
 use super::formats::Reader;
 use super::turns::{Turner, Turns};
@@ -9,34 +9,33 @@ use crate::tokenizer::Tokenizer;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The rows of a file as tokens, and what became of them.
+/// The rows of a file as tokens, with a report on them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompletionSet {
-    /// What can be trained on, in the order of the file.
+    /// The sequences to train on, in the order of the file.
     pub sequences: Vec<Sequence>,
     /// The line of each sequence.
     pub lines: Vec<usize>,
-    /// What was kept, cut and dropped.
+    /// The numbers of rows that were kept, cut and dropped.
     pub report: DataReport,
 }
 
-/// Reads rows as text. A row is one of
+/// Reads rows as text. A row has one of these forms:
 /// - `prompt`, `completion`: texts, or conversations `[{role, content}]`;
-/// - `messages` or `conversations` (ShareGPT): a conversation of which the assistant's turns are learned, as `turns` says;
-/// - `instruction`, perhaps `input`, `output` (Alpaca): the prompt is both, a line each;
+/// - `messages` or `conversations` (ShareGPT): a conversation. `turns` says which of the assistant's turns are learned;
+/// - `instruction`, an optional `input`, `output` (Alpaca): the prompt is the instruction and the input, a line each;
 /// - `text`: learned whole.
 ///
-/// Rows with an empty completion, or without a turn that is learned, are dropped and counted; columns that are not used are named in the
-/// report.
+/// Rows with an empty completion, or without a learned turn, are dropped and counted. Columns that are not used are named in the report.
 ///
 /// # Errors
-/// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms, and for a column that holds part of the prompt and has
-/// no place there; [`crate::Error::NoData`] where no row is left.
+/// [`crate::Error::Io`]. [`crate::Error::BadRow`] for a row of no such form, or a column that holds part of the prompt and is not used.
+/// [`crate::Error::NoData`] if no row is left.
 pub fn read(path: &Path, chat: &ChatTemplate, turns: Turns) -> Result<(Vec<CompletionRow>, DataReport)> {
     read_rows(path, super::read_rows(path)?, chat, turns)
 }
 
-/// As [`read`], of rows that were read before from the file at `path`.
+/// Like [`read`], for rows that were already read from the file at `path`.
 ///
 /// # Errors
 /// As [`read`].
@@ -68,7 +67,7 @@ pub fn read_rows(path: &Path, rows: Vec<jsonl::Row>, chat: &ChatTemplate, turns:
 }
 
 impl CompletionSet {
-    /// Reads the rows of a file, as [`read`], into tokens.
+    /// Reads the rows of a file like [`read`], and tokenizes them.
     ///
     /// # Errors
     /// As [`read`], and [`crate::Error::Tokenizer`].
@@ -77,10 +76,10 @@ impl CompletionSet {
         Self::from_rows(&rows, report, tokenizer, limits)
     }
 
-    /// Makes tokens of rows that were read or made before; goes on with their `report`.
+    /// Tokenizes rows. `report` is the report on their reading, which is continued.
     ///
     /// # Errors
-    /// [`crate::Error::Tokenizer`]; [`crate::Error::NoData`] where no row is left.
+    /// [`crate::Error::Tokenizer`]. [`crate::Error::NoData`] if no row is left.
     pub fn from_rows(rows: &[CompletionRow], mut report: DataReport, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self> {
         let (mut sequences, mut lines) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for row in rows {
@@ -96,7 +95,7 @@ impl CompletionSet {
         }
         report.truncation = limits.truncation;
         let kept: BTreeSet<usize> = lines.iter().copied().collect();
-        // A row is dropped where none of its texts is left.
+        // A row is dropped only if none of its texts is left.
         report.dropped.retain(|dropped| !kept.contains(&dropped.line));
         report.dropped.dedup_by_key(|dropped| dropped.line);
         let report = report.finish(kept.len())?;

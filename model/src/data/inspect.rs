@@ -1,4 +1,4 @@
-//! A look at a dataset before any training: how long its rows are, what is cut, merged and dropped, and what is learned.
+//! A look at a dataset before training: how long its rows are, what is cut, merged and dropped, and what is learned.
 
 use super::{ChatTemplate, DataReport, Turns, completions, jsonl, preferences, read_rows};
 use crate::boundary::{Limits, Sequence, Text, Truncation, tokenize};
@@ -7,7 +7,7 @@ use crate::tokenizer::Tokenizer;
 use serde::Serialize;
 use std::path::Path;
 
-/// What a file's rows are.
+/// The form of a file's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
@@ -17,17 +17,17 @@ pub enum Form {
     Completions,
 }
 
-/// What would be trained on, and how it came about.
+/// The data that training would use, and how it was made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
-    /// What the rows are.
+    /// The form of the rows.
     pub form: Form,
-    /// Rows kept, dropped, cut and merged: exactly those of a training run with the same limits.
+    /// The rows that are kept, dropped, cut and merged, exactly as in a training run with the same limits.
     pub report: DataReport,
     /// The most tokens of a sequence.
     pub max_tokens: usize,
-    /// Lengths in tokens before anything is cut, of every row that has tokens: first the prompt's, then each completion's (EOS included),
-    /// then the longest whole sequence of a row.
+    /// Lengths in tokens before anything is cut, of every row that has tokens. First comes the prompt's length, then each completion's
+    /// (with EOS), then the longest whole sequence of a row.
     pub lengths: Vec<Lengths>,
     /// Lines of the rows that were cut, ascending.
     pub truncated_lines: Vec<usize>,
@@ -40,13 +40,13 @@ pub struct Inspection {
 /// The distribution of one length, in tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lengths {
-    /// Of what.
+    /// The name of what is measured.
     pub name: &'static str,
-    /// Ascending; not empty.
+    /// The lengths, ascending. There is at least one.
     sorted: Vec<usize>,
 }
 
-/// A row as it is learned from: after cutting.
+/// A row in the form in which it is learned, after cutting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
     /// Its line.
@@ -55,7 +55,7 @@ pub struct Example {
     pub sequences: Vec<(&'static str, Sequence)>,
 }
 
-/// How training would read a file.
+/// The settings with which training would read a file.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading<'a> {
     /// The model's tokenizer.
@@ -68,11 +68,11 @@ pub struct Reading<'a> {
     pub limits: Limits,
 }
 
-/// Reads a file as training would and looks at every row. The first row says whether these are preferences; the first `examples` rows are
-/// kept to be shown.
+/// Reads a file as training would, and measures every row. The first row decides if the rows are preferences. The first `examples` rows are
+/// kept for display.
 ///
 /// # Errors
-/// Those of reading such a file: see [`preferences::read`] and [`completions::read`].
+/// The errors of reading such a file: see [`preferences::read`] and [`completions::read`].
 pub fn inspect(path: &Path, reading: &Reading, examples: usize) -> Result<Inspection> {
     let rows = read_rows(path)?;
     if rows.first().is_some_and(|row| row.has("chosen") || row.has("rejected")) {
@@ -107,10 +107,10 @@ fn inspect_completions(path: &Path, rows: Vec<jsonl::Row>, reading: &Reading, ex
     Ok(tally.finish(Form::Completions, &["prompt", "completion", "row"], set.report.clone(), examples.collect()))
 }
 
-/// Lengths and lines, as rows come.
+/// Lengths and lines, collected row by row.
 struct Tally {
     limits: Limits,
-    /// A list for each length.
+    /// One list for each kind of length.
     lengths: Vec<Vec<usize>>,
     truncated: Vec<usize>,
     merged: Vec<usize>,
@@ -139,7 +139,7 @@ impl Tally {
         Ok(())
     }
 
-    /// Rows that were dropped count in no list of lines.
+    /// Makes the result. Lines of dropped rows are removed from the lists.
     fn finish(mut self, form: Form, names: &[&'static str], report: DataReport, examples: Vec<Example>) -> Inspection {
         let kept = |line: &usize| report.dropped.binary_search_by_key(line, |row| row.line).is_err();
         self.truncated.retain(kept);
@@ -163,18 +163,18 @@ impl Tally {
 }
 
 impl Lengths {
-    /// The smallest length that a fraction `q` of the rows, 0 ≤ `q` ≤ 1, does not exceed.
+    /// Returns the smallest length that a fraction `q` of the rows, 0 ≤ `q` ≤ 1, does not exceed.
     pub fn quantile(&self, q: f64) -> usize {
         let rank = (q.clamp(0.0, 1.0) * self.sorted.len() as f64).ceil() as usize;
         self.sorted.get(rank.max(1) - 1).copied().unwrap_or(0)
     }
 
-    /// The mean length.
+    /// Returns the mean length.
     pub fn mean(&self) -> f64 {
         self.sorted.iter().sum::<usize>() as f64 / self.sorted.len().max(1) as f64
     }
 
-    /// Rows in each of up to `bins` equally wide ranges of whole lengths: (first length, last length, rows).
+    /// Counts the rows in each of up to `bins` equally wide ranges of whole lengths: (first length, last length, rows).
     pub fn histogram(&self, bins: usize) -> Vec<(usize, usize, usize)> {
         let (Some(&low), Some(&high)) = (self.sorted.first(), self.sorted.last()) else { return Vec::new() };
         let width = (high - low + 1).div_ceil(bins.max(1));

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 pub struct Row {
     /// The file.
     pub path: PathBuf,
-    /// The line on which the row begins, counted from 1; in a Parquet file, the row.
+    /// The line on which the row begins, counted from 1. In a Parquet file, the number of the row.
     pub line: usize,
     /// The row's keys.
     pub keys: Map<String, Value>,
 }
 
-/// The rows of a text: a JSON object a line, one list of objects, or one object over several lines.
+/// Reads the rows of a text: a JSON object a line, one list of objects, or one object over several lines.
 pub(super) fn from_text(path: &Path, text: &str) -> Result<Vec<Row>> {
     match text.trim_start().chars().next() {
         Some('[') => read_array(path, text),
@@ -40,12 +40,12 @@ pub(super) fn from_text(path: &Path, text: &str) -> Result<Vec<Row>> {
     }
 }
 
-/// One object over several lines is a row, unless it wraps a list of rows.
+/// Reads one object over several lines as a row, unless it wraps a list of rows.
 fn read_object(path: &Path, text: &str) -> Result<Vec<Row>> {
     let line = line_at(&text.as_bytes()[..text.len() - text.trim_start().len()]);
     let first = text.trim_start().lines().next().unwrap_or_default();
     let Ok(Value::Object(keys)) = serde_json::from_str::<Value>(text) else {
-        // The words are about the first line, which is what a row a line would be.
+        // The error is about the first line, which would be a row if each line were one.
         return parse(path, line, first).map(|row| vec![row]);
     };
     let wrapped = keys.iter().find(|(_, value)| value.as_array().is_some_and(|items| items.iter().any(Value::is_object)));
@@ -62,15 +62,15 @@ fn read_object(path: &Path, text: &str) -> Result<Vec<Row>> {
 }
 
 impl Row {
-    /// Whether the row has `key`, with a value other than `null`.
+    /// True if the row has `key`, with a value other than `null`.
     pub fn has(&self, key: &str) -> bool {
         self.keys.get(key).is_some_and(|value| !value.is_null())
     }
 
-    /// The text under `key`.
+    /// Returns the text under `key`.
     ///
     /// # Errors
-    /// [`Error::BadRow`] where it is missing or no string.
+    /// [`Error::BadRow`] if it is missing or is not a string.
     pub fn text(&self, key: &str) -> Result<&str> {
         match self.keys.get(key) {
             Some(Value::String(text)) => Ok(text),
@@ -79,13 +79,13 @@ impl Row {
         }
     }
 
-    /// An [`Error::BadRow`] about this row.
+    /// Makes an [`Error::BadRow`] about this row.
     pub fn error(&self, reason: impl Into<String>) -> Error {
         bad_row(&self.path, self.line, reason)
     }
 }
 
-/// What kind of value it is, for messages.
+/// Names the kind of a value, for messages.
 pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -97,7 +97,7 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The file's text without a byte order mark.
+/// Returns the file's text without a byte order mark.
 pub(super) fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {
@@ -135,7 +135,7 @@ fn parse(path: &Path, line: usize, text: &str) -> Result<Row> {
     }
 }
 
-/// The parser's words, without its own count of lines.
+/// Returns the parser's words, without its own line number.
 fn json_reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let words = text.split(" at line ").next().unwrap_or_default();

@@ -1,10 +1,10 @@
-//! Messages of a conversation, read whole: what a row says of a turn reaches the chat template.
+//! The messages of a conversation. Their keys are kept, so that the chat template can read them.
 
 use super::jsonl::{Row, kind};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 
-/// Who speaks.
+/// The speaker of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Instructions before the conversation.
@@ -13,12 +13,12 @@ pub enum Role {
     User,
     /// The model; also called "gpt".
     Assistant,
-    /// Somebody else, such as "tool". Chat templates decide what becomes of such a message; transcripts have no place for it.
+    /// Somebody else, such as "tool". Chat templates decide what they write for such a message. Transcripts cannot write it.
     Other(String),
 }
 
 impl Role {
-    /// The role's name as chat templates know it.
+    /// Returns the role's name in chat templates.
     pub fn name(&self) -> &str {
         match self {
             Self::System => "system",
@@ -37,7 +37,7 @@ impl Role {
         }
     }
 
-    /// The role of a ShareGPT turn (`from`), which knows more names for the same.
+    /// Returns the role of a ShareGPT turn (`from`), which has more names for the same roles.
     fn of_sharegpt(name: &str) -> Self {
         match name {
             "chatgpt" | "bard" | "bing" | "bot" | "model" => Self::Assistant,
@@ -50,22 +50,22 @@ impl Role {
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
-    /// Who speaks.
+    /// The speaker.
     pub role: Role,
-    /// True unless the row takes the turn out of learning (`weight` 0).
+    /// True unless the row excludes the turn from learning (`weight` 0).
     pub learned: bool,
     /// Everything but the role: `content`, and keys such as `tool_calls`, `name` or `reasoning_content`.
     keys: Map<String, Value>,
 }
 
 impl Message {
-    /// A turn that is a text.
+    /// Makes a turn of a text.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
         let keys = Map::from_iter([("content".to_owned(), Value::String(content.into()))]);
         Self { role, learned: true, keys }
     }
 
-    /// What is said, as text: the text parts of a list of parts; empty where a message has no content.
+    /// Returns the text of the message. A list of parts gives its text parts, and a message without content gives an empty text.
     pub fn text(&self) -> String {
         match self.keys.get("content") {
             Some(Value::String(text)) => text.clone(),
@@ -74,12 +74,12 @@ impl Message {
         }
     }
 
-    /// The names of the keys besides `content`.
+    /// Iterates over the names of the keys besides `content`.
     pub fn further_keys(&self) -> impl Iterator<Item = &str> {
         self.keys.keys().map(String::as_str).filter(|key| *key != "content")
     }
 
-    /// True if the message says nothing: no text, no tool call, no other key.
+    /// True if the message is empty: no text, no tool call, no other key.
     pub fn is_empty(&self) -> bool {
         self.part_that_is_no_text().is_none() && self.text().trim().is_empty() && self.further_keys().next().is_none()
     }
@@ -89,21 +89,21 @@ impl Message {
         self.keys.get("content").is_some_and(Value::is_array)
     }
 
-    /// The type of the first content part that is no text.
+    /// Returns the type of the first content part that is not a text.
     pub fn part_that_is_no_text(&self) -> Option<String> {
         let parts = self.keys.get("content")?.as_array()?;
         let part = parts.iter().find(|part| part_text(part).is_none())?;
         Some(part.get("type").and_then(Value::as_str).unwrap_or("unknown").to_owned())
     }
 
-    /// The same message with another text.
+    /// Replaces the text of the message.
     #[must_use]
     pub fn with_text(mut self, text: String) -> Self {
         self.keys.insert("content".to_owned(), Value::String(text));
         self
     }
 
-    /// The message as a chat template sees it; without `as_parts`, a list of text parts is one text.
+    /// Converts the message to the JSON for a chat template. Without `as_parts`, a list of text parts becomes one text.
     pub fn to_json(&self, as_parts: bool) -> Value {
         let mut object = Map::from_iter([("role".to_owned(), json!(self.role.name()))]);
         object.extend(self.keys.clone());
@@ -121,7 +121,7 @@ fn part_text(part: &Value) -> Option<&str> {
 /// Reads a list of `{"role", "content"}` (or ShareGPT's `{"from", "value"}`), or one such object.
 ///
 /// # Errors
-/// [`Error::BadRow`] for what is no message.
+/// [`Error::BadRow`] for a value that is not a message.
 pub(super) fn messages(row: &Row, key: &str, value: &Value) -> Result<Vec<Message>> {
     match value {
         Value::Array(list) => list.iter().map(|turn| message(row, key, turn)).collect(),
@@ -160,7 +160,7 @@ fn message(row: &Row, key: &str, turn: &Value) -> Result<Message> {
     Ok(Message { role, learned, keys })
 }
 
-/// Whether `weight` (OpenAI), `train` (Axolotl) or `loss` takes part; they are taken out, for no template reads them.
+/// True unless `weight` (OpenAI), `train` (Axolotl) or `loss` excludes the turn. These keys are removed, because no template reads them.
 fn is_learned(row: &Row, key: &str, keys: &mut Map<String, Value>) -> Result<bool> {
     let mut learned = true;
     for name in ["weight", "train", "loss"] {
@@ -177,7 +177,7 @@ fn is_learned(row: &Row, key: &str, keys: &mut Map<String, Value>) -> Result<boo
     Ok(learned)
 }
 
-/// ShareGPT's "function_call": the JSON text of one call, or of a list of calls, by the model.
+/// Reads ShareGPT's "function_call": the JSON text of one call by the model, or of a list of calls.
 fn function_call(row: &Row, key: &str, keys: &Map<String, Value>, learned: bool) -> Result<Message> {
     let text = keys.get("content").and_then(Value::as_str).unwrap_or_default();
     let calls = match serde_json::from_str::<Value>(text) {
@@ -194,7 +194,7 @@ fn function_call(row: &Row, key: &str, keys: &Map<String, Value>, learned: bool)
     Ok(Message { role: Role::Assistant, learned, keys })
 }
 
-/// The value without the keys that are null: tables fill what a row does not have with nulls.
+/// Removes the keys that are null, because tables fill missing values with nulls.
 pub(super) fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(keys) => {
@@ -206,7 +206,7 @@ pub(super) fn without_nulls(value: Value) -> Value {
     }
 }
 
-/// An error about a row, as [`Row::error`], where the error names no row itself.
+/// Makes an error about a row, like [`Row::error`], if the error does not name the row itself.
 pub(super) fn in_row(row: &Row, error: Error) -> Error {
     match error {
         Error::ChatTemplate { reason, .. } => row.error(reason),

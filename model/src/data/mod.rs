@@ -1,8 +1,9 @@
 //! Training data: plain text, prompts with completions, preference pairs.
 //!
-//! Each reader gives what can be trained on together with a [`DataReport`]: nothing is left out unsaid. A row that real data
-//! sets are known to have (an empty answer, two equal ones) is dropped and counted with its line; a row that cannot be
-//! what it should be (not JSON, a missing key, a number for a text) stops the reading with its line.
+//! Each reader returns the data together with a [`DataReport`], so that nothing is left out silently. There are two kinds of bad rows:
+//!
+//! - A row that real data sets are known to have (an empty answer, two equal ones) is dropped and counted with its line.
+//! - A row that is wrong (not JSON, a missing key, a number for a text) stops the reading with its line.
 
 pub mod chat;
 mod columns;

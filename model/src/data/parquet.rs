@@ -1,11 +1,11 @@
 //! Rows of a Parquet file, as the Hugging Face hub stores datasets: each column is a key, lists of structs are lists of objects.
 //!
-//! Pages may be plain or compressed with Snappy, gzip or LZ4. The decoder is another project's and has been seen to panic on
-//! damaged files, so it works in a thread of its own, whose panic is a damaged file.
+//! Pages may be plain or compressed with Snappy, gzip or LZ4. The decoder belongs to another project and panics on some damaged files. So
+//! it runs in its own thread, and a panic is reported as a damaged file.
 //!
-//! A small file can stand for much: pages that inflate, a long value that a dictionary names again and again, a list of 10⁹ nulls in some
-//! bytes. What a row holds is only known once it is there, so the headers of all pages are looked at before (`pages.rs`). The bound is
-//! 1024 times the file, as much as gzip can make of a page, and never more than the memory that is left.
+//! A small file can stand for a large amount of data: pages that inflate, a long value that a dictionary names again and again, a list of
+//! 10⁹ nulls in a few bytes. The size of a row is known only after decoding, so the headers of all pages are checked first (`pages.rs`).
+//! The bound is 1024 times the file's size, as much as gzip can make of a page. It is never more than the available memory.
 
 mod pages;
 
@@ -20,35 +20,35 @@ use parquet::record::Field;
 use serde_json::{Map, Number, Value};
 use std::path::Path;
 
-/// The name of the thread that decodes: a panic there is the file's fault.
+/// The name of the thread that decodes. A panic in this thread is the file's fault.
 pub const THREAD: &str = "parquet-decoder";
 
 const MAGIC: &[u8] = b"PAR1";
 
-/// What rows may take in memory at most for each byte of the file, and besides.
+/// The most memory that rows may take: [`EXPANSION`] bytes for each byte of the file, and [`ALLOWANCE`] bytes more.
 const EXPANSION: usize = 1024;
 const ALLOWANCE: usize = 64 << 20;
 
-/// The deepest schema; a list of structs takes four levels.
+/// The deepest schema. A list of structs takes four levels.
 const DEEPEST_SCHEMA: usize = 256;
-/// Bytes that a value takes at least, as a field of a row.
+/// The fewest bytes that a value takes as a field of a row.
 const FIELD: u64 = 64;
-/// Values of a column that are decoded at once.
+/// The number of a column's values that are decoded in one batch.
 const BATCH: u64 = 1024;
 
-/// Numbers of the format for how values are written: those of dictionaries, and texts that share their beginning with the one before.
+/// The format's numbers for encodings: those of dictionaries, and that of texts that share their beginning with the text before.
 const DICTIONARIES: [u64; 2] = [2, 8];
 const SHARED_BEGINNINGS: u64 = 7;
 
-/// Whether a file with these contents is meant to be Parquet.
+/// True if the contents start as a Parquet file does.
 pub fn is_parquet(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
-/// Reads the contents of a Parquet file; a row's line is its number, from 1.
+/// Reads the contents of a Parquet file. A row's line is its number, counted from 1.
 ///
 /// # Errors
-/// [`Error::BadFile`] where the file is damaged, compressed in a way that is not supported, or stands for far more than it holds.
+/// [`Error::BadFile`] if the file is damaged, is compressed in a way that is not supported, or stands for far more data than it holds.
 pub fn read(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
     let owned = path.to_owned();
     let decode = move || decode(&owned, bytes);
@@ -77,8 +77,8 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Checks what the pages of a file hold in all against `most` bytes, before any is decompressed, but for the dictionary of a text column
-/// with lists, of which one row may name a value any number of times.
+/// Checks the total size of a file's pages against `most` bytes before a page is decompressed. The only exception is the dictionary of a
+/// text column with lists, because one row may name a dictionary's value any number of times.
 fn check_pages(path: &Path, bytes: &[u8], reader: &SerializedFileReader<bytes::Bytes>, most: u64) -> Result<()> {
     let mut total = 0_u64;
     for (number, group) in reader.metadata().row_groups().iter().enumerate() {
@@ -113,7 +113,8 @@ fn too_much(path: &Path, what: &str) -> Error {
     Error::bad_file(path, format!("{what} of the Parquet file stands for far more data than the file or the memory holds"))
 }
 
-/// The most that one row, or one batch of decoded values, can take of a column's pages; none where its dictionary cannot be read.
+/// Returns the most bytes that one row, or one batch of decoded values, can take of a column's pages. Returns `None` if the column's
+/// dictionary cannot be read.
 fn of_values(pages: &[Page], is_text: bool, has_lists: bool, longest: impl Fn() -> Option<u64>) -> Option<u64> {
     let longest = if is_text && has_lists && pages.iter().any(|page| DICTIONARIES.contains(&page.encoding)) { longest()? } else { 0 };
     let of_page = |page: &Page| {
@@ -129,7 +130,7 @@ fn of_values(pages: &[Page], is_text: bool, has_lists: bool, longest: impl Fn() 
     Some(if has_lists { pages.fold(0, u64::saturating_add) } else { pages.max().unwrap_or(0) })
 }
 
-/// The longest text of a column's dictionary: the length of each (4 bytes), then it.
+/// Returns the length of the longest text in a column's dictionary. Each text follows its length (4 bytes).
 fn longest_entry(reader: &SerializedFileReader<bytes::Bytes>, group: usize, column: usize) -> Option<u64> {
     let mut pages = reader.get_row_group(group).ok()?.get_column_page_reader(column).ok()?;
     let Some(DecodedPage::DictionaryPage { buf, .. }) = PageReader::get_next_page(pages.as_mut()).ok()? else { return Some(0) };
@@ -142,7 +143,7 @@ fn longest_entry(reader: &SerializedFileReader<bytes::Bytes>, group: usize, colu
     Some(longest)
 }
 
-/// The columns or members as an object; none where `left` bytes are not enough for it.
+/// Converts columns or members to an object. Returns `None` if `left` bytes are not enough, or the levels are too many.
 fn object(members: Vec<(String, Field)>, left: &mut usize, depth: usize) -> Option<Map<String, Value>> {
     *left = left.checked_sub(128)?;
     members.into_iter().map(|(name, field)| Some((name, value(field, left, depth)?))).collect()
@@ -173,7 +174,7 @@ fn value(field: Field, left: &mut usize, depth: usize) -> Option<Value> {
         }
         Field::Bytes(bytes) => {
             *left = left.checked_sub(bytes.len())?;
-            // Texts that their writer did not mark as such.
+            // Texts that their writer did not mark as texts.
             std::str::from_utf8(bytes.data()).map_or(Value::Null, Value::from)
         }
         Field::Group(row) => Value::Object(object(row.into_columns(), left, depth + 1)?),
@@ -181,7 +182,7 @@ fn value(field: Field, left: &mut usize, depth: usize) -> Option<Value> {
             Value::Array(list.elements().iter().map(|item| value(item.clone(), left, depth + 1)).collect::<Option<_>>()?)
         }
         Field::MapInternal(map) => {
-            // A text as it is, any other key as it is written.
+            // A key that is a text stays the same, any other key becomes a text.
             let name = |key: &Field| if let Field::Str(text) = key { text.clone() } else { key.to_string() };
             let entry = |(key, item): &(Field, Field)| Some((name(key), value(item.clone(), left, depth + 1)?));
             Value::Object(map.entries().iter().map(entry).collect::<Option<_>>()?)

@@ -1,4 +1,4 @@
-//! Preference pairs: one prompt, the completion that was preferred and the one that was not.
+//! Preference pairs: one prompt, the preferred completion and the other one.
 
 use super::formats::Reader;
 use super::turns::{Turner, Turns};
@@ -19,34 +19,34 @@ pub struct PreferencePair {
     pub rejected: Sequence,
 }
 
-/// The pairs of a file, and what became of its rows.
+/// The pairs of a file, with a report on its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreferenceSet {
-    /// What can be trained on, in the order of the file.
+    /// The pairs to train on, in the order of the file.
     pub pairs: Vec<PreferencePair>,
-    /// What was kept, cut and dropped.
+    /// The numbers of rows that were kept, cut and dropped.
     pub report: DataReport,
 }
 
-/// Reads pairs as text. A row is one of
+/// Reads pairs as text. A row has one of these forms:
 /// - `prompt`, `chosen`, `rejected`: texts, or conversations `[{role, content}]`;
-/// - `chosen`, `rejected` alone: two conversations or two HH transcripts that share all but the last turn, or two texts of which
-///   the prompt is what they share;
-/// - `instruction`, perhaps `input`, `chosen`, `rejected` (Alpaca): the prompt is both, a line each;
-/// - `question` or `query`, perhaps `system`, `chosen`, `rejected`: a conversation;
+/// - `chosen`, `rejected` alone: two conversations or two HH transcripts that share all but the last turn, or two texts whose common start
+///   is the prompt;
+/// - `instruction`, an optional `input`, `chosen`, `rejected` (Alpaca): the prompt is the instruction and the input, a line each;
+/// - `question` or `query`, an optional `system`, `chosen`, `rejected`: a conversation;
 /// - `conversations`, `chosen`, `rejected` (ShareGPT).
 ///
 /// Files are JSON lines, one JSON array, or Parquet. Rows with an empty completion, equal completions or different prompts are dropped and
-/// counted; columns that are not used are named in the report.
+/// counted. Columns that are not used are named in the report.
 ///
 /// # Errors
-/// [`crate::Error::Io`]; [`crate::Error::BadRow`] for a row of none of these forms, and for a column that holds part of the prompt and has
-/// no place there; [`crate::Error::NoData`] where no row is left.
+/// [`crate::Error::Io`]. [`crate::Error::BadRow`] for a row of no such form, or a column that holds part of the prompt and is not used.
+/// [`crate::Error::NoData`] if no row is left.
 pub fn read(path: &Path, chat: &ChatTemplate) -> Result<(Vec<PreferenceRow>, DataReport)> {
     read_rows(path, super::read_rows(path)?, chat)
 }
 
-/// As [`read`], of rows that were read before from the file at `path`.
+/// Like [`read`], for rows that were already read from the file at `path`.
 ///
 /// # Errors
 /// As [`read`].
@@ -76,7 +76,7 @@ fn usable(row: PreferenceRow) -> Result<PreferenceRow, DropReason> {
 }
 
 impl PreferenceSet {
-    /// Reads the pairs of a file, as [`read`], into tokens.
+    /// Reads the pairs of a file like [`read`], and tokenizes them.
     ///
     /// # Errors
     /// As [`read`], and [`crate::Error::Tokenizer`].
@@ -85,10 +85,10 @@ impl PreferenceSet {
         Self::from_rows(&rows, report, tokenizer, limits)
     }
 
-    /// Makes tokens of rows that were read or made before; goes on with their `report`.
+    /// Tokenizes rows. `report` is the report on their reading, which is continued.
     ///
     /// # Errors
-    /// [`crate::Error::Tokenizer`]; [`crate::Error::NoData`] where no row is left.
+    /// [`crate::Error::Tokenizer`]. [`crate::Error::NoData`] if no row is left.
     pub fn from_rows(rows: &[PreferenceRow], mut report: DataReport, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self> {
         let mut pairs = Vec::with_capacity(rows.len());
         for row in rows {

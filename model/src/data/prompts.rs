@@ -1,4 +1,4 @@
-//! Prompts alone, to be answered by a model.
+//! Prompts without answers, for a model to answer.
 
 use super::formats::Reader;
 use super::turns::{Turner, Turns};
@@ -11,15 +11,19 @@ use std::path::Path;
 pub struct PromptRow {
     /// Its line in the file, counted from 1.
     pub line: usize,
-    /// What is to be answered.
+    /// The text to be answered.
     pub prompt: String,
-    /// True if a chat template wrote it, with every special token that belongs there.
+    /// True if a chat template wrote the prompt, with all its special tokens.
     pub framed: bool,
 }
 
-/// Reads the `prompt` of each row: a text, or a conversation `[{role, content}]`, which is continued where its last message is the
-/// assistant's; or `instruction` and perhaps `input` (Alpaca). Columns with answers are left alone, so files of completions and of
-/// preferences can be read too. The second list says, a sentence each, what was not used.
+/// Reads the prompt of each row. A row has one of these forms:
+///
+/// - `prompt`: a text, or a conversation `[{role, content}]`. If its last message is the assistant's, that message is continued.
+/// - `instruction` and an optional `input` (Alpaca).
+///
+/// Columns with answers are ignored, so files of completions and of preferences can be read too. The second list has a sentence for each
+/// thing that was not used.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::BadRow`] for a row without a prompt; [`Error::NoData`] for a file without rows.

@@ -1,4 +1,4 @@
-//! What became of the rows of a file: kept, cut and dropped, each with its reason.
+//! The report on the rows of a file: kept, cut and dropped, each with its reason.
 
 use crate::boundary::{Tokenized, Truncation, Unusable};
 use crate::error::{Error, Result};
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Why a row was left out.
+/// The reason why a row was left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DropReason {
@@ -19,11 +19,11 @@ pub enum DropReason {
     PromptsDiffer,
     /// The prompt alone is as long as a sequence may be.
     PromptFillsLimit,
-    /// A single token with nothing before it.
+    /// The text is a single token with nothing before it.
     NothingToPredict,
-    /// Chosen and rejected have the same tokens, once cut to length.
+    /// Chosen and rejected have the same tokens after cutting.
     EqualTokens,
-    /// Longer than a sequence may be, where such rows are dropped.
+    /// The row is longer than a sequence may be, and such rows are dropped.
     TooLong,
     /// Every turn of the model has weight 0.
     NothingLearned,
@@ -60,11 +60,11 @@ impl fmt::Display for DropReason {
 pub struct Dropped {
     /// Its line in the file, counted from 1.
     pub line: usize,
-    /// Why.
+    /// The reason.
     pub reason: DropReason,
 }
 
-/// What became of a file's rows.
+/// The report on a file's rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DataReport {
     /// The file.
@@ -73,7 +73,7 @@ pub struct DataReport {
     pub rows: usize,
     /// Rows that can be trained on.
     pub kept: usize,
-    /// The others, in the order of the file.
+    /// The dropped rows, in the order of the file.
     pub dropped: Vec<Dropped>,
     /// Completions whose first token begins in the prompt.
     pub merged_boundaries: usize,
@@ -81,14 +81,14 @@ pub struct DataReport {
     pub truncated: usize,
     /// How rows that are too long are cut.
     pub truncation: Truncation,
-    /// Turns of the model that are learned from conversations; 0 where there are none.
+    /// Turns of the model that are learned from conversations. 0 if there are none.
     pub turns: usize,
-    /// What was noticed and not used, a sentence each.
+    /// A sentence for each thing that was noticed and not used.
     pub remarks: Vec<String>,
 }
 
 impl DataReport {
-    /// A report on `rows` rows of which nothing is known yet; `path` names their source in messages.
+    /// Makes a report on `rows` rows of which nothing is known yet. `path` names their source in messages.
     pub fn new(path: &Path, rows: usize) -> Self {
         Self {
             path: path.to_owned(),
@@ -103,7 +103,7 @@ impl DataReport {
         }
     }
 
-    /// How many rows were dropped for each reason.
+    /// Counts the dropped rows for each reason.
     pub fn drop_counts(&self) -> BTreeMap<DropReason, usize> {
         let mut counts = BTreeMap::new();
         for dropped in &self.dropped {
@@ -122,7 +122,7 @@ impl DataReport {
         self.truncated += usize::from(row.truncated);
     }
 
-    /// Fills in the number of kept rows; an error where there are none.
+    /// Sets the number of kept rows. Returns an error if there are none.
     pub(super) fn finish(mut self, kept: usize) -> Result<Self> {
         self.kept = kept;
         self.dropped.sort_by_key(|dropped| dropped.line);
@@ -138,7 +138,7 @@ impl DataReport {
     }
 }
 
-/// One line for a log: `888 rows, 836 kept, 52 dropped (52 empty completion: line 3, 8, 21, …)`.
+/// Writes one line for a log: `888 rows, 836 kept, 52 dropped (52 empty completion: line 3, 8, 21, …)`.
 impl fmt::Display for DataReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LINES: usize = 3;

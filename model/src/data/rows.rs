@@ -1,30 +1,30 @@
-//! Rows as text, before they are tokens: what is learned of a row, and a preference pair.
+//! Rows as text, before they are tokenized: a text with learned parts, and a preference pair.
 
 use crate::boundary::Text;
 use std::ops::Range;
 
-/// A text of which parts are learned.
+/// A text with parts that are learned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompletionRow {
-    /// Its line in the file, counted from 1; a conversation may give several texts.
+    /// Its line in the file, counted from 1. A conversation may give several texts.
     pub line: usize,
-    /// What is answered; empty for a plain text.
+    /// The text that is answered. It is empty for a plain text.
     pub prompt: String,
-    /// The prompt as the chat template writes it where no answer follows, if that is another text.
+    /// The prompt as the chat template writes it when no answer follows, if it differs from `prompt`.
     pub alone: Option<String>,
-    /// What is to be learned.
+    /// The text to be learned.
     pub completion: String,
-    /// Bytes of the completion that are context only, ascending: what others say between the model's turns.
+    /// Bytes of the completion that are context only, ascending: the words of others between the model's turns.
     pub context: Vec<Range<usize>>,
-    /// For parts of the context, by their place, the text up to the next turn as the chat template writes it where that turn does not
-    /// follow.
+    /// Pairs of an index into `context` and a text. The text goes up to the turn after that part of the context, as the chat template
+    /// writes it when the turn does not follow.
     pub openings: Vec<(usize, String)>,
-    /// True if a chat template wrote the text, with every special token that belongs there.
+    /// True if a chat template wrote the text, with all its special tokens.
     pub framed: bool,
 }
 
 impl CompletionRow {
-    /// The row for the tokenizer.
+    /// Borrows the row for tokenization.
     pub(super) fn text(&self) -> Text<'_, 1> {
         let completions = [self.completion.as_str()];
         Text {
@@ -38,25 +38,25 @@ impl CompletionRow {
     }
 }
 
-/// A pair as text.
+/// A preference pair as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreferenceRow {
     /// Its line in the file, counted from 1.
     pub line: usize,
-    /// What is answered; may be empty.
+    /// The text that is answered. It may be empty.
     pub prompt: String,
-    /// The prompt as the chat template writes it where no answer follows, if that is another text.
+    /// The prompt as the chat template writes it when no answer follows, if it differs from `prompt`.
     pub alone: Option<String>,
     /// The preferred completion.
     pub chosen: String,
     /// The other completion.
     pub rejected: String,
-    /// True if a chat template wrote the texts, with every special token that belongs there.
+    /// True if a chat template wrote the texts, with all their special tokens.
     pub framed: bool,
 }
 
 impl PreferenceRow {
-    /// The row for the tokenizer.
+    /// Borrows the row for tokenization.
     pub(super) fn text(&self) -> Text<'_, 2> {
         let completions = [self.chosen.as_str(), &self.rejected];
         Text { prompt: &self.prompt, alone: self.alone.as_deref(), completions, context: &[], openings: &[], framed: self.framed }

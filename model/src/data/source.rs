@@ -1,7 +1,7 @@
-//! What a data file is, by its content first and its name second, and its text without what belongs to the file alone.
+//! The kind of a data file, told by its content first and its name second, and its text without byte-order mark and foreign line ends.
 //!
-//! Rows are JSON lines, one JSON array or object, or Parquet; everything else that is UTF-8 is running text. CSV, archives and compressed
-//! files are refused in words wherever data is read.
+//! Rows are JSON lines, one JSON array or object, or Parquet. All other UTF-8 is running text. CSV, archives and compressed files are
+//! refused with an explanation wherever data is read.
 
 use super::jsonl::{self, Row};
 use super::parquet;
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::path::Path;
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// Rows with columns.
@@ -18,7 +18,7 @@ pub enum Source {
     Text(String),
 }
 
-/// How files start that are not read, and what they are.
+/// The starts of files that are not read, and what these files are.
 const REFUSED: [(&[u8], &str); 9] = [
     (b"\x1f\x8b", "compressed with gzip: unpack it first"),
     (b"\x28\xb5\x2f\xfd", "compressed with Zstandard: unpack it first"),
@@ -31,7 +31,7 @@ const REFUSED: [(&[u8], &str); 9] = [
     (b"\xfe\xff", "UTF-16 text: save it as UTF-8"),
 ];
 
-/// Columns by which a first line is known to be rows, of JSON or of CSV.
+/// Columns by which a first line is recognised as rows, of JSON or of CSV.
 const COLUMNS: [&str; 14] = [
     "text",
     "prompt",
@@ -53,12 +53,12 @@ impl Source {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::BadRow`] where it is not UTF-8, or rows that are not JSON; [`Error::BadFile`] for forms that are not read.
+    /// [`Error::Io`]. [`Error::BadRow`] if the file is not UTF-8, or its rows are not JSON. [`Error::BadFile`] for forms that are not read.
     pub fn read(path: &Path) -> Result<Self> {
         Self::of(path, crate::files::read_data(path)?)
     }
 
-    /// As [`Source::read`], of a file's contents; `path` names them in messages, and its ending says what the content leaves open.
+    /// Like [`Source::read`], for a file's contents. `path` names them in messages. Its extension can mark the contents as rows.
     ///
     /// # Errors
     /// As [`Source::read`].
@@ -73,16 +73,16 @@ impl Source {
     }
 }
 
-/// Reads a file of rows; blank lines are skipped. What begins as a Parquet file does is read as one.
+/// Reads a file of rows. Blank lines are skipped. A file that starts as Parquet does is read as Parquet.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::BadRow`] for a line that is no UTF-8, no JSON or no object; [`Error::BadFile`] for a damaged Parquet file, for
-/// CSV and for compressed files.
+/// [`Error::Io`]. [`Error::BadRow`] for a line that is not UTF-8, not JSON or not an object. [`Error::BadFile`] for a damaged Parquet file,
+/// for CSV and for compressed files.
 pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
     rows_of_bytes(path, crate::files::read_data(path)?)
 }
 
-/// As [`read_rows`], of a file's contents; `path` names them in messages.
+/// Like [`read_rows`], for a file's contents. `path` names them in messages.
 ///
 /// # Errors
 /// As [`read_rows`].
@@ -90,7 +90,7 @@ pub fn rows_of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
     opened(path, bytes, |rows| rows, |text| jsonl::from_text(path, text))
 }
 
-/// `of_rows` of the rows of a Parquet file, `of_text` of the text of any other file that is not refused.
+/// Applies `of_rows` to the rows of a Parquet file, and `of_text` to the text of any other file that is not refused.
 fn opened<T>(path: &Path, bytes: Vec<u8>, of_rows: impl FnOnce(Vec<Row>) -> T, of_text: impl FnOnce(&str) -> Result<T>) -> Result<T> {
     refuse(path, &bytes)?;
     if parquet::is_parquet(&bytes) {
@@ -103,16 +103,16 @@ fn opened<T>(path: &Path, bytes: Vec<u8>, of_rows: impl FnOnce(Vec<Row>) -> T, o
     of_text(text)
 }
 
-/// Refuses what is no data file.
+/// Refuses a file that is not a data file.
 ///
 /// # Errors
-/// [`Error::BadFile`] that says what it is and what to do.
+/// [`Error::BadFile`] that says what the file is and what to do.
 fn refuse(path: &Path, bytes: &[u8]) -> Result<()> {
     let found = REFUSED.iter().find(|(start, _)| bytes.starts_with(start));
     found.map_or(Ok(()), |(_, what)| Err(Error::bad_file(path, format!("this file is {what}"))))
 }
 
-/// The refusal of CSV.
+/// Makes the error that refuses CSV.
 fn csv(path: &Path) -> Error {
     Error::bad_file(
         path,
@@ -120,7 +120,7 @@ fn csv(path: &Path) -> Error {
     )
 }
 
-/// True for a file named as CSV or TSV, and for one whose first line is a list of known columns.
+/// True if the file is named as CSV or TSV, or its first line is a list of known columns.
 fn is_csv(path: &Path, text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
     let is_list = |separator: char| {
@@ -137,19 +137,19 @@ fn has_ending(path: &Path, endings: &[&str]) -> bool {
     endings.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
-/// True if the text begins with a JSON object that has a known column, or with a list of such.
+/// True if the text begins with a JSON object that has a known column, or with a list of such objects.
 fn begins_with_a_row(text: &str) -> bool {
     let start = text.trim_start();
     let start = start.strip_prefix('[').map_or(start, str::trim_start);
     if !start.starts_with('{') {
         return false;
     }
-    // The first value alone: what follows may be more rows.
+    // Only the first value is parsed. More rows may follow.
     let first = serde_json::Deserializer::from_str(start).into_iter::<serde_json::Value>().next();
     first.is_some_and(|value| value.is_ok_and(|value| COLUMNS.iter().any(|column| value.get(column).is_some())))
 }
 
-/// The text with line feeds for all line ends.
+/// Replaces all line ends by line feeds.
 fn with_line_feeds(text: &str) -> Cow<'_, str> {
     if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n").into() } else { text.into() }
 }

@@ -1,4 +1,4 @@
-//! Real preference files row by row, each form of row, and every kind of bad one.
+//! Real preference files row by row, each form of row, and every kind of bad row.
 
 mod columns;
 mod conversations;

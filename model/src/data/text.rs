@@ -8,33 +8,35 @@ use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 use std::path::{Path, PathBuf};
 
-/// What separates documents in a text file.
+/// The separator of documents in a text file.
 pub const SEPARATOR: &str = "<|endoftext|>";
 
-/// A text as two streams of tokens, one to train on and one to measure with.
+/// A text as two streams of tokens, one for training and one for evaluation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextData {
     path: PathBuf,
     train: Vec<u32>,
     held_out: Vec<u32>,
-    /// Documents in the file; 1 where it has no separator.
+    /// The number of documents in the file. 1 if it has no separator.
     pub documents: usize,
     /// Bytes of the documents.
     pub bytes: usize,
-    /// What of the file's rows is not used, a sentence each; nothing for running text.
+    /// A sentence for each thing in the file's rows that is not used. Empty for running text.
     pub remarks: Vec<String>,
 }
 
 impl TextData {
-    /// Reads running text, or rows with a `text` (JSON lines, a JSON list, Parquet: told by the content, or else by the name). Documents
-    /// are what stands between [`SEPARATOR`]s (or one row each); a byte-order mark is no part of them, and every line end is a line feed.
-    /// Each starts with BOS and ends with EOS, as far as the tokenizer has them, but the end of a file without separators is the end of no
-    /// document. The last `held_out` of the characters, 0 ≤ `held_out` < 1, are kept apart: whole documents where there are several, so
-    /// none is in both parts.
+    /// Reads running text, or rows with a `text` (JSON lines, a JSON list, Parquet). The content tells the form, or else the name.
+    ///
+    /// Documents are the parts between [`SEPARATOR`]s, or one row each. A byte-order mark is not part of them, and every line end is a line
+    /// feed. Each document starts with BOS and ends with EOS, if the tokenizer has them. A single document has no EOS, because the end of a
+    /// file without separators is not the end of a document.
+    ///
+    /// The last `held_out` of the characters, 0 ≤ `held_out` < 1, are kept apart. With several documents, whole documents are kept apart,
+    /// so that none is in both parts.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::BadRow`] where it is not UTF-8 or not JSON, [`Error::NoData`] where it has no text,
-    /// [`Error::Tokenizer`].
+    /// [`Error::Io`]. [`Error::BadRow`] if the file is not UTF-8 or not JSON. [`Error::NoData`] if it has no text. [`Error::Tokenizer`].
     pub fn load(path: &Path, tokenizer: &Tokenizer, held_out: f64) -> Result<Self> {
         let Documents { documents, remarks } = Documents::of(path, Source::read(path)?)?;
         let (train, held_out_documents) = split(&documents, held_out);
@@ -49,21 +51,21 @@ impl TextData {
         })
     }
 
-    /// The tokens to train on.
+    /// Returns the tokens to train on.
     pub fn train(&self) -> &[u32] {
         &self.train
     }
 
-    /// The tokens kept apart.
+    /// Returns the tokens that are kept apart.
     pub fn held_out(&self) -> &[u32] {
         &self.held_out
     }
 
-    /// A training window of `length` + 1 tokens: inputs `[..length]`, targets `[1..]`. The start is `draw` · n / 2⁶⁴ of the n
-    /// possible ones, so the same `draw` gives the same window, and uniform draws give uniform windows.
+    /// Returns a training window of `length` + 1 tokens: inputs `[..length]`, targets `[1..]`. Its start is number `draw` · n / 2⁶⁴ of the
+    /// n possible starts. So the same `draw` gives the same window, and uniform draws give uniform windows.
     ///
     /// # Errors
-    /// [`Error::NoData`] where the training part is shorter than that.
+    /// [`Error::NoData`] if the training part is shorter than the window.
     pub fn window(&self, draw: u64, length: usize) -> Result<&[u32]> {
         let Some(starts) = self.train.len().checked_sub(length) else {
             return Err(self.too_short(length));
@@ -75,8 +77,8 @@ impl TextData {
         Ok(&self.train[start..=start + length])
     }
 
-    /// The part kept apart, in windows of up to `length` + 1 tokens of which each begins with the last token of the one
-    /// before: every token but the first is a target once. Empty where that part has fewer than two tokens.
+    /// Cuts the part kept apart into windows of up to `length` + 1 tokens. Each begins with the last token of the window before, so every
+    /// token but the first is a target once. There are no windows if that part has fewer than two tokens.
     pub fn held_out_windows(&self, length: usize) -> impl Iterator<Item = &[u32]> {
         windows(&self.held_out, length)
     }
@@ -89,7 +91,7 @@ impl TextData {
     }
 }
 
-/// `tokens` in windows of up to `length` + 1 of which each begins with the last token of the one before.
+/// Cuts `tokens` into windows of up to `length` + 1 tokens. Each begins with the last token of the window before.
 pub fn windows(tokens: &[u32], length: usize) -> impl Iterator<Item = &[u32]> {
     let length = length.max(1);
     let starts = (0..tokens.len().saturating_sub(1)).step_by(length);
@@ -117,7 +119,7 @@ impl Documents {
     }
 }
 
-/// The text of a row; none where the row has null for it.
+/// Returns the text of a row, or `None` if the text is null.
 fn of_row(row: &Row, remarks: &mut Remarks) -> Result<Option<String>> {
     if row.keys.get("text").is_some_and(serde_json::Value::is_null) {
         remarks.note("a row without a text is left out", row.line);
@@ -131,7 +133,7 @@ fn of_row(row: &Row, remarks: &mut Remarks) -> Result<Option<String>> {
     Ok(Some(text.to_owned()))
 }
 
-/// The line breaks around a separator are no part of a document; a text without separators stays as it is.
+/// Removes the line breaks around a separator, which are not part of a document. A text without separators stays unchanged.
 fn trimmed<'a>(whole: &str, document: &'a str) -> &'a str {
     if document.len() == whole.len() {
         return document;
@@ -139,7 +141,7 @@ fn trimmed<'a>(whole: &str, document: &'a str) -> &'a str {
     document.trim_matches('\n').trim_start_matches('\u{feff}')
 }
 
-/// The documents to train on, and those to keep apart.
+/// Splits the documents into those to train on and those to keep apart.
 fn split(documents: &[String], held_out: f64) -> (Vec<&str>, Vec<&str>) {
     let characters = |text: &str| text.chars().count();
     let total: usize = documents.iter().map(|text| characters(text)).sum();

@@ -1,8 +1,10 @@
-//! What is learned of a conversation: the model's turns, cut out of the text that the chat template writes.
+//! The learned parts of a conversation: the model's turns, cut out of the text that the chat template writes.
 //!
-//! A turn begins where the template opens it for generation and ends with the token that ends it; white space after that token is nobody's
-//! to say. Where a template writes earlier turns otherwise once others follow (Qwen3 drops their reasoning), or has no template at all,
-//! each turn is learned in a text of its own, which ends with it: so every turn follows what the model sees when it speaks.
+//! A turn begins where the template opens it for generation, and ends with the token that ends it. White space after that token belongs to
+//! no turn.
+//!
+//! Some templates write earlier turns differently once others follow (Qwen3 drops their reasoning), and some models have no template. Then
+//! each turn is learned in its own text, which ends with the turn. So every turn follows the text that the model sees when it speaks.
 
 use super::chat::{ChatTemplate, Conversation};
 use super::message::{Message, Role};
@@ -10,68 +12,69 @@ use crate::error::Result;
 use serde::Serialize;
 use std::ops::Range;
 
-/// Which of the model's turns are learned.
+/// The turns of the model that are learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Turns {
     /// Every turn of the model.
     #[default]
     All,
-    /// The last one.
+    /// The last turn.
     Last,
 }
 
-/// A text of which parts are learned.
+/// A text with parts that are learned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Learned {
-    /// What stands before the first part that is learned.
+    /// The text before the first learned part.
     pub prompt: String,
-    /// The prompt as the template writes it where no answer follows, if that is another text.
+    /// The prompt as the template writes it when no answer follows, if it differs from `prompt`.
     pub alone: Option<String>,
-    /// From there to the end of the last one.
+    /// The text from the start of the first learned part to the end of the last one.
     pub completion: String,
     /// Bytes of the completion that are context only, ascending.
     pub context: Vec<Range<usize>>,
-    /// For parts of the context, by their place, the text up to the next turn as the template writes it where that turn does not follow.
+    /// Pairs of an index into `context` and a text. The text goes up to the turn after that part of the context, as the template writes it
+    /// when the turn does not follow.
     pub openings: Vec<(usize, String)>,
-    /// How many of the model's turns are learned.
+    /// The number of the model's turns that are learned.
     pub turns: usize,
 }
 
-/// A prompt with several versions of what follows it.
+/// A prompt with several versions of the text after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answers<const N: usize> {
-    /// What all versions begin with, as far as the template writes it without them too.
+    /// The common start of all versions, as far as the template also writes it without them.
     pub prompt: String,
-    /// The prompt as the template writes it where no answer follows, if that is another text.
+    /// The prompt as the template writes it when no answer follows, if it differs from `prompt`.
     pub alone: Option<String>,
-    /// What follows the prompt in each version.
+    /// The text after the prompt in each version.
     pub completions: [String; N],
 }
 
-/// Cuts conversations into turns by one template.
+/// A cutter of conversations into turns, for one template.
 pub struct Turner<'a> {
     chat: &'a ChatTemplate,
     end_of_turn: Option<String>,
 }
 
 impl<'a> Turner<'a> {
-    /// A turner for a template, whose end of turn is looked up once.
+    /// Makes a turner for a template. The template's end of turn is looked up once.
     pub fn new(chat: &'a ChatTemplate) -> Self {
         Self { chat, end_of_turn: chat.end_of_turn() }
     }
 
-    /// The template.
+    /// Returns the template.
     pub fn chat(&self) -> &'a ChatTemplate {
         self.chat
     }
 
-    /// The prompt before the model's next words, and `N` versions of what follows, each one or more messages: `wholes` are the
-    /// conversations with each answer, of which the messages from `own` on are the answer.
+    /// Returns the prompt before the model's next words, and `N` versions of the text after it. `wholes` are the conversations with each
+    /// answer. The messages from `own` on are the answer.
     ///
-    /// The prompt is what the texts with each answer and the text of the conversation before share from the start (so a template that
-    /// writes earlier turns otherwise once an answer follows moves text into the completion, as TRL has it). An answer that says nothing is
-    /// an empty completion, whatever the template writes around it.
+    /// The prompt is the common start of the texts with each answer and of the conversation before. If a template writes earlier turns
+    /// differently once an answer follows, their text moves into the completion, as in TRL. An empty answer is an empty completion,
+    /// whatever the template writes around it.
     ///
     /// # Errors
     /// As [`ChatTemplate::prompt`].
@@ -92,8 +95,8 @@ impl<'a> Turner<'a> {
         Ok(Answers { prompt, alone, completions })
     }
 
-    /// What is learned of a conversation: several texts where the template writes earlier turns otherwise later; none where no turn of the
-    /// model says anything.
+    /// Returns the learned texts of a conversation. There are several if the template writes earlier turns differently later. There are
+    /// none if every turn of the model is empty or excluded from learning.
     ///
     /// # Errors
     /// As [`ChatTemplate::prompt`].
@@ -144,7 +147,7 @@ impl<'a> Turner<'a> {
         }
         if spans.len() == alone.len() {
             let Some(learned) = cut(&whole.text, &spans) else { return Ok(Vec::new()) };
-            // Each gap of a text has a turn after it, unless a turn is empty: then the gaps are not those between the turns.
+            // Each gap of a text has a turn after it, unless a turn is empty. Then the gaps are not the ones between the turns.
             let all = learned.turns == alone.len() && learned.context.len() + 1 == alone.len();
             let mut openings = alone.into_iter().map(|(_, opened, span)| Some(opened).filter(|opened| opened.len() != span.start));
             let first = openings.next().flatten();
@@ -158,8 +161,8 @@ impl<'a> Turner<'a> {
         Ok(each.collect())
     }
 
-    /// What stands before the turn at `place`, of which `text` is the conversation up to it. A template that refuses a conversation without
-    /// messages opens the first turn with what it writes before its words.
+    /// Returns the text before the turn at `place`. `text` is the conversation up to the end of this turn. If a template refuses a
+    /// conversation without messages, the first turn is opened by the text before its words.
     fn before_turn(&self, conversation: &Conversation, place: usize, text: &str) -> Result<String> {
         match self.chat.opened(&conversation.with(&conversation.messages[..place])) {
             Err(_) if place == 0 => {
@@ -170,7 +173,7 @@ impl<'a> Turner<'a> {
         }
     }
 
-    /// The text without the white space after the end of a turn.
+    /// Removes the white space after the end of a turn.
     fn to_its_end<'t>(&self, text: &'t str) -> &'t str {
         let trimmed = text.trim_end();
         if self.end_of_turn.as_ref().is_some_and(|end| trimmed.ends_with(end.as_str())) { trimmed } else { text }
@@ -178,7 +181,7 @@ impl<'a> Turner<'a> {
 }
 
 impl ChatTemplate {
-    /// The prompt before a turn of the model, and the turn in `N` versions, each a text: see [`super::preferences::read`] for rows.
+    /// Returns the prompt before a turn of the model, and `N` versions of the turn, each a text. See [`super::preferences::read`] for rows.
     ///
     /// # Errors
     /// As [`ChatTemplate::prompt`].
@@ -191,7 +194,7 @@ impl ChatTemplate {
     }
 }
 
-/// The text from its start to the end of the last span, cut at the start of the first.
+/// Takes the text up to the end of the last span, and cuts it at the start of the first span.
 fn cut(text: &str, spans: &[Range<usize>]) -> Option<Learned> {
     let spans: Vec<&Range<usize>> = spans.iter().filter(|span| !text[(*span).clone()].is_empty()).collect();
     let (first, last) = (spans.first()?.start, spans.last()?.end);
@@ -206,7 +209,7 @@ fn cut(text: &str, spans: &[Range<usize>]) -> Option<Learned> {
     })
 }
 
-/// Bytes of the longest common start that ends between characters.
+/// Returns the length in bytes of the longest common start that ends between characters.
 pub(super) fn common_start(text: &str, other: &str) -> usize {
     let same = text.chars().zip(other.chars()).take_while(|(a, b)| a == b);
     same.map(|(character, _)| character.len_utf8()).sum()

@@ -1,7 +1,7 @@
-//! Alpaca's form: an `instruction`, perhaps an `input` to it, and an `output` or two answers.
+//! Alpaca's form: an `instruction`, an optional `input`, and an `output` or two answers.
 //!
-//! The prompt is the instruction and, where it is not empty, the input, each on its own line. Where a row of the file has a `system` text
-//! or a `history` of earlier turns, all rows of the file are conversations: the prompt is then what the person says.
+//! The prompt is the instruction and the input, each on its own line. An empty input is left out. If any row of the file has a `system`
+//! text or a `history` of earlier turns, all rows are conversations. The prompt is then the person's message.
 
 use super::conversations::{compare, learn, with_setting};
 use super::reader::{Completions, Pair, Reader, plain};
@@ -11,7 +11,7 @@ use crate::data::message::{Message, Role, in_row};
 use crate::error::Result;
 use serde_json::Value;
 
-/// True if the row has more than one turn, or a system text.
+/// True if the row has earlier turns or a system text.
 pub fn has_conversation(row: &Row) -> bool {
     let says = |key: &str| match row.keys.get(key) {
         Some(Value::String(text)) => !text.trim().is_empty(),
@@ -42,7 +42,7 @@ pub fn completion(row: &Row, reader: &mut Reader) -> Result<Completions> {
     Ok(Ok(vec![plain(row, &(instruction(row)? + "\n"), output)]))
 }
 
-/// The prompt of a row, and whether a chat template wrote it.
+/// Returns the prompt of a row, and whether a chat template wrote it.
 pub fn prompt(row: &Row, reader: &mut Reader) -> Result<(String, bool)> {
     if !reader.alpaca_converses {
         return Ok((instruction(row)? + "\n", false));
@@ -52,14 +52,15 @@ pub fn prompt(row: &Row, reader: &mut Reader) -> Result<(String, bool)> {
     Ok((text, reader.framed()))
 }
 
-/// The instruction and its input, a line each, without a line break at the end.
+/// Joins the instruction and its input, a line each, without a line break at the end.
 fn instruction(row: &Row) -> Result<String> {
     let instruction = row.text("instruction")?;
     let input = if row.has("input") { row.text("input")? } else { "" };
     Ok(if input.is_empty() { instruction.to_owned() } else { format!("{instruction}\n{input}") })
 }
 
-/// The earlier turns, pairs of question and answer, and the instruction; the system text is a column that all conversations share.
+/// Returns the earlier turns (pairs of question and answer) and the instruction. The system text is left out, because all conversations
+/// read that column.
 fn conversation(row: &Row) -> Result<Vec<Message>> {
     let bad = || row.error("\"history\" must be a list of pairs [question, answer] of texts");
     let mut messages = Vec::new();

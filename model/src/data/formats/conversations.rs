@@ -1,7 +1,7 @@
 //! Conversations: lists of `{"role", "content"}`, or of ShareGPT's `{"from", "value"}`.
 //!
-//! A prompt that ends with the model's own message is continued by the answers. Answers that repeat the conversation, from its start or
-//! from one of its turns, are joined to what they do not repeat.
+//! If a prompt ends with the model's own message, the answers continue that message. Answers may repeat the conversation, from its start or
+//! from one of its turns. They are joined to the part that they do not repeat.
 
 use super::reader::{Completions, Pair, Reader};
 use crate::data::chat::Conversation;
@@ -63,7 +63,7 @@ pub fn transcript(row: &Row, reader: &mut Reader) -> Result<Completions> {
     learn(row, reader, turns)
 }
 
-/// What is learned of a conversation.
+/// Returns the learned texts of a conversation.
 pub fn learn(row: &Row, reader: &mut Reader, turns: Vec<Message>) -> Result<Completions> {
     let conversation = with_setting(row, turns)?;
     judge_conversation(row, reader.turner.chat(), &conversation, &mut reader.remarks);
@@ -86,7 +86,7 @@ pub fn learn(row: &Row, reader: &mut Reader, turns: Vec<Message>) -> Result<Comp
     Ok(reader.rows(row, learned))
 }
 
-/// A list of messages, or a text as one message by `speaker`.
+/// Reads a list of messages. A text is one message by `speaker`.
 fn turns(row: &Row, key: &str, speaker: Role) -> Result<Vec<Message>> {
     match row.keys.get(key) {
         Some(Value::String(content)) => Ok(vec![Message::new(speaker, content.as_str())]),
@@ -95,7 +95,7 @@ fn turns(row: &Row, key: &str, speaker: Role) -> Result<Vec<Message>> {
     }
 }
 
-/// The turns with the row's system text before them, its tools, its documents and its variables for the template.
+/// Adds the row's system text, its tools, its documents and its variables for the template to the turns.
 pub fn with_setting(row: &Row, mut messages: Vec<Message>) -> Result<Conversation> {
     let system = match row.keys.get("system") {
         Some(Value::String(text)) if !text.trim().is_empty() => Some(text),
@@ -124,10 +124,10 @@ pub fn with_setting(row: &Row, mut messages: Vec<Message>) -> Result<Conversatio
     Ok(Conversation { messages, tools: list("tools")?, documents: list("documents")?, arguments })
 }
 
-/// A column that holds a list or an object, or its JSON as a text; `None` where it holds nothing.
+/// Reads a column that holds a list or an object, or its JSON as a text. Returns `None` if it is empty.
 fn json_column(row: &Row, key: &str) -> Result<Option<Value>> {
     let value = match row.keys.get(key) {
-        // A text is as its writer wrote it: no table filled it with nulls.
+        // A text keeps its nulls: its writer wrote them, not a table.
         Some(Value::String(text)) if !text.trim().is_empty() => {
             serde_json::from_str(text).map_err(|_| row.error(format!("{key:?} is a text that is not JSON")))?
         }
@@ -146,9 +146,9 @@ fn json_column(row: &Row, key: &str) -> Result<Option<Value>> {
 /// A prompt and an answer as one conversation.
 struct Joined {
     conversation: Conversation,
-    /// The first message that is the answer's own, or that it goes on with.
+    /// The index of the answer's first message, or of the message that the answer continues.
     own: usize,
-    /// What stands before the answer.
+    /// The conversation before the answer.
     before: Conversation,
 }
 
@@ -172,13 +172,14 @@ fn join(row: &Row, prompt: &[Message], answer: &[Message], key: &str) -> Result<
     Ok(Joined { conversation, own, before })
 }
 
-/// True if the answer goes on with the prompt's last message, which is the model's own.
+/// True if the answer continues the prompt's last message, which is the model's own.
 fn continues(prompt: &[Message], answer: &[Message]) -> bool {
     let own = |message: Option<&Message>| message.is_some_and(|message| message.role == Role::Assistant);
     own(prompt.last()) && own(answer.first())
 }
 
-/// The messages of both, and where the answer's own begin; `None` where the answer neither follows the prompt nor repeats part of it.
+/// Joins the messages of both. Also returns the index of the answer's first message. Returns `None` if the answer neither follows the
+/// prompt nor repeats part of it.
 fn joined(prompt: &[Message], answer: &[Message]) -> Option<(Vec<Message>, usize)> {
     let first = answer.first()?;
     let says = |a: &Message, b: &Message| a.role == b.role && a.text() == b.text();
@@ -192,7 +193,7 @@ fn joined(prompt: &[Message], answer: &[Message]) -> Option<(Vec<Message>, usize
     if first.role == Role::Assistant || prompt.is_empty() {
         return Some(([prompt, answer].concat(), prompt.len()));
     }
-    // The answer repeats the prompt, perhaps after a system message of its own.
+    // The answer repeats the prompt, perhaps after its own system message.
     let repeats_at = |start: &usize| answer.get(*start..start + prompt.len()).is_some_and(|part| same(part, prompt));
     if let Some(start) = (0..answer.len()).find(repeats_at) {
         return Some((answer.to_vec(), start + prompt.len()));
@@ -205,7 +206,7 @@ fn joined(prompt: &[Message], answer: &[Message]) -> Option<(Vec<Message>, usize
     goes_on.then(|| ([prompt, answer].concat(), prompt.len()))
 }
 
-/// Two answers to one prompt. The prompt is what was given as one, or else what both conversations begin with.
+/// Compares two answers to one prompt. The prompt is the given one, or else the common start of both conversations.
 pub fn compare(row: &Row, reader: &mut Reader, prompt: Vec<Message>, answers: [Vec<Message>; 2]) -> Result<Pair> {
     let follows = |answer: &Vec<Message>| answer.first().is_some_and(|message| message.role == Role::Assistant);
     let given = !prompt.is_empty() && answers.iter().all(follows);
@@ -241,7 +242,7 @@ pub fn compare(row: &Row, reader: &mut Reader, prompt: Vec<Message>, answers: [V
     Ok(Ok(PreferenceRow { line: row.line, prompt, alone, chosen, rejected, framed: reader.framed() }))
 }
 
-/// A row's `prompt` as the text before the model's words, and whether a chat template wrote it.
+/// Returns a row's `prompt` as the text before the model's words, and whether a chat template wrote it.
 pub fn prompt(row: &Row, reader: &mut Reader) -> Result<(String, bool)> {
     let conversation = with_setting(row, turns(row, "prompt", Role::User)?)?;
     judge_conversation(row, reader.turner.chat(), &conversation, &mut reader.remarks);

@@ -1,7 +1,7 @@
 //! Pairs without a `prompt`: two whole texts that share their start.
 //!
-//! Anthropic's HH form is two transcripts, of which the last `"\n\nAssistant:"` turn was compared (Bai et al. 2022). Of texts without
-//! such turns (TRL's implicit prompt) the prompt is what both share, without a space at its end, which belongs to the next word.
+//! Anthropic's HH form is two transcripts that differ in their last `"\n\nAssistant:"` turn (Bai et al. 2022). In texts without such turns
+//! (TRL's implicit prompt), the prompt is the common start. A space at its end belongs to the next word.
 
 use super::reader::{Pair, Reader};
 use crate::data::jsonl::Row;
@@ -34,7 +34,7 @@ fn implicit(line: usize, chosen: &str, rejected: &str) -> PreferenceRow {
     PreferenceRow { line, prompt: prompt.to_owned(), alone: None, chosen, rejected, framed: false }
 }
 
-/// The transcript up to and with the last `"\n\nAssistant:"`, and the rest.
+/// Splits a transcript after its last `"\n\nAssistant:"`.
 fn last_turn<'a>(row: &'a Row, key: &str) -> Result<(&'a str, &'a str)> {
     let text = row.text(key)?;
     match text.rfind(TURN) {

@@ -1,4 +1,4 @@
-//! The forms in which rows come: one file for each, and here the order in which they are tried.
+//! The forms of rows: one file for each, and here the order in which they are tried.
 
 mod alpaca;
 mod conversations;
@@ -16,7 +16,7 @@ use super::turns::{Turner, Turns};
 use crate::error::Result;
 use reader::{Completions, Pair};
 
-/// One form of row: when it is this form, which columns it uses, how it is read.
+/// One form of row: the test for it, the columns it uses, and its reader.
 struct Format<T> {
     matches: fn(&Row) -> bool,
     uses: &'static [&'static str],
@@ -68,17 +68,17 @@ const COMPLETIONS: [Format<Completions>; 5] = [
     Format { matches: |row| row.has("text"), uses: &["text"], read: prompts::text },
 ];
 
-/// Columns of rows with prompts that hold answers, which nobody asks for where prompts are read.
+/// Columns that count as used where only prompts are read. The answers are among them, and are ignored.
 const ANSWERS: [&str; 9] = ["prompt", "instruction", "input", "system", "history", "chosen", "rejected", "completion", "output"];
 
 impl<'a> Reader<'a> {
-    /// A reader for these rows.
+    /// Makes a reader for these rows.
     pub fn new(turner: Turner<'a>, turns: Turns, rows: &[Row]) -> Self {
         let alpaca_converses = rows.iter().any(alpaca::has_conversation);
         Self { turner, turns, alpaca_converses, remarks: Remarks::default(), learned_turns: 0 }
     }
 
-    /// Reads a row of a preference file; the inner `Err` says why it must be dropped.
+    /// Reads a row of a preference file. The inner `Err` is the reason to drop the row.
     pub fn preference(&mut self, row: &Row) -> Result<Pair> {
         let both = ["chosen", "rejected"];
         if both.iter().any(|key| row.keys.get(*key).is_some_and(serde_json::Value::is_null)) && both.iter().any(|key| row.has(key)) {
@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
         Ok(read)
     }
 
-    /// Reads the prompt of a row, whatever answers the row has: the text, and whether a chat template wrote it.
+    /// Reads the prompt of a row, whatever its answers are. Returns the text, and whether a chat template wrote it.
     pub fn prompt(&mut self, row: &Row) -> Result<(String, bool)> {
         let read = match row.keys.get("prompt") {
             Some(serde_json::Value::Array(_)) => conversations::prompt(row, self)?,

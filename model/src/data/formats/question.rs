@@ -1,5 +1,4 @@
-//! Questions with two answers: `question` (or `query`), perhaps `system`, and texts `chosen` and `rejected`, as Intel's ORCA pairs have
-//! them.
+//! Questions with two answers, as in Intel's ORCA pairs: `question` (or `query`), an optional `system`, and texts `chosen` and `rejected`.
 
 use super::conversations::compare;
 use super::reader::{Pair, Reader};
@@ -8,7 +7,7 @@ use crate::data::message::{Message, Role, messages};
 use crate::error::Result;
 use serde_json::Value;
 
-/// True for a row with a question and no prompt, whose answers do not hold the conversation themselves.
+/// True if the row has a question and no prompt, and its answers do not hold the conversation themselves.
 pub fn matches(row: &Row) -> bool {
     let first_role = |key: &str| row.keys.get(key)?.get(0)?.get("role")?.as_str();
     let answers = ["chosen", "rejected"].iter().all(|key| first_role(key).is_none_or(|role| role == "assistant"));

@@ -1,4 +1,4 @@
-//! What the forms of rows share: how the rows of one file are read, and what reading a row gives.
+//! The parts that all forms of rows share: the reader of a file's rows, and the results of reading a row.
 
 use crate::data::columns::Remarks;
 use crate::data::jsonl::Row;
@@ -7,31 +7,31 @@ use crate::data::{ChatTemplate, CompletionRow, DropReason, PreferenceRow};
 use crate::error::Result;
 use std::ops::Range;
 
-/// A pair, or why the row has none.
+/// A pair, or the reason why the row has none.
 pub type Pair = Result<PreferenceRow, DropReason>;
 
-/// What is learned of a row, or why it has nothing.
+/// The learned texts of a row, or the reason why it has none.
 pub type Completions = Result<Vec<CompletionRow>, DropReason>;
 
-/// How the rows of one file are read.
+/// The reader of one file's rows.
 pub struct Reader<'a> {
     pub turner: Turner<'a>,
     pub turns: Turns,
-    /// Some Alpaca row of the file has a system text or earlier turns, so all of them are conversations.
+    /// True if some Alpaca row of the file has a system text or earlier turns. Then all of them are conversations.
     pub alpaca_converses: bool,
-    /// What was noticed so far.
+    /// The things that were noticed so far.
     pub remarks: Remarks,
-    /// Turns of the model that are learned.
+    /// The number of the model's turns that are learned.
     pub learned_turns: usize,
 }
 
 impl Reader<'_> {
-    /// True if texts of conversations are written by a chat template, so that nothing is to be put around them.
+    /// True if a chat template writes the texts of conversations. Then nothing is put around them.
     pub fn framed(&self) -> bool {
         matches!(self.turner.chat(), ChatTemplate::Jinja(_))
     }
 
-    /// The texts that are learned as rows.
+    /// Returns the learned texts as rows.
     pub fn rows(&mut self, row: &Row, learned: Vec<Learned>) -> Completions {
         if learned.is_empty() {
             return Err(DropReason::NothingLearned);
@@ -51,7 +51,7 @@ impl Reader<'_> {
     }
 }
 
-/// A row of plain texts.
+/// Makes a row of plain texts.
 pub fn plain(row: &Row, prompt: &str, completion: &str) -> CompletionRow {
     let context: Vec<Range<usize>> = Vec::new();
     CompletionRow {
@@ -65,7 +65,7 @@ pub fn plain(row: &Row, prompt: &str, completion: &str) -> CompletionRow {
     }
 }
 
-/// Which command reads rows with these columns; for rows that another one was given.
+/// The commands that read rows with these columns, for the error about rows that another command got.
 const OTHER_USES: [(&[&str], &str); 4] = [
     (&["chosen", "rejected"], "these are preferences, which `slpo align` learns from"),
     (&["completion"], "these are completions, which `slpo sft` learns from"),
@@ -73,7 +73,7 @@ const OTHER_USES: [(&[&str], &str); 4] = [
     (&["text"], "these are texts, which `slpo train` and `slpo sft` learn from"),
 ];
 
-/// An error for a row of no known form, which says what was expected, what is there and who reads that.
+/// Makes the error about a row of no known form. It says what was expected, what was found and which command reads such rows.
 pub fn unknown(row: &Row, expected: &str) -> crate::Error {
     let found: Vec<_> = row.keys.keys().map(|key| format!("{key:?}")).collect();
     let other = OTHER_USES.iter().find(|(columns, _)| columns.iter().all(|column| row.has(column)));

@@ -1,25 +1,25 @@
-//! What the pages of a Parquet file say that they hold, from their headers alone: nothing is decompressed.
+//! The sizes that the pages of a Parquet file announce, read from their headers alone. Nothing is decompressed.
 //!
-//! Headers are structs of Thrift's compact protocol: fields with a number and a type, up to a zero byte. Only the fields that are asked for
-//! are kept; the rest is passed over by its type.
+//! Headers are structs of Thrift's compact protocol: fields with a number and a type, up to a zero byte. Only the fields that are needed
+//! are kept. The rest is skipped by its type.
 
-/// The deepest nesting of Thrift structs and lists that is followed; headers and footers have four.
+/// The deepest nesting of Thrift structs and lists that is read. Headers and footers have four levels.
 const DEEPEST: usize = 16;
 
 /// A page's header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// Bytes once decompressed.
+    /// Bytes after decompression.
     pub uncompressed: u64,
     /// Bytes in the file.
     pub compressed: u64,
-    /// Values, nulls among them; 0 for a dictionary.
+    /// The number of values, nulls included. 0 for a dictionary.
     pub values: u64,
-    /// How values are written: a number of the format.
+    /// The encoding of the values: a number of the format.
     pub encoding: u64,
 }
 
-/// The pages of a column chunk up to the one with its last value; none where a header cannot be read.
+/// Returns the pages of a column chunk, up to the one with its last value. Returns `None` if a header cannot be read.
 pub fn pages(mut chunk: &[u8], values: u64) -> Option<Vec<Page>> {
     let (mut pages, mut seen) = (Vec::new(), 0_u64);
     while seen < values && !chunk.is_empty() {
@@ -38,7 +38,7 @@ fn page(thrift: &mut Thrift) -> Option<Page> {
         match (id, kind) {
             (2, INTEGER) => page.uncompressed = thrift.size()?,
             (3, INTEGER) => page.compressed = thrift.size()?,
-            // The header of a data page, or that of a data page of version 2: values first, the encoding second or fourth.
+            // The header of a data page, of version 1 or 2. Field 1 is the number of values, field 2 or 4 the encoding.
             (5 | 8, STRUCT) => thrift.each_field(1, |thrift, inner, kind| {
                 match (id, inner, kind) {
                     (_, 1, INTEGER) => page.values = thrift.size()?,
@@ -54,13 +54,13 @@ fn page(thrift: &mut Thrift) -> Option<Page> {
     Some(page)
 }
 
-/// How deep the schema in a file's footer is nested; none where the footer cannot be read.
+/// Returns how deep the schema in a file's footer is nested. Returns `None` if the footer cannot be read.
 pub fn schema_depth(file: &[u8]) -> Option<usize> {
     let (before, tail) = file.split_last_chunk::<8>()?;
     let length = u32::from_le_bytes(std::array::from_fn(|index| tail[index])) as usize;
     let mut thrift = Thrift { rest: &before[before.len().checked_sub(length)?..] };
     let mut deepest = 0;
-    // Elements come parents first: for each open one, how many of its children are still to come.
+    // Parents come before their children. For each open element, this is the number of its children that are still to come.
     let mut open: Vec<u64> = Vec::new();
     thrift.each_field(0, |thrift, id, kind| {
         if (id, kind) != (2, LIST) {
@@ -97,7 +97,7 @@ const INTEGER: u8 = 5;
 const LIST: u8 = 9;
 const STRUCT: u8 = 12;
 
-/// A reader of Thrift's compact protocol; every method gives none where the bytes are not what they should be.
+/// A reader of Thrift's compact protocol. Every method returns `None` if the bytes are not valid.
 struct Thrift<'a> {
     rest: &'a [u8],
 }
@@ -131,19 +131,19 @@ impl Thrift<'_> {
         Some((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
-    /// An integer that is a size, and so not negative.
+    /// Reads an integer that is a size, and so not negative.
     fn size(&mut self) -> Option<u64> {
         self.integer()?.try_into().ok()
     }
 
-    /// Number and type of elements.
+    /// Reads the number and the type of a list's elements.
     fn list_header(&mut self) -> Option<(u64, u8)> {
         let header = self.byte()?;
         let count = if header >> 4 == 15 { self.varint()? } else { u64::from(header >> 4) };
         Some((count, header & 15))
     }
 
-    /// Reads a struct: `field` takes the value of each field, by its number and type.
+    /// Reads a struct. `field` reads the value of each field, given its number and type.
     fn each_field(&mut self, depth: usize, mut field: impl FnMut(&mut Self, i64, u8) -> Option<()>) -> Option<()> {
         if depth > DEEPEST {
             return None;
@@ -159,10 +159,10 @@ impl Thrift<'_> {
         }
     }
 
-    /// Passes over a value of a type.
+    /// Skips a value of a type.
     fn pass(&mut self, kind: u8, depth: usize) -> Option<()> {
         match kind {
-            // Booleans of fields are in their type.
+            // The value of a boolean field is part of its type.
             1 | 2 => Some(()),
             3 => self.skip(1),
             4..=6 => self.varint().map(drop),
@@ -202,7 +202,8 @@ impl Thrift<'_> {
 mod tests {
     use super::*;
 
-    /// The header of a data page: its type, sizes, and the inner struct with its values and encoding; `more` goes before the end.
+    /// Writes the header of a data page: its type, its sizes, and the inner struct with its values and encoding. `more` goes before the
+    /// end.
     fn header(uncompressed: u8, compressed: u8, values: u8, more: &[u8]) -> Vec<u8> {
         let inner = [0x15, 2 * values, 0x15, 16, 0x15, 6, 0x15, 6, 0];
         [&[0x15, 0, 0x15, 2 * uncompressed, 0x15, 2 * compressed, 0x2c], &inner[..], more, &[0]].concat()
@@ -215,7 +216,7 @@ mod tests {
         let chunk = [header(60, 3, 7, &[]), vec![9; 3], header(5, 5, 1, &more), vec![9; 5]].concat();
         let page = |uncompressed, compressed, values| Page { uncompressed, compressed, values, encoding: 8 };
         assert_eq!(pages(&chunk, 8), Some(vec![page(60, 3, 7), page(5, 5, 1)]));
-        // Cut anywhere, it is no row of pages, or one of them.
+        // Cut anywhere, the chunk gives an error or a single page.
         for length in 1..chunk.len() {
             assert!(pages(&chunk[..length], 8).is_none_or(|pages| pages.len() < 2), "{length}");
         }

@@ -1,4 +1,4 @@
-//! Small files that stand for much, each written by the library itself.
+//! Small files that stand for a large amount of data, each written by the library itself.
 
 use super::*;
 use parquet::data_type::{ByteArray, ByteArrayType};
@@ -7,7 +7,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use std::sync::Arc;
 
-/// A file of one column of texts, with its levels.
+/// Writes a file of one column of texts, with its levels.
 fn file(schema: &str, values: &[ByteArray], definitions: &[i16], repetitions: &[i16]) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(schema).unwrap());
     let properties = WriterProperties::builder().set_statistics_enabled(EnabledStatistics::None).build();
@@ -24,7 +24,7 @@ fn file(schema: &str, values: &[ByteArray], definitions: &[i16], repetitions: &[
 
 const LIST: &str = "message m { OPTIONAL GROUP texts (LIST) { REPEATED GROUP list { OPTIONAL BYTE_ARRAY element (UTF8); } } }";
 
-/// The levels of one row with a list of so many values, or nulls.
+/// Returns the levels of one row with a list of `count` values, or nulls.
 fn one_row(count: usize, definition: i16) -> (Vec<i16>, Vec<i16>) {
     (vec![definition; count], (0..count).map(|place| i16::from(place > 0)).collect())
 }

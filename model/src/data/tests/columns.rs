@@ -1,9 +1,9 @@
-//! Every column and key of a row is used, known not to matter, or named: each form of row is fed something unknown at each place.
+//! Every column and key of a row is used, known not to matter, or named. Each form of row gets something unknown in each place.
 
 use super::*;
 use serde_json::{Value, json};
 
-/// A row of each form: as a pair, and whether it is one.
+/// Returns a row of each form, and whether it is a pair.
 fn forms() -> Vec<(Value, bool)> {
     let user = json!({"role": "user", "content": "hi"});
     let own = |text: &str| json!({"role": "assistant", "content": text});
@@ -62,7 +62,7 @@ fn columns_that_say_nothing_and_columns_that_do_not_matter_are_passed_over() {
     }
 }
 
-/// A column that usually holds part of the prompt is used, refused by its name or, beside a text that is learned whole, named.
+/// A column that usually holds part of the prompt is used or refused by its name. Beside a text that is learned whole, it is named.
 #[test]
 fn no_part_of_a_prompt_is_left_out_silently() {
     let parts = [

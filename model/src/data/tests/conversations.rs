@@ -4,7 +4,7 @@ use super::*;
 use crate::chat_template::JinjaTemplate;
 use std::collections::BTreeMap;
 
-/// A template that reads tools, tool calls, reasoning and names, and ends turns with a token of its own.
+/// A template that reads tools, tool calls, reasoning and names, and ends turns with its own token.
 const TEMPLATE: &str = "{% if tools %}[tools {{ tools | tojson }}]{% endif %}{% for m in messages %}<{{ m.role }}>{% if m.name %}({{ m.name }}){% endif %}\
     {% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}{% if m.tool_calls %}{{ m.tool_calls | tojson }}{% endif %}<|end|>\n\
     {% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";

@@ -1,4 +1,4 @@
-//! What a file is, by its content where its name misleads, and what of it is never data.
+//! The kind of a file is told by its content if its name misleads, and the marks of a file are never data.
 
 use super::*;
 
