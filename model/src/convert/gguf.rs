@@ -218,8 +218,8 @@ fn linear_scaling(keys: &Keys) -> Result<Option<RopeScaling>> {
     }
 }
 
-/// Finds the setting of Llama 3 that gives these factors. A file keeps only the factors, so published settings are tried. Low and high are 1
-/// and 4. The factor is the largest one in the file. The original context is 8192 or a smaller power of two.
+/// Finds the setting of Llama 3 that gives these factors. A file keeps only the factors, so published settings are tried. Low and high are
+/// 1 and 4. The factor is the largest one in the file. The original context is 8192 or a smaller power of two.
 fn llama3_scaling(factors: &[f32], theta: f64, rotary_dim: usize) -> Result<Llama3Scaling> {
     let factor = factors.iter().fold(1f32, |a, &b| a.max(b));
     let candidates = [8192, 4096, 2048, 1024, 512, 256, 128, 64].map(|original_max_positions| Llama3Scaling {
