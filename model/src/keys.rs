@@ -1,14 +1,15 @@
-//! The keys of a JSON object from a file: typed access, and an account of every key. For the readers of configurations.
+//! The keys of a JSON object from a file: typed access, and an account of every key. It serves the readers of configurations.
 //!
-//! A reader opens an object with [`Keys::read`], asks for the keys it computes with, and names lists of [`Known`] keys. When it is done,
-//! each key of the object and of every object inside that was opened is one of four:
+//! A reader opens an object with [`Keys::read`], asks for the keys that it computes with, and names lists of [`Known`] keys. It may also
+//! open objects inside. When it is done, each key of an opened object is one of four:
 //!
 //! 1. read: the reader asked for it;
 //! 2. harmless: a list says that it does not change what is computed;
-//! 3. not implemented: a list says that it changes what is computed, and which values leave the computation as it is;
+//! 3. not implemented: a list says that it changes what is computed, and which values leave the computation unchanged;
 //! 4. unknown.
 //!
-//! The [`Account`] holds the third kind, where a value is another one, and the fourth. A key whose value is `null` counts as missing.
+//! The [`Account`] holds keys of the third kind whose value changes the computation, and keys of the fourth kind. A key whose value is
+//! `null` counts as missing.
 
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
@@ -21,11 +22,11 @@ use std::rc::Rc;
 pub struct Known {
     /// Keys that do not change what is computed. A name that ends in `*` stands for all keys that begin so.
     pub harmless: &'static [&'static str],
-    /// Keys of what is not implemented, each with the values that leave the computation as it is.
+    /// Keys of features that are not implemented, each with the values that leave the computation unchanged.
     pub neutral: &'static [(&'static str, &'static [Neutral])],
 }
 
-/// A value that leaves the computation as it is.
+/// A value that leaves the computation unchanged.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Neutral {
     /// True or false.
@@ -65,31 +66,31 @@ impl Neutral {
     }
 }
 
-/// What a reader did not use of a file.
+/// The part of a file that a reader did not use.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Account {
     /// Keys that no list names, as `key` or `object.key`.
     pub unknown: Vec<String>,
-    /// Keys of what is not implemented, with their values and the values that would do.
+    /// Keys of features that are not implemented, with their values and the values that would be accepted.
     pub unsupported: Vec<Unsupported>,
 }
 
-/// A key of what is not implemented.
+/// A key of a feature that is not implemented.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unsupported {
     /// The key, as `key` or `object.key`.
     pub key: String,
     /// Its value, shortened.
     pub value: String,
-    /// The values that leave the computation as it is.
+    /// The values that leave the computation unchanged.
     pub supported: String,
 }
 
 impl Account {
-    /// One sentence that names the unknown keys, where there are any.
+    /// Returns one sentence that names the unknown keys, if there are any.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] naming the first key of what is not implemented.
+    /// [`Error::Unsupported`] naming the first key of a feature that is not implemented.
     pub fn remarks(self) -> Result<Vec<String>> {
         match self.unsupported.into_iter().next() {
             Some(first) => Err(unsupported(format!("{} {}", first.key, first.value), &first.supported)),
@@ -98,19 +99,19 @@ impl Account {
     }
 }
 
-/// The sentence about keys that are unknown.
+/// Returns the sentence about unknown keys.
 pub fn unknown_remark(names: &[String]) -> Option<String> {
     let (keys, them) = if names.len() == 1 { ("key", "it") } else { ("keys", "one of them") };
     (!names.is_empty())
         .then(|| format!("unknown {keys} ignored: {}; if {them} changes what is computed, the results differ", names.join(", ")))
 }
 
-/// An [`Error::Unsupported`] with no file yet.
+/// Makes an [`Error::Unsupported`] without a file.
 pub fn unsupported(what: impl Into<String>, supported: &str) -> Error {
     Error::Unsupported { path: None, what: what.into(), supported: supported.to_owned() }
 }
 
-/// The map inside a `json!({...})`.
+/// Takes the map out of a `json!({...})`.
 pub fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
@@ -118,17 +119,17 @@ pub fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-/// A value for a message: on one line, and not long.
+/// Writes a value for a message: on one line, and shortened.
 pub fn shown(value: &Value) -> String {
     const LONGEST: usize = 60;
     let text = value.to_string();
     if text.chars().count() <= LONGEST { text } else { text.chars().take(LONGEST).chain(['…']).collect() }
 }
 
-/// The keys of one JSON object, while a reader reads it.
+/// The keys of one JSON object, during its reading.
 pub struct Keys<'a> {
     map: &'a Map<String, Value>,
-    /// What stands before a key's name in messages: the objects around this one.
+    /// The text before a key's name in messages: the names of the objects around this one.
     prefix: String,
     asked: RefCell<BTreeSet<&'a str>>,
     known: RefCell<Vec<&'static Known>>,
@@ -136,18 +137,18 @@ pub struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// What `read` makes of an object, and the account of its keys.
+    /// Runs `read` on an object. Returns its result and the account of the object's keys.
     ///
     /// # Errors
-    /// Those of `read`.
+    /// The errors of `read`.
     pub fn read<T>(map: &'a Map<String, Value>, read: impl FnOnce(&Keys<'a>) -> Result<T>) -> Result<(T, Account)> {
         Self::read_within(map, String::new(), read)
     }
 
-    /// [`Keys::read`] of an object whose keys are called `prefix` and their name in messages.
+    /// Like [`Keys::read`]. In messages, `prefix` stands before the name of each key.
     ///
     /// # Errors
-    /// Those of `read`.
+    /// The errors of `read`.
     pub fn read_within<T>(map: &'a Map<String, Value>, prefix: String, read: impl FnOnce(&Keys<'a>) -> Result<T>) -> Result<(T, Account)> {
         let account = Rc::default();
         let value = Self::opened(map, prefix, &account, read)?;
@@ -167,12 +168,12 @@ impl<'a> Keys<'a> {
         Ok(value)
     }
 
-    /// Adds a list of keys that are not asked for.
+    /// Adds a list of keys that the reader does not ask for.
     pub fn know(&self, known: &'static Known) {
         self.known.borrow_mut().push(known);
     }
 
-    /// Puts what was not asked for into the account.
+    /// Adds the keys that the reader did not ask for to the account.
     fn close(self) {
         let (asked, known) = (self.asked.borrow(), self.known.borrow());
         let mut account = self.account.borrow_mut();
@@ -188,22 +189,22 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A key's name for messages. It comes from a file, so characters that a terminal would act on are escaped.
+    /// Returns a key's name for messages. It comes from a file, so characters that would control a terminal are escaped.
     pub fn name(&self, key: &str) -> String {
         format!("{}{}", self.prefix, key.escape_debug())
     }
 
-    /// The value of `key` as it is.
+    /// Returns the value of `key` unchanged.
     pub fn value(&self, key: &str) -> Option<&'a Value> {
         let (key, value) = self.map.get_key_value(key)?;
         self.asked.borrow_mut().insert(key);
         Some(value).filter(|value| !value.is_null())
     }
 
-    /// The value of `key` as `read` takes it, `what` saying what it should be.
+    /// Returns the value of `key`, converted by `read`. `what` says what the value should be.
     ///
     /// # Errors
-    /// [`Error::BadConfig`] naming the key where `read` gives none.
+    /// [`Error::BadConfig`] naming the key, if `read` returns `None`.
     pub fn typed<T>(&self, key: &str, what: &str, read: impl FnOnce(&'a Value) -> Option<T>) -> Result<Option<T>> {
         let Some(value) = self.value(key) else {
             return Ok(None);
@@ -212,7 +213,7 @@ impl<'a> Keys<'a> {
         read(value).map(Some).ok_or_else(wrong)
     }
 
-    /// A whole number from 0, where the key is there.
+    /// Returns a whole number from 0, if the key is present.
     ///
     /// # Errors
     /// [`Error::BadConfig`] naming the key.
@@ -220,7 +221,7 @@ impl<'a> Keys<'a> {
         self.typed(key, "a whole number", |value| usize::try_from(value.as_u64()?).ok())
     }
 
-    /// A whole number from 0 that must be there.
+    /// Returns a whole number from 0. The key must be present.
     ///
     /// # Errors
     /// [`Error::BadConfig`] naming the key.
@@ -228,12 +229,12 @@ impl<'a> Keys<'a> {
         self.size(key)?.ok_or_else(|| self.missing(key))
     }
 
-    /// The error of a key that must be there.
+    /// Makes the error for a missing key.
     pub fn missing(&self, key: &str) -> Error {
         Error::bad_config(format!("{} is missing", self.name(key)))
     }
 
-    /// Any number, where the key is there.
+    /// Returns any number, if the key is present.
     ///
     /// # Errors
     /// [`Error::BadConfig`] naming the key.
@@ -241,7 +242,7 @@ impl<'a> Keys<'a> {
         self.typed(key, "a number", Value::as_f64)
     }
 
-    /// True or false, where the key is there.
+    /// Returns true or false, if the key is present.
     ///
     /// # Errors
     /// [`Error::BadConfig`] naming the key.
@@ -249,7 +250,7 @@ impl<'a> Keys<'a> {
         self.typed(key, "true or false", Value::as_bool)
     }
 
-    /// A string, where the key is there.
+    /// Returns a string, if the key is present.
     ///
     /// # Errors
     /// [`Error::BadConfig`] naming the key.
@@ -257,16 +258,16 @@ impl<'a> Keys<'a> {
         self.typed(key, "a string", Value::as_str)
     }
 
-    /// What `read` makes of the object at `key`, where the key is there. The object's keys are part of the account.
+    /// Runs `read` on the object at `key`, if the key is present. The object's keys are part of the account.
     ///
     /// # Errors
-    /// [`Error::BadConfig`] where it is no object; those of `read`.
+    /// [`Error::BadConfig`] if the value is not an object, and the errors of `read`.
     pub fn object<T>(&self, key: &str, read: impl FnOnce(&Keys<'a>) -> Result<T>) -> Result<Option<T>> {
         let Some(map) = self.typed(key, "an object", Value::as_object)? else { return Ok(None) };
         Self::opened(map, format!("{}.", self.name(key)), &self.account, read).map(Some)
     }
 
-    /// One token id, or a list of them; an id of −1 means none.
+    /// Returns one token id, or a list of them. An id of −1 means none.
     ///
     /// # Errors
     /// [`Error::BadConfig`] naming the key.
@@ -282,7 +283,7 @@ impl<'a> Keys<'a> {
         Ok(ids.unwrap_or_default().into_iter().flatten().collect())
     }
 
-    /// The keys of the object in its order.
+    /// Iterates over the object's keys in their order.
     pub fn all(&self) -> impl Iterator<Item = &'a str> {
         self.map.keys().map(String::as_str)
     }
@@ -292,7 +293,7 @@ impl<'a> Keys<'a> {
         self.value(key).is_some() || self.map.contains_key(key)
     }
 
-    /// An error where `key` has a value.
+    /// Returns an error if `key` has a value.
     ///
     /// # Errors
     /// [`Error::Unsupported`].
@@ -303,7 +304,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// An error where the flag `key` has the value that is not implemented.
+    /// Returns an error if the flag `key` has the value that is not implemented.
     ///
     /// # Errors
     /// [`Error::Unsupported`].
@@ -314,7 +315,7 @@ impl<'a> Keys<'a> {
         Ok(())
     }
 
-    /// An error where the number `key` is there and is not the `only` value that is implemented.
+    /// Returns an error if the number `key` is present and is not `only`, the one value that is implemented.
     ///
     /// # Errors
     /// [`Error::Unsupported`].

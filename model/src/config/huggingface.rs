@@ -1,8 +1,8 @@
-//! `config.json` as Hugging Face writes it, in and out.
+//! The reading and writing of `config.json` as Hugging Face defines it.
 //!
-//! Reads the keys of transformers 4 (`rope_theta`, `rope_scaling`, `rotary_pct`) and 5 (`rope_parameters`). Writes the
-//! former, which both versions read. A key that is missing has the value that transformers gives it; sizes must be there.
-//! Settings that would change the computation in a way this program does not know are refused; unknown keys are named in a remark.
+//! The reader knows the keys of transformers 4 (`rope_theta`, `rope_scaling`, `rotary_pct`) and 5 (`rope_parameters`). The writer uses the
+//! keys of version 4, which both versions read. A missing key has the value that transformers gives it, but sizes must be present. Settings
+//! that would change the computation in an unknown way are refused. Unknown keys are named in a remark.
 
 mod gpt;
 mod known;
@@ -37,7 +37,7 @@ impl Config {
         Config::read_with_remarks(path).map(|(config, _)| config)
     }
 
-    /// [`Config::read`], with a sentence about each thing in the file that was not used, naming the file and the key.
+    /// Like [`Config::read`], but also returns a sentence about each thing in the file that was not used, naming the file and the key.
     ///
     /// # Errors
     /// As [`Config::read`].
@@ -56,7 +56,7 @@ impl Config {
         Config::from_json_with_remarks(value).map(|(config, _)| config)
     }
 
-    /// [`Config::from_json`], with a sentence about each thing that was not used, naming the key.
+    /// Like [`Config::from_json`], but also returns a sentence about each thing that was not used, naming the key.
     ///
     /// # Errors
     /// As [`Config::from_json`].
@@ -70,7 +70,7 @@ impl Config {
         Ok((config, remarks))
     }
 
-    /// The contents of a `config.json` that transformers 4 and 5 both load as this model.
+    /// Returns the contents of a `config.json` that transformers 4 and 5 both load as this model.
     pub fn to_json(&self) -> Value {
         let mut map = match self.architecture {
             Architecture::Gpt2 => gpt::write_gpt2(self),
@@ -103,7 +103,7 @@ impl Config {
     }
 }
 
-/// The configuration, and remarks on the file's account of itself.
+/// Reads the configuration. Also returns remarks on classes and code that the file names and that are not used.
 fn read_keys(keys: &Keys) -> Result<(Config, Vec<String>)> {
     keys.know(&known::COMMON);
     refuse_meta_names(keys)?;
@@ -122,7 +122,7 @@ fn read_keys(keys: &Keys) -> Result<(Config, Vec<String>)> {
     Ok((config, remarks))
 }
 
-/// Names the command that reads a folder under Meta's names.
+/// Refuses a file under Meta's names. The error names the command that converts its folder.
 fn refuse_meta_names(keys: &Keys) -> Result<()> {
     let is_meta = !keys.mentions("model_type") && keys.mentions("dim") && keys.mentions("n_layers");
     if is_meta {
@@ -132,7 +132,7 @@ fn refuse_meta_names(keys: &Keys) -> Result<()> {
     Ok(())
 }
 
-/// The family that `model_type` names, or else the class. Where the two disagree, `model_type` decides, as in transformers.
+/// Returns the family that `model_type` names, or else the class. If the two disagree, `model_type` decides, as in transformers.
 fn architecture(keys: &Keys, remarks: &mut Vec<String>) -> Result<Architecture> {
     let classes = keys.typed("architectures", "a list of class names", Value::as_array)?;
     let class = classes.and_then(|list| list.first()).and_then(Value::as_str);
@@ -153,7 +153,7 @@ fn architecture(keys: &Keys, remarks: &mut Vec<String>) -> Result<Architecture> 
     Ok(architecture)
 }
 
-/// True for the class of a language model and of its body, in the spellings that files have.
+/// True if `class` is the language model's class `usual` or the class of its body, in upper or lower case.
 fn is_class_of(class: &str, usual: &str) -> bool {
     let body = usual.trim_end_matches("ForCausalLM").trim_end_matches("LMHeadModel");
     class.eq_ignore_ascii_case(usual) || class.eq_ignore_ascii_case(&format!("{body}Model"))
@@ -163,7 +163,7 @@ fn class_of(architecture: Architecture) -> &'static str {
     FAMILIES.iter().find(|(known, ..)| *known == architecture).map_or("", |(_, _, class)| class)
 }
 
-/// An id outside the vocabulary can never be fed nor produced (GPT-2's 50256 in a cut-down model): it is left out.
+/// Reads BOS and EOS. Leaves out an id outside the vocabulary (GPT-2's 50256 in a cut-down model), because it can never be fed or produced.
 fn read_special_tokens(keys: &Keys, config: &mut Config) -> Result<()> {
     let vocab_size = config.vocab_size;
     let ids = |key| -> Result<Vec<u32>> {

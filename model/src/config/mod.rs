@@ -1,7 +1,7 @@
-//! One description for every decoder this program can run: the Llama family, GPT-2 and GPT-NeoX.
+//! One description for every decoder that this program can run: the Llama family, GPT-2 and GPT-NeoX.
 //!
-//! [`Config`] says what the decoder computes in this program's own terms. [`huggingface`] maps it from and to `config.json`,
-//! [`validate`] says which values make no model, [`preset`] names the sizes that the command line offers.
+//! [`Config`] says what the decoder computes, in this program's own terms. [`huggingface`] converts it from and to `config.json`,
+//! [`validate`] rejects values that make no model, and [`preset`] names the sizes that the command line offers.
 
 pub mod huggingface;
 pub mod preset;
@@ -24,7 +24,7 @@ pub enum Architecture {
     GptNeoX,
 }
 
-/// How activations are normalised.
+/// The kind of normalisation of activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NormKind {
     /// y = w · x / √(mean(x²) + ε) (Zhang and Sennrich 2019, Eq. 4).
@@ -40,11 +40,11 @@ pub enum NormKind {
 /// s = (L/λ − `low_freq_factor`) / (`high_freq_factor` − `low_freq_factor`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Llama3Scaling {
-    /// By how much low frequencies are divided; at least 1.
+    /// The divisor of low frequencies, at least 1.
     pub factor: f64,
-    /// Turns within the original context below which a frequency counts as low.
+    /// A frequency with fewer turns than this within the original context is low.
     pub low_freq_factor: f64,
-    /// Turns within the original context above which a frequency counts as high; more than `low_freq_factor`.
+    /// A frequency with more turns than this within the original context is high. The value is more than `low_freq_factor`.
     pub high_freq_factor: f64,
     /// The context length of the first training, in tokens.
     pub original_max_positions: usize,
@@ -58,21 +58,21 @@ pub enum RopeScaling {
         /// The divisor; above 0.
         factor: f64,
     },
-    /// Llama 3.1's.
+    /// Llama 3.1's change.
     Llama3(Llama3Scaling),
 }
 
-/// How a position enters the computation.
+/// The way in which a position enters the computation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PositionKind {
-    /// Rotary embedding of queries and keys (Su et al. 2021), paired as rotate-half: component i < `rotary_dim`/2 turns with
+    /// Rotary embedding of queries and keys (Su et al. 2021), paired as rotate-half: component i < `rotary_dim`/2 rotates with
     /// component i + `rotary_dim`/2, by position · `theta`^(−2i/`rotary_dim`).
     Rope {
         /// The base of the frequencies, above 0.
         theta: f64,
-        /// How many leading components of each head turn: even, at most the head's dimension.
+        /// The number of leading components of each head that rotate: even, at most the head's dimension.
         rotary_dim: usize,
-        /// The frequency change, where there is one.
+        /// The frequency change, if there is one.
         scaling: Option<RopeScaling>,
     },
     /// A learned vector per position, added to the token's.
@@ -91,10 +91,10 @@ pub enum MlpKind {
     },
 }
 
-/// Everything about a decoder but its weights.
+/// Everything about a decoder except its weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The family: decides the names and layout of the tensors in a file.
+    /// The family. It decides the names and the layout of the tensors in a file.
     pub architecture: Architecture,
     /// Rows of the embedding.
     pub vocab_size: usize,
@@ -110,36 +110,36 @@ pub struct Config {
     pub kv_heads: usize,
     /// Components of one head; `heads` · `head_dim` may differ from `hidden_size`.
     pub head_dim: usize,
-    /// The longest sequence, in tokens. For RoPE the reach of the tables, for learned positions their number.
+    /// The longest sequence, in tokens. For RoPE it is the length of the tables, for learned positions their number.
     pub max_positions: usize,
     /// The ε of every normalisation.
     pub norm_eps: f64,
-    /// How positions enter.
+    /// The way in which positions enter.
     pub position: PositionKind,
     /// The MLP's form.
     pub mlp: MlpKind,
-    /// Biases on the q, k and v projections.
+    /// True if the q, k and v projections have biases.
     pub qkv_bias: bool,
-    /// A bias on the attention's output projection.
+    /// True if the attention's output projection has a bias.
     pub attention_output_bias: bool,
-    /// Biases in the MLP.
+    /// True if the MLP has biases.
     pub mlp_bias: bool,
-    /// An RMSNorm over `head_dim` on each query and key before RoPE, its weight shared by the heads.
+    /// True if each query and key has an RMSNorm over `head_dim` before RoPE. The heads share its weight.
     pub qk_norm: bool,
-    /// x + attention(norm₁ x) + mlp(norm₂ x) in one step, instead of one after the other.
+    /// True if x + attention(norm₁ x) + mlp(norm₂ x) is computed in one step, instead of one part after the other.
     pub parallel_residual: bool,
-    /// A token at t sees positions t − `sliding_window` + 1 to t only.
+    /// The window. A token at t sees positions t − `sliding_window` + 1 to t only.
     pub sliding_window: Option<usize>,
-    /// The output projection is the embedding itself.
+    /// True if the output projection is the embedding itself.
     pub tied_head: bool,
     /// The token that starts a sequence.
     pub bos: Option<u32>,
-    /// The tokens that end one; several in chat models.
+    /// The tokens that end a sequence. Chat models have several.
     pub eos: Vec<u32>,
 }
 
 impl Config {
-    /// The normalisation of the blocks: LayerNorm for the GPT families, RMSNorm for the others.
+    /// Returns the normalisation of the blocks: LayerNorm for the GPT families, RMSNorm for the others.
     pub fn norm(&self) -> NormKind {
         match self.architecture {
             Architecture::Gpt2 | Architecture::GptNeoX => NormKind::Layer,
@@ -147,17 +147,17 @@ impl Config {
         }
     }
 
-    /// Width of all query heads together: `heads` · `head_dim`.
+    /// Returns the width of all query heads together: `heads` · `head_dim`.
     pub fn query_size(&self) -> usize {
         self.heads * self.head_dim
     }
 
-    /// Width of all key (or value) heads together: `kv_heads` · `head_dim`.
+    /// Returns the width of all key (or value) heads together: `kv_heads` · `head_dim`.
     pub fn kv_size(&self) -> usize {
         self.kv_heads * self.head_dim
     }
 
-    /// How many numbers are trained; a tied head counts once.
+    /// Counts the trained parameters. A tied head counts once.
     pub fn parameter_count(&self) -> u64 {
         let [vocab, hidden, inner, layers, head_dim, queries, keys] =
             [self.vocab_size, self.hidden_size, self.intermediate_size, self.layers, self.head_dim, self.query_size(), self.kv_size()]

@@ -3,7 +3,7 @@
 use super::{Architecture, Config, MlpKind, PositionKind};
 use crate::error::{Error, Result};
 
-/// What one training step sees: `rows` sequences of `tokens` tokens.
+/// The size of a training step's batch: `rows` sequences of `tokens` tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PresetBatch {
     /// Sequences a step (pairs, when optimising preferences).
@@ -12,7 +12,7 @@ pub struct PresetBatch {
     pub tokens: usize,
 }
 
-/// A named size of model with its batches.
+/// A named model size with its batches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preset {
     /// The name on the command line.
@@ -23,7 +23,7 @@ pub struct Preset {
     intermediate_size: usize,
     vocab_size: usize,
     max_positions: usize,
-    /// η at the peak of pretraining, where nothing else is asked for. Wider models take smaller steps.
+    /// η at the peak of pretraining, unless another one is given. Wider models take smaller steps.
     pub learning_rate: f64,
     /// The batch on a processor.
     pub batch: PresetBatch,
@@ -88,7 +88,7 @@ pub const PRESETS: [Preset; 4] = [
 ];
 
 impl Preset {
-    /// The preset called `name`.
+    /// Returns the preset called `name`.
     ///
     /// # Errors
     /// [`Error::Unsupported`] with the list of names.
@@ -100,7 +100,7 @@ impl Preset {
         })
     }
 
-    /// The decoder of this size. `max_positions` reaches beyond the training window, so that longer prompts can be run.
+    /// Returns the decoder of this size. `max_positions` is larger than the training window, so that longer prompts can be run.
     pub fn config(&self) -> Config {
         let head_dim = self.hidden_size / self.heads;
         Config {
@@ -130,7 +130,7 @@ impl Preset {
 }
 
 impl Config {
-    /// The decoder of the preset called `name`, with no BOS or EOS until a tokenizer gives them.
+    /// Returns the decoder of the preset called `name`. It has no BOS or EOS until a tokenizer sets them.
     ///
     /// # Errors
     /// [`Error::Unsupported`] with the list of names.

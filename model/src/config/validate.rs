@@ -1,9 +1,9 @@
-//! Which configurations make no model, each refused in the words of the key that is wrong.
+//! The check of a configuration. Each error names the wrong key.
 
 use super::{Architecture, Config, Llama3Scaling, PositionKind, RopeScaling};
 use crate::error::{Error, Result};
 
-/// No published decoder comes near these; a larger number is a damaged file.
+/// Limits far above every published decoder. A larger number is a sign of a damaged file.
 const LARGEST_SIZE: usize = 1 << 24;
 const LARGEST_LAYERS: usize = 1 << 12;
 const LARGEST_MODEL: u128 = 1 << 42;
@@ -80,7 +80,7 @@ impl Config {
         }
     }
 
-    /// Token ids above the vocabulary never get this far from a file: [`super::huggingface`] leaves them out.
+    /// Checks the token ids. An id from a file is never above the vocabulary, because [`super::huggingface`] leaves such ids out.
     fn check_tokens(&self) -> Result<()> {
         let ids = self.bos.iter().map(|&id| ("bos_token_id", id));
         let ids = ids.chain(self.eos.iter().map(|&id| ("eos_token_id", id)));
@@ -90,7 +90,7 @@ impl Config {
         Ok(())
     }
 
-    /// The key as this architecture's `config.json` spells it.
+    /// Returns the key as this architecture's `config.json` spells it.
     fn key(&self, name: &'static str) -> &'static str {
         match (self.architecture, name) {
             (Architecture::Gpt2, "hidden_size") => "n_embd",

@@ -1,12 +1,12 @@
-//! Keys of `config.json` that are known here without being computed with, as transformers 4 and 5 and public models write them.
+//! Keys of `config.json` that are known but not computed with, as transformers 4 and 5 and public models write them.
 
 use crate::keys::{Known, Neutral};
 use Neutral::{All, Empty, Flag, Number};
 
-/// Keys of every family.
+/// Keys that every family may have.
 pub const COMMON: Known = Known {
     harmless: &[
-        // Where the file comes from, and how it was made.
+        // The origin of the file and of the model.
         "_name_or_path",
         "name_or_path",
         "_commit_hash",
@@ -17,7 +17,7 @@ pub const COMMON: Known = Known {
         "tokenizer_class",
         "model_max_length",
         "max_sequence_length",
-        // How weights and intermediate values are held: this program computes in its own precision.
+        // The types of weights and intermediate values. This program computes in its own precision.
         "torch_dtype",
         "dtype",
         "use_bfloat16",
@@ -30,9 +30,9 @@ pub const COMMON: Known = Known {
         "gradient_checkpointing",
         "chunk_size_feed_forward",
         "reorder_and_upcast_attn",
-        // The same product in several slices.
+        // The number of slices in which one product is computed.
         "pretraining_tp",
-        // Training from scratch, and dropout while training.
+        // Initial weights of a new model, and dropout in training.
         "initializer_range",
         "attention_dropout",
         "hidden_dropout",
@@ -40,7 +40,7 @@ pub const COMMON: Known = Known {
         "attn_pdrop",
         "resid_pdrop",
         "embd_pdrop",
-        // What transformers gives back.
+        // The outputs of transformers' functions.
         "output_attentions",
         "output_hidden_states",
         "output_past",
@@ -138,7 +138,7 @@ pub const COMMON: Known = Known {
     ],
 };
 
-/// Keys of Llama. Its class of transformers knows no window.
+/// Keys of Llama. Its class of transformers has no window.
 pub const LLAMA: Known = Known { harmless: &[], neutral: &[("use_sliding_window", &[Flag(false)])] };
 
 /// Keys of Mistral, whose class has no biases.
@@ -147,7 +147,7 @@ pub const MISTRAL: Known = Known {
     neutral: &[("attention_bias", &[Flag(false)]), ("mlp_bias", &[Flag(false)]), ("use_sliding_window", &[Flag(false)])],
 };
 
-/// Keys of Qwen 2, whose class has biases on q, k and v whatever the file says.
+/// Keys of Qwen 2. Its class has biases on q, k and v, whatever the file says.
 pub const QWEN2: Known = Known { harmless: &["attention_bias"], neutral: &[("mlp_bias", &[Flag(false)])] };
 
 /// Keys of Qwen 3.
@@ -159,7 +159,7 @@ pub const GPT2: Known = Known { harmless: &["n_ctx", "n_special", "predict_speci
 /// Keys of GPT-NeoX, early ones included.
 pub const GPT_NEOX: Known = Known { harmless: &["attention_probs_dropout_prob", "hidden_dropout_prob"], neutral: &[] };
 
-/// Keys of RoPE's settings. Those that a kind of scaling does not use are not asked for with that kind.
+/// Keys of RoPE's settings. Keys that a kind of scaling does not use are not read for that kind.
 pub const ROPE: Known = Known {
     harmless: &["finetuned"],
     neutral: &[

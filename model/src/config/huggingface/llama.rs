@@ -76,8 +76,8 @@ fn head_dim(architecture: Architecture, keys: &Keys, hidden_size: usize, heads: 
     Ok(hidden_size / heads)
 }
 
-/// transformers fills a missing number of key heads with a constant in every family but Llama (8 or 32). That is no
-/// property of the weights, so the key must be there; `null` means one for each query head.
+/// Reads the number of key heads. If it is missing, transformers uses a constant (8 or 32) in every family but Llama. The constant is no
+/// property of the weights, so the key must be present. `null` means one key head for each query head.
 fn kv_heads(architecture: Architecture, keys: &Keys, heads: usize) -> Result<usize> {
     let key = "num_key_value_heads";
     if architecture != Architecture::Llama && !keys.mentions(key) {
@@ -86,10 +86,10 @@ fn kv_heads(architecture: Architecture, keys: &Keys, heads: usize) -> Result<usi
     Ok(keys.size(key)?.unwrap_or(heads))
 }
 
-/// The window of every layer. `layer_types`, where the file has it, must say the same.
+/// Reads the window of every layer. `layer_types`, if present, must agree with it.
 fn sliding_window(architecture: Architecture, keys: &Keys, layers: usize) -> Result<Option<usize>> {
     let window = match architecture {
-        // Its class of transformers has none; the key, where it stands, is left to the remark about unknown ones.
+        // transformers' class for Llama has no window. The key, if present, is named in the remark about unknown keys.
         Architecture::Llama => return Ok(None),
         Architecture::Mistral if !keys.mentions("sliding_window") => Some(4096),
         Architecture::Mistral => keys.size("sliding_window")?,
@@ -102,7 +102,7 @@ fn sliding_window(architecture: Architecture, keys: &Keys, layers: usize) -> Res
     }
 }
 
-/// Qwen's rule: the window holds in layers from `max_window_layers` on, unless `layer_types` lists them.
+/// Applies Qwen's rule: the window holds in layers from `max_window_layers` on, unless `layer_types` lists them.
 fn qwen_window(keys: &Keys, layers: usize) -> Result<Option<usize>> {
     let window = keys.size("sliding_window")?;
     let used = keys.flag("use_sliding_window")?.unwrap_or(false);

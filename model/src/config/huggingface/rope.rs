@@ -1,7 +1,7 @@
 //! RoPE's settings: `rope_theta`, `rope_scaling` and `rotary_pct` of transformers 4, `rope_parameters` of transformers 5.
 //!
-//! A setting may stand in several places. Where two of them say different things, the versions of transformers follow different ones, so
-//! the file is refused.
+//! A setting may occur in several places. If two of them disagree, the versions of transformers follow different ones, so the file is
+//! refused.
 
 use super::known;
 use crate::config::{Architecture, Llama3Scaling, PositionKind, RopeScaling};
@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::keys::{Keys, unsupported};
 use serde_json::{Value, json};
 
-/// Objects that hold the settings, by transformers' version.
+/// The objects that hold the settings in transformers 5 and 4.
 const OBJECTS: [&str; 2] = ["rope_parameters", "rope_scaling"];
 
-/// One setting from one place: the place for messages, and the value.
+/// A setting from one place: the place's name for messages, and the value.
 type Found<T> = Option<(String, T)>;
 
 /// The settings of one object.
@@ -23,7 +23,7 @@ struct Nested {
     scaling: Found<Option<RopeScaling>>,
 }
 
-/// Reads RoPE for heads of `head_dim` components, of which GPT-NeoX turns a quarter and the others all unless the file says otherwise.
+/// Reads RoPE for heads of `head_dim` components. Unless the file sets a fraction, GPT-NeoX rotates a quarter of them and the others all.
 pub fn read(keys: &Keys, architecture: Architecture, head_dim: usize) -> Result<PositionKind> {
     let neox = architecture == Architecture::GptNeoX;
     let outer_context = keys.size("original_max_position_embeddings")?;
@@ -48,7 +48,7 @@ pub fn read(keys: &Keys, architecture: Architecture, head_dim: usize) -> Result<
     let scaling = agreed(nested.into_iter().map(|n| n.scaling))?.and_then(|(_, scaling)| scaling);
     Ok(PositionKind::Rope {
         theta: theta.map_or(1e4, |(_, theta)| theta),
-        // A hair more, so that 32/80 of 80 is 32 whatever the rounding.
+        // A small extra amount makes 32/80 of 80 give 32, whatever the rounding.
         rotary_dim: (head_dim as f64 * fraction + 1e-6) as usize,
         scaling,
     })
@@ -58,7 +58,7 @@ fn found(keys: &Keys, key: &str) -> Result<Found<f64>> {
     Ok(keys.number(key)?.map(|value| (keys.name(key), value)))
 }
 
-/// The value that all places that have one agree on.
+/// Returns the value on which all places that have one agree.
 fn agreed<T: PartialEq + std::fmt::Debug>(places: impl IntoIterator<Item = Found<T>>) -> Result<Found<T>> {
     let mut places = places.into_iter().flatten();
     let Some((first, value)) = places.next() else { return Ok(None) };
@@ -68,7 +68,7 @@ fn agreed<T: PartialEq + std::fmt::Debug>(places: impl IntoIterator<Item = Found
     }
 }
 
-/// The settings of an object, or of each object inside, where they are given for each type of layer.
+/// Reads the settings of an object. If the object holds one object for each type of layer, reads each of those.
 fn objects(keys: &Keys, outer_context: Option<usize>) -> Result<Vec<Nested>> {
     let types: Vec<&str> = keys.all().filter(|key| key.ends_with("_attention")).collect();
     if types.is_empty() {
@@ -87,7 +87,7 @@ fn settings(keys: &Keys, outer_context: Option<usize>) -> Result<Nested> {
     let text = |key: &str| -> Result<Found<&str>> { Ok(keys.text(key)?.map(|kind| (keys.name(key), kind))) };
     let kind = agreed([text("rope_type")?, text("type")?])?;
     let scaling = scaling(keys, kind.as_ref().map(|(_, kind)| *kind), outer_context)?;
-    // An object that has no type (and no factor) says nothing of scaling.
+    // An object without a type (and without a factor) does not set the scaling.
     let scaling = kind.map(|(place, _)| (place, scaling));
     Ok(Nested { theta: found(keys, "rope_theta")?, fraction: found(keys, "partial_rotary_factor")?, scaling })
 }
@@ -114,7 +114,7 @@ fn scaling(keys: &Keys, kind: Option<&str>, outer_context: Option<usize>) -> Res
     }
 }
 
-/// The value of `rope_scaling`.
+/// Returns the value of `rope_scaling`.
 pub fn write_scaling(scaling: Option<RopeScaling>) -> Value {
     match scaling {
         None => Value::Null,

@@ -149,8 +149,8 @@ fn a_damaged_file_is_named_with_its_line() {
     assert!(message.contains("none"), "{message}");
 }
 
-/// Every family as transformers 4.57 and 5.24 save it, whole and without defaults (`AutoConfig.for_model(…).to_json_string`), and with the
-/// keys of public files.
+/// Every family as transformers 4.57 and 5.24 save it, whole and without defaults (`AutoConfig.for_model(…).to_json_string`). Keys of
+/// public files are added.
 const FAMILIES_SAVED: &str = include_str!("families.jsonl");
 
 fn remarks_with(path: &[&str], value: Value) -> Result<Vec<String>> {
