@@ -1,6 +1,6 @@
 //! The two 16-bit floating-point types of weight files, widened to f32 exactly: subnormals, infinities and NaN included.
 
-/// IEEE 754 binary16 to binary32; every half is exact in f32.
+/// Widens IEEE 754 binary16 to binary32. Every half is exact in f32.
 pub fn f16_to_f32(bits: u16) -> f32 {
     let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
     let exponent = i32::from(bits >> 10 & 0x1f);
@@ -13,7 +13,7 @@ pub fn f16_to_f32(bits: u16) -> f32 {
     }
 }
 
-/// A bfloat16 is the upper half of an f32.
+/// Widens a bfloat16, which is the upper half of an f32.
 pub fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }

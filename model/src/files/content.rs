@@ -1,10 +1,10 @@
-//! A large file by position: its bytes are read when they are asked for. For files of weights, whose tensors are read one at a time.
+//! A large file whose bytes are read on demand, by position. It serves files of weights, whose tensors are read one at a time.
 //!
 //! Weights are read, not mapped, for two reasons:
 //!
 //! - A file that another program shortens while it is mapped ends this process with a signal (SIGBUS). A read that finds the file too short
 //!   is an error with a message.
-//! - A mapped file counts as memory of this process beside the numbers that were made of it.
+//! - A mapped file counts as memory of this process, in addition to the numbers that are made of it.
 
 use super::regular::open;
 use crate::error::{Error, Result};
@@ -31,27 +31,27 @@ enum Source<'a> {
 const PIECE: usize = 1 << 20;
 
 impl<'a> Content<'a> {
-    /// Opens a regular file; links are followed.
+    /// Opens a regular file. Links are followed.
     ///
     /// # Errors
-    /// Those of [`open`].
+    /// The errors of [`open`].
     pub fn open(path: &'a Path) -> Result<Self> {
         let file = open(path)?;
         let length = file.metadata().map_err(Error::io(path))?.len();
         Ok(Self { path, length, source: Source::File(file) })
     }
 
-    /// The contents of a file that is in memory; `path` is its name for messages.
+    /// Wraps the contents of a file that is in memory. `path` is its name for messages.
     pub fn of_bytes(path: &'a Path, bytes: &'a [u8]) -> Self {
         Self { path, length: bytes.len() as u64, source: Source::Bytes(bytes) }
     }
 
-    /// The file's name for messages.
+    /// Returns the file's name for messages.
     pub fn path(&self) -> &'a Path {
         self.path
     }
 
-    /// Bytes of the file when it was opened.
+    /// Returns the number of bytes of the file when it was opened.
     pub fn length(&self) -> u64 {
         self.length
     }
@@ -59,7 +59,7 @@ impl<'a> Content<'a> {
     /// Reads the bytes of a range.
     ///
     /// # Errors
-    /// [`Error::BadFile`] where the file ends before the range does, or became shorter since it was opened; [`Error::Io`].
+    /// [`Error::BadFile`] if the file ends before the range does, or became shorter after it was opened. [`Error::Io`].
     pub fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
         self.check(&range)?;
         let mut bytes = vec![0; (range.end - range.start) as usize];

@@ -1,19 +1,18 @@
-//! Paths that stand for what this process has open: `/dev/stdin`, `/dev/stdout`, `/dev/fd/63`, and links to them.
+//! Paths that stand for the open files of this process: `/dev/stdin`, `/dev/stdout`, `/dev/fd/63`, and links to them.
 
 use std::fs::{self, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Links that are followed one after another, as Linux has it.
+/// The most links that are followed one after another, as on Linux.
 const MOST_LINKS: usize = 40;
 
-/// The number of the descriptor that a path stands for, links followed.
+/// Returns the number of the descriptor that a path stands for. Links are followed.
 pub(crate) fn of(path: &Path) -> Option<u32> {
     follow(path).ok().and_then(|path| number(&path))
 }
 
-/// Where a path leads: links are followed as far as there are any, to a file that need not be there. A path that stands for a descriptor
-/// stays as it is.
+/// Follows the links of a path to its end. The file at the end may be missing. A path that stands for a descriptor stays unchanged.
 pub(crate) fn follow(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -33,7 +32,7 @@ pub(crate) fn follow(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("is a link to a link to a link, without an end"))
 }
 
-/// The number at the end of a path in a folder of descriptors.
+/// Returns the number at the end of a path in a folder of descriptors.
 fn number(path: &Path) -> Option<u32> {
     let own = format!("/proc/{}/fd", std::process::id());
     let folder = path.parent()?.to_str()?;
@@ -41,14 +40,14 @@ fn number(path: &Path) -> Option<u32> {
     if known { path.file_name()?.to_str()?.parse().ok() } else { None }
 }
 
-/// Whether it is a pipe, or a socket in a pipe's place.
+/// True if the file is a pipe, or a socket used as a pipe.
 #[cfg(unix)]
 pub(crate) fn is_pipe(kind: FileType) -> bool {
     use std::os::unix::fs::FileTypeExt;
     kind.is_fifo() || kind.is_socket()
 }
 
-/// Whether it is a pipe, or a socket in a pipe's place.
+/// True if the file is a pipe, or a socket used as a pipe.
 #[cfg(not(unix))]
 pub(crate) fn is_pipe(_: FileType) -> bool {
     false

@@ -1,8 +1,8 @@
-//! What is in a file's place, in words.
+//! The kind of a file, in words.
 
 use std::fs::FileType;
 
-/// What it is where it is no regular file.
+/// Returns the kind of a file that is not a regular file.
 pub(crate) fn special(kind: FileType) -> Option<&'static str> {
     if kind.is_file() {
         return None;

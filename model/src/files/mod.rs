@@ -1,13 +1,13 @@
-//! Reading a file as a whole: it is a regular file, and no longer than its format can be.
+//! The reading of whole files: each is a regular file, and no longer than its format can be.
 //!
-//! A path can lead to anything. A link to `/dev/zero` never ends, a named pipe that nobody writes into never begins, a device does
-//! something when it is opened. So each file that is read as a whole is read here:
+//! A path can lead to anything. A link to `/dev/zero` never ends, a named pipe without a writer never begins, and opening a device can have
+//! effects. So each file that is read as a whole is read here:
 //!
-//! 1. The path is looked at before it is opened. What is no regular file is named at once; links are followed.
-//! 2. The file's length is compared with a [`Limit`] before anything is allocated, and the limit holds while it is read, so that a file
-//!    that grows meanwhile does not matter.
+//! 1. The path is checked before it is opened. Links are followed. Anything but a regular file is refused, and the error names its kind.
+//! 2. The file's length is compared with a [`Limit`] before anything is allocated. The limit also holds while the file is read, so a file
+//!    that grows does no harm.
 //!
-//! Data may also come through a pipe that this process was handed: see [`read_data`].
+//! Data may also come through a pipe that this process was given: see [`read_data`].
 
 mod content;
 pub(crate) mod descriptor;
@@ -28,28 +28,28 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// The most bytes of a kind of file.
+/// The largest size of a kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// The bytes.
+    /// The most bytes.
     pub bytes: u64,
-    /// What such a file holds, for messages.
+    /// The contents of such a file, for messages.
     pub of: &'static str,
 }
 
-/// `config.json` and the like: some hundred keys; the longest known lists every layer of a quantised model and has 2 MiB.
+/// `config.json` and the like: some hundred keys. The longest known one lists every layer of a quantised model and has 2 MiB.
 pub const SETTINGS: Limit = Limit { bytes: 16 << 20, of: "settings" };
 /// `tokenizer.json`, `vocab.json`, `merges.txt`, `tokenizer.bin`: a million tokens and their merges take 100 MiB.
 pub const TOKENIZER: Limit = Limit { bytes: 1 << 30, of: "a tokenizer" };
 /// A chat template: a program that a person can read.
 pub const TEMPLATE: Limit = Limit { bytes: 16 << 20, of: "a chat template" };
-/// `model.safetensors.index.json`: a line for each tensor, as the header of a safetensors file has, and its limit.
+/// `model.safetensors.index.json`: a line for each tensor. The limit is that of a safetensors file's header, which has the same lines.
 pub const INDEX: Limit = Limit { bytes: 100_000_000, of: "an index of weights" };
 /// Settings in TOML: one line for each flag.
 pub const FLAGS: Limit = Limit { bytes: 1 << 20, of: "settings in TOML" };
 
-/// What fits into memory, for files whose format has no bound: data, metrics, caches. Without a bound where the system does not say how
-/// much memory there is.
+/// Returns the available memory as a limit, for files whose format has no bound: data, metrics, caches. There is no limit if the system
+/// does not report its memory.
 pub fn of_memory() -> Limit {
     Limit { bytes: memory::available().map_or(u64::MAX, |bytes| bytes as u64), of: "a file that is read into memory" }
 }
@@ -57,7 +57,7 @@ pub fn of_memory() -> Limit {
 /// Reads a regular file.
 ///
 /// # Errors
-/// As [`open`]; [`Error::BadFile`] where it has more bytes than `limit`.
+/// As [`open`]. [`Error::BadFile`] if the file has more bytes than `limit`.
 pub fn read(path: &Path, limit: Limit) -> Result<Vec<u8>> {
     let file = open(path)?;
     let length = file.metadata().map_err(Error::io(path))?.len();
@@ -79,15 +79,15 @@ pub fn read_text(path: &Path, limit: Limit) -> Result<String> {
     })
 }
 
-/// Reads data: a regular file, or what a pipe brings that this process was handed when it was started: standard input (`/dev/stdin`) or a
-/// shell's `<(command)` (`/dev/fd/N`).
+/// Reads data from a regular file, or from a pipe that this process was given at its start: standard input (`/dev/stdin`) or a shell's
+/// `<(command)` (`/dev/fd/N`).
 ///
-/// Such a pipe ends when the program at its other end does, and is read until then. A named pipe in the file system may never end, or never
-/// begin, and is refused; so are devices and terminals. What a pipe brought is kept, so that it can be read again. Never more is read than
-/// fits into memory.
+/// Such a pipe is read until the program at its other end closes it. Its bytes are kept, so that they can be read again. A named pipe in
+/// the file system is refused, because it may never end or never begin. Devices and terminals are refused too. No more is read than fits
+/// into memory.
 ///
 /// # Errors
-/// As [`read`], with what fits into memory as the limit.
+/// As [`read`], with the available memory as the limit.
 pub fn read_data(path: &Path) -> Result<Vec<u8>> {
     let about = fs::metadata(path).map_err(Error::io(path))?;
     let Some(kind) = special(about.file_type()) else { return read(path, of_memory()) };
@@ -100,7 +100,7 @@ pub fn read_data(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// Reads a pipe to its end the first time, and gives the same bytes from then on.
+/// Reads a pipe to its end the first time, and returns the same bytes from then on.
 fn read_pipe(path: &Path, number: u32) -> Result<Vec<u8>> {
     static READ: Mutex<BTreeMap<u32, Vec<u8>>> = Mutex::new(BTreeMap::new());
     let mut known = READ.lock().unwrap_or_else(PoisonError::into_inner);

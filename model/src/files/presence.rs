@@ -1,20 +1,20 @@
-//! Whether something is at a path. The system may also not say (a folder that may not be entered, a disk that fails): that is an error
-//! here, and never "nothing there", which would make a reader go on without a file that exists.
+//! Tests for files at a path. The system may give no answer (a folder that may not be entered, a disk that fails). That is an error here,
+//! never "nothing there": a reader would then continue without a file that exists.
 
 use crate::error::{Error, Result};
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// Whether there is a file, a folder or anything else; links are followed.
+/// True if there is a file, a folder or anything else. Links are followed.
 ///
 /// # Errors
-/// [`Error::Io`] where the system does not say.
+/// [`Error::Io`] if the system gives no answer.
 pub fn is_there(path: &Path) -> Result<bool> {
     Ok(look(path).map_err(Error::io(path))?.is_some())
 }
 
-/// Whether there is a folder; links are followed.
+/// True if there is a folder. Links are followed.
 ///
 /// # Errors
 /// As [`is_there`].
@@ -22,7 +22,7 @@ pub fn is_folder(path: &Path) -> Result<bool> {
     Ok(look(path).map_err(Error::io(path))?.is_some_and(|about| about.is_dir()))
 }
 
-/// The paths of what a folder holds, sorted; none where there is no folder.
+/// Returns the sorted paths of a folder's entries. A missing folder has none.
 ///
 /// # Errors
 /// As [`is_there`].
@@ -36,10 +36,10 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// What the system says of the thing at a path, `None` where there is none; links are followed.
+/// Returns the metadata of the file at a path, or `None` if nothing is there. Links are followed.
 ///
 /// # Errors
-/// The system's, where it does not say.
+/// The system's error, if it gives no answer.
 pub fn look(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::metadata(path) {
         Err(error) if is_absence(error.kind()) => Ok(None),
@@ -47,7 +47,7 @@ pub fn look(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
-/// The first of these names that is in a folder.
+/// Returns the first of these names that exists in a folder.
 ///
 /// # Errors
 /// As [`is_there`].
@@ -60,7 +60,7 @@ pub fn first_there<'a>(folder: &Path, names: &[&'a str]) -> Result<Option<&'a st
     Ok(None)
 }
 
-/// A name that is not there, or below something that is no folder.
+/// True if a name does not exist, or is below something that is not a folder.
 fn is_absence(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(entries(folder.path()).unwrap(), [file]);
         assert_eq!(first_there(folder.path(), &["nothing", "file", "other"]).unwrap(), Some("file"));
         assert_eq!(first_there(folder.path(), &["nothing"]).unwrap(), None);
-        // A name longer than any that a file can have is no answer about a file.
+        // For a name that is longer than a file's can be, the system gives no answer.
         let too_long = folder.path().join("x".repeat(5000));
         assert!(is_there(&too_long).is_err() && is_folder(&too_long).is_err() && entries(&too_long).is_err());
     }

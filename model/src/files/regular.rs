@@ -1,18 +1,18 @@
-//! Opening a regular file, and nothing else: a pipe, a device or a folder is named before it is opened.
+//! The opening of regular files, and nothing else. A pipe, a device or a folder is refused by name before it is opened.
 
 use super::kind::special;
 use crate::error::{Error, Result};
 use std::fs::{self, File, Metadata};
 use std::path::Path;
 
-/// Opens a regular file; links are followed.
+/// Opens a regular file. Links are followed.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::BadFile`] naming what it is instead (a folder, a pipe, a device).
+/// [`Error::Io`]. [`Error::BadFile`] naming the other kind of file (a folder, a pipe, a device).
 pub fn open(path: &Path) -> Result<File> {
     refuse_special(path, &fs::metadata(path).map_err(Error::io(path))?)?;
     let file = File::open(path).map_err(Error::io(path))?;
-    // Another one may have taken its place since.
+    // Another file may have taken its place since the first check.
     refuse_special(path, &file.metadata().map_err(Error::io(path))?)?;
     Ok(file)
 }

@@ -1,16 +1,16 @@
-//! A place in a file's first bytes that only moves forward and never past the end.
+//! A position in a file's first bytes. It only moves forward and never past the end.
 
-/// Why a file cannot be read.
+/// The reason why a file cannot be read.
 #[derive(Debug)]
 pub enum Damage {
-    /// What is wrong with it.
+    /// The file is wrong, for this reason.
     Wrong(String),
-    /// Nothing yet: the part of the file that was read ends before the value does.
+    /// The value ends after the part of the file that has been read.
     NotYetRead,
 }
 
 impl Damage {
-    /// The same, with the name of what could not be read before it.
+    /// Adds the name of the thing that could not be read to the reason.
     pub fn within(self, name: &str) -> Self {
         match self {
             Self::Wrong(reason) => Self::Wrong(format!("{name}: {reason}")),
@@ -26,12 +26,12 @@ pub struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// At the start of a file of `file_length` bytes, of which `bytes` are the first.
+    /// Starts at the first byte of a file of `file_length` bytes. `bytes` are its first bytes.
     pub fn new(bytes: &'a [u8], file_length: u64) -> Self {
         Self { bytes, position: 0, file_length }
     }
 
-    /// Another cursor at the same place.
+    /// Makes another cursor at the same position.
     pub fn fork(&self) -> Self {
         Self { ..*self }
     }
@@ -44,7 +44,7 @@ impl<'a> Cursor<'a> {
         self.file_length
     }
 
-    /// Bytes of the file after this place.
+    /// Returns the number of bytes of the file after this position.
     fn left(&self) -> u64 {
         self.file_length - self.position as u64
     }
@@ -80,7 +80,7 @@ impl<'a> Cursor<'a> {
         str::from_utf8(bytes).map_err(|_| Damage::Wrong(format!("the string at byte {at} is not UTF-8")))
     }
 
-    /// Refuses a count of things of at least `smallest` bytes each that the rest of the file cannot hold.
+    /// Refuses a count of things of at least `smallest` bytes each if the rest of the file cannot hold them.
     pub fn check_count(&self, what: &str, count: u64, smallest: u64) -> Result<(), Damage> {
         let left = self.left();
         if count > left / smallest {

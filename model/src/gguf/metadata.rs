@@ -21,7 +21,7 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// An integer that is not negative.
+    /// Returns an integer that is not negative.
     pub fn unsigned(&self) -> Option<u64> {
         match *self {
             Self::Unsigned(number) => Some(number),
@@ -30,7 +30,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Any number.
+    /// Returns any number as an f64.
     pub fn number(&self) -> Option<f64> {
         match *self {
             Self::Unsigned(number) => Some(number as f64),
@@ -40,7 +40,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// True or false.
+    /// Returns true or false.
     pub fn flag(&self) -> Option<bool> {
         match *self {
             Self::Bool(flag) => Some(flag),
@@ -48,7 +48,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A text.
+    /// Returns a text.
     pub fn text(&self) -> Option<&'a str> {
         match *self {
             Self::String(text) => Some(text),
@@ -56,7 +56,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// An array.
+    /// Returns an array.
     pub fn array(&self) -> Option<Array<'a>> {
         match *self {
             Self::Array(array) => Some(array),
@@ -65,7 +65,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// An array where it lies in the file: its values are read as they are asked for.
+/// An array in the bytes of the file. Its values are read on demand.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Array<'a> {
     kind: u32,
@@ -74,7 +74,7 @@ pub struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
-    /// How many values it has.
+    /// Returns the number of values.
     pub fn len(&self) -> u64 {
         self.length
     }
@@ -84,22 +84,22 @@ impl<'a> Array<'a> {
         self.length == 0
     }
 
-    /// The values in order.
+    /// Iterates over the values in order.
     pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
         let (kind, mut cursor) = (self.kind, Cursor::new(self.bytes, self.bytes.len() as u64));
-        // The bytes were walked once when the file was read, so none of these can fail.
+        // The bytes were walked once when the file was read, so none of these reads can fail.
         (0..self.length).map_while(move |_| value(&mut cursor, kind, 0).ok())
     }
 }
 
-/// Arrays of arrays are allowed by the format; nobody has needed more than two levels.
+/// The most levels of arrays within arrays. The format has no limit, but no known file needs more than two.
 const DEEPEST: u32 = 4;
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 
 /// Reads `count` keys.
 pub fn read<'a>(cursor: &mut Cursor<'a>, count: u64) -> Result<IndexMap<&'a str, Value<'a>>, Damage> {
-    // A name's length, the type and one byte.
+    // A key has at least the length of its name, its type and one byte.
     cursor.check_count("keys", count, 8 + 4 + 1)?;
     let mut metadata = IndexMap::new();
     for _ in 0..count {
@@ -152,7 +152,7 @@ fn array<'a>(cursor: &mut Cursor<'a>, depth: u32) -> Result<Array<'a>, Damage> {
         return Err(Damage::Wrong(format!("has the unknown type {kind}")));
     }
     cursor.check_count("values", length, smallest)?;
-    // A copy that shares the bytes runs ahead, so that the array's own can be cut out.
+    // A second cursor runs ahead to find the end of the array's bytes.
     let mut ahead = cursor.fork();
     match kind {
         STRING | ARRAY | 7 => (0..length).try_for_each(|_| value(&mut ahead, kind, depth + 1).map(drop))?,
@@ -162,7 +162,7 @@ fn array<'a>(cursor: &mut Cursor<'a>, depth: u32) -> Result<Array<'a>, Damage> {
     Ok(Array { kind, length, bytes })
 }
 
-/// Bytes of a number's type; 0 for anything else.
+/// Returns the bytes of a number's type, or 0 for any other type.
 fn size(kind: u32) -> usize {
     match kind {
         0 | 1 | 7 => 1,

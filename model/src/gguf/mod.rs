@@ -7,9 +7,9 @@
 //! padding to general.alignment (32), then the tensors' data, each at its offset from here
 //! ```
 //!
-//! The layout is that of ggml's own description, docs/gguf.md. Nothing is allocated that the file is not large enough to hold: counts
-//! and lengths are compared with the bytes that are left before they are believed. Keys and descriptions of tensors are read as a whole,
-//! at most 1 GiB of them; tensors one at a time.
+//! The layout is that of ggml's own description, docs/gguf.md. Counts and lengths are compared with the bytes that are left before they are
+//! used. So nothing is allocated that the file is too small to hold. Keys and descriptions of tensors are read as a whole, at most 1 GiB of
+//! them. Tensors are read one at a time.
 
 mod cursor;
 mod metadata;
@@ -25,13 +25,13 @@ use cursor::{Cursor, Damage};
 use indexmap::IndexMap;
 use std::ops::Range;
 
-/// How a file starts.
+/// The first bytes of a file.
 pub const MAGIC: &[u8; 4] = b"GGUF";
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// ggml's own limit on axes.
+/// ggml's own limit on the number of axes.
 const MOST_AXES: u32 = 4;
 
-/// A tensor as the file describes it.
+/// The file's description of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
     /// The extent of each axis, outermost first, as everywhere else in this program.
@@ -55,14 +55,18 @@ impl TensorInfo {
 pub struct Header(Vec<u8>);
 
 impl Header {
-    /// How much is read at first.
+    /// The number of bytes that are read at first.
     const FIRST: u64 = 1 << 20;
 
     /// Reads the first bytes of a file, as many as its keys and descriptions take.
     ///
     /// # Errors
-    /// [`Error::BadFile`] where the file is truncated, its counts, lengths or offsets do not fit it, tensors overlap, a name is there
-    /// twice, a type is not known, or keys take more than 1 GiB; [`Error::Io`].
+    /// [`Error::Io`]. [`Error::BadFile`] in these cases:
+    ///
+    /// - The file is truncated, or its counts, lengths or offsets do not fit it.
+    /// - Tensors overlap, or a name occurs twice.
+    /// - A type is not known.
+    /// - Keys take more than 1 GiB.
     pub fn read(content: &Content) -> Result<Self> {
         let mut length = content.length().min(Self::FIRST);
         loop {
@@ -99,10 +103,10 @@ pub struct Gguf<'a> {
 }
 
 impl<'a> Gguf<'a> {
-    /// The file of `content` by its `header`.
+    /// Opens the file of `content` with its `header`.
     ///
     /// # Errors
-    /// Those of [`Header::read`].
+    /// The errors of [`Header::read`].
     pub fn new(content: &'a Content<'a>, header: &'a Header) -> Result<Self> {
         let (metadata, tensors) = parse(&header.0, content.length()).map_err(|damage| match damage {
             Damage::Wrong(reason) => Error::bad_file(content.path(), reason),
@@ -111,39 +115,39 @@ impl<'a> Gguf<'a> {
         Ok(Self { content, metadata, tensors })
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get(&self, key: &str) -> Option<&Value<'a>> {
         self.metadata.get(key)
     }
 
-    /// Every key with its value, in the order of the file.
+    /// Iterates over all keys with their values, in the order of the file.
     pub fn keys(&self) -> impl Iterator<Item = (&'a str, &Value<'a>)> {
         self.metadata.iter().map(|(key, value)| (*key, value))
     }
 
-    /// Every tensor by name, in the order of the file.
+    /// Iterates over all tensors by name, in the order of the file.
     pub fn tensors(&self) -> impl Iterator<Item = (&'a str, &TensorInfo)> {
         self.tensors.iter().map(|(name, info)| (*name, info))
     }
 
-    /// The tensor called `name`.
+    /// Returns the tensor called `name`.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.tensors.get(name)
     }
 
-    /// Whether two tensors have the same bytes in the file.
+    /// True if two tensors have the same bytes in the file.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::BadFile`] where the file became shorter.
+    /// [`Error::Io`]. [`Error::BadFile`] if the file became shorter.
     pub fn have_same_bytes(&self, a: &TensorInfo, b: &TensorInfo) -> Result<bool> {
         Ok(self.content.read(a.range())? == self.content.read(b.range())?)
     }
 
-    /// The elements of a tensor in row-major order, widened to f32 as ggml's reference code does it.
+    /// Returns the elements of a tensor in row-major order, widened to f32 as in ggml's reference code.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] naming the tensor and its type, where the type is none of F32, F16, BF16, Q8_0, Q4_0 and Q4_1;
-    /// [`Error::NonFinite`]; [`Error::Io`].
+    /// [`Error::Unsupported`] naming the tensor and its type, if the type is not one of F32, F16, BF16, Q8_0, Q4_0 and Q4_1.
+    /// [`Error::NonFinite`]. [`Error::Io`].
     pub fn widen(&self, name: &str, info: &TensorInfo) -> Result<Vec<f32>> {
         let path = self.content.path();
         let Some(data) = info.kind.widen(self.content, info.range())? else {
@@ -189,7 +193,7 @@ fn alignment(metadata: &IndexMap<&str, Value>) -> Result<u64, Damage> {
 }
 
 fn tensors<'a>(cursor: &mut Cursor<'a>, count: u64, alignment: u64) -> Result<IndexMap<&'a str, TensorInfo>, Damage> {
-    // A name's length, one axis, the type and the offset.
+    // A description has at least the length of its name, the number of axes, one axis, the type and the offset.
     cursor.check_count("tensors", count, 8 + 4 + 8 + 4 + 8)?;
     let mut infos = Vec::new();
     for _ in 0..count {

@@ -1,4 +1,4 @@
-//! ggml's element types: their names and sizes, and how those that are read become f32.
+//! ggml's element types: their names, their sizes, and the conversion to f32.
 //!
 //! | type | a block | element |
 //! |---|---|---|
@@ -18,13 +18,13 @@ use std::ops::Range;
 pub struct TensorType {
     number: u32,
     name: &'static str,
-    /// Elements of a block: rows are whole blocks.
+    /// Elements of a block. A row is a whole number of blocks.
     block: u64,
     /// Bytes of a block.
     bytes: u64,
 }
 
-/// Elements of a block of the types that are widened here.
+/// Elements of a block, for the quantised types that are widened here.
 const BLOCK: usize = 32;
 
 const fn kind(number: u32, name: &'static str, block: u64, bytes: u64) -> TensorType {
@@ -72,17 +72,18 @@ impl TensorType {
     pub const SUPPORTED: &str = "F32, F16, BF16, Q8_0, Q4_0, Q4_1 (K-quants and the others lose what training needs: \
                                  convert the model from an F16 or BF16 file)";
 
-    /// The type with ggml's number.
+    /// Returns the type with ggml's number.
     pub fn of_number(number: u32) -> Option<Self> {
         TYPES.into_iter().find(|kind| kind.number == number)
     }
 
-    /// ggml's name, such as `Q4_K`.
+    /// Returns ggml's name, such as `Q4_K`.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Bytes of so many elements in rows of `row`; `None` where rows are no whole blocks, or there are too many.
+    /// Returns the bytes of `elements` elements in rows of `row`. Returns `None` if a row is not a whole number of blocks, or the result
+    /// overflows.
     pub fn bytes_of(&self, elements: u64, row: u64) -> Option<u64> {
         if !row.is_multiple_of(self.block) {
             return None;
@@ -90,10 +91,10 @@ impl TensorType {
         (elements / self.block).checked_mul(self.bytes)
     }
 
-    /// The elements in a range of a file as f32; `None` for a type that is not read.
+    /// Reads the elements in a range of a file as f32. Returns `None` for a type that cannot be widened.
     ///
     /// # Errors
-    /// Those of [`Content::elements`].
+    /// The errors of [`Content::elements`].
     pub fn widen(&self, content: &Content, range: Range<u64>) -> Result<Option<Vec<f32>>> {
         match self.name {
             "F32" => content.elements(range, |b| [f32::from_le_bytes(b)]),
@@ -117,7 +118,7 @@ fn q8_0([low, high, quants @ ..]: [u8; 34]) -> [f32; BLOCK] {
     quants.map(|q| d * f32::from(q as i8))
 }
 
-/// The quant of an element of Q4_0 and Q4_1.
+/// Returns the quantised value of an element of Q4_0 or Q4_1.
 fn nibble(quants: &[u8; 16], element: usize) -> u8 {
     if element < 16 { quants[element] & 15 } else { quants[element - 16] >> 4 }
 }

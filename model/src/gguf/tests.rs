@@ -5,11 +5,11 @@ use crate::gguf::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Written by tests/peers/make_gguf.py, with what the package itself makes of each quantised tensor, as the bits of f32.
+/// Written by tests/peers/make_gguf.py. The JSON file holds the package's own values of each quantised tensor, as the bits of f32.
 const BLOCKS: &[u8] = include_bytes!("blocks.gguf");
 const EXPECTED: &str = include_str!("blocks.gguf.json");
 
-/// The file of these bytes, which stay in memory until the tests end.
+/// Reads a file of these bytes, which stay in memory until the tests end.
 fn parse(bytes: &[u8]) -> Result<Gguf<'static>> {
     let content = Box::leak(Box::new(Content::of_bytes(Path::new("x.gguf"), bytes.to_vec().leak())));
     let header = Box::leak(Box::new(Header::read(content)?));
@@ -55,7 +55,7 @@ fn no_part_of_a_file_is_a_file() {
     }
 }
 
-/// A file by hand: keys as (name, type, bytes), tensors as (name, extents innermost first, type, offset), then so many bytes of data.
+/// Writes a file by hand: keys as (name, type, bytes), tensors as (name, extents innermost first, type, offset), then `data` bytes of data.
 fn file(keys: &[(&str, u32, Vec<u8>)], tensors: &[(&str, &[u64], u32, u64)], data: usize) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
     let mut bytes =

@@ -19,7 +19,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A file whose architecture is `name`.
+    /// Starts a file whose architecture is `name`.
     pub fn new(name: &str) -> Self {
         Self::default().text("general.architecture", name)
     }
@@ -62,7 +62,7 @@ impl Writer {
         self.array(name, FLOAT, &values.iter().map(|value| value.to_le_bytes().to_vec()).collect::<Vec<_>>())
     }
 
-    /// A tensor of `shape`, outermost extent first.
+    /// Adds a tensor of `shape`, outermost extent first.
     pub fn tensor(mut self, name: &str, shape: &[usize], values: &[f32]) -> Self {
         self.data.resize(self.data.len().next_multiple_of(DEFAULT_ALIGNMENT as usize), 0);
         let mut info = [string(name), (shape.len() as u32).to_le_bytes().to_vec()].concat();
@@ -74,7 +74,7 @@ impl Writer {
         self
     }
 
-    /// The whole file.
+    /// Returns the whole file.
     pub fn bytes(&self) -> Vec<u8> {
         let counts = [self.infos.len(), self.keys.len()].map(|count| (count as u64).to_le_bytes());
         let mut file = [MAGIC.as_slice(), &3u32.to_le_bytes(), &counts.concat(), &self.keys.concat(), &self.infos.concat()].concat();
