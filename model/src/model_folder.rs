@@ -1,4 +1,4 @@
-//! A model as Hugging Face lays it out: `config.json`, `model.safetensors` and, where it has one, `tokenizer.json`.
+//! A model in Hugging Face's layout: `config.json`, `model.safetensors` and, if it has one, `tokenizer.json`.
 
 use crate::atomic::{atomic_write, make_folder};
 use crate::chat_template::{self, JinjaTemplate};
@@ -11,30 +11,30 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The settings' file in an adapter's folder.
+/// The file of settings in an adapter's folder.
 pub const ADAPTER_SETTINGS_FILE: &str = "adapter_config.json";
-/// The parameters' file in an adapter's folder.
+/// The file of parameters in an adapter's folder.
 pub const ADAPTER_WEIGHTS_FILE: &str = "adapter_model.safetensors";
 
-/// Everything a model's folder holds.
+/// The contents of a model's folder.
 #[derive(Debug, Clone)]
 pub struct ModelFolder {
-    /// What the decoder computes.
+    /// The configuration of the decoder.
     pub config: Config,
     /// The weights, under the file's own names and in its own layout (GPT-2's matrices are `[in, out]`).
     pub tensors: NamedTensors,
-    /// The folder's tokenizer, or the byte tokenizer; without the BOS and EOS that the model's vocabulary does not have.
+    /// The folder's tokenizer, or one that refuses text. It has no BOS or EOS outside the model's vocabulary.
     pub tokenizer: Tokenizer,
     /// A sentence about each thing in the folder that was not used, naming file and key.
     pub remarks: Vec<String>,
 }
 
 impl ModelFolder {
-    /// Reads a folder. Whether the tensors are those that the configuration asks for is for the decoder to say.
+    /// Reads a folder. The decoder checks later that the tensors are those of the configuration.
     ///
     /// # Errors
-    /// [`Error::Io`] naming the file that is missing, and whatever [`Config::read`], [`Tokenizer::from_folder`] and
-    /// [`safetensors_file::read_folder`] refuse.
+    /// [`Error::Io`] naming the missing file, and the errors of [`Config::read`], [`Tokenizer::from_folder`] and
+    /// [`safetensors_file::read_folder`].
     pub fn open(path: &Path) -> Result<Self> {
         let (config, mut remarks) = read_config(path)?;
         let tokenizer = Tokenizer::from_folder(path)?.for_vocabulary(config.vocab_size);
@@ -48,10 +48,10 @@ impl ModelFolder {
         Ok(Self { config, tensors, tokenizer, remarks })
     }
 
-    /// Writes a folder, making it where it is missing. Each file is replaced in one step, the weights last.
+    /// Writes a folder, and makes it if it is missing. Each file is replaced in one step, the weights last.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::NonFinite`] where a weight is NaN or infinite.
+    /// [`Error::Io`]. [`Error::NonFinite`] if a weight is NaN or infinite.
     pub fn save(path: &Path, config: &Config, tensors: &NamedTensors, tokenizer: &Tokenizer) -> Result<()> {
         tokenizer.save(path)?;
         Self::save_without_tokenizer(path, config, tensors)
@@ -68,11 +68,11 @@ impl ModelFolder {
     }
 }
 
-/// Reads the configuration of a model's folder, with remarks as [`Config::read_with_remarks`] gives them. A path that is no model's folder
-/// is refused in words that say what it is.
+/// Reads the configuration of a model's folder, with the remarks of [`Config::read_with_remarks`]. If the path is not a model's folder, the
+/// error says what it is.
 ///
 /// # Errors
-/// [`Error::BadFile`] for a path that is no model's folder; those of [`Config::read_with_remarks`].
+/// [`Error::BadFile`] for a path that is not a model's folder, and the errors of [`Config::read_with_remarks`].
 pub fn read_config(folder: &Path) -> Result<(Config, Vec<String>)> {
     check_folder(folder, "model", "config.json and model.safetensors")?;
     if !is_there(&folder.join(huggingface::FILE))? {
@@ -81,7 +81,7 @@ pub fn read_config(folder: &Path) -> Result<(Config, Vec<String>)> {
     Config::read_with_remarks(&folder.join(huggingface::FILE))
 }
 
-/// Refuses a path that is no adapter's folder in words that say what it is.
+/// Refuses a path that is not an adapter's folder. The error says what it is.
 ///
 /// # Errors
 /// [`Error::BadFile`].
@@ -103,11 +103,11 @@ pub fn check_adapter(folder: &Path) -> Result<()> {
     Err(Error::bad_file(folder, reason))
 }
 
-/// Where a run keeps its checkpoints.
+/// The folder in which a run keeps its checkpoints.
 const CHECKPOINTS: &str = "checkpoints";
 const STOPPED: &str = "this run was stopped before it wrote its result: go on with the same command and --resume";
 
-/// Refuses a path where there is no folder.
+/// Refuses a path that is not a folder.
 fn check_folder(path: &Path, what: &str, files: &str) -> Result<()> {
     if is_folder(path)? {
         return Ok(());
@@ -128,7 +128,7 @@ fn check_folder(path: &Path, what: &str, files: &str) -> Result<()> {
     Err(Error::bad_file(path, format!("there is no such folder; a {what} is a folder on this machine{hint}")))
 }
 
-/// Why a folder without `config.json` is no model's.
+/// Says why a folder without `config.json` is not a model's folder.
 fn what_it_is_instead(folder: &Path) -> Result<String> {
     let names: Vec<String> = entries(folder)?.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
     let has = |name: &str| names.iter().any(|other| other == name);
@@ -147,13 +147,13 @@ fn what_it_is_instead(folder: &Path) -> Result<String> {
     })
 }
 
-/// Files beside a tokenizer that say more of it. Its own, `tokenizer.json` and `tokenizer_config.json`, are written with it.
+/// Files that complete a tokenizer. Its own files, `tokenizer.json` and `tokenizer_config.json`, are written with the tokenizer.
 pub const TOKENIZER_COMPANIONS: [&str; 3] = ["special_tokens_map.json", "added_tokens.json", chat_template::FILE];
 /// Files beside a model's weights that say how it is used.
 pub const MODEL_COMPANIONS: [&str; 1] = [crate::generation_config::FILE];
 
-/// Copies those of the files `names` that the folder `from` has into the folder `to`, which is made where it is missing. Each is read as
-/// what it is before it is copied.
+/// Copies the files `names` from the folder `from` into the folder `to`, and makes `to` if it is missing. Missing files are skipped. Each
+/// file is parsed before it is copied.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Json`] and [`Error::ChatTemplate`] for a file that is not what its name says.
@@ -173,21 +173,21 @@ pub fn carry(names: &[&str], from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The text of a file that holds one JSON object.
+/// Reads the text of a file that holds one JSON object.
 fn json_object(path: &Path) -> Result<String> {
     let text = files::read_text(path, files::SETTINGS)?;
     serde_json::from_str::<Map<String, Value>>(&text).map_err(Error::json(path))?;
     Ok(text)
 }
 
-/// The text of a file that holds a chat template.
+/// Reads the text of a file that holds a chat template.
 fn template(path: &Path) -> Result<String> {
     let text = files::read_text(path, files::TEMPLATE)?;
     JinjaTemplate::new(&text, BTreeMap::new(), path)?;
     Ok(text)
 }
 
-/// Files that are a model, an adapter or a tokenizer, in whatever form: a new model is never mixed with them. Weights are named in
+/// Files of a model, an adapter or a tokenizer, in whatever form. A new model is never mixed with them. Files of weights are named in
 /// [`is_model_file`].
 const OF_A_MODEL: [&str; 22] = [
     "adapter_config.json",
@@ -214,7 +214,7 @@ const OF_A_MODEL: [&str; 22] = [
     INDEX_FILE,
 ];
 
-/// Files by which a folder is known, the plainest first, and what it then holds.
+/// Files that show what a folder holds, the clearest sign first.
 const SIGNS: [(&str, &str); 6] = [
     (SINGLE_FILE, "a model"),
     (huggingface::FILE, "a model"),
@@ -224,7 +224,7 @@ const SIGNS: [(&str, &str); 6] = [
     ("checkpoints", "a run"),
 ];
 
-/// True if a file of this name is part of a model, an adapter or a tokenizer, so that another model in the same folder takes its place.
+/// True if a file of this name is part of a model, an adapter or a tokenizer. Another model in the same folder then replaces it.
 pub fn is_model_file(name: &str) -> bool {
     let is_weights = |start: &str, end: &str| name.starts_with(start) && name.ends_with(end);
     OF_A_MODEL.contains(&name)
@@ -233,7 +233,7 @@ pub fn is_model_file(name: &str) -> bool {
         || is_weights("pytorch_model", ".bin")
 }
 
-/// What a folder holds that a new model must not be mixed with, and the file that tells.
+/// Returns what a folder holds that must not be mixed with a new model, and the file that shows it.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -247,10 +247,10 @@ pub fn what_is_in(folder: &Path) -> Result<Option<(&'static str, String)>> {
 }
 
 impl Config {
-    /// This configuration with the BOS and EOS of `tokenizer`, for a model that is to be trained with it.
+    /// Sets the BOS and EOS of `tokenizer`, for a model that is to be trained with it.
     ///
     /// # Errors
-    /// [`Error::BadConfig`] where the tokenizer has more tokens than `vocab_size`.
+    /// [`Error::BadConfig`] if the tokenizer has more tokens than `vocab_size`.
     pub fn for_tokenizer(mut self, tokenizer: &Tokenizer) -> Result<Self> {
         if tokenizer.vocab_size() > self.vocab_size {
             return Err(Error::bad_config(format!(
@@ -295,7 +295,7 @@ mod tests {
             assert_eq!(again.config, model.config, "{name}");
             assert_eq!(again.tokenizer.is_bytes(), model.tokenizer.is_bytes());
             assert_eq!(again.tokenizer.bos(), model.tokenizer.bos());
-            // Written sorted by name.
+            // The tensors are written sorted by name.
             let mut tensors = model.tensors;
             tensors.sort_keys();
             assert_eq!(again.tensors, tensors, "{name}");

@@ -1,7 +1,7 @@
-//! Tensors in and out of `.safetensors` files, one or several with an index.
+//! The reading and writing of `.safetensors` files: one file, or several with an index.
 //!
 //! The header is checked before anything is allocated: lengths against the file's size, offsets against each other (by the `safetensors`
-//! crate), shapes against lengths. Then one tensor at a time is read and widened.
+//! crate), shapes against lengths. Then the tensors are read and widened one at a time.
 
 use crate::atomic::atomic_write_with;
 use crate::error::{Error, Result};
@@ -20,10 +20,10 @@ pub const SINGLE_FILE: &str = "model.safetensors";
 /// The index of a model whose tensors are spread over several files.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
-/// A header longer than this is refused, as the reference implementation does.
+/// The longest header that is read, as in the reference implementation.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// Ends of the names of tensors that hold no weights: masks, numbers of positions and tables that old versions of transformers saved.
+/// Ends of the names of tensors that hold no weights: masks, position ids and tables that old versions of transformers saved.
 const NO_WEIGHTS: [&str; 6] =
     [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq", "position_ids"];
 
@@ -41,16 +41,16 @@ pub struct NamedTensor {
     pub dtype: Dtype,
 }
 
-/// Whether the tensor of a file is a buffer that holds no weights.
+/// True if the tensor is a buffer that holds no weights.
 pub(crate) fn is_buffer(name: &str) -> bool {
     NO_WEIGHTS.iter().any(|suffix| name.ends_with(suffix))
 }
 
 impl NamedTensor {
-    /// A tensor that was made here, in f32.
+    /// Makes a tensor in f32.
     ///
     /// # Panics
-    /// Where `data` does not have as many elements as `shape` says.
+    /// If `data` does not have as many elements as `shape`.
     #[track_caller]
     pub fn new(shape: Vec<usize>, data: Vec<f32>) -> Self {
         let elements: usize = shape.iter().product();
@@ -59,7 +59,7 @@ impl NamedTensor {
     }
 }
 
-/// One tensor exactly as the file holds it, of any type.
+/// One tensor exactly as in the file, of any type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawTensor {
     /// The extent of each axis, outermost first; empty for a scalar.
@@ -71,19 +71,19 @@ pub struct RawTensor {
 }
 
 impl RawTensor {
-    /// The elements as f64, exactly. `None` unless the type is F64, F32, F16 or BF16.
+    /// Returns the elements as f64, exactly. Returns `None` unless the type is F64, F32, F16 or BF16.
     pub fn to_f64(&self) -> Option<Vec<f64>> {
         let content = Content::of_bytes(Path::new(""), &self.bytes);
         View { dtype: self.dtype, content: &content, range: 0..content.length() }.to_f64().ok()?
     }
 
-    /// The elements as f32; only F64 is rounded. `None` unless the type is F64, F32, F16 or BF16.
+    /// Returns the elements as f32. Only F64 is rounded. Returns `None` unless the type is F64, F32, F16 or BF16.
     pub fn to_f32(&self) -> Option<Vec<f32>> {
         let content = Content::of_bytes(Path::new(""), &self.bytes);
         View { dtype: self.dtype, content: &content, range: 0..content.length() }.to_f32().ok()?
     }
 
-    /// The elements as i64. `None` unless the type is a signed integer or an unsigned one of up to 32 bits.
+    /// Returns the elements as i64. Returns `None` unless the type is a signed integer or an unsigned one of up to 32 bits.
     pub fn to_i64(&self) -> Option<Vec<i64>> {
         match self.dtype {
             Dtype::I64 => Some(elements(&self.bytes, i64::from_le_bytes)),
@@ -98,7 +98,7 @@ impl RawTensor {
     }
 }
 
-/// One tensor where it lies in a file.
+/// One tensor as a range of a file.
 struct View<'a> {
     dtype: Dtype,
     content: &'a Content<'a>,
@@ -106,7 +106,7 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// The elements as f64, exactly; `None` for a type that is not read.
+    /// Reads the elements as f64, exactly. Returns `None` for a type that is not read.
     fn to_f64(&self) -> Result<Option<Vec<f64>>> {
         match self.dtype {
             Dtype::F64 => self.elements(f64::from_le_bytes),
@@ -114,7 +114,7 @@ impl View<'_> {
         }
     }
 
-    /// The elements as f32, of which only F64 is rounded; `None` for a type that is not read.
+    /// Reads the elements as f32. Only F64 is rounded. Returns `None` for a type that is not read.
     fn to_f32(&self) -> Result<Option<Vec<f32>>> {
         match self.dtype {
             Dtype::F64 => self.elements(|b| f64::from_le_bytes(b) as f32),
@@ -135,11 +135,11 @@ fn elements<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> 
     chunks.iter().map(|&chunk| convert(chunk)).collect()
 }
 
-/// Reads the weights of one file: every tensor, in the file's order, but for known buffers of other types (GPT-2's causal masks, position
-/// ids), which hold no weights.
+/// Reads the weights of one file: every tensor, in the file's order. Known buffers of other types (GPT-2's causal masks, position ids) are
+/// left out, because they hold no weights.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::BadFile`] where the header is inconsistent or the file truncated, [`Error::NonFinite`]; [`Error::Unsupported`]
+/// [`Error::Io`]. [`Error::BadFile`] if the header is inconsistent or the file is truncated. [`Error::NonFinite`]. [`Error::Unsupported`]
 /// for a tensor of another type than F64, F32, F16 or BF16.
 pub fn read(path: &Path) -> Result<NamedTensors> {
     read_content(&Content::open(path)?)
@@ -160,7 +160,7 @@ pub fn read_content(content: &Content) -> Result<NamedTensors> {
     Ok(tensors)
 }
 
-/// Names a type that is not read, unless the tensor is a buffer.
+/// Refuses a type that is not read, unless the tensor is a buffer.
 fn refuse_type(path: &Path, name: &str, dtype: Dtype) -> Result<()> {
     if is_buffer(name) {
         return Ok(());
@@ -170,10 +170,10 @@ fn refuse_type(path: &Path, name: &str, dtype: Dtype) -> Result<()> {
     Err(Error::Unsupported { path: Some(path.to_owned()), what, supported })
 }
 
-/// Reads every tensor of one file as it is, of any type, finite or not.
+/// Reads every tensor of one file unchanged, of any type, finite or not.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::BadFile`] where the header is inconsistent or the file truncated.
+/// [`Error::Io`]. [`Error::BadFile`] if the header is inconsistent or the file is truncated.
 pub fn read_raw(path: &Path) -> Result<IndexMap<String, RawTensor>> {
     let mut tensors = IndexMap::new();
     visit(&Content::open(path)?, |name, shape, view| {
@@ -187,8 +187,11 @@ pub fn read_raw(path: &Path) -> Result<IndexMap<String, RawTensor>> {
 /// Reads the weights of a model's folder: `model.safetensors`, or all the files that `model.safetensors.index.json` names.
 ///
 /// # Errors
-/// As [`read`]; [`Error::Unsupported`] where there are weights in another form only; [`Error::BadFile`] where an index names a file outside
-/// the folder or a tensor that is not where it says, and where two files hold a tensor of the same name.
+/// As [`read`]. [`Error::Unsupported`] if the folder's weights are only in another form. [`Error::BadFile`] in these cases:
+///
+/// - An index names a file outside the folder.
+/// - A tensor is not in the file that the index names.
+/// - Two files hold a tensor of the same name.
 pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
     let index = folder.join(INDEX_FILE);
     if is_there(&folder.join(SINGLE_FILE))? || !is_there(&index)? {
@@ -211,11 +214,11 @@ pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
     Ok(tensors)
 }
 
-/// A sentence about weights of a folder that [`read_folder`] leaves aside: a sharded model beside a single file. transformers chooses the
-/// same.
+/// Returns a sentence about weights of a folder that [`read_folder`] does not use: a sharded model beside a single file. transformers makes
+/// the same choice.
 ///
 /// # Errors
-/// Those of [`parse_index`].
+/// The errors of [`parse_index`].
 pub fn folder_remarks(folder: &Path) -> Result<Vec<String>> {
     let index = folder.join(INDEX_FILE);
     if !is_there(&folder.join(SINGLE_FILE))? || !is_there(&index)? {
@@ -229,7 +232,7 @@ pub fn folder_remarks(folder: &Path) -> Result<Vec<String>> {
     Ok(if others > 0 { vec![remark] } else { Vec::new() })
 }
 
-/// Names a folder's weights where they are there in a form that is not read, and only so.
+/// Refuses a folder whose weights are only in a form that is not read. The error names the form.
 fn refuse_other_forms(folder: &Path) -> Result<()> {
     const OTHERS: [&str; 3] = ["pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5"];
     if is_there(&folder.join(SINGLE_FILE))? {
@@ -246,17 +249,17 @@ struct ShardIndex {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The names of the tensors in each file of a sharded model, files in the order of their names.
+/// Returns the names of the tensors in each file of a sharded model. The files are sorted by name.
 fn shards(index: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     let text = crate::files::read(index, crate::files::INDEX)?;
     parse_index(index, &text)
 }
 
-/// The names of the tensors in each file that the contents of a `model.safetensors.index.json` name, files in the order of their
-/// names; `index` is its name for messages.
+/// Parses the contents of a `model.safetensors.index.json`. Returns the names of the tensors in each file, with the files sorted by name.
+/// `index` is its name for messages.
 ///
 /// # Errors
-/// [`Error::Json`]; [`Error::BadFile`] where it names a file outside its own folder.
+/// [`Error::Json`]. [`Error::BadFile`] if it names a file outside its own folder.
 pub fn parse_index(index: &Path, text: &[u8]) -> Result<BTreeMap<String, Vec<String>>> {
     let parsed: ShardIndex = serde_json::from_slice(text).map_err(Error::json(index))?;
     let mut shards = BTreeMap::<String, Vec<String>>::new();
@@ -279,7 +282,7 @@ fn check_finite(path: &Path, name: &str, view: &View, data: &[f32]) -> Result<()
     Err(Error::NonFinite { path: path.to_owned(), tensor: name.to_owned(), index, value })
 }
 
-/// Calls `found` with each tensor's name, shape and place in turn, in the order of the file.
+/// Calls `found` with each tensor's name, shape and view in turn, in the order of the file.
 fn visit(content: &Content, mut found: impl FnMut(String, Vec<usize>, View) -> Result<()>) -> Result<()> {
     let (metadata, data) = read_header(content)?;
     for name in metadata.offset_keys() {
@@ -293,7 +296,8 @@ fn visit(content: &Content, mut found: impl FnMut(String, Vec<usize>, View) -> R
     Ok(())
 }
 
-/// A header whose offsets, shapes and lengths agree with each other and with the file's size, and where the data begins.
+/// Reads the header. Its offsets, shapes and lengths must agree with each other and with the file's size. Also returns the start of the
+/// data.
 fn read_header(content: &Content) -> Result<(Metadata, u64)> {
     let (path, file_bytes) = (content.path(), content.length());
     let Some(length) = content.read(0..file_bytes.min(8))?.first_chunk::<8>().copied() else {
@@ -318,11 +322,10 @@ fn read_header(content: &Content) -> Result<(Metadata, u64)> {
     Ok((metadata, data))
 }
 
-/// Writes `tensors` in f32, sorted by name, in one step, with the metadata that `transformers` asks for.
+/// Writes `tensors` in f32, sorted by name, in one step, with the metadata that `transformers` requires.
 ///
 /// # Errors
-/// [`Error::Io`] where the file cannot be written, and [`Error::NonFinite`] where a weight is NaN or infinite: the old file
-/// is then untouched.
+/// [`Error::Io`] if the file cannot be written. [`Error::NonFinite`] if a weight is NaN or infinite. The old file is then unchanged.
 pub fn write(path: &Path, tensors: &NamedTensors) -> Result<()> {
     let mut sorted: Vec<_> = tensors.iter().collect();
     sorted.sort_by_key(|(name, _)| *name);

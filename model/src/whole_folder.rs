@@ -1,16 +1,18 @@
-//! A model's folder that is either wholly there or not, and never mixed with another one.
+//! A model's folder that is either complete or missing, and never mixed with another model.
 //!
-//! The files are written into a folder beside (`.NAME.PROCESS.COUNT.tmp`), which then takes the place. What is at the place decides how:
+//! The files are written into a temporary folder (`.NAME.PROCESS.COUNT.tmp`) beside the place of the model. Then the temporary folder takes
+//! this place. The way depends on what is there:
 //!
-//! 1. Nothing: the new folder is renamed.
-//! 2. A folder without a model (empty, a volume that is mounted there, notes): the files are moved into it one by one, the weights last, so
-//!    that there is no model until all of it is there.
-//! 3. A folder with a model, which is to be replaced:
-//!    1. Whatever in it is not the model's gets a second hard link in the new folder.
+//! 1. Nothing: the temporary folder is renamed.
+//! 2. A folder without a model (an empty folder, a mounted volume, notes): the temporary folder is made inside. Its files are moved up one
+//!    by one, the weights last, so that there is no model until it is complete.
+//! 3. A folder with a model that is to be replaced:
+//!    1. Everything in it that is not the model's gets a second hard link in the new folder.
 //!    2. The two folders are exchanged in one system call, so that at each moment the old model or the new one is there.
-//!    3. The old folder, now beside, is removed.
+//!    3. The old folder, now beside the place, is removed.
 //!
-//! What a process that was killed left beside is removed by the next one: it is known by its name and by a lock that died with its process.
+//! A killed process may leave a temporary folder behind. The next process removes it. It recognises the folder by its name, and by a lock
+//! that died with the process.
 
 use crate::atomic::{folder_of, keep_permissions, make_folder, sync_folder, temporary_name};
 use crate::error::{Error, Result};
@@ -20,17 +22,17 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A folder that is being written, beside its place.
+/// A folder that is being written before it takes its place.
 #[derive(Debug)]
 pub struct WholeFolder {
     place: PathBuf,
     work: PathBuf,
     way: Way,
-    /// Tells other processes that this one is alive.
+    /// A lock that tells other processes that this one is alive.
     _lock: File,
 }
 
-/// How the new folder comes to its place.
+/// The way in which the new folder takes its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Rename,
@@ -39,10 +41,10 @@ enum Way {
 }
 
 impl WholeFolder {
-    /// Makes the folder beside `place`, whose parents are made where they are missing. A model that is there is replaced only if `replace`.
+    /// Makes the temporary folder for `place`, and missing parents of `place`. An existing model is replaced only if `replace` is true.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::BadFile`] where `place` is no folder, holds a model that is not to be replaced, or cannot be replaced.
+    /// [`Error::Io`]. [`Error::BadFile`] if `place` is not a folder, holds a model that must stay, or cannot be replaced.
     pub fn begin(place: &Path, replace: bool) -> Result<Self> {
         let place = follow(place).map_err(Error::io(place))?;
         let (place, way) = match fs::metadata(&place) {
@@ -64,12 +66,12 @@ impl WholeFolder {
         Ok(Self { place, work, way, _lock: lock })
     }
 
-    /// Where the files are to be written.
+    /// Returns the folder into which the files are to be written.
     pub fn path(&self) -> &Path {
         &self.work
     }
 
-    /// An error about a file of the new folder, as one about the file at its place.
+    /// Changes an error about a file of the temporary folder to one about the file at its final place.
     pub fn at_place(&self, mut error: Error) -> Error {
         if let Error::Io { path, .. } | Error::BadFile { path, .. } | Error::NonFinite { path, .. } | Error::Json { path, .. } = &mut error
             && let Ok(rest) = path.strip_prefix(&self.work)
@@ -82,7 +84,7 @@ impl WholeFolder {
     /// Puts the folder in its place.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::BadFile`]; what was at the place is then as it was, unless the message says otherwise.
+    /// [`Error::Io`] and [`Error::BadFile`]. The place is then unchanged, unless the message says otherwise.
     pub fn finish(mut self) -> Result<()> {
         sync_folder(&self.work).map_err(Error::io(&self.work))?;
         match self.way {
@@ -93,7 +95,7 @@ impl WholeFolder {
         sync_folder(folder_of(&self.place)).map_err(Error::io(&self.place))
     }
 
-    /// Moves each file to its place, the weights last; what was moved is taken back where one cannot be.
+    /// Moves each file to its place, the weights last. If a file cannot be moved, the files moved before are removed.
     fn move_into(&self) -> Result<()> {
         if let Some((what, file)) = what_is_in(&self.place)? {
             return Err(Error::bad_file(&self.place, format!("{what} has come there meanwhile ({file})")));
@@ -112,17 +114,17 @@ impl WholeFolder {
         sync_folder(&self.place).map_err(Error::io(&self.place))
     }
 
-    /// Takes the place of the folder with the old model, and removes that.
+    /// Exchanges the new folder with the one of the old model, and removes the old folder.
     fn exchange(&mut self) -> Result<()> {
         keep_others(&self.place, &self.work)?;
         let about = fs::metadata(&self.place).map_err(Error::io(&self.place))?;
         File::open(&self.work).and_then(|folder| keep_permissions(&folder, &about)).map_err(Error::io(&self.place))?;
         sync_folder(&self.work).map_err(Error::io(&self.work))?;
         let old = swap(&self.work, &self.place)?;
-        // From here on it is the old folder, which goes only when all of it that is to be kept is.
+        // The temporary name now belongs to the old folder. It is removed only after everything in it that must stay has been kept.
         self.work = PathBuf::new();
         let removed = sync_folder(folder_of(&self.place)).map_err(Error::io(&self.place)).and_then(|()| {
-            // What has come into the old folder while the others were kept.
+            // Files may have come into the old folder since the first pass.
             keep_others(&old, &self.place)?;
             fs::remove_dir_all(&old).map_err(Error::io(&old))
         });
@@ -132,12 +134,12 @@ impl WholeFolder {
 
 impl Drop for WholeFolder {
     fn drop(&mut self) {
-        // Not there once it has its place. One that cannot be removed is found by the next process.
+        // The folder is gone once it has its place. If it cannot be removed, the next process finds it.
         let _ = fs::remove_dir_all(&self.work);
     }
 }
 
-/// How files come into a folder that is there.
+/// Chooses the way in which files come into an existing folder.
 fn way_into(place: &Path, replace: bool) -> Result<Way> {
     match what_is_in(place)? {
         None => Ok(Way::MoveInto),
@@ -149,7 +151,7 @@ fn way_into(place: &Path, replace: bool) -> Result<Way> {
     }
 }
 
-/// Exchanges two folders; where the old one is afterwards.
+/// Exchanges two folders. Returns the new path of the old one.
 fn swap(new: &Path, place: &Path) -> Result<PathBuf> {
     match exchange_at_once(new, place) {
         Ok(true) => Ok(new.to_owned()),
@@ -158,7 +160,7 @@ fn swap(new: &Path, place: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Exchanges two folders in one system call; false where the system or the file system has none for it.
+/// Exchanges two folders in one system call. Returns false if the system or the file system has no such call.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 fn exchange_at_once(new: &Path, place: &Path) -> io::Result<bool> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -175,8 +177,8 @@ fn exchange_at_once(_: &Path, _: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Puts the old folder aside and the new one in its place. Between the two there is no model at the place: the old one then has a name that
-/// says so.
+/// Renames the old folder, then moves the new one to its place. Between the two steps there is no model at the place, and the old folder's
+/// new name says so.
 fn swap_in_two_steps(new: &Path, place: &Path) -> Result<PathBuf> {
     let name = place.file_name().unwrap_or_default().to_string_lossy();
     let aside = place.with_file_name(format!("{name}.replaced-by-{}", std::process::id()));
@@ -188,7 +190,7 @@ fn swap_in_two_steps(new: &Path, place: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Gives what is in `from` and is not a model's a second place in `to`, unless its name is taken there.
+/// Links everything in `from` that is not a model's file into `to`, unless its name is taken there.
 fn keep_others(from: &Path, to: &Path) -> Result<()> {
     for entry in entries(from)? {
         if !entry.file_name().to_str().is_some_and(is_model_file) {
@@ -198,7 +200,7 @@ fn keep_others(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A second hard link to a file, a second link, or a folder of those.
+/// Keeps one entry: a second hard link to a file, a copy of a symbolic link, or a new folder of such entries.
 fn keep(from: &Path, to: &Path) -> Result<()> {
     let cannot = |error: io::Error| Error::bad_file(from, format!("cannot be kept beside the new model ({error}): move it away first"));
     let about = fs::symlink_metadata(from).map_err(cannot)?;
@@ -227,8 +229,8 @@ fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>> {
     fs::read_dir(folder).and_then(Iterator::collect).map_err(Error::io(folder))
 }
 
-/// A new folder beside `place`, locked for as long as this process lives. A file system that has no locks does without, and then no process
-/// takes another one's folder for dead.
+/// Makes a new temporary folder for `place`, locked for as long as this process lives. A file system without locks gives no lock, but there
+/// no process takes another's folder for dead.
 fn locked_folder(place: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let work = temporary_name(place);
@@ -236,7 +238,7 @@ fn locked_folder(place: &Path) -> io::Result<(PathBuf, File)> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             made => made?,
         }
-        // Before it is locked, another process may take it for dead.
+        // Before the folder is locked, another process may take it for dead and remove it.
         match File::open(&work) {
             Ok(folder) if !matches!(folder.try_lock(), Err(TryLockError::WouldBlock)) && fs::metadata(&work).is_ok() => {
                 return Ok((work, folder));
@@ -259,7 +261,7 @@ fn remove_dead(place: &Path) {
         let is_folder = || entry.file_type().is_ok_and(|kind| kind.is_dir());
         let is_dead = || is_folder() && File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok());
         if entry.file_name().to_str().is_some_and(is_ours) && is_dead() {
-            // One that cannot be removed is in nobody's way.
+            // A folder that cannot be removed does no harm.
             let _ = fs::remove_dir_all(path);
         }
     }
