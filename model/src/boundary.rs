@@ -1,9 +1,9 @@
-//! Where a prompt ends and its completion begins, in tokens.
+//! The boundary between a prompt and its completion, in tokens.
 //!
-//! Prompt and completion are tokenised together, as the model would meet them in running text, and compared with the tokens
-//! of the prompt alone. Up to the first difference they are context; from there on they are completion. So where a token
-//! spans the boundary ("Once upon a ti" + "me"), it belongs to the completion, and the model is asked for it whole. The completions of one
-//! prompt all begin at the same place, the earliest that any of them needs.
+//! Prompt and completion are tokenised together, as the model would meet them in running text. The result is compared with the tokens of
+//! the prompt alone: tokens up to the first difference are context, the others are completion. So a token that spans the boundary ("Once
+//! upon a ti" + "me") belongs to the completion, and the model must predict it whole. All completions of one prompt begin at the same
+//! place, the earliest that any of them needs.
 
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
@@ -14,27 +14,27 @@ use std::ops::Range;
 /// One prompt with one completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
-    /// The prompt and the completion, with the BOS and EOS that belong there.
+    /// The prompt and the completion, with BOS and EOS where they belong.
     pub tokens: Vec<u32>,
-    /// The index of the completion's first token: at least 1, for the first token of a sequence has nothing to be predicted
-    /// from, and below the number of tokens.
+    /// The index of the completion's first token, below the number of tokens. It is at least 1, because the first token of a sequence has
+    /// nothing to be predicted from.
     pub completion_start: usize,
-    /// Tokens after `completion_start` that are context only, ascending: what others say between the model's turns.
+    /// Tokens after `completion_start` that are context only, ascending: the words of others between the model's turns.
     pub context: Vec<Range<usize>>,
 }
 
 impl Sequence {
-    /// A sequence whose tokens from `completion_start` on are all to be predicted.
+    /// Makes a sequence whose tokens from `completion_start` on are all to be predicted.
     pub fn new(tokens: Vec<u32>, completion_start: usize) -> Self {
         Self { tokens, completion_start, context: Vec::new() }
     }
 
-    /// The context: `tokens[..completion_start]`.
+    /// Returns the context: `tokens[..completion_start]`.
     pub fn prompt(&self) -> &[u32] {
         &self.tokens[..self.completion_start]
     }
 
-    /// What comes after the prompt: `tokens[completion_start..]`, at least one token.
+    /// Returns the tokens after the prompt: `tokens[completion_start..]`, at least one token.
     pub fn completion(&self) -> &[u32] {
         &self.tokens[self.completion_start..]
     }
@@ -45,19 +45,19 @@ impl Sequence {
     }
 }
 
-/// What is cut of a sequence that is too long.
+/// The part that is cut from a sequence that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Truncation {
-    /// The start of the prompt (BOS stays) and the ends of the completions: the prompt keeps its last tokens, at least half of the limit
-    /// where it has so many, and the completions have the rest.
+    /// The start of the prompt (BOS stays) and the ends of the completions. The prompt keeps its last tokens: half of the limit, if it has
+    /// that many, or more if the completions leave room. The completions have the rest.
     #[default]
     Both,
-    /// The start of the prompt first (BOS stays), then the completions' ends: every completion can keep a token.
+    /// The start of the prompt first (BOS stays), then the ends of the completions. Every completion can keep a token.
     PromptStart,
-    /// The end only: the prompt is never touched, and a prompt that leaves no room drops the row.
+    /// The ends of the completions only. The prompt stays whole, and a row whose prompt leaves no room is dropped.
     End,
-    /// Nothing: rows that are too long are dropped.
+    /// Nothing. Rows that are too long are dropped.
     Drop,
 }
 
@@ -72,19 +72,19 @@ impl fmt::Display for Truncation {
     }
 }
 
-/// How rows become sequences.
+/// The limits for making sequences of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The most tokens of a sequence, BOS and EOS included; at least 2.
     pub max_tokens: usize,
-    /// What is cut of longer ones.
+    /// The part that is cut from longer sequences.
     pub truncation: Truncation,
     /// True if EOS is added to completions that lack it, in texts that no chat template wrote.
     pub add_eos: bool,
 }
 
 impl Limits {
-    /// Limits of `max_tokens` tokens, with EOS at the end.
+    /// Makes limits of `max_tokens` tokens, with EOS at the end.
     pub fn new(max_tokens: usize) -> Self {
         Self { max_tokens, truncation: Truncation::default(), add_eos: true }
     }
@@ -93,57 +93,58 @@ impl Limits {
 /// One prompt with `N` completions as text.
 #[derive(Debug, Clone, Copy)]
 pub struct Text<'a, const N: usize> {
-    /// What is answered; may be empty.
+    /// The text that is answered. It may be empty.
     pub prompt: &'a str,
-    /// The prompt as it stands where no completion follows it, if that is another text: its tokens are then those that the completions' are
-    /// compared with.
+    /// The form of the prompt when no completion follows, if it differs from `prompt`. The tokens of the completions are then compared
+    /// with its tokens.
     pub alone: Option<&'a str>,
     /// The completions.
     pub completions: [&'a str; N],
     /// Bytes of each completion that are context only, ascending.
     pub context: &'a [Range<usize>],
-    /// For parts of `context`, by their place, the whole text up to the turn after them as it stands where that turn does not follow.
+    /// Pairs of an index into `context` and a text. The text is everything up to the turn after that part, as it is written when the turn
+    /// does not follow.
     pub openings: &'a [(usize, String)],
     /// True if a chat template wrote the text: neither BOS nor EOS is added.
     pub framed: bool,
 }
 
 impl<'a, const N: usize> Text<'a, N> {
-    /// Plain texts: BOS and EOS are added where the tokenizer has them.
+    /// Makes plain texts. BOS and EOS are added if the tokenizer has them.
     pub fn plain(prompt: &'a str, completions: [&'a str; N]) -> Self {
         Self { prompt, alone: None, completions, context: &[], openings: &[], framed: false }
     }
 }
 
-/// Reasons why a row gives no sequence.
+/// The reason why a row gives no sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Unusable {
     /// The completion has no tokens.
     EmptyCompletion,
-    /// The only token is the first, which nothing comes before.
+    /// The only token is the first one, which has nothing before it.
     NothingToPredict,
     /// The prompt alone has as many tokens as a sequence may have.
     PromptFillsLimit,
-    /// The row is too long, and nothing is to be cut.
+    /// The row is too long, and nothing may be cut.
     TooLong,
 }
 
-/// The sequences of one row, and what happened to them.
+/// The sequences of one row, with a report on them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokenized<const N: usize> {
-    /// One for each completion, in order; all have the same prompt.
+    /// One sequence for each completion, in order. All have the same prompt.
     pub sequences: [Sequence; N],
-    /// Number of sequences in which a token spans the boundary.
+    /// The number of sequences in which a token spans the boundary.
     pub merged: usize,
     /// True if anything was cut.
     pub truncated: bool,
 }
 
-/// Tokenises one prompt with `N` completions (two for a preference pair). The completions begin at the same token and, where the prompt is
-/// cut, it is cut by the same number of tokens for all of them.
+/// Tokenises one prompt with `N` completions (two for a preference pair). All completions begin at the same token. If the prompt is cut, it
+/// loses the same number of tokens in all sequences.
 ///
 /// # Errors
-/// [`crate::Error::Tokenizer`]; the inner `Err` where the row cannot be used.
+/// [`crate::Error::Tokenizer`]. The inner `Err` is the reason why the row cannot be used.
 pub fn tokenize<const N: usize>(tokenizer: &Tokenizer, text: &Text<'_, N>, limits: &Limits) -> Result<Result<Tokenized<N>, Unusable>> {
     // The byte tokenizer's BOS and EOS have no text, so no template can write them.
     let added = !text.framed || tokenizer.is_bytes();
@@ -164,7 +165,7 @@ pub fn tokenize<const N: usize>(tokenizer: &Tokenizer, text: &Text<'_, N>, limit
         let count = plain.len();
         let mut tokens = with_bos(bos, plain);
         let mut context = shifted(context, tokens.len() - count);
-        // A part without a token of its own is no range: then they are not one for one.
+        // A part without its own token gives no range. Then ranges and parts do not match one to one, and the openings are not used.
         let openings = if context.len() == text.context.len() { text.openings } else { &[] };
         for (part, opening) in openings {
             let alone = with_bos(bos, tokenizer.encode(opening)?);
@@ -188,15 +189,15 @@ pub fn tokenize<const N: usize>(tokenizer: &Tokenizer, text: &Text<'_, N>, limit
     }))
 }
 
-/// A sequence that is all completion: plain text, every token of it but the first to be predicted.
+/// Tokenises plain text as a sequence that is all completion: every token but the first is to be predicted.
 ///
 /// # Errors
-/// [`crate::Error::Tokenizer`]; the inner `Err` where the row cannot be used.
+/// [`crate::Error::Tokenizer`]. The inner `Err` is the reason why the row cannot be used.
 pub fn tokenize_text(tokenizer: &Tokenizer, text: &str, limits: &Limits) -> Result<Result<Tokenized<1>, Unusable>> {
     tokenize(tokenizer, &Text::plain("", [text]), limits)
 }
 
-/// Sets where the completions begin. Returns the reason to drop the row if a completion has nothing to predict from there on.
+/// Sets the start of the completions. Returns the reason to drop the row if a completion has no token to predict from there on.
 fn begin_at(sequences: &mut [Sequence], start: usize) -> Option<Unusable> {
     for sequence in sequences {
         if sequence.tokens.len() < 2 {
@@ -210,7 +211,7 @@ fn begin_at(sequences: &mut [Sequence], start: usize) -> Option<Unusable> {
     None
 }
 
-/// The tokens of a text, and those that lie within the parts `context` of the completion, which begins at byte `from`.
+/// Tokenises a text. Also returns the tokens within the parts `context` of the completion, which begins at byte `from`.
 fn with_context(tokenizer: &Tokenizer, text: &str, from: usize, context: &[Range<usize>]) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
     let (tokens, places) = tokenizer.encode_with_places(text)?;
     let within = |place: &Range<usize>| {
@@ -230,7 +231,7 @@ fn shifted(ranges: Vec<Range<usize>>, by: usize) -> Vec<Range<usize>> {
     ranges.into_iter().map(|range| range.start + by..range.end + by).collect()
 }
 
-/// Puts BOS before the tokens unless the text began with it.
+/// Puts BOS before the tokens unless they begin with it.
 fn with_bos(bos: Option<u32>, mut tokens: Vec<u32>) -> Vec<u32> {
     if let Some(bos) = bos
         && tokens.first() != Some(&bos)
@@ -240,7 +241,7 @@ fn with_bos(bos: Option<u32>, mut tokens: Vec<u32>) -> Vec<u32> {
     tokens
 }
 
-/// Cuts what is too long. True if anything was cut.
+/// Cuts sequences that are too long. Returns true if anything was cut.
 fn fit(sequences: &mut [Sequence], bos: Option<u32>, limits: &Limits) -> Result<bool, Unusable> {
     let most = limits.max_tokens;
     let longest = sequences.iter().map(|s| s.tokens.len()).max().unwrap_or(0);
@@ -249,7 +250,7 @@ fn fit(sequences: &mut [Sequence], bos: Option<u32>, limits: &Limits) -> Result<
     }
     let prompt = sequences.iter().map(|s| s.completion_start).min().unwrap_or(1);
     let completion = longest - prompt;
-    // One token of context stays: BOS, or else the prompt's last.
+    // One token of context stays: BOS, or else the last token of the prompt.
     let kept = match limits.truncation {
         Truncation::Drop => return Err(Unusable::TooLong),
         Truncation::End => prompt,
@@ -266,7 +267,7 @@ fn fit(sequences: &mut [Sequence], bos: Option<u32>, limits: &Limits) -> Result<
     Ok(true)
 }
 
-/// Takes the tokens of `range` out of a prompt, then all beyond the first `most`.
+/// Removes the tokens of `range` from a prompt, then all tokens after the first `most`.
 fn cut(sequence: &mut Sequence, range: Range<usize>, most: usize) {
     let gone = range.len();
     sequence.tokens.drain(range);

@@ -1,4 +1,4 @@
-//! Calls into decoders of other projects that have been seen to panic on damaged files: such a panic is the file's fault, and an error.
+//! Calls into other projects' decoders, which panic on some damaged files. Such a panic is the file's fault, so it becomes an error.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +7,7 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `call` gives, or none where it panics. What `call` was changing must not be used after a panic.
+/// Runs `call`. Returns its result, or `None` if it panics. Anything that `call` was changing must not be used after a panic.
 pub fn contained<T>(call: impl FnOnce() -> T) -> Option<T> {
     let outer = INSIDE.replace(true);
     let result = catch_unwind(AssertUnwindSafe(call));
@@ -15,7 +15,7 @@ pub fn contained<T>(call: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-/// Whether this thread is within [`contained`], for a panic hook: a panic there is reported by whoever called.
+/// True if this thread is within [`contained`]. A panic hook can ask this, because the caller of [`contained`] reports the panic.
 pub fn is_contained() -> bool {
     INSIDE.get()
 }

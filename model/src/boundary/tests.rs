@@ -1,4 +1,4 @@
-//! Merges across the boundary, BOS and EOS exactly once, and every way a row can be too long.
+//! Merges across the boundary, BOS and EOS exactly once, and every way in which a row can be too long.
 
 use super::*;
 use crate::test_data::shared;
@@ -46,7 +46,7 @@ fn a_long_row_can_lose_the_start_of_its_prompt_first() {
 #[test]
 fn by_default_prompt_and_completion_are_both_kept_in_part() {
     let cut = |prompt: &str, completion: &str, max| one(prompt, completion, Limits::new(max)).unwrap().sequences[0].clone();
-    // Eight tokens of each: the prompt keeps half of the limit, its end.
+    // Both have eight tokens, so the prompt keeps half of the limit: BOS and its end.
     let both = cut("abcdefg", "tuvwxyz", 8);
     assert_eq!((both.prompt(), both.completion()), (&[256, 101, 102, 103][..], &bytes("tuvw")[..]));
     // A short prompt stays whole, and a short completion leaves its room to the prompt.
@@ -62,7 +62,7 @@ fn rows_that_are_too_long_can_be_dropped() {
     assert!(!one("abcd", "xy", limits(8)).unwrap().truncated);
 }
 
-/// Every way of cutting, at every limit, over every length: what is left obeys what it promises.
+/// Every way of cutting keeps its promises, at every limit and every length.
 #[test]
 fn whatever_is_cut_leaves_context_something_to_predict_and_one_prompt() {
     let text = "abcdefghijklmnopqrstuvwxyz";
@@ -177,7 +177,7 @@ fn the_boundary_is_where_the_prompt_s_own_tokens_end_not_those_of_what_is_left_o
     file["model"]["vocab"]["zz"] = 258.into();
     file["model"]["merges"] = serde_json::json!([["z", "z"]]);
     let tokenizer = Tokenizer::from_json(file.to_string()).unwrap();
-    // Alone the prompt ends with "zz", one token; the answer turns its second z into something else.
+    // Alone the prompt ends with "zz", one token. The answer makes another token of its second z.
     let text = Text { alone: Some("azz"), framed: true, ..Text::plain("az", ["b", "c"]) };
     let pair = tokenize(&tokenizer, &text, &Limits::new(9)).unwrap().unwrap();
     for (sequence, last) in pair.sequences.iter().zip([98, 99]) {
