@@ -1,8 +1,8 @@
 //! The two ways to pair a head's components for RoPE, and the conversion from one to the other.
 
-/// Reorders the rows of each head from pairs (2i, 2i + 1) to pairs (i, i + half): new row i is old row 2i, new row half + i is old row 2i +
-/// 1. Meta's code, llama2.c and llama.cpp rotate the first kind of pairs, Hugging Face's the second. `columns` is the width of a row, 1 for
-/// a bias.
+/// Reorders the rows of each head from pairs (2i, 2i + 1) to pairs (i, i + half): new row i is old row 2i, new row half + i is old row
+/// 2i + 1. Meta's code, llama2.c and llama.cpp rotate the first kind of pairs, Hugging Face's the second. `columns` is the width of a row,
+/// 1 for a bias.
 ///
 /// # Panics
 /// If the rows do not make `heads` heads of the same even height.

@@ -60,11 +60,11 @@ pub struct Example {
 pub struct Reading<'a> {
     /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
-    /// How conversations become text.
+    /// The way in which conversations become text.
     pub chat: &'a ChatTemplate,
-    /// Which of the model's turns are learned.
+    /// The turns of the model that are learned.
     pub turns: Turns,
-    /// How long sequences may be.
+    /// The limits on the length of sequences.
     pub limits: Limits,
 }
 

@@ -79,7 +79,7 @@ pub struct DataReport {
     pub merged_boundaries: usize,
     /// Rows that were cut to length.
     pub truncated: usize,
-    /// How rows that are too long are cut.
+    /// The way in which rows that are too long are cut.
     pub truncation: Truncation,
     /// Turns of the model that are learned from conversations. 0 if there are none.
     pub turns: usize,

@@ -147,7 +147,7 @@ impl<'a> Turner<'a> {
         }
         if spans.len() == alone.len() {
             let Some(learned) = cut(&whole.text, &spans) else { return Ok(Vec::new()) };
-            // Each gap of a text has a turn after it, unless a turn is empty. Then the gaps are not the ones between the turns.
+            // Each gap of a text has a turn after it, unless a turn is empty. Then gaps and turns do not match: openings are left out.
             let all = learned.turns == alone.len() && learned.context.len() + 1 == alone.len();
             let mut openings = alone.into_iter().map(|(_, opened, span)| Some(opened).filter(|opened| opened.len() != span.start));
             let first = openings.next().flatten();

@@ -15,7 +15,7 @@ const OPERATORS: [&str; 26] = [
 /// Splits `text` into tokens. The last one is a [`Kind::End`].
 ///
 /// # Errors
-/// Where a tag or a string has no end, or a character has no place in a tag.
+/// If a tag or a string has no end, or a character is not allowed in a tag.
 pub fn tokens(text: &str) -> Outcome<Vec<Token>> {
     let mut source = text.replace("\r\n", "\n").replace('\r', "\n");
     if source.ends_with('\n') {

@@ -46,7 +46,7 @@ pub fn on_own_stack<T: Send>(work: impl FnOnce() -> Outcome<T> + Send) -> Outcom
 /// Refuses a text of `bytes` bytes before it is made.
 ///
 /// # Errors
-/// Where the text would be longer than [`LARGEST_TEXT`].
+/// If the text would be longer than [`LARGEST_TEXT`].
 pub fn check_text(bytes: u128) -> Outcome<()> {
     if bytes > LARGEST_TEXT as u128 {
         return Err(Fault::new(format!("a text of {bytes} bytes: a template makes texts of {LARGEST_TEXT} at most")));
@@ -57,7 +57,7 @@ pub fn check_text(bytes: u128) -> Outcome<()> {
 /// Refuses a list of `items` items before it is made.
 ///
 /// # Errors
-/// Where the list would be longer than [`LARGEST_LIST`].
+/// If the list would be longer than [`LARGEST_LIST`].
 pub fn check_list(items: u128) -> Outcome<()> {
     if items > LARGEST_LIST as u128 {
         return Err(Fault::new(format!("a list of {items} items: a template makes lists of {LARGEST_LIST} at most")));
