@@ -1,5 +1,6 @@
 //! What can be wrong with a loss's inputs, in the user's words.
 
+use crate::hyperparameters::Setting;
 use thiserror::Error;
 
 /// Why a loss cannot be computed.
@@ -14,6 +15,20 @@ pub enum LossError {
         /// The names that there are.
         known: String,
     },
+    /// A text that is no value of a setting.
+    #[error("{} is `{text}`, but must be {}", setting.name(), setting.range())]
+    Setting {
+        /// The setting.
+        setting: Setting,
+        /// What was given.
+        text: String,
+    },
+    /// Losses that cannot be added.
+    #[error("{reason}")]
+    Combination {
+        /// What is wrong.
+        reason: String,
+    },
     /// A name that is no rule for SLPO's weights.
     #[error("unknown weights `{name}`; the rules are eq7, shift")]
     UnknownWeights {
@@ -24,11 +39,11 @@ pub enum LossError {
     #[error("{name} is {value}, but must be {requirement}")]
     Hyperparameter {
         /// The hyper-parameter's name on the command line, without dashes in front.
-        name: &'static str,
+        name: String,
         /// Its value.
-        value: f64,
+        value: String,
         /// What is asked of it.
-        requirement: &'static str,
+        requirement: String,
     },
     /// A tensor of the wrong shape.
     #[error("{what} has shape {found:?}, but {expected:?} is needed")]

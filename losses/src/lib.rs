@@ -13,6 +13,7 @@
 //! | [`mod@pairwise`] | a file a loss of sequence log-probabilities; [`pairwise::pair`] is what they share |
 //! | [`mod@tokenwise`] | SLPO on tokens: the paper's listing mended, and as printed; [`tokenwise::token`] is what they share |
 //! | [`exact`] | the exact autoregressive target Q\* and the divergence from it |
+//! | [`objective`] | a loss or a sum of losses with its settings: what a run minimises |
 //! | [`loss`] | the losses by name; [`preference_loss`] is what each says of itself |
 //! | [`sequence`] | sequence log-probabilities from token log-probabilities |
 //! | [`verify`] | whether another program's loss and gradients are right, and which known mistake explains them where they are not |
@@ -31,7 +32,7 @@
 macro_rules! losses {
     ($for_all:ident) => {
         $for_all! {
-            pairwise { dpo: Dpo, cdpo: Cdpo, ipo: Ipo, hinge: Hinge, robust: Robust, slpo: Slpo, slpo_gkl: SlpoGkl }
+            pairwise { dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust, slpo: Slpo, slpo_gkl: SlpoGkl }
             tokenwise { slpo_token: SlpoToken, slpo_literal: SlpoLiteral }
             exact { slpo_exact: SlpoExact }
         }
@@ -44,6 +45,7 @@ pub mod exact;
 pub mod hyperparameters;
 pub mod loss;
 mod numeric;
+pub mod objective;
 pub mod pairwise;
 pub mod preference_loss;
 mod rows;
@@ -55,9 +57,10 @@ pub mod weights;
 pub use error::LossError;
 pub use exact::pair_rows::PairRows;
 pub use exact::slpo_exact::ExactTargets;
-pub use hyperparameters::{Hyperparameters, Setting};
+pub use hyperparameters::{Divergence, Hyperparameters, Reduction, Setting};
 pub use loss::{Kind, Loss, by_position, pairwise, pairwise_twin, tokenwise};
 pub use numeric::logaddexp;
+pub use objective::Objective;
 pub use pairwise::pair::{Pair, PairInputs, PairLoss};
 pub use preference_loss::{Need, PreferenceLoss};
 pub use sequence::{Layout, PairLogProbs, SequenceLogProbs, sequence_log_probs};

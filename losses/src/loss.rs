@@ -29,6 +29,7 @@ struct TableRow {
     aliases: &'static [&'static str],
     uses: &'static [Setting],
     kind: Kind,
+    defaults: fn() -> Hyperparameters,
     needs: fn(&Hyperparameters) -> &'static [Need],
     check: fn(&Hyperparameters) -> Result<(), LossError>,
     sample: fn(&mut Draw) -> Sample,
@@ -43,6 +44,7 @@ impl TableRow {
             aliases: L::ALIASES,
             uses: L::USES,
             kind,
+            defaults: L::defaults,
             needs: |hyper| L::of(hyper).needs(),
             check: L::check,
             sample: L::sample,
@@ -142,6 +144,11 @@ impl Loss {
         self.row().uses
     }
 
+    /// The settings with the defaults of this loss.
+    pub fn defaults(self) -> Hyperparameters {
+        (self.row().defaults)()
+    }
+
     /// What it is a function of.
     pub fn kind(self) -> Kind {
         self.row().kind
@@ -184,8 +191,7 @@ impl Loss {
     /// [`Loss::at_start`] where it is the same for every pair: it is then a number even of a pair that is NaN.
     pub fn start_value(self, hyper: &Hyperparameters) -> Option<f64> {
         let nan = f64::NAN;
-        let unknown = Pair { chosen: nan, rejected: nan, reference_chosen: nan, reference_rejected: nan, lengths: (nan, nan) };
-        self.at_start(hyper, &unknown).filter(|start| !start.is_nan())
+        self.at_start(hyper, &Pair::from([nan; 7])).filter(|start| !start.is_nan())
     }
 
     /// Its formula, derivation and worked example.
@@ -232,7 +238,13 @@ impl FromStr for Loss {
 /// # Errors
 /// If the loss is not pairwise, a hyper-parameter is out of range, or lengths are needed and missing.
 pub fn pairwise<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
-    check_inputs(loss, hyper, inputs.lengths().is_some())?;
+    loss.validate(hyper)?;
+    evaluate(loss, hyper, inputs)
+}
+
+/// [`pairwise`] with settings that were checked before.
+pub(crate) fn evaluate<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
+    check_lengths(loss, hyper, inputs.lengths().is_some())?;
     loss.visit(hyper, Evaluate(inputs))
 }
 
@@ -241,13 +253,13 @@ pub fn pairwise<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairIn
 /// # Errors
 /// As [`pairwise`].
 pub fn pairwise_twin<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
-    check_inputs(loss, hyper, inputs.lengths().is_some())?;
+    loss.validate(hyper)?;
+    check_lengths(loss, hyper, inputs.lengths().is_some())?;
     loss.visit(hyper, Twin(inputs))
 }
 
-/// Refuses settings out of range, and lengths that are needed and missing.
-pub(crate) fn check_inputs(loss: Loss, hyper: &Hyperparameters, has_lengths: bool) -> Result<(), LossError> {
-    loss.validate(hyper)?;
+/// Refuses lengths that are needed and missing.
+pub(crate) fn check_lengths(loss: Loss, hyper: &Hyperparameters, has_lengths: bool) -> Result<(), LossError> {
     if loss.needs(Need::Lengths, hyper) && !has_lengths {
         return Err(LossError::MissingLengths { loss: loss.name() });
     }

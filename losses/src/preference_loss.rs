@@ -29,6 +29,11 @@ pub trait PreferenceLoss: Sized {
     /// The loss with these settings.
     fn of(hyper: &Hyperparameters) -> Self;
 
+    /// The settings with the defaults of this loss, where they are not those of all losses.
+    fn defaults() -> Hyperparameters {
+        Hyperparameters::default()
+    }
+
     /// What it reads besides the policy's log-probabilities.
     fn needs(&self) -> &'static [Need] {
         &[Need::Reference]

@@ -16,7 +16,7 @@ use super::soft_cross_entropy::{kl_divergence, kl_divergence_composed};
 use super::target_on_device::target_on_device;
 use super::target_on_host::target_on_host;
 use crate::error::LossError;
-use crate::hyperparameters::{Hyperparameters, Setting, require};
+use crate::hyperparameters::{Hyperparameters, Setting};
 use crate::preference_loss::{Need, PreferenceLoss};
 use crate::weights::WeightRule;
 use engine::backend::Indices;
@@ -161,8 +161,11 @@ impl PreferenceLoss for SlpoExact {
         &[Need::Reference, Need::Logits]
     }
     fn check(hyper: &Hyperparameters) -> Result<(), LossError> {
-        let requirement = "1 for slpo-exact unless --weights shift says that a part α of the loser's mass is moved";
-        require("alpha", hyper.alpha, hyper.weights == WeightRule::Shift || hyper.alpha == 1.0, requirement)
+        if hyper.weights == WeightRule::Shift || hyper.alpha == 1.0 {
+            return Ok(());
+        }
+        let requirement = "1 for slpo-exact unless --weights shift says that a part α of the loser's mass is moved".to_owned();
+        Err(LossError::Hyperparameter { name: Setting::Alpha.name(), value: hyper.text(Setting::Alpha), requirement })
     }
     fn sample(draw: &mut Draw) -> Sample {
         let plain = Plain::draw(draw);

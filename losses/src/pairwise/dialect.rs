@@ -1,6 +1,9 @@
 //! How other programs get a pairwise loss wrong, as far as the loss itself knows: for [`verify`](crate::verify).
 
-use crate::hyperparameters::Hyperparameters;
+use super::pair::Pair;
+use crate::hyperparameters::{Hyperparameters, Reduction};
+use crate::loss::Loss;
+use engine::Dual;
 
 /// A known mistake, in words, and what it makes of the loss.
 #[derive(Clone, Debug)]
@@ -11,13 +14,20 @@ pub struct Dialect {
     pub change: Change,
 }
 
+/// A number with first and second derivatives.
+pub type Second = Dual<Dual<f64>>;
+
 /// What a mistake makes of a loss.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Change {
     /// The loss with other settings.
     Settings(Hyperparameters),
     /// The loss and its gradients times a factor.
     Factor(f64),
+    /// A sum of other losses, each with its weight, with these settings.
+    Terms(Vec<(Loss, f64)>, Hyperparameters),
+    /// Another formula, of the settings and of one pair.
+    Formula(fn(&Hyperparameters, Pair<Second>) -> Second),
 }
 
 impl Dialect {
@@ -26,10 +36,35 @@ impl Dialect {
         Self { words, change: Change::Settings(hyper) }
     }
 
+    /// A sum of other losses.
+    pub fn terms(words: &'static str, terms: Vec<(Loss, f64)>, hyper: Hyperparameters) -> Self {
+        Self { words, change: Change::Terms(terms, hyper) }
+    }
+
+    /// Another formula.
+    pub fn formula(words: &'static str, formula: fn(&Hyperparameters, Pair<Second>) -> Second) -> Self {
+        Self { words, change: Change::Formula(formula) }
+    }
+
     /// The loss and its gradients times a factor.
     pub fn scaled(words: &'static str, factor: f64) -> Self {
         Self { words, change: Change::Factor(factor) }
     }
+}
+
+/// The negative log-likelihood averaged the other way: over pairs instead of tokens, or the reverse.
+pub(crate) fn other_reduction(hyper: &Hyperparameters) -> Dialect {
+    let (words, nll_reduction) = match hyper.nll_reduction {
+        Reduction::Token => (
+            "the negative log-likelihood is a mean over pairs (of each completion's token mean) instead of a mean over the batch's tokens",
+            Reduction::Pair,
+        ),
+        Reduction::Pair => (
+            "the negative log-likelihood is a mean over the batch's tokens instead of a mean over pairs (of each completion's token mean)",
+            Reduction::Token,
+        ),
+    };
+    Dialect::with(words, Hyperparameters { nll_reduction, ..*hyper })
 }
 
 /// A place where the slope of a loss jumps. Near it, rounding decides which of two slopes another program finds.

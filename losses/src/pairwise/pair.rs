@@ -8,7 +8,7 @@
 
 use super::dialect::{Dialect, Kink};
 use crate::error::LossError;
-use crate::hyperparameters::Hyperparameters;
+use crate::hyperparameters::{Hyperparameters, Reduction};
 use crate::preference_loss::{Need, PreferenceLoss};
 use crate::sequence::PairLogProbs;
 use engine::backend::Formula;
@@ -28,11 +28,13 @@ pub struct Pair<T> {
     pub reference_rejected: T,
     /// (n_w, n_l): tokens in each completion; 1 where they are not known.
     pub lengths: (T, T),
+    /// n̄_w: the mean of n_w over the batch.
+    pub mean_chosen_length: T,
 }
 
-impl<T> From<[T; 6]> for Pair<T> {
-    fn from([chosen, rejected, reference_chosen, reference_rejected, n_w, n_l]: [T; 6]) -> Self {
-        Self { chosen, rejected, reference_chosen, reference_rejected, lengths: (n_w, n_l) }
+impl<T> From<[T; 7]> for Pair<T> {
+    fn from([chosen, rejected, reference_chosen, reference_rejected, n_w, n_l, mean_chosen_length]: [T; 7]) -> Self {
+        Self { chosen, rejected, reference_chosen, reference_rejected, lengths: (n_w, n_l), mean_chosen_length }
     }
 }
 
@@ -51,6 +53,24 @@ impl<T: Scalar> Pair<T> {
     #[inline]
     pub fn margin(&self) -> T {
         self.chosen_log_ratio() - self.rejected_log_ratio()
+    }
+    /// l_w/n_w, the mean log-probability of the chosen completion's tokens.
+    #[inline]
+    pub fn chosen_mean(&self) -> T {
+        self.chosen / self.lengths.0
+    }
+    /// l_l/n_l, the mean log-probability of the rejected completion's tokens.
+    #[inline]
+    pub fn rejected_mean(&self) -> T {
+        self.rejected / self.lengths.1
+    }
+    /// What l_w is divided by in a negative log-likelihood: n_w, or n̄_w for the mean over the tokens of the batch.
+    #[inline]
+    pub fn nll_length(&self, reduction: Reduction) -> T {
+        match reduction {
+            Reduction::Pair => self.lengths.0,
+            Reduction::Token => self.mean_chosen_length,
+        }
     }
     /// |l_w| + |l_l| + |ln π_w| + |ln π_l|: what the rounding error of a margin is relative to.
     pub fn size(&self) -> T {
@@ -94,13 +114,13 @@ pub trait PairLoss: PreferenceLoss + Copy + Send + Sync + 'static {
     }
 }
 
-/// A loss of [l_w, l_l, ln π_w, ln π_l, n_w, n_l].
+/// A loss of [l_w, l_l, ln π_w, ln π_l, n_w, n_l, n̄_w].
 #[derive(Clone, Copy)]
 struct Value<L>(L);
 
-impl<L: PairLoss> Formula<6> for Value<L> {
+impl<L: PairLoss> Formula<7> for Value<L> {
     #[inline(always)]
-    fn at<T: Scalar>(self, numbers: [T; 6]) -> T {
+    fn at<T: Scalar>(self, numbers: [T; 7]) -> T {
         self.0.value(Pair::from(numbers))
     }
 }
@@ -112,9 +132,9 @@ struct Slope<L> {
     of_rejected: bool,
 }
 
-impl<L: PairLoss> Formula<7> for Slope<L> {
+impl<L: PairLoss> Formula<8> for Slope<L> {
     #[inline(always)]
-    fn at<T: Scalar>(self, [y_bar, numbers @ ..]: [T; 7]) -> T {
+    fn at<T: Scalar>(self, [y_bar, numbers @ ..]: [T; 8]) -> T {
         let (chosen, rejected) = self.loss.gradient(Pair::from(numbers));
         y_bar * if self.of_rejected { rejected } else { chosen }
     }
@@ -122,7 +142,7 @@ impl<L: PairLoss> Formula<7> for Slope<L> {
 
 struct OfPairs<L, A> {
     loss: L,
-    numbers: [A; 6],
+    numbers: [A; 7],
 }
 
 impl<B: Backend, L: PairLoss> Operation<B> for OfPairs<L, B::Array> {
@@ -130,10 +150,10 @@ impl<B: Backend, L: PairLoss> Operation<B> for OfPairs<L, B::Array> {
         L::NAME
     }
     fn vjp(&self, backend: &B, y_bar: B::Array, needed: &[bool]) -> Vec<Option<B::Array>> {
-        let [w, l, reference_w, reference_l, n_w, n_l] = &self.numbers;
+        let [w, l, reference_w, reference_l, n_w, n_l, mean] = &self.numbers;
         let slope = |of_rejected| {
             let slope = Slope { loss: self.loss, of_rejected };
-            backend.elementwise(slope, [&y_bar, w, l, reference_w, reference_l, n_w, n_l])
+            backend.elementwise(slope, [&y_bar, w, l, reference_w, reference_l, n_w, n_l, mean])
         };
         [false, true].into_iter().zip(needed).map(|(of_rejected, &needed)| needed.then(|| slope(of_rejected))).collect()
     }
@@ -147,6 +167,7 @@ pub struct PairInputs<B: Backend> {
     pub(crate) reference_chosen: Tensor<B>,
     pub(crate) reference_rejected: Tensor<B>,
     lengths: Option<(Vec<usize>, Vec<usize>)>,
+    mean_chosen_length: f64,
 }
 
 impl<B: Backend> PairInputs<B> {
@@ -166,12 +187,22 @@ impl<B: Backend> PairInputs<B> {
             reference_chosen: reference_chosen.detach(),
             reference_rejected: reference_rejected.detach(),
             lengths: None,
+            mean_chosen_length: 1.0,
         };
         let expected = vec![policy_chosen.len()];
         if let Some((what, tensor)) = inputs.named().into_iter().find(|(_, tensor)| tensor.shape() != expected) {
             return Err(LossError::Shape { what, found: tensor.shape().to_vec(), expected });
         }
         if inputs.is_empty() { Err(LossError::EmptyBatch) } else { Ok(inputs) }
+    }
+
+    /// [`PairInputs::new`] for losses without a reference, whose log-probabilities are then 0.
+    ///
+    /// # Errors
+    /// As [`PairInputs::new`].
+    pub fn without_reference(policy_chosen: &Tensor<B>, policy_rejected: &Tensor<B>) -> Result<Self, LossError> {
+        let zeros = Tensor::full(policy_chosen.backend(), 0.0, policy_chosen.shape());
+        Self::new(policy_chosen, policy_rejected, &zeros, &zeros)
     }
 
     /// The four vectors by their names in messages.
@@ -206,8 +237,15 @@ impl<B: Backend> PairInputs<B> {
                 return Err(LossError::EmptyCompletion { sequence });
             }
         }
+        self.mean_chosen_length = chosen.iter().sum::<usize>() as f64 / chosen.len() as f64;
         self.lengths = Some((chosen, rejected));
         Ok(self)
+    }
+
+    /// n̄_w of the whole batch, for a micro-batch. Without it, [`PairInputs::with_lengths`] takes the mean over these pairs.
+    pub fn with_mean_chosen_length(mut self, tokens: f64) -> Self {
+        self.mean_chosen_length = tokens;
+        self
     }
 
     /// Refuses log-probabilities that are not finite numbers.
@@ -254,15 +292,38 @@ impl<B: Backend> PairInputs<B> {
     }
 
     /// What a [`Pair`] is made of, with 1 for the lengths where they are not asked for or not known.
-    fn numbers(&self, with_lengths: bool) -> [B::Array; 6] {
-        let one = || self.policy_chosen.backend().full(1.0, &[1]);
+    fn numbers(&self, with_lengths: bool) -> [B::Array; 7] {
+        let full = |value: f64| self.policy_chosen.backend().full(value, &[1]);
+        let one = || full(1.0);
         let [n_w, n_l] = match self.lengths().filter(|_| with_lengths) {
             Some((n_w, n_l)) => [n_w, n_l].map(|lengths| self.counts(lengths).array().clone()),
             None => [one(), one()],
         };
         let (policy, reference) = (self.policy(), self.reference());
         let [w, l, reference_w, reference_l] = [policy.0, policy.1, reference.0, reference.1].map(|x| x.array().clone());
-        [w, l, reference_w, reference_l, n_w, n_l]
+        [w, l, reference_w, reference_l, n_w, n_l, full(self.mean_chosen_length)]
+    }
+
+    /// l_w/n_w and l_l/n_l, each `[B]`.
+    pub(crate) fn means(&self) -> (Tensor<B>, Tensor<B>) {
+        self.per_token(self.policy_chosen.clone(), self.policy_rejected.clone())
+    }
+
+    /// Values of the chosen and of the rejected completions, each divided by the completion's number of tokens.
+    pub(crate) fn per_token(&self, chosen: Tensor<B>, rejected: Tensor<B>) -> (Tensor<B>, Tensor<B>) {
+        match self.lengths() {
+            Some((n_w, n_l)) => (chosen.div(&self.counts(n_w)), rejected.div(&self.counts(n_l))),
+            None => (chosen, rejected),
+        }
+    }
+
+    /// The negative log-likelihoods of the chosen completions, `[B]`.
+    pub(crate) fn nll(&self, reduction: Reduction) -> Tensor<B> {
+        match (reduction, self.lengths()) {
+            (Reduction::Pair, Some(_)) => self.means().0.neg(),
+            (Reduction::Pair, None) => self.policy_chosen.neg(),
+            (Reduction::Token, _) => self.policy_chosen.scale(-1.0 / self.mean_chosen_length),
+        }
     }
 
     /// The numbers of tokens as a constant `[B]`.

@@ -1,6 +1,8 @@
 //! What a pairwise loss is checked and explained on: log-probabilities down to −1e4, margins up to ±1e4, and two pairs worked out.
 
 use super::pair::{PairInputs, PairLoss};
+use crate::hyperparameters::Reduction;
+use crate::preference_loss::Need;
 use crate::weights::Weights;
 use engine::explain::Example;
 use engine::gradcheck::{Draw, Function, Input, Sample};
@@ -8,9 +10,11 @@ use engine::{Backend, Tensor};
 
 /// What the file of every pairwise loss uses.
 pub(crate) mod prelude {
-    pub(crate) use super::{PAIRS, any_weights, log_probabilities, near_reference, pair_example, pair_sample, small_probabilities};
-    pub(crate) use crate::hyperparameters::{Hyperparameters, Setting};
-    pub(crate) use crate::pairwise::dialect::{Dialect, Kink};
+    pub(crate) use super::{
+        PAIRS, any_reduction, any_weights, log_probabilities, near_reference, pair_example, pair_sample, small_probabilities,
+    };
+    pub(crate) use crate::hyperparameters::{Hyperparameters, Reduction, Setting};
+    pub(crate) use crate::pairwise::dialect::{Dialect, Kink, other_reduction};
     pub(crate) use crate::pairwise::pair::{Pair, PairInputs, PairLoss};
     pub(crate) use crate::preference_loss::{Need, PreferenceLoss};
     pub(crate) use engine::explain::Example;
@@ -78,6 +82,11 @@ pub(crate) fn any_weights(draw: &mut Draw) -> Weights {
     if draw.coin() { Weights::Eq7 { alpha } } else { Weights::Shift { alpha } }
 }
 
+/// One of the two ways in which negative log-likelihoods are averaged.
+pub(crate) fn any_reduction(draw: &mut Draw) -> Reduction {
+    if draw.coin() { Reduction::Pair } else { Reduction::Token }
+}
+
 /// A pairwise loss, as it is trained with or as its twin, as a function of the policy's log-probabilities.
 struct OfPolicy<L> {
     loss: L,
@@ -107,11 +116,20 @@ pub(crate) fn pair_sample<L: PairLoss>(loss: L, domain: Domain) -> Sample {
 /// round.
 pub(crate) const PAIRS: [[f64; 2]; 4] = [[-11.0, -7.0], [-13.5, -6.0], [-12.0, -7.5], [-13.0, -8.0]];
 
-/// A pairwise loss worked out on two pairs [l_w, l_l, ln π_w, ln π_l]. `settings` says which loss it is; the reference is said after it.
+/// The numbers of tokens of the completions of [`PAIRS`].
+const LENGTHS: [[usize; 2]; 2] = [[4, 5], [6, 3]];
+
+/// A pairwise loss worked out on two pairs [l_w, l_l, ln π_w, ln π_l]. `settings` says which loss it is. The reference and the lengths are
+/// named after it if the loss reads them.
 pub(crate) fn pair_example<L: PairLoss>(loss: L, pairs: [[f64; 2]; 4], settings: &str) -> Example {
     let [_, _, [w_1, w_2], [l_1, l_2]] = pairs;
-    let given = format!("{settings}; reference: ln π_w = [{w_1}, {w_2}], ln π_l = [{l_1}, {l_2}]");
+    let reference = format!("reference: ln π_w = [{w_1}, {w_2}], ln π_l = [{l_1}, {l_2}]");
+    let lengths = format!("tokens: n_w = {:?}, n_l = {:?}", LENGTHS[0], LENGTHS[1]);
+    let reads = |need: Need| loss.needs().contains(&need);
+    let named = [(true, settings.to_owned()), (reads(Need::Reference), reference), (reads(Need::Lengths), lengths)];
+    let given =
+        named.into_iter().filter(|(is_read, text)| *is_read && !text.is_empty()).map(|(_, text)| text).collect::<Vec<_>>().join("; ");
     let [chosen, rejected, reference_chosen, reference_rejected] = pairs.map(Vec::from);
-    let domain = Domain { chosen, rejected, reference_chosen, reference_rejected, lengths: (vec![1, 1], vec![1, 1]) };
+    let domain = Domain { chosen, rejected, reference_chosen, reference_rejected, lengths: (LENGTHS[0].to_vec(), LENGTHS[1].to_vec()) };
     Example::new(&format!("{}(l_w, l_l) of each pair", L::NAME), &["l_w", "l_l"], pair_sample(loss, domain)).given(given)
 }

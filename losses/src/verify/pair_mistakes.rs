@@ -4,16 +4,20 @@ use super::evaluation::{Estimate, Evaluation, Mistake};
 use super::pairs::{PairProblem, Partials};
 use super::precision::DumpPrecision;
 use crate::error::LossError;
-use crate::hyperparameters::{Hyperparameters, Setting};
+use crate::hyperparameters::{Hyperparameters, Reduction, Setting};
 use crate::loss::{Loss, Visitor};
 use crate::pairwise::dialect::{Change, Dialect};
 use crate::pairwise::pair::PairLoss;
+use crate::preference_loss::Need;
 use crate::weights::WeightRule;
 use std::mem::swap;
 
 /// The properties of a loss that the mistakes depend on.
+#[derive(Default)]
 struct Known {
     of_log_ratios: bool,
+    needs_reference: bool,
+    needs_lengths: bool,
     dialects: Vec<Dialect>,
 }
 
@@ -21,12 +25,17 @@ struct Ask(Hyperparameters);
 
 impl Visitor for Ask {
     type Output = Known;
-    fn visit<L: PairLoss>(self, _: L) -> Known {
-        Known { of_log_ratios: L::OF_LOG_RATIOS, dialects: L::dialects(&self.0) }
+    fn visit<L: PairLoss>(self, loss: L) -> Known {
+        Known {
+            of_log_ratios: L::OF_LOG_RATIOS,
+            needs_reference: loss.needs().contains(&Need::Reference),
+            needs_lengths: loss.needs().contains(&Need::Lengths),
+            dialects: L::dialects(&self.0),
+        }
     }
 }
 
-/// A collector of mistakes for one problem.
+/// Collects the mistakes of one problem.
 struct Catalogue<'a> {
     right: &'a PairProblem,
     loss: Known,
@@ -36,14 +45,20 @@ struct Catalogue<'a> {
 
 /// Lists all mistakes that apply to the problem.
 pub(super) fn all(problem: &PairProblem, precision: DumpPrecision) -> Vec<Mistake<'_>> {
-    let Ok(loss) = problem.loss.visit(&problem.hyper, Ask(problem.hyper)) else { return Vec::new() };
+    let loss = match problem.terms[..] {
+        [(loss, _)] => loss.visit(&problem.hyper, Ask(problem.hyper)).unwrap_or_default(),
+        _ => Known { needs_reference: true, ..Known::default() },
+    };
     let mut catalogue = Catalogue { right: problem, loss, precision, mistakes: Vec::new() };
     catalogue.scales();
+    catalogue.dialects();
     catalogue.hyperparameters();
     catalogue.slots();
-    catalogue.reference();
+    if catalogue.loss.needs_reference {
+        catalogue.reference();
+    }
     catalogue.lengths();
-    catalogue.other_losses();
+    catalogue.terms();
     catalogue.mistakes
 }
 
@@ -91,9 +106,33 @@ impl<'a> Catalogue<'a> {
         self.add("a pair's loss is divided by the batch size twice", move |x| x.policy().scaled(1.0 / count, 1.0 / count));
     }
 
+    fn dialects(&mut self) {
+        for Dialect { words, change } in self.loss.dialects.clone() {
+            match change {
+                Change::Settings(hyper) => self.hyper(words, hyper),
+                Change::Factor(factor) => self.add(words, move |x| x.policy().scaled(factor, factor)),
+                Change::Terms(terms, hyper) => self.terms_changed(words, terms, hyper),
+                Change::Formula(formula) => {
+                    let (right, precision) = (self.right, self.precision);
+                    let evaluate = move || Ok(right.partials_of_formula(precision, formula).policy());
+                    self.mistakes.push(Mistake { words: words.to_owned(), evaluate: Box::new(evaluate) });
+                }
+            }
+        }
+    }
+
+    fn terms_changed(&mut self, words: impl Into<String>, terms: Vec<(Loss, f64)>, hyper: Hyperparameters) {
+        let change = move |problem: &mut PairProblem| {
+            problem.terms = terms.clone();
+            problem.hyper = hyper;
+        };
+        self.changed(words, change, Partials::policy);
+    }
+
     fn hyperparameters(&mut self) {
         let hyper = self.right.hyper;
-        let (uses, beta) = (self.right.loss.uses(), hyper.beta);
+        let beta = hyper.beta;
+        let uses: Vec<Setting> = self.right.terms.iter().flat_map(|(loss, _)| loss.uses().iter().copied()).collect();
         if uses.contains(&Setting::Beta) {
             self.hyper("β is missing: the log-ratios are not multiplied by it (as if β = 1)", Hyperparameters { beta: 1.0, ..hyper });
             self.hyper("β is applied twice (β² in place of β)", Hyperparameters { beta: beta * beta, ..hyper });
@@ -101,12 +140,6 @@ impl<'a> Catalogue<'a> {
             self.add("the gradient has the factor β twice", move |x| x.policy().scaled(1.0, beta));
             self.add("the loss is multiplied by β", move |x| x.policy().scaled(beta, beta));
             self.add("the loss is divided by β", move |x| x.policy().scaled(1.0 / beta, 1.0 / beta));
-        }
-        for Dialect { words, change } in self.loss.dialects.clone() {
-            match change {
-                Change::Settings(hyper) => self.hyper(words, hyper),
-                Change::Factor(factor) => self.add(words, move |x| x.policy().scaled(factor, factor)),
-            }
         }
         if uses.contains(&Setting::Alpha) {
             self.hyper("α and 1 − α are swapped", Hyperparameters { alpha: 1.0 - hyper.alpha, ..hyper });
@@ -130,13 +163,6 @@ impl<'a> Catalogue<'a> {
             let gradients = x.gradients.iter().rev().cloned().collect();
             x.with_gradients(gradients)
         });
-        self.changed("policy and reference are swapped", swap_models, |x| Evaluation { loss: x.loss, gradients: x.reference });
-        self.changed("policy and reference are swapped, and the reference is differentiated", swap_models, Partials::policy);
-        self.changed(
-            "the reference's chosen and rejected are swapped",
-            |x| swap(&mut x.reference_chosen, &mut x.reference_rejected),
-            Partials::policy,
-        );
         self.add("the gradients of chosen and rejected are swapped", |x| {
             let x = x.policy();
             let gradients = x.gradients.iter().rev().cloned().collect();
@@ -145,6 +171,13 @@ impl<'a> Catalogue<'a> {
     }
 
     fn reference(&mut self) {
+        self.changed("policy and reference are swapped", swap_models, |x| Evaluation { loss: x.loss, gradients: x.reference });
+        self.changed("policy and reference are swapped, and the reference is differentiated", swap_models, Partials::policy);
+        self.changed(
+            "the reference's chosen and rejected are swapped",
+            |x| swap(&mut x.reference_chosen, &mut x.reference_rejected),
+            Partials::policy,
+        );
         if !self.loss.of_log_ratios {
             self.add("the gradient is the reference's: the reference is differentiated instead of the policy", |x| Evaluation {
                 loss: x.loss,
@@ -167,11 +200,10 @@ impl<'a> Catalogue<'a> {
 
     fn lengths(&mut self) {
         let Some((chosen, rejected)) = &self.right.lengths else { return };
-        if self.right.loss.uses().contains(&Setting::LengthNormalize) {
-            let length_normalize = !self.right.hyper.length_normalize;
-            let (found, right) = if length_normalize { ("means", "sums") } else { ("sums", "means") };
-            let hyper = Hyperparameters { length_normalize, ..self.right.hyper };
-            return self.hyper(format!("the log-probabilities are {found} over the tokens instead of {right}"), hyper);
+        if self.loss.needs_lengths {
+            let ones = |n: &mut Vec<usize>| n.iter_mut().for_each(|n| *n = 1);
+            let undivided = move |x: &mut PairProblem| x.lengths.iter_mut().for_each(|(w, l)| [w, l].into_iter().for_each(ones));
+            return self.changed("the log-probabilities are sums over the tokens instead of means", undivided, Partials::policy);
         }
         let divided = move |x: &mut PairProblem| {
             let by = |x: &mut [f64], n: &[usize]| x.iter_mut().zip(n).for_each(|(x, &n)| *x /= n as f64);
@@ -189,10 +221,42 @@ impl<'a> Catalogue<'a> {
         });
     }
 
-    fn other_losses(&mut self) {
-        let right = self.right.loss;
+    fn terms(&mut self) {
+        let (right, hyper) = (self.right.terms.clone(), self.right.hyper);
+        match right[..] {
+            [(loss, weight)] => {
+                self.other_losses(loss, weight);
+                self.likelihood_added(loss);
+            }
+            _ => {
+                let even = right.iter().map(|&(loss, _)| (loss, 1.0)).collect();
+                self.terms_changed("the weights of the losses are ignored (as if all were 1)", even, hyper);
+                for (place, (loss, _)) in right.iter().enumerate() {
+                    let mut others = right.clone();
+                    others.remove(place);
+                    self.terms_changed(format!("the term {loss} is missing"), others, hyper);
+                }
+            }
+        }
+    }
+
+    /// Every other loss with its own defaults, and with the settings that it shares with the right one.
+    fn other_losses(&mut self, right: Loss, weight: f64) {
         for loss in Loss::ALL.into_iter().filter(|&loss| loss.is_pairwise() && loss != right) {
-            self.changed(format!("this is {loss}, not {right}"), move |x| x.loss = loss, Partials::policy);
+            let mut hyper = loss.defaults();
+            right.uses().iter().for_each(|&setting| hyper.copy(setting, &self.right.hyper));
+            self.terms_changed(format!("this is {loss}, not {right}"), vec![(loss, weight)], hyper);
+        }
+    }
+
+    /// A negative log-likelihood that nobody asked for, as trainers add it to some losses.
+    fn likelihood_added(&mut self, right: Loss) {
+        if self.right.lengths.is_none() || right == Loss::Nll || right.uses().contains(&Setting::Nll) {
+            return;
+        }
+        for (nll_reduction, mean) in [(Reduction::Token, "the batch's tokens"), (Reduction::Pair, "each completion's tokens")] {
+            let words = format!("the negative log-likelihood of the chosen completions, a mean over {mean}, is added with weight 1");
+            self.terms_changed(words, vec![(right, 1.0), (Loss::Nll, 1.0)], Hyperparameters { nll_reduction, ..self.right.hyper });
         }
     }
 }

@@ -8,18 +8,17 @@ use super::evaluation::{Estimate, Evaluation};
 use super::precision::DumpPrecision;
 use crate::error::LossError;
 use crate::hyperparameters::Hyperparameters;
-use crate::loss::{Evaluate, Loss, Visitor, check_inputs};
-use crate::pairwise::pair::{Pair, PairInputs, PairLoss};
-use engine::{Cpu, Dual, Tensor};
-
-type Forward = Cpu<Dual<f64>>;
+use crate::loss::{Loss, Visitor, check_lengths};
+use crate::pairwise::dialect::Second;
+use crate::pairwise::pair::{Pair, PairLoss};
+use engine::Dual;
 
 /// Sequence log-probabilities of B pairs, and a loss of them.
 #[derive(Clone, Debug)]
 pub struct PairProblem {
-    /// The loss; a pairwise one.
-    pub loss: Loss,
-    /// Its hyper-parameters.
+    /// The losses whose sum is checked, each with its weight; pairwise ones.
+    pub terms: Vec<(Loss, f64)>,
+    /// Their hyper-parameters.
     pub hyper: Hyperparameters,
     /// l_w of each pair, in nats.
     pub policy_chosen: Vec<f64>,
@@ -50,7 +49,10 @@ impl PairProblem {
 
     /// Evaluates the right loss.
     pub(super) fn evaluate(&self, precision: DumpPrecision) -> Result<Evaluation, LossError> {
-        check_inputs(self.loss, &self.hyper, self.lengths.is_some())?;
+        for (loss, _) in &self.terms {
+            loss.validate(&self.hyper)?;
+            check_lengths(*loss, &self.hyper, self.lengths.is_some())?;
+        }
         if self.pairs() == 0 {
             return Err(LossError::EmptyBatch);
         }
@@ -62,72 +64,126 @@ impl PairProblem {
 
     /// Evaluates the loss with its derivatives in all four inputs. Hyper-parameters may be out of range.
     pub(super) fn partials(&self, precision: DumpPrecision) -> Result<Partials, LossError> {
-        let passes = (0..4).map(|j| self.pass(j)).collect::<Result<Vec<_>, _>>()?;
+        let mut lost = None;
+        let at = |pair: Pair<Dual<f64>>| {
+            let mut sum = Slopes::default();
+            for (loss, weight) in &self.terms {
+                match loss.visit(&self.hyper, At(pair)) {
+                    Ok(slopes) => sum.add(slopes, *weight),
+                    Err(error) => lost = Some(error),
+                }
+            }
+            sum
+        };
+        let allowances = self.allowances(precision)?;
+        let partials = self.partials_of(precision, &allowances, at);
+        lost.map_or(Ok(partials), Err)
+    }
+
+    /// Like [`PairProblem::partials`] for another formula than that of a loss in the table.
+    pub(super) fn partials_of_formula(&self, precision: DumpPrecision, formula: fn(&Hyperparameters, Pair<Second>) -> Second) -> Partials {
+        let slope = |pair: Pair<Dual<f64>>, of_rejected: bool| formula(&self.hyper, seeded(pair, of_rejected));
+        let at = |pair| {
+            let (chosen, rejected) = (slope(pair, false), slope(pair, true));
+            Slopes { value: chosen.real, chosen: chosen.tangent, rejected: rejected.tangent }
+        };
+        self.partials_of(precision, &vec![precision.underflow(); self.pairs()], at)
+    }
+
+    fn partials_of(&self, precision: DumpPrecision, allowances: &[f64], mut at: impl FnMut(Pair<Dual<f64>>) -> Slopes) -> Partials {
+        let passes: Vec<Vec<Slopes>> = (0..4).map(|j| (0..self.pairs()).map(|i| at(self.lifted(i, j))).collect()).collect();
         let x: Vec<&[f64]> = self.inputs().into_iter().map(|(_, x)| x).collect();
         let count = self.pairs() as f64;
-        let spread = |i: usize, of: fn(&BackwardPass) -> &[Dual<f64>]| -> f64 {
-            let terms = passes.iter().zip(&x).map(|(pass, x)| (of(pass)[i].tangent * x[i]).abs());
-            of(&passes[0])[i].real.abs() + terms.filter(|term| term.is_finite()).sum::<f64>()
+        let spread = |i: usize, of: fn(&Slopes) -> Dual<f64>| -> f64 {
+            let terms = passes.iter().zip(&x).map(|(pass, x)| (of(&pass[i]).tangent * x[i]).abs());
+            of(&passes[0][i]).real.abs() + terms.filter(|term| term.is_finite()).sum::<f64>()
         };
-        let (granted, allowances) = (precision.granted(), self.allowances(precision)?);
-        let gradient = |of: fn(&BackwardPass) -> &[Dual<f64>]| -> Vec<Estimate> {
+        let granted = precision.granted();
+        let gradient = |of: fn(&Slopes) -> Dual<f64>| -> Vec<Estimate> {
             let tolerance = |i: usize| granted * spread(i, of) + allowances[i];
-            (0..x[0].len()).map(|i| Estimate { value: of(&passes[0])[i].real / count, tolerance: tolerance(i) / count }).collect()
+            (0..x[0].len()).map(|i| Estimate { value: of(&passes[0][i]).real / count, tolerance: tolerance(i) / count }).collect()
         };
-        let policy = vec![gradient(|pass| &pass.chosen), gradient(|pass| &pass.rejected)];
+        let policy = vec![gradient(|slopes| slopes.chosen), gradient(|slopes| slopes.rejected)];
         let reference = (2..4).map(|j| {
-            let numbers = passes[j].value.iter().zip(&policy[j - 2]).map(|(value, own)| {
-                let value = value.tangent / count;
+            let numbers = passes[j].iter().zip(&policy[j - 2]).map(|(slopes, own)| {
+                let value = slopes.value.tangent / count;
                 Estimate { value, tolerance: own.tolerance + granted * value.abs() }
             });
             numbers.collect()
         });
         let reference = reference.collect();
-        let sizes = (0..x[0].len()).map(|i| spread(i, |pass| &pass.value));
+        let sizes = (0..x[0].len()).map(|i| spread(i, |slopes| slopes.value));
         let tolerance = granted * sizes.sum::<f64>() / count + 4.0 * precision.unit_roundoff();
-        let value = passes[0].value.iter().map(|value| value.real).sum::<f64>() / count;
-        Ok(Partials { loss: Estimate { value, tolerance }, policy, reference })
+        let value = passes[0].iter().map(|slopes| slopes.value.real).sum::<f64>() / count;
+        Partials { loss: Estimate { value, tolerance }, policy, reference }
+    }
+
+    /// Pair i with a tangent of 1 in input j.
+    fn lifted(&self, i: usize, j: usize) -> Pair<Dual<f64>> {
+        let pair = self.pair(i);
+        let numbers = [pair.chosen, pair.rejected, pair.reference_chosen, pair.reference_rejected];
+        let [chosen, rejected, reference_chosen, reference_rejected] =
+            std::array::from_fn(|input| Dual::new(numbers[input], if input == j { 1.0 } else { 0.0 }));
+        let [n_w, n_l, mean] = [pair.lengths.0, pair.lengths.1, pair.mean_chosen_length].map(|x| Dual::new(x, 0.0));
+        Pair::from([chosen, rejected, reference_chosen, reference_rejected, n_w, n_l, mean])
     }
 
     fn pair(&self, i: usize) -> Pair<f64> {
         let [chosen, rejected, reference_chosen, reference_rejected] = self.inputs().map(|(_, x)| x[i]);
         let lengths = self.lengths.as_ref().map_or((1.0, 1.0), |(w, l)| (w[i] as f64, l[i] as f64));
-        Pair { chosen, rejected, reference_chosen, reference_rejected, lengths }
+        Pair { chosen, rejected, reference_chosen, reference_rejected, lengths, mean_chosen_length: self.mean_chosen_length() }
+    }
+
+    fn mean_chosen_length(&self) -> f64 {
+        self.lengths.as_ref().map_or(1.0, |(chosen, _)| chosen.iter().sum::<usize>() as f64 / chosen.len() as f64)
     }
 
     /// Computes further allowances for another program's gradient of each pair: the jump of a slope whose side depends on the rounding, and
     /// the rounding of a slope computed as 1 − σ(x).
     fn allowances(&self, precision: DumpPrecision) -> Result<Vec<f64>, LossError> {
-        let pairs = (0..self.pairs()).map(|i| self.pair(i)).collect();
-        self.loss.visit(&self.hyper, Allowances { pairs, precision })
-    }
-
-    /// Computes values and gradients with their derivatives in input j.
-    fn pass(&self, j: usize) -> Result<BackwardPass, LossError> {
-        let backend = Forward::new();
-        let lift = |(i, (_, x)): (usize, (&str, &[f64]))| {
-            let data = x.iter().map(|&x| Dual::new(x, if i == j { 1.0 } else { 0.0 })).collect();
-            let tensor = Tensor::from_vec(&backend, data, &[x.len()]);
-            if i < 2 { tensor.to_parameter() } else { tensor }
-        };
-        let x: Vec<Tensor<Forward>> = self.inputs().into_iter().enumerate().map(lift).collect();
-        let mut inputs = PairInputs::new(&x[0], &x[1], &x[2], &x[3])?;
-        if let Some((chosen, rejected)) = &self.lengths {
-            inputs = inputs.with_lengths(chosen.clone(), rejected.clone())?;
+        let pairs: Vec<Pair<f64>> = (0..self.pairs()).map(|i| self.pair(i)).collect();
+        let mut sums = vec![0.0; pairs.len()];
+        for (loss, weight) in &self.terms {
+            let own = loss.visit(&self.hyper, Allowances { pairs: &pairs, precision })?;
+            sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += weight.abs() * own);
         }
-        let losses = self.loss.visit(&self.hyper, Evaluate(&inputs))?;
-        let value = losses.to_vec();
-        let gradients = losses.sum_all().backward();
-        Ok(BackwardPass { value, chosen: gradients.of(&x[0]).to_vec(), rejected: gradients.of(&x[1]).to_vec() })
+        Ok(sums)
     }
 }
 
-struct Allowances {
-    pairs: Vec<Pair<f64>>,
+/// The pair with a second tangent of 1 in l_w, or in l_l.
+fn seeded(pair: Pair<Dual<f64>>, of_rejected: bool) -> Pair<Second> {
+    let [zero, one] = [0.0, 1.0].map(|x| Dual::new(x, 0.0));
+    let constant = |x: Dual<f64>| Second::new(x, zero);
+    let variable = |x: Dual<f64>, is_seeded: bool| Second::new(x, if is_seeded { one } else { zero });
+    Pair::from([
+        variable(pair.chosen, !of_rejected),
+        variable(pair.rejected, of_rejected),
+        constant(pair.reference_chosen),
+        constant(pair.reference_rejected),
+        constant(pair.lengths.0),
+        constant(pair.lengths.1),
+        constant(pair.mean_chosen_length),
+    ])
+}
+
+/// The value and the slopes of a loss at one pair.
+struct At(Pair<Dual<f64>>);
+
+impl Visitor for At {
+    type Output = Slopes;
+    fn visit<L: PairLoss>(self, loss: L) -> Slopes {
+        let (chosen, rejected) = loss.gradient(self.0);
+        Slopes { value: loss.value(self.0), chosen, rejected }
+    }
+}
+
+struct Allowances<'a> {
+    pairs: &'a [Pair<f64>],
     precision: DumpPrecision,
 }
 
-impl Visitor for Allowances {
+impl Visitor for Allowances<'_> {
     type Output = Vec<f64>;
     fn visit<L: PairLoss>(self, loss: L) -> Vec<f64> {
         let floor = self.precision.underflow() + 4.0 * self.precision.unit_roundoff() * loss.complement_slope();
@@ -139,11 +195,21 @@ impl Visitor for Allowances {
     }
 }
 
-/// Results for each pair, with a tangent: the loss, and its gradients in l_w and l_l.
-struct BackwardPass {
-    value: Vec<Dual<f64>>,
-    chosen: Vec<Dual<f64>>,
-    rejected: Vec<Dual<f64>>,
+/// A loss at one pair and its slopes in l_w and l_l, each with a tangent.
+#[derive(Clone, Copy, Default)]
+struct Slopes {
+    value: Dual<f64>,
+    chosen: Dual<f64>,
+    rejected: Dual<f64>,
+}
+
+impl Slopes {
+    fn add(&mut self, other: Self, weight: f64) {
+        let weight = Dual::new(weight, 0.0);
+        self.value += weight * other.value;
+        self.chosen += weight * other.chosen;
+        self.rejected += weight * other.rejected;
+    }
 }
 
 /// A batch's loss with its derivatives in policy and reference: chosen, then rejected.

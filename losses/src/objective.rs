@@ -1,0 +1,110 @@
+//! What a training run minimises: a loss, or a weighted sum of pairwise losses, with settings that were checked once.
+
+use crate::error::LossError;
+use crate::hyperparameters::{Hyperparameters, Setting};
+use crate::loss::{Loss, evaluate};
+use crate::pairwise::pair::{Pair, PairInputs};
+use crate::preference_loss::Need;
+use engine::{Backend, Tensor};
+use std::fmt;
+
+/// One loss or more, each with its weight, and the settings of all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objective {
+    terms: Vec<(Loss, f64)>,
+    hyper: Hyperparameters,
+}
+
+impl Objective {
+    /// A single loss. Settings that it does not use ([`Loss::uses`]) may be anything, except [`Hyperparameters::nll`]: a loss without a
+    /// negative log-likelihood of its own gets it as a second term.
+    ///
+    /// # Errors
+    /// [`LossError::Hyperparameter`] for the first setting out of its range; [`LossError::Combination`] for an `nll` beside a loss that is
+    /// not pairwise.
+    pub fn new(loss: Loss, hyper: Hyperparameters) -> Result<Self, LossError> {
+        Self::combine(&[(loss, 1.0)], hyper)
+    }
+
+    /// The sum of the losses, each times its weight.
+    ///
+    /// # Errors
+    /// As [`Objective::new`]; also [`LossError::Combination`] for no loss, a weight that is not a finite number, or several losses that are
+    /// not all pairwise.
+    pub fn combine(terms: &[(Loss, f64)], hyper: Hyperparameters) -> Result<Self, LossError> {
+        let mut terms = terms.to_vec();
+        hyper.check(Setting::Nll)?;
+        if hyper.nll > 0.0 && !terms.iter().any(|(loss, _)| loss.uses().contains(&Setting::Nll)) {
+            terms.push((Loss::Nll, hyper.nll));
+        }
+        let refuse = |reason: String| Err(LossError::Combination { reason });
+        match &terms[..] {
+            [] => return refuse("no loss is given".to_owned()),
+            [_] => {}
+            several => {
+                if let Some((other, _)) = several.iter().find(|(loss, _)| !loss.is_pairwise()) {
+                    return refuse(format!("{other} cannot be added to another loss: only losses of sequence log-probabilities can"));
+                }
+            }
+        }
+        if let Some((loss, weight)) = terms.iter().find(|(_, weight)| !weight.is_finite()) {
+            return refuse(format!("the weight of {loss} is {weight}, but must be a number"));
+        }
+        terms.iter().try_for_each(|(loss, _)| loss.validate(&hyper))?;
+        Ok(Self { terms, hyper })
+    }
+
+    /// The first loss, after which the objective is named.
+    pub fn loss(&self) -> Loss {
+        self.terms[0].0
+    }
+
+    /// The losses with their weights.
+    pub fn terms(&self) -> &[(Loss, f64)] {
+        &self.terms
+    }
+
+    /// The settings of all terms.
+    pub fn hyperparameters(&self) -> &Hyperparameters {
+        &self.hyper
+    }
+
+    /// True if a term needs it.
+    pub fn needs(&self, need: Need) -> bool {
+        self.terms.iter().any(|(loss, _)| loss.needs(need, &self.hyper))
+    }
+
+    /// The objective of each pair, `[B]`; its mean is the batch's.
+    ///
+    /// # Errors
+    /// If a loss is not pairwise, or lengths are needed and missing.
+    pub fn pairwise<B: Backend>(&self, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
+        let mut sum: Option<Tensor<B>> = None;
+        for &(loss, weight) in &self.terms {
+            let values = evaluate(loss, &self.hyper, inputs)?;
+            let values = if weight == 1.0 { values } else { values.scale(weight) };
+            sum = Some(sum.map_or_else(|| values.clone(), |sum| sum.add(&values)));
+        }
+        Ok(sum.expect("there is a term"))
+    }
+
+    /// The objective of one pair where the policy is the reference, from theory; `None` if a loss is not pairwise.
+    pub fn at_start(&self, pair: &Pair<f64>) -> Option<f64> {
+        let term = |&(loss, weight): &(Loss, f64)| Some(weight * loss.at_start(&self.hyper, pair)?);
+        self.terms.iter().map(term).sum()
+    }
+
+    /// [`Objective::at_start`] if it is the same for every pair.
+    pub fn start_value(&self) -> Option<f64> {
+        let term = |&(loss, weight): &(Loss, f64)| Some(weight * loss.start_value(&self.hyper)?);
+        self.terms.iter().map(term).sum()
+    }
+}
+
+/// The name of the loss, or `0.8·dpo + 0.2·bco + nll`.
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let term = |&(loss, weight): &(Loss, f64)| if weight == 1.0 { loss.name().to_owned() } else { format!("{weight}·{loss}") };
+        f.pad(&self.terms.iter().map(term).collect::<Vec<_>>().join(" + "))
+    }
+}
