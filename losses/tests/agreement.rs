@@ -10,7 +10,9 @@ use engine::{Backend, Tensor, function};
 use losses::exact::slpo_exact::{slpo_exact, slpo_exact_composed};
 use losses::tokenwise::slpo_literal::{slpo_literal, slpo_literal_composed};
 use losses::tokenwise::slpo_token::{slpo_token, slpo_token_composed};
-use losses::{ExactTargets, Hyperparameters, Loss, PairInputs, PairRows, TokenInputs, TokenWeights, WeightRule, pairwise, pairwise_twin};
+use losses::{
+    ExactTargets, Hyperparameters, Loss, PairInputs, PairRows, Reduction, TokenInputs, TokenWeights, WeightRule, pairwise, pairwise_twin,
+};
 
 /// Policy and reference log-probabilities of some pairs, as numbers that f32 has too.
 #[derive(Clone)]
@@ -61,7 +63,7 @@ fn extreme() -> Pairs {
 fn pairwise_losses_agree_with_their_compositions_and_derivatives() {
     let base = Hyperparameters::default();
     let shift = Hyperparameters { alpha: 0.7, weights: WeightRule::Shift, ..base };
-    let variants = [base, Hyperparameters { alpha: 0.75, ..base }, shift, Hyperparameters { length_normalize: true, ..base }];
+    let variants = [base, Hyperparameters { alpha: 0.75, ..base }, shift, Hyperparameters { nll_reduction: Reduction::Pair, ..base }];
     for loss in Loss::ALL.into_iter().filter(|loss| loss.is_pairwise()) {
         for hyper in variants {
             for (pairs, moderate) in [(ordinary(), true), (extreme(), false)] {

@@ -29,14 +29,13 @@ fn value_and_gradient(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<W
 #[test]
 fn the_table_of_oracles_holds() {
     let sum = Hyperparameters::default();
-    let mean = Hyperparameters { length_normalize: true, ..sum };
     let table = [
         (Loss::Dpo, sum, LN_2, (-0.05, 0.05), 0.620_957_0),
         (Loss::Cdpo, sum, LN_2, (-0.04, 0.04), 0.635_957_0),
         (Loss::Robust, sum, LN_2, (-0.0625, 0.0625), 0.602_207_0),
         (Loss::Hinge, sum, 1.0, (-0.1, 0.1), 0.85),
-        (Loss::Ipo, mean, 25.0, (-2.5, 1.666_666_7), 21.777_778),
-        (Loss::Ipo, sum, 25.0, (-10.0, 10.0), 12.25),
+        (Loss::Ipo, sum, 25.0, (-2.5, 1.666_666_7), 21.777_778),
+        (Loss::IpoSum, sum, 25.0, (-10.0, 10.0), 12.25),
     ];
     for (loss, hyper, start, (d_a, d_r), moved) in table {
         let (value, chosen, rejected) = value_and_gradient(loss, &hyper, &pairs(&[0.0], &[0.0]));
@@ -55,6 +54,7 @@ fn the_table_of_oracles_holds() {
 fn the_overflow_probe_stays_finite() {
     let (policy, reference) = ((vector(&[410.0, 0.1]), vector(&[810.5, 0.2])), (vector(&[-610.0, -0.1]), vector(&[110.6, 0.5])));
     let inputs = PairInputs::new(&policy.0, &policy.1, &reference.0, &reference.1).expect("four vectors of one length");
+    let inputs = inputs.with_lengths(vec![3, 4], vec![5, 2]).expect("a length for each");
     for loss in Loss::ALL.into_iter().filter(|loss| loss.is_pairwise()) {
         let y = pairwise(loss, &Hyperparameters::default(), &inputs).expect("a pairwise loss").mean_all();
         assert!(y.item().is_finite(), "{loss}: {}", y.item());
@@ -91,6 +91,7 @@ fn conservative_dpo_rests_where_the_sigmoid_is_one_less_epsilon() {
 fn no_gradient_flows_into_the_reference() {
     let (chosen, rejected) = (vector(&[-1.0]), vector(&[-2.0]));
     let inputs = PairInputs::new(&vector(&[-1.5]), &vector(&[-2.5]), &chosen, &rejected).expect("four vectors of one length");
+    let inputs = inputs.with_lengths(vec![2], vec![3]).expect("a length for each");
     for loss in Loss::ALL.into_iter().filter(|loss| loss.is_pairwise()) {
         for form in [pairwise, pairwise_twin] {
             let gradients = form(loss, &Hyperparameters::default(), &inputs).expect("a pairwise loss").mean_all().backward();
@@ -116,8 +117,7 @@ fn bad_input_is_named() {
     assert!(pairwise(Loss::Slpo, &Hyperparameters { alpha: 0.5, weights: WeightRule::Shift, ..good }, &inputs).is_ok());
     assert!(message(Loss::SlpoToken, &good).contains("slpo-token"));
     let bare = PairInputs::new(&vector(&[-1.0]), &vector(&[-1.0]), &vector(&[-1.0]), &vector(&[-1.0])).expect("four vectors");
-    let mean = Hyperparameters { length_normalize: true, ..good };
-    assert_eq!(pairwise(Loss::Ipo, &mean, &bare).expect_err("refused"), LossError::MissingLengths { loss: "ipo" });
+    assert_eq!(pairwise(Loss::Ipo, &good, &bare).expect_err("refused"), LossError::MissingLengths { loss: "ipo" });
     let short = PairInputs::new(&vector(&[-1.0, -2.0]), &vector(&[-1.0]), &vector(&[-1.0, -2.0]), &vector(&[-1.0, -2.0]));
     assert!(short.expect_err("refused").to_string().contains("policy_rejected_logps has shape [1]"));
     let nan = PairInputs::new(&vector(&[-1.0]), &vector(&[f64::NAN]), &vector(&[-1.0]), &vector(&[-1.0])).expect("four vectors");

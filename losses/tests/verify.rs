@@ -10,7 +10,7 @@ const REFERENCE_REJECTED: [f64; 4] = [-13.0, -8.0, -27.0, -6.0];
 
 fn pairs(loss: Loss, hyper: Hyperparameters) -> PairProblem {
     PairProblem {
-        loss,
+        terms: vec![(loss, 1.0)],
         hyper,
         policy_chosen: CHOSEN.to_vec(),
         policy_rejected: REJECTED.to_vec(),
@@ -228,10 +228,9 @@ fn mistakes_of_single_losses_are_named() {
     }
     (mean.loss, mean.gradients) = (Some(value), vec![Some(chosen), Some(rejected)]);
     let sums = Hyperparameters::default();
-    let means = Hyperparameters { length_normalize: true, ..sums };
-    assert!(report(&Problem::Pairs(pairs(Loss::Ipo, means)), &mean, DumpPrecision::F64).passed);
-    named(&Problem::Pairs(pairs(Loss::Ipo, sums)), &mean, "are means over the tokens instead of sums");
-    named(&Problem::Pairs(pairs(Loss::Ipo, means)), &results(ipo), "are sums over the tokens instead of means");
+    assert!(report(&Problem::Pairs(pairs(Loss::Ipo, sums)), &mean, DumpPrecision::F64).passed);
+    named(&Problem::Pairs(pairs(Loss::IpoSum, sums)), &mean, "are means over the tokens instead of sums");
+    named(&Problem::Pairs(pairs(Loss::Ipo, sums)), &results(ipo), "are sums over the tokens instead of means");
     let alpha = Hyperparameters { alpha: 0.75, ..sums };
     named(&Problem::Pairs(pairs(Loss::Slpo, alpha)), &results(|x| slpo_at(x, 0.25)), "α and 1 − α are swapped");
     named(&Problem::Pairs(pairs(Loss::Slpo, alpha)), &results(slpo), "α is ignored");
@@ -344,7 +343,7 @@ fn inputs_that_make_no_loss_are_named() {
     assert!(message(Problem::Pairs(good.clone()), scaled(results(dpo), f64::NAN, 1.0)).contains("loss[0] is NaN"));
     let short = Results { loss: None, gradients: vec![Some(vec![0.0; 3]), None] };
     assert!(message(Problem::Pairs(good.clone()), short).contains("grad_policy_chosen_logps has 3 entries"));
-    assert!(message(Problem::Pairs(PairProblem { loss: Loss::SlpoExact, ..good }), results(dpo)).contains("slpo-exact"));
+    assert!(message(Problem::Pairs(PairProblem { terms: vec![(Loss::SlpoExact, 1.0)], ..good }), results(dpo)).contains("slpo-exact"));
     let mut out = tokens(Loss::SlpoToken);
     out.rejected[4] = 5;
     assert!(message(Problem::Tokens(out), Results::default()).contains("y_l[4] is 5, but must be below 5"));

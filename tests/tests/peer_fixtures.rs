@@ -259,13 +259,12 @@ fn of_conversations_every_turn_of_the_model_is_learned_or_the_last() {
 }
 
 /// Σ of the losses of pairs and the tensors that they are made of, from the policy's and the reference's log-probabilities.
-fn sum_of_losses<B: Backend>(policy: &Scored<'_, B>, reference: &Scored<'_, B>, loss: Loss, length_normalize: bool) -> Tensor<B> {
+fn sum_of_losses<B: Backend>(policy: &Scored<'_, B>, reference: &Scored<'_, B>, loss: Loss) -> Tensor<B> {
     let ((chosen, rejected), (reference_chosen, reference_rejected)) = (policy.sequence_log_probs(), reference.sequence_log_probs());
     let (chosen_lengths, rejected_lengths) = policy.batch.lengths().iter().copied().unzip();
     let inputs = PairInputs::new(&chosen, &rejected, &reference_chosen, &reference_rejected).unwrap();
     let inputs = inputs.with_lengths(chosen_lengths, rejected_lengths).unwrap();
-    let hyper = Hyperparameters { length_normalize, ..Hyperparameters::default() };
-    pairwise(loss, &hyper, &inputs).unwrap().sum_all()
+    pairwise(loss, &Hyperparameters::default(), &inputs).unwrap().sum_all()
 }
 
 /// True where TRL counts as many completion tokens as slpo: it also counts a first token, which nothing predicts.
@@ -298,7 +297,7 @@ fn log_probabilities_and_first_losses_are_trl_s() {
                 continue;
             }
             let seen = Scored::policy(&batch, &policy, &ForwardOptions::default());
-            let sum = sum_of_losses(&seen, &fixed, loss, by_length);
+            let sum = sum_of_losses(&seen, &fixed, loss);
             let ours = sum.item() / pairs.len() as f64;
             let norm = gradient_norm(&policy, &sum.backward(), 1.0 / pairs.len() as f64).norm;
             let theirs = &setup.fixture["align"]["losses"][name];
@@ -380,10 +379,9 @@ fn check_eval(wrong: &mut Wrong, setup: &Setup, cases: &[&Value]) {
 /// A step's loss in f32 is the mean of pairs' losses whose inputs are as far off as `f32_tolerance` says; β is 0.1 and slopes are at most
 /// 1.2 for all but IPO, whose slope is twice its deviation and whose log-ratios are divided by lengths.
 fn check_align(wrong: &mut Wrong, setup: &Setup, cases: &[&Value], (name, loss, by_length): (&str, Loss, bool)) {
-    let flag = if by_length { " --length-normalize" } else { "" };
     let command = format!(
         "align --model {{}}/policy --reference {{}}/reference --data {{}}/kept.jsonl --max-tokens 1024 --loss {} --steps 1 --warmup 0 \
-         --batch {} --out {{}}/align-{name} --json{flag}",
+         --batch {} --out {{}}/align-{name} --json",
         loss.name(),
         cases.len()
     );

@@ -49,6 +49,7 @@ impl ConfigFile {
         }
         let folder = text_of(table, "working_directory")?.map(PathBuf::from);
         let history = history_of(table)?;
+        name_the_mean(table);
         let root = Arguments::command();
         let command = root.find_subcommand(command).ok_or("no command")?;
         let flags: Vec<&Arg> = root.get_arguments().chain(command.get_arguments()).filter(|arg| is_setting(arg)).collect();
@@ -96,6 +97,15 @@ impl ConfigFile {
             (Some(_), None) => false,
         };
         self.settings.iter().map(|(name, _)| name.as_str()).filter(|name| !is_default(name)).collect()
+    }
+}
+
+/// Names the loss of a file that says how `ipo` averages: `length_normalize = false` is `ipo-sum`.
+fn name_the_mean(table: &mut Table) {
+    let is_ipo = table.get("loss").and_then(Value::as_str) == Some("ipo");
+    if let Some(Value::Boolean(means)) = table.get("length_normalize").cloned().filter(|_| is_ipo) {
+        table.remove("length_normalize");
+        table.insert("loss".to_owned(), Value::String(if means { "ipo" } else { "ipo-sum" }.to_owned()));
     }
 }
 

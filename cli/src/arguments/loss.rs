@@ -1,82 +1,170 @@
-//! The settings of a loss.
+//! What a loss takes besides its name: an argument for each setting in the losses' table, and the weights of a sum of losses.
 
 use super::headings::LOSS;
 use super::values;
 use crate::failure::Failure;
-use clap::Args;
-use losses::{Hyperparameters, Loss, LossError, Setting};
-use model::align::Objective;
+use clap::builder::PossibleValuesParser;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use losses::{Hyperparameters, Loss, LossError, Objective, Setting};
 use serde::Serialize;
 
 /// The hyper-parameters of the losses.
-#[derive(Debug, Clone, Args, Serialize)]
+#[derive(Debug, Clone, Default)]
 pub struct LossSettings {
-    /// How strongly the model is held to its reference.
-    #[arg(long, value_name = "B", help_heading = LOSS, default_value_t = 0.1, value_parser = values::number, help = beta())]
-    pub beta: f64,
-    /// The share of the pair's probability that goes to the chosen completion.
-    #[arg(long, value_name = "A", help_heading = LOSS, default_value_t = 1.0, value_parser = values::unit, help = alpha())]
-    pub alpha: f64,
-    /// The fraction of preferences that are taken to be wrong.
-    #[arg(long, value_name = "E", help_heading = LOSS, default_value_t = 0.1, value_parser = values::unit, help = label_smoothing())]
-    pub label_smoothing: f64,
-    /// The rule for the target masses.
-    #[arg(long, value_name = "FORM", help_heading = LOSS, default_value = "eq7", value_parser = ["eq7", "shift"], help = weights())]
-    pub weights: String,
-    /// Means over the tokens instead of sums.
-    #[arg(long, help_heading = LOSS, help = length_normalize())]
-    pub length_normalize: bool,
+    /// The settings that were given, with their values as texts.
+    given: Vec<(Setting, String)>,
+    /// The weights of the losses, if they were given.
+    weights: Option<String>,
+    /// True if `--length-normalize` was given, which asks for what `ipo` always does.
+    length_normalize: bool,
+    /// The values of all settings: those given, and the defaults of the loss.
+    values: Box<Hyperparameters>,
 }
+
+const WEIGHTS: &str = "loss_weights";
+const LENGTH_NORMALIZE: &str = "length_normalize";
 
 impl LossSettings {
-    /// Creates the loss of this name with these settings.
+    /// Combines the losses of this name, or of these names with commas between them, with these settings.
     ///
     /// # Errors
-    /// [`Failure::Usage`] for a setting that the loss does not support.
-    pub fn of(&self, loss: &str) -> Result<Objective, Failure> {
-        self.objective(loss).map_err(|error| Failure::Usage(error.to_string()))
+    /// [`Failure::Usage`] for a setting that a loss cannot have, and losses that cannot be combined.
+    pub fn of(&self, names: &str) -> Result<Objective, Failure> {
+        self.objective(names).map_err(|error| Failure::Usage(error.to_string()))
     }
 
-    fn objective(&self, loss: &str) -> Result<Objective, LossError> {
-        let loss: Loss = loss.parse()?;
-        let hyper = Hyperparameters {
-            beta: self.beta,
-            label_smoothing: self.label_smoothing,
-            alpha: self.alpha,
-            weights: self.weights.parse()?,
-            length_normalize: self.length_normalize,
+    fn objective(&self, names: &str) -> Result<Objective, LossError> {
+        let losses = losses_of(names)?;
+        if self.length_normalize && losses != [Loss::Ipo] {
+            let reason = "--length-normalize is for ipo, which divides by the tokens anyway: leave it out".to_owned();
+            return Err(LossError::Combination { reason });
+        }
+        let weights = match &self.weights {
+            None => vec![1.0; losses.len()],
+            Some(text) => weights(text, losses.len())?,
         };
-        Objective::new(loss, hyper)
+        let terms: Vec<(Loss, f64)> = losses.into_iter().zip(weights).collect();
+        Objective::combine(&terms, self.hyperparameters(names)?)
+    }
+
+    /// Returns the settings that were given over the defaults of the losses. Of two losses with different defaults the first one wins.
+    fn hyperparameters(&self, names: &str) -> Result<Hyperparameters, LossError> {
+        let mut hyper = Hyperparameters::default();
+        for loss in losses_of(names)?.into_iter().rev() {
+            loss.uses().iter().for_each(|&setting| hyper.copy(setting, &loss.defaults()));
+        }
+        self.given.iter().try_for_each(|(setting, text)| hyper.set(*setting, text))?;
+        Ok(hyper)
+    }
+
+    /// True if the setting was given.
+    pub fn gives(&self, setting: Setting) -> bool {
+        self.given.iter().any(|(given, _)| *given == setting)
+    }
+
+    /// Fills in the defaults of the losses, for the settings that a run keeps.
+    pub fn resolved(mut self, names: &str) -> Self {
+        self.values = Box::new(self.hyperparameters(names).unwrap_or_default());
+        self
     }
 }
 
-/// Lists the names of the losses that use a setting.
+/// The settings as a run keeps them: every value, given or default.
+impl Serialize for LossSettings {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Kept<'a> {
+            loss_weights: &'a Option<String>,
+            #[serde(flatten)]
+            values: &'a Hyperparameters,
+        }
+        Kept { loss_weights: &self.weights, values: &self.values }.serialize(serializer)
+    }
+}
+
+/// Parses the names of losses with commas between them.
+///
+/// # Errors
+/// [`LossError::UnknownLoss`].
+pub fn losses_of(names: &str) -> Result<Vec<Loss>, LossError> {
+    names.split(',').map(str::parse).collect()
+}
+
+fn weights(text: &str, losses: usize) -> Result<Vec<f64>, LossError> {
+    let refuse = |reason: String| LossError::Combination { reason };
+    let parse = |part: &str| part.trim().parse().map_err(|_| refuse(format!("--loss-weights: {part:?} is not a number")));
+    let weights: Vec<f64> = text.split(',').map(parse).collect::<Result<_, _>>()?;
+    if weights.len() == losses {
+        return Ok(weights);
+    }
+    Err(refuse(format!("--loss-weights has {} numbers, but there are {losses} losses: give one weight for each", weights.len())))
+}
+
+/// The names of the losses that use a setting.
 pub fn users(setting: Setting) -> String {
     Loss::listed(|loss| loss.uses().contains(&setting))
 }
 
-fn beta() -> String {
-    let setting = Setting::Beta;
-    format!("β of {}, {}: how strongly they hold the model to its reference", users(setting), setting.range())
+/// The argument of a setting.
+fn argument(setting: Setting) -> Arg {
+    let default = Hyperparameters::default().text(setting);
+    let users = match users(setting) {
+        users if users.is_empty() => String::new(),
+        users => format!("Of {users}: "),
+    };
+    let range = if setting.words().is_empty() { format!(", {}", setting.range()) } else { String::new() };
+    let own = |loss: &Loss| loss.uses().contains(&setting) && loss.defaults().text(setting) != default;
+    let others: Vec<String> =
+        Loss::ALL.into_iter().filter(own).map(|loss| format!("; {} for {loss}", loss.defaults().text(setting))).collect();
+    let help = format!("{users}{}{range}{}", setting.meaning(), others.concat());
+    let argument = Arg::new(setting.field())
+        .long(setting.name())
+        .value_name(setting.value_name())
+        .help_heading(LOSS)
+        .default_value(default)
+        .allow_negative_numbers(true)
+        .help(help);
+    if setting.words().is_empty() {
+        argument.value_parser(|text: &str| values::number(text).map(|_| text.to_owned()))
+    } else {
+        argument.value_parser(PossibleValuesParser::new(setting.words()))
+    }
 }
 
-fn alpha() -> String {
-    let setting = Setting::Alpha;
-    let (users, range) = (users(setting), setting.range());
-    format!("α of {users}, {range}: the share of the pair's probability that goes to the chosen completion")
+impl Args for LossSettings {
+    fn augment_args(command: Command) -> Command {
+        let weights = Arg::new(WEIGHTS)
+            .long("loss-weights")
+            .value_name("W,W,…")
+            .help_heading(LOSS)
+            .allow_negative_numbers(true)
+            .help("The weight of each loss, where --loss names several with commas between them [default: 1 each]");
+        let length_normalize =
+            Arg::new(LENGTH_NORMALIZE).long("length-normalize").hide(true).action(clap::ArgAction::SetTrue).help_heading(LOSS);
+        Setting::ALL.into_iter().fold(command.arg(weights), |command, setting| command.arg(argument(setting))).arg(length_normalize)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
 }
 
-fn label_smoothing() -> String {
-    let setting = Setting::LabelSmoothing;
-    format!("The fraction of preferences that {} take to be wrong, {}", users(setting), setting.range())
-}
+impl FromArgMatches for LossSettings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_given = |name: &str| matches.value_source(name).is_some_and(|source| source != ValueSource::DefaultValue);
+        let text = |name: &str| matches.get_one::<String>(name).cloned();
+        let given = Setting::ALL.into_iter().filter(|setting| is_given(setting.field()));
+        Ok(Self {
+            given: given.filter_map(|setting| Some((setting, text(setting.field())?))).collect(),
+            weights: text(WEIGHTS),
+            length_normalize: matches.get_flag(LENGTH_NORMALIZE),
+            values: Box::default(),
+        })
+    }
 
-fn weights() -> String {
-    let users = users(Setting::Weights);
-    format!("The weights of {users}: eq7 (w_w = α·m, w_l = (1−α)·m) or shift (w_w = π_w + α·π_l, w_l = (1−α)·π_l)")
-}
-
-fn length_normalize() -> String {
-    let users = users(Setting::LengthNormalize);
-    format!("Divide each log-probability by its completion's tokens (the mean form of {users})")
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }

@@ -149,7 +149,8 @@ impl Align {
     /// # Errors
     /// If they cannot be serialised.
     pub fn run_settings(&self, shared: &Shared) -> Result<RunSettings, Failure> {
-        let whole = Self { training: self.training.whole(), ..self.clone() };
+        let settings = self.settings.clone().resolved(&self.loss);
+        let whole = Self { training: self.training.whole(), settings, ..self.clone() };
         let unused = whole.unused();
         RunSettings::new("align", &whole, shared, &unused.iter().map(|unused| unused.setting).collect::<Vec<_>>())
     }

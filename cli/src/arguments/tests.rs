@@ -176,7 +176,8 @@ fn every_option_stands_under_a_heading_that_fits_it() {
         has(headings::TRAINING, &["steps", "epochs", "accumulate", "learning_rate", "warmup", "weight_decay", "clip", "dropout"]);
         has(headings::RUN, &["out", "eval_every", "checkpoint_every", "keep", "on_nonfinite", "profile", "resume", "change", "config"]);
     }
-    assert_eq!(under("slpo align", headings::LOSS), ["loss", "beta", "alpha", "label_smoothing", "weights", "length_normalize"]);
+    let settings = losses::Setting::ALL.map(losses::Setting::field);
+    assert_eq!(under("slpo align", headings::LOSS), [&["loss", "loss_weights"], &settings[..], &["length_normalize"]].concat());
     assert_eq!(under("slpo align", headings::MODEL), ["model", "reference"]);
 }
 
@@ -199,7 +200,9 @@ fn what_other_programs_call_a_setting_is_understood_on_the_command_line_and_in_a
         Ok(Request::Show(text)) => panic!("{text}"),
         Err(failure) => panic!("{failure}"),
     };
-    for (name, loss) in [("DPO", "dpo"), ("sigmoid", "dpo"), ("IPO", "ipo"), ("conservative", "cdpo"), ("SLPO-GKL", "slpo-gkl")] {
+    for (name, loss) in
+        [("DPO", "dpo"), ("sigmoid", "dpo"), ("IPO", "ipo"), ("conservative", "cdpo"), ("SLPO-GKL", "slpo-gkl"), ("dpo,SFT", "dpo,nll")]
+    {
         assert_eq!(align(&format!("--loss {name}")).loss, loss);
         assert_eq!(align(&format!("--loss-type {name}")).loss, loss);
     }
@@ -221,8 +224,8 @@ fn what_a_file_says_without_effect_is_said_where_it_is_not_the_default() {
             _ => panic!("{text} is refused"),
         }
     };
-    assert_eq!(notes("beta = 0.1\nlabel_smoothing = 0.1\nalpha = 1\nweights = \"eq7\"\nlength_normalize = false\n"), Vec::<String>::new());
-    let said = notes("label_smoothing = 0.2\nlength_normalize = true\nalpha = 0.3\n");
+    assert_eq!(notes("beta = 0.1\nlabel_smoothing = 0.1\nalpha = 1\nweights = \"eq7\"\nnll = 0\n"), Vec::<String>::new());
+    let said = notes("label_smoothing = 0.2\nnll_reduction = \"pair\"\nalpha = 0.3\n");
     assert_eq!(said.len(), 3, "{said:?}");
     assert!(said.iter().any(|note| note.ends_with("settings.toml: dpo does not use --label-smoothing; cdpo and robust do")), "{said:?}");
     assert_eq!(notes("steps = 5\nepochs = 2.0\n").len(), 1);

@@ -316,14 +316,14 @@ pub struct Align {
     #[command(flatten)]
     #[serde(flatten)]
     pub training: FineTuning,
-    /// The loss
+    /// The loss, or several with commas between them, whose weighted sum is minimised
     #[arg(
         long,
         alias = "loss-type",
         value_name = "NAME",
         help_heading = LOSS,
         default_value = "dpo",
-        value_parser = values::loss(),
+        value_parser = values::losses(),
         ignore_case = true
     )]
     pub loss: String,

@@ -2,10 +2,10 @@
 //! run's config.toml leaves them out.
 
 use super::command_line::Command;
-use super::loss::users;
+use super::loss::{losses_of, users};
 use super::{Align, FineTuning, LossSettings, Sft, Train, Verify};
 use crate::failure::Failure;
-use losses::{Hyperparameters, Loss, Need, Setting};
+use losses::{Loss, Need, Setting};
 use std::collections::BTreeSet;
 
 /// A setting without effect.
@@ -28,7 +28,7 @@ impl Command {
             Self::Train(train) => train.unused(),
             Self::Sft(sft) => sft.unused(),
             Self::Align(align) => align.unused(),
-            Self::Verify(Verify { loss, .. }) => LossSettings::unused(loss),
+            Self::Verify(Verify { loss, settings, .. }) => settings.unused(loss),
             _ => Vec::new(),
         }
     }
@@ -83,34 +83,34 @@ impl Sft {
 impl Align {
     /// Lists the settings that have no effect.
     pub fn unused(&self) -> Vec<Unused> {
-        let needs_logits = self.loss.parse().is_ok_and(|loss: Loss| loss.needs(Need::Logits, &Hyperparameters::default()));
+        let needs = |need: Need| losses_of(&self.loss).is_ok_and(|all| all.iter().any(|loss| loss.needs(need, &loss.defaults())));
+        let needs_logits = needs(Need::Logits);
+        let is_free = !needs(Need::Reference);
         let is_off = self.reference_cache.as_deref().is_some_and(|path| path.as_os_str() == "off");
         let cache = (needs_logits && !is_off).then(|| {
             let reason = format!("{} does not use --reference-cache: it needs more of the reference than its log-probabilities", self.loss);
             unused("reference_cache", reason)
         });
-        self.training.unused().into_iter().chain(LossSettings::unused(&self.loss)).chain(cache).collect()
+        let of_reference = |setting| unused(setting, format!("{} has no reference: leave --{} out", self.loss, setting.replace('_', "-")));
+        let reference = ["reference", "reference_cache"].into_iter().filter(|_| is_free).map(of_reference);
+        let own = self.settings.unused(&self.loss);
+        self.training.unused().into_iter().chain(own).chain(cache.filter(|_| !is_free)).chain(reference).collect()
     }
 }
 
 impl LossSettings {
-    /// Lists the settings that this loss does not use.
-    pub fn unused(loss: &str) -> Vec<Unused> {
-        let Ok(loss) = loss.parse::<Loss>() else { return Vec::new() };
-        let others = Setting::ALL.into_iter().filter(|setting| !loss.uses().contains(setting));
+    /// Lists the settings that these losses do not use.
+    pub fn unused(&self, loss: &str) -> Vec<Unused> {
+        let Ok(losses) = losses_of(loss) else { return Vec::new() };
+        let others = Setting::ALL.into_iter().filter(|setting| !losses.iter().any(|loss| self.has_effect(*loss, *setting)));
         let reason = |setting: Setting| format!("{loss} does not use --{}; {}", setting.name(), who_uses(setting));
-        others.map(|setting| unused(field(setting), reason(setting))).collect()
+        others.map(|setting| unused(setting.field(), reason(setting))).collect()
     }
-}
 
-/// Returns the field of [`LossSettings`] that holds a setting.
-fn field(setting: Setting) -> &'static str {
-    match setting {
-        Setting::Beta => "beta",
-        Setting::LabelSmoothing => "label_smoothing",
-        Setting::Alpha => "alpha",
-        Setting::Weights => "weights",
-        Setting::LengthNormalize => "length_normalize",
+    /// True if a setting has an effect beside a loss. `--nll` adds a term to every pairwise loss, and that term has a reduction.
+    fn has_effect(&self, loss: Loss, setting: Setting) -> bool {
+        let adds_nll = loss.is_pairwise() && self.gives(Setting::Nll);
+        loss.uses().contains(&setting) || (adds_nll && matches!(setting, Setting::Nll | Setting::NllReduction))
     }
 }
 

@@ -3,6 +3,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use losses::Loss;
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -82,11 +83,6 @@ pub fn below_one(text: &str) -> Result<f64, String> {
     real(text, |x| (0.0..1.0).contains(&x) && (x as f32) < 1.0, "at least 0 and below 1")
 }
 
-/// Parses a number in [0, 1].
-pub fn unit(text: &str) -> Result<f64, String> {
-    real(text, |x| (0.0..=1.0).contains(&x), "between 0 and 1")
-}
-
 /// Parses a number in (0, 1].
 pub fn share(text: &str) -> Result<f64, String> {
     real(text, |x| x > 0.0 && x <= 1.0, "above 0 and at most 1")
@@ -116,6 +112,28 @@ fn real(text: &str, fits: impl Fn(f64) -> bool, range: &str) -> Result<f64, Stri
 pub fn loss() -> impl TypedValueParser<Value = String> {
     let known = Loss::ALL.map(|loss| PossibleValue::new(loss.name()).aliases(loss.aliases().iter().copied()));
     PossibleValuesParser::new(known).map(|name| name.parse().map_or(name, |loss: Loss| loss.name().to_owned()))
+}
+
+/// Parses names of losses with commas between them.
+pub fn losses() -> impl TypedValueParser<Value = String> {
+    LossNames
+}
+
+#[derive(Clone)]
+struct LossNames;
+
+impl TypedValueParser for LossNames {
+    type Value = String;
+
+    fn parse_ref(&self, command: &clap::Command, argument: Option<&clap::Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        let Some(text) = value.to_str().filter(|text| text.contains(',')) else { return loss().parse_ref(command, argument, value) };
+        let names = text.split(',').map(|name| loss().parse_ref(command, argument, OsStr::new(name.trim())));
+        Ok(names.collect::<Result<Vec<String>, _>>()?.join(","))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Loss::ALL.into_iter().map(|loss| PossibleValue::new(loss.name()))))
+    }
 }
 
 /// Parses the name of a preset.

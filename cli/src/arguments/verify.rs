@@ -13,8 +13,8 @@ pub struct Verify {
     /// The other program's inputs, loss and gradients
     #[arg(value_name = "FILE.safetensors")]
     pub file: PathBuf,
-    /// The loss
-    #[arg(long, value_name = "NAME", help_heading = LOSS, value_parser = values::loss(), ignore_case = true)]
+    /// The loss, or several with commas between them, whose weighted sum is checked
+    #[arg(long, value_name = "NAME", help_heading = LOSS, value_parser = values::losses(), ignore_case = true)]
     pub loss: String,
     /// The loss' own settings.
     #[command(flatten)]

@@ -13,9 +13,9 @@ use crate::run_folder::{Record, RunFolderError};
 use crate::training::{self, Job, Values};
 use crate::watch::Watch;
 use engine::{Device, Generator};
-use losses::Loss;
+use losses::{Loss, Need, Objective};
 use model::Error;
-use model::align::metrics::{KL, WEIGHTS_CHANGED, held_out};
+use model::align::metrics::{CHOSEN_LOG_RATIO, KL, WEIGHTS_CHANGED, held_out};
 use model::align::reference_cache::{self, Fill, ReferenceCache};
 use model::align::{AlignedStep, Alignment, Reference};
 use model::boundary::Limits;
@@ -38,15 +38,16 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let objective = arguments.settings.of(&arguments.loss)?;
     // An adapter's base is its own reference, so no copy is needed.
     let adapter = settings.lora.lora_rank.is_some();
-    memory::check_fine_tuning(&settings.model, adapter, !adapter || arguments.reference.is_some())?;
+    let has_reference = objective.needs(Need::Reference);
+    memory::check_fine_tuning(&settings.model, adapter, has_reference && (!adapter || arguments.reference.is_some()))?;
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
     let decoder = to_train(decoder, settings, shared.seed)?;
     let reference = match &arguments.reference {
-        Some(path) => Loaded::open(path)?.decoder,
+        _ if !has_reference => Reference::none(),
+        Some(path) => Reference::live(check_reference(&decoder, Loaded::open(path)?.decoder)?),
         // With an adapter, this is the same weights with the adapter switched off.
-        None => decoder.without_adapter(),
+        None => Reference::live(decoder.without_adapter()),
     };
-    check_reference(&decoder, &reference)?;
     let longest = longest_sequence(decoder.config(), settings.max_tokens);
     let limits = Limits { truncation: settings.cut.truncation(), ..Limits::new(longest) };
     let chat = ChatTemplate::of(&tokenizer)?;
@@ -66,7 +67,10 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
     let mut job = AlignmentJob {
-        alignment: Alignment { objective, reference: Reference::live(reference), at_once: settings.batch },
+        cache: Cache::of(arguments, &objective),
+        watch: Watch::new(objective.loss(), schedule.warmup, trainer.decoder.parameter_count()),
+        description: format!("{} on {} with {objective}", settings.model.display(), settings.data.display()),
+        alignment: Alignment { objective, reference, at_once: settings.batch },
         order: Order::new(shared.seed, train.len(), settings.batch * settings.accumulate),
         train,
         held_out,
@@ -76,23 +80,21 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         rows_per_step: settings.batch * settings.accumulate,
         seed: shared.seed,
         same_reference: arguments.reference.is_none(),
-        cache: Cache::of(arguments, objective.loss()),
-        watch: Watch::new(objective.loss(), schedule.warmup, trainer.decoder.parameter_count()),
         warmup: schedule.warmup,
         log_mass: f64::NEG_INFINITY,
         generator: Generator::new(shared.seed),
-        description: format!("{} on {} with {}", settings.model.display(), settings.data.display(), arguments.loss),
     };
     training::run(&mut job, &mut trainer, &tokenizer, &request(settings, steps), &arguments.run_settings(shared)?, shared)
 }
 
-fn check_reference(policy: &Decoder<Backend>, reference: &Decoder<Backend>) -> Result<(), Failure> {
-    let (policy, reference) = (policy.config().vocab_size, reference.config().vocab_size);
-    if policy != reference {
-        let reason = format!("the reference has a vocabulary of {reference} tokens, the model one of {policy}: they must be the same");
+/// Returns the reference if it has the policy's vocabulary.
+fn check_reference(policy: &Decoder<Backend>, reference: Decoder<Backend>) -> Result<Decoder<Backend>, Failure> {
+    let (own, other) = (policy.config().vocab_size, reference.config().vocab_size);
+    if own != other {
+        let reason = format!("the reference has a vocabulary of {other} tokens, the model one of {own}: they must be the same");
         return Err(Failure::Usage(reason));
     }
-    Ok(())
+    Ok(reference)
 }
 
 /// Preference optimisation against a fixed reference.
@@ -127,9 +129,9 @@ enum Cache {
 
 impl Cache {
     /// Chooses what the command line asks for. A loss that needs more than sequence log-probabilities has no cache.
-    fn of(arguments: &Align, loss: Loss) -> Self {
+    fn of(arguments: &Align, objective: &Objective) -> Self {
         match &arguments.reference_cache {
-            _ if !loss.is_pairwise() => Self::Live,
+            _ if objective.needs(Need::Logits) || !objective.needs(Need::Reference) => Self::Live,
             Some(path) if path.as_os_str() == "off" => Self::Live,
             path => Self::Path(path.clone()),
         }
@@ -150,15 +152,16 @@ impl AlignmentJob {
         let Cache::Path(path) = &self.cache else { return Ok(None) };
         let path = path.clone().unwrap_or_else(|| folder.unwrap_or(Path::new("")).join(reference_cache::FILE));
         let Alignment { reference, at_once, .. } = &mut self.alignment;
+        let Some(decoder) = reference.decoder() else { return Ok(None) };
         let (mut cache, remark) = match folder {
-            Some(_) => ReferenceCache::open(&path, reference.decoder())?,
+            Some(_) => ReferenceCache::open(&path, decoder)?,
             None => (ReferenceCache::in_memory(), None),
         };
         // Every row is used once in an epoch, so later steps bring no new rows.
         let steps_of_epoch = self.train.len().div_ceil(self.rows_per_step) as u64;
         let rows: BTreeSet<usize> = (1..=self.steps.min(steps_of_epoch)).flat_map(|step| self.order.rows_of(step)).collect();
         let pairs = rows.into_iter().map(|row| &self.train[row]);
-        let filled = cache.fill(pairs, reference.decoder(), *at_once, processes::current(), &processes::stop_requested);
+        let filled = cache.fill(pairs, decoder, *at_once, processes::current(), &processes::stop_requested);
         match filled.map_err(of_cache)? {
             Fill::Whole => reference.set_cache(cache),
             Fill::Stopped { known, missing } => {
@@ -189,9 +192,7 @@ impl AlignmentJob {
         };
         Ok(Some(format!(
             "before the first step the loss of {} is {:.6}, and with the policy equal to its reference it must be {:.6}: {cause}",
-            self.alignment.objective.loss(),
-            start.found,
-            start.expected
+            self.alignment.objective, start.found, start.expected
         )))
     }
 
@@ -230,7 +231,7 @@ impl Job for AlignmentJob {
 
     fn step(&mut self, trainer: &mut Trainer<Backend>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let pairs: Vec<&PreferencePair> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
-        let kl = self.measures_divergence(step).then(|| self.alignment.divergence(&trainer.decoder, &pairs)).transpose()?;
+        let kl = if self.measures_divergence(step) { self.alignment.divergence(&trainer.decoder, &pairs)? } else { None };
         trainer.count_changes = self.counts_changes(step);
         let options = options(self.dropout, false, self.generator.stream(step));
         let AlignedStep { outcome, pairs: metrics } = self.alignment.step(trainer, &pairs, &options)?;
@@ -239,7 +240,10 @@ impl Job for AlignmentJob {
         self.log_mass = metrics.largest_log_mass;
         let kl = kl.map(|kl| (KL, kl));
         let changed = outcome.changed.map(|changed| (WEIGHTS_CHANGED, changed));
-        Ok((outcome, metrics.named().into_iter().chain(kl).chain(changed).collect(), tokens))
+        // Without a reference the log-ratio is the log-probability.
+        let has_reference = self.alignment.reference.decoder().is_some();
+        let named = metrics.named().into_iter().filter(|(name, _)| has_reference || *name != CHOSEN_LOG_RATIO);
+        Ok((outcome, named.chain(kl).chain(changed).collect(), tokens))
     }
 
     fn watch(&mut self, step: u64, values: &[(&str, f64)]) -> Vec<String> {
@@ -250,16 +254,17 @@ impl Job for AlignmentJob {
         if self.held_out.is_empty() {
             return Ok(Vec::new());
         }
-        let reference = Some(self.alignment.reference.decoder());
+        let reference = self.alignment.reference.decoder();
         let score = evaluate::pairs(&trainer.decoder, reference, &self.held_out, EVALUATED_AT_ONCE, go_on)?;
-        Ok(vec![
+        let kl = score.kl.map(|kl| (held_out::KL, kl));
+        let values = [
             (held_out::ACCURACY, score.accuracy),
             (held_out::PREFERRED, score.accuracy_unreferenced),
             (held_out::CHOSEN_LOG_PROB, score.chosen_log_prob),
             (held_out::REJECTED_LOG_PROB, score.rejected_log_prob),
             (held_out::MARGIN, score.margin),
-            (held_out::KL, score.kl.unwrap_or(f64::NAN)),
-        ])
+        ];
+        Ok(values.into_iter().chain(kl).collect())
     }
 
     fn report(&self, records: &[Record], summary: &Value) -> Report {

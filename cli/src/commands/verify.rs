@@ -81,10 +81,9 @@ fn place(flat: usize, problem: &Problem) -> Vec<usize> {
 /// [`Failure::Failed`] if the loss or a gradient is wrong.
 pub fn run(arguments: &Verify, shared: &Shared) -> Result<(), Failure> {
     let objective = arguments.settings.of(&arguments.loss)?;
-    let loss = objective.loss();
     let refused = |error: LossError| model::Error::bad_file(&arguments.file, error.to_string());
     let mut dump = Dump::open(&arguments.file)?;
-    let problem = dump.problem(loss, *objective.hyperparameters())?;
+    let problem = dump.problem(&objective)?;
     let results = dump.results(&problem)?;
     let log_probs = dump.log_probs(&problem)?;
     let report = verify(&problem, &results, dump.precision()).map_err(refused)?;
@@ -104,7 +103,7 @@ pub fn run(arguments: &Verify, shared: &Shared) -> Result<(), Failure> {
         return Ok(());
     }
     let why = explanation.as_ref().map_or("no known mistake explains it".to_owned(), |words| format!("probably {words}"));
-    Err(Failure::Failed(format!("{}: this is not {loss}: {why}", arguments.file.display())))
+    Err(Failure::Failed(format!("{}: this is not {objective}: {why}", arguments.file.display())))
 }
 
 fn table(to: &mut dyn Write, report: &Report, sums: &[SumCheck], problem: &Problem) -> io::Result<()> {

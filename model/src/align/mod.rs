@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`objective`] | a loss with its hyper-parameters, and what each loss is given |
+//! | [`objective`] | what each loss is given of a batch |
 //! | [`mod@reference`] | the frozen model that the policy is compared with, computed live or read from a cache |
 //! | [`reference_cache`] | the reference's log-probabilities on disk |
 //! | [`start`] | what the loss must be before the first step |
@@ -13,8 +13,8 @@
 //!
 //! ```
 //! use engine::Cpu;
-//! use losses::{Hyperparameters, Loss};
-//! use model::align::{Alignment, Objective, Reference};
+//! use losses::{Hyperparameters, Loss, Objective};
+//! use model::align::{Alignment, Reference};
 //! use model::boundary::Sequence;
 //! use model::config::Config;
 //! use model::data::PreferencePair;
@@ -62,7 +62,7 @@ pub mod start;
 pub mod step;
 
 pub use metrics::PairMetrics;
-pub use objective::Objective;
+pub use objective::total;
 pub use reference::Reference;
 pub use reference_cache::{Fill, ReferenceCache};
 pub use start::Start;

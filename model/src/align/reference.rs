@@ -1,4 +1,4 @@
-//! The reference: the frozen model that a policy is compared with.
+//! The reference: the frozen model that a policy is compared with, if the loss compares it with one.
 
 use super::reference_cache::ReferenceCache;
 use crate::data::PreferencePair;
@@ -6,16 +6,21 @@ use crate::decoder::Decoder;
 use crate::preference::{PairBatch, Scored};
 use engine::Backend;
 
-/// A decoder that is not trained, with an optional cache of its log-probabilities.
+/// A decoder that is not trained, with an optional cache of its log-probabilities; or no reference, whose log-probabilities count as 0.
 pub struct Reference<B: Backend> {
-    decoder: Decoder<B>,
+    decoder: Option<Decoder<B>>,
     cache: Option<ReferenceCache>,
 }
 
 impl<B: Backend> Reference<B> {
     /// Makes a reference without a cache: the decoder computes every value.
     pub fn live(decoder: Decoder<B>) -> Self {
-        Self { decoder, cache: None }
+        Self { decoder: Some(decoder), cache: None }
+    }
+
+    /// Makes the reference of losses that need none: no model is kept or run.
+    pub fn none() -> Self {
+        Self { decoder: None, cache: None }
     }
 
     /// Takes log-probabilities from `cache` from now on, for micro-batches whose pairs are all in it. A cache holds no logits, so only
@@ -24,9 +29,9 @@ impl<B: Backend> Reference<B> {
         self.cache = Some(cache);
     }
 
-    /// Returns the decoder.
-    pub fn decoder(&self) -> &Decoder<B> {
-        &self.decoder
+    /// Returns the decoder, if there is a reference.
+    pub fn decoder(&self) -> Option<&Decoder<B>> {
+        self.decoder.as_ref()
     }
 
     /// Returns the cache of log-probabilities, if there is one.
@@ -34,15 +39,17 @@ impl<B: Backend> Reference<B> {
         self.cache.as_ref()
     }
 
-    /// Scores the `pairs` that `batch` was packed from, in the same order.
+    /// Scores the `pairs` that `batch` was packed from, in the same order. Without a reference every log-probability is 0, and the scores
+    /// name `policy` as their decoder, which is not run.
     ///
     /// # Panics
     /// If the cache has every one of the `pairs`, and the batch has more or fewer pairs.
-    pub fn scored<'a>(&'a self, batch: &'a PairBatch, pairs: &[&PreferencePair]) -> Scored<'a, B> {
+    pub fn scored<'a>(&'a self, batch: &'a PairBatch, pairs: &[&PreferencePair], policy: &'a Decoder<B>) -> Scored<'a, B> {
+        let Some(decoder) = &self.decoder else { return Scored::known_reference(batch, policy, &vec![(0.0, 0.0); pairs.len()]) };
         let known = self.cache.as_ref().and_then(|cache| pairs.iter().map(|pair| cache.get(pair)).collect::<Option<Vec<_>>>());
         match known {
-            Some(known) => Scored::known_reference(batch, &self.decoder, &known),
-            None => Scored::reference(batch, &self.decoder),
+            Some(known) => Scored::known_reference(batch, decoder, &known),
+            None => Scored::reference(batch, decoder),
         }
     }
 }

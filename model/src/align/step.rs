@@ -1,7 +1,7 @@
 //! One step of alignment: runs policy and reference over the pairs, forms the loss, makes the optimiser's step and reports metrics.
 
 use super::metrics::{PairMetrics, Sums, log_probs};
-use super::objective::Objective;
+use super::objective::total;
 use super::reference::Reference;
 use super::start::{Start, expected};
 use crate::data::PreferencePair;
@@ -11,7 +11,7 @@ use crate::evaluate;
 use crate::preference::{PairBatch, Scored};
 use crate::train::{StepOutcome, Trainer};
 use engine::{Backend, Tensor};
-use losses::logaddexp;
+use losses::{Objective, logaddexp};
 
 /// A loss against a reference: everything about alignment that does not change from step to step.
 pub struct Alignment<B: Backend> {
@@ -36,10 +36,10 @@ impl<B: Backend> Alignment<B> {
     /// Computes the sum of the losses of some pairs and their number, recorded for gradients: one micro-batch of a step.
     ///
     /// # Errors
-    /// As [`Objective::total`].
+    /// As [`total`].
     pub fn total(&self, policy: &Decoder<B>, pairs: &[&PreferencePair], options: &ForwardOptions) -> Result<(Tensor<B>, f64)> {
         let batch = PairBatch::new(pairs.iter().copied());
-        self.objective.total(&Scored::policy(&batch, policy, options), &self.reference.scored(&batch, pairs))
+        total(&self.objective, &Scored::policy(&batch, policy, options), &self.reference.scored(&batch, pairs, policy), None)
     }
 
     /// Makes one step of the trainer's decoder on `pairs`, in micro-batches of at most [`Alignment::at_once`] pairs. Each micro-batch has a
@@ -47,7 +47,7 @@ impl<B: Backend> Alignment<B> {
     /// share.
     ///
     /// # Errors
-    /// As [`Trainer::step`] and [`Objective::total`].
+    /// As [`Trainer::step`] and [`total`].
     ///
     /// # Panics
     /// If [`Alignment::at_once`] is 0.
@@ -55,13 +55,15 @@ impl<B: Backend> Alignment<B> {
         let share = trainer.share(pairs.len(), self.at_once);
         let own = share.micro_batches.into_iter().map(|part| &pairs[part]);
         let parts: Vec<(&[&PreferencePair], PairBatch)> = own.map(|pairs| (pairs, PairBatch::new(pairs.iter().copied()))).collect();
+        let chosen_tokens: usize = pairs.iter().map(|pair| pair.chosen.completion().len()).sum();
+        let mean_chosen_length = chosen_tokens as f64 / pairs.len() as f64;
         let mut seen = Vec::new();
         let outcome = trainer.step(parts.len(), |decoder, index| {
             let (pairs, batch) = &parts[index];
-            let reference = self.reference.scored(batch, pairs);
+            let reference = self.reference.scored(batch, pairs, decoder);
             let policy = Scored::policy(batch, decoder, &options.of_micro_batch(share.before + index));
             seen.push(log_probs(&policy, &reference));
-            self.objective.total(&policy, &reference)
+            total(&self.objective, &policy, &reference, Some(mean_chosen_length))
         })?;
         if outcome.skipped.is_some() {
             return Ok(AlignedStep { outcome, pairs: None });
@@ -76,28 +78,32 @@ impl<B: Backend> Alignment<B> {
     /// reference.
     ///
     /// # Errors
-    /// As [`Objective::total`].
+    /// As [`total`].
     pub fn start(&self, policy: &Decoder<B>, pairs: &[&PreferencePair]) -> Result<Start> {
         let batch = PairBatch::new(pairs.iter().copied());
-        let (sum, count) = self.objective.total(&Scored::reference(&batch, policy), &self.reference.scored(&batch, pairs))?;
-        Ok(Start { found: sum.item() / count, expected: expected(&self.objective, &batch, self.reference.decoder())? })
+        let (sum, count) = total(&self.objective, &Scored::reference(&batch, policy), &self.reference.scored(&batch, pairs, policy), None)?;
+        let reference = self.reference.decoder().unwrap_or(policy);
+        Ok(Start { found: sum.item() / count, expected: expected(&self.objective, &batch, reference)? })
     }
 
-    /// Returns the largest ln m of some pairs, m = π_ref(y_w|x) + π_ref(y_l|x). The SLPO sequence form weights a pair's gradient by m.
+    /// Returns the largest ln m of some pairs, m = π_ref(y_w|x) + π_ref(y_l|x); 0 without a reference. The SLPO sequence form weights a pair's gradient by m.
     pub fn largest_log_mass(&self, pairs: &[&PreferencePair]) -> f64 {
         let batch = PairBatch::new(pairs.iter().copied());
-        let (chosen, rejected) = self.reference.scored(&batch, pairs).sequence_log_probs();
+        let Some(reference) = self.reference.decoder() else { return 0.0 };
+        let (chosen, rejected) = self.reference.scored(&batch, pairs, reference).sequence_log_probs();
         let masses = chosen.to_f64().into_iter().zip(rejected.to_f64()).map(|(w, l)| logaddexp(w, l));
         masses.fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// Computes KL(π‖π_ref) of the next token in nats, exact over the vocabulary: the mean over all tokens of all completions.
+    /// Computes KL(π‖π_ref) of the next token in nats, exact over the vocabulary: the mean over all tokens of all completions. `None` without
+    /// a reference.
     ///
     /// # Errors
     /// As [`evaluate::pairs`].
-    pub fn divergence(&self, policy: &Decoder<B>, pairs: &[&PreferencePair]) -> Result<f64> {
+    pub fn divergence(&self, policy: &Decoder<B>, pairs: &[&PreferencePair]) -> Result<Option<f64>> {
+        let Some(reference) = self.reference.decoder() else { return Ok(None) };
         let pairs: Vec<PreferencePair> = pairs.iter().map(|&pair| pair.clone()).collect();
-        let score = evaluate::pairs(policy, Some(self.reference.decoder()), &pairs, self.at_once, &evaluate::to_the_end)?;
-        Ok(score.kl.expect("there is a reference"))
+        let score = evaluate::pairs(policy, Some(reference), &pairs, self.at_once, &evaluate::to_the_end)?;
+        Ok(score.kl)
     }
 }

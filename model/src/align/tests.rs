@@ -9,7 +9,7 @@ use crate::evaluate;
 use crate::optimizer::{Rule, Schedule};
 use crate::train::Trainer;
 use engine::Device;
-use losses::{Hyperparameters, Loss};
+use losses::{Hyperparameters, Loss, Objective};
 
 fn decoder(seed: u64) -> Decoder<Device> {
     let config = Config { vocab_size: 16, layers: 1, ..Config::preset("nano").unwrap() };
@@ -50,8 +50,8 @@ fn a_cached_reference_gives_the_bits_of_a_live_one() {
     let (data, folder) = (data(), tempfile::tempdir().unwrap());
     let pairs: Vec<&PreferencePair> = data.iter().collect();
     let mut cached = alignment(Loss::Dpo, decoder(2), 2);
-    let (mut cache, _) = ReferenceCache::open(&folder.path().join("cache.json"), cached.reference.decoder()).unwrap();
-    cache.fill(data.iter(), cached.reference.decoder(), 2, None, &|| Ok(false)).unwrap();
+    let (mut cache, _) = ReferenceCache::open(&folder.path().join("cache.json"), cached.reference.decoder().unwrap()).unwrap();
+    cache.fill(data.iter(), cached.reference.decoder().unwrap(), 2, None, &|| Ok(false)).unwrap();
     cached.reference.set_cache(cache);
     let step = |alignment: &Alignment<Device>| alignment.step(&mut trainer(decoder(1)), &pairs, &ForwardOptions::default()).unwrap();
     assert_eq!(step(&cached), step(&alignment(Loss::Dpo, decoder(2), 2)));

@@ -7,8 +7,8 @@ use losses::exact::slpo_exact::slpo_exact;
 use losses::exact::soft_cross_entropy::{kl_divergence, soft_cross_entropy};
 use losses::tokenwise::slpo_literal::slpo_literal;
 use losses::tokenwise::slpo_token::slpo_token;
-use losses::{ExactTargets, Hyperparameters, Loss, PairRows, TokenInputs, TokenWeights, WeightRule, Weights};
-use model::align::Objective;
+use losses::{ExactTargets, Hyperparameters, Loss, Objective, PairRows, TokenInputs, TokenWeights, WeightRule, Weights};
+use model::align::total;
 use model::boundary::Sequence;
 use model::data::PreferencePair;
 use model::decoder::ForwardOptions;
@@ -39,7 +39,7 @@ pub fn preference_pairs() -> PairBatch {
 
 /// The default settings, and others that change what is made from the reference and the lengths; every loss is defined under both.
 pub fn hyperparameters() -> [Hyperparameters; 2] {
-    let shift = Hyperparameters { alpha: 0.75, weights: WeightRule::Shift, length_normalize: true, ..Hyperparameters::default() };
+    let shift = Hyperparameters { alpha: 0.75, weights: WeightRule::Shift, ..Hyperparameters::default() };
     [Hyperparameters::default(), shift]
 }
 
@@ -48,7 +48,7 @@ fn aligned<B: Backend>(parameters: &[Tensor<B>], objective: &Objective, pairs: &
     let (policy, reference) = parameters.split_at(parameters.len() / 2);
     let (policy, reference) = (decoder(policy, &llama()), decoder(reference, &llama()));
     let (policy, reference) = (Scored::policy(pairs, &policy, &ForwardOptions::default()), Scored::reference(pairs, &reference));
-    let (sum, count) = objective.total(&policy, &reference).unwrap();
+    let (sum, count) = total(objective, &policy, &reference, None).unwrap();
     sum.scale(1.0 / count)
 }
 

@@ -3,8 +3,8 @@
 use crate::preference_losses::{hyperparameters, preference_pairs};
 use crate::{devices, trainer, trainer_by, weights, with_precision};
 use engine::{Device, Generator, Precision, Tensor};
-use losses::Loss;
-use model::align::Objective;
+use losses::{Loss, Objective};
+use model::align::total;
 use model::batch::Batch;
 use model::decoder::{Decoder, ForwardOptions};
 use model::optimizer::Rule;
@@ -38,7 +38,7 @@ fn a_step_waits_for_the_device_once() {
             once(loss.name(), &mut |step| {
                 let objective = Objective::new(loss, hyperparameters()[step]).unwrap();
                 let aligned = trainer.step(1, |decoder, _| {
-                    objective.total(&Scored::policy(&pairs, decoder, &options), &Scored::reference(&pairs, &reference))
+                    total(&objective, &Scored::policy(&pairs, decoder, &options), &Scored::reference(&pairs, &reference), None)
                 });
                 aligned.unwrap().loss
             });

@@ -3,8 +3,8 @@
 
 use engine::gradcheck::{Draw, Entry, Function, Input, Sample};
 use engine::{Backend, Tensor};
-use losses::{Hyperparameters, Loss, WeightRule};
-use model::align::{Alignment, Objective, Reference};
+use losses::{Hyperparameters, Loss, Objective, WeightRule};
+use model::align::{Alignment, Reference};
 use model::batch::Batch;
 use model::boundary::Sequence;
 use model::config::Config;
@@ -52,7 +52,7 @@ impl Function for OnTop {
     fn call<B: Backend>(&self, inputs: &[Tensor<B>]) -> Tensor<B> {
         let options = ForwardOptions { checkpoint: self.checkpoint, ..ForwardOptions::default() };
         let policy = decoder(inputs, &self.config);
-        let Some(objective) = self.objective else {
+        let Some(objective) = self.objective.clone() else {
             let batch = Batch::of_sequences(self.pairs.iter().map(|pair| &pair.chosen));
             return batch.token_log_probs(&policy, &options).mean_all().neg();
         };

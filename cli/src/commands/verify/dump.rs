@@ -1,7 +1,7 @@
 //! A file with the inputs and results of a loss, written by another program.
 
 use losses::verify::{DumpPrecision, ExactProblem, PairProblem, Problem, Results, TokenLogProbs, TokenProblem};
-use losses::{Hyperparameters, Kind, Loss};
+use losses::{Hyperparameters, Kind, Loss, Need, Objective};
 use model::safetensors_file::{RawTensor, read_raw};
 use model::{Error, Result};
 use std::collections::BTreeMap;
@@ -42,11 +42,11 @@ impl Dump {
     ///
     /// # Errors
     /// [`Error::BadFile`] for a tensor that is missing or of the wrong shape or type.
-    pub fn problem(&mut self, loss: Loss, hyper: Hyperparameters) -> Result<Problem> {
-        match loss.kind() {
-            Kind::Pairwise => self.pairs(loss, hyper).map(Problem::Pairs),
-            Kind::Tokenwise => self.tokens(loss).map(Problem::Tokens),
-            Kind::Exact => self.exact(hyper).map(Problem::Exact),
+    pub fn problem(&mut self, objective: &Objective) -> Result<Problem> {
+        match objective.loss().kind() {
+            Kind::Pairwise => self.pairs(objective).map(Problem::Pairs),
+            Kind::Tokenwise => self.tokens(objective.loss()).map(Problem::Tokens),
+            Kind::Exact => self.exact(*objective.hyperparameters()).map(Problem::Exact),
         }
     }
 
@@ -133,22 +133,26 @@ impl Dump {
         }
     }
 
-    fn pairs(&mut self, loss: Loss, hyper: Hyperparameters) -> Result<PairProblem> {
+    fn pairs(&mut self, objective: &Objective) -> Result<PairProblem> {
         let policy_chosen = self.floats("policy_chosen_logps", None)?;
         let shape = [policy_chosen.len()];
         let expected = &shape[..];
         self.check_shape("policy_chosen_logps", expected)?;
         let policy_rejected = self.floats("policy_rejected_logps", Some(expected))?;
-        let reference_chosen = self.floats("reference_chosen_logps", Some(expected))?;
-        let reference_rejected = self.floats("reference_rejected_logps", Some(expected))?;
+        let [reference_chosen, reference_rejected] = if objective.needs(Need::Reference) {
+            [self.floats("reference_chosen_logps", Some(expected))?, self.floats("reference_rejected_logps", Some(expected))?]
+        } else {
+            [vec![0.0; shape[0]], vec![0.0; shape[0]]]
+        };
         let chosen = self.optional("chosen_lengths", |dump| dump.indices("chosen_lengths", expected))?;
         let rejected = self.optional("rejected_lengths", |dump| dump.indices("rejected_lengths", expected))?;
         let lengths = chosen.zip(rejected).map(|(w, l)| (widened(w), widened(l)));
-        if hyper.length_normalize && lengths.is_none() {
+        if objective.needs(Need::Lengths) && lengths.is_none() {
             self.get("chosen_lengths")?;
             self.get("rejected_lengths")?;
         }
-        Ok(PairProblem { loss, hyper, policy_chosen, policy_rejected, reference_chosen, reference_rejected, lengths })
+        let (terms, hyper) = (objective.terms().to_vec(), *objective.hyperparameters());
+        Ok(PairProblem { terms, hyper, policy_chosen, policy_rejected, reference_chosen, reference_rejected, lengths })
     }
 
     fn tokens(&mut self, loss: Loss) -> Result<TokenProblem> {
