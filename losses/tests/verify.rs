@@ -127,7 +127,7 @@ fn right_losses_pass_in_both_precisions() {
         (Loss::Cdpo, cdpo),
         (Loss::Robust, robust),
         (Loss::Hinge, hinge),
-        (Loss::Ipo, ipo),
+        (Loss::IpoSum, ipo),
         (Loss::Slpo, slpo),
         (Loss::SlpoGkl, slpo_gkl),
     ];
@@ -203,7 +203,7 @@ fn slpo_in_reference([w, l, ref_w, ref_l]: [f64; 4]) -> (f64, f64, f64) {
 fn a_reference_that_is_differentiated_is_named() {
     let of = |loss| Problem::Pairs(pairs(loss, Hyperparameters::default()));
     let in_place = "the reference is differentiated instead of the policy";
-    for (loss, form) in [(Loss::Dpo, dpo as Form), (Loss::Cdpo, cdpo), (Loss::Robust, robust), (Loss::Hinge, hinge), (Loss::Ipo, ipo)] {
+    for (loss, form) in [(Loss::Dpo, dpo as Form), (Loss::Cdpo, cdpo), (Loss::Robust, robust), (Loss::Hinge, hinge), (Loss::IpoSum, ipo)] {
         named(&of(loss), &scaled(results(form), 1.0, -1.0), in_place);
         named(&of(loss), &scaled(results(form), 1.0, 0.0), "the reference is not detached");
     }
