@@ -26,6 +26,16 @@ impl Value for f64 {
     }
 }
 
+/// A number, or `running` for one that follows from the run.
+impl Value for Option<f64> {
+    fn parse(text: &str) -> Option<Self> {
+        if text.trim() == "running" { Some(None) } else { f64::parse(text).map(Some) }
+    }
+    fn text(&self) -> String {
+        self.map_or("running".to_owned(), |number| number.to_string())
+    }
+}
+
 /// Defines enumerations whose values are words.
 macro_rules! words {
     ($($(#[$doc:meta])* $Name:ident { $($(#[$value_doc:meta])* $Value:ident = $word:literal,)* })*) => {$(
@@ -261,9 +271,18 @@ settings! {
     /// The temperature T of slpo-halves; 0 for the number of tokens of each completion.
     Temperature temperature: f64 = 0.0, "T", "the temperature of its two binary problems; 0 is each completion's number of tokens",
         "0, or from 1e-3 to 1e6", |_, t| *t == 0.0 || (1e-3..=1e6).contains(t);
-    /// BCO's shift δ of the rewards.
-    Delta delta: f64 = 0.0, "D", "the constant δ that is subtracted from the rewards",
-        "from -1e6 to 1e6", |_, delta| (-1e6..=1e6).contains(delta);
+    /// BCO's shift δ of the rewards; `None` for the mean of the rewards so far, which is 0 before the first step.
+    Delta delta: Option<f64> = None, "D", "the constant δ that is subtracted from the rewards, or running for their mean so far",
+        "running, or from -1e6 to 1e6", |_, delta| delta.is_none_or(|delta| (-1e6..=1e6).contains(&delta));
+    /// How much the batch's β of β-DPO changes for each nat of its mean margin.
+    BetaScale beta_scale: f64 = 0.6, "C", "c, by how much β changes for each nat of the batch's mean margin",
+        "at least 0 and at most 1e3", |_, c| (0.0..=1e3).contains(c);
+    /// M of β-DPO, the moving mean of the margins, in nats. A run starts with it.
+    RunningMargin running_margin: f64 = 0.0, "M", "M, the moving mean of the margins in nats, with which a run starts",
+        "from -1e6 to 1e6", |_, margin| (-1e6..=1e6).contains(margin);
+    /// γ of that moving mean.
+    MarginMomentum margin_momentum: f64 = 0.9, "G", "γ of that moving mean, M ← γM + (1 − γ) mean h",
+        "at least 0 and below 1", |_, gamma| (0.0..1.0).contains(gamma);
 }
 
 /// The range of β. A margin of one nat then gives a β·margin that f32 tells from 0, and a margin of a thousand nats a finite gradient.

@@ -11,6 +11,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`mod@pairwise`] | a file a loss of sequence log-probabilities; [`pairwise::pair`] is what they share |
+//! | [`mod@batchwise`] | losses in which the pairs of a batch see each other |
 //! | [`mod@tokenwise`] | SLPO on tokens: the paper's listing mended, and as printed; [`tokenwise::token`] is what they share |
 //! | [`exact`] | the exact autoregressive target Q\* and the divergence from it |
 //! | [`objective`] | a loss or a sum of losses with its settings: what a run minimises |
@@ -33,6 +34,7 @@ macro_rules! losses {
     ($for_all:ident) => {
         $for_all! {
             pairwise { dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust, slpo: Slpo, slpo_gkl: SlpoGkl }
+            batchwise { aot: Aot, aot_unpaired: AotUnpaired, beta_dpo: BetaDpo }
             tokenwise { slpo_token: SlpoToken, slpo_literal: SlpoLiteral }
             exact { slpo_exact: SlpoExact }
         }
@@ -40,6 +42,7 @@ macro_rules! losses {
 }
 
 pub mod audit;
+pub mod batchwise;
 pub mod error;
 pub mod exact;
 pub mod hyperparameters;
@@ -54,6 +57,7 @@ pub mod tokenwise;
 pub mod verify;
 pub mod weights;
 
+pub use batchwise::batch::{Arrangement, BatchLoss, Running};
 pub use error::LossError;
 pub use exact::pair_rows::PairRows;
 pub use exact::slpo_exact::ExactTargets;

@@ -1,5 +1,6 @@
 //! The losses by name: what the table in `lib.rs` knows of each, and the one place that turns a name into a loss.
 
+use crate::batchwise::batch::{Arrangement, BatchLoss};
 use crate::error::LossError;
 use crate::hyperparameters::{Hyperparameters, Setting};
 use crate::pairwise::pair::{Pair, PairInputs, PairLoss};
@@ -17,6 +18,8 @@ use std::str::FromStr;
 pub enum Kind {
     /// The sequence log-probabilities of each pair, and perhaps the lengths.
     Pairwise,
+    /// The sequence log-probabilities of a whole batch of pairs.
+    Batchwise,
     /// The logits at the positions that both completions have.
     Tokenwise,
     /// All logits of both completions.
@@ -57,11 +60,13 @@ impl TableRow {
 macro_rules! define {
     (
         pairwise { $($pair:ident: $Pair:ident),* }
+        batchwise { $($batch:ident: $Batch:ident),* }
         tokenwise { $($token:ident: $Token:ident),* }
         exact { $($exact:ident: $Exact:ident),* }
     ) => {
         define! {
             $($Pair Pairwise pairwise $pair crate::pairwise::$pair::$Pair,)*
+            $($Batch Batchwise batchwise $batch crate::batchwise::$batch::$Batch,)*
             $($Token Tokenwise tokenwise $token crate::tokenwise::$token::$Token,)*
             $($Exact Exact exact $exact crate::exact::$exact::$Exact,)*
         }
@@ -72,6 +77,22 @@ macro_rules! define {
                 match self {
                     $(Self::$Pair => Ok(visitor.visit(crate::pairwise::$pair::$Pair::of(hyper))),)*
                     _ => Err(LossError::NotPairwise { loss: self.name() }),
+                }
+            }
+
+            /// Hands the pairwise loss that a loss of a batch computes, and the arrangement of the batch's pairs, to `visitor`.
+            pub(crate) fn visit_in_batch<V: Visitor>(
+                self,
+                hyper: &Hyperparameters,
+                pairs: &[Pair<f64>],
+                visitor: impl FnOnce(Arrangement) -> V,
+            ) -> Result<V::Output, LossError> {
+                match self {
+                    $(Self::$Batch => {
+                        let loss = crate::batchwise::$batch::$Batch::of(hyper);
+                        Ok(visitor(loss.arrange(pairs)).visit(loss.pairwise(pairs)))
+                    })*
+                    _ => self.visit(hyper, visitor(Arrangement::identity(pairs.len()))),
                 }
             }
 
@@ -159,6 +180,11 @@ impl Loss {
         self.kind() == Kind::Pairwise
     }
 
+    /// True if it is a function of sequence log-probabilities, of each pair or of the whole batch.
+    pub fn is_of_sequences(self) -> bool {
+        matches!(self.kind(), Kind::Pairwise | Kind::Batchwise)
+    }
+
     /// True if the loss with these settings needs it.
     pub fn needs(self, need: Need, hyper: &Hyperparameters) -> bool {
         (self.row().needs)(hyper).contains(&need)
@@ -185,7 +211,7 @@ impl Loss {
 
     /// The loss of one pair where the policy is the reference, from theory; `None` for losses that are not pairwise.
     pub fn at_start(self, hyper: &Hyperparameters, pair: &Pair<f64>) -> Option<f64> {
-        self.visit(hyper, AtStart(pair)).ok()
+        self.visit_in_batch(hyper, &[*pair], |_| AtStart(pair)).ok()
     }
 
     /// [`Loss::at_start`] where it is the same for every pair: it is then a number even of a pair that is NaN.
@@ -245,7 +271,10 @@ pub fn pairwise<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairIn
 /// [`pairwise`] with settings that were checked before.
 pub(crate) fn evaluate<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
     check_lengths(loss, hyper, inputs.lengths().is_some())?;
-    loss.visit(hyper, Evaluate(inputs))
+    if loss.is_pairwise() {
+        return loss.visit(hyper, Evaluate(inputs.clone()));
+    }
+    loss.visit_in_batch(hyper, &inputs.pairs(), |arrangement| Evaluate(inputs.arranged(&arrangement)))
 }
 
 /// The same as [`pairwise`] as a composition of ops, with no derivative written by hand: what [`pairwise`] is checked against.
@@ -255,7 +284,10 @@ pub(crate) fn evaluate<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: 
 pub fn pairwise_twin<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
     loss.validate(hyper)?;
     check_lengths(loss, hyper, inputs.lengths().is_some())?;
-    loss.visit(hyper, Twin(inputs))
+    if loss.is_pairwise() {
+        return loss.visit(hyper, Twin(inputs.clone()));
+    }
+    loss.visit_in_batch(hyper, &inputs.pairs(), |arrangement| Twin(inputs.arranged(&arrangement)))
 }
 
 /// Refuses lengths that are needed and missing.
@@ -267,21 +299,21 @@ pub(crate) fn check_lengths(loss: Loss, hyper: &Hyperparameters, has_lengths: bo
 }
 
 /// [`PairLoss::evaluate`] of these inputs.
-pub(crate) struct Evaluate<'a, B: Backend>(pub &'a PairInputs<B>);
+struct Evaluate<B: Backend>(PairInputs<B>);
 
-impl<B: Backend> Visitor for Evaluate<'_, B> {
+impl<B: Backend> Visitor for Evaluate<B> {
     type Output = Tensor<B>;
     fn visit<L: PairLoss>(self, loss: L) -> Tensor<B> {
-        loss.evaluate(self.0)
+        loss.evaluate(&self.0)
     }
 }
 
-struct Twin<'a, B: Backend>(&'a PairInputs<B>);
+struct Twin<B: Backend>(PairInputs<B>);
 
-impl<B: Backend> Visitor for Twin<'_, B> {
+impl<B: Backend> Visitor for Twin<B> {
     type Output = Tensor<B>;
     fn visit<L: PairLoss>(self, loss: L) -> Tensor<B> {
-        loss.twin(self.0)
+        loss.twin(&self.0)
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a training run minimises: a loss, or a weighted sum of pairwise losses, with settings that were checked once.
 
+use crate::batchwise::batch::Running;
 use crate::error::LossError;
 use crate::hyperparameters::{Hyperparameters, Setting};
-use crate::loss::{Loss, evaluate};
+use crate::loss::{Kind, Loss, evaluate};
 use crate::pairwise::pair::{Pair, PairInputs};
 use crate::preference_loss::Need;
 use engine::{Backend, Tensor};
@@ -42,7 +43,7 @@ impl Objective {
             [] => return refuse("no loss is given".to_owned()),
             [_] => {}
             several => {
-                if let Some((other, _)) = several.iter().find(|(loss, _)| !loss.is_pairwise()) {
+                if let Some((other, _)) = several.iter().find(|(loss, _)| !loss.is_of_sequences()) {
                     return refuse(format!("{other} cannot be added to another loss: only losses of sequence log-probabilities can"));
                 }
             }
@@ -52,6 +53,16 @@ impl Objective {
         }
         terms.iter().try_for_each(|(loss, _)| loss.validate(&hyper))?;
         Ok(Self { terms, hyper })
+    }
+
+    /// The same losses with the settings that follow from the steps before.
+    pub fn after(&self, running: &Running) -> Self {
+        Self { terms: self.terms.clone(), hyper: running.apply(&self.hyper) }
+    }
+
+    /// True if the pairs of a step see each other, so that they must be run at once.
+    pub fn is_of_batch(&self) -> bool {
+        self.terms.iter().any(|(loss, _)| loss.kind() == Kind::Batchwise)
     }
 
     /// The first loss, after which the objective is named.

@@ -12,6 +12,7 @@ use crate::optimizer::{Optimizer, Rule, Schedule, clip_factor, gradient_norm};
 use crate::parallel::{Parallel, Share};
 use engine::profile::{self, Pass};
 use engine::{Backend, Gradients, Tensor};
+use losses::Running;
 
 /// Policy for a step whose loss or gradient is not finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Trainer<B: Backend> {
     pub on_non_finite: OnNonFinite,
     /// Steps that were skipped so far.
     pub skipped: u64,
+    /// What losses whose settings follow from earlier steps remember.
+    pub running: Running,
     /// True if the next step counts the weights that it changes, which costs a copy of the weights.
     pub count_changes: bool,
     /// The other processes that make the same steps, if there are any.
@@ -97,7 +100,17 @@ impl<B: Backend> Trainer<B> {
     pub fn new(decoder: Decoder<B>, rule: Rule, schedule: Schedule, clip: f64) -> Self {
         let on_non_finite = OnNonFinite::Stop;
         let optimizer = Optimizer::new(rule);
-        Self { decoder, optimizer, schedule, clip, on_non_finite, skipped: 0, count_changes: false, parallel: None }
+        Self {
+            decoder,
+            optimizer,
+            schedule,
+            clip,
+            on_non_finite,
+            skipped: 0,
+            running: Running::default(),
+            count_changes: false,
+            parallel: None,
+        }
     }
 
     /// Number of steps made or skipped.

@@ -106,6 +106,15 @@ pub fn users(setting: Setting) -> String {
     Loss::listed(|loss| loss.uses().contains(&setting))
 }
 
+/// Parses the value of a setting that is a number in most cases. f32 must be able to hold it.
+fn parse(setting: Setting, text: &str) -> Result<String, String> {
+    match Hyperparameters::default().set(setting, text) {
+        Ok(()) if text.trim().parse::<f64>().is_ok() => values::number(text).map(|_| text.to_owned()),
+        Ok(()) => Ok(text.to_owned()),
+        Err(_) => values::number(text).and_then(|_| Err(format!("must be {}", setting.range()))),
+    }
+}
+
 /// The argument of a setting.
 fn argument(setting: Setting) -> Arg {
     let default = Hyperparameters::default().text(setting);
@@ -126,7 +135,7 @@ fn argument(setting: Setting) -> Arg {
         .allow_negative_numbers(true)
         .help(help);
     if setting.words().is_empty() {
-        argument.value_parser(|text: &str| values::number(text).map(|_| text.to_owned()))
+        argument.value_parser(move |text: &str| parse(setting, text))
     } else {
         argument.value_parser(PossibleValuesParser::new(setting.words()))
     }

@@ -109,7 +109,7 @@ impl LossSettings {
 
     /// True if a setting has an effect beside a loss. `--nll` adds a term to every pairwise loss, and that term has a reduction.
     fn has_effect(&self, loss: Loss, setting: Setting) -> bool {
-        let adds_nll = loss.is_pairwise() && self.gives(Setting::Nll);
+        let adds_nll = loss.is_of_sequences() && self.gives(Setting::Nll);
         loss.uses().contains(&setting) || (adds_nll && matches!(setting, Setting::Nll | Setting::NllReduction))
     }
 }

@@ -7,11 +7,12 @@
 //! backend; and its twin, a composition of ops, which the op is checked against.
 
 use super::dialect::{Dialect, Kink};
+use crate::batchwise::batch::Arrangement;
 use crate::error::LossError;
 use crate::hyperparameters::{Hyperparameters, Reduction};
 use crate::preference_loss::{Need, PreferenceLoss};
 use crate::sequence::PairLogProbs;
-use engine::backend::Formula;
+use engine::backend::{Formula, Indices};
 use engine::tape::Operation;
 use engine::{Backend, Scalar, Tensor};
 
@@ -323,6 +324,42 @@ impl<B: Backend> PairInputs<B> {
             (Reduction::Pair, Some(_)) => self.means().0.neg(),
             (Reduction::Pair, None) => self.policy_chosen.neg(),
             (Reduction::Token, _) => self.policy_chosen.scale(-1.0 / self.mean_chosen_length),
+        }
+    }
+
+    /// Each pair's numbers, read back from the device.
+    pub(crate) fn pairs(&self) -> Vec<Pair<f64>> {
+        let [chosen, rejected, reference_chosen, reference_rejected] = self.named().map(|(_, tensor)| tensor.to_f64());
+        let lengths = |i: usize| self.lengths().map_or((1.0, 1.0), |(n_w, n_l)| (n_w[i] as f64, n_l[i] as f64));
+        let pair = |i: usize| Pair {
+            chosen: chosen[i],
+            rejected: rejected[i],
+            reference_chosen: reference_chosen[i],
+            reference_rejected: reference_rejected[i],
+            lengths: lengths(i),
+            mean_chosen_length: self.mean_chosen_length,
+        };
+        (0..self.len()).map(pair).collect()
+    }
+
+    /// The same log-probabilities in other pairs.
+    pub(crate) fn arranged(&self, arrangement: &Arrangement) -> Self {
+        if *arrangement == Arrangement::identity(self.len()) {
+            return self.clone();
+        }
+        let gather = |tensor: &Tensor<B>, from: &[usize]| {
+            let index: Indices = from.iter().map(|&i| i as u32).collect();
+            tensor.reshape(&[1, self.len()]).gather(&index).reshape(&[self.len()])
+        };
+        let Arrangement { references, rejected } = arrangement;
+        let references_of_rejected: Vec<usize> = rejected.iter().map(|&i| references[i]).collect();
+        Self {
+            policy_chosen: self.policy_chosen.clone(),
+            policy_rejected: gather(&self.policy_rejected, rejected),
+            reference_chosen: gather(&self.reference_chosen, references),
+            reference_rejected: gather(&self.reference_rejected, &references_of_rejected),
+            lengths: self.lengths.as_ref().map(|(n_w, n_l)| (n_w.clone(), rejected.iter().map(|&i| n_l[i]).collect())),
+            mean_chosen_length: self.mean_chosen_length,
         }
     }
 

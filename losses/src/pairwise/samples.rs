@@ -1,6 +1,6 @@
 //! What a pairwise loss is checked and explained on: log-probabilities down to −1e4, margins up to ±1e4, and two pairs worked out.
 
-use super::pair::{PairInputs, PairLoss};
+use super::pair::{Pair, PairInputs, PairLoss};
 use crate::hyperparameters::Reduction;
 use crate::preference_loss::Need;
 use crate::weights::Weights;
@@ -35,6 +35,14 @@ pub(crate) struct Domain {
 impl Domain {
     pub fn len(&self) -> usize {
         self.chosen.len()
+    }
+    pub fn pairs(&self) -> Vec<Pair<f64>> {
+        let mean = self.lengths.0.iter().sum::<usize>() as f64 / self.len() as f64;
+        let pair = |i: usize| {
+            let (n_w, n_l) = (self.lengths.0[i] as f64, self.lengths.1[i] as f64);
+            Pair::from([self.chosen[i], self.rejected[i], self.reference_chosen[i], self.reference_rejected[i], n_w, n_l, mean])
+        };
+        (0..self.len()).map(pair).collect()
     }
     pub fn rounded(mut self) -> Self {
         for x in [&mut self.chosen, &mut self.rejected, &mut self.reference_chosen, &mut self.reference_rejected] {

@@ -3,6 +3,6 @@
 pub mod token;
 
 macro_rules! files {
-    (pairwise $pairwise:tt tokenwise { $($file:ident: $Loss:ident),* } $($others:tt)*) => { $(pub mod $file;)* };
+    (pairwise $pairwise:tt batchwise $batchwise:tt tokenwise { $($file:ident: $Loss:ident),* } $($others:tt)*) => { $(pub mod $file;)* };
 }
 losses!(files);

@@ -46,7 +46,7 @@ struct Catalogue<'a> {
 /// Lists all mistakes that apply to the problem.
 pub(super) fn all(problem: &PairProblem, precision: DumpPrecision) -> Vec<Mistake<'_>> {
     let loss = match problem.terms[..] {
-        [(loss, _)] => loss.visit(&problem.hyper, Ask(problem.hyper)).unwrap_or_default(),
+        [(loss, _)] => loss.visit_in_batch(&problem.hyper, &[problem.pair(0)], |_| Ask(problem.hyper)).unwrap_or_default(),
         _ => Known { needs_reference: true, ..Known::default() },
     };
     let mut catalogue = Catalogue { right: problem, loss, precision, mistakes: Vec::new() };
@@ -242,7 +242,7 @@ impl<'a> Catalogue<'a> {
 
     /// Every other loss with its own defaults, and with the settings that it shares with the right one.
     fn other_losses(&mut self, right: Loss, weight: f64) {
-        for loss in Loss::ALL.into_iter().filter(|&loss| loss.is_pairwise() && loss != right) {
+        for loss in Loss::ALL.into_iter().filter(|&loss| loss.is_of_sequences() && loss != right) {
             let mut hyper = loss.defaults();
             right.uses().iter().for_each(|&setting| hyper.copy(setting, &self.right.hyper));
             self.terms_changed(format!("this is {loss}, not {right}"), vec![(loss, weight)], hyper);

@@ -6,6 +6,7 @@
 use super::check::check_finite;
 use super::evaluation::{Estimate, Evaluation};
 use super::precision::DumpPrecision;
+use crate::batchwise::batch::Arrangement;
 use crate::error::LossError;
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::{Loss, Visitor, check_lengths};
@@ -64,20 +65,34 @@ impl PairProblem {
 
     /// Evaluates the loss with its derivatives in all four inputs. Hyper-parameters may be out of range.
     pub(super) fn partials(&self, precision: DumpPrecision) -> Result<Partials, LossError> {
-        let mut lost = None;
-        let at = |pair: Pair<Dual<f64>>| {
-            let mut sum = Slopes::default();
-            for (loss, weight) in &self.terms {
-                match loss.visit(&self.hyper, At(pair)) {
-                    Ok(slopes) => sum.add(slopes, *weight),
-                    Err(error) => lost = Some(error),
-                }
-            }
-            sum
-        };
-        let allowances = self.allowances(precision)?;
-        let partials = self.partials_of(precision, &allowances, at);
-        lost.map_or(Ok(partials), Err)
+        let mut sum: Option<Partials> = None;
+        for &(loss, weight) in &self.terms {
+            let own = self.term(loss, precision)?.scaled(weight);
+            sum = Some(match sum {
+                None => own,
+                Some(sum) => sum.plus(&own),
+            });
+        }
+        Ok(sum.expect("an objective has a term"))
+    }
+
+    /// The partials of one loss. The pairs of a loss of the batch are arranged first, and their gradients put back.
+    fn term(&self, loss: Loss, precision: DumpPrecision) -> Result<Partials, LossError> {
+        let pairs: Vec<Pair<f64>> = (0..self.pairs()).map(|i| self.pair(i)).collect();
+        loss.visit_in_batch(&self.hyper, &pairs, |arrangement| Term { problem: self, arrangement, precision })
+    }
+
+    /// The same numbers in other pairs.
+    fn arranged(&self, Arrangement { references, rejected }: &Arrangement) -> Self {
+        let gather = |x: &[f64], from: &dyn Fn(usize) -> usize| (0..x.len()).map(|i| x[from(i)]).collect();
+        let lengths = |(n_w, n_l): &(Vec<usize>, Vec<usize>)| (n_w.clone(), rejected.iter().map(|&i| n_l[i]).collect());
+        Self {
+            policy_rejected: gather(&self.policy_rejected, &|i| rejected[i]),
+            reference_chosen: gather(&self.reference_chosen, &|i| references[i]),
+            reference_rejected: gather(&self.reference_rejected, &|i| references[rejected[i]]),
+            lengths: self.lengths.as_ref().map(lengths),
+            ..self.clone()
+        }
     }
 
     /// Like [`PairProblem::partials`] for another formula than that of a loss in the table.
@@ -128,7 +143,7 @@ impl PairProblem {
         Pair::from([chosen, rejected, reference_chosen, reference_rejected, n_w, n_l, mean])
     }
 
-    fn pair(&self, i: usize) -> Pair<f64> {
+    pub(super) fn pair(&self, i: usize) -> Pair<f64> {
         let [chosen, rejected, reference_chosen, reference_rejected] = self.inputs().map(|(_, x)| x[i]);
         let lengths = self.lengths.as_ref().map_or((1.0, 1.0), |(w, l)| (w[i] as f64, l[i] as f64));
         Pair { chosen, rejected, reference_chosen, reference_rejected, lengths, mean_chosen_length: self.mean_chosen_length() }
@@ -136,18 +151,6 @@ impl PairProblem {
 
     fn mean_chosen_length(&self) -> f64 {
         self.lengths.as_ref().map_or(1.0, |(chosen, _)| chosen.iter().sum::<usize>() as f64 / chosen.len() as f64)
-    }
-
-    /// Computes further allowances for another program's gradient of each pair: the jump of a slope whose side depends on the rounding, and
-    /// the rounding of a slope computed as 1 − σ(x).
-    fn allowances(&self, precision: DumpPrecision) -> Result<Vec<f64>, LossError> {
-        let pairs: Vec<Pair<f64>> = (0..self.pairs()).map(|i| self.pair(i)).collect();
-        let mut sums = vec![0.0; pairs.len()];
-        for (loss, weight) in &self.terms {
-            let own = loss.visit(&self.hyper, Allowances { pairs: &pairs, precision })?;
-            sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += weight.abs() * own);
-        }
-        Ok(sums)
     }
 }
 
@@ -167,31 +170,33 @@ fn seeded(pair: Pair<Dual<f64>>, of_rejected: bool) -> Pair<Second> {
     ])
 }
 
-/// The value and the slopes of a loss at one pair.
-struct At(Pair<Dual<f64>>);
-
-impl Visitor for At {
-    type Output = Slopes;
-    fn visit<L: PairLoss>(self, loss: L) -> Slopes {
-        let (chosen, rejected) = loss.gradient(self.0);
-        Slopes { value: loss.value(self.0), chosen, rejected }
-    }
-}
-
-struct Allowances<'a> {
-    pairs: &'a [Pair<f64>],
+/// Computes the partials of one loss of the arranged pairs.
+struct Term<'a> {
+    problem: &'a PairProblem,
+    arrangement: Arrangement,
     precision: DumpPrecision,
 }
 
-impl Visitor for Allowances<'_> {
-    type Output = Vec<f64>;
-    fn visit<L: PairLoss>(self, loss: L) -> Vec<f64> {
-        let floor = self.precision.underflow() + 4.0 * self.precision.unit_roundoff() * loss.complement_slope();
-        let jump = |pair: &Pair<f64>| match loss.kink(pair) {
-            Some(kink) if kink.distance <= self.precision.granted() * kink.size => kink.jump,
-            _ => 0.0,
+impl Visitor for Term<'_> {
+    type Output = Partials;
+    fn visit<L: PairLoss>(self, loss: L) -> Partials {
+        let arranged = self.problem.arranged(&self.arrangement);
+        let allowances: Vec<f64> = (0..arranged.pairs()).map(|i| allowance(loss, &arranged.pair(i), self.precision)).collect();
+        let at = |pair: Pair<Dual<f64>>| {
+            let (chosen, rejected) = loss.gradient(pair);
+            Slopes { value: loss.value(pair), chosen, rejected }
         };
-        self.pairs.iter().map(|pair| floor + jump(pair)).collect()
+        arranged.partials_of(self.precision, &allowances, at).put_back(&self.arrangement)
+    }
+}
+
+/// A further allowance for another program's gradient of a pair: the jump of a slope whose side depends on the rounding, and the rounding of
+/// a slope computed as 1 − σ(x).
+fn allowance<L: PairLoss>(loss: L, pair: &Pair<f64>, precision: DumpPrecision) -> f64 {
+    let floor = precision.underflow() + 4.0 * precision.unit_roundoff() * loss.complement_slope();
+    match loss.kink(pair) {
+        Some(kink) if kink.distance <= precision.granted() * kink.size => floor + kink.jump,
+        _ => floor,
     }
 }
 
@@ -203,15 +208,6 @@ struct Slopes {
     rejected: Dual<f64>,
 }
 
-impl Slopes {
-    fn add(&mut self, other: Self, weight: f64) {
-        let weight = Dual::new(weight, 0.0);
-        self.value += weight * other.value;
-        self.chosen += weight * other.chosen;
-        self.rejected += weight * other.rejected;
-    }
-}
-
 /// A batch's loss with its derivatives in policy and reference: chosen, then rejected.
 pub(super) struct Partials {
     pub loss: Estimate,
@@ -220,6 +216,35 @@ pub(super) struct Partials {
 }
 
 impl Partials {
+    fn map(self, change: impl Fn(Estimate) -> Estimate) -> Self {
+        let all = |parts: Vec<Vec<Estimate>>| parts.into_iter().map(|part| part.into_iter().map(&change).collect()).collect();
+        Self { loss: change(self.loss), policy: all(self.policy), reference: all(self.reference) }
+    }
+
+    /// Multiplies by the weight of a term.
+    fn scaled(self, weight: f64) -> Self {
+        if weight == 1.0 { self } else { self.map(|estimate| estimate.times(weight)) }
+    }
+
+    fn plus(self, other: &Self) -> Self {
+        let sum = |a: Vec<Vec<Estimate>>, b: &[Vec<Estimate>]| {
+            a.into_iter().zip(b).map(|(a, b)| a.into_iter().zip(b).map(|(a, b)| a.plus(*b)).collect()).collect()
+        };
+        Self { loss: self.loss.plus(other.loss), policy: sum(self.policy, &other.policy), reference: sum(self.reference, &other.reference) }
+    }
+
+    /// Gives each completion the gradient that it has in the pair to which it was moved.
+    fn put_back(self, Arrangement { references, rejected }: &Arrangement) -> Self {
+        let scatter = |x: &[Estimate], to: &dyn Fn(usize) -> usize| {
+            let mut back = x.to_vec();
+            (0..x.len()).for_each(|i| back[to(i)] = x[i]);
+            back
+        };
+        let policy = vec![self.policy[0].clone(), scatter(&self.policy[1], &|i| rejected[i])];
+        let reference = vec![scatter(&self.reference[0], &|i| references[i]), scatter(&self.reference[1], &|i| references[rejected[i]])];
+        Self { loss: self.loss, policy, reference }
+    }
+
     /// Returns the loss and its gradients in the policy's log-probabilities.
     pub fn policy(self) -> Evaluation {
         Evaluation { loss: self.loss, gradients: self.policy }

@@ -19,7 +19,7 @@ pub fn total<B: Backend>(
     mean_chosen_length: Option<f64>,
 ) -> Result<(Tensor<B>, f64)> {
     let of_kind = match objective.loss().kind() {
-        Kind::Pairwise => by_pair(objective, policy, reference, mean_chosen_length),
+        Kind::Pairwise | Kind::Batchwise => by_pair(objective, policy, reference, mean_chosen_length),
         Kind::Tokenwise => by_position(objective, policy, reference),
         Kind::Exact => towards_target(objective, policy, reference),
     };

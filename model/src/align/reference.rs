@@ -24,7 +24,7 @@ impl<B: Backend> Reference<B> {
     }
 
     /// Takes log-probabilities from `cache` from now on, for micro-batches whose pairs are all in it. A cache holds no logits, so only
-    /// [pairwise](losses::Loss::is_pairwise) losses can use it.
+    /// losses [of sequences](losses::Loss::is_of_sequences) can use it.
     pub fn set_cache(&mut self, cache: ReferenceCache) {
         self.cache = Some(cache);
     }

@@ -38,7 +38,7 @@ pub(super) fn expected<B: Backend>(objective: &Objective, batch: &PairBatch, ref
     if let Some(start) = objective.start_value() {
         return Ok(start);
     }
-    if !objective.loss().is_pairwise() {
+    if !objective.loss().is_of_sequences() {
         let reference = reference.to_backend(&Cpu::<f64>::new());
         let seen = || Scored::reference(batch, &reference);
         let (sum, count) = total(objective, &seen(), &seen(), None)?;

@@ -6,7 +6,7 @@ use super::reference::Reference;
 use super::start::{Start, expected};
 use crate::data::PreferencePair;
 use crate::decoder::{Decoder, ForwardOptions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate;
 use crate::preference::{PairBatch, Scored};
 use crate::train::{StepOutcome, Trainer};
@@ -47,12 +47,17 @@ impl<B: Backend> Alignment<B> {
     /// share.
     ///
     /// # Errors
-    /// As [`Trainer::step`] and [`total`].
+    /// As [`Trainer::step`] and [`total`]; [`Error::BadConfig`] for a loss of the batch if the step has several micro-batches or processes.
     ///
     /// # Panics
     /// If [`Alignment::at_once`] is 0.
     pub fn step(&self, trainer: &mut Trainer<B>, pairs: &[&PreferencePair], options: &ForwardOptions) -> Result<AlignedStep> {
         let share = trainer.share(pairs.len(), self.at_once);
+        if self.objective.is_of_batch() && share.micro_batches.len() * trainer.place().1 > 1 {
+            let reason = format!("{} compares the pairs of a step with each other, so a step cannot be split", self.objective);
+            return Err(Error::bad_config(format!("{reason}: make it one micro-batch of one process")));
+        }
+        let objective = self.objective.after(&trainer.running);
         let own = share.micro_batches.into_iter().map(|part| &pairs[part]);
         let parts: Vec<(&[&PreferencePair], PairBatch)> = own.map(|pairs| (pairs, PairBatch::new(pairs.iter().copied()))).collect();
         let chosen_tokens: usize = pairs.iter().map(|pair| pair.chosen.completion().len()).sum();
@@ -63,7 +68,7 @@ impl<B: Backend> Alignment<B> {
             let reference = self.reference.scored(batch, pairs, decoder);
             let policy = Scored::policy(batch, decoder, &options.of_micro_batch(share.before + index));
             seen.push(log_probs(&policy, &reference));
-            total(&self.objective, &policy, &reference, Some(mean_chosen_length))
+            total(&objective, &policy, &reference, Some(mean_chosen_length))
         })?;
         if outcome.skipped.is_some() {
             return Ok(AlignedStep { outcome, pairs: None });
@@ -71,7 +76,9 @@ impl<B: Backend> Alignment<B> {
         let mut sums = Sums::default();
         seen.iter().for_each(|log_probs| sums.add(log_probs));
         let sums = sums.of_all(trainer.parallel.as_ref().map(|parallel| &parallel.processes))?;
-        Ok(AlignedStep { outcome, pairs: Some(sums.means()) })
+        let means = sums.means();
+        trainer.running.remember(means.chosen_log_ratio, means.margin, self.objective.hyperparameters());
+        Ok(AlignedStep { outcome, pairs: Some(means) })
     }
 
     /// Computes the mean loss of some pairs before the first step, without dropout, and what theory gives for a policy that is its own

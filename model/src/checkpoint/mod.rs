@@ -142,6 +142,7 @@ fn state_of<B: Backend>(trainer: &Trainer<B>, run: &RunState) -> State {
         schedule: trainer.schedule,
         clip: trainer.clip,
         run: run.clone(),
+        running: trainer.running,
         processes: trainer.place().1,
     }
 }
@@ -192,7 +193,7 @@ fn read<B: Backend>(folder: &Path, step: u64, trainer: &mut Trainer<B>) -> Resul
         // A parameter that no step has moved has no moments yet.
         false => Ok(vec![0.0; shape.iter().product()]),
     })?;
-    (trainer.decoder, trainer.skipped) = (decoder, found.skipped);
+    (trainer.decoder, trainer.skipped, trainer.running) = (decoder, found.skipped, found.running);
     Ok(found)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::optimizer::{Rule, Schedule};
 use engine::Precision;
+use losses::Running;
 use serde::{Deserialize, Serialize};
 
 /// The values that, together with the step, determine a run's random numbers and data.
@@ -33,6 +34,9 @@ pub struct State {
     pub schedule: Schedule,
     pub clip: f64,
     pub run: RunState,
+    /// What losses whose settings follow from earlier steps remember.
+    #[serde(default, skip_serializing_if = "is_new")]
+    pub running: Running,
     /// Number of processes that made the steps.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub processes: usize,
@@ -44,6 +48,10 @@ fn unrounded() -> String {
 
 fn is_unrounded(rounding: &str) -> bool {
     rounding == Precision::F32.name()
+}
+
+fn is_new(running: &Running) -> bool {
+    *running == Running::default()
 }
 
 fn one() -> usize {

@@ -44,7 +44,7 @@ impl Dump {
     /// [`Error::BadFile`] for a tensor that is missing or of the wrong shape or type.
     pub fn problem(&mut self, objective: &Objective) -> Result<Problem> {
         match objective.loss().kind() {
-            Kind::Pairwise => self.pairs(objective).map(Problem::Pairs),
+            Kind::Pairwise | Kind::Batchwise => self.pairs(objective).map(Problem::Pairs),
             Kind::Tokenwise => self.tokens(objective.loss()).map(Problem::Tokens),
             Kind::Exact => self.exact(*objective.hyperparameters()).map(Problem::Exact),
         }

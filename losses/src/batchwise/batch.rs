@@ -1,0 +1,86 @@
+//! What the losses of a batch share: the batch decides which completions stand beside each other, and with which settings; then a pairwise
+//! loss is computed.
+//!
+//! The pairs of a step see each other, so a step cannot be split into micro-batches: all its pairs are run at once, by one process.
+
+use crate::hyperparameters::Hyperparameters;
+use crate::pairwise::pair::{Pair, PairInputs, PairLoss};
+use crate::preference_loss::PreferenceLoss;
+use engine::{Backend, Tensor};
+
+/// Which completions of a batch of B pairs form pair i.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrangement {
+    /// The pair whose reference log-probabilities stand beside the policy's of pair i.
+    pub references: Vec<usize>,
+    /// The pair whose rejected completion stands beside the chosen one of pair i, with its reference's log-probability.
+    pub rejected: Vec<usize>,
+}
+
+impl Arrangement {
+    /// Every pair as it came.
+    pub fn identity(pairs: usize) -> Self {
+        Self { references: (0..pairs).collect(), rejected: (0..pairs).collect() }
+    }
+}
+
+/// A loss of a whole batch of pairs.
+pub trait BatchLoss: PreferenceLoss + Copy + Send + Sync + 'static {
+    /// The loss of each arranged pair.
+    type Pairwise: PairLoss;
+
+    /// The pairwise loss, with settings that may follow from the batch. They are constants of the gradient.
+    fn pairwise(self, pairs: &[Pair<f64>]) -> Self::Pairwise;
+
+    /// The pairs that the loss compares. The order of values is piecewise constant, so no gradient flows through it.
+    fn arrange(self, pairs: &[Pair<f64>]) -> Arrangement {
+        Arrangement::identity(pairs.len())
+    }
+
+    /// The loss of each arranged pair, `[B]`; its mean is the batch's loss. `is_twin` asks for the composition of ops.
+    fn evaluate<B: Backend>(self, inputs: &PairInputs<B>, is_twin: bool) -> Tensor<B> {
+        let pairs = inputs.pairs();
+        let (loss, inputs) = (self.pairwise(&pairs), inputs.arranged(&self.arrange(&pairs)));
+        if is_twin { loss.twin(&inputs) } else { loss.evaluate(&inputs) }
+    }
+}
+
+/// What a run remembers of the batches before, for the losses whose settings follow from them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Running {
+    /// Steps that were remembered.
+    pub steps: u64,
+    /// The mean of the log-ratios a and r of all completions so far.
+    pub log_ratio: f64,
+    /// The moving mean M of the margins a − r.
+    pub margin: f64,
+}
+
+impl Running {
+    /// Takes in a step: the means over its pairs of a and of a − r.
+    pub fn remember(&mut self, chosen_log_ratio: f64, margin: f64, hyper: &Hyperparameters) {
+        let log_ratio = chosen_log_ratio - 0.5 * margin;
+        self.steps += 1;
+        self.log_ratio += (log_ratio - self.log_ratio) / self.steps as f64;
+        self.margin = hyper.margin_momentum * self.margin + (1.0 - hyper.margin_momentum) * margin;
+    }
+
+    /// The settings of the next step.
+    pub fn apply(&self, hyper: &Hyperparameters) -> Hyperparameters {
+        Hyperparameters { delta: hyper.delta.or(Some(hyper.beta * self.log_ratio)), running_margin: self.margin, ..*hyper }
+    }
+}
+
+/// The indices that sort the values, ties in the order of the indices.
+pub(super) fn sorted(values: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&i, &j| values[i].total_cmp(&values[j]));
+    order
+}
+
+/// For each value of `own`, the index of the value of `other` with the same rank.
+pub(super) fn of_same_rank(own: &[f64], other: &[f64]) -> Vec<usize> {
+    let mut partners = vec![0; own.len()];
+    sorted(own).into_iter().zip(sorted(other)).for_each(|(i, j)| partners[i] = j);
+    partners
+}
