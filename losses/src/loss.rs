@@ -30,6 +30,7 @@ pub enum Kind {
 struct TableRow {
     name: &'static str,
     aliases: &'static [&'static str],
+    note: Option<&'static str>,
     uses: &'static [Setting],
     kind: Kind,
     defaults: fn() -> Hyperparameters,
@@ -45,6 +46,7 @@ impl TableRow {
         Self {
             name: L::NAME,
             aliases: L::ALIASES,
+            note: L::NOTE,
             uses: L::USES,
             kind,
             defaults: L::defaults,
@@ -158,6 +160,11 @@ impl Loss {
     /// Other names that are understood: those of other trainers and of the papers.
     pub fn aliases(self) -> &'static [&'static str] {
         self.row().aliases
+    }
+
+    /// What the name computes here, and what other programs call so, where the two differ.
+    pub fn note(self) -> Option<&'static str> {
+        self.row().note
     }
 
     /// The settings that the loss uses. Every other one changes nothing.

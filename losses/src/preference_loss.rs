@@ -23,6 +23,8 @@ pub trait PreferenceLoss: Sized {
     const NAME: &'static str;
     /// What other trainers and papers call it, in small letters with hyphens.
     const ALIASES: &'static [&'static str] = &[];
+    /// What the name computes here, and what other programs call so, where the two differ.
+    const NOTE: Option<&'static str> = None;
     /// The settings that change it. Every other one has no effect.
     const USES: &'static [Setting];
 

@@ -36,6 +36,8 @@ type Backend = Device;
 pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let settings = &arguments.training;
     let objective = arguments.settings.of(&arguments.loss)?;
+    check_batch(&objective, settings.accumulate)?;
+    notices::of_losses(&objective);
     // An adapter's base is its own reference, so no copy is needed.
     let adapter = settings.lora.lora_rank.is_some();
     let has_reference = objective.needs(Need::Reference);
@@ -85,6 +87,17 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         generator: Generator::new(shared.seed),
     };
     training::run(&mut job, &mut trainer, &tokenizer, &request(settings, steps), &arguments.run_settings(shared)?, shared)
+}
+
+/// Refuses a step in parts for a loss that compares the pairs of a step with each other.
+fn check_batch(objective: &Objective, accumulate: usize) -> Result<(), Failure> {
+    if !objective.is_of_batch() || (accumulate == 1 && processes::count() == 1) {
+        return Ok(());
+    }
+    let parts = if accumulate > 1 { "--accumulate 1" } else { "one process" };
+    Err(Failure::Usage(format!(
+        "{objective} compares the pairs of a step with each other, so a step cannot be split: {parts} and a larger --batch"
+    )))
 }
 
 /// Returns the reference if it has the policy's vocabulary.
