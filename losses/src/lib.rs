@@ -34,7 +34,7 @@ macro_rules! losses {
         $for_all! {
             pairwise {
                 dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust,
-                simpo: SimPo, cpo: Cpo, cpo_simpo: CpoSimPo, alphapo: AlphaPo, orpo: Orpo,
+                simpo: SimPo, cpo: Cpo, cpo_simpo: CpoSimPo, alphapo: AlphaPo, orpo: Orpo, tpo_l: TpoL, slic: Slic,
                 slpo: Slpo, slpo_gkl: SlpoGkl
             }
             tokenwise { slpo_token: SlpoToken, slpo_literal: SlpoLiteral }
