@@ -33,7 +33,11 @@
 macro_rules! losses {
     ($for_all:ident) => {
         $for_all! {
-            pairwise { dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust, slpo: Slpo, slpo_gkl: SlpoGkl }
+            pairwise {
+                dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust,
+                simpo: SimPo, cpo: Cpo, cpo_simpo: CpoSimPo, alphapo: AlphaPo, orpo: Orpo, tpo_l: TpoL, slic: Slic,
+                slpo: Slpo, slpo_gkl: SlpoGkl
+            }
             batchwise { aot: Aot, aot_unpaired: AotUnpaired, beta_dpo: BetaDpo }
             tokenwise { slpo_token: SlpoToken, slpo_literal: SlpoLiteral }
             exact { slpo_exact: SlpoExact }
