@@ -33,8 +33,8 @@ macro_rules! losses {
     ($for_all:ident) => {
         $for_all! {
             pairwise {
-                dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust, exo: Exo, slpo: Slpo,
-                slpo_gkl: SlpoGkl
+                dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust, exo: Exo, nca: Nca, bco: Bco,
+                slpo: Slpo, slpo_gkl: SlpoGkl
             }
             tokenwise { slpo_token: SlpoToken, slpo_literal: SlpoLiteral }
             exact { slpo_exact: SlpoExact }
