@@ -34,7 +34,7 @@ macro_rules! losses {
         $for_all! {
             pairwise {
                 dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust, exo: Exo, nca: Nca, bco: Bco,
-                sppo: Sppo, apo_zero: ApoZero, apo_down: ApoDown, discopop: Discopop, dpo_norm: DpoNorm, slpo: Slpo,
+                sppo: Sppo, apo_zero: ApoZero, apo_down: ApoDown, discopop: Discopop, dpo_norm: DpoNorm, dpop: Dpop, slpo: Slpo,
                 slpo_gkl: SlpoGkl
             }
             tokenwise { slpo_token: SlpoToken, slpo_literal: SlpoLiteral }
