@@ -34,8 +34,9 @@ macro_rules! losses {
     ($for_all:ident) => {
         $for_all! {
             pairwise {
-                dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust,
-                simpo: SimPo, cpo: Cpo, cpo_simpo: CpoSimPo, alphapo: AlphaPo, orpo: Orpo, tpo_l: TpoL, slic: Slic,
+                dpo: Dpo, cdpo: Cdpo, robust: Robust, ipo: Ipo, ipo_sum: IpoSum, hinge: Hinge, exo: Exo, nca: Nca, bco: Bco, sppo: Sppo,
+                apo_zero: ApoZero, apo_down: ApoDown, discopop: Discopop, dpo_norm: DpoNorm, dpop: Dpop,
+                simpo: SimPo, cpo: Cpo, cpo_simpo: CpoSimPo, alphapo: AlphaPo, orpo: Orpo, tpo_l: TpoL, slic: Slic, nll: Nll,
                 slpo: Slpo, slpo_gkl: SlpoGkl
             }
             batchwise { aot: Aot, aot_unpaired: AotUnpaired, beta_dpo: BetaDpo }

@@ -61,6 +61,7 @@ impl PairLoss for Cpo {
 
 impl PreferenceLoss for Cpo {
     const NAME: &'static str = "cpo";
+    const NOTE: Option<&'static str> = Some("cpo has its likelihood term with weight --nll 1, a mean over the batch's tokens, as in TRL");
     const USES: &'static [Setting] = &[Setting::Beta, Setting::Nll, Setting::NllReduction];
     fn of(hyper: &Hyperparameters) -> Self {
         Self { beta: hyper.beta, nll: hyper.nll, reduction: hyper.nll_reduction }

@@ -85,6 +85,9 @@ impl PairLoss for Orpo {
 
 impl PreferenceLoss for Orpo {
     const NAME: &'static str = "orpo";
+    const NOTE: Option<&'static str> = Some(
+        "orpo's --beta is the weight λ of its odds ratio; its likelihood is a mean over the batch's tokens, as in TRL, or per pair with --nll-reduction pair",
+    );
     const USES: &'static [Setting] = &[Setting::Beta, Setting::NllReduction];
     fn of(hyper: &Hyperparameters) -> Self {
         Self { beta: hyper.beta, reduction: hyper.nll_reduction }

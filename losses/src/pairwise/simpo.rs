@@ -63,6 +63,8 @@ pub(super) fn other_margins(hyper: &Hyperparameters) -> Vec<Dialect> {
 
 impl PreferenceLoss for SimPo {
     const NAME: &'static str = "simpo";
+    const NOTE: Option<&'static str> =
+        Some("simpo's --gamma is the margin γ of β·m itself, not γ/β; its paper has --beta 2 to 2.5 and γ/β of 0.5 to 0.8");
     const USES: &'static [Setting] = &[Setting::Beta, Setting::Gamma];
     fn of(hyper: &Hyperparameters) -> Self {
         Self { beta: hyper.beta, gamma: hyper.gamma }

@@ -40,6 +40,7 @@ impl PairLoss for TpoL {
 
 impl PreferenceLoss for TpoL {
     const NAME: &'static str = "tpo-l";
+    const NOTE: Option<&'static str> = Some("tpo-l takes the chosen completion for the gold answer, since pairs have no third one");
     const USES: &'static [Setting] = CpoSimPo::USES;
     fn of(hyper: &Hyperparameters) -> Self {
         Self(CpoSimPo::of(hyper))
