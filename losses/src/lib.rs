@@ -69,7 +69,7 @@ pub use exact::slpo_exact::ExactTargets;
 pub use hyperparameters::{Divergence, Hyperparameters, Reduction, Setting};
 pub use loss::{Kind, Loss, by_position, pairwise, pairwise_twin, tokenwise};
 pub use numeric::logaddexp;
-pub use objective::Objective;
+pub use objective::{Objective, PRESETS, Preset};
 pub use pairwise::pair::{Pair, PairInputs, PairLoss};
 pub use preference_loss::{Need, PreferenceLoss};
 pub use sequence::{Layout, PairLogProbs, SequenceLogProbs, sequence_log_probs};
