@@ -334,6 +334,12 @@ pub struct Align {
     /// The folder of the reference model [default: the model as it starts]
     #[arg(long, alias = "ref-model", value_name = "MODEL", help_heading = MODEL)]
     pub reference: Option<PathBuf>,
+    /// Move the reference towards the model after every N steps (TR-DPO); 0 for never [default: 0]
+    #[arg(long, value_name = "N", help_heading = MODEL, value_parser = values::integer::<u64>(0..=u32::MAX.into()))]
+    pub reference_every: Option<u64>,
+    /// How far it moves, above 0 and at most 1: each weight becomes A·model + (1 − A)·reference [default: 0.6]
+    #[arg(long, value_name = "A", help_heading = MODEL, value_parser = values::share)]
+    pub reference_mixup: Option<f64>,
     /// The file that keeps the reference's log-probabilities between runs.
     #[arg(long, value_name = "FILE", help_heading = RUN, help = reference_cache())]
     pub reference_cache: Option<PathBuf>,

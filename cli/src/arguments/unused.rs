@@ -92,9 +92,14 @@ impl Align {
             unused("reference_cache", reason)
         });
         let of_reference = |setting| unused(setting, format!("{} has no reference: leave --{} out", self.loss, setting.replace('_', "-")));
-        let reference = ["reference", "reference_cache"].into_iter().filter(|_| is_free).map(of_reference);
+        let moves = self.reference_every.is_some_and(|every| every > 0);
+        let mixup =
+            (!moves).then(|| unused("reference_mixup", "--reference-mixup is for a reference that moves: give --reference-every too"));
+        let stale =
+            moves.then(|| unused("reference_cache", "--reference-cache has no effect beside --reference-every: the reference moves"));
+        let reference = ["reference", "reference_cache", "reference_every"].into_iter().filter(|_| is_free).map(of_reference);
         let own = self.settings.unused(&self.loss);
-        self.training.unused().into_iter().chain(own).chain(cache.filter(|_| !is_free)).chain(reference).collect()
+        self.training.unused().into_iter().chain(own).chain(cache.filter(|_| !is_free)).chain(reference).chain(mixup).chain(stale).collect()
     }
 }
 

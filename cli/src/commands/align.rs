@@ -41,7 +41,9 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     // An adapter's base is its own reference, so no copy is needed.
     let adapter = settings.lora.lora_rank.is_some();
     let has_reference = objective.needs(Need::Reference);
-    memory::check_fine_tuning(&settings.model, adapter, has_reference && (!adapter || arguments.reference.is_some()))?;
+    let moves = arguments.reference_every.filter(|every| *every > 0);
+    let copies_reference = !adapter || arguments.reference.is_some() || moves.is_some();
+    memory::check_fine_tuning(&settings.model, adapter, has_reference && copies_reference)?;
     let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
     let decoder = to_train(decoder, settings, shared.seed)?;
     let reference = match &arguments.reference {
@@ -68,6 +70,7 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let steps = steps(settings, train.len())?;
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
+    trainer.moving_reference = moves.and_then(|_| reference.decoder().cloned());
     let mut job = AlignmentJob {
         cache: Cache::of(arguments, &objective),
         watch: Watch::new(objective.loss(), schedule.warmup, trainer.decoder.parameter_count()),
@@ -82,6 +85,7 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         rows_per_step: settings.batch * settings.accumulate,
         seed: shared.seed,
         same_reference: arguments.reference.is_none(),
+        mixing: moves.map(|every| Mixing { every, alpha: arguments.reference_mixup.unwrap_or(DEFAULT_MIXUP) }),
         warmup: schedule.warmup,
         log_mass: f64::NEG_INFINITY,
         generator: Generator::new(shared.seed),
@@ -124,12 +128,25 @@ struct AlignmentJob {
     /// True if the model starts as its own reference.
     same_reference: bool,
     cache: Cache,
+    mixing: Option<Mixing>,
     watch: Watch,
     warmup: u64,
     /// The largest ln m = ln(π_w + π_l) of the pairs of the last step.
     log_mass: f64,
     generator: Generator,
     description: String,
+}
+
+/// How far the reference moves towards the policy, unless the command line says it.
+const DEFAULT_MIXUP: f64 = 0.6;
+
+/// How the reference moves with the policy (TR-DPO).
+#[derive(Clone, Copy)]
+struct Mixing {
+    /// The reference moves after each multiple of this number of steps.
+    every: u64,
+    /// The share of the policy in the new reference.
+    alpha: f64,
 }
 
 /// The source of the reference's log-probabilities.
@@ -144,6 +161,7 @@ impl Cache {
     /// Chooses what the command line asks for. A loss that needs more than sequence log-probabilities has no cache.
     fn of(arguments: &Align, objective: &Objective) -> Self {
         match &arguments.reference_cache {
+            _ if arguments.reference_every.is_some_and(|every| every > 0) => Self::Live,
             _ if objective.needs(Need::Logits) || !objective.needs(Need::Reference) => Self::Live,
             Some(path) if path.as_os_str() == "off" => Self::Live,
             path => Self::Path(path.clone()),
@@ -229,6 +247,9 @@ impl Job for AlignmentJob {
     }
 
     fn prepare(&mut self, trainer: &Trainer<Backend>, folder: Option<&Path>, new: bool) -> Result<Vec<String>, Failure> {
+        if let Some(reference) = &trainer.moving_reference {
+            self.alignment.reference = Reference::live(reference.clone());
+        }
         let made_anew = self.fill_cache(folder)?;
         if !new || folder.is_none() {
             return Ok(made_anew.into_iter().collect());
@@ -249,6 +270,10 @@ impl Job for AlignmentJob {
         let options = options(self.dropout, false, self.generator.stream(step));
         let AlignedStep { outcome, pairs: metrics } = self.alignment.step(trainer, &pairs, &options)?;
         let tokens = pairs.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).map(|sequence| sequence.tokens.len() - 1).sum();
+        if let Some(Mixing { alpha, .. }) = self.mixing.filter(|mixing| step.is_multiple_of(mixing.every)) {
+            self.alignment.reference.mix(&trainer.decoder, alpha);
+            trainer.moving_reference = self.alignment.reference.decoder().cloned();
+        }
         let Some(metrics) = metrics else { return Ok((outcome, Vec::new(), tokens)) };
         self.log_mass = metrics.largest_log_mass;
         let kl = kl.map(|kl| (KL, kl));
