@@ -32,7 +32,11 @@
 macro_rules! losses {
     ($for_all:ident) => {
         $for_all! {
-            pairwise { dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust, slpo: Slpo, slpo_gkl: SlpoGkl }
+            pairwise {
+                dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust,
+                cal_dpo: CalDpo, bpo: Bpo,
+                slpo: Slpo, slpo_gkl: SlpoGkl
+            }
             tokenwise { slpo_token: SlpoToken, slpo_literal: SlpoLiteral }
             exact { slpo_exact: SlpoExact }
         }
