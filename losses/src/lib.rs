@@ -35,7 +35,7 @@ macro_rules! losses {
             pairwise {
                 dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust,
                 cal_dpo: CalDpo, bpo: Bpo, dpo_shift: DpoShift, bdpo: Bdpo, odpo: Odpo, r_dpo: RDpo, chi_po: ChiPo, f_dpo: FDpo,
-                slpo: Slpo, slpo_gkl: SlpoGkl
+                slpo_halves: SlpoHalves, slpo: Slpo, slpo_gkl: SlpoGkl
             }
             tokenwise { slpo_token: SlpoToken, slpo_literal: SlpoLiteral }
             exact { slpo_exact: SlpoExact }
