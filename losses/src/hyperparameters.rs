@@ -250,8 +250,8 @@ settings! {
     Margin margin: f64 = 0.5, "M", "the margin that a pair must reach: Δ of odpo, δ of slic",
         "at least 0 and at most 1e6", |_, margin| (0.0..=1e6).contains(margin);
     /// The weight α of R-DPO's difference of lengths.
-    LengthPenalty length_penalty: f64 = 0.01, "A", "the weight α of the difference of the lengths, n_w − n_l",
-        "at least 0 and at most 1e3", |_, alpha| (0.0..=1e3).contains(alpha);
+    LengthPenalty length_penalty: f64 = 0.01, "A", "the weight α of the difference of the lengths, n_w − n_l; a negative one rewards length",
+        "from -1e3 to 1e3", |_, alpha| (-1e3..=1e3).contains(alpha);
     /// The bound on χPO's margin; 0 for none.
     ClipReward clip_reward: f64 = 0.0, "R", "the bound 2R on the margin of the rewards is twice this; 0 is no bound",
         "at least 0 and at most 1e6", |_, r| (0.0..=1e6).contains(r);

@@ -35,9 +35,10 @@ macro_rules! losses {
         $for_all! {
             pairwise {
                 dpo: Dpo, cdpo: Cdpo, robust: Robust, ipo: Ipo, ipo_sum: IpoSum, hinge: Hinge, exo: Exo, nca: Nca, bco: Bco, sppo: Sppo,
-                apo_zero: ApoZero, apo_down: ApoDown, discopop: Discopop, dpo_norm: DpoNorm, dpop: Dpop,
+                apo_zero: ApoZero, apo_down: ApoDown, discopop: Discopop, dpo_norm: DpoNorm, dpop: Dpop, cal_dpo: CalDpo, bpo: Bpo,
+                dpo_shift: DpoShift, bdpo: Bdpo, odpo: Odpo, r_dpo: RDpo, chi_po: ChiPo, f_dpo: FDpo,
                 simpo: SimPo, cpo: Cpo, cpo_simpo: CpoSimPo, alphapo: AlphaPo, orpo: Orpo, tpo_l: TpoL, slic: Slic, nll: Nll,
-                slpo: Slpo, slpo_gkl: SlpoGkl
+                slpo: Slpo, slpo_gkl: SlpoGkl, slpo_halves: SlpoHalves
             }
             batchwise { aot: Aot, aot_unpaired: AotUnpaired, beta_dpo: BetaDpo }
             tokenwise { slpo_token: SlpoToken, slpo_literal: SlpoLiteral }
