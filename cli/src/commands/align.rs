@@ -17,7 +17,7 @@ use losses::{Loss, Need, Objective};
 use model::Error;
 use model::align::metrics::{CHOSEN_LOG_RATIO, KL, WEIGHTS_CHANGED, held_out};
 use model::align::reference_cache::{self, Fill, ReferenceCache};
-use model::align::{AlignedStep, Alignment, Reference};
+use model::align::{AlignedStep, Alignment, Ches, Reference, ches};
 use model::boundary::Limits;
 use model::checkpoint::RunState;
 use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
@@ -135,6 +135,18 @@ struct AlignmentJob {
     log_mass: f64,
     generator: Generator,
     description: String,
+}
+
+/// Warns if the model finds the completions of most pairs as alike as the chosen one is to itself.
+fn alike(scores: &[Ches]) -> Option<String> {
+    let high = scores.iter().filter(|ches| ches.normalised >= 0.0).count();
+    (2 * high > scores.len()).then(|| {
+        format!(
+            "likelihood displacement is likely: in {high} of the first {} pairs the model finds the rejected completion as like the chosen one \
+             as the chosen one is to itself (CHES of 0 or above), so what lowers one lowers both; slpo data --ches names the pairs",
+            scores.len()
+        )
+    })
 }
 
 /// How far the reference moves towards the policy, unless the command line says it.
@@ -260,7 +272,8 @@ impl Job for AlignmentJob {
         // The SLPO sequence form weights a pair's gradient by the pair's mass, which may be close to zero.
         let mass = (self.alignment.objective.loss() == Loss::Slpo).then(|| self.alignment.largest_log_mass(&pairs));
         let mass = mass.and_then(|mass| self.watch.see_mass(mass));
-        Ok(made_anew.into_iter().chain(start).chain(mass).collect())
+        let alike = alike(&ches(&trainer.decoder, &pairs, self.alignment.at_once));
+        Ok(made_anew.into_iter().chain(start).chain(mass).chain(alike).collect())
     }
 
     fn step(&mut self, trainer: &mut Trainer<Backend>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {

@@ -8,6 +8,7 @@
 //! | [`start`] | what the loss must be before the first step |
 //! | [`step`] | one step: both models over the pairs, the loss, the optimiser |
 //! | [`metrics`] | what a step reports about its pairs |
+//! | [`mod@ches`] | a warning before training: pairs whose chosen completion is likely to fall too |
 //!
 //! This is the step of `slpo align`, of the demo and of `slpo bench step`. A program of your own uses it like this:
 //!
@@ -54,6 +55,7 @@
 //! # }
 //! ```
 
+pub mod ches;
 pub mod metrics;
 pub mod objective;
 pub mod reference;
@@ -61,6 +63,7 @@ pub mod reference_cache;
 pub mod start;
 pub mod step;
 
+pub use ches::{Ches, ches};
 pub use metrics::PairMetrics;
 pub use objective::total;
 pub use reference::Reference;
