@@ -33,7 +33,7 @@
 macro_rules! losses {
     ($for_all:ident) => {
         $for_all! {
-            pairwise { dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust, slpo: Slpo, slpo_gkl: SlpoGkl }
+            pairwise { dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust, slpo: Slpo, slpo_gkl: SlpoGkl, ld_dpo: LdDpo, wpo: Wpo }
             batchwise { aot: Aot, aot_unpaired: AotUnpaired, beta_dpo: BetaDpo }
             tokenwise { slpo_token: SlpoToken, slpo_literal: SlpoLiteral }
             exact { slpo_exact: SlpoExact }
@@ -61,7 +61,7 @@ pub use batchwise::batch::{Arrangement, BatchLoss, Running};
 pub use error::LossError;
 pub use exact::pair_rows::PairRows;
 pub use exact::slpo_exact::ExactTargets;
-pub use hyperparameters::{Divergence, Hyperparameters, Reduction, Setting};
+pub use hyperparameters::{Divergence, Hyperparameters, Reduction, Setting, TailOf};
 pub use loss::{Kind, Loss, by_position, pairwise, pairwise_twin, tokenwise};
 pub use numeric::logaddexp;
 pub use objective::Objective;

@@ -131,7 +131,7 @@ impl Cache {
     /// Chooses what the command line asks for. A loss that needs more than sequence log-probabilities has no cache.
     fn of(arguments: &Align, objective: &Objective) -> Self {
         match &arguments.reference_cache {
-            _ if objective.needs(Need::Logits) || !objective.needs(Need::Reference) => Self::Live,
+            _ if !objective.takes_cached_reference() => Self::Live,
             Some(path) if path.as_os_str() == "off" => Self::Live,
             path => Self::Path(path.clone()),
         }
