@@ -32,6 +32,7 @@ struct TableRow {
     aliases: &'static [&'static str],
     uses: &'static [Setting],
     kind: Kind,
+    has_policy_constants: bool,
     defaults: fn() -> Hyperparameters,
     needs: fn(&Hyperparameters) -> &'static [Need],
     check: fn(&Hyperparameters) -> Result<(), LossError>,
@@ -47,6 +48,7 @@ impl TableRow {
             aliases: L::ALIASES,
             uses: L::USES,
             kind,
+            has_policy_constants: L::HAS_POLICY_CONSTANTS,
             defaults: L::defaults,
             needs: |hyper| L::of(hyper).needs(),
             check: L::check,
@@ -173,6 +175,11 @@ impl Loss {
     /// What it is a function of.
     pub fn kind(self) -> Kind {
         self.row().kind
+    }
+
+    /// True if its gradient takes numbers as constants that follow from the policy.
+    pub fn has_policy_constants(self) -> bool {
+        self.row().has_policy_constants
     }
 
     /// True if it is a function of the sequence log-probabilities of each pair.

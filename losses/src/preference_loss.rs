@@ -31,6 +31,8 @@ pub trait PreferenceLoss: Sized {
     const ALIASES: &'static [&'static str] = &[];
     /// The settings that change it. Every other one has no effect.
     const USES: &'static [Setting];
+    /// True if the gradient takes numbers as constants that follow from the policy. Differences of the loss then do not show its gradient.
+    const HAS_POLICY_CONSTANTS: bool = false;
 
     /// The loss with these settings.
     fn of(hyper: &Hyperparameters) -> Self;

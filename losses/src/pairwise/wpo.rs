@@ -63,6 +63,7 @@ fn not_detached(hyper: &Hyperparameters, pair: Pair<Second>) -> Second {
 impl PreferenceLoss for Wpo {
     const NAME: &'static str = "wpo";
     const USES: &'static [Setting] = &[Setting::Beta];
+    const HAS_POLICY_CONSTANTS: bool = true;
     fn of(hyper: &Hyperparameters) -> Self {
         Self { beta: hyper.beta }
     }
