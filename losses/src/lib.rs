@@ -36,7 +36,7 @@ macro_rules! losses {
             pairwise {
                 dpo: Dpo, cdpo: Cdpo, robust: Robust, ipo: Ipo, ipo_sum: IpoSum, hinge: Hinge, exo: Exo, nca: Nca, bco: Bco, sppo: Sppo,
                 apo_zero: ApoZero, apo_down: ApoDown, discopop: Discopop, dpo_norm: DpoNorm, dpop: Dpop, cal_dpo: CalDpo, bpo: Bpo,
-                dpo_shift: DpoShift, bdpo: Bdpo, odpo: Odpo, r_dpo: RDpo, chi_po: ChiPo, f_dpo: FDpo,
+                dpo_shift: DpoShift, bdpo: Bdpo, odpo: Odpo, r_dpo: RDpo, chi_po: ChiPo, f_dpo: FDpo, ld_dpo: LdDpo, wpo: Wpo,
                 simpo: SimPo, cpo: Cpo, cpo_simpo: CpoSimPo, alphapo: AlphaPo, orpo: Orpo, tpo_l: TpoL, slic: Slic, nll: Nll,
                 slpo: Slpo, slpo_gkl: SlpoGkl, slpo_halves: SlpoHalves
             }
@@ -67,7 +67,7 @@ pub use batchwise::batch::{Arrangement, BatchLoss, Running};
 pub use error::LossError;
 pub use exact::pair_rows::PairRows;
 pub use exact::slpo_exact::ExactTargets;
-pub use hyperparameters::{Divergence, Hyperparameters, Reduction, Setting};
+pub use hyperparameters::{Divergence, Hyperparameters, Reduction, Setting, TailOf};
 pub use loss::{Kind, Loss, by_position, pairwise, pairwise_twin, tokenwise};
 pub use numeric::logaddexp;
 pub use objective::{Objective, PRESETS, Preset};

@@ -110,6 +110,13 @@ impl Objective {
         self.terms.iter().any(|(loss, _)| loss.needs(need, &self.hyper))
     }
 
+    /// True if sequence log-probabilities are all that the terms need of a reference, so that they can be cached.
+    pub fn takes_cached_reference(&self) -> bool {
+        let has_reference = |&(loss, _): &(Loss, f64)| loss.needs(Need::Reference, &self.hyper);
+        let mut terms = self.terms.iter().filter(|term| has_reference(term)).peekable();
+        terms.peek().is_some() && terms.all(|(loss, _)| loss.takes_cached_reference(&self.hyper))
+    }
+
     /// The objective of each pair, `[B]`; its mean is the batch's.
     ///
     /// # Errors

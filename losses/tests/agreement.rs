@@ -29,7 +29,11 @@ impl Pairs {
     fn inputs<B: Backend>(&self, x: &[Tensor<B>]) -> PairInputs<B> {
         let n = self.policy[0].len();
         let [w, l] = self.reference.each_ref().map(|data| Tensor::constant(x[0].backend(), data, &[n]));
-        PairInputs::new(&x[0], &x[1], &w, &l).and_then(|inputs| inputs.with_lengths(vec![4; n], vec![6; n])).expect("vectors of one length")
+        let weights = Tensor::full(x[0].backend(), 0.75, &[n]);
+        PairInputs::new(&x[0], &x[1], &w, &l)
+            .and_then(|inputs| inputs.with_lengths(vec![4; n], vec![6; n])?.with_tails(&x[0].scale(0.25), &x[1].scale(0.75)))
+            .and_then(|inputs| inputs.with_reference_tails(&w.scale(0.25), &l.scale(0.75))?.with_weights(&weights))
+            .expect("vectors of one length")
     }
     fn points(&self) -> Vec<Input> {
         self.policy.iter().map(|data| Input::new(data.clone(), &[data.len()])).collect()

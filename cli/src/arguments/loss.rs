@@ -50,7 +50,7 @@ impl LossSettings {
     }
 
     /// Returns the settings that were given over the defaults of the losses. Of two losses with different defaults the first one wins.
-    fn hyperparameters(&self, names: &str) -> Result<Hyperparameters, LossError> {
+    pub(super) fn hyperparameters(&self, names: &str) -> Result<Hyperparameters, LossError> {
         let mut hyper = Hyperparameters::default();
         for loss in losses_of(names)?.into_iter().rev() {
             loss.uses().iter().for_each(|&setting| hyper.copy(setting, &loss.defaults()));

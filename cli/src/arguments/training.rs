@@ -4,7 +4,7 @@ use super::headings::{DATA, LOSS, MODEL, RUN, TRAINING};
 use super::values;
 use super::{CutSettings, Lora, LossSettings, RunControl, TurnSettings};
 use clap::Args;
-use losses::{Hyperparameters, Loss, Need};
+use losses::{Loss, Need};
 use model::config::preset::PRESETS;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -346,7 +346,10 @@ pub struct Align {
 }
 
 fn reference_cache() -> String {
-    let needs_more = Loss::listed(|loss| loss.needs(Need::Logits, &Hyperparameters::default()));
+    let needs_more = Loss::listed(|loss| {
+        let usual = loss.defaults();
+        loss.needs(Need::Reference, &usual) && !loss.takes_cached_reference(&usual)
+    });
     format!(
         "The file that keeps the reference's log-probabilities between runs, or off; {needs_more} need more than it holds \
          [default: reference-log-probs.json in --out]"

@@ -83,11 +83,13 @@ impl Sft {
 impl Align {
     /// Lists the settings that have no effect.
     pub fn unused(&self) -> Vec<Unused> {
-        let needs = |need: Need| losses_of(&self.loss).is_ok_and(|all| all.iter().any(|loss| loss.needs(need, &loss.defaults())));
-        let needs_logits = needs(Need::Logits);
-        let is_free = !needs(Need::Reference);
+        let losses = losses_of(&self.loss).unwrap_or_default();
+        let hyper = self.settings.hyperparameters(&self.loss).unwrap_or_default();
+        let referenced: Vec<Loss> = losses.into_iter().filter(|loss| loss.needs(Need::Reference, &hyper)).collect();
+        let is_free = referenced.is_empty();
+        let needs_more = referenced.iter().any(|loss| !loss.takes_cached_reference(&hyper));
         let is_off = self.reference_cache.as_deref().is_some_and(|path| path.as_os_str() == "off");
-        let cache = (needs_logits && !is_off).then(|| {
+        let cache = (needs_more && !is_off).then(|| {
             let reason = format!("{} does not use --reference-cache: it needs more of the reference than its log-probabilities", self.loss);
             unused("reference_cache", reason)
         });

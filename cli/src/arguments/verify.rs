@@ -33,6 +33,9 @@ fn after_help() -> String {
          With policy_chosen_token_logps [B,T] and chosen_mask [B,T] (likewise policy_rejected_, reference_chosen_ and \
          reference_rejected_token_logps, rejected_mask) it is also checked that the log-probabilities are sums over \
          the completions only: the mask keeps their tokens and drops prompt and padding.\n\n\
+         ld-dpo reads weighted sums as log-probabilities. With all four token log-probabilities and both masks it forms them \
+         itself, and checks grad_policy_chosen_token_logps, grad_policy_rejected_token_logps [B,T] too. wpo also reads \
+         chosen_weights and rejected_weights [B].\n\n\
          For {}: logits [B,T,V], y_w, y_l, w_w [B,T], perhaps w_l and mask [B,T], and loss [], grad_logits [B,T,V].\n\n\
          For {}: logits and reference_logits [2B,T,V], the chosen completions of all pairs first and then the \
          rejected ones, row t before token t; y_w, y_l [B,T] with a negative number past the end token; loss [], \

@@ -174,7 +174,7 @@ impl Cache {
     fn of(arguments: &Align, objective: &Objective) -> Self {
         match &arguments.reference_cache {
             _ if arguments.reference_every.is_some_and(|every| every > 0) => Self::Live,
-            _ if objective.needs(Need::Logits) || !objective.needs(Need::Reference) => Self::Live,
+            _ if !objective.takes_cached_reference() => Self::Live,
             Some(path) if path.as_os_str() == "off" => Self::Live,
             path => Self::Path(path.clone()),
         }

@@ -11,6 +11,7 @@ mod pair_mistakes;
 mod pairs;
 mod precision;
 mod sums;
+mod tails;
 mod token_mistakes;
 mod tokens;
 
@@ -19,6 +20,7 @@ pub use exact::ExactProblem;
 pub use pairs::PairProblem;
 pub use precision::DumpPrecision;
 pub use sums::{SumCheck, TokenLogProbs, check_sums};
+pub use tails::TailProblem;
 pub use tokens::TokenProblem;
 
 use crate::error::LossError;
@@ -30,6 +32,8 @@ use evaluation::{Estimate, Evaluation, Mistake};
 pub enum Problem {
     /// A function of sequence log-probabilities.
     Pairs(PairProblem),
+    /// LD-DPO of token log-probabilities.
+    Tails(Box<TailProblem>),
     /// One of the token forms.
     Tokens(TokenProblem),
     /// The loss towards the exact target.
@@ -37,10 +41,33 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// Returns the shape of the gradient of this name.
+    pub fn gradient_shape(&self, name: &str) -> Vec<usize> {
+        match self {
+            Self::Pairs(pairs) => vec![pairs.policy_chosen.len()],
+            Self::Tails(tails) => {
+                let [chosen, rejected] = tails.shapes();
+                match name {
+                    "grad_policy_chosen_token_logps" => chosen.to_vec(),
+                    "grad_policy_rejected_token_logps" => rejected.to_vec(),
+                    _ => vec![chosen[0]],
+                }
+            }
+            Self::Tokens(tokens) => tokens.shape.to_vec(),
+            Self::Exact(exact) => exact.shape.to_vec(),
+        }
+    }
+
     /// Returns the names of the gradients that can be checked.
     pub fn gradient_names(&self) -> &'static [&'static str] {
         match self {
             Self::Pairs(_) => &["grad_policy_chosen_logps", "grad_policy_rejected_logps"],
+            Self::Tails(_) => &[
+                "grad_policy_chosen_logps",
+                "grad_policy_rejected_logps",
+                "grad_policy_chosen_token_logps",
+                "grad_policy_rejected_token_logps",
+            ],
             Self::Tokens(_) | Self::Exact(_) => &["grad_logits"],
         }
     }
@@ -48,6 +75,7 @@ impl Problem {
     fn right(&self, precision: DumpPrecision) -> Result<Evaluation, LossError> {
         match self {
             Self::Pairs(pairs) => pairs.evaluate(precision),
+            Self::Tails(tails) => tails.evaluate(precision),
             Self::Tokens(tokens) => tokens.evaluate(precision),
             Self::Exact(exact) => exact.evaluate(precision),
         }
@@ -56,6 +84,7 @@ impl Problem {
     fn mistakes(&self, precision: DumpPrecision) -> Vec<Mistake<'_>> {
         match self {
             Self::Pairs(pairs) => pair_mistakes::all(pairs, precision),
+            Self::Tails(problem) => tails::mistakes(problem, precision),
             Self::Tokens(tokens) => token_mistakes::all(tokens, precision),
             Self::Exact(exact) => exact::mistakes(exact, precision),
         }

@@ -58,6 +58,7 @@ pub(super) fn all(problem: &PairProblem, precision: DumpPrecision) -> Vec<Mistak
         catalogue.reference();
     }
     catalogue.lengths();
+    catalogue.weights();
     catalogue.terms();
     catalogue.mistakes
 }
@@ -219,6 +220,17 @@ impl<'a> Catalogue<'a> {
             }
             x
         });
+    }
+
+    fn weights(&mut self) {
+        if self.right.weights.is_none() {
+            return;
+        }
+        let ones = |side: fn(&mut (Vec<f64>, Vec<f64>)) -> &mut Vec<f64>| {
+            move |x: &mut PairProblem| x.weights.iter_mut().for_each(|both| side(both).fill(1.0))
+        };
+        self.changed("the weights of the rejected completions are left out", ones(|(_, rejected)| rejected), Partials::policy);
+        self.changed("the weights of the chosen completions are left out", ones(|(chosen, _)| chosen), Partials::policy);
     }
 
     fn terms(&mut self) {

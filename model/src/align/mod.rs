@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`objective`] | what each loss is given of a batch |
+//! | `token_weights` | the parts of the sums, and the weights, of the losses that weight tokens |
 //! | [`mod@reference`] | the frozen model that the policy is compared with, computed live or read from a cache |
 //! | [`reference_cache`] | the reference's log-probabilities on disk |
 //! | [`start`] | what the loss must be before the first step |
@@ -62,6 +63,7 @@ pub mod reference;
 pub mod reference_cache;
 pub mod start;
 pub mod step;
+mod token_weights;
 
 pub use ches::{Ches, ches};
 pub use metrics::PairMetrics;
