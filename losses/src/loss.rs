@@ -6,6 +6,7 @@ use crate::hyperparameters::{Hyperparameters, Setting};
 use crate::pairwise::pair::{Pair, PairInputs, PairLoss};
 use crate::preference_loss::{Need, PreferenceLoss};
 use crate::tokenwise::token::{TokenInputs, TokenLoss, TokenWeights};
+use crate::unpaired::row::RowLoss;
 use engine::backend::Indices;
 use engine::explain::Explanation;
 use engine::gradcheck::{Draw, Entry, Sample};
@@ -20,6 +21,8 @@ pub enum Kind {
     Pairwise,
     /// The sequence log-probabilities of a whole batch of pairs.
     Batchwise,
+    /// The sequence log-probability of each labelled row.
+    Unpaired,
     /// The logits at the positions that both completions have.
     Tokenwise,
     /// All logits of both completions.
@@ -61,12 +64,14 @@ macro_rules! define {
     (
         pairwise { $($pair:ident: $Pair:ident),* }
         batchwise { $($batch:ident: $Batch:ident),* }
+        unpaired { $($row:ident: $Row:ident),* }
         tokenwise { $($token:ident: $Token:ident),* }
         exact { $($exact:ident: $Exact:ident),* }
     ) => {
         define! {
             $($Pair Pairwise pairwise $pair crate::pairwise::$pair::$Pair,)*
             $($Batch Batchwise batchwise $batch crate::batchwise::$batch::$Batch,)*
+            $($Row Unpaired unpaired $row crate::unpaired::$row::$Row,)*
             $($Token Tokenwise tokenwise $token crate::tokenwise::$token::$Token,)*
             $($Exact Exact exact $exact crate::exact::$exact::$Exact,)*
         }
@@ -93,6 +98,14 @@ macro_rules! define {
                         Ok(visitor(loss.arrange(pairs)).visit(loss.pairwise(pairs)))
                     })*
                     _ => self.visit(hyper, visitor(Arrangement::identity(pairs.len()))),
+                }
+            }
+
+            /// Hands the loss of labelled rows with these settings, whatever their ranges, to `visitor`.
+            pub(crate) fn visit_row<V: RowVisitor>(self, hyper: &Hyperparameters, visitor: V) -> Result<V::Output, LossError> {
+                match self {
+                    $(Self::$Row => Ok(visitor.visit(crate::unpaired::$row::$Row::of(hyper))),)*
+                    _ => Err(LossError::NotUnpaired { loss: self.name() }),
                 }
             }
 
@@ -149,6 +162,14 @@ pub(crate) trait Visitor {
     fn visit<L: PairLoss>(self, loss: L) -> Self::Output;
 }
 
+/// Something to do with a loss of labelled rows, whichever it is.
+pub(crate) trait RowVisitor {
+    /// What comes of it.
+    type Output;
+    /// Does it.
+    fn visit<L: RowLoss>(self, loss: L) -> Self::Output;
+}
+
 impl Loss {
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -185,6 +206,11 @@ impl Loss {
         matches!(self.kind(), Kind::Pairwise | Kind::Batchwise)
     }
 
+    /// True if it is a function of labelled rows, which are no pairs.
+    pub fn is_unpaired(self) -> bool {
+        self.kind() == Kind::Unpaired
+    }
+
     /// True if the loss with these settings needs it.
     pub fn needs(self, need: Need, hyper: &Hyperparameters) -> bool {
         (self.row().needs)(hyper).contains(&need)
@@ -214,8 +240,17 @@ impl Loss {
         self.visit_in_batch(hyper, &[*pair], |_| AtStart(pair)).ok()
     }
 
-    /// [`Loss::at_start`] where it is the same for every pair: it is then a number even of a pair that is NaN.
+    /// The loss of one labelled row where the policy is the reference, from theory; `None` for losses of other things.
+    pub fn at_start_of_row(self, hyper: &Hyperparameters, is_desirable: bool) -> Option<f64> {
+        self.visit_row(hyper, RowAtStart(is_desirable)).ok()
+    }
+
+    /// [`Loss::at_start`] where it is the same for every pair, which is then a number even of a pair that is NaN; or for every labelled row.
     pub fn start_value(self, hyper: &Hyperparameters) -> Option<f64> {
+        if self.is_unpaired() {
+            let starts = [true, false].map(|is_desirable| self.at_start_of_row(hyper, is_desirable));
+            return starts[0].filter(|_| starts[0] == starts[1]);
+        }
         let nan = f64::NAN;
         self.at_start(hyper, &Pair::from([nan; 7])).filter(|start| !start.is_nan())
     }
@@ -237,6 +272,15 @@ struct AtStart<'a>(&'a Pair<f64>);
 impl Visitor for AtStart<'_> {
     type Output = f64;
     fn visit<L: PairLoss>(self, loss: L) -> f64 {
+        loss.at_start(self.0)
+    }
+}
+
+struct RowAtStart(bool);
+
+impl RowVisitor for RowAtStart {
+    type Output = f64;
+    fn visit<L: RowLoss>(self, loss: L) -> f64 {
         loss.at_start(self.0)
     }
 }

@@ -7,6 +7,8 @@
 mod check;
 mod evaluation;
 mod exact;
+mod labelled;
+mod labelled_mistakes;
 mod pair_mistakes;
 mod pairs;
 mod precision;
@@ -16,6 +18,7 @@ mod tokens;
 
 pub use check::{GradientCheck, LossCheck};
 pub use exact::ExactProblem;
+pub use labelled::RowProblem;
 pub use pairs::PairProblem;
 pub use precision::DumpPrecision;
 pub use sums::{SumCheck, TokenLogProbs, check_sums};
@@ -25,11 +28,13 @@ use crate::error::LossError;
 use check::{check_finite, check_gradient, check_loss};
 use evaluation::{Estimate, Evaluation, Mistake};
 
-/// The inputs of a loss to check, and which loss. Losses are means: over pairs, or over the positions that count.
+/// The inputs of a loss to check, and which loss. Losses are means: over pairs, over rows, or over the positions that count.
 #[derive(Clone, Debug)]
 pub enum Problem {
     /// A function of sequence log-probabilities.
     Pairs(PairProblem),
+    /// A function of the sequence log-probabilities of labelled rows.
+    Rows(RowProblem),
     /// One of the token forms.
     Tokens(TokenProblem),
     /// The loss towards the exact target.
@@ -41,6 +46,7 @@ impl Problem {
     pub fn gradient_names(&self) -> &'static [&'static str] {
         match self {
             Self::Pairs(_) => &["grad_policy_chosen_logps", "grad_policy_rejected_logps"],
+            Self::Rows(_) => &["grad_policy_logps"],
             Self::Tokens(_) | Self::Exact(_) => &["grad_logits"],
         }
     }
@@ -48,6 +54,7 @@ impl Problem {
     fn right(&self, precision: DumpPrecision) -> Result<Evaluation, LossError> {
         match self {
             Self::Pairs(pairs) => pairs.evaluate(precision),
+            Self::Rows(rows) => rows.evaluate(precision),
             Self::Tokens(tokens) => tokens.evaluate(precision),
             Self::Exact(exact) => exact.evaluate(precision),
         }
@@ -56,6 +63,7 @@ impl Problem {
     fn mistakes(&self, precision: DumpPrecision) -> Vec<Mistake<'_>> {
         match self {
             Self::Pairs(pairs) => pair_mistakes::all(pairs, precision),
+            Self::Rows(rows) => labelled_mistakes::all(rows, precision),
             Self::Tokens(tokens) => token_mistakes::all(tokens, precision),
             Self::Exact(exact) => exact::mistakes(exact, precision),
         }
