@@ -87,10 +87,12 @@ impl Align {
         let needs_logits = needs(Need::Logits);
         let is_free = !needs(Need::Reference);
         let is_off = self.reference_cache.as_deref().is_some_and(|path| path.as_os_str() == "off");
-        let cache = (needs_logits && !is_off).then(|| {
-            let reason = format!("{} does not use --reference-cache: it needs more of the reference than its log-probabilities", self.loss);
-            unused("reference_cache", reason)
-        });
+        let why = match losses_of(&self.loss) {
+            Ok(all) if all.iter().any(|loss| loss.is_unpaired()) => Some("the reference is run at every step"),
+            _ => needs_logits.then_some("it needs more of the reference than its log-probabilities"),
+        };
+        let cache = why.filter(|_| !is_off);
+        let cache = cache.map(|why| unused("reference_cache", format!("{} does not use --reference-cache: {why}", self.loss)));
         let of_reference = |setting| unused(setting, format!("{} has no reference: leave --{} out", self.loss, setting.replace('_', "-")));
         let reference = ["reference", "reference_cache"].into_iter().filter(|_| is_free).map(of_reference);
         let own = self.settings.unused(&self.loss);

@@ -1,6 +1,7 @@
-//! `slpo align`: optimises a model on preference pairs.
+//! `slpo align`: optimises a model on preference pairs or labelled rows.
 
 mod page;
+mod unpaired;
 
 use crate::arguments::{Align, Shared};
 use crate::commands::common::{EVALUATED_AT_ONCE, options, request, schedule_and_rule, steps, to_train};
@@ -17,7 +18,7 @@ use losses::{Loss, Need, Objective};
 use model::Error;
 use model::align::metrics::{CHOSEN_LOG_RATIO, KL, WEIGHTS_CHANGED, held_out};
 use model::align::reference_cache::{self, Fill, ReferenceCache};
-use model::align::{AlignedStep, Alignment, Reference};
+use model::align::{AlignedStep, Alignment, Reference, Start};
 use model::boundary::Limits;
 use model::checkpoint::RunState;
 use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
@@ -25,6 +26,7 @@ use model::decoder::Decoder;
 use model::evaluate::{self, Check};
 use model::fingerprint::{fingerprint, sequence_words};
 use model::order::Order;
+use model::tokenizer::Tokenizer;
 use model::train::{StepOutcome, Trainer};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -51,6 +53,23 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let longest = longest_sequence(decoder.config(), settings.max_tokens);
     let limits = Limits { truncation: settings.cut.truncation(), ..Limits::new(longest) };
     let chat = ChatTemplate::of(&tokenizer)?;
+    let prepared = Prepared { objective, decoder, tokenizer, reference, limits, chat };
+    if prepared.objective.is_unpaired() { unpaired::run(prepared, arguments, shared) } else { run_on_pairs(prepared, arguments, shared) }
+}
+
+/// What alignment on pairs and on rows begin with.
+struct Prepared {
+    objective: Objective,
+    decoder: Decoder<Backend>,
+    tokenizer: Tokenizer,
+    reference: Reference<Backend>,
+    limits: Limits,
+    chat: ChatTemplate,
+}
+
+fn run_on_pairs(prepared: Prepared, arguments: &Align, shared: &Shared) -> Result<(), Failure> {
+    let Prepared { objective, decoder, tokenizer, reference, limits, chat } = prepared;
+    let settings = &arguments.training;
     let load = |path: &Path| PreferenceSet::load(path, &tokenizer, &chat, &limits);
     let set = load(&settings.data)?;
     notices::of_rows(&set.report, shared.json);
@@ -146,6 +165,23 @@ fn of_cache(error: Error) -> Failure {
     }
 }
 
+/// Says that the loss before the first step is not what theory gives, and why.
+fn start_differs(alignment: &Alignment<Backend>, start: Start) -> String {
+    let cause = match alignment.reference.cache() {
+        Some(cache) => format!(
+            "likely cause: {} holds log-probabilities that are not this reference's; delete it, or --reference-cache off",
+            cache.path().display()
+        ),
+        None => "likely cause: the pairs' log-probabilities are at the edge of f32 (very long completions); \
+                 otherwise a defect in this program, please report it"
+            .to_owned(),
+    };
+    format!(
+        "before the first step the loss of {} is {:.6}, and with the policy equal to its reference it must be {:.6}: {cause}",
+        alignment.objective, start.found, start.expected
+    )
+}
+
 impl AlignmentJob {
     /// Opens the cache in the process that has the run's `folder`. All processes together then compute the missing entries.
     fn fill_cache(&mut self, folder: Option<&Path>) -> Result<Option<String>, Failure> {
@@ -178,22 +214,7 @@ impl AlignmentJob {
     /// Compares the loss before the first step with the theory. Returns a message for the user if they differ.
     fn check_start(&self, decoder: &Decoder<Backend>, pairs: &[&PreferencePair]) -> Result<Option<String>, Failure> {
         let start = self.alignment.start(decoder, pairs)?;
-        if start.agrees() {
-            return Ok(None);
-        }
-        let cause = match self.alignment.reference.cache() {
-            Some(cache) => format!(
-                "likely cause: {} holds log-probabilities that are not this reference's; delete it, or --reference-cache off",
-                cache.path().display()
-            ),
-            None => "likely cause: the pairs' log-probabilities are at the edge of f32 (very long completions); \
-                     otherwise a defect in this program, please report it"
-                .to_owned(),
-        };
-        Ok(Some(format!(
-            "before the first step the loss of {} is {:.6}, and with the policy equal to its reference it must be {:.6}: {cause}",
-            self.alignment.objective, start.found, start.expected
-        )))
+        Ok((!start.agrees()).then(|| start_differs(&self.alignment, start)))
     }
 
     /// True if the weights that a step changes are counted. The first process counts them at the first step, at the first step with the

@@ -66,7 +66,7 @@ impl<'a> GradientLine<'a> {
 /// Converts a flat index to one index for each axis of the gradient.
 fn place(flat: usize, problem: &Problem) -> Vec<usize> {
     match problem {
-        Problem::Pairs(_) => vec![flat],
+        Problem::Pairs(_) | Problem::Rows(_) => vec![flat],
         Problem::Tokens(_) | Problem::Exact(_) => {
             let (length, vocabulary) = (shape(problem)[1], shape(problem)[2]);
             vec![flat / vocabulary / length, flat / vocabulary % length, flat % vocabulary]

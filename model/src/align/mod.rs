@@ -1,4 +1,4 @@
-//! Alignment: trains a decoder, the policy, on preference pairs. A reference limits how far the policy moves.
+//! Alignment: trains a decoder, the policy, on preference pairs or labelled rows. A reference limits how far the policy moves.
 //!
 //! | module | what |
 //! |---|---|
@@ -7,6 +7,7 @@
 //! | [`reference_cache`] | the reference's log-probabilities on disk |
 //! | [`start`] | what the loss must be before the first step |
 //! | [`step`] | one step: both models over the pairs, the loss, the optimiser |
+//! | [`unpaired`] | one step on labelled rows: completions that are desirable or undesirable by themselves |
 //! | [`metrics`] | what a step reports about its pairs |
 //!
 //! This is the step of `slpo align`, of the demo and of `slpo bench step`. A program of your own uses it like this:
@@ -60,6 +61,7 @@ pub mod reference;
 pub mod reference_cache;
 pub mod start;
 pub mod step;
+pub mod unpaired;
 
 pub use metrics::PairMetrics;
 pub use objective::total;
@@ -67,6 +69,7 @@ pub use reference::Reference;
 pub use reference_cache::{Fill, ReferenceCache};
 pub use start::Start;
 pub use step::{AlignedStep, Alignment};
+pub use unpaired::{AlignedRows, RowMetrics};
 
 #[cfg(test)]
 mod tests;
