@@ -1,13 +1,13 @@
 //! `slpo align`: optimises a model on preference pairs or labelled rows.
 
 mod page;
+mod prepared;
 mod unpaired;
 
 use crate::arguments::{Align, Shared};
-use crate::commands::common::{EVALUATED_AT_ONCE, options, request, schedule_and_rule, steps, to_train};
-use crate::commands::{Loaded, longest_sequence, notices};
+use crate::commands::common::{EVALUATED_AT_ONCE, options, request, schedule_and_rule, steps};
+use crate::commands::notices;
 use crate::failure::Failure;
-use crate::memory;
 use crate::processes;
 use crate::report::Report;
 use crate::run_folder::{Record, RunFolderError};
@@ -18,16 +18,15 @@ use losses::{Loss, Need, Objective};
 use model::Error;
 use model::align::metrics::{CHOSEN_LOG_RATIO, KL, WEIGHTS_CHANGED, held_out};
 use model::align::reference_cache::{self, Fill, ReferenceCache};
-use model::align::{AlignedStep, Alignment, Reference, Start};
-use model::boundary::Limits;
+use model::align::{AlignedStep, Alignment};
 use model::checkpoint::RunState;
-use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
+use model::data::{PreferencePair, PreferenceSet};
 use model::decoder::Decoder;
 use model::evaluate::{self, Check};
 use model::fingerprint::{fingerprint, sequence_words};
 use model::order::Order;
-use model::tokenizer::Tokenizer;
 use model::train::{StepOutcome, Trainer};
+use prepared::{Prepared, start_differs};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -36,35 +35,8 @@ type Backend = Device;
 
 /// Aligns a model with one of the losses.
 pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
-    let settings = &arguments.training;
-    let objective = arguments.settings.of(&arguments.loss)?;
-    // An adapter's base is its own reference, so no copy is needed.
-    let adapter = settings.lora.lora_rank.is_some();
-    let has_reference = objective.needs(Need::Reference);
-    memory::check_fine_tuning(&settings.model, adapter, has_reference && (!adapter || arguments.reference.is_some()))?;
-    let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
-    let decoder = to_train(decoder, settings, shared.seed)?;
-    let reference = match &arguments.reference {
-        _ if !has_reference => Reference::none(),
-        Some(path) => Reference::live(check_reference(&decoder, Loaded::open(path)?.decoder)?),
-        // With an adapter, this is the same weights with the adapter switched off.
-        None => Reference::live(decoder.without_adapter()),
-    };
-    let longest = longest_sequence(decoder.config(), settings.max_tokens);
-    let limits = Limits { truncation: settings.cut.truncation(), ..Limits::new(longest) };
-    let chat = ChatTemplate::of(&tokenizer)?;
-    let prepared = Prepared { objective, decoder, tokenizer, reference, limits, chat };
+    let prepared = Prepared::new(arguments, shared)?;
     if prepared.objective.is_unpaired() { unpaired::run(prepared, arguments, shared) } else { run_on_pairs(prepared, arguments, shared) }
-}
-
-/// What alignment on pairs and on rows begin with.
-struct Prepared {
-    objective: Objective,
-    decoder: Decoder<Backend>,
-    tokenizer: Tokenizer,
-    reference: Reference<Backend>,
-    limits: Limits,
-    chat: ChatTemplate,
 }
 
 fn run_on_pairs(prepared: Prepared, arguments: &Align, shared: &Shared) -> Result<(), Failure> {
@@ -104,16 +76,6 @@ fn run_on_pairs(prepared: Prepared, arguments: &Align, shared: &Shared) -> Resul
         generator: Generator::new(shared.seed),
     };
     training::run(&mut job, &mut trainer, &tokenizer, &request(settings, steps), &arguments.run_settings(shared)?, shared)
-}
-
-/// Returns the reference if it has the policy's vocabulary.
-fn check_reference(policy: &Decoder<Backend>, reference: Decoder<Backend>) -> Result<Decoder<Backend>, Failure> {
-    let (own, other) = (policy.config().vocab_size, reference.config().vocab_size);
-    if own != other {
-        let reason = format!("the reference has a vocabulary of {other} tokens, the model one of {own}: they must be the same");
-        return Err(Failure::Usage(reason));
-    }
-    Ok(reference)
 }
 
 /// Preference optimisation against a fixed reference.
@@ -163,23 +125,6 @@ fn of_cache(error: Error) -> Failure {
         Error::Io { path, source } => RunFolderError::Write { path, source }.into(),
         error => error.into(),
     }
-}
-
-/// Says that the loss before the first step is not what theory gives, and why.
-fn start_differs(alignment: &Alignment<Backend>, start: Start) -> String {
-    let cause = match alignment.reference.cache() {
-        Some(cache) => format!(
-            "likely cause: {} holds log-probabilities that are not this reference's; delete it, or --reference-cache off",
-            cache.path().display()
-        ),
-        None => "likely cause: the pairs' log-probabilities are at the edge of f32 (very long completions); \
-                 otherwise a defect in this program, please report it"
-            .to_owned(),
-    };
-    format!(
-        "before the first step the loss of {} is {:.6}, and with the policy equal to its reference it must be {:.6}: {cause}",
-        alignment.objective, start.found, start.expected
-    )
 }
 
 impl AlignmentJob {

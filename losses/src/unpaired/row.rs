@@ -7,8 +7,6 @@
 //! and its twin, a composition of ops, which the op is checked against.
 
 use crate::error::LossError;
-use crate::hyperparameters::Hyperparameters;
-use crate::loss::{Loss, RowVisitor};
 use crate::preference_loss::PreferenceLoss;
 use engine::backend::Formula;
 use engine::tape::Operation;
@@ -178,41 +176,5 @@ impl<B: Backend> RowInputs<B> {
     /// What a [`LabelledRow`] is made of.
     fn numbers(&self) -> [B::Array; 4] {
         [&self.policy, &self.reference, &self.by_label(1.0, 0.0), &self.divergence()].map(|x| x.array().clone())
-    }
-}
-
-/// The loss of each row, `[N]`; its mean is the batch's loss.
-///
-/// # Errors
-/// If the loss is none of labelled rows, or a hyper-parameter is out of range.
-pub fn unpaired<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
-    loss.validate(hyper)?;
-    evaluate(loss, hyper, inputs)
-}
-
-/// [`unpaired`] with settings that were checked before.
-pub(crate) fn evaluate<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
-    loss.visit_row(hyper, Evaluate { inputs, is_twin: false })
-}
-
-/// The same as [`unpaired`] as a composition of ops, with no derivative written by hand: what [`unpaired`] is checked against.
-///
-/// # Errors
-/// As [`unpaired`].
-pub fn unpaired_twin<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
-    loss.validate(hyper)?;
-    loss.visit_row(hyper, Evaluate { inputs, is_twin: true })
-}
-
-/// A loss of these inputs, by its op or by its twin.
-struct Evaluate<'a, B: Backend> {
-    inputs: &'a RowInputs<B>,
-    is_twin: bool,
-}
-
-impl<B: Backend> RowVisitor for Evaluate<'_, B> {
-    type Output = Tensor<B>;
-    fn visit<L: RowLoss>(self, loss: L) -> Tensor<B> {
-        if self.is_twin { loss.twin(self.inputs) } else { loss.evaluate(self.inputs) }
     }
 }

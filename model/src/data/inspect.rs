@@ -81,7 +81,7 @@ pub fn inspect(path: &Path, reading: &Reading, examples: usize) -> Result<Inspec
     let rows = read_rows(path)?;
     if unpaired::are_pairs(&rows) {
         inspect_preferences(path, rows, reading, examples)
-    } else if rows.first().is_some_and(unpaired::is_labelled) {
+    } else if rows.first().is_some_and(jsonl::Row::is_labelled) {
         inspect_labelled(path, rows, reading, examples)
     } else {
         inspect_completions(path, rows, reading, examples)

@@ -79,6 +79,11 @@ impl Row {
         }
     }
 
+    /// True if the row is a completion with a label: true, false, 1 or 0.
+    pub fn is_labelled(&self) -> bool {
+        self.has("completion") && self.label().is_some()
+    }
+
     /// Returns the row's `label`, if it is true, false, 1 or 0.
     pub fn label(&self) -> Option<bool> {
         match self.keys.get("label")? {

@@ -46,11 +46,6 @@ impl Balance {
     }
 }
 
-/// True if the row is a completion with a label: true, false, 1 or 0.
-pub(super) fn is_labelled(row: &jsonl::Row) -> bool {
-    row.has("completion") && row.label().is_some()
-}
-
 /// True if the rows are preference pairs, as the first one shows.
 pub(super) fn are_pairs(rows: &[jsonl::Row]) -> bool {
     rows.first().is_some_and(|row| row.has("chosen") || row.has("rejected"))

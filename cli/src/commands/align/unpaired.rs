@@ -1,6 +1,7 @@
 //! Alignment on labelled rows: a completion alone, which is desirable or undesirable. Pairs are taken as two rows each.
 
-use super::{Backend, Prepared, page, start_differs};
+use super::page;
+use super::prepared::{Prepared, start_differs};
 use crate::arguments::{Align, Shared};
 use crate::commands::common::{EVALUATED_AT_ONCE, options, request, schedule_and_rule, steps};
 use crate::commands::notices;
@@ -10,7 +11,7 @@ use crate::report::Report;
 use crate::run_folder::Record;
 use crate::training::{self, Job, Values};
 use crate::watch::Watch;
-use engine::Generator;
+use engine::{Device, Generator};
 use losses::Need;
 use model::align::metrics::{KL, WEIGHTS_CHANGED, held_out};
 use model::align::{AlignedRows, Alignment};
@@ -63,7 +64,7 @@ pub fn run(prepared: Prepared, arguments: &Align, shared: &Shared) -> Result<(),
 
 /// Optimisation on labelled rows against a fixed reference.
 struct RowJob {
-    alignment: Alignment<Backend>,
+    alignment: Alignment<Device>,
     train: Vec<LabelledSequence>,
     held_out: Vec<LabelledSequence>,
     order: Order,
@@ -82,7 +83,7 @@ struct RowJob {
 
 impl RowJob {
     /// Measures KL(π‖π_ref) of the next token on a step's rows, if it is due. Only the first process measures it.
-    fn divergence(&self, trainer: &Trainer<Backend>, step: u64, rows: &[&LabelledSequence]) -> Result<Option<f64>, Failure> {
+    fn divergence(&self, trainer: &Trainer<Device>, step: u64, rows: &[&LabelledSequence]) -> Result<Option<f64>, Failure> {
         let is_due = step == 1 || step == self.steps || (self.eval_every > 0 && step.is_multiple_of(self.eval_every));
         let Some(reference) = self.alignment.reference.decoder().filter(|_| is_due && processes::is_first()) else { return Ok(None) };
         let rows: Vec<LabelledSequence> = rows.iter().map(|&row| row.clone()).collect();
@@ -108,7 +109,7 @@ impl Job for RowJob {
         RunState { seed: self.seed, data, rows_per_step: self.rows_per_step as u64, rows_at_once: self.alignment.at_once as u64 }
     }
 
-    fn prepare(&mut self, trainer: &Trainer<Backend>, folder: Option<&Path>, new: bool) -> Result<Vec<String>, Failure> {
+    fn prepare(&mut self, trainer: &Trainer<Device>, folder: Option<&Path>, new: bool) -> Result<Vec<String>, Failure> {
         if !new || folder.is_none() {
             return Ok(Vec::new());
         }
@@ -119,7 +120,7 @@ impl Job for RowJob {
         Ok(one_sided.into_iter().chain(start).collect())
     }
 
-    fn step(&mut self, trainer: &mut Trainer<Backend>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
+    fn step(&mut self, trainer: &mut Trainer<Device>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let options = options(self.dropout, false, self.generator.stream(step));
         let rows: Vec<&LabelledSequence> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
         let kl = self.divergence(trainer, step, &rows)?.map(|kl| (KL, kl));
@@ -135,7 +136,7 @@ impl Job for RowJob {
         self.watch.see(step, values, f64::NEG_INFINITY)
     }
 
-    fn evaluate(&self, trainer: &Trainer<Backend>, go_on: Check<'_>) -> Result<Values, Failure> {
+    fn evaluate(&self, trainer: &Trainer<Device>, go_on: Check<'_>) -> Result<Values, Failure> {
         let Some(reference) = self.alignment.reference.decoder().filter(|_| !self.held_out.is_empty()) else { return Ok(Vec::new()) };
         let score = evaluate::unpaired::rows(&trainer.decoder, reference, &self.held_out, EVALUATED_AT_ONCE, go_on)?;
         let values = [

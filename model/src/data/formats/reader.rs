@@ -3,7 +3,6 @@
 use crate::data::columns::Remarks;
 use crate::data::jsonl::Row;
 use crate::data::turns::{Learned, Turner, Turns};
-use crate::data::unpaired::is_labelled;
 use crate::data::{ChatTemplate, CompletionRow, DropReason, PreferenceRow};
 use crate::error::Result;
 use losses::Loss;
@@ -80,7 +79,7 @@ pub fn unknown(row: &Row, expected: &str) -> crate::Error {
     let found: Vec<_> = row.keys.keys().map(|key| format!("{key:?}")).collect();
     let other = OTHER_USES.iter().find(|(columns, _)| columns.iter().all(|column| row.has(column)));
     let other = match other {
-        _ if is_labelled(row) => {
+        _ if row.is_labelled() => {
             format!(": these are labelled rows, which `slpo align` learns from with the losses {}", Loss::listed(Loss::is_unpaired))
         }
         Some((_, what)) => format!(": {what}"),
