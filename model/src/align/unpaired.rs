@@ -227,3 +227,6 @@ fn of_all(sums: RatioSums, processes: Option<&Processes>) -> Result<RatioSums> {
     let numbers = processes.sum(&sums.to_numbers())?;
     Ok(RatioSums::from_numbers(numbers.try_into().expect("as many sums as numbers")))
 }
+
+#[cfg(test)]
+mod tests;

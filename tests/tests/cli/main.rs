@@ -30,6 +30,7 @@ mod settings;
 mod signals;
 mod strangers;
 mod training;
+mod unpaired;
 mod verify;
 mod verify_dumps;
 mod warnings;
