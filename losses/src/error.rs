@@ -95,8 +95,8 @@ pub enum LossError {
         /// The bound.
         bound: usize,
     },
-    /// A batch without pairs.
-    #[error("the batch holds no pairs")]
+    /// A batch without pairs or rows.
+    #[error("the batch is empty")]
     EmptyBatch,
     /// A sequence of which no token is part of the completion.
     #[error("sequence {sequence} has no completion tokens (is it truncated to its prompt?)")]
@@ -114,8 +114,14 @@ pub enum LossError {
         sequences: usize,
     },
     /// A loss on tokens or distributions where one on sequence log-probabilities is needed.
-    #[error("{loss} is not a function of sequence log-probabilities")]
+    #[error("{loss} is not a function of the sequence log-probabilities of pairs")]
     NotPairwise {
+        /// Which loss.
+        loss: &'static str,
+    },
+    /// A loss of pairs where one of labelled rows is needed.
+    #[error("{loss} is not a function of labelled rows")]
+    NotUnpaired {
         /// Which loss.
         loss: &'static str,
     },

@@ -281,6 +281,12 @@ settings! {
     /// BCO's shift δ of the rewards; `None` for the mean of the rewards so far, which is 0 before the first step.
     Delta delta: Option<f64> = None, "D", "the constant δ that is subtracted from the rewards, or running for their mean so far",
         "running, or from -1e6 to 1e6", |_, delta| delta.is_none_or(|delta| (-1e6..=1e6).contains(&delta));
+    /// λ_D of KTO: the weight of desirable completions.
+    DesirableWeight desirable_weight: f64 = 1.0, "W", "the weight λ_D of desirable completions",
+        "at least 0 and at most 1e6", |_, weight| (0.0..=1e6).contains(weight);
+    /// λ_U of KTO: the weight of undesirable completions.
+    UndesirableWeight undesirable_weight: f64 = 1.0, "W", "the weight λ_U of undesirable completions",
+        "at least 0 and at most 1e6", |_, weight| (0.0..=1e6).contains(weight);
     /// How much the batch's β of β-DPO changes for each nat of its mean margin.
     BetaScale beta_scale: f64 = 0.6, "C", "c, by how much β changes for each nat of the batch's mean margin",
         "at least 0 and at most 1e3", |_, c| (0.0..=1e3).contains(c);

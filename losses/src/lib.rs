@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`mod@pairwise`] | a file a loss of sequence log-probabilities; [`pairwise::pair`] is what they share |
 //! | [`mod@batchwise`] | losses in which the pairs of a batch see each other |
+//! | [`mod@unpaired`] | losses of completions that are desirable or undesirable by themselves; [`unpaired::row`] is what they share |
 //! | [`mod@tokenwise`] | SLPO on tokens: the paper's listing mended, and as printed; [`tokenwise::token`] is what they share |
 //! | [`exact`] | the exact autoregressive target Q\* and the divergence from it |
 //! | [`objective`] | a loss or a sum of losses with its settings: what a run minimises |
@@ -41,6 +42,7 @@ macro_rules! losses {
                 slpo: Slpo, slpo_gkl: SlpoGkl, slpo_halves: SlpoHalves
             }
             batchwise { aot: Aot, aot_unpaired: AotUnpaired, beta_dpo: BetaDpo }
+            unpaired { kto: Kto, apo_zero_unpaired: ApoZeroUnpaired, bco_unpaired: BcoUnpaired }
             tokenwise { slpo_token: SlpoToken, slpo_literal: SlpoLiteral }
             exact { slpo_exact: SlpoExact }
         }
@@ -60,6 +62,7 @@ pub mod preference_loss;
 mod rows;
 pub mod sequence;
 pub mod tokenwise;
+pub mod unpaired;
 pub mod verify;
 pub mod weights;
 
@@ -68,13 +71,14 @@ pub use error::LossError;
 pub use exact::pair_rows::PairRows;
 pub use exact::slpo_exact::ExactTargets;
 pub use hyperparameters::{Divergence, Hyperparameters, Reduction, Setting, TailOf};
-pub use loss::{Kind, Loss, by_position, pairwise, pairwise_twin, tokenwise};
+pub use loss::{Kind, Loss, by_position, pairwise, pairwise_twin, tokenwise, unpaired, unpaired_twin};
 pub use numeric::logaddexp;
 pub use objective::{Objective, PRESETS, Preset};
 pub use pairwise::pair::{Pair, PairInputs, PairLoss};
 pub use preference_loss::{Need, PreferenceLoss};
 pub use sequence::{Layout, PairLogProbs, SequenceLogProbs, sequence_log_probs};
 pub use tokenwise::token::{TokenInputs, TokenLoss, TokenWeights};
+pub use unpaired::row::{LabelledRow, RowInputs, RowLoss};
 pub use weights::{Shares, WeightRule, Weights};
 
 use engine::explain::Explanation;

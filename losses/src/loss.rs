@@ -6,6 +6,7 @@ use crate::hyperparameters::{Hyperparameters, Setting};
 use crate::pairwise::pair::{Pair, PairInputs, PairLoss};
 use crate::preference_loss::{Need, PreferenceLoss};
 use crate::tokenwise::token::{TokenInputs, TokenLoss, TokenWeights};
+use crate::unpaired::row::{RowInputs, RowLoss};
 use engine::backend::Indices;
 use engine::explain::Explanation;
 use engine::gradcheck::{Draw, Entry, Sample};
@@ -20,6 +21,8 @@ pub enum Kind {
     Pairwise,
     /// The sequence log-probabilities of a whole batch of pairs.
     Batchwise,
+    /// The sequence log-probability of each labelled row.
+    Unpaired,
     /// The logits at the positions that both completions have.
     Tokenwise,
     /// All logits of both completions.
@@ -65,12 +68,14 @@ macro_rules! define {
     (
         pairwise { $($pair:ident: $Pair:ident),* }
         batchwise { $($batch:ident: $Batch:ident),* }
+        unpaired { $($row:ident: $Row:ident),* }
         tokenwise { $($token:ident: $Token:ident),* }
         exact { $($exact:ident: $Exact:ident),* }
     ) => {
         define! {
             $($Pair Pairwise pairwise $pair crate::pairwise::$pair::$Pair,)*
             $($Batch Batchwise batchwise $batch crate::batchwise::$batch::$Batch,)*
+            $($Row Unpaired unpaired $row crate::unpaired::$row::$Row,)*
             $($Token Tokenwise tokenwise $token crate::tokenwise::$token::$Token,)*
             $($Exact Exact exact $exact crate::exact::$exact::$Exact,)*
         }
@@ -97,6 +102,14 @@ macro_rules! define {
                         Ok(visitor(loss.arrange(pairs)).visit(loss.pairwise(pairs)))
                     })*
                     _ => self.visit(hyper, visitor(Arrangement::identity(pairs.len()))),
+                }
+            }
+
+            /// Hands the loss of labelled rows with these settings, whatever their ranges, to `visitor`.
+            pub(crate) fn visit_row<V: RowVisitor>(self, hyper: &Hyperparameters, visitor: V) -> Result<V::Output, LossError> {
+                match self {
+                    $(Self::$Row => Ok(visitor.visit(crate::unpaired::$row::$Row::of(hyper))),)*
+                    _ => Err(LossError::NotUnpaired { loss: self.name() }),
                 }
             }
 
@@ -153,6 +166,14 @@ pub(crate) trait Visitor {
     fn visit<L: PairLoss>(self, loss: L) -> Self::Output;
 }
 
+/// Something to do with a loss of labelled rows, whichever it is.
+pub(crate) trait RowVisitor {
+    /// What comes of it.
+    type Output;
+    /// Does it.
+    fn visit<L: RowLoss>(self, loss: L) -> Self::Output;
+}
+
 impl Loss {
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -205,6 +226,11 @@ impl Loss {
         needs(Need::Reference) && !needs(Need::Logits) && !needs(Need::ReferenceTails)
     }
 
+    /// True if it is a function of labelled rows, which are no pairs.
+    pub fn is_unpaired(self) -> bool {
+        self.kind() == Kind::Unpaired
+    }
+
     /// True if the loss with these settings needs it.
     pub fn needs(self, need: Need, hyper: &Hyperparameters) -> bool {
         (self.row().needs)(hyper).contains(&need)
@@ -234,8 +260,17 @@ impl Loss {
         self.visit_in_batch(hyper, &[*pair], |_| AtStart(pair)).ok()
     }
 
-    /// [`Loss::at_start`] where it is the same for every pair: it is then a number even of a pair that is NaN.
+    /// The loss of one labelled row where the policy is the reference, from theory; `None` for losses of other things.
+    pub fn at_start_of_row(self, hyper: &Hyperparameters, is_desirable: bool) -> Option<f64> {
+        self.visit_row(hyper, RowAtStart(is_desirable)).ok()
+    }
+
+    /// [`Loss::at_start`] where it is the same for every pair, which is then a number even of a pair that is NaN; or for every labelled row.
     pub fn start_value(self, hyper: &Hyperparameters) -> Option<f64> {
+        if self.is_unpaired() {
+            let starts = [true, false].map(|is_desirable| self.at_start_of_row(hyper, is_desirable));
+            return starts[0].filter(|_| starts[0] == starts[1]);
+        }
         let nan = f64::NAN;
         let unknown = Pair { weight: nan, tails: [nan; 4], ..Pair::from([nan; 7]) };
         self.at_start(hyper, &unknown).filter(|start| !start.is_nan())
@@ -258,6 +293,15 @@ struct AtStart<'a>(&'a Pair<f64>);
 impl Visitor for AtStart<'_> {
     type Output = f64;
     fn visit<L: PairLoss>(self, loss: L) -> f64 {
+        loss.at_start(self.0)
+    }
+}
+
+struct RowAtStart(bool);
+
+impl RowVisitor for RowAtStart {
+    type Output = f64;
+    fn visit<L: RowLoss>(self, loss: L) -> f64 {
         loss.at_start(self.0)
     }
 }
@@ -348,6 +392,42 @@ impl<B: Backend> Visitor for Twin<B> {
     type Output = Tensor<B>;
     fn visit<L: PairLoss>(self, loss: L) -> Tensor<B> {
         loss.twin(&self.0)
+    }
+}
+
+/// The loss of each labelled row, `[N]`; its mean is the batch's loss.
+///
+/// # Errors
+/// If the loss is none of labelled rows, or a hyper-parameter is out of range.
+pub fn unpaired<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
+    loss.validate(hyper)?;
+    evaluate_rows(loss, hyper, inputs)
+}
+
+/// [`unpaired`] with settings that were checked before.
+pub(crate) fn evaluate_rows<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
+    loss.visit_row(hyper, EvaluateRows { inputs, is_twin: false })
+}
+
+/// The same as [`unpaired`] as a composition of ops, with no derivative written by hand: what [`unpaired`] is checked against.
+///
+/// # Errors
+/// As [`unpaired`].
+pub fn unpaired_twin<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
+    loss.validate(hyper)?;
+    loss.visit_row(hyper, EvaluateRows { inputs, is_twin: true })
+}
+
+/// A loss of these inputs, by its op or by its twin.
+struct EvaluateRows<'a, B: Backend> {
+    inputs: &'a RowInputs<B>,
+    is_twin: bool,
+}
+
+impl<B: Backend> RowVisitor for EvaluateRows<'_, B> {
+    type Output = Tensor<B>;
+    fn visit<L: RowLoss>(self, loss: L) -> Tensor<B> {
+        if self.is_twin { loss.twin(self.inputs) } else { loss.evaluate(self.inputs) }
     }
 }
 

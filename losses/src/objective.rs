@@ -3,9 +3,10 @@
 use crate::batchwise::batch::Running;
 use crate::error::LossError;
 use crate::hyperparameters::{Hyperparameters, Reduction, Setting};
-use crate::loss::{Kind, Loss, evaluate};
+use crate::loss::{Kind, Loss, evaluate, evaluate_rows};
 use crate::pairwise::pair::{Pair, PairInputs};
 use crate::preference_loss::Need;
+use crate::unpaired::row::RowInputs;
 use engine::{Backend, Tensor};
 use std::fmt;
 
@@ -68,8 +69,10 @@ impl Objective {
             [] => return refuse("no loss is given".to_owned()),
             [_] => {}
             several => {
-                if let Some((other, _)) = several.iter().find(|(loss, _)| !loss.is_of_sequences()) {
-                    return refuse(format!("{other} cannot be added to another loss: only losses of sequence log-probabilities can"));
+                let is_of_rows = several.iter().all(|(loss, _)| loss.is_unpaired());
+                if let Some((other, _)) = several.iter().find(|(loss, _)| !is_of_rows && !loss.is_of_sequences()) {
+                    let what = if other.is_unpaired() { "a loss of pairs" } else { "another loss" };
+                    return refuse(format!("{other} cannot be added to {what}: only losses of sequence log-probabilities can"));
                 }
             }
         }
@@ -88,6 +91,11 @@ impl Objective {
     /// True if the pairs of a step see each other, so that they must be run at once.
     pub fn is_of_batch(&self) -> bool {
         self.terms.iter().any(|(loss, _)| loss.kind() == Kind::Batchwise)
+    }
+
+    /// True if it is a function of labelled rows, which are no pairs.
+    pub fn is_unpaired(&self) -> bool {
+        self.loss().is_unpaired()
     }
 
     /// The first loss, after which the objective is named.
@@ -122,9 +130,22 @@ impl Objective {
     /// # Errors
     /// If a loss is not pairwise, or lengths are needed and missing.
     pub fn pairwise<B: Backend>(&self, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
+        self.sum(|loss| evaluate(loss, &self.hyper, inputs))
+    }
+
+    /// The objective of each labelled row, `[N]`; its mean is the batch's.
+    ///
+    /// # Errors
+    /// If a loss is none of labelled rows.
+    pub fn unpaired<B: Backend>(&self, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
+        self.sum(|loss| evaluate_rows(loss, &self.hyper, inputs))
+    }
+
+    /// The weighted sum of the terms' values.
+    fn sum<B: Backend>(&self, values_of: impl Fn(Loss) -> Result<Tensor<B>, LossError>) -> Result<Tensor<B>, LossError> {
         let mut sum: Option<Tensor<B>> = None;
         for &(loss, weight) in &self.terms {
-            let values = evaluate(loss, &self.hyper, inputs)?;
+            let values = values_of(loss)?;
             let values = if weight == 1.0 { values } else { values.scale(weight) };
             sum = Some(sum.map_or_else(|| values.clone(), |sum| sum.add(&values)));
         }
@@ -134,6 +155,12 @@ impl Objective {
     /// The objective of one pair where the policy is the reference, from theory; `None` if a loss is not pairwise.
     pub fn at_start(&self, pair: &Pair<f64>) -> Option<f64> {
         let term = |&(loss, weight): &(Loss, f64)| Some(weight * loss.at_start(&self.hyper, pair)?);
+        self.terms.iter().map(term).sum()
+    }
+
+    /// The objective of one labelled row where the policy is the reference, from theory; `None` if a loss is none of labelled rows.
+    pub fn at_start_of_row(&self, is_desirable: bool) -> Option<f64> {
+        let term = |&(loss, weight): &(Loss, f64)| Some(weight * loss.at_start_of_row(&self.hyper, is_desirable)?);
         self.terms.iter().map(term).sum()
     }
 

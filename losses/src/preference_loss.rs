@@ -13,6 +13,8 @@ pub enum Need {
     Reference,
     /// The numbers of tokens in the completions.
     Lengths,
+    /// z: the divergence of the policy from the reference over a batch, estimated on completions after other rows' prompts.
+    Divergence,
     /// Logits, not only log-probabilities of what was said: a cache of the reference's log-probabilities is no use.
     Logits,
     /// The parts of the policy's log-probabilities past the length of the pair's shorter completion.

@@ -1,7 +1,9 @@
-//! How well a decoder predicts: text, completions and preference pairs.
+//! How well a decoder predicts: text, completions, preference pairs and labelled rows.
 //!
 //! Every function runs without recording and processes a bounded number of tokens at once. Sums are in f64 over the whole set, with one
 //! division at the end. So the split into batches changes only the rounding of the forward pass.
+
+pub mod unpaired;
 
 use crate::batch::Batch;
 use crate::boundary::Sequence;

@@ -308,7 +308,9 @@ pub struct Sft {
     after_help = "Examples:\n  slpo align --model base --data preferences.jsonl --loss dpo --out aligned\n  \
                         slpo align --model tuned --data preferences.jsonl --loss slpo-gkl --eval-data dev.jsonl --out aligned\n  \
                         slpo align --out aligned --resume\n\n\
-                        A row is {\"prompt\": …, \"chosen\": …, \"rejected\": …}, each a text or chat messages.\n\n\
+                        A row is {\"prompt\": …, \"chosen\": …, \"rejected\": …}, each a text or chat messages. kto, apo-zero-unpaired \
+                        and bco-unpaired also take labelled rows {\"prompt\": …, \"completion\": …, \"label\": true or false}; they take a \
+                        pair as two rows.\n\n\
                         Started as several processes, each takes a share of every batch: see slpo train --help."
 )]
 pub struct Align {
@@ -348,10 +350,12 @@ pub struct Align {
 fn reference_cache() -> String {
     let needs_more = Loss::listed(|loss| {
         let usual = loss.defaults();
-        loss.needs(Need::Reference, &usual) && !loss.takes_cached_reference(&usual)
+        loss.needs(Need::Reference, &usual) && !loss.is_unpaired() && !loss.takes_cached_reference(&usual)
     });
+    let of_rows = Loss::listed(Loss::is_unpaired);
     format!(
-        "The file that keeps the reference's log-probabilities between runs, or off; {needs_more} need more than it holds \
+        "The file that keeps the reference's log-probabilities between runs, or off; {needs_more} need more than it holds, and {of_rows} \
+         run the reference at every step \
          [default: reference-log-probs.json in --out]"
     )
 }

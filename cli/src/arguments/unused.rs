@@ -89,10 +89,13 @@ impl Align {
         let is_free = referenced.is_empty();
         let needs_more = referenced.iter().any(|loss| !loss.takes_cached_reference(&hyper));
         let is_off = self.reference_cache.as_deref().is_some_and(|path| path.as_os_str() == "off");
-        let cache = (needs_more && !is_off).then(|| {
-            let reason = format!("{} does not use --reference-cache: it needs more of the reference than its log-probabilities", self.loss);
-            unused("reference_cache", reason)
-        });
+        let why = if referenced.iter().any(|loss| loss.is_unpaired()) {
+            Some("the reference is run at every step")
+        } else {
+            needs_more.then_some("it needs more of the reference than its log-probabilities")
+        };
+        let cache = why.filter(|_| !is_off);
+        let cache = cache.map(|why| unused("reference_cache", format!("{} does not use --reference-cache: {why}", self.loss)));
         let of_reference = |setting| unused(setting, format!("{} has no reference: leave --{} out", self.loss, setting.replace('_', "-")));
         let moves = self.reference_every.is_some_and(|every| every > 0);
         let mixup =

@@ -36,11 +36,14 @@ fn after_help() -> String {
          ld-dpo reads weighted sums as log-probabilities. With all four token log-probabilities and both masks it forms them \
          itself, and checks grad_policy_chosen_token_logps, grad_policy_rejected_token_logps [B,T] too. wpo also reads \
          chosen_weights and rejected_weights [B].\n\n\
+         For {}: policy_logps, reference_logps, label [N] (1 or true for a desirable row, else 0), kl [] for kto (the mean log-ratio \
+         of the mismatched completions; below 0 it counts as 0), and loss [], grad_policy_logps [N].\n\n\
          For {}: logits [B,T,V], y_w, y_l, w_w [B,T], perhaps w_l and mask [B,T], and loss [], grad_logits [B,T,V].\n\n\
          For {}: logits and reference_logits [2B,T,V], the chosen completions of all pairs first and then the \
          rejected ones, row t before token t; y_w, y_l [B,T] with a negative number past the end token; loss [], \
          grad_logits [2B,T,V].\n\n\
-         The loss is a mean over pairs, or over positions. Numbers in F64, F32, F16 or BF16.",
+         The loss is a mean over pairs, over rows, or over positions. Numbers in F64, F32, F16 or BF16.",
+        of(Kind::Unpaired),
         of(Kind::Tokenwise),
         of(Kind::Exact)
     )

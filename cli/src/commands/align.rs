@@ -1,31 +1,32 @@
-//! `slpo align`: optimises a model on preference pairs.
+//! `slpo align`: optimises a model on preference pairs or labelled rows.
 
 mod page;
+mod prepared;
+mod unpaired;
 
 use crate::arguments::{Align, Shared};
-use crate::commands::common::{EVALUATED_AT_ONCE, options, request, schedule_and_rule, steps, to_train};
-use crate::commands::{Loaded, longest_sequence, notices};
+use crate::commands::common::{EVALUATED_AT_ONCE, options, request, schedule_and_rule, steps};
+use crate::commands::notices;
 use crate::failure::Failure;
-use crate::memory;
 use crate::processes;
 use crate::report::Report;
 use crate::run_folder::{Record, RunFolderError};
 use crate::training::{self, Job, Values};
 use crate::watch::Watch;
 use engine::{Device, Generator};
-use losses::{Loss, Need, Objective};
+use losses::{Loss, Objective};
 use model::Error;
 use model::align::metrics::{CHOSEN_LOG_RATIO, KL, WEIGHTS_CHANGED, held_out};
 use model::align::reference_cache::{self, Fill, ReferenceCache};
-use model::align::{AlignedStep, Alignment, Ches, Reference, ches};
-use model::boundary::Limits;
+use model::align::{AlignedStep, Alignment, Ches, ches};
 use model::checkpoint::RunState;
-use model::data::{ChatTemplate, PreferencePair, PreferenceSet};
+use model::data::{PreferencePair, PreferenceSet};
 use model::decoder::Decoder;
 use model::evaluate::{self, Check};
 use model::fingerprint::{fingerprint, sequence_words};
 use model::order::Order;
 use model::train::{StepOutcome, Trainer};
+use prepared::{Mixing, Prepared, restore_reference, start_differs};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,27 +35,13 @@ type Backend = Device;
 
 /// Aligns a model with one of the losses.
 pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
+    let prepared = Prepared::new(arguments, shared)?;
+    if prepared.objective.is_unpaired() { unpaired::run(prepared, arguments, shared) } else { run_on_pairs(prepared, arguments, shared) }
+}
+
+fn run_on_pairs(prepared: Prepared, arguments: &Align, shared: &Shared) -> Result<(), Failure> {
+    let Prepared { objective, decoder, tokenizer, reference, mixing, limits, chat } = prepared;
     let settings = &arguments.training;
-    let objective = arguments.settings.of(&arguments.loss)?;
-    check_batch(&objective, settings.accumulate)?;
-    notices::of_losses(&objective);
-    // An adapter's base is its own reference, so no copy is needed.
-    let adapter = settings.lora.lora_rank.is_some();
-    let has_reference = objective.needs(Need::Reference);
-    let moves = arguments.reference_every.filter(|every| *every > 0);
-    let copies_reference = !adapter || arguments.reference.is_some() || moves.is_some();
-    memory::check_fine_tuning(&settings.model, adapter, has_reference && copies_reference)?;
-    let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
-    let decoder = to_train(decoder, settings, shared.seed)?;
-    let reference = match &arguments.reference {
-        _ if !has_reference => Reference::none(),
-        Some(path) => Reference::live(check_reference(&decoder, Loaded::open(path)?.decoder)?),
-        // With an adapter, this is the same weights with the adapter switched off.
-        None => Reference::live(decoder.without_adapter()),
-    };
-    let longest = longest_sequence(decoder.config(), settings.max_tokens);
-    let limits = Limits { truncation: settings.cut.truncation(), ..Limits::new(longest) };
-    let chat = ChatTemplate::of(&tokenizer)?;
     let load = |path: &Path| PreferenceSet::load(path, &tokenizer, &chat, &limits);
     let set = load(&settings.data)?;
     notices::of_rows(&set.report, shared.json);
@@ -70,7 +57,7 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let steps = steps(settings, train.len())?;
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
-    trainer.moving_reference = moves.and_then(|_| reference.decoder().cloned());
+    trainer.moving_reference = mixing.and_then(|_| reference.decoder().cloned());
     let mut job = AlignmentJob {
         cache: Cache::of(arguments, &objective),
         watch: Watch::new(objective.loss(), schedule.warmup, trainer.decoder.parameter_count()),
@@ -85,33 +72,12 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
         rows_per_step: settings.batch * settings.accumulate,
         seed: shared.seed,
         same_reference: arguments.reference.is_none(),
-        mixing: moves.map(|every| Mixing { every, alpha: arguments.reference_mixup.unwrap_or(DEFAULT_MIXUP) }),
+        mixing,
         warmup: schedule.warmup,
         log_mass: f64::NEG_INFINITY,
         generator: Generator::new(shared.seed),
     };
     training::run(&mut job, &mut trainer, &tokenizer, &request(settings, steps), &arguments.run_settings(shared)?, shared)
-}
-
-/// Refuses a step in parts for a loss that compares the pairs of a step with each other.
-fn check_batch(objective: &Objective, accumulate: usize) -> Result<(), Failure> {
-    if !objective.is_of_batch() || (accumulate == 1 && processes::count() == 1) {
-        return Ok(());
-    }
-    let parts = if accumulate > 1 { "--accumulate 1" } else { "one process" };
-    Err(Failure::Usage(format!(
-        "{objective} compares the pairs of a step with each other, so a step cannot be split: {parts} and a larger --batch"
-    )))
-}
-
-/// Returns the reference if it has the policy's vocabulary.
-fn check_reference(policy: &Decoder<Backend>, reference: Decoder<Backend>) -> Result<Decoder<Backend>, Failure> {
-    let (own, other) = (policy.config().vocab_size, reference.config().vocab_size);
-    if own != other {
-        let reason = format!("the reference has a vocabulary of {other} tokens, the model one of {own}: they must be the same");
-        return Err(Failure::Usage(reason));
-    }
-    Ok(reference)
 }
 
 /// Preference optimisation against a fixed reference.
@@ -147,18 +113,6 @@ fn alike(scores: &[Ches]) -> Option<String> {
             scores.len()
         )
     })
-}
-
-/// How far the reference moves towards the policy, unless the command line says it.
-const DEFAULT_MIXUP: f64 = 0.6;
-
-/// How the reference moves with the policy (TR-DPO).
-#[derive(Clone, Copy)]
-struct Mixing {
-    /// The reference moves after each multiple of this number of steps.
-    every: u64,
-    /// The share of the policy in the new reference.
-    alpha: f64,
 }
 
 /// The source of the reference's log-probabilities.
@@ -221,22 +175,7 @@ impl AlignmentJob {
     /// Compares the loss before the first step with the theory. Returns a message for the user if they differ.
     fn check_start(&self, decoder: &Decoder<Backend>, pairs: &[&PreferencePair]) -> Result<Option<String>, Failure> {
         let start = self.alignment.start(decoder, pairs)?;
-        if start.agrees() {
-            return Ok(None);
-        }
-        let cause = match self.alignment.reference.cache() {
-            Some(cache) => format!(
-                "likely cause: {} holds log-probabilities that are not this reference's; delete it, or --reference-cache off",
-                cache.path().display()
-            ),
-            None => "likely cause: the pairs' log-probabilities are at the edge of f32 (very long completions); \
-                     otherwise a defect in this program, please report it"
-                .to_owned(),
-        };
-        Ok(Some(format!(
-            "before the first step the loss of {} is {:.6}, and with the policy equal to its reference it must be {:.6}: {cause}",
-            self.alignment.objective, start.found, start.expected
-        )))
+        Ok((!start.agrees()).then(|| start_differs(&self.alignment, start)))
     }
 
     /// True if the weights that a step changes are counted. The first process counts them at the first step, at the first step with the
@@ -259,9 +198,7 @@ impl Job for AlignmentJob {
     }
 
     fn prepare(&mut self, trainer: &Trainer<Backend>, folder: Option<&Path>, new: bool) -> Result<Vec<String>, Failure> {
-        if let Some(reference) = &trainer.moving_reference {
-            self.alignment.reference = Reference::live(reference.clone());
-        }
+        restore_reference(&mut self.alignment, trainer);
         let made_anew = self.fill_cache(folder)?;
         if !new || folder.is_none() {
             return Ok(made_anew.into_iter().collect());
@@ -283,9 +220,8 @@ impl Job for AlignmentJob {
         let options = options(self.dropout, false, self.generator.stream(step));
         let AlignedStep { outcome, pairs: metrics } = self.alignment.step(trainer, &pairs, &options)?;
         let tokens = pairs.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).map(|sequence| sequence.tokens.len() - 1).sum();
-        if let Some(Mixing { alpha, .. }) = self.mixing.filter(|mixing| step.is_multiple_of(mixing.every)) {
-            self.alignment.reference.mix(&trainer.decoder, alpha);
-            trainer.moving_reference = self.alignment.reference.decoder().cloned();
+        if let Some(mixing) = self.mixing {
+            mixing.move_reference(step, &mut self.alignment, trainer);
         }
         let Some(metrics) = metrics else { return Ok((outcome, Vec::new(), tokens)) };
         self.log_mass = metrics.largest_log_mass;

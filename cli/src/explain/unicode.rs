@@ -10,6 +10,7 @@ const SYMBOLS: &[(&str, &str)] = &[
     ("alpha", "α"),
     ("beta", "β"),
     ("delta", "δ"),
+    ("lambda", "λ"),
     ("varepsilon", "ε"),
     ("theta", "θ"),
     ("mu", "μ"),

@@ -59,10 +59,14 @@ pub struct Running {
 impl Running {
     /// Takes in a step: the means over its pairs of a and of a − r.
     pub fn remember(&mut self, chosen_log_ratio: f64, margin: f64, hyper: &Hyperparameters) {
-        let log_ratio = chosen_log_ratio - 0.5 * margin;
+        self.remember_rows(chosen_log_ratio - 0.5 * margin);
+        self.margin = hyper.margin_momentum * self.margin + (1.0 - hyper.margin_momentum) * margin;
+    }
+
+    /// Takes in a step on labelled rows: the mean over its rows of the log-ratio. Rows have no margin.
+    pub fn remember_rows(&mut self, log_ratio: f64) {
         self.steps += 1;
         self.log_ratio += (log_ratio - self.log_ratio) / self.steps as f64;
-        self.margin = hyper.margin_momentum * self.margin + (1.0 - hyper.margin_momentum) * margin;
     }
 
     /// The settings of the next step.

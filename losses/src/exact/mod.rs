@@ -7,6 +7,8 @@ mod target_on_device;
 mod target_on_host;
 
 macro_rules! files {
-    (pairwise $pairwise:tt batchwise $batchwise:tt tokenwise $tokenwise:tt exact { $($file:ident: $Loss:ident),* }) => { $(pub mod $file;)* };
+    (
+        pairwise $pairwise:tt batchwise $batchwise:tt unpaired $unpaired:tt tokenwise $tokenwise:tt exact { $($file:ident: $Loss:ident),* }
+    ) => { $(pub mod $file;)* };
 }
 losses!(files);

@@ -46,7 +46,10 @@ impl PairLoss for Wpo {
         inputs.weighted(as_one_op(self, inputs))
     }
     fn dialects(_: &Hyperparameters) -> Vec<Dialect> {
-        vec![Dialect::formula("the weights are not detached: the gradient flows through the completions' log-probabilities in W too", not_detached)]
+        vec![Dialect::formula(
+            "the weights are not detached: the gradient flows through the completions' log-probabilities in W too",
+            not_detached,
+        )]
     }
     fn complement_slope(self) -> f64 {
         self.beta

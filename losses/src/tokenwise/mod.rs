@@ -3,6 +3,8 @@
 pub mod token;
 
 macro_rules! files {
-    (pairwise $pairwise:tt batchwise $batchwise:tt tokenwise { $($file:ident: $Loss:ident),* } $($others:tt)*) => { $(pub mod $file;)* };
+    (
+        pairwise $pairwise:tt batchwise $batchwise:tt unpaired $unpaired:tt tokenwise { $($file:ident: $Loss:ident),* } $($others:tt)*
+    ) => { $(pub mod $file;)* };
 }
 losses!(files);

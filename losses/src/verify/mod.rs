@@ -7,6 +7,8 @@
 mod check;
 mod evaluation;
 mod exact;
+mod labelled;
+mod labelled_mistakes;
 mod pair_mistakes;
 mod pairs;
 mod precision;
@@ -17,6 +19,7 @@ mod tokens;
 
 pub use check::{GradientCheck, LossCheck};
 pub use exact::ExactProblem;
+pub use labelled::RowProblem;
 pub use pairs::PairProblem;
 pub use precision::DumpPrecision;
 pub use sums::{SumCheck, TokenLogProbs, check_sums};
@@ -27,13 +30,15 @@ use crate::error::LossError;
 use check::{check_finite, check_gradient, check_loss};
 use evaluation::{Estimate, Evaluation, Mistake};
 
-/// The inputs of a loss to check, and which loss. Losses are means: over pairs, or over the positions that count.
+/// The inputs of a loss to check, and which loss. Losses are means: over pairs, over rows, or over the positions that count.
 #[derive(Clone, Debug)]
 pub enum Problem {
     /// A function of sequence log-probabilities.
     Pairs(PairProblem),
     /// LD-DPO of token log-probabilities.
     Tails(Box<TailProblem>),
+    /// A function of the sequence log-probabilities of labelled rows.
+    Rows(RowProblem),
     /// One of the token forms.
     Tokens(TokenProblem),
     /// The loss towards the exact target.
@@ -53,6 +58,7 @@ impl Problem {
                     _ => vec![chosen[0]],
                 }
             }
+            Self::Rows(rows) => vec![rows.policy.len()],
             Self::Tokens(tokens) => tokens.shape.to_vec(),
             Self::Exact(exact) => exact.shape.to_vec(),
         }
@@ -68,6 +74,7 @@ impl Problem {
                 "grad_policy_chosen_token_logps",
                 "grad_policy_rejected_token_logps",
             ],
+            Self::Rows(_) => &["grad_policy_logps"],
             Self::Tokens(_) | Self::Exact(_) => &["grad_logits"],
         }
     }
@@ -76,6 +83,7 @@ impl Problem {
         match self {
             Self::Pairs(pairs) => pairs.evaluate(precision),
             Self::Tails(tails) => tails.evaluate(precision),
+            Self::Rows(rows) => rows.evaluate(precision),
             Self::Tokens(tokens) => tokens.evaluate(precision),
             Self::Exact(exact) => exact.evaluate(precision),
         }
@@ -85,6 +93,7 @@ impl Problem {
         match self {
             Self::Pairs(pairs) => pair_mistakes::all(pairs, precision),
             Self::Tails(problem) => tails::mistakes(problem, precision),
+            Self::Rows(rows) => labelled_mistakes::all(rows, precision),
             Self::Tokens(tokens) => token_mistakes::all(tokens, precision),
             Self::Exact(exact) => exact::mistakes(exact, precision),
         }

@@ -35,11 +35,12 @@ fn of_batch<B: Backend>(decoder: &Decoder<B>, batch: &PairBatch) -> Vec<Ches> {
     }
     let (chosen, rejected) = sums.split_at(batch.pairs());
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let of_pair = |((chosen, rejected), &(n_w, n_l)): ((&Vec<f64>, &Vec<f64>), &(usize, usize))| {
-        let (across, own, n_w, n_l) = (dot(chosen, rejected), dot(chosen, chosen), n_w as f64, n_l as f64);
+    let of_pair = |pair: usize| {
+        let (n_w, n_l) = batch.lengths()[pair];
+        let (across, own, n_w, n_l) = (dot(&chosen[pair], &rejected[pair]), dot(&chosen[pair], &chosen[pair]), n_w as f64, n_l as f64);
         Ches { score: across - own, normalised: across / (n_w * n_l) - own / (n_w * n_w) }
     };
-    chosen.iter().zip(rejected).zip(batch.lengths()).map(of_pair).collect()
+    (0..batch.pairs()).map(of_pair).collect()
 }
 
 #[cfg(test)]

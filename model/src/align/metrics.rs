@@ -21,7 +21,8 @@ pub const KL: &str = "kl";
 /// The name of the fraction of the weights that a step changed ([`StepOutcome::changed`](crate::train::StepOutcome::changed)).
 pub const WEIGHTS_CHANGED: &str = "weights_changed";
 
-/// Names of the results of [`evaluate::pairs`](crate::evaluate::pairs) on held-out pairs, which are not trained on.
+/// Names of the results of [`evaluate::pairs`](crate::evaluate::pairs) on held-out pairs, and of
+/// [`evaluate::unpaired::rows`](crate::evaluate::unpaired::rows) on held-out rows, which are not trained on.
 pub mod held_out {
     /// The name of [`PairScore::accuracy`](crate::evaluate::PairScore::accuracy).
     pub const ACCURACY: &str = "held_out_accuracy";
@@ -33,6 +34,10 @@ pub mod held_out {
     pub const REJECTED_LOG_PROB: &str = "held_out_rejected_log_prob";
     /// The name of [`PairScore::margin`](crate::evaluate::PairScore::margin).
     pub const MARGIN: &str = "held_out_margin";
+    /// The name of [`RowScore::desirable_log_ratio`](crate::evaluate::unpaired::RowScore::desirable_log_ratio).
+    pub const DESIRABLE_LOG_RATIO: &str = "held_out_desirable_log_ratio";
+    /// The name of [`RowScore::undesirable_log_ratio`](crate::evaluate::unpaired::RowScore::undesirable_log_ratio).
+    pub const UNDESIRABLE_LOG_RATIO: &str = "held_out_undesirable_log_ratio";
     /// The name of [`PairScore::kl`](crate::evaluate::PairScore::kl).
     pub const KL: &str = "held_out_kl";
 }

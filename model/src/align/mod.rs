@@ -1,4 +1,4 @@
-//! Alignment: trains a decoder, the policy, on preference pairs. A reference limits how far the policy moves.
+//! Alignment: trains a decoder, the policy, on preference pairs or labelled rows. A reference limits how far the policy moves.
 //!
 //! | module | what |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | [`reference_cache`] | the reference's log-probabilities on disk |
 //! | [`start`] | what the loss must be before the first step |
 //! | [`step`] | one step: both models over the pairs, the loss, the optimiser |
+//! | [`unpaired`] | one step on labelled rows: completions that are desirable or undesirable by themselves |
 //! | [`metrics`] | what a step reports about its pairs |
 //! | [`mod@ches`] | a warning before training: pairs whose chosen completion is likely to fall too |
 //!
@@ -64,6 +65,7 @@ pub mod reference_cache;
 pub mod start;
 pub mod step;
 mod token_weights;
+pub mod unpaired;
 
 pub use ches::{Ches, ches};
 pub use metrics::PairMetrics;
@@ -72,6 +74,7 @@ pub use reference::Reference;
 pub use reference_cache::{Fill, ReferenceCache};
 pub use start::Start;
 pub use step::{AlignedStep, Alignment};
+pub use unpaired::{AlignedRows, RowMetrics};
 
 #[cfg(test)]
 mod tests;

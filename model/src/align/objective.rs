@@ -21,6 +21,7 @@ pub fn total<B: Backend>(
 ) -> Result<(Tensor<B>, f64)> {
     let of_kind = match objective.loss().kind() {
         Kind::Pairwise | Kind::Batchwise => by_pair(objective, policy, reference, mean_chosen_length),
+        Kind::Unpaired => Err(LossError::NotPairwise { loss: objective.loss().name() }),
         Kind::Tokenwise => by_position(objective, policy, reference),
         Kind::Exact => towards_target(objective, policy, reference),
     };

@@ -37,7 +37,7 @@ fn trainer(decoder: Decoder<Device>) -> Trainer<Device> {
 fn every_loss_starts_where_theory_says_and_a_reference_of_its_own_gives_dpo_away() {
     let (data, policy) = (data(), decoder(1));
     let pairs: Vec<&PreferencePair> = data.iter().collect();
-    for loss in Loss::ALL {
+    for loss in Loss::ALL.into_iter().filter(|loss| !loss.is_unpaired()) {
         let start = alignment(loss, policy.clone(), 2).start(&policy, &pairs).unwrap();
         assert!(start.agrees(), "{loss}: {start:?}");
     }

@@ -1,6 +1,6 @@
 //! A look at a dataset before training: how long its rows are, what is cut, merged and dropped, and what is learned.
 
-use super::{ChatTemplate, DataReport, Turns, completions, jsonl, preferences, read_rows};
+use super::{Balance, ChatTemplate, DataReport, LabelledSet, Turns, completions, jsonl, preferences, read_rows, unpaired};
 use crate::boundary::{Limits, Sequence, Text, Truncation, tokenize};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
@@ -15,6 +15,8 @@ pub enum Form {
     Preferences,
     /// A prompt with one completion, or a text.
     Completions,
+    /// A prompt with one completion, and whether that is desirable.
+    Unpaired,
 }
 
 /// The data that training would use, and how it was made.
@@ -33,6 +35,8 @@ pub struct Inspection {
     pub truncated_lines: Vec<usize>,
     /// Lines of the rows in which a completion begins inside a token of the prompt, ascending.
     pub merged_lines: Vec<usize>,
+    /// The numbers of desirable and undesirable rows that are kept, if the rows are labelled.
+    pub labels: Option<Balance>,
     /// The first rows that are kept.
     pub examples: Vec<Example>,
 }
@@ -68,15 +72,17 @@ pub struct Reading<'a> {
     pub limits: Limits,
 }
 
-/// Reads a file as training would, and measures every row. The first row decides if the rows are preferences. The first `examples` rows are
-/// kept for display.
+/// Reads a file as training would, and measures every row. The first row decides if the rows are preferences or labelled. The first
+/// `examples` rows are kept for display.
 ///
 /// # Errors
-/// The errors of reading such a file: see [`preferences::read`] and [`completions::read`].
+/// The errors of reading such a file: see [`preferences::read`], [`unpaired::read_rows`] and [`completions::read`].
 pub fn inspect(path: &Path, reading: &Reading, examples: usize) -> Result<Inspection> {
     let rows = read_rows(path)?;
-    if rows.first().is_some_and(|row| row.has("chosen") || row.has("rejected")) {
+    if unpaired::are_pairs(&rows) {
         inspect_preferences(path, rows, reading, examples)
+    } else if rows.first().is_some_and(jsonl::Row::is_labelled) {
+        inspect_labelled(path, rows, reading, examples)
     } else {
         inspect_completions(path, rows, reading, examples)
     }
@@ -93,6 +99,20 @@ fn inspect_preferences(path: &Path, rows: Vec<jsonl::Row>, reading: &Reading, ex
     let examples = first
         .map(|pair| Example { line: pair.line, sequences: vec![("chosen", pair.chosen.clone()), ("rejected", pair.rejected.clone())] });
     Ok(tally.finish(Form::Preferences, &["prompt", "chosen", "rejected", "row"], set.report, examples.collect()))
+}
+
+fn inspect_labelled(path: &Path, rows: Vec<jsonl::Row>, reading: &Reading, examples: usize) -> Result<Inspection> {
+    let (rows, report) = unpaired::read_rows(path, rows, reading.chat)?;
+    let mut tally = Tally::new(&reading.limits);
+    for (row, _) in &rows {
+        tally.add(row.line, reading.tokenizer, &row.text())?;
+    }
+    let set = LabelledSet::from_rows(&rows, report, reading.tokenizer, &reading.limits)?;
+    let name = |is_desirable: bool| if is_desirable { "desirable" } else { "undesirable" };
+    let first = set.rows.iter().take(examples);
+    let examples = first.map(|row| Example { line: row.line, sequences: vec![(name(row.is_desirable), row.sequence.clone())] });
+    let seen = tally.finish(Form::Unpaired, &["prompt", "completion", "row"], set.report.clone(), examples.collect());
+    Ok(Inspection { labels: Some(Balance::of(&set.rows)), ..seen })
 }
 
 fn inspect_completions(path: &Path, rows: Vec<jsonl::Row>, reading: &Reading, examples: usize) -> Result<Inspection> {
@@ -157,6 +177,7 @@ impl Tally {
             truncated_lines: self.truncated,
             merged_lines: self.merged,
             report,
+            labels: None,
             examples,
         }
     }

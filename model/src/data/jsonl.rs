@@ -79,6 +79,21 @@ impl Row {
         }
     }
 
+    /// True if the row is a completion with a label: true, false, 1 or 0.
+    pub fn is_labelled(&self) -> bool {
+        self.has("completion") && self.label().is_some()
+    }
+
+    /// Returns the row's `label`, if it is true, false, 1 or 0.
+    pub fn label(&self) -> Option<bool> {
+        match self.keys.get("label")? {
+            Value::Bool(label) => Some(*label),
+            number if number.as_f64() == Some(1.0) => Some(true),
+            number if number.as_f64() == Some(0.0) => Some(false),
+            _ => None,
+        }
+    }
+
     /// Makes an [`Error::BadRow`] about this row.
     pub fn error(&self, reason: impl Into<String>) -> Error {
         bad_row(&self.path, self.line, reason)

@@ -1,4 +1,4 @@
-//! Training data: plain text, prompts with completions, preference pairs.
+//! Training data: plain text, prompts with completions, preference pairs, labelled rows.
 //!
 //! Each reader returns the data together with a [`DataReport`], so that nothing is left out silently. There are two kinds of bad rows:
 //!
@@ -20,6 +20,7 @@ mod rows;
 mod source;
 pub mod text;
 mod turns;
+pub mod unpaired;
 
 pub use chat::{ChatTemplate, Conversation};
 pub use completions::CompletionSet;
@@ -30,6 +31,7 @@ pub use rows::{CompletionRow, PreferenceRow};
 pub use source::{Source, read_rows, rows_of_bytes};
 pub use text::TextData;
 pub use turns::Turns;
+pub use unpaired::{Balance, LabelledSequence, LabelledSet};
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 mod columns;
 mod conversations;
 mod files;
+mod unpaired;
 
 use super::*;
 use crate::boundary::Limits;

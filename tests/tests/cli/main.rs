@@ -31,6 +31,7 @@ mod signals;
 mod strangers;
 mod token_weights;
 mod training;
+mod unpaired;
 mod verify;
 mod verify_dumps;
 mod warnings;

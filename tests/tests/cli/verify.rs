@@ -7,13 +7,13 @@ use std::path::Path;
 const POLICY: ([f64; 2], [f64; 2]) = ([-11.0, -7.0], [-13.5, -6.0]);
 const REFERENCE: ([f64; 2], [f64; 2]) = ([-12.0, -7.5], [-13.0, -8.0]);
 
-/// Writes vectors of f64 as a safetensors file; `loss` without axes.
-fn write(path: &Path, tensors: &[(&str, Vec<f64>)]) {
+/// Writes vectors of f64 as a safetensors file; `loss` and `kl` without axes.
+pub fn write(path: &Path, tensors: &[(&str, Vec<f64>)]) {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, values) in tensors {
         let start = data.len();
         data.extend(values.iter().flat_map(|x| x.to_le_bytes()));
-        let shape = if *name == "loss" { json!([]) } else { json!([values.len()]) };
+        let shape = if ["loss", "kl"].contains(name) { json!([]) } else { json!([values.len()]) };
         header.insert((*name).to_owned(), json!({"dtype": "F64", "shape": shape, "data_offsets": [start, data.len()]}));
     }
     let header = Value::Object(header).to_string();

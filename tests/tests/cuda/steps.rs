@@ -34,7 +34,7 @@ fn a_step_waits_for_the_device_once() {
                 trainer.step(2, |decoder, _| Ok((batch.loss(decoder, &options), batch.target_count() as f64))).unwrap().loss
             });
         }
-        for loss in Loss::ALL {
+        for loss in Loss::ALL.into_iter().filter(|loss| !loss.is_unpaired()) {
             once(loss.name(), &mut |step| {
                 let objective = Objective::new(loss, hyperparameters()[step]).unwrap();
                 let aligned = trainer.step(1, |decoder, _| {

@@ -6,6 +6,7 @@ use crate::run_folder::Record;
 use crate::training::{series, smoothing};
 use losses::Loss;
 use model::align::metrics::{ACCURACY, CHOSEN_LOG_PROB, KL, MARGIN, REJECTED_LOG_PROB, held_out};
+use model::align::unpaired::{DESIRABLE_LOG_RATIO, UNDESIRABLE_LOG_RATIO};
 use serde_json::Value;
 
 /// Builds the page of a run with this loss.
@@ -42,6 +43,38 @@ pub fn report(loss: Loss, description: String, records: &[Record], summary: &Val
         .figure(
             "Divergence from the reference",
             "KL(π‖π_ref) of the next token, averaged over the completion tokens of a step's pairs and of the pairs kept apart.",
+            chart("KL (nats a token)").line("training", train(KL)).line("held out", train(held_out::KL)),
+        )
+        .section("Summary")
+        .preformatted(format!("{summary:#}"))
+}
+
+/// Builds the page of a run on labelled rows with this loss.
+pub fn report_of_rows(loss: Loss, description: String, records: &[Record], summary: &Value) -> Report {
+    let losses = series(records, "loss");
+    let window = smoothing(losses.len());
+    let train = |name: &str| series(records, name);
+    let chart = |label: &str| XyChart::new("step", label);
+    Report::new(format!("Alignment with {loss}"))
+        .lead(description)
+        .figure("Loss", "Of each step's batch, before the step.", chart("loss").smoothed_line("training", losses, window))
+        .figure(
+            "Log-ratios of the completions",
+            "ln π/π_ref, summed over completion tokens. Desirable completions should rise above 0 and undesirable ones fall below it.",
+            chart("log-ratio (nats)")
+                .smoothed_line("desirable", train(DESIRABLE_LOG_RATIO), window)
+                .smoothed_line("undesirable", train(UNDESIRABLE_LOG_RATIO), window)
+                .line("desirable, held out", train(held_out::DESIRABLE_LOG_RATIO))
+                .line("undesirable, held out", train(held_out::UNDESIRABLE_LOG_RATIO)),
+        )
+        .figure(
+            "Accuracy",
+            "The part of rows whose log-ratio has the sign of their label.",
+            chart("accuracy").smoothed_line("training", train(ACCURACY), window).line("held out", train(held_out::ACCURACY)),
+        )
+        .figure(
+            "Divergence from the reference",
+            "KL(π‖π_ref) of the next token, averaged over the completion tokens of a step's rows and of the rows kept apart.",
             chart("KL (nats a token)").line("training", train(KL)).line("held out", train(held_out::KL)),
         )
         .section("Summary")

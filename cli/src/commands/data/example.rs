@@ -27,7 +27,7 @@ pub fn split_text(tokenizer: &Tokenizer, sequence: &Sequence) -> Result<[String;
 /// How the completion is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// The prompt is dim. The completion is green, or red if it was rejected.
+    /// The prompt is dim. The completion is green, or red if it was rejected or is undesirable.
     Colour,
     /// The completion is in brackets.
     Brackets,
@@ -44,7 +44,7 @@ impl Style {
     /// Explains the marks.
     pub fn legend(self) -> &'static str {
         match self {
-            Self::Colour => "in green (chosen) or red (rejected):",
+            Self::Colour => "in green (chosen, desirable) or red (rejected, undesirable):",
             Self::Brackets => "in ⟦brackets⟧:",
         }
     }

@@ -11,7 +11,7 @@ use crate::output::Output;
 use example::Style;
 use model::boundary::Limits;
 use model::data::inspect::{Form, Inspection, Lengths, Reading, inspect};
-use model::data::{ChatTemplate, Dropped};
+use model::data::{Balance, ChatTemplate, Dropped};
 use model::tokenizer::Tokenizer;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -95,7 +95,7 @@ fn as_json(seen: &Inspection, chat: &ChatTemplate, examples: &[Shown]) -> Value 
         let Shown { line, name, prompt, completion } = shown;
         json!({"line": line, "sequence": name, "prompt": prompt, "completion": completion})
     });
-    json!({
+    let mut object = json!({
         "path": seen.report.path,
         "form": seen.form,
         "rows": seen.report.rows,
@@ -113,13 +113,18 @@ fn as_json(seen: &Inspection, chat: &ChatTemplate, examples: &[Shown]) -> Value 
         "merged": {"count": seen.report.merged_boundaries, "lines": seen.merged_lines},
         "lengths": lengths.collect::<Map<_, _>>(),
         "examples": examples.collect::<Vec<_>>(),
-    })
+    });
+    if let Some(labels) = seen.labels {
+        object["labels"] = json!(labels);
+    }
+    object
 }
 
 fn show(to: &mut dyn Write, seen: &Inspection, chat: &ChatTemplate, examples: &[Shown]) -> io::Result<()> {
     let form = match seen.form {
         Form::Preferences => "preferences",
         Form::Completions => "completions",
+        Form::Unpaired => "labelled rows",
     };
     let report = &seen.report;
     writeln!(to, "{}: {form}, {} rows, {} kept, {} dropped", report.path.display(), report.rows, report.kept, report.dropped.len())?;
@@ -135,7 +140,7 @@ fn show(to: &mut dyn Write, seen: &Inspection, chat: &ChatTemplate, examples: &[
     }
     for shown in examples {
         writeln!(to, "\nline {}, {}", shown.line, shown.name)?;
-        writeln!(to, "{}", style.paint(&shown.prompt, &shown.completion, shown.name == "rejected"))?;
+        writeln!(to, "{}", style.paint(&shown.prompt, &shown.completion, ["rejected", "undesirable"].contains(&shown.name)))?;
     }
     Ok(())
 }
@@ -147,6 +152,10 @@ fn show_rows(to: &mut dyn Write, seen: &Inspection) -> io::Result<()> {
     };
     for (reason, lines) in drops(&seen.report.dropped) {
         line(&format!("dropped, {reason}"), lines.len(), &lines)?;
+    }
+    if let Some(Balance { desirable, undesirable }) = seen.labels {
+        let share = 100.0 * desirable as f64 / (desirable + undesirable) as f64;
+        writeln!(to, "{desirable:>8}  desirable rows ({share:.0} %)\n{undesirable:>8}  undesirable rows ({:.0} %)", 100.0 - share)?;
     }
     if seen.report.turns > 0 {
         writeln!(to, "{:>8}  turns of the assistant are learned", seen.report.turns)?;

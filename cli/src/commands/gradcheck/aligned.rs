@@ -4,6 +4,7 @@
 use engine::gradcheck::{Draw, Entry, Function, Input, Sample};
 use engine::{Backend, Tensor};
 use losses::{Hyperparameters, Loss, Objective, WeightRule};
+use model::align::unpaired::rows_of_pairs;
 use model::align::{Alignment, Reference};
 use model::batch::Batch;
 use model::boundary::Sequence;
@@ -18,6 +19,9 @@ type Configuration = fn() -> Config;
 
 /// The decoders below the losses.
 const DECODERS: [(&str, Configuration); 2] = [("decoder-llama", llama), ("decoder-gpt2", gpt2)];
+
+/// z of the losses that read it. It is a constant of their gradient.
+const DIVERGENCE: f64 = 0.3;
 
 /// Lists cross-entropy (`None`), then every loss whose differences show its gradient.
 fn subjects() -> impl Iterator<Item = Option<Loss>> {
@@ -59,7 +63,12 @@ impl Function for OnTop {
         let constant = |input: &Input| Tensor::constant(policy.backend(), &input.data, &input.shape);
         let reference = decoder(&self.reference.iter().map(constant).collect::<Vec<_>>(), &self.config);
         let alignment = Alignment { objective, reference: Reference::live(reference), at_once: self.pairs.len() };
-        let total = alignment.total(&policy, &self.pairs.iter().collect::<Vec<_>>(), &options);
+        let total = if alignment.objective.is_unpaired() {
+            let rows = rows_of_pairs(&self.pairs);
+            alignment.total_of_rows(&policy, &rows.iter().collect::<Vec<_>>(), DIVERGENCE, &options)
+        } else {
+            alignment.total(&policy, &self.pairs.iter().collect::<Vec<_>>(), &options)
+        };
         let (sum, count) = total.unwrap_or_else(|error| panic!("a loss to check: {error}"));
         sum.scale(1.0 / count)
     }

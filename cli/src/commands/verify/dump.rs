@@ -1,6 +1,6 @@
 //! A file with the inputs and results of a loss, written by another program.
 
-use losses::verify::{DumpPrecision, ExactProblem, PairProblem, Problem, Results, TailProblem, TokenLogProbs, TokenProblem};
+use losses::verify::{DumpPrecision, ExactProblem, PairProblem, Problem, Results, RowProblem, TailProblem, TokenLogProbs, TokenProblem};
 use losses::{Hyperparameters, Kind, Loss, Need, Objective};
 use model::safetensors_file::{RawTensor, read_raw};
 use model::{Error, Result};
@@ -49,6 +49,7 @@ impl Dump {
             }
             Kind::Pairwise if objective.needs(Need::Tails) && has_tokens => self.tails(*objective.hyperparameters()),
             Kind::Pairwise | Kind::Batchwise => self.pairs(objective).map(Problem::Pairs),
+            Kind::Unpaired => self.rows(objective).map(Problem::Rows),
             Kind::Tokenwise => self.tokens(objective.loss()).map(Problem::Tokens),
             Kind::Exact => self.exact(*objective.hyperparameters()).map(Problem::Exact),
         }
@@ -60,7 +61,7 @@ impl Dump {
     /// As [`Dump::problem`]. Also if the file contains neither loss nor gradients.
     pub fn results(&mut self, problem: &Problem) -> Result<Results> {
         let names = problem.gradient_names();
-        let loss = self.optional("loss", |dump| dump.loss())?;
+        let loss = self.optional("loss", |dump| dump.number("loss"))?;
         let gradients = names
             .iter()
             .map(|name| self.optional(name, |dump| dump.floats(name, Some(&problem.gradient_shape(name)))))
@@ -79,7 +80,7 @@ impl Dump {
         let pairs = match problem {
             Problem::Pairs(pairs) => pairs.policy_chosen.len(),
             Problem::Tails(tails) => tails.shapes()[0][0],
-            Problem::Tokens(_) | Problem::Exact(_) => return Ok(Vec::new()),
+            Problem::Rows(_) | Problem::Tokens(_) | Problem::Exact(_) => return Ok(Vec::new()),
         };
         let mut found = Vec::new();
         for (name, tokens, mask) in TOKENS {
@@ -136,13 +137,24 @@ impl Dump {
         values.chunks(shape[1]).map(|row| row.iter().take_while(|&&value| value >= 0).map(token).collect()).collect()
     }
 
-    fn loss(&mut self) -> Result<f64> {
-        let values = self.floats("loss", None)?;
-        let shape = &self.get("loss")?.shape;
+    fn number(&mut self, name: &str) -> Result<f64> {
+        let values = self.floats(name, None)?;
+        let shape = &self.get(name)?.shape;
         match values[..] {
-            [loss] => Ok(loss),
-            _ => Err(self.bad(format!("`loss` has shape {shape:?}, but one number is needed"))),
+            [number] => Ok(number),
+            _ => Err(self.bad(format!("`{name}` has shape {shape:?}, but one number is needed"))),
         }
+    }
+
+    fn rows(&mut self, objective: &Objective) -> Result<RowProblem> {
+        let policy = self.floats("policy_logps", None)?;
+        let shape = [policy.len()];
+        self.check_shape("policy_logps", &shape)?;
+        let reference = self.floats("reference_logps", Some(&shape))?;
+        let labels = self.mask("label", &shape)?;
+        let divergence = if objective.needs(Need::Divergence) { self.number("kl")? } else { 0.0 };
+        let (terms, hyper) = (objective.terms().to_vec(), *objective.hyperparameters());
+        Ok(RowProblem { terms, hyper, policy, reference, labels, divergence })
     }
 
     fn pairs(&mut self, objective: &Objective) -> Result<PairProblem> {

@@ -9,10 +9,10 @@ mod reader;
 
 pub use reader::{Reader, unknown};
 
-use super::DropReason;
 use super::columns::{self, Remarks};
 use super::jsonl::Row;
 use super::turns::{Turner, Turns};
+use super::{CompletionRow, DropReason};
 use crate::error::Result;
 use reader::{Completions, Pair};
 
@@ -68,6 +68,16 @@ const COMPLETIONS: [Format<Completions>; 5] = [
     Format { matches: |row| row.has("text"), uses: &["text"], read: prompts::text },
 ];
 
+/// Completions with a label.
+const LABELLED: [Format<Completions>; 2] = [
+    Format {
+        matches: conversations::is_completion,
+        uses: &["prompt", "completion", "label", "system", "tools", "documents", "chat_template_kwargs"],
+        read: conversations::completion,
+    },
+    Format { matches: |row| row.has("prompt"), uses: &["prompt", "completion", "label"], read: prompts::completion },
+];
+
 /// Columns that count as used where only prompts are read. The answers are among them, and are ignored.
 const ANSWERS: [&str; 9] = ["prompt", "instruction", "input", "system", "history", "chosen", "rejected", "completion", "output"];
 
@@ -105,6 +115,25 @@ impl<'a> Reader<'a> {
             columns::judge(row, format.uses, &[&first.prompt, &first.completion], &mut self.remarks)?;
         }
         Ok(read)
+    }
+
+    /// Reads a completion with its label, which is true if the completion is desirable.
+    pub fn labelled(&mut self, row: &Row) -> Result<Result<(CompletionRow, bool), DropReason>> {
+        let format = LABELLED.iter().find(|format| (format.matches)(row));
+        let Some(format) = format.filter(|_| row.has("completion") && row.has("label")) else {
+            return Err(unknown(row, "\"prompt\", \"completion\" and \"label\" (or \"prompt\", \"chosen\" and \"rejected\")"));
+        };
+        let Some(label) = row.label() else {
+            return Err(row.error(format!("\"label\" must be true or false, or 1 or 0, not {}", row.keys["label"])));
+        };
+        match (format.read)(row, self)?.map(|texts| texts.into_iter().next()) {
+            Ok(Some(text)) => {
+                columns::judge(row, format.uses, &[&text.prompt, &text.completion], &mut self.remarks)?;
+                Ok(Ok((text, label)))
+            }
+            Ok(None) => Ok(Err(DropReason::EmptyCompletion)),
+            Err(reason) => Ok(Err(reason)),
+        }
     }
 
     /// Reads the prompt of a row, whatever its answers are. Returns the text, and whether a chat template wrote it.

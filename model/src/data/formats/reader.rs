@@ -5,6 +5,7 @@ use crate::data::jsonl::Row;
 use crate::data::turns::{Learned, Turner, Turns};
 use crate::data::{ChatTemplate, CompletionRow, DropReason, PreferenceRow};
 use crate::error::Result;
+use losses::Loss;
 use std::ops::Range;
 
 /// A pair, or the reason why the row has none.
@@ -77,7 +78,13 @@ const OTHER_USES: [(&[&str], &str); 4] = [
 pub fn unknown(row: &Row, expected: &str) -> crate::Error {
     let found: Vec<_> = row.keys.keys().map(|key| format!("{key:?}")).collect();
     let other = OTHER_USES.iter().find(|(columns, _)| columns.iter().all(|column| row.has(column)));
-    let other = other.map_or(String::new(), |(_, what)| format!(": {what}"));
+    let other = match other {
+        _ if row.is_labelled() => {
+            format!(": these are labelled rows, which `slpo align` learns from with the losses {}", Loss::listed(Loss::is_unpaired))
+        }
+        Some((_, what)) => format!(": {what}"),
+        None => String::new(),
+    };
     let found = if found.is_empty() { "no columns".to_owned() } else { found.join(", ") };
     row.error(format!("a row needs {expected}; this one has {found}{other}"))
 }
