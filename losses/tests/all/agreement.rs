@@ -1,9 +1,7 @@
 //! Every loss: fused against composed, hand-derived gradient against forward mode and differences, symmetric Hessian, f32 against f64, at
 //! ordinary inputs and at log-probabilities and margins of ±1e4.
 
-mod common;
-
-use common::{check, check_differences};
+use crate::common::{check, check_differences};
 use engine::backend::Indices;
 use engine::gradcheck::{Draw, Input};
 use engine::{Backend, Tensor, function};

@@ -1,4 +1,4 @@
-//! The second part of the preference losses against oracle values: functions of (a, r), and SLPO in two halves.
+//! cal-dpo, bpo, dpo-shift, bdpo, odpo, r-dpo, chi-po, f-dpo and slpo-halves against values that were computed apart from this crate.
 
 use engine::{Backend, Cpu, Tensor};
 use losses::pairwise::slpo_halves::SlpoHalves;
@@ -290,6 +290,7 @@ fn problem(loss: Loss, numbers: Numbers) -> Problem {
         reference_chosen: reference_w,
         reference_rejected: reference_l,
         lengths: Some((vec![4], vec![6])),
+        weights: None,
     })
 }
 
