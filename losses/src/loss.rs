@@ -355,7 +355,7 @@ pub fn pairwise_twin<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &P
     loss.visit_in_batch(hyper, &inputs.pairs(), |arrangement| Twin(inputs.arranged(&arrangement)))
 }
 
-/// Refuses inputs of which something is needed and missing.
+/// Refuses inputs that lack something that the loss needs.
 fn check_inputs<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<(), LossError> {
     check_lengths(loss, hyper, inputs.lengths().is_some())?;
     let [has_tails, has_reference_tails, has_weights] = inputs.has_tails_and_weights();

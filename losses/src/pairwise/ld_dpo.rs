@@ -61,7 +61,7 @@ impl PairLoss for LdDpo {
     fn twin<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         self.weighted(inputs).margins(self.beta).log_sigmoid().neg()
     }
-    /// One op of the weighted log-probabilities. What a tail is taken off carries its gradient to the tokens.
+    /// One op of the weighted log-probabilities. The subtractions before it carry the gradient to the tails.
     fn evaluate<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         as_one_op(self, &self.weighted(inputs))
     }

@@ -23,8 +23,8 @@ impl<B: Backend> Reference<B> {
         Self { decoder: None, cache: None }
     }
 
-    /// Takes log-probabilities from `cache` from now on, for micro-batches whose pairs are all in it. A cache holds no logits, so only
-    /// losses [of sequences](losses::Loss::is_of_sequences) can use it.
+    /// Takes log-probabilities from `cache` from now on, for micro-batches whose pairs are all in it. A cache holds sums only. Losses that
+    /// need more run the reference anyway: those without [`takes_cached_reference`](losses::Loss::takes_cached_reference).
     pub fn set_cache(&mut self, cache: ReferenceCache) {
         self.cache = Some(cache);
     }
