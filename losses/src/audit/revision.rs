@@ -144,6 +144,7 @@ fn r9(generator: &mut Generator) -> Claim {
     let (with_kept, with_piled) = (evaluate(&kept(policy), loss), evaluate(&piled(policy), loss));
     let (lowest, slope) = differentiate(&piled(targets), loss);
     let divergence: f64 = kept(targets)[2..].iter().zip(&piled(targets)[2..]).map(|(r, p)| r.exp() * (r - p)).sum();
+    let total: f64 = piled(targets)[2..].iter().map(|x| x.exp()).sum();
     let predicted = 0.25
         * [(policy.0, targets.0), (policy.1, targets.1)]
             .map(|(l, q)| coin_divergence(tempered(q, temperature), tempered(l, temperature)))
@@ -154,6 +155,7 @@ fn r9(generator: &mut Generator) -> Claim {
         Check::new("the loss with the reference's division", with_kept, predicted, round_off(1.0)),
         Check::new("the loss at (q_w, q_l) with all on one", lowest, 0.0, round_off(1.0)),
         Check::new("the slope there", distance(&slope, &[0.0; 5]), 0.0, round_off(1.0)),
+        Check::new("the others' total there", total, 1.0 - reference.0.exp() - reference.1.exp(), round_off(1.0)),
     ];
     let holds = (with_piled - with_kept).abs() > round_off(1.0) || divergence < 1e-6;
     let evidence = format!(
