@@ -226,11 +226,10 @@ impl<'a> Catalogue<'a> {
         if self.right.weights.is_none() {
             return;
         }
-        let ones = |side: fn(&mut (Vec<f64>, Vec<f64>)) -> &mut Vec<f64>| {
-            move |x: &mut PairProblem| x.weights.iter_mut().for_each(|both| side(both).fill(1.0))
-        };
-        self.changed("the weights of the rejected completions are left out", ones(|(_, rejected)| rejected), Partials::policy);
-        self.changed("the weights of the chosen completions are left out", ones(|(chosen, _)| chosen), Partials::policy);
+        let without_rejected = |x: &mut PairProblem| x.weights.iter_mut().for_each(|(_, rejected)| rejected.fill(1.0));
+        let without_chosen = |x: &mut PairProblem| x.weights.iter_mut().for_each(|(chosen, _)| chosen.fill(1.0));
+        self.changed("the weights of the rejected completions are left out", without_rejected, Partials::policy);
+        self.changed("the weights of the chosen completions are left out", without_chosen, Partials::policy);
     }
 
     fn terms(&mut self) {
