@@ -218,8 +218,8 @@ impl Visitor for Term<'_> {
     }
 }
 
-/// A further allowance for another program's gradient of a pair: the jump of a slope whose side depends on the rounding, and the rounding of
-/// a slope computed as 1 − σ(x).
+/// A further allowance for another program's gradient of a pair: the jump of a slope whose side depends on the rounding, and the rounding
+/// of a slope computed as 1 − σ(x).
 fn allowance<L: PairLoss>(loss: L, pair: &Pair<f64>, precision: DumpPrecision) -> f64 {
     let floor = precision.underflow() + 4.0 * precision.unit_roundoff() * loss.complement_slope();
     match loss.kink(pair) {
