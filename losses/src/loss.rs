@@ -245,7 +245,8 @@ impl Loss {
         self.visit_row(hyper, RowAtStart(is_desirable)).ok()
     }
 
-    /// [`Loss::at_start`] where it is the same for every pair, which is then a number even of a pair that is NaN; or for every labelled row.
+    /// [`Loss::at_start`] where it is the same for every pair: it is then a number even of a pair that is NaN. For a loss of labelled rows,
+    /// [`Loss::at_start_of_row`] where it is the same for both labels.
     pub fn start_value(self, hyper: &Hyperparameters) -> Option<f64> {
         if self.is_unpaired() {
             let starts = [true, false].map(|is_desirable| self.at_start_of_row(hyper, is_desirable));
