@@ -51,3 +51,4 @@ pub use segments::Segments;
 pub use simd::vectorised;
 pub use tape::no_grad;
 pub use tensor::Tensor;
+pub use threads::parallel_loop::InTasks;

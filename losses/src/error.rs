@@ -45,6 +45,14 @@ pub enum LossError {
         /// What is asked of it.
         requirement: String,
     },
+    /// Inputs that the loss cannot do without.
+    #[error("{loss} needs {what}")]
+    Missing {
+        /// The name of the loss.
+        loss: &'static str,
+        /// The inputs.
+        what: &'static str,
+    },
     /// A tensor of the wrong shape.
     #[error("{what} has shape {found:?}, but {expected:?} is needed")]
     Shape {

@@ -76,6 +76,13 @@ words! {
         /// Over the tokens of each completion, then over the pairs: the mean of −l_w/n_w.
         Pair = "pair",
     }
+    /// The models whose log-probabilities LD-DPO weights past the shorter completion.
+    TailOf {
+        /// Policy and reference.
+        Both = "both",
+        /// The policy alone.
+        Policy = "policy",
+    }
     /// The f-divergence that holds a policy to its reference.
     Divergence {
         /// Forward KL: f′(e^a) = 1 − e^{−a}.
@@ -250,8 +257,8 @@ settings! {
     Margin margin: f64 = 0.5, "M", "the margin that a pair must reach: Δ of odpo, δ of slic",
         "at least 0 and at most 1e6", |_, margin| (0.0..=1e6).contains(margin);
     /// The weight α of R-DPO's difference of lengths.
-    LengthPenalty length_penalty: f64 = 0.01, "A", "the weight α of the difference of the lengths, n_w − n_l",
-        "at least 0 and at most 1e3", |_, alpha| (0.0..=1e3).contains(alpha);
+    LengthPenalty length_penalty: f64 = 0.01, "A", "the weight α of the difference of the lengths, n_w − n_l; a negative one rewards length",
+        "from -1e3 to 1e3", |_, alpha| (-1e3..=1e3).contains(alpha);
     /// The bound on χPO's margin; 0 for none.
     ClipReward clip_reward: f64 = 0.0, "R", "the bound 2R on the margin of the rewards is twice this; 0 is no bound",
         "at least 0 and at most 1e6", |_, r| (0.0..=1e6).contains(r);
@@ -289,6 +296,11 @@ settings! {
     /// γ of that moving mean.
     MarginMomentum margin_momentum: f64 = 0.9, "G", "γ of that moving mean, M ← γM + (1 − γ) mean h",
         "at least 0 and below 1", |_, gamma| (0.0..1.0).contains(gamma);
+    /// α of LD-DPO: the weight of the tokens past the length of the pair's shorter completion.
+    TailWeight tail_weight: f64 = 0.5, "A", "the weight α of the tokens past the length of the pair's shorter completion; 1 is dpo",
+        "at least 0 and at most 1", |_, alpha| (0.0..=1.0).contains(alpha);
+    /// The models whose tokens have that weight.
+    TailOf tail_of: TailOf = TailOf::Both, "MODELS", "the models whose tokens have that weight", "both or policy";
 }
 
 /// The range of β. A margin of one nat then gives a β·margin that f32 tells from 0, and a margin of a thousand nats a finite gradient.

@@ -34,7 +34,13 @@
 macro_rules! losses {
     ($for_all:ident) => {
         $for_all! {
-            pairwise { dpo: Dpo, cdpo: Cdpo, ipo: Ipo, ipo_sum: IpoSum, nll: Nll, hinge: Hinge, robust: Robust, slpo: Slpo, slpo_gkl: SlpoGkl }
+            pairwise {
+                dpo: Dpo, cdpo: Cdpo, robust: Robust, ipo: Ipo, ipo_sum: IpoSum, hinge: Hinge, exo: Exo, nca: Nca, bco: Bco, sppo: Sppo,
+                apo_zero: ApoZero, apo_down: ApoDown, discopop: Discopop, dpo_norm: DpoNorm, dpop: Dpop, cal_dpo: CalDpo, bpo: Bpo,
+                dpo_shift: DpoShift, bdpo: Bdpo, odpo: Odpo, r_dpo: RDpo, chi_po: ChiPo, f_dpo: FDpo, ld_dpo: LdDpo, wpo: Wpo,
+                simpo: SimPo, cpo: Cpo, cpo_simpo: CpoSimPo, alphapo: AlphaPo, orpo: Orpo, tpo_l: TpoL, slic: Slic, nll: Nll,
+                slpo: Slpo, slpo_gkl: SlpoGkl, slpo_halves: SlpoHalves
+            }
             batchwise { aot: Aot, aot_unpaired: AotUnpaired, beta_dpo: BetaDpo }
             unpaired { kto: Kto, apo_zero_unpaired: ApoZeroUnpaired, bco_unpaired: BcoUnpaired }
             tokenwise { slpo_token: SlpoToken, slpo_literal: SlpoLiteral }
@@ -64,10 +70,10 @@ pub use batchwise::batch::{Arrangement, BatchLoss, Running};
 pub use error::LossError;
 pub use exact::pair_rows::PairRows;
 pub use exact::slpo_exact::ExactTargets;
-pub use hyperparameters::{Divergence, Hyperparameters, Reduction, Setting};
+pub use hyperparameters::{Divergence, Hyperparameters, Reduction, Setting, TailOf};
 pub use loss::{Kind, Loss, by_position, pairwise, pairwise_twin, tokenwise};
 pub use numeric::logaddexp;
-pub use objective::Objective;
+pub use objective::{Objective, PRESETS, Preset};
 pub use pairwise::pair::{Pair, PairInputs, PairLoss};
 pub use preference_loss::{Need, PreferenceLoss};
 pub use sequence::{Layout, PairLogProbs, SequenceLogProbs, sequence_log_probs};

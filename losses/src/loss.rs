@@ -33,8 +33,10 @@ pub enum Kind {
 struct TableRow {
     name: &'static str,
     aliases: &'static [&'static str],
+    note: Option<&'static str>,
     uses: &'static [Setting],
     kind: Kind,
+    has_policy_constants: bool,
     defaults: fn() -> Hyperparameters,
     needs: fn(&Hyperparameters) -> &'static [Need],
     check: fn(&Hyperparameters) -> Result<(), LossError>,
@@ -48,8 +50,10 @@ impl TableRow {
         Self {
             name: L::NAME,
             aliases: L::ALIASES,
+            note: L::NOTE,
             uses: L::USES,
             kind,
+            has_policy_constants: L::HAS_POLICY_CONSTANTS,
             defaults: L::defaults,
             needs: |hyper| L::of(hyper).needs(),
             check: L::check,
@@ -181,6 +185,11 @@ impl Loss {
         self.row().aliases
     }
 
+    /// What the name computes here, and what other programs call so, where the two differ.
+    pub fn note(self) -> Option<&'static str> {
+        self.row().note
+    }
+
     /// The settings that the loss uses. Every other one changes nothing.
     pub fn uses(self) -> &'static [Setting] {
         self.row().uses
@@ -196,6 +205,11 @@ impl Loss {
         self.row().kind
     }
 
+    /// True if its gradient takes numbers as constants that follow from the policy.
+    pub fn has_policy_constants(self) -> bool {
+        self.row().has_policy_constants
+    }
+
     /// True if it is a function of the sequence log-probabilities of each pair.
     pub fn is_pairwise(self) -> bool {
         self.kind() == Kind::Pairwise
@@ -204,6 +218,12 @@ impl Loss {
     /// True if it is a function of sequence log-probabilities, of each pair or of the whole batch.
     pub fn is_of_sequences(self) -> bool {
         matches!(self.kind(), Kind::Pairwise | Kind::Batchwise)
+    }
+
+    /// True if sequence log-probabilities are all that the loss with these settings needs of the reference, so that they can be cached.
+    pub fn takes_cached_reference(self, hyper: &Hyperparameters) -> bool {
+        let needs = |need: Need| self.needs(need, hyper);
+        needs(Need::Reference) && !needs(Need::Logits) && !needs(Need::ReferenceTails)
     }
 
     /// True if it is a function of labelled rows, which are no pairs.
@@ -253,7 +273,8 @@ impl Loss {
             return starts[0].filter(|_| starts[0] == starts[1]);
         }
         let nan = f64::NAN;
-        self.at_start(hyper, &Pair::from([nan; 7])).filter(|start| !start.is_nan())
+        let unknown = Pair { weight: nan, tails: [nan; 4], ..Pair::from([nan; 7]) };
+        self.at_start(hyper, &unknown).filter(|start| !start.is_nan())
     }
 
     /// Its formula, derivation and worked example.
@@ -315,7 +336,7 @@ pub fn pairwise<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairIn
 
 /// [`pairwise`] with settings that were checked before.
 pub(crate) fn evaluate<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
-    check_lengths(loss, hyper, inputs.lengths().is_some())?;
+    check_inputs(loss, hyper, inputs)?;
     if loss.is_pairwise() {
         return loss.visit(hyper, Evaluate(inputs.clone()));
     }
@@ -328,11 +349,24 @@ pub(crate) fn evaluate<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: 
 /// As [`pairwise`].
 pub fn pairwise_twin<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
     loss.validate(hyper)?;
-    check_lengths(loss, hyper, inputs.lengths().is_some())?;
+    check_inputs(loss, hyper, inputs)?;
     if loss.is_pairwise() {
         return loss.visit(hyper, Twin(inputs.clone()));
     }
     loss.visit_in_batch(hyper, &inputs.pairs(), |arrangement| Twin(inputs.arranged(&arrangement)))
+}
+
+/// Refuses inputs that lack something that the loss needs.
+fn check_inputs<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<(), LossError> {
+    check_lengths(loss, hyper, inputs.lengths().is_some())?;
+    let [has_tails, has_reference_tails, has_weights] = inputs.has_tails_and_weights();
+    let kinds = [
+        (Need::Tails, has_tails, "the log-probabilities past the length of each pair's shorter completion"),
+        (Need::ReferenceTails, has_reference_tails, "the reference's log-probabilities past the length of each pair's shorter completion"),
+        (Need::PairWeights, has_weights, "the weights of the pairs"),
+    ];
+    let missing = kinds.into_iter().find(|&(need, is_given, _)| !is_given && loss.needs(need, hyper));
+    missing.map_or(Ok(()), |(_, _, what)| Err(LossError::Missing { loss: loss.name(), what }))
 }
 
 /// Refuses lengths that are needed and missing.

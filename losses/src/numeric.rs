@@ -13,6 +13,15 @@ pub fn logaddexp<T: Scalar>(a: T, b: T) -> T {
     T::select(is_finite, high + (low - high).exp().ln_1p(), high)
 }
 
+/// e^p − e^q as a product, which is ∞ or −∞ where the larger term overflows, not ∞ − ∞.
+#[inline]
+pub(crate) fn exp_difference<T: Scalar>(p: T, q: T) -> T {
+    let is_less = p.is_below(q);
+    let (high, low) = (T::select(is_less, q, p), T::select(is_less, p, q));
+    let size = -(low - high).exp_m1() * high.exp();
+    T::select(is_less, -size, size)
+}
+
 /// w·x, with 0·(±∞) = 0: the convention 0·ln 0 = 0 of cross-entropy.
 #[inline]
 pub(crate) fn times_log<T: Scalar>(w: T, x: T) -> T {

@@ -2,7 +2,7 @@
 
 use crate::batchwise::batch::Running;
 use crate::error::LossError;
-use crate::hyperparameters::{Hyperparameters, Setting};
+use crate::hyperparameters::{Hyperparameters, Reduction, Setting};
 use crate::loss::{Kind, Loss, evaluate};
 use crate::pairwise::pair::{Pair, PairInputs};
 use crate::preference_loss::Need;
@@ -16,6 +16,31 @@ use std::fmt;
 pub struct Objective {
     terms: Vec<(Loss, f64)>,
     hyper: Hyperparameters,
+}
+
+/// A sum of losses that has a name of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Preset {
+    /// The name on the command line.
+    pub name: &'static str,
+    /// The losses with their weights.
+    pub terms: &'static [(Loss, f64)],
+    /// Gives its own defaults to the settings.
+    pub defaults: fn(&mut Hyperparameters),
+}
+
+/// The sums of losses that papers name: MPO (Wang et al. 2024), IRPO (Pang et al. 2024) and RPO (Liu et al. 2024).
+pub const PRESETS: [Preset; 3] = [
+    Preset { name: "mpo", terms: &[(Loss::Dpo, 0.8), (Loss::Bco, 0.2), (Loss::Nll, 1.0)], defaults: |_| {} },
+    Preset { name: "irpo", terms: &[(Loss::Dpo, 1.0), (Loss::Nll, 1.0)], defaults: |hyper| hyper.nll_reduction = Reduction::Pair },
+    Preset { name: "rpo", terms: &[(Loss::Dpo, 1.0), (Loss::Nll, 0.005)], defaults: |hyper| hyper.beta = 0.01 },
+];
+
+impl Preset {
+    /// The preset of this name, in capital or small letters.
+    pub fn named(name: &str) -> Option<Self> {
+        PRESETS.into_iter().find(|preset| preset.name.eq_ignore_ascii_case(name.trim()))
+    }
 }
 
 impl Objective {
@@ -92,6 +117,13 @@ impl Objective {
     /// True if a term needs it.
     pub fn needs(&self, need: Need) -> bool {
         self.terms.iter().any(|(loss, _)| loss.needs(need, &self.hyper))
+    }
+
+    /// True if sequence log-probabilities are all that the terms need of a reference, so that they can be cached.
+    pub fn takes_cached_reference(&self) -> bool {
+        let has_reference = |&(loss, _): &(Loss, f64)| loss.needs(Need::Reference, &self.hyper);
+        let mut terms = self.terms.iter().filter(|term| has_reference(term)).peekable();
+        terms.peek().is_some() && terms.all(|(loss, _)| loss.takes_cached_reference(&self.hyper))
     }
 
     /// The objective of each pair, `[B]`; its mean is the batch's.

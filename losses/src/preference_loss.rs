@@ -17,6 +17,12 @@ pub enum Need {
     Divergence,
     /// Logits, not only log-probabilities of what was said: a cache of the reference's log-probabilities is no use.
     Logits,
+    /// The parts of the policy's log-probabilities past the length of the pair's shorter completion.
+    Tails,
+    /// The same parts of the reference's log-probabilities: a cache of the whole is no use.
+    ReferenceTails,
+    /// The weight of each pair, which follows from the policy's probabilities of all tokens and is a constant of the gradient.
+    PairWeights,
 }
 
 /// A row of the table of losses. The rest of the workspace learns from it what losses there are and what they take.
@@ -25,8 +31,12 @@ pub trait PreferenceLoss: Sized {
     const NAME: &'static str;
     /// What other trainers and papers call it, in small letters with hyphens.
     const ALIASES: &'static [&'static str] = &[];
+    /// What the name computes here, and what other programs call so, where the two differ.
+    const NOTE: Option<&'static str> = None;
     /// The settings that change it. Every other one has no effect.
     const USES: &'static [Setting];
+    /// True if the gradient takes numbers as constants that follow from the policy. Differences of the loss then do not show its gradient.
+    const HAS_POLICY_CONSTANTS: bool = false;
 
     /// The loss with these settings.
     fn of(hyper: &Hyperparameters) -> Self;

@@ -1,25 +1,31 @@
 //! Loops over the rows of an [N, V] buffer: one pass a row, rows in parallel. Nothing is summed across rows, so the result does not depend
 //! on the number of threads.
 
-use engine::{Scalar, vectorised};
-use rayon::prelude::*;
+use engine::{InTasks, Scalar, vectorised};
 
 /// Numbers that are summed one after another; partial sums of blocks keep the error of a long row small.
 const BLOCK: usize = 512;
 /// Sums that run beside each other, for the vector unit.
 const LANES: usize = 16;
 
-/// f(row number, row) for every row of `data`, where vectors serve if it is inlined ([`vectorised`]); the results in order.
+/// Numbers that a task has at least, if there are so many.
+const TASK: usize = 1 << 13;
+
+/// Calls f(row number, row) for every row of `data`, where vectors serve if it is inlined ([`vectorised`]). Returns the results in order.
 pub(crate) fn map_rows<T: Scalar, R: Send>(data: &mut [T], width: usize, f: impl Fn(usize, &mut [T]) -> R + Sync) -> Vec<R> {
-    data.par_chunks_exact_mut(width)
-        .enumerate()
-        .map(|(n, row)| {
-            vectorised::<T, _>(
+    let mut results: Vec<Option<R>> = Vec::new();
+    results.resize_with(data.len() / width, || None);
+    let rows = TASK.div_ceil(width);
+    let tasks = data.chunks_mut(rows * width).zip(results.chunks_mut(rows)).enumerate();
+    tasks.for_each_task(|(task, (data, results))| {
+        for (i, (row, result)) in data.chunks_exact_mut(width).zip(results).enumerate() {
+            *result = Some(vectorised::<T, _>(
                 #[inline(always)]
-                || f(n, row),
-            )
-        })
-        .collect()
+                || f(task * rows + i, row),
+            ));
+        }
+    });
+    results.into_iter().map(|result| result.expect("every row has a task")).collect()
 }
 
 /// Σ f(x) over a row.

@@ -1,9 +1,10 @@
 //! SLPO's target masses: how much probability the chosen, the rejected and all other completions shall have.
 //!
 //! Eq 7 of the paper (Eq 6 at α = 1):  w_w = α·m,         w_l = (1 − α)·m
-//! shift (claim S5 of the audit):       w_w = π_w + α·π_l, w_l = (1 − α)·π_l
+//! shift (Eq 7 of the revised paper):   w_w = π_w + α·π_l, w_l = (1 − α)·π_l
 //!
-//! with m = π_w + π_l, and w_o = 1 − m for both. Eq 7 lowers the winner wherever π_w/m > α; the shift never does. They are computed for one
+//! with m = π_w + π_l, and w_o = 1 − m for both. Eq 7 as first published lowers the winner wherever π_w/m > α (claim S5 of the audit). The
+//! shift never does, for any α from 0 to 1 (claim R1); the paper's later revision has it. They are computed for one
 //! pair, or for all pairs of a batch where the reference's log-probabilities are: on a device with a queue the host need not wait for them.
 
 use crate::error::LossError;
@@ -21,7 +22,7 @@ pub enum WeightRule {
     /// `eq7`: the pair's mass is divided α to 1 − α.
     #[default]
     Eq7,
-    /// `shift`: a part α of the loser's mass goes to the winner.
+    /// `shift`: a part α of the loser's mass goes to the winner. It is Eq 7 of the paper's later revision.
     Shift,
 }
 
@@ -48,12 +49,12 @@ impl FromStr for WeightRule {
 /// A rule with its α.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Weights {
-    /// w_w = α·m, w_l = (1 − α)·m (Eq 7 of the paper).
+    /// w_w = α·m, w_l = (1 − α)·m (Eq 7 of the paper as first published).
     Eq7 {
         /// The winner's part of the pair's mass, in (0.5, 1] in the paper.
         alpha: f64,
     },
-    /// w_w = π_w + α·π_l, w_l = (1 − α)·π_l.
+    /// w_w = π_w + α·π_l, w_l = (1 − α)·π_l (Eq 7 of the revision).
     Shift {
         /// The part of the loser's mass that is moved, in [0, 1].
         alpha: f64,

@@ -99,9 +99,21 @@ impl<'a, B: Backend> Scored<'a, B> {
         self.hidden.get_or_init(|| no_grad(|| self.batch.batch.hidden(self.decoder, &ForwardOptions::default())))
     }
 
+    /// Returns the hidden state that predicts each completion token, [M, D], in the order of [`PairBatch::targets`].
+    pub(crate) fn hidden_states(&self) -> Tensor<B> {
+        self.hidden().clone()
+    }
+
     /// Returns the log-probability of every completion token, \[M\], in the order of [`PairBatch::targets`].
     pub fn token_log_probs(&self) -> &Tensor<B> {
         self.token_log_probs.get_or_init(|| self.hidden().linear_log_prob(&self.head, &self.batch.batch.targets))
+    }
+
+    /// Computes the log-probability of every completion token at half the temperature, p̃ ∝ p², \[M\]. No gradients are recorded. Twice the
+    /// hidden states give twice the logits exactly.
+    pub fn sharpened_log_probs(&self) -> Tensor<B> {
+        let hidden = self.hidden();
+        no_grad(|| hidden.scale(2.0).linear_log_prob(&self.head, &self.batch.batch.targets))
     }
 
     /// Returns ln π(y|x) of the chosen and of the rejected completions, each \[pairs\]: sums over completion tokens only.

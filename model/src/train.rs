@@ -40,6 +40,8 @@ pub struct Trainer<B: Backend> {
     pub skipped: u64,
     /// What losses whose settings follow from earlier steps remember.
     pub running: Running,
+    /// The reference of an alignment that moves it with the policy. Checkpoints keep it.
+    pub moving_reference: Option<Decoder<B>>,
     /// True if the next step counts the weights that it changes, which costs a copy of the weights.
     pub count_changes: bool,
     /// The other processes that make the same steps, if there are any.
@@ -99,18 +101,9 @@ impl<B: Backend> Trainer<B> {
     /// A trainer before its first step, which stops at a step that is not finite.
     pub fn new(decoder: Decoder<B>, rule: Rule, schedule: Schedule, clip: f64) -> Self {
         let on_non_finite = OnNonFinite::Stop;
-        let optimizer = Optimizer::new(rule);
-        Self {
-            decoder,
-            optimizer,
-            schedule,
-            clip,
-            on_non_finite,
-            skipped: 0,
-            running: Running::default(),
-            count_changes: false,
-            parallel: None,
-        }
+        let (optimizer, running) = (Optimizer::new(rule), Running::default());
+        let (moving_reference, parallel) = (None, None);
+        Self { decoder, optimizer, schedule, clip, on_non_finite, skipped: 0, running, moving_reference, count_changes: false, parallel }
     }
 
     /// Number of steps made or skipped.

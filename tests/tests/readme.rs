@@ -247,13 +247,14 @@ fn size(value: &Value) -> usize {
     value.as_array().map(Vec::len).or(value.as_object().map(serde_json::Map::len)).expect("a list or an object")
 }
 
-/// The names of the losses, as `slpo align --help` lists them.
+/// The names of the losses, as `slpo align --help` lists them, without those of sums of losses.
 fn loss_names() -> BTreeSet<String> {
     let output = Command::new(binary()).args(["align", "-h"]).env("COLUMNS", "1000").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     let line = help.lines().find(|line| line.contains("--loss <")).expect("--loss in the help");
     let values = line.split("[possible values: ").nth(1).and_then(|rest| rest.split(']').next()).expect("the names of the losses");
-    values.split(", ").map(str::to_owned).collect()
+    let is_sum = |name: &str| losses::PRESETS.iter().any(|preset| preset.name == name);
+    values.split(", ").filter(|name| !is_sum(name)).map(str::to_owned).collect()
 }
 
 /// Figures on the page of the audit.

@@ -76,6 +76,10 @@ pub struct Data {
     /// What is cut.
     #[command(flatten)]
     pub cut: CutSettings,
+    /// Also report how alike the model finds the two completions of each pair (CHES): a high score warns that alignment may lower the
+    /// chosen completion's own probability
+    #[arg(long)]
+    pub ches: bool,
     /// Rows to show, with the learned tokens marked
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = values::integer::<usize>(0..=u64::MAX))]
     pub examples: usize,

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
-use losses::{Hyperparameters, Loss, LossError, Objective, Setting};
+use losses::{Hyperparameters, Loss, LossError, Objective, Preset, Setting};
 use serde::Serialize;
 
 /// The hyper-parameters of the losses.
@@ -36,12 +36,13 @@ impl LossSettings {
 
     fn objective(&self, names: &str) -> Result<Objective, LossError> {
         let losses = losses_of(names)?;
+        let own: Option<Vec<f64>> = Preset::named(names).map(|preset| preset.terms.iter().map(|(_, weight)| *weight).collect());
         if self.length_normalize && losses != [Loss::Ipo] {
             let reason = "--length-normalize is for ipo, which divides by the tokens anyway: leave it out".to_owned();
             return Err(LossError::Combination { reason });
         }
         let weights = match &self.weights {
-            None => vec![1.0; losses.len()],
+            None => own.unwrap_or_else(|| vec![1.0; losses.len()]),
             Some(text) => weights(text, losses.len())?,
         };
         let terms: Vec<(Loss, f64)> = losses.into_iter().zip(weights).collect();
@@ -49,10 +50,13 @@ impl LossSettings {
     }
 
     /// Returns the settings that were given over the defaults of the losses. Of two losses with different defaults the first one wins.
-    fn hyperparameters(&self, names: &str) -> Result<Hyperparameters, LossError> {
+    pub(super) fn hyperparameters(&self, names: &str) -> Result<Hyperparameters, LossError> {
         let mut hyper = Hyperparameters::default();
         for loss in losses_of(names)?.into_iter().rev() {
             loss.uses().iter().for_each(|&setting| hyper.copy(setting, &loss.defaults()));
+        }
+        if let Some(preset) = Preset::named(names) {
+            (preset.defaults)(&mut hyper);
         }
         self.given.iter().try_for_each(|(setting, text)| hyper.set(*setting, text))?;
         Ok(hyper)
@@ -83,11 +87,14 @@ impl Serialize for LossSettings {
     }
 }
 
-/// Parses the names of losses with commas between them.
+/// Parses the names of losses with commas between them, or the name of a preset.
 ///
 /// # Errors
 /// [`LossError::UnknownLoss`].
 pub fn losses_of(names: &str) -> Result<Vec<Loss>, LossError> {
+    if let Some(preset) = Preset::named(names) {
+        return Ok(preset.terms.iter().map(|(loss, _)| *loss).collect());
+    }
     names.split(',').map(str::parse).collect()
 }
 

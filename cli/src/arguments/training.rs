@@ -4,7 +4,7 @@ use super::headings::{DATA, LOSS, MODEL, RUN, TRAINING};
 use super::values;
 use super::{CutSettings, Lora, LossSettings, RunControl, TurnSettings};
 use clap::Args;
-use losses::{Hyperparameters, Loss, Need};
+use losses::{Loss, Need};
 use model::config::preset::PRESETS;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -336,13 +336,22 @@ pub struct Align {
     /// The folder of the reference model [default: the model as it starts]
     #[arg(long, alias = "ref-model", value_name = "MODEL", help_heading = MODEL)]
     pub reference: Option<PathBuf>,
+    /// Move the reference towards the model after every N steps (TR-DPO); 0 for never [default: 0]
+    #[arg(long, value_name = "N", help_heading = MODEL, value_parser = values::integer::<u64>(0..=u32::MAX.into()))]
+    pub reference_every: Option<u64>,
+    /// How far it moves, above 0 and at most 1: each weight becomes A·model + (1 − A)·reference [default: 0.6]
+    #[arg(long, value_name = "A", help_heading = MODEL, value_parser = values::share)]
+    pub reference_mixup: Option<f64>,
     /// The file that keeps the reference's log-probabilities between runs.
     #[arg(long, value_name = "FILE", help_heading = RUN, help = reference_cache())]
     pub reference_cache: Option<PathBuf>,
 }
 
 fn reference_cache() -> String {
-    let needs_more = Loss::listed(|loss| loss.needs(Need::Logits, &Hyperparameters::default()));
+    let needs_more = Loss::listed(|loss| {
+        let usual = loss.defaults();
+        loss.needs(Need::Reference, &usual) && !loss.is_unpaired() && !loss.takes_cached_reference(&usual)
+    });
     let of_rows = Loss::listed(Loss::is_unpaired);
     format!(
         "The file that keeps the reference's log-probabilities between runs, or off; {needs_more} need more than it holds, and {of_rows} \

@@ -83,20 +83,28 @@ impl Sft {
 impl Align {
     /// Lists the settings that have no effect.
     pub fn unused(&self) -> Vec<Unused> {
-        let needs = |need: Need| losses_of(&self.loss).is_ok_and(|all| all.iter().any(|loss| loss.needs(need, &loss.defaults())));
-        let needs_logits = needs(Need::Logits);
-        let is_free = !needs(Need::Reference);
+        let losses = losses_of(&self.loss).unwrap_or_default();
+        let hyper = self.settings.hyperparameters(&self.loss).unwrap_or_default();
+        let referenced: Vec<Loss> = losses.into_iter().filter(|loss| loss.needs(Need::Reference, &hyper)).collect();
+        let is_free = referenced.is_empty();
+        let needs_more = referenced.iter().any(|loss| !loss.takes_cached_reference(&hyper));
         let is_off = self.reference_cache.as_deref().is_some_and(|path| path.as_os_str() == "off");
-        let why = match losses_of(&self.loss) {
-            Ok(all) if all.iter().any(|loss| loss.is_unpaired()) => Some("the reference is run at every step"),
-            _ => needs_logits.then_some("it needs more of the reference than its log-probabilities"),
+        let why = if referenced.iter().any(|loss| loss.is_unpaired()) {
+            Some("the reference is run at every step")
+        } else {
+            needs_more.then_some("it needs more of the reference than its log-probabilities")
         };
         let cache = why.filter(|_| !is_off);
         let cache = cache.map(|why| unused("reference_cache", format!("{} does not use --reference-cache: {why}", self.loss)));
         let of_reference = |setting| unused(setting, format!("{} has no reference: leave --{} out", self.loss, setting.replace('_', "-")));
-        let reference = ["reference", "reference_cache"].into_iter().filter(|_| is_free).map(of_reference);
+        let moves = self.reference_every.is_some_and(|every| every > 0);
+        let mixup =
+            (!moves).then(|| unused("reference_mixup", "--reference-mixup is for a reference that moves: give --reference-every too"));
+        let stale =
+            moves.then(|| unused("reference_cache", "--reference-cache has no effect beside --reference-every: the reference moves"));
+        let reference = ["reference", "reference_cache", "reference_every"].into_iter().filter(|_| is_free).map(of_reference);
         let own = self.settings.unused(&self.loss);
-        self.training.unused().into_iter().chain(own).chain(cache.filter(|_| !is_free)).chain(reference).collect()
+        self.training.unused().into_iter().chain(own).chain(cache.filter(|_| !is_free)).chain(reference).chain(mixup).chain(stale).collect()
     }
 }
 

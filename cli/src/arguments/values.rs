@@ -1,7 +1,7 @@
 //! Types and ranges of values on the command line.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use losses::Loss;
+use losses::{Loss, PRESETS, Preset};
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::ops::RangeInclusive;
@@ -126,13 +126,17 @@ impl TypedValueParser for LossNames {
     type Value = String;
 
     fn parse_ref(&self, command: &clap::Command, argument: Option<&clap::Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        if let Some(preset) = value.to_str().and_then(Preset::named) {
+            return Ok(preset.name.to_owned());
+        }
         let Some(text) = value.to_str().filter(|text| text.contains(',')) else { return loss().parse_ref(command, argument, value) };
         let names = text.split(',').map(|name| loss().parse_ref(command, argument, OsStr::new(name.trim())));
         Ok(names.collect::<Result<Vec<String>, _>>()?.join(","))
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(Loss::ALL.into_iter().map(|loss| PossibleValue::new(loss.name()))))
+        let names = Loss::ALL.into_iter().map(Loss::name).chain(PRESETS.iter().map(|preset| preset.name));
+        Some(Box::new(names.map(PossibleValue::new)))
     }
 }
 

@@ -26,12 +26,16 @@ fn after_help() -> String {
     let of = |kind: Kind| Loss::listed(|loss| loss.kind() == kind);
     format!(
         "Examples:\n  slpo verify dump.safetensors --loss dpo --beta 0.05\n  slpo verify dump.safetensors --loss slpo-token --json\n\n\
-         The file holds, for the pairwise losses: policy_chosen_logps, policy_rejected_logps, reference_chosen_logps, \
-         reference_rejected_logps [B] and, as far as they are to be checked, loss [], grad_policy_chosen_logps, \
-         grad_policy_rejected_logps [B]; chosen_lengths and rejected_lengths [B] where they are known.\n\n\
+         The file holds, for the losses of sequence log-probabilities: policy_chosen_logps, policy_rejected_logps, for \
+         those with a reference reference_chosen_logps, reference_rejected_logps [B] and, as far as they are to be checked, loss [], grad_policy_chosen_logps, \
+         grad_policy_rejected_logps [B]; chosen_lengths and rejected_lengths [B], \
+         which the losses of token means need.\n\n\
          With policy_chosen_token_logps [B,T] and chosen_mask [B,T] (likewise policy_rejected_, reference_chosen_ and \
          reference_rejected_token_logps, rejected_mask) it is also checked that the log-probabilities are sums over \
          the completions only: the mask keeps their tokens and drops prompt and padding.\n\n\
+         ld-dpo reads weighted sums as log-probabilities. With all four token log-probabilities and both masks it forms them \
+         itself, and checks grad_policy_chosen_token_logps, grad_policy_rejected_token_logps [B,T] too. wpo also reads \
+         chosen_weights and rejected_weights [B].\n\n\
          For {}: policy_logps, reference_logps, label [N] (1 or true for a desirable row, else 0), kl [] for kto (the mean log-ratio \
          of the mismatched completions; below 0 it counts as 0), and loss [], grad_policy_logps [N].\n\n\
          For {}: logits [B,T,V], y_w, y_l, w_w [B,T], perhaps w_l and mask [B,T], and loss [], grad_logits [B,T,V].\n\n\

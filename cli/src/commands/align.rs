@@ -14,11 +14,11 @@ use crate::run_folder::{Record, RunFolderError};
 use crate::training::{self, Job, Values};
 use crate::watch::Watch;
 use engine::{Device, Generator};
-use losses::{Loss, Need, Objective};
+use losses::{Loss, Objective};
 use model::Error;
 use model::align::metrics::{CHOSEN_LOG_RATIO, KL, WEIGHTS_CHANGED, held_out};
 use model::align::reference_cache::{self, Fill, ReferenceCache};
-use model::align::{AlignedStep, Alignment};
+use model::align::{AlignedStep, Alignment, Ches, ches};
 use model::checkpoint::RunState;
 use model::data::{PreferencePair, PreferenceSet};
 use model::decoder::Decoder;
@@ -26,7 +26,7 @@ use model::evaluate::{self, Check};
 use model::fingerprint::{fingerprint, sequence_words};
 use model::order::Order;
 use model::train::{StepOutcome, Trainer};
-use prepared::{Prepared, start_differs};
+use prepared::{Mixing, Prepared, restore_reference, start_differs};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
 }
 
 fn run_on_pairs(prepared: Prepared, arguments: &Align, shared: &Shared) -> Result<(), Failure> {
-    let Prepared { objective, decoder, tokenizer, reference, limits, chat } = prepared;
+    let Prepared { objective, decoder, tokenizer, reference, mixing, limits, chat } = prepared;
     let settings = &arguments.training;
     let load = |path: &Path| PreferenceSet::load(path, &tokenizer, &chat, &limits);
     let set = load(&settings.data)?;
@@ -57,6 +57,7 @@ fn run_on_pairs(prepared: Prepared, arguments: &Align, shared: &Shared) -> Resul
     let steps = steps(settings, train.len())?;
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
+    trainer.moving_reference = mixing.and_then(|_| reference.decoder().cloned());
     let mut job = AlignmentJob {
         cache: Cache::of(arguments, &objective),
         watch: Watch::new(objective.loss(), schedule.warmup, trainer.decoder.parameter_count()),
@@ -71,6 +72,7 @@ fn run_on_pairs(prepared: Prepared, arguments: &Align, shared: &Shared) -> Resul
         rows_per_step: settings.batch * settings.accumulate,
         seed: shared.seed,
         same_reference: arguments.reference.is_none(),
+        mixing,
         warmup: schedule.warmup,
         log_mass: f64::NEG_INFINITY,
         generator: Generator::new(shared.seed),
@@ -92,12 +94,25 @@ struct AlignmentJob {
     /// True if the model starts as its own reference.
     same_reference: bool,
     cache: Cache,
+    mixing: Option<Mixing>,
     watch: Watch,
     warmup: u64,
     /// The largest ln m = ln(π_w + π_l) of the pairs of the last step.
     log_mass: f64,
     generator: Generator,
     description: String,
+}
+
+/// Warns if the model finds the completions of most pairs as alike as the chosen one is to itself.
+fn alike(scores: &[Ches]) -> Option<String> {
+    let high = scores.iter().filter(|ches| ches.normalised >= 0.0).count();
+    (2 * high > scores.len()).then(|| {
+        format!(
+            "likelihood displacement is likely: in {high} of the first {} pairs the model finds the rejected completion as like the chosen one \
+             as the chosen one is to itself (CHES of 0 or above), so what lowers one lowers both; slpo data --ches names the pairs",
+            scores.len()
+        )
+    })
 }
 
 /// The source of the reference's log-probabilities.
@@ -112,7 +127,8 @@ impl Cache {
     /// Chooses what the command line asks for. A loss that needs more than sequence log-probabilities has no cache.
     fn of(arguments: &Align, objective: &Objective) -> Self {
         match &arguments.reference_cache {
-            _ if objective.needs(Need::Logits) || !objective.needs(Need::Reference) => Self::Live,
+            _ if arguments.reference_every.is_some_and(|every| every > 0) => Self::Live,
+            _ if !objective.takes_cached_reference() => Self::Live,
             Some(path) if path.as_os_str() == "off" => Self::Live,
             path => Self::Path(path.clone()),
         }
@@ -182,6 +198,7 @@ impl Job for AlignmentJob {
     }
 
     fn prepare(&mut self, trainer: &Trainer<Backend>, folder: Option<&Path>, new: bool) -> Result<Vec<String>, Failure> {
+        restore_reference(&mut self.alignment, trainer);
         let made_anew = self.fill_cache(folder)?;
         if !new || folder.is_none() {
             return Ok(made_anew.into_iter().collect());
@@ -192,7 +209,8 @@ impl Job for AlignmentJob {
         // The SLPO sequence form weights a pair's gradient by the pair's mass, which may be close to zero.
         let mass = (self.alignment.objective.loss() == Loss::Slpo).then(|| self.alignment.largest_log_mass(&pairs));
         let mass = mass.and_then(|mass| self.watch.see_mass(mass));
-        Ok(made_anew.into_iter().chain(start).chain(mass).collect())
+        let alike = alike(&ches(&trainer.decoder, &pairs, self.alignment.at_once));
+        Ok(made_anew.into_iter().chain(start).chain(mass).chain(alike).collect())
     }
 
     fn step(&mut self, trainer: &mut Trainer<Backend>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
@@ -202,6 +220,9 @@ impl Job for AlignmentJob {
         let options = options(self.dropout, false, self.generator.stream(step));
         let AlignedStep { outcome, pairs: metrics } = self.alignment.step(trainer, &pairs, &options)?;
         let tokens = pairs.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).map(|sequence| sequence.tokens.len() - 1).sum();
+        if let Some(mixing) = self.mixing {
+            mixing.move_reference(step, &mut self.alignment, trainer);
+        }
         let Some(metrics) = metrics else { return Ok((outcome, Vec::new(), tokens)) };
         self.log_mass = metrics.largest_log_mass;
         let kl = kl.map(|kl| (KL, kl));

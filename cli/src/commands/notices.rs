@@ -3,6 +3,7 @@
 use crate::processes;
 use crate::progress::Progress;
 use crate::terminal;
+use losses::Objective;
 use model::data::DataReport;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,6 +17,13 @@ pub fn warn(remarks: &[String]) {
         if said.insert(remark.clone()) {
             terminal::say(&terminal::line(&format!("warning: {remark}")));
         }
+    }
+}
+
+/// Says what the losses' names compute where other programs mean something else. Of several processes only the first prints.
+pub fn of_losses(objective: &Objective) {
+    for note in objective.terms().iter().filter_map(|(loss, _)| loss.note()).filter(|_| processes::is_first()) {
+        terminal::say(&terminal::line(&format!("note: {note}")));
     }
 }
 

@@ -5,7 +5,7 @@ mod dump;
 use crate::arguments::{Shared, Verify};
 use crate::failure::Failure;
 use crate::output::{Number, Output};
-use dump::{Dump, shape};
+use dump::Dump;
 use losses::LossError;
 use losses::verify::{GradientCheck, LossCheck, Problem, Report, SumCheck, check_sums, verify};
 use serde::Serialize;
@@ -54,7 +54,7 @@ impl<'a> GradientLine<'a> {
             name: check.name,
             max_abs_error: Number(check.max_abs_error),
             max_rel_error: Number(check.max_rel_error),
-            worst_index: place(check.worst_index, problem),
+            worst_index: place(check.worst_index, &problem.gradient_shape(check.name)),
             theirs: Number(check.theirs),
             ours: Number(check.ours),
             tolerance: Number(check.tolerance),
@@ -63,15 +63,19 @@ impl<'a> GradientLine<'a> {
     }
 }
 
-/// Converts a flat index to one index for each axis of the gradient.
-fn place(flat: usize, problem: &Problem) -> Vec<usize> {
-    match problem {
-        Problem::Pairs(_) | Problem::Rows(_) => vec![flat],
-        Problem::Tokens(_) | Problem::Exact(_) => {
-            let (length, vocabulary) = (shape(problem)[1], shape(problem)[2]);
-            vec![flat / vocabulary / length, flat / vocabulary % length, flat % vocabulary]
-        }
-    }
+/// Converts a flat index to one index for each axis.
+fn place(mut flat: usize, shape: &[usize]) -> Vec<usize> {
+    let mut indices: Vec<usize> = shape
+        .iter()
+        .rev()
+        .map(|&extent| {
+            let index = flat % extent;
+            flat /= extent;
+            index
+        })
+        .collect();
+    indices.reverse();
+    indices
 }
 
 /// Verifies a dump.
@@ -87,7 +91,10 @@ pub fn run(arguments: &Verify, shared: &Shared) -> Result<(), Failure> {
     let results = dump.results(&problem)?;
     let log_probs = dump.log_probs(&problem)?;
     let report = verify(&problem, &results, dump.precision()).map_err(refused)?;
-    let sums = log_probs.iter().map(|(sums, tokens)| check_sums(sums, tokens, dump.precision()));
+    let sums = log_probs.iter().map(|(sums, tokens)| match &problem {
+        Problem::Tails(tails) => tails.check_sums(tokens.name, sums, dump.precision()),
+        _ => check_sums(sums, tokens, dump.precision()),
+    });
     let sums = sums.collect::<Result<Vec<SumCheck>, LossError>>().map_err(refused)?;
     let passed = report.passed && sums.iter().all(|sum| sum.check.passed);
     let explanation = sums.iter().find_map(|sum| sum.explanation.clone()).or_else(|| report.explanation.clone());
@@ -122,7 +129,7 @@ fn table(to: &mut dyn Write, report: &Report, sums: &[SumCheck], problem: &Probl
         )?;
     }
     for x in sums.iter().map(|sum| &sum.check).chain(&report.gradients) {
-        let name = format!("{}{:?}", x.name, place(x.worst_index, problem));
+        let name = format!("{}{:?}", x.name, place(x.worst_index, &problem.gradient_shape(x.name)));
         let differs = (x.theirs - x.ours).abs();
         writeln!(to, "{name:<36} {:>16.9e} {:>16.9e} {differs:>10.2e} {:>10.2e}  {}", x.theirs, x.ours, x.tolerance, word(x.passed))?;
     }

@@ -26,6 +26,11 @@ pub fn log_distribution(generator: &mut Generator, n: usize) -> Vec<f64> {
     constant(&logits).log_softmax().to_f64()
 }
 
+/// Draws the reference's (ln π_w, ln π_l), both probabilities from 0.1 to 0.3.
+pub fn sizeable_pair(generator: &mut Generator) -> (f64, f64) {
+    (uniform(generator, 0.1, 0.3).ln(), uniform(generator, 0.1, 0.3).ln())
+}
+
 /// Makes a constant vector.
 pub fn constant(data: &[f64]) -> Tensor<World> {
     Tensor::constant(&World::new(), data, &[data.len()])

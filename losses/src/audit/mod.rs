@@ -14,6 +14,7 @@
 //! | `implementation` `listing` | section 6.1: its text and its listing, and the listing's edges |
 //! | `shape` | the "bowl" |
 //! | `limit` | SLPO-GKL, the rescaled limit |
+//! | `revision` `revision_start` `revision_listing` | the paper's later revision: weights, two binary problems, temperature, listing |
 //! | [`figures`] | series for a person to look at, from the same computations |
 //!
 //! ```
@@ -34,6 +35,9 @@ mod listing;
 mod objective;
 mod observations;
 mod positions;
+mod revision;
+mod revision_listing;
+mod revision_start;
 mod shape;
 mod tree;
 
@@ -42,9 +46,9 @@ pub use claim::{Check, Claim};
 use claim::Computation;
 use engine::Generator;
 
-/// Computes every claim, in the order of the paper, on instances drawn from `seed`.
+/// Computes every claim, in the order of the paper and then of its revision, on instances drawn from `seed`.
 pub fn audit(seed: u64) -> Vec<Claim> {
-    let groups: [&[Computation]; 7] = [
+    let groups: [&[Computation]; 8] = [
         equations::CLAIMS,
         observations::CLAIMS,
         appendix_b::CLAIMS,
@@ -52,6 +56,7 @@ pub fn audit(seed: u64) -> Vec<Claim> {
         implementation::CLAIMS,
         shape::CLAIMS,
         limit::CLAIMS,
+        revision::CLAIMS,
     ];
     let generator = Generator::new(seed);
     let all = groups.into_iter().flatten().enumerate();

@@ -2,7 +2,8 @@
 
 use super::claim::{Check, Claim, Statement, distance, round_off};
 use super::instance::{
-    constant, descend, differentiate, eq7, evaluate, log_distribution, loss_of_log_probs, loss_of_logits, normals, sigmoid, uniform,
+    constant, descend, differentiate, eq7, evaluate, log_distribution, loss_of_log_probs, loss_of_logits, normals, sigmoid, sizeable_pair,
+    uniform,
 };
 use super::tree::{END, FREE, Tree, VOCABULARY};
 use crate::exact::exact_target::{Branch, exact_target};
@@ -17,11 +18,6 @@ pub const CLAIMS: &[super::claim::Computation] = &[s1, s2, s3, s4, s5, s6, s7];
 /// −m ln m − (1 − m) ln(1 − m): the least value of Eq 6.
 fn entropy(mass: f64) -> f64 {
     -mass * mass.ln() - (1.0 - mass) * (-mass).ln_1p()
-}
-
-/// Draws the reference's (ln π_w, ln π_l), both probabilities from 0.1 to 0.3.
-fn sizeable_pair(generator: &mut Generator) -> (f64, f64) {
-    (uniform(generator, 0.1, 0.3).ln(), uniform(generator, 0.1, 0.3).ln())
 }
 
 /// Eq 6 in the logits of w, l and all others. Along descent d(1/π_l)/dt → 3/2: z_l falls by π_l, and the other two rise by half of it each.

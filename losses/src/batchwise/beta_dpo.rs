@@ -37,6 +37,7 @@ impl BatchLoss for BetaDpo {
 impl PreferenceLoss for BetaDpo {
     const NAME: &'static str = "beta-dpo";
     const USES: &'static [Setting] = &[Setting::Beta, Setting::BetaScale, Setting::RunningMargin, Setting::MarginMomentum];
+    const HAS_POLICY_CONSTANTS: bool = true;
     fn of(hyper: &Hyperparameters) -> Self {
         Self { beta: hyper.beta, beta_scale: hyper.beta_scale, running_margin: hyper.running_margin }
     }

@@ -15,8 +15,7 @@ use engine::explain::Example;
 use engine::functions::FiniteOrZero;
 use engine::gradcheck::{Draw, Input, Sample};
 use engine::tape::Operation;
-use engine::{Backend, Scalar, Tensor, function, vectorised};
-use rayon::prelude::*;
+use engine::{Backend, Scalar, Tensor, function};
 
 struct SoftCrossEntropy<B: Backend> {
     logits: B::Array,
@@ -33,15 +32,16 @@ impl<B: Backend> Operation<B> for SoftCrossEntropy<B> {
         let shape = backend.shape(&self.logits).to_vec();
         let (y_bar, log_q) = (backend.to_vec(&y_bar), backend.to_vec(&self.log_target));
         let mut z = backend.to_vec(&self.logits);
-        let rows = z.par_chunks_exact_mut(shape[1]).zip(log_q.par_chunks_exact(shape[1])).enumerate();
-        rows.for_each(|(n, (z, log_q))| {
-            let (m, rest, mass) = self.totals[n];
-            let y_bar = y_bar[n];
-            vectorised::<B::Scalar, _>(
-                #[inline(always)]
-                || z.iter_mut().zip(log_q).for_each(|(z, &log_q)| *z = y_bar * ((*z - m - rest).exp() * mass - log_q.exp())),
-            );
-        });
+        map_rows(
+            &mut z,
+            shape[1],
+            #[inline(always)]
+            |n, z| {
+                let (m, rest, mass) = self.totals[n];
+                let (y_bar, log_q) = (y_bar[n], &log_q[n * shape[1]..]);
+                z.iter_mut().zip(log_q).for_each(|(z, &log_q)| *z = y_bar * ((*z - m - rest).exp() * mass - log_q.exp()));
+            },
+        );
         vec![Some(backend.from_vec(z, &shape))]
     }
 }

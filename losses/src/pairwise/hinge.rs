@@ -39,6 +39,7 @@ impl PairLoss for Hinge {
 
 impl PreferenceLoss for Hinge {
     const NAME: &'static str = "hinge";
+    const NOTE: Option<&'static str> = Some("hinge is RSO's, on DPO's margin with a reference; SLiC-HF's hinge, without one, is slic");
     const USES: &'static [Setting] = &[Setting::Beta];
     fn of(hyper: &Hyperparameters) -> Self {
         Self { beta: hyper.beta }

@@ -52,6 +52,8 @@ impl PairLoss for Ipo {
 
 impl PreferenceLoss for Ipo {
     const NAME: &'static str = "ipo";
+    const NOTE: Option<&'static str> =
+        Some("ipo is of means over the tokens, as in TRL; the paper's ipo, of sums, is ipo-sum, and the two need different --beta");
     const USES: &'static [Setting] = &[Setting::Beta];
     fn of(hyper: &Hyperparameters) -> Self {
         Self { beta: hyper.beta }

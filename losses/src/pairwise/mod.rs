@@ -7,6 +7,7 @@
 pub mod dialect;
 pub mod pair;
 pub(crate) mod samples;
+mod token_samples;
 
 macro_rules! files {
     (pairwise { $($file:ident: $Loss:ident),* } $($others:tt)*) => { $(pub mod $file;)* };

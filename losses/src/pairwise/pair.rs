@@ -31,11 +31,17 @@ pub struct Pair<T> {
     pub lengths: (T, T),
     /// n̄_w: the mean of n_w over the batch.
     pub mean_chosen_length: T,
+    /// The parts of the four log-probabilities past the length of the shorter completion, in their order; 0 where they are not known.
+    pub tails: [T; 4],
+    /// W: the weight of the pair, a constant; 1 where it is not known.
+    pub weight: T,
 }
 
-impl<T> From<[T; 7]> for Pair<T> {
+/// A pair without tails, of weight 1.
+impl<T: Scalar> From<[T; 7]> for Pair<T> {
     fn from([chosen, rejected, reference_chosen, reference_rejected, n_w, n_l, mean_chosen_length]: [T; 7]) -> Self {
-        Self { chosen, rejected, reference_chosen, reference_rejected, lengths: (n_w, n_l), mean_chosen_length }
+        let (lengths, tails, weight) = ((n_w, n_l), [T::zero(); 4], T::one());
+        Self { chosen, rejected, reference_chosen, reference_rejected, lengths, mean_chosen_length, tails, weight }
     }
 }
 
@@ -107,12 +113,17 @@ pub trait PairLoss: PreferenceLoss + Copy + Send + Sync + 'static {
         0.0
     }
 
-    /// The loss of each pair, `[B]`, as one op with the gradient above.
+    /// The loss of each pair, `[B]`, as one op with the gradient above. A loss that reads tails or weights has ops before or after it.
     fn evaluate<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
-        let (backend, numbers) = (inputs.policy_chosen.backend(), inputs.numbers(self.needs().contains(&Need::Lengths)));
-        let value = backend.elementwise(Value(self), numbers.each_ref());
-        Tensor::record(backend, value, &[&inputs.policy_chosen, &inputs.policy_rejected], || OfPairs { loss: self, numbers })
+        as_one_op(self, inputs)
     }
+}
+
+/// The loss of each pair, `[B]`, without tails and with weights of 1, as one op.
+pub(super) fn as_one_op<L: PairLoss, B: Backend>(loss: L, inputs: &PairInputs<B>) -> Tensor<B> {
+    let (backend, numbers) = (inputs.policy_chosen.backend(), inputs.numbers(loss.needs().contains(&Need::Lengths)));
+    let value = backend.elementwise(Value(loss), numbers.each_ref());
+    Tensor::record(backend, value, &[&inputs.policy_chosen, &inputs.policy_rejected], || OfPairs { loss, numbers })
 }
 
 /// A loss of [l_w, l_l, ln π_w, ln π_l, n_w, n_l, n̄_w].
@@ -169,6 +180,9 @@ pub struct PairInputs<B: Backend> {
     pub(crate) reference_rejected: Tensor<B>,
     lengths: Option<(Vec<usize>, Vec<usize>)>,
     mean_chosen_length: f64,
+    tails: Option<[Tensor<B>; 2]>,
+    reference_tails: Option<[Tensor<B>; 2]>,
+    weights: Option<Tensor<B>>,
 }
 
 impl<B: Backend> PairInputs<B> {
@@ -189,6 +203,9 @@ impl<B: Backend> PairInputs<B> {
             reference_rejected: reference_rejected.detach(),
             lengths: None,
             mean_chosen_length: 1.0,
+            tails: None,
+            reference_tails: None,
+            weights: None,
         };
         let expected = vec![policy_chosen.len()];
         if let Some((what, tensor)) = inputs.named().into_iter().find(|(_, tensor)| tensor.shape() != expected) {
@@ -247,6 +264,73 @@ impl<B: Backend> PairInputs<B> {
     pub fn with_mean_chosen_length(mut self, tokens: f64) -> Self {
         self.mean_chosen_length = tokens;
         self
+    }
+
+    /// The parts of the policy's l_w and l_l past the length of the pair's shorter completion, each `[B]`.
+    ///
+    /// # Errors
+    /// If there is not one for each pair.
+    pub fn with_tails(self, chosen: &Tensor<B>, rejected: &Tensor<B>) -> Result<Self, LossError> {
+        let tails = [chosen.clone(), rejected.clone()];
+        self.check_vectors("tails of the policy", &tails)?;
+        Ok(Self { tails: Some(tails), ..self })
+    }
+
+    /// The same parts of the reference's log-probabilities, which are taken as constants.
+    ///
+    /// # Errors
+    /// As [`PairInputs::with_tails`].
+    pub fn with_reference_tails(self, chosen: &Tensor<B>, rejected: &Tensor<B>) -> Result<Self, LossError> {
+        let tails = [chosen.detach(), rejected.detach()];
+        self.check_vectors("tails of the reference", &tails)?;
+        Ok(Self { reference_tails: Some(tails), ..self })
+    }
+
+    /// The weight of each pair, `[B]`, which is taken as a constant.
+    ///
+    /// # Errors
+    /// As [`PairInputs::with_tails`].
+    pub fn with_weights(self, weights: &Tensor<B>) -> Result<Self, LossError> {
+        let weights = weights.detach();
+        self.check_vectors("weights of the pairs", std::slice::from_ref(&weights))?;
+        Ok(Self { weights: Some(weights), ..self })
+    }
+
+    /// Refuses tensors that have not one number for each pair.
+    fn check_vectors(&self, what: &'static str, tensors: &[Tensor<B>]) -> Result<(), LossError> {
+        let expected = vec![self.len()];
+        match tensors.iter().find(|tensor| tensor.shape() != expected) {
+            Some(tensor) => Err(LossError::Shape { what, found: tensor.shape().to_vec(), expected }),
+            None => Ok(()),
+        }
+    }
+
+    /// True for each that was given: the tails of the policy, those of the reference, the weights.
+    pub(crate) fn has_tails_and_weights(&self) -> [bool; 3] {
+        [self.tails.is_some(), self.reference_tails.is_some(), self.weights.is_some()]
+    }
+
+    /// The log-probabilities with their tails times `weight`: the policy's, and with `of_both` the reference's too.
+    pub(crate) fn with_tails_weighted(&self, weight: f64, of_both: bool) -> Self {
+        let less =
+            |whole: &Tensor<B>, tail: Option<&Tensor<B>>| tail.map_or_else(|| whole.clone(), |tail| whole.sub(&tail.scale(1.0 - weight)));
+        let [chosen, rejected] = [0, 1].map(|side| self.tails.as_ref().map(|tails| &tails[side]));
+        let [reference_chosen, reference_rejected] =
+            [0, 1].map(|side| self.reference_tails.as_ref().filter(|_| of_both).map(|tails| &tails[side]));
+        Self {
+            policy_chosen: less(&self.policy_chosen, chosen),
+            policy_rejected: less(&self.policy_rejected, rejected),
+            reference_chosen: less(&self.reference_chosen, reference_chosen),
+            reference_rejected: less(&self.reference_rejected, reference_rejected),
+            tails: None,
+            reference_tails: None,
+            ..self.clone()
+        }
+    }
+
+    /// Losses of the pairs, `[B]`, each times the weight of its pair.
+    pub(crate) fn weighted(&self, losses: Tensor<B>) -> Tensor<B> {
+        self.weights.as_ref().map_or_else(|| losses.clone(), |weights| losses.mul(weights))
     }
 
     /// Refuses log-probabilities that are not finite numbers.
@@ -328,7 +412,11 @@ impl<B: Backend> PairInputs<B> {
     }
 
     /// Each pair's numbers, read back from the device.
-    pub(crate) fn pairs(&self) -> Vec<Pair<f64>> {
+    pub fn pairs(&self) -> Vec<Pair<f64>> {
+        let [tails, reference_tails] =
+            [&self.tails, &self.reference_tails].map(|tails| tails.as_ref().map(|tails| tails.each_ref().map(Tensor::to_f64)));
+        let weights = self.weights.as_ref().map(Tensor::to_f64);
+        let tail = |tails: &Option<[Vec<f64>; 2]>, side: usize, i: usize| tails.as_ref().map_or(0.0, |tails| tails[side][i]);
         let [chosen, rejected, reference_chosen, reference_rejected] = self.named().map(|(_, tensor)| tensor.to_f64());
         let lengths = |i: usize| self.lengths().map_or((1.0, 1.0), |(n_w, n_l)| (n_w[i] as f64, n_l[i] as f64));
         let pair = |i: usize| Pair {
@@ -338,11 +426,13 @@ impl<B: Backend> PairInputs<B> {
             reference_rejected: reference_rejected[i],
             lengths: lengths(i),
             mean_chosen_length: self.mean_chosen_length,
+            tails: [tail(&tails, 0, i), tail(&tails, 1, i), tail(&reference_tails, 0, i), tail(&reference_tails, 1, i)],
+            weight: weights.as_ref().map_or(1.0, |weights| weights[i]),
         };
         (0..self.len()).map(pair).collect()
     }
 
-    /// The same log-probabilities in other pairs.
+    /// The same log-probabilities in other pairs, without tails and weights.
     pub(crate) fn arranged(&self, arrangement: &Arrangement) -> Self {
         if *arrangement == Arrangement::identity(self.len()) {
             return self.clone();
@@ -360,6 +450,9 @@ impl<B: Backend> PairInputs<B> {
             reference_rejected: gather(&self.reference_rejected, &references_of_rejected),
             lengths: self.lengths.as_ref().map(|(n_w, n_l)| (n_w.clone(), rejected.iter().map(|&i| n_l[i]).collect())),
             mean_chosen_length: self.mean_chosen_length,
+            tails: None,
+            reference_tails: None,
+            weights: None,
         }
     }
 

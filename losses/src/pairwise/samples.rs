@@ -11,7 +11,7 @@ use engine::{Backend, Tensor};
 /// What the file of every pairwise loss uses.
 pub(crate) mod prelude {
     pub(crate) use super::{
-        PAIRS, any_reduction, any_weights, log_probabilities, near_reference, pair_example, pair_sample, small_probabilities,
+        Domain, PAIRS, any_reduction, any_weights, log_probabilities, near_reference, pair_example, pair_sample, small_probabilities,
     };
     pub(crate) use crate::hyperparameters::{Hyperparameters, Reduction, Setting};
     pub(crate) use crate::pairwise::dialect::{Dialect, Kink, other_reduction};
@@ -33,6 +33,12 @@ pub(crate) struct Domain {
 }
 
 impl Domain {
+    /// Two pairs of the losses that are worked out.
+    pub fn of_example([chosen, rejected, reference_chosen, reference_rejected]: [[f64; 2]; 4]) -> Self {
+        let [chosen, rejected, reference_chosen, reference_rejected] =
+            [chosen, rejected, reference_chosen, reference_rejected].map(Vec::from);
+        Self { chosen, rejected, reference_chosen, reference_rejected, lengths: (LENGTHS[0].to_vec(), LENGTHS[1].to_vec()) }
+    }
     pub fn len(&self) -> usize {
         self.chosen.len()
     }
@@ -137,7 +143,6 @@ pub(crate) fn pair_example<L: PairLoss>(loss: L, pairs: [[f64; 2]; 4], settings:
     let named = [(true, settings.to_owned()), (reads(Need::Reference), reference), (reads(Need::Lengths), lengths)];
     let given =
         named.into_iter().filter(|(is_read, text)| *is_read && !text.is_empty()).map(|(_, text)| text).collect::<Vec<_>>().join("; ");
-    let [chosen, rejected, reference_chosen, reference_rejected] = pairs.map(Vec::from);
-    let domain = Domain { chosen, rejected, reference_chosen, reference_rejected, lengths: (LENGTHS[0].to_vec(), LENGTHS[1].to_vec()) };
-    Example::new(&format!("{}(l_w, l_l) of each pair", L::NAME), &["l_w", "l_l"], pair_sample(loss, domain)).given(given)
+    let sample = pair_sample(loss, Domain::of_example(pairs));
+    Example::new(&format!("{}(l_w, l_l) of each pair", L::NAME), &["l_w", "l_l"], sample).given(given)
 }

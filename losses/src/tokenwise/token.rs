@@ -20,7 +20,6 @@ use engine::backend::Indices;
 use engine::shape::count;
 use engine::tape::Operation;
 use engine::{Backend, Scalar, Tensor, vectorised};
-use rayon::prelude::*;
 
 /// Target masses of the winning and the losing token at N positions, each `[N]`; constants. Where the two tokens are the same, their one
 /// class has the sum of both.
@@ -335,7 +334,7 @@ impl<B: Backend> Operation<B> for Fused<B> {
         let shape = backend.shape(&self.logits).to_vec();
         let y_bar = backend.to_vec(&y_bar);
         let mut z = backend.to_vec(&self.logits);
-        z.par_chunks_exact_mut(shape[1]).enumerate().for_each(|(n, z)| self.positions[n].vjp(&self.classes[n], y_bar[n], z));
+        map_rows(&mut z, shape[1], |n, z| self.positions[n].vjp(&self.classes[n], y_bar[n], z));
         vec![Some(backend.from_vec(z, &shape))]
     }
 }

@@ -90,6 +90,9 @@ struct Rows<'a> {
     precision: DumpPrecision,
 }
 
+/// A loss at one row and its slope, each with a tangent.
+type Slope = (Dual<f64>, Dual<f64>);
+
 impl RowVisitor for Rows<'_> {
     type Output = Vec<(Estimate, Estimate)>;
     fn visit<L: RowLoss>(self, loss: L) -> Self::Output {
@@ -98,7 +101,7 @@ impl RowVisitor for Rows<'_> {
         let row = |i: usize| {
             let x = self.problem.inputs(i);
             let passes = [0, 1, 2].map(|j| self.problem.lifted(i, j)).map(|row| (loss.value(row), loss.gradient(row)));
-            let estimate = |of: fn(&(Dual<f64>, Dual<f64>)) -> Dual<f64>, floor: f64| {
+            let estimate = |of: fn(&Slope) -> Dual<f64>, floor: f64| {
                 let value = of(&passes[0]).real;
                 let terms = passes.iter().zip(x).map(|(pass, x)| (of(pass).tangent * x).abs()).filter(|term| term.is_finite());
                 Estimate { value, tolerance: granted * (value.abs() + terms.sum::<f64>()) + floor }

@@ -13,6 +13,7 @@ mod pair_mistakes;
 mod pairs;
 mod precision;
 mod sums;
+mod tails;
 mod token_mistakes;
 mod tokens;
 
@@ -22,6 +23,7 @@ pub use labelled::RowProblem;
 pub use pairs::PairProblem;
 pub use precision::DumpPrecision;
 pub use sums::{SumCheck, TokenLogProbs, check_sums};
+pub use tails::TailProblem;
 pub use tokens::TokenProblem;
 
 use crate::error::LossError;
@@ -33,6 +35,8 @@ use evaluation::{Estimate, Evaluation, Mistake};
 pub enum Problem {
     /// A function of sequence log-probabilities.
     Pairs(PairProblem),
+    /// LD-DPO of token log-probabilities.
+    Tails(Box<TailProblem>),
     /// A function of the sequence log-probabilities of labelled rows.
     Rows(RowProblem),
     /// One of the token forms.
@@ -42,10 +46,34 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// Returns the shape of the gradient of this name.
+    pub fn gradient_shape(&self, name: &str) -> Vec<usize> {
+        match self {
+            Self::Pairs(pairs) => vec![pairs.policy_chosen.len()],
+            Self::Tails(tails) => {
+                let [chosen, rejected] = tails.shapes();
+                match name {
+                    "grad_policy_chosen_token_logps" => chosen.to_vec(),
+                    "grad_policy_rejected_token_logps" => rejected.to_vec(),
+                    _ => vec![chosen[0]],
+                }
+            }
+            Self::Rows(rows) => vec![rows.policy.len()],
+            Self::Tokens(tokens) => tokens.shape.to_vec(),
+            Self::Exact(exact) => exact.shape.to_vec(),
+        }
+    }
+
     /// Returns the names of the gradients that can be checked.
     pub fn gradient_names(&self) -> &'static [&'static str] {
         match self {
             Self::Pairs(_) => &["grad_policy_chosen_logps", "grad_policy_rejected_logps"],
+            Self::Tails(_) => &[
+                "grad_policy_chosen_logps",
+                "grad_policy_rejected_logps",
+                "grad_policy_chosen_token_logps",
+                "grad_policy_rejected_token_logps",
+            ],
             Self::Rows(_) => &["grad_policy_logps"],
             Self::Tokens(_) | Self::Exact(_) => &["grad_logits"],
         }
@@ -54,6 +82,7 @@ impl Problem {
     fn right(&self, precision: DumpPrecision) -> Result<Evaluation, LossError> {
         match self {
             Self::Pairs(pairs) => pairs.evaluate(precision),
+            Self::Tails(tails) => tails.evaluate(precision),
             Self::Rows(rows) => rows.evaluate(precision),
             Self::Tokens(tokens) => tokens.evaluate(precision),
             Self::Exact(exact) => exact.evaluate(precision),
@@ -63,6 +92,7 @@ impl Problem {
     fn mistakes(&self, precision: DumpPrecision) -> Vec<Mistake<'_>> {
         match self {
             Self::Pairs(pairs) => pair_mistakes::all(pairs, precision),
+            Self::Tails(problem) => tails::mistakes(problem, precision),
             Self::Rows(rows) => labelled_mistakes::all(rows, precision),
             Self::Tokens(tokens) => token_mistakes::all(tokens, precision),
             Self::Exact(exact) => exact::mistakes(exact, precision),

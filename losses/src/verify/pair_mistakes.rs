@@ -58,6 +58,7 @@ pub(super) fn all(problem: &PairProblem, precision: DumpPrecision) -> Vec<Mistak
         catalogue.reference();
     }
     catalogue.lengths();
+    catalogue.weights();
     catalogue.terms();
     catalogue.mistakes
 }
@@ -219,6 +220,16 @@ impl<'a> Catalogue<'a> {
             }
             x
         });
+    }
+
+    fn weights(&mut self) {
+        if self.right.weights.is_none() {
+            return;
+        }
+        let rejected = |x: &mut PairProblem| x.weights.iter_mut().for_each(|(_, rejected)| rejected.fill(1.0));
+        let chosen = |x: &mut PairProblem| x.weights.iter_mut().for_each(|(chosen, _)| chosen.fill(1.0));
+        self.changed("the weights of the rejected completions are left out", rejected, Partials::policy);
+        self.changed("the weights of the chosen completions are left out", chosen, Partials::policy);
     }
 
     fn terms(&mut self) {

@@ -12,6 +12,7 @@ use crate::hyperparameters::Hyperparameters;
 use crate::loss::{Loss, Visitor, check_lengths};
 use crate::pairwise::dialect::Second;
 use crate::pairwise::pair::{Pair, PairLoss};
+use crate::preference_loss::Need;
 use engine::Dual;
 
 /// Sequence log-probabilities of B pairs, and a loss of them.
@@ -31,6 +32,8 @@ pub struct PairProblem {
     pub reference_rejected: Vec<f64>,
     /// Tokens in each chosen and each rejected completion, at least 1, if they are known.
     pub lengths: Option<(Vec<usize>, Vec<usize>)>,
+    /// W_w and W_l of each pair, for the loss whose pairs have weights.
+    pub weights: Option<(Vec<f64>, Vec<f64>)>,
 }
 
 impl PairProblem {
@@ -54,6 +57,7 @@ impl PairProblem {
             loss.validate(&self.hyper)?;
             check_lengths(*loss, &self.hyper, self.lengths.is_some())?;
         }
+        self.check_weights()?;
         if self.pairs() == 0 {
             return Err(LossError::EmptyBatch);
         }
@@ -61,6 +65,27 @@ impl PairProblem {
             check_finite(what, values)?;
         }
         Ok(self.partials(precision)?.policy())
+    }
+
+    /// Refuses weights that are needed and missing, of the wrong number, or not finite.
+    fn check_weights(&self) -> Result<(), LossError> {
+        let Some((chosen, rejected)) = &self.weights else {
+            let needing = self.terms.iter().find(|(loss, _)| loss.needs(Need::PairWeights, &self.hyper));
+            return needing
+                .map_or(Ok(()), |(loss, _)| Err(LossError::Missing { loss: loss.name(), what: "the weights of the completions" }));
+        };
+        for (what, weights) in [("chosen_weights", chosen), ("rejected_weights", rejected)] {
+            if weights.len() != self.pairs() {
+                return Err(LossError::Count { what, found: weights.len(), expected: self.pairs() });
+            }
+            check_finite(what, weights)?;
+        }
+        Ok(())
+    }
+
+    /// W = W_w W_l of pair i.
+    fn weight(&self, i: usize) -> f64 {
+        self.weights.as_ref().map_or(1.0, |(chosen, rejected)| chosen[i] * rejected[i])
     }
 
     /// Evaluates the loss with its derivatives in all four inputs. Hyper-parameters may be out of range.
@@ -140,13 +165,15 @@ impl PairProblem {
         let [chosen, rejected, reference_chosen, reference_rejected] =
             std::array::from_fn(|input| Dual::new(numbers[input], if input == j { 1.0 } else { 0.0 }));
         let [n_w, n_l, mean] = [pair.lengths.0, pair.lengths.1, pair.mean_chosen_length].map(|x| Dual::new(x, 0.0));
-        Pair::from([chosen, rejected, reference_chosen, reference_rejected, n_w, n_l, mean])
+        let numbers = [chosen, rejected, reference_chosen, reference_rejected, n_w, n_l, mean];
+        Pair { weight: Dual::new(pair.weight, 0.0), ..Pair::from(numbers) }
     }
 
     pub(super) fn pair(&self, i: usize) -> Pair<f64> {
         let [chosen, rejected, reference_chosen, reference_rejected] = self.inputs().map(|(_, x)| x[i]);
-        let lengths = self.lengths.as_ref().map_or((1.0, 1.0), |(w, l)| (w[i] as f64, l[i] as f64));
-        Pair { chosen, rejected, reference_chosen, reference_rejected, lengths, mean_chosen_length: self.mean_chosen_length() }
+        let (n_w, n_l) = self.lengths.as_ref().map_or((1.0, 1.0), |(w, l)| (w[i] as f64, l[i] as f64));
+        let numbers = [chosen, rejected, reference_chosen, reference_rejected, n_w, n_l, self.mean_chosen_length()];
+        Pair { weight: self.weight(i), ..Pair::from(numbers) }
     }
 
     fn mean_chosen_length(&self) -> f64 {
@@ -159,7 +186,7 @@ fn seeded(pair: Pair<Dual<f64>>, of_rejected: bool) -> Pair<Second> {
     let [zero, one] = [0.0, 1.0].map(|x| Dual::new(x, 0.0));
     let constant = |x: Dual<f64>| Second::new(x, zero);
     let variable = |x: Dual<f64>, is_seeded: bool| Second::new(x, if is_seeded { one } else { zero });
-    Pair::from([
+    let numbers = [
         variable(pair.chosen, !of_rejected),
         variable(pair.rejected, of_rejected),
         constant(pair.reference_chosen),
@@ -167,7 +194,8 @@ fn seeded(pair: Pair<Dual<f64>>, of_rejected: bool) -> Pair<Second> {
         constant(pair.lengths.0),
         constant(pair.lengths.1),
         constant(pair.mean_chosen_length),
-    ])
+    ];
+    Pair { weight: constant(pair.weight), ..Pair::from(numbers) }
 }
 
 /// Computes the partials of one loss of the arranged pairs.

@@ -39,7 +39,7 @@ impl TokenLogProbs {
         (0..self.values.len()).step_by(self.length).map(row).collect()
     }
 
-    fn check_shape(&self, sequences: usize) -> Result<(), LossError> {
+    pub(super) fn check_shape(&self, sequences: usize) -> Result<(), LossError> {
         let expected = sequences * self.length;
         for (what, found) in [("token log-probs", self.values.len()), ("completion mask", self.keep.len())] {
             if found != expected || expected == 0 {

@@ -3,12 +3,14 @@
 //! | module | what |
 //! |---|---|
 //! | [`objective`] | what each loss is given of a batch |
+//! | `token_weights` | the parts of the sums, and the weights, of the losses that weight tokens |
 //! | [`mod@reference`] | the frozen model that the policy is compared with, computed live or read from a cache |
 //! | [`reference_cache`] | the reference's log-probabilities on disk |
 //! | [`start`] | what the loss must be before the first step |
 //! | [`step`] | one step: both models over the pairs, the loss, the optimiser |
 //! | [`unpaired`] | one step on labelled rows: completions that are desirable or undesirable by themselves |
 //! | [`metrics`] | what a step reports about its pairs |
+//! | [`mod@ches`] | a warning before training: pairs whose chosen completion is likely to fall too |
 //!
 //! This is the step of `slpo align`, of the demo and of `slpo bench step`. A program of your own uses it like this:
 //!
@@ -55,14 +57,17 @@
 //! # }
 //! ```
 
+pub mod ches;
 pub mod metrics;
 pub mod objective;
 pub mod reference;
 pub mod reference_cache;
 pub mod start;
 pub mod step;
+mod token_weights;
 pub mod unpaired;
 
+pub use ches::{Ches, ches};
 pub use metrics::PairMetrics;
 pub use objective::total;
 pub use reference::Reference;

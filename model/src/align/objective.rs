@@ -1,10 +1,11 @@
 //! What each loss is given of a batch: log-probabilities, lengths or logits of both models.
 
+use super::token_weights::{pair_weights, tails};
 use crate::error::{Error, Result};
 use crate::preference::{PairBatch, Scored};
 use engine::backend::Indices;
 use engine::{Backend, Tensor};
-use losses::{ExactTargets, Kind, LossError, Objective, PairInputs, PairRows};
+use losses::{ExactTargets, Kind, LossError, Need, Objective, PairInputs, PairRows};
 
 /// Computes the sum of a batch's losses and their number. The number counts pairs, or positions for the losses that are means over
 /// positions. `policy` and `reference` hold both models' outputs for the same pairs. `mean_chosen_length` is that of the whole batch, if
@@ -35,6 +36,17 @@ fn by_pair<B: Backend>(
     reference: &Scored<'_, B>,
     mean_chosen_length: Option<f64>,
 ) -> Result<(Tensor<B>, usize), LossError> {
+    let inputs = pair_inputs(objective, policy, reference, mean_chosen_length)?;
+    Ok((objective.pairwise(&inputs)?, policy.batch.pairs()))
+}
+
+/// Returns what the losses of sequence log-probabilities read: sums and lengths, with tails and weights where the objective needs them.
+pub(super) fn pair_inputs<B: Backend>(
+    objective: &Objective,
+    policy: &Scored<'_, B>,
+    reference: &Scored<'_, B>,
+    mean_chosen_length: Option<f64>,
+) -> Result<PairInputs<B>, LossError> {
     let ((chosen, rejected), (reference_chosen, reference_rejected)) = (policy.sequence_log_probs(), reference.sequence_log_probs());
     let (chosen_lengths, rejected_lengths) = policy.batch.lengths().iter().copied().unzip();
     let mut inputs =
@@ -42,7 +54,18 @@ fn by_pair<B: Backend>(
     if let Some(tokens) = mean_chosen_length {
         inputs = inputs.with_mean_chosen_length(tokens);
     }
-    Ok((objective.pairwise(&inputs)?, policy.batch.pairs()))
+    if objective.needs(Need::Tails) {
+        let (chosen, rejected) = tails(policy);
+        inputs = inputs.with_tails(&chosen, &rejected)?;
+    }
+    if objective.needs(Need::ReferenceTails) {
+        let (chosen, rejected) = tails(reference);
+        inputs = inputs.with_reference_tails(&chosen, &rejected)?;
+    }
+    if objective.needs(Need::PairWeights) {
+        inputs = inputs.with_weights(&pair_weights(policy))?;
+    }
+    Ok(inputs)
 }
 
 /// Computes the token forms, one loss per position. Both tokens of a position are scored under the chosen completion's prefix, up to

@@ -4,7 +4,7 @@ use super::reference_cache::ReferenceCache;
 use crate::data::PreferencePair;
 use crate::decoder::Decoder;
 use crate::preference::{PairBatch, Scored};
-use engine::Backend;
+use engine::{Backend, no_grad};
 
 /// A decoder that is not trained, with an optional cache of its log-probabilities; or no reference, whose log-probabilities count as 0.
 pub struct Reference<B: Backend> {
@@ -23,10 +23,25 @@ impl<B: Backend> Reference<B> {
         Self { decoder: None, cache: None }
     }
 
-    /// Takes log-probabilities from `cache` from now on, for micro-batches whose pairs are all in it. A cache holds no logits, so only
-    /// losses [of sequences](losses::Loss::is_of_sequences) can use it.
+    /// Takes log-probabilities from `cache` from now on, for micro-batches whose pairs are all in it. A cache holds sums only. Losses that
+    /// need more run the reference anyway: those without [`takes_cached_reference`](losses::Loss::takes_cached_reference).
     pub fn set_cache(&mut self, cache: ReferenceCache) {
         self.cache = Some(cache);
+    }
+
+    /// Moves the reference towards the policy (TR-DPO, Gorbatovski et al. 2024, soft update): each weight becomes α·policy + (1 − α)·reference.
+    /// An adapter of the policy counts as merged. A cache of the reference's log-probabilities is dropped, because they change.
+    ///
+    /// # Panics
+    /// If the two decoders have different shapes.
+    pub fn mix(&mut self, policy: &Decoder<B>, alpha: f64) {
+        let Some(reference) = &mut self.decoder else { return };
+        let policy = if policy.adapter().is_some() { policy.merged() } else { policy.clone() };
+        for (own, other) in reference.parameters_mut().into_iter().zip(policy.parameters()) {
+            let mixed = no_grad(|| other.tensor.scale(alpha).add(&own.tensor.scale(1.0 - alpha)));
+            own.tensor = mixed.detach();
+        }
+        self.cache = None;
     }
 
     /// Returns the decoder, if there is a reference.

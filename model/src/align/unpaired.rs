@@ -196,7 +196,7 @@ impl<B: Backend> Alignment<B> {
     /// As [`Alignment::total_of_rows`].
     pub fn start_on_rows(&self, policy: &Decoder<B>, rows: &[&LabelledSequence]) -> Result<Start> {
         let needs_divergence = self.objective.needs(Need::Divergence) && rows.len() > 1;
-        let sum = if needs_divergence { self.mismatched_sum(policy, rows, [0..rows.len()])? } else { 0.0 };
+        let sum = if needs_divergence { self.mismatched_sum(policy, rows, std::iter::once(0..rows.len()))? } else { 0.0 };
         let divergence = (sum / rows.len() as f64).max(0.0);
         let (found, count) = no_grad(|| self.total_of_rows(policy, rows, divergence, &ForwardOptions::default()))?;
         let expected: f64 = rows.iter().filter_map(|row| self.objective.at_start_of_row(row.is_desirable)).sum();

@@ -1,11 +1,12 @@
 //! Checkpoints: everything that a run needs to continue as if it had never stopped.
 //!
-//! A folder `checkpoints/step-N` holds four files:
+//! A folder `checkpoints/step-N` holds these files:
 //!
 //! - `weights.safetensors`: the weights
 //! - `optimizer.safetensors`: the optimiser's moments
+//! - `reference.safetensors`: the weights of a reference that moves with the policy, if there is one
 //! - `state.json`: everything else
-//! - the manifest, which the other three are checked against
+//! - the manifest, which the others are checked against
 //!
 //! The order of the data and every random number are functions of the seed and the step ([`crate::order::Order`], [`engine::Generator`]).
 //! So the seed, the step and a fingerprint of the data are their whole state. Gradients are accumulated within one step and checkpoints are
@@ -31,7 +32,7 @@ mod values;
 use crate::atomic::{atomic_write, make_folder, sync_folder};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
-use crate::files::{self, Limit, entries, is_there};
+use crate::files::{self as disk, Limit, entries, is_there};
 use crate::safetensors_file::RawTensor;
 use crate::train::Trainer;
 pub use difference::Difference;
@@ -46,6 +47,7 @@ use std::path::{Path, PathBuf};
 const FOLDER: &str = "checkpoints";
 const WEIGHTS: &str = "weights.safetensors";
 const MOMENTS: &str = "optimizer.safetensors";
+const REFERENCE: &str = "reference.safetensors";
 const STATE: &str = "state.json";
 const FILES: [&str; 3] = [WEIGHTS, MOMENTS, STATE];
 /// Largest size of a state file. A state has a few hundred bytes, so a longer file is no state.
@@ -123,13 +125,23 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 fn write<B: Backend>(folder: &Path, trainer: &Trainer<B>, run: &RunState) -> Result<()> {
-    let weights: Vec<(String, Tensor<B>)> = trainer.decoder.parameters().into_iter().map(|p| (p.name.clone(), p.tensor.clone())).collect();
-    values::write(&folder.join(WEIGHTS), &weights)?;
+    let weights = |decoder: &Decoder<B>| -> Vec<(String, Tensor<B>)> {
+        decoder.parameters().into_iter().map(|p| (p.name.clone(), p.tensor.clone())).collect()
+    };
+    values::write(&folder.join(WEIGHTS), &weights(&trainer.decoder))?;
+    if let Some(reference) = &trainer.moving_reference {
+        values::write(&folder.join(REFERENCE), &weights(reference))?;
+    }
     values::write(&folder.join(MOMENTS), &trainer.optimizer.state(trainer.decoder.backend()))?;
     let state = state_of(trainer, run);
     let path = folder.join(STATE);
     atomic_write(&path, &serde_json::to_vec_pretty(&state).map_err(Error::json(&path))?)?;
-    manifest::write(folder, &FILES)
+    manifest::write(folder, &files(trainer))
+}
+
+/// Lists the files of a trainer's checkpoint, without the manifest.
+fn files<B: Backend>(trainer: &Trainer<B>) -> Vec<&'static str> {
+    FILES.into_iter().chain(trainer.moving_reference.is_some().then_some(REFERENCE)).collect()
 }
 
 fn state_of<B: Backend>(trainer: &Trainer<B>, run: &RunState) -> State {
@@ -179,13 +191,15 @@ fn read<B: Backend>(folder: &Path, step: u64, trainer: &mut Trainer<B>) -> Resul
                       or start it again";
         return Err(Error::bad_file(folder, reason));
     }
-    manifest::check(folder, &FILES)?;
+    manifest::check(folder, &files(trainer))?;
     let found = read_state(&folder.join(STATE))?;
     if found.precision != values::precision::<B>() || found.step != step || found.skipped > step {
         let reason = format!("it is of step {} in {}, not of step {step} in {}", found.step, found.precision, values::precision::<B>());
         return Err(Error::bad_file(folder.join(STATE), reason));
     }
     let decoder = with_trained(&trainer.decoder, values::read::<B>(&folder.join(WEIGHTS))?)?;
+    let of_file = |reference: &Decoder<B>| with_trained(reference, values::read::<B>(&folder.join(REFERENCE))?);
+    let reference = trainer.moving_reference.as_ref().map(of_file).transpose()?;
     let mut moments = values::read::<B>(&folder.join(MOMENTS))?;
     let made = step - found.skipped;
     trainer.optimizer.restore(&decoder, made, |name, shape| match moments.contains_key(name) {
@@ -194,6 +208,7 @@ fn read<B: Backend>(folder: &Path, step: u64, trainer: &mut Trainer<B>) -> Resul
         false => Ok(vec![0.0; shape.iter().product()]),
     })?;
     (trainer.decoder, trainer.skipped, trainer.running) = (decoder, found.skipped, found.running);
+    trainer.moving_reference = reference;
     Ok(found)
 }
 
@@ -209,5 +224,5 @@ fn with_trained<B: Backend>(decoder: &Decoder<B>, mut weights: IndexMap<String, 
 }
 
 fn read_state(path: &Path) -> Result<State> {
-    serde_json::from_slice(&files::read(path, LONGEST_STATE)?).map_err(Error::json(path))
+    serde_json::from_slice(&disk::read(path, LONGEST_STATE)?).map_err(Error::json(path))
 }

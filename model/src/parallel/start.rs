@@ -2,6 +2,7 @@
 
 use super::numbers::Numbers;
 use super::processes::Processes;
+use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::train::Trainer;
 use engine::{Backend, Tensor};
@@ -16,7 +17,7 @@ struct Position {
     moments: Vec<(String, Vec<usize>)>,
 }
 
-/// Copies the first process's weights, moments and step count to every trainer, bit for bit.
+/// Copies the first process's weights, moving reference, moments and step count to every trainer, bit for bit.
 ///
 /// # Errors
 /// [`Error::Lost`].
@@ -32,7 +33,8 @@ pub fn follow_first<B: Backend>(processes: &Processes, trainer: &mut Trainer<B>)
     let own = if first { serde_json::to_vec(&position).map_err(Error::json("the trainer's position"))? } else { Vec::new() };
     let all = processes.gather(own)?;
     let position: Position = serde_json::from_slice(&all[0]).map_err(Error::json("the first process's position"))?;
-    for parameter in trainer.decoder.parameters_mut() {
+    let reference = trainer.moving_reference.iter_mut().flat_map(Decoder::parameters_mut);
+    for parameter in trainer.decoder.parameters_mut().into_iter().chain(reference) {
         let shape = parameter.tensor.shape().to_vec();
         let elements = from_first(processes, first.then_some(&parameter.tensor), &shape)?;
         if !first {

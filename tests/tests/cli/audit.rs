@@ -4,10 +4,10 @@ use crate::command::{failure, object, slpo, text};
 use serde_json::Value;
 use std::path::Path;
 
-/// The ids of the audit's table, in the order of the paper.
-const IDS: [&str; 34] = [
+/// The ids of the audit's table, in the order of the paper and of its revision.
+const IDS: [&str; 43] = [
     "E1", "E2", "E3", "E4", "E5", "A1", "K1", "K2a", "K2b", "K3a", "K3b", "K4a", "K4b", "B1", "B2", "B3", "P1", "S1", "S2", "S3", "S4",
-    "S5", "S6", "S7", "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "C1", "G1",
+    "S5", "S6", "S7", "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "C1", "G1", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9",
 ];
 
 fn claims(seed: u64) -> Vec<Value> {

@@ -171,7 +171,7 @@ fn cached_reference_log_probs_give_the_bits_of_live_ones_and_stale_ones_are_foun
         pair[0] = Value::from(pair[0].as_f64().unwrap() - 5.0);
     }
     std::fs::write(workplace.path("cache.json"), cache.to_string()).unwrap();
-    let cached = Loss::ALL.into_iter().filter(|loss| !loss.is_unpaired());
+    let cached = Loss::ALL.into_iter().filter(|loss| loss.takes_cached_reference(&loss.defaults()));
     let known = cached.filter_map(|loss| Some((loss, loss.start_value(&Hyperparameters::default())?)));
     for (loss, start) in known {
         let (lines, _) = align(&workplace, &format!("--loss {loss} --steps 1 --out {{}}/stale-{loss} --reference-cache {{}}/cache.json"));

@@ -2,9 +2,10 @@
 
 use crate::arguments::{Align, Shared};
 use crate::commands::common::to_train;
-use crate::commands::{Loaded, longest_sequence};
+use crate::commands::{Loaded, longest_sequence, notices};
 use crate::failure::Failure;
 use crate::memory;
+use crate::processes;
 use engine::Device;
 use losses::{Need, Objective};
 use model::align::{Alignment, Reference, Start};
@@ -12,6 +13,7 @@ use model::boundary::Limits;
 use model::data::ChatTemplate;
 use model::decoder::Decoder;
 use model::tokenizer::Tokenizer;
+use model::train::Trainer;
 
 /// The models, and how the data is read.
 pub struct Prepared {
@@ -23,6 +25,8 @@ pub struct Prepared {
     pub tokenizer: Tokenizer,
     /// The model that the policy is compared with.
     pub reference: Reference<Device>,
+    /// How the reference moves, if it does.
+    pub mixing: Option<Mixing>,
     /// The limits on the length of sequences.
     pub limits: Limits,
     /// The way in which conversations become text.
@@ -37,10 +41,14 @@ impl Prepared {
     pub fn new(arguments: &Align, shared: &Shared) -> Result<Self, Failure> {
         let settings = &arguments.training;
         let objective = arguments.settings.of(&arguments.loss)?;
+        check_batch(&objective, settings.accumulate)?;
+        notices::of_losses(&objective);
         // An adapter's base is its own reference, so no copy is needed.
         let adapter = settings.lora.lora_rank.is_some();
         let has_reference = objective.needs(Need::Reference);
-        memory::check_fine_tuning(&settings.model, adapter, has_reference && (!adapter || arguments.reference.is_some()))?;
+        let mixing = Mixing::of(arguments);
+        let copies_reference = !adapter || arguments.reference.is_some() || mixing.is_some();
+        memory::check_fine_tuning(&settings.model, adapter, has_reference && copies_reference)?;
         let Loaded { decoder, tokenizer } = Loaded::open(&settings.model)?;
         let decoder = to_train(decoder, settings, shared.seed)?;
         let reference = match &arguments.reference {
@@ -52,8 +60,53 @@ impl Prepared {
         let longest = longest_sequence(decoder.config(), settings.max_tokens);
         let limits = Limits { truncation: settings.cut.truncation(), ..Limits::new(longest) };
         let chat = ChatTemplate::of(&tokenizer)?;
-        Ok(Self { objective, decoder, tokenizer, reference, limits, chat })
+        Ok(Self { objective, decoder, tokenizer, reference, mixing, limits, chat })
     }
+}
+
+/// How far the reference moves towards the policy, unless the command line says it.
+const DEFAULT_MIXUP: f64 = 0.6;
+
+/// How the reference moves with the policy (TR-DPO).
+#[derive(Clone, Copy)]
+pub struct Mixing {
+    /// The reference moves after each multiple of this number of steps.
+    every: u64,
+    /// The share of the policy in the new reference.
+    alpha: f64,
+}
+
+impl Mixing {
+    fn of(arguments: &Align) -> Option<Self> {
+        let every = arguments.reference_every.filter(|every| *every > 0)?;
+        Some(Self { every, alpha: arguments.reference_mixup.unwrap_or(DEFAULT_MIXUP) })
+    }
+
+    /// Moves the reference after a step, if it is due. The trainer keeps it for checkpoints.
+    pub fn move_reference(self, step: u64, alignment: &mut Alignment<Device>, trainer: &mut Trainer<Device>) {
+        if step.is_multiple_of(self.every) {
+            alignment.reference.mix(&trainer.decoder, self.alpha);
+            trainer.moving_reference = alignment.reference.decoder().cloned();
+        }
+    }
+}
+
+/// Takes the reference that moves from the trainer, whose checkpoint may have restored it.
+pub fn restore_reference(alignment: &mut Alignment<Device>, trainer: &Trainer<Device>) {
+    if let Some(reference) = &trainer.moving_reference {
+        alignment.reference = Reference::live(reference.clone());
+    }
+}
+
+/// Refuses a step in parts for a loss that compares the pairs of a step with each other.
+fn check_batch(objective: &Objective, accumulate: usize) -> Result<(), Failure> {
+    if !objective.is_of_batch() || (accumulate == 1 && processes::count() == 1) {
+        return Ok(());
+    }
+    let parts = if accumulate > 1 { "--accumulate 1" } else { "one process" };
+    Err(Failure::Usage(format!(
+        "{objective} compares the pairs of a step with each other, so a step cannot be split: {parts} and a larger --batch"
+    )))
 }
 
 /// Returns the reference if it has the policy's vocabulary.

@@ -1,7 +1,7 @@
 //! Alignment on labelled rows: a completion alone, which is desirable or undesirable. Pairs are taken as two rows each.
 
 use super::page;
-use super::prepared::{Prepared, start_differs};
+use super::prepared::{Mixing, Prepared, restore_reference, start_differs};
 use crate::arguments::{Align, Shared};
 use crate::commands::common::{EVALUATED_AT_ONCE, options, request, schedule_and_rule, steps};
 use crate::commands::notices;
@@ -26,7 +26,7 @@ use std::path::Path;
 
 /// Aligns the model on the labelled rows of `--data`.
 pub fn run(prepared: Prepared, arguments: &Align, shared: &Shared) -> Result<(), Failure> {
-    let Prepared { objective, decoder, tokenizer, reference, limits, chat } = prepared;
+    let Prepared { objective, decoder, tokenizer, reference, mixing, limits, chat } = prepared;
     let settings = &arguments.training;
     let rows_per_step = settings.batch * settings.accumulate;
     if objective.needs(Need::Divergence) && rows_per_step < 2 {
@@ -43,6 +43,7 @@ pub fn run(prepared: Prepared, arguments: &Align, shared: &Shared) -> Result<(),
     let steps = steps(settings, train.len())?;
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
+    trainer.moving_reference = mixing.and_then(|_| reference.decoder().cloned());
     let mut job = RowJob {
         watch: Watch::new(objective.loss(), schedule.warmup, trainer.decoder.parameter_count()),
         description: format!("{} on {} with {objective}", settings.model.display(), settings.data.display()),
@@ -54,6 +55,7 @@ pub fn run(prepared: Prepared, arguments: &Align, shared: &Shared) -> Result<(),
         eval_every: settings.eval_every,
         dropout: settings.dropout,
         rows_per_step,
+        mixing,
         seed: shared.seed,
         same_reference: arguments.reference.is_none(),
         warmup: schedule.warmup,
@@ -72,6 +74,7 @@ struct RowJob {
     eval_every: u64,
     dropout: f64,
     rows_per_step: usize,
+    mixing: Option<Mixing>,
     seed: u64,
     /// True if the model starts as its own reference.
     same_reference: bool,
@@ -110,6 +113,7 @@ impl Job for RowJob {
     }
 
     fn prepare(&mut self, trainer: &Trainer<Device>, folder: Option<&Path>, new: bool) -> Result<Vec<String>, Failure> {
+        restore_reference(&mut self.alignment, trainer);
         if !new || folder.is_none() {
             return Ok(Vec::new());
         }
@@ -127,6 +131,9 @@ impl Job for RowJob {
         trainer.count_changes = processes::is_first() && (step == 1 || step == self.warmup + 1 || step.is_multiple_of(100));
         let AlignedRows { outcome, rows: metrics } = self.alignment.step_on_rows(trainer, &rows, &options)?;
         let tokens = rows.iter().map(|row| row.sequence.tokens.len() - 1).sum();
+        if let Some(mixing) = self.mixing {
+            mixing.move_reference(step, &mut self.alignment, trainer);
+        }
         let Some(metrics) = metrics else { return Ok((outcome, Vec::new(), tokens)) };
         let changed = outcome.changed.map(|changed| (WEIGHTS_CHANGED, changed));
         Ok((outcome, metrics.named().into_iter().chain(kl).chain(changed).collect(), tokens))

@@ -1,4 +1,4 @@
-//! The formula or sentence of the paper behind each claim, in LaTeX, as the paper writes it.
+//! The formula or sentence of the paper behind each claim, in LaTeX, as the paper writes it; those of its revision in our notation.
 
 /// Returns the paper's formula for the claim with this id, or `None` if the audit has no such claim.
 pub fn of(id: &str) -> Option<&'static str> {
@@ -58,6 +58,20 @@ pub fn of(id: &str) -> Option<&'static str> {
         "I8" => r"\arg\min \; {-\text{mean}}\left(w_w \log p_w + (1 - w_w) \log p_o\right) = \arg\min L_{\text{SLPO}}",
         "C1" => r"\nabla^2 L_{\text{SLPO}} \succeq 0",
         "G1" => r"\frac{L}{m} \to -\alpha u - (1 - \alpha) v + e^u + e^v, \quad u = l_w - \log m, \; v = l_l - \log m",
+        "R1" => {
+            r"w_w = \pi_{\text{ref}}(y_w|x) + \alpha\, \pi_{\text{ref}}(y_l|x), \quad w_l = (1 - \alpha)\, \pi_{\text{ref}}(y_l|x), \quad 0 \le \alpha \le 1 \quad (7)"
+        }
+        "R2" => r"\pi(\bar{y} \mid x) = \sum_{t=1}^{T} \pi(y_{<t} \mid x) \left(1 - \pi(y_t \mid x, y_{<t})\right)",
+        "R3" => {
+            r"\log \pi(\bar{y} \mid x) = \sum_{t=1}^{T} \left(\sum_{k=1}^{t-1} g(y_k) + \text{LSE}_{v \neq y_t}\, g(v \mid x, y_{<t})\right)"
+        }
+        "R4" => {
+            r"L = \frac{1}{4} \sum_{y \in \{y_w, y_l\}} \text{KL}\left(\sigma\left(\tfrac{1}{T} \log \tfrac{q}{1 - q}\right) \,\middle\|\, \sigma\left(\tfrac{1}{T} \log \tfrac{\pi}{1 - \pi}\right)\right), \quad q_w = w_w, \; q_l = w_l"
+        }
+        "R5" | "R6" => r"P = \sigma\left(\frac{1}{T} \log \frac{\pi_\theta(y|x)}{1 - \pi_\theta(y|x)}\right)",
+        "R7" => r"\text{KL} = \sum_i e^{t_i} (t_i - x_i), \quad t = (-\infty, 0)",
+        "R8" => r"\text{batchmean} = \frac{1}{n} \sum_{i=1}^{n} e^{t_i} (t_i - x_i), \quad n = 2",
+        "R9" => r"L = f(\pi_\theta(y_w \mid x), \pi_\theta(y_l \mid x))",
         _ => return None,
     })
 }

@@ -7,7 +7,7 @@ use losses::audit::figures::{Curves, Drawing, Figure, Surface};
 use losses::audit::{Check, Claim};
 
 /// Headings. Each covers the claims whose ids begin with one of its letters.
-const SECTIONS: [(&str, &str); 8] = [
+const SECTIONS: [(&str, &str); 9] = [
     ("Equations 1 to 5 and Appendix A: DPO rewritten", "EA"),
     ("Key observations about DPO", "K"),
     ("Appendix B: temperature", "B"),
@@ -16,6 +16,7 @@ const SECTIONS: [(&str, &str); 8] = [
     ("Section 6: the implementation", "I"),
     ("The shape of the objective", "C"),
     ("Our rescaled limit", "G"),
+    ("The paper's later revision", "R"),
 ];
 
 /// Builds the page of these claims and figures, which were computed from `seed`.

@@ -1,5 +1,6 @@
 //! `slpo data`: shows how a training run would use a dataset, before the run.
 
+mod ches;
 mod example;
 
 use super::load::longest_sequence;
@@ -38,7 +39,15 @@ pub fn run(arguments: &Data, shared: &Shared) -> Result<(), Failure> {
     let seen = inspect(&arguments.data, &reading, arguments.examples)?;
     notices::of_file(&arguments.data, &seen.report.remarks);
     let examples = examples(&seen, &tokenizer)?;
-    Output::new(shared.json).painted(&as_json(&seen, &chat, &examples), |to| show(to, &seen, &chat, &examples))
+    let mut values = as_json(&seen, &chat, &examples);
+    let ches = if arguments.ches { Some(ches::Summary::of(arguments, &chat, &limits)?) } else { None };
+    if let Some(ches) = &ches {
+        values["ches"] = ches.to_json();
+    }
+    Output::new(shared.json).painted(&values, |to| {
+        show(to, &seen, &chat, &examples)?;
+        ches.as_ref().map_or(Ok(()), |ches| ches.show(to))
+    })
 }
 
 /// The text of an example's sequence: the context, and the part that is learned.

@@ -1,21 +1,19 @@
 //! A file with the inputs and results of a loss, written by another program.
 
-use losses::verify::{DumpPrecision, ExactProblem, PairProblem, Problem, Results, RowProblem, TokenLogProbs, TokenProblem};
+use losses::verify::{DumpPrecision, ExactProblem, PairProblem, Problem, Results, RowProblem, TailProblem, TokenLogProbs, TokenProblem};
 use losses::{Hyperparameters, Kind, Loss, Need, Objective};
 use model::safetensors_file::{RawTensor, read_raw};
 use model::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Returns the shape of the gradients.
-pub fn shape(problem: &Problem) -> Vec<usize> {
-    match problem {
-        Problem::Pairs(pairs) => vec![pairs.policy_chosen.len()],
-        Problem::Rows(rows) => vec![rows.policy.len()],
-        Problem::Tokens(tokens) => tokens.shape.to_vec(),
-        Problem::Exact(exact) => exact.shape.to_vec(),
-    }
-}
+/// The sums of a pairwise loss, the token log-probabilities behind each, and the mask of the tokens that count.
+const TOKENS: [(&str, &str, &str); 4] = [
+    ("policy_chosen_logps", "policy_chosen_token_logps", "chosen_mask"),
+    ("policy_rejected_logps", "policy_rejected_token_logps", "rejected_mask"),
+    ("reference_chosen_logps", "reference_chosen_token_logps", "chosen_mask"),
+    ("reference_rejected_logps", "reference_rejected_token_logps", "rejected_mask"),
+];
 
 /// The tensors of a file, and the coarsest type among those that were read.
 pub struct Dump {
@@ -44,7 +42,12 @@ impl Dump {
     /// # Errors
     /// [`Error::BadFile`] for a tensor that is missing or of the wrong shape or type.
     pub fn problem(&mut self, objective: &Objective) -> Result<Problem> {
+        let has_tokens = TOKENS.iter().any(|(_, tokens, _)| self.tensors.contains_key(*tokens));
         match objective.loss().kind() {
+            Kind::Pairwise if objective.needs(Need::Tails) && objective.terms().len() > 1 => {
+                Err(self.bad(format!("{objective}: ld-dpo is verified alone, because it reads other sums than other losses")))
+            }
+            Kind::Pairwise if objective.needs(Need::Tails) && has_tokens => self.tails(*objective.hyperparameters()),
             Kind::Pairwise | Kind::Batchwise => self.pairs(objective).map(Problem::Pairs),
             Kind::Unpaired => self.rows(objective).map(Problem::Rows),
             Kind::Tokenwise => self.tokens(objective.loss()).map(Problem::Tokens),
@@ -57,10 +60,12 @@ impl Dump {
     /// # Errors
     /// As [`Dump::problem`]. Also if the file contains neither loss nor gradients.
     pub fn results(&mut self, problem: &Problem) -> Result<Results> {
-        let shape = shape(problem);
         let names = problem.gradient_names();
         let loss = self.optional("loss", |dump| dump.number("loss"))?;
-        let gradients = names.iter().map(|name| self.optional(name, |dump| dump.floats(name, Some(&shape)))).collect::<Result<Vec<_>>>()?;
+        let gradients = names
+            .iter()
+            .map(|name| self.optional(name, |dump| dump.floats(name, Some(&problem.gradient_shape(name)))))
+            .collect::<Result<Vec<_>>>()?;
         if loss.is_none() && gradients.iter().all(Option::is_none) {
             return Err(self.bad(format!("nothing to check: there is no `loss` and no `{}`; {}", names.join("`, `"), self.found())));
         }
@@ -72,21 +77,27 @@ impl Dump {
     /// # Errors
     /// As [`Dump::problem`].
     pub fn log_probs(&mut self, problem: &Problem) -> Result<Vec<(Vec<f64>, TokenLogProbs)>> {
-        let Problem::Pairs(pairs) = problem else { return Ok(Vec::new()) };
-        let named = [
-            ("policy_chosen_logps", &pairs.policy_chosen, "chosen_mask"),
-            ("policy_rejected_logps", &pairs.policy_rejected, "rejected_mask"),
-            ("reference_chosen_logps", &pairs.reference_chosen, "chosen_mask"),
-            ("reference_rejected_logps", &pairs.reference_rejected, "rejected_mask"),
-        ];
+        let pairs = match problem {
+            Problem::Pairs(pairs) => pairs.policy_chosen.len(),
+            Problem::Tails(tails) => tails.shapes()[0][0],
+            Problem::Rows(_) | Problem::Tokens(_) | Problem::Exact(_) => return Ok(Vec::new()),
+        };
         let mut found = Vec::new();
-        for (name, sums, mask) in named {
-            let tokens = name.replace("_logps", "_token_logps");
-            if let Some(tokens) = self.optional(&tokens, |dump| dump.token_log_probs(name, &tokens, mask, sums.len()))? {
-                found.push((sums.clone(), tokens));
-            }
+        for (name, tokens, mask) in TOKENS {
+            let tokens = self.optional(tokens, |dump| dump.token_log_probs(name, tokens, mask, pairs))?;
+            let sums = self.optional(name, |dump| dump.floats(name, Some(&[pairs])))?;
+            found.extend(sums.zip(tokens));
         }
         Ok(found)
+    }
+
+    /// Reads token log-probabilities with weighted tails.
+    fn tails(&mut self, hyper: Hyperparameters) -> Result<Problem> {
+        let pairs = self.get(TOKENS[0].1)?.shape.first().copied().unwrap_or_default();
+        let [chosen, rejected, reference_chosen, reference_rejected] =
+            TOKENS.map(|(name, tokens, mask)| self.token_log_probs(name, tokens, mask, pairs));
+        let problem = TailProblem::new(hyper, [chosen?, rejected?, reference_chosen?, reference_rejected?]);
+        problem.map(|problem| Problem::Tails(Box::new(problem))).map_err(|error| self.bad(error.to_string()))
     }
 
     fn token_log_probs(&mut self, name: &'static str, tensor: &str, mask: &str, sequences: usize) -> Result<TokenLogProbs> {
@@ -164,8 +175,13 @@ impl Dump {
             self.get("chosen_lengths")?;
             self.get("rejected_lengths")?;
         }
+        let weights = if objective.needs(Need::PairWeights) {
+            Some((self.floats("chosen_weights", Some(expected))?, self.floats("rejected_weights", Some(expected))?))
+        } else {
+            None
+        };
         let (terms, hyper) = (objective.terms().to_vec(), *objective.hyperparameters());
-        Ok(PairProblem { terms, hyper, policy_chosen, policy_rejected, reference_chosen, reference_rejected, lengths })
+        Ok(PairProblem { terms, hyper, policy_chosen, policy_rejected, reference_chosen, reference_rejected, lengths, weights })
     }
 
     fn tokens(&mut self, loss: Loss) -> Result<TokenProblem> {

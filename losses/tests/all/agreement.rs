@@ -1,9 +1,7 @@
 //! Every loss: fused against composed, hand-derived gradient against forward mode and differences, symmetric Hessian, f32 against f64, at
 //! ordinary inputs and at log-probabilities and margins of ±1e4.
 
-mod common;
-
-use common::{check, check_differences};
+use crate::common::{check, check_differences};
 use engine::backend::Indices;
 use engine::gradcheck::{Draw, Input};
 use engine::{Backend, Tensor, function};
@@ -29,21 +27,21 @@ impl Pairs {
     fn inputs<B: Backend>(&self, x: &[Tensor<B>]) -> PairInputs<B> {
         let n = self.policy[0].len();
         let [w, l] = self.reference.each_ref().map(|data| Tensor::constant(x[0].backend(), data, &[n]));
-        PairInputs::new(&x[0], &x[1], &w, &l).and_then(|inputs| inputs.with_lengths(vec![4; n], vec![6; n])).expect("vectors of one length")
+        let weights = Tensor::full(x[0].backend(), 0.75, &[n]);
+        PairInputs::new(&x[0], &x[1], &w, &l)
+            .and_then(|inputs| inputs.with_lengths(vec![4; n], vec![6; n])?.with_tails(&x[0].scale(0.25), &x[1].scale(0.75)))
+            .and_then(|inputs| inputs.with_reference_tails(&w.scale(0.25), &l.scale(0.75))?.with_weights(&weights))
+            .expect("vectors of one length")
     }
     fn points(&self) -> Vec<Input> {
         self.policy.iter().map(|data| Input::new(data.clone(), &[data.len()])).collect()
     }
 }
 
-fn ordinary() -> Pairs {
-    Pairs::new(&[
-        [-1.0, -2.0, -1.5, -1.25],
-        [-0.7, -1.5, -0.7, -1.5],
-        [-12.0, -7.5, -9.0, -8.0],
-        [-3.0, -0.9, -2.0, -1.0],
-        [-20.25, -21.0, -20.0, -22.0],
-    ])
+/// The second pair is one at the start: `start` leaves it out for losses with a kink there.
+fn ordinary(start: bool) -> Pairs {
+    let second = if start { [-0.7, -1.5, -0.7, -1.5] } else { [-0.7, -1.5, -0.8, -1.75] };
+    Pairs::new(&[[-1.0, -2.0, -1.5, -1.25], second, [-12.0, -7.5, -9.0, -8.0], [-3.0, -0.9, -2.0, -1.0], [-20.25, -21.0, -20.0, -22.0]])
 }
 
 fn extreme() -> Pairs {
@@ -59,6 +57,13 @@ fn extreme() -> Pairs {
     ])
 }
 
+/// Losses with a kink where the policy is the reference: no derivative is unique there.
+const WITH_A_KINK_AT_THE_START: [Loss; 2] = [Loss::Dpop, Loss::Bpo];
+
+/// Losses of powers of probabilities, which no number holds for the extreme ones; and of BPO the extremes have its kink, where the order of
+/// the terms decides.
+const WITHOUT_EXTREMES: [Loss; 4] = [Loss::AlphaPo, Loss::ChiPo, Loss::FDpo, Loss::Bpo];
+
 #[test]
 fn pairwise_losses_agree_with_their_compositions_and_derivatives() {
     let base = Hyperparameters::default();
@@ -66,7 +71,10 @@ fn pairwise_losses_agree_with_their_compositions_and_derivatives() {
     let variants = [base, Hyperparameters { alpha: 0.75, ..base }, shift, Hyperparameters { nll_reduction: Reduction::Pair, ..base }];
     for loss in Loss::ALL.into_iter().filter(|loss| loss.is_pairwise()) {
         for hyper in variants {
-            for (pairs, moderate) in [(ordinary(), true), (extreme(), false)] {
+            for (pairs, moderate) in [(ordinary(!WITH_A_KINK_AT_THE_START.contains(&loss)), true), (extreme(), false)] {
+                if !moderate && WITHOUT_EXTREMES.contains(&loss) {
+                    continue;
+                }
                 let (points, twin) = (pairs.points(), pairs.clone());
                 let fused = function!(|x; pairs: Pairs, loss: Loss, hyper: Hyperparameters| {
                     pairwise(*loss, hyper, &pairs.inputs(x)).expect("a pairwise loss")
