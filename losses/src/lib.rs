@@ -71,13 +71,14 @@ pub use error::LossError;
 pub use exact::pair_rows::PairRows;
 pub use exact::slpo_exact::ExactTargets;
 pub use hyperparameters::{Divergence, Hyperparameters, Reduction, Setting, TailOf};
-pub use loss::{Kind, Loss, by_position, pairwise, pairwise_twin, tokenwise, unpaired, unpaired_twin};
+pub use loss::{Kind, Loss, by_position, pairwise, pairwise_twin, tokenwise};
 pub use numeric::logaddexp;
 pub use objective::{Objective, PRESETS, Preset};
 pub use pairwise::pair::{Pair, PairInputs, PairLoss};
 pub use preference_loss::{Need, PreferenceLoss};
 pub use sequence::{Layout, PairLogProbs, SequenceLogProbs, sequence_log_probs};
 pub use tokenwise::token::{TokenInputs, TokenLoss, TokenWeights};
+pub use unpaired::dispatch::{unpaired, unpaired_twin};
 pub use unpaired::row::{LabelledRow, RowInputs, RowLoss};
 pub use weights::{Shares, WeightRule, Weights};
 

@@ -6,7 +6,7 @@ use crate::hyperparameters::{Hyperparameters, Setting};
 use crate::pairwise::pair::{Pair, PairInputs, PairLoss};
 use crate::preference_loss::{Need, PreferenceLoss};
 use crate::tokenwise::token::{TokenInputs, TokenLoss, TokenWeights};
-use crate::unpaired::row::{RowInputs, RowLoss};
+use crate::unpaired::row::RowLoss;
 use engine::backend::Indices;
 use engine::explain::Explanation;
 use engine::gradcheck::{Draw, Entry, Sample};
@@ -265,7 +265,8 @@ impl Loss {
         self.visit_row(hyper, RowAtStart(is_desirable)).ok()
     }
 
-    /// [`Loss::at_start`] where it is the same for every pair, which is then a number even of a pair that is NaN; or for every labelled row.
+    /// [`Loss::at_start`] where it is the same for every pair: it is then a number even of a pair that is NaN. For a loss of labelled rows,
+    /// [`Loss::at_start_of_row`] where it is the same for both labels.
     pub fn start_value(self, hyper: &Hyperparameters) -> Option<f64> {
         if self.is_unpaired() {
             let starts = [true, false].map(|is_desirable| self.at_start_of_row(hyper, is_desirable));
@@ -392,42 +393,6 @@ impl<B: Backend> Visitor for Twin<B> {
     type Output = Tensor<B>;
     fn visit<L: PairLoss>(self, loss: L) -> Tensor<B> {
         loss.twin(&self.0)
-    }
-}
-
-/// The loss of each labelled row, `[N]`; its mean is the batch's loss.
-///
-/// # Errors
-/// If the loss is none of labelled rows, or a hyper-parameter is out of range.
-pub fn unpaired<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
-    loss.validate(hyper)?;
-    evaluate_rows(loss, hyper, inputs)
-}
-
-/// [`unpaired`] with settings that were checked before.
-pub(crate) fn evaluate_rows<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
-    loss.visit_row(hyper, EvaluateRows { inputs, is_twin: false })
-}
-
-/// The same as [`unpaired`] as a composition of ops, with no derivative written by hand: what [`unpaired`] is checked against.
-///
-/// # Errors
-/// As [`unpaired`].
-pub fn unpaired_twin<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
-    loss.validate(hyper)?;
-    loss.visit_row(hyper, EvaluateRows { inputs, is_twin: true })
-}
-
-/// A loss of these inputs, by its op or by its twin.
-struct EvaluateRows<'a, B: Backend> {
-    inputs: &'a RowInputs<B>,
-    is_twin: bool,
-}
-
-impl<B: Backend> RowVisitor for EvaluateRows<'_, B> {
-    type Output = Tensor<B>;
-    fn visit<L: RowLoss>(self, loss: L) -> Tensor<B> {
-        if self.is_twin { loss.twin(self.inputs) } else { loss.evaluate(self.inputs) }
     }
 }
 

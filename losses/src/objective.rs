@@ -3,9 +3,10 @@
 use crate::batchwise::batch::Running;
 use crate::error::LossError;
 use crate::hyperparameters::{Hyperparameters, Reduction, Setting};
-use crate::loss::{Kind, Loss, evaluate, evaluate_rows};
+use crate::loss::{Kind, Loss, evaluate};
 use crate::pairwise::pair::{Pair, PairInputs};
 use crate::preference_loss::Need;
+use crate::unpaired::dispatch;
 use crate::unpaired::row::RowInputs;
 use engine::{Backend, Tensor};
 use std::fmt;
@@ -138,7 +139,7 @@ impl Objective {
     /// # Errors
     /// If a loss is none of labelled rows.
     pub fn unpaired<B: Backend>(&self, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
-        self.sum(|loss| evaluate_rows(loss, &self.hyper, inputs))
+        self.sum(|loss| dispatch::evaluate(loss, &self.hyper, inputs))
     }
 
     /// The weighted sum of the terms' values.

@@ -8,6 +8,7 @@ use super::given::{Given, without_requirements};
 use super::one_line;
 use crate::failure::Failure;
 use clap::{Arg, ArgAction, CommandFactory};
+use losses::{Hyperparameters, Setting};
 use std::any::TypeId;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -174,6 +175,17 @@ fn is_current(folder: &Path) -> bool {
     std::env::current_dir().is_ok_and(|current| current == folder)
 }
 
+/// Formats a number of a loss, or the word that it allows in place of one.
+fn number_of_loss(setting: Setting, value: &Value) -> Result<String, &'static str> {
+    let is_word = |text: &str| text.parse::<f64>().is_err() && Hyperparameters::default().set(setting, text).is_ok();
+    match value {
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Float(number) => Ok(number.to_string()),
+        Value::String(text) if is_word(text) => Ok(text.clone()),
+        _ => Err("a number"),
+    }
+}
+
 /// Formats a value as for the command line. The error names the kind of value that is needed.
 fn text(arg: &Arg, value: &Value) -> Result<String, &'static str> {
     let parser = arg.get_value_parser();
@@ -193,6 +205,9 @@ fn text(arg: &Arg, value: &Value) -> Result<String, &'static str> {
             Value::Float(number) => Ok(number.to_string()),
             _ => Err("a number"),
         };
+    }
+    if let Some(setting) = Setting::ALL.into_iter().find(|setting| arg.get_id() == setting.field() && setting.words().is_empty()) {
+        return number_of_loss(setting, value);
     }
     match value {
         Value::String(text) => Ok(text.clone()),

@@ -3,6 +3,7 @@
 //! To add one, write `NAME.rs` (a [`RowLoss`](row::RowLoss) and a [`PreferenceLoss`](crate::PreferenceLoss)) and `NAME.md` (its
 //! explanation), and add its word to the table in `lib.rs`.
 
+pub mod dispatch;
 pub mod row;
 pub(crate) mod samples;
 

@@ -1,0 +1,43 @@
+//! The losses of labelled rows by name.
+
+use super::row::{RowInputs, RowLoss};
+use crate::error::LossError;
+use crate::hyperparameters::Hyperparameters;
+use crate::loss::{Loss, RowVisitor};
+use engine::{Backend, Tensor};
+
+/// The loss of each labelled row, `[N]`; its mean is the batch's loss.
+///
+/// # Errors
+/// If the loss is none of labelled rows, or a hyper-parameter is out of range.
+pub fn unpaired<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
+    loss.validate(hyper)?;
+    evaluate(loss, hyper, inputs)
+}
+
+/// [`unpaired`] with settings that were checked before.
+pub(crate) fn evaluate<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
+    loss.visit_row(hyper, Evaluate { inputs, is_twin: false })
+}
+
+/// The same as [`unpaired`] as a composition of ops, with no derivative written by hand: what [`unpaired`] is checked against.
+///
+/// # Errors
+/// As [`unpaired`].
+pub fn unpaired_twin<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
+    loss.validate(hyper)?;
+    loss.visit_row(hyper, Evaluate { inputs, is_twin: true })
+}
+
+/// A loss of these inputs, by its op or by its twin.
+struct Evaluate<'a, B: Backend> {
+    inputs: &'a RowInputs<B>,
+    is_twin: bool,
+}
+
+impl<B: Backend> RowVisitor for Evaluate<'_, B> {
+    type Output = Tensor<B>;
+    fn visit<L: RowLoss>(self, loss: L) -> Tensor<B> {
+        if self.is_twin { loss.twin(self.inputs) } else { loss.evaluate(self.inputs) }
+    }
+}
