@@ -51,8 +51,9 @@ impl LossSettings {
 
     /// Returns the settings that were given over the defaults of the losses. Of two losses with different defaults the first one wins.
     pub(super) fn hyperparameters(&self, names: &str) -> Result<Hyperparameters, LossError> {
-        let mut hyper = Hyperparameters::default();
-        for loss in losses_of(names)?.into_iter().rev() {
+        let losses = losses_of(names)?;
+        let mut hyper = losses.first().map_or_else(Hyperparameters::default, |loss| loss.defaults());
+        for loss in losses.into_iter().rev() {
             loss.uses().iter().for_each(|&setting| hyper.copy(setting, &loss.defaults()));
         }
         if let Some(preset) = Preset::named(names) {

@@ -118,7 +118,10 @@ fn bad_usage_is_one_line_that_names_the_flag() {
         ("slpo train --data a --out b --change", "--change is for a run that goes on: give --resume too"),
         ("slpo sft --model a --data b --out c --eval-every 5", "give --eval-data too"),
         ("slpo sft --model a --data b --out c --lora-targets q_proj", "--lora-targets is of a LoRA adapter: give --lora-rank too"),
-        ("slpo align --model a --data b --out c --label-smoothing 0.1", "dpo does not use --label-smoothing; cdpo and robust do"),
+        (
+            "slpo align --model a --data b --out c --label-smoothing 0.1",
+            "dpo does not use --label-smoothing; cdpo, robust, exo, aot and aot-unpaired do",
+        ),
         ("slpo align --model a --data b --out c --loss slpo-token --reference-cache x", "slpo-token does not use --reference-cache"),
         ("slpo verify a --loss hinge --length-normalize", "hinge does not use --length-normalize; ipo does"),
         ("slpo bench", "slpo bench needs a command: step or peak; see slpo bench --help"),
@@ -178,7 +181,7 @@ fn every_option_stands_under_a_heading_that_fits_it() {
     }
     let settings = losses::Setting::ALL.map(losses::Setting::field);
     assert_eq!(under("slpo align", headings::LOSS), [&["loss", "loss_weights"], &settings[..], &["length_normalize"]].concat());
-    assert_eq!(under("slpo align", headings::MODEL), ["model", "reference"]);
+    assert_eq!(under("slpo align", headings::MODEL), ["model", "reference", "reference_every", "reference_mixup"]);
 }
 
 #[test]
@@ -227,7 +230,11 @@ fn what_a_file_says_without_effect_is_said_where_it_is_not_the_default() {
     assert_eq!(notes("beta = 0.1\nlabel_smoothing = 0.1\nalpha = 1\nweights = \"eq7\"\nnll = 0\n"), Vec::<String>::new());
     let said = notes("label_smoothing = 0.2\nnll_reduction = \"pair\"\nalpha = 0.3\n");
     assert_eq!(said.len(), 3, "{said:?}");
-    assert!(said.iter().any(|note| note.ends_with("settings.toml: dpo does not use --label-smoothing; cdpo and robust do")), "{said:?}");
+    assert!(
+        said.iter()
+            .any(|note| note.ends_with("settings.toml: dpo does not use --label-smoothing; cdpo, robust, exo, aot and aot-unpaired do")),
+        "{said:?}"
+    );
     assert_eq!(notes("steps = 5\nepochs = 2.0\n").len(), 1);
     assert_eq!(notes("steps = 5\nepochs = 1.0\n").len(), 1, "epochs has no default of its own");
 }

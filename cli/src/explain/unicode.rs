@@ -103,6 +103,8 @@ const WIDE: char = '\u{2003}';
 const OVERLINE: char = '\u{304}';
 /// The combining circumflex, after the letter that it covers.
 const CIRCUMFLEX: char = '\u{302}';
+/// The combining tilde, after the letter that it covers.
+const TILDE: char = '\u{303}';
 
 /// Converts LaTeX to one line for a terminal. An unknown command stays unchanged, with its backslash.
 pub fn unicode(latex: &str) -> String {
@@ -191,10 +193,14 @@ impl Reader<'_> {
                 let root = self.argument();
                 out.push_str(&format!("√{}", grouped(&root)));
             }
-            "bar" | "hat" => {
+            "bar" | "hat" | "tilde" => {
                 let letter = self.argument();
                 out.push_str(&letter);
-                out.push(if name == "bar" { OVERLINE } else { CIRCUMFLEX });
+                out.push(match name.as_str() {
+                    "bar" => OVERLINE,
+                    "hat" => CIRCUMFLEX,
+                    _ => TILDE,
+                });
             }
             "text" | "mathrm" => out.push_str(&self.verbatim()),
             "mathbb" => out.push_str(&self.verbatim().replace('E', "𝔼")),
@@ -298,6 +304,7 @@ mod tests {
         let cases = [
             (r"y_i = \frac{e^{x_i - m}}{\sum_j e^{x_j - m}}, \quad m = \max_j x_j", "yᵢ = e^(xᵢ − m)/(Σⱼ e^(xⱼ − m)),   m = maxⱼ xⱼ"),
             (r"\bar x = y (1 - y) \, \bar y", "x\u{304} = y (1 − y) y\u{304}"),
+            (r"\tilde l = l", "l\u{303} = l"),
             (r"\bar A = \bar Y B^\top", "A\u{304} = Y\u{304} Bᵀ"),
             (r"p \, x^{p-1}", "p xᵖ⁻¹"),
             (r"\begin{cases} \bar y & x > 0 \\ 0 & \text{otherwise} \end{cases}", "{ y\u{304} if x > 0; 0 otherwise }"),

@@ -1,7 +1,7 @@
 //! What the binary says when training goes wrong: which op and tensor, which sign, and what to do.
 
 use crate::command::{self, Workplace, failure, object, text};
-use losses::{Hyperparameters, Loss};
+use losses::Loss;
 use model::decoder::Decoder;
 use model::model_folder::ModelFolder;
 use serde_json::Value;
@@ -172,7 +172,7 @@ fn cached_reference_log_probs_give_the_bits_of_live_ones_and_stale_ones_are_foun
     }
     std::fs::write(workplace.path("cache.json"), cache.to_string()).unwrap();
     let cached = Loss::ALL.into_iter().filter(|loss| loss.takes_cached_reference(&loss.defaults()));
-    let known = cached.filter_map(|loss| Some((loss, loss.start_value(&Hyperparameters::default())?)));
+    let known = cached.filter_map(|loss| Some((loss, loss.start_value(&loss.defaults())?)));
     for (loss, start) in known {
         let (lines, _) = align(&workplace, &format!("--loss {loss} --steps 1 --out {{}}/stale-{loss} --reference-cache {{}}/cache.json"));
         warned(&lines, &format!("with the policy equal to its reference it must be {start:.6}: likely cause: "));
