@@ -94,6 +94,14 @@ pub fn threads() -> Result<Option<usize>, Failure> {
     Ok(Some((cores / local.max(1)).max(1)))
 }
 
+/// Waits until every process has arrived here.
+///
+/// # Errors
+/// [`Failure::Model`] if a process is lost.
+pub fn meet() -> Result<(), Failure> {
+    Ok(current().map_or(Ok(()), Processes::meet)?)
+}
+
 /// Time between two looks at the others while the first process works alone.
 const LOOK: Duration = Duration::from_secs(1);
 

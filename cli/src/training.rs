@@ -1,54 +1,27 @@
 //! What `train`, `sft` and `align` share: a run with its folder, metrics, evaluations and checkpoints, which can stop and resume.
 
 mod follower;
+mod job;
 mod opened;
 mod request;
 mod resumed;
 mod run;
 
+pub use job::{Job, Values};
 pub use request::RunRequest;
 
 use crate::arguments::{RunSettings, Shared};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::processes;
-use crate::report::Report;
 use crate::run_folder::Record;
 use engine::Device;
 use follower::Follower;
-use model::checkpoint::RunState;
-use model::evaluate::Check;
 use model::parallel::{Parallel, Processes, start};
 use model::tokenizer::Tokenizer;
-use model::train::{self, Ended, StepOutcome, Trainer};
+use model::train::{self, Ended, Trainer};
 use run::Run;
-use serde_json::Value;
-use std::path::Path;
 use std::time::Instant;
-
-/// Named numbers of a step or an evaluation, as they go into the metrics.
-pub type Values = Vec<(&'static str, f64)>;
-
-/// The part of a run that differs from command to command.
-pub trait Job {
-    /// What fixes the run's data and random numbers besides the step.
-    fn state(&self) -> RunState;
-    /// Prepares the first step, in the run's folder, which only the first of several processes has. Returns warnings.
-    fn prepare(&mut self, _trainer: &Trainer<Device>, _folder: Option<&Path>, _new: bool) -> Result<Vec<String>, Failure> {
-        Ok(Vec::new())
-    }
-    /// Makes one step. Returns its outcome, the values to log beside loss, norm and learning rate, and the number of tokens that went
-    /// through the decoder in all processes together.
-    fn step(&mut self, trainer: &mut Trainer<Device>, step: u64) -> Result<(StepOutcome, Values, usize), Failure>;
-    /// Returns the warnings that follow from the logged values, each once in a run.
-    fn watch(&mut self, _step: u64, _values: &[(&str, f64)]) -> Vec<String> {
-        Vec::new()
-    }
-    /// Evaluates on data that is not trained on. Ends early with the error of `go_on`.
-    fn evaluate(&self, trainer: &Trainer<Device>, go_on: Check<'_>) -> Result<Values, Failure>;
-    /// The report page, from everything that was logged.
-    fn report(&self, records: &[Record], summary: &Value) -> Report;
-}
 
 /// Runs a job to its end, or to the step at which it is interrupted. Of several processes the first one writes and says everything.
 pub fn run(
@@ -76,7 +49,7 @@ pub fn run(
         return Err(run.interrupted(step)?);
     }
     run.finish(tokenizer, started.elapsed().as_secs_f64())?;
-    meet()
+    processes::meet()
 }
 
 /// Makes one trainer of several processes, after a check that all were started alike.
@@ -113,16 +86,11 @@ fn follow(processes: &Processes, job: &mut dyn Job, trainer: &mut Trainer<Device
         true => train::run(&request.plan, done, &mut Follower::new(job, trainer))?,
         false => Ended::Stopped(done),
     };
-    meet()?;
+    processes::meet()?;
     match ended {
         Ended::Finished => Ok(()),
         Ended::Stopped(_) => Err(Failure::Interrupted("the first process says what is saved".to_owned())),
     }
-}
-
-/// Waits until every process has arrived here.
-fn meet() -> Result<(), Failure> {
-    Ok(processes::current().map_or(Ok(()), Processes::meet)?)
 }
 
 /// (step, value) of one metric where it is finite, for a chart.

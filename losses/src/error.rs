@@ -1,6 +1,5 @@
 //! What can be wrong with a loss's inputs, in the user's words.
 
-use crate::hyperparameters::Setting;
 use thiserror::Error;
 
 /// Why a loss cannot be computed.
@@ -16,12 +15,14 @@ pub enum LossError {
         known: String,
     },
     /// A text that is no value of a setting.
-    #[error("{} is `{text}`, but must be {}", setting.name(), setting.range())]
+    #[error("{name} is `{text}`, but must be {range}")]
     Setting {
-        /// The setting.
-        setting: Setting,
+        /// The setting's name on the command line, without dashes in front.
+        name: String,
         /// What was given.
         text: String,
+        /// The values that it may have, in words.
+        range: &'static str,
     },
     /// Losses that cannot be added.
     #[error("{reason}")]

@@ -182,7 +182,7 @@ macro_rules! settings {
             /// # Errors
             /// [`LossError::Setting`] for a text that is no value of the setting.
             pub fn set(&mut self, setting: Setting, text: &str) -> Result<(), LossError> {
-                let refused = || LossError::Setting { setting, text: text.to_owned() };
+                let refused = || LossError::Setting { name: setting.name(), text: text.to_owned(), range: setting.range() };
                 match setting {
                     $(Setting::$Setting => self.$field = Value::parse(text).ok_or_else(refused)?,)*
                 }

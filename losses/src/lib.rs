@@ -66,7 +66,7 @@ pub mod unpaired;
 pub mod verify;
 pub mod weights;
 
-pub use batchwise::batch::{Arrangement, BatchLoss, Running};
+pub use batchwise::batch::{BatchLoss, Running};
 pub use error::LossError;
 pub use exact::pair_rows::PairRows;
 pub use exact::slpo_exact::ExactTargets;
@@ -74,6 +74,7 @@ pub use hyperparameters::{Divergence, Hyperparameters, Reduction, Setting, TailO
 pub use loss::{Kind, Loss, by_position, pairwise, pairwise_twin, tokenwise};
 pub use numeric::logaddexp;
 pub use objective::{Objective, PRESETS, Preset};
+pub use pairwise::arrangement::Arrangement;
 pub use pairwise::pair::{Pair, PairInputs, PairLoss};
 pub use preference_loss::{Need, PreferenceLoss};
 pub use sequence::{Layout, PairLogProbs, SequenceLogProbs, sequence_log_probs};

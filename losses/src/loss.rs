@@ -1,8 +1,9 @@
 //! The losses by name: what the table in `lib.rs` knows of each, and the one place that turns a name into a loss.
 
-use crate::batchwise::batch::{Arrangement, BatchLoss};
+use crate::batchwise::batch::BatchLoss;
 use crate::error::LossError;
 use crate::hyperparameters::{Hyperparameters, Setting};
+use crate::pairwise::arrangement::Arrangement;
 use crate::pairwise::pair::{Pair, PairInputs, PairLoss};
 use crate::preference_loss::{Need, PreferenceLoss};
 use crate::tokenwise::token::{TokenInputs, TokenLoss, TokenWeights};

@@ -16,14 +16,13 @@ pub struct LossSettings {
     given: Vec<(Setting, String)>,
     /// The weights of the losses, if they were given.
     weights: Option<String>,
-    /// True if `--length-normalize` was given, which asks for what `ipo` always does.
-    length_normalize: bool,
     /// The values of all settings: those given, and the defaults of the loss.
     values: Box<Hyperparameters>,
 }
 
 const WEIGHTS: &str = "loss_weights";
-const LENGTH_NORMALIZE: &str = "length_normalize";
+/// The id of the flag that asks for what `ipo` always does.
+pub const LENGTH_NORMALIZE: &str = "length_normalize";
 
 impl LossSettings {
     /// Combines the losses of this name, or of these names with commas between them, with these settings.
@@ -37,10 +36,6 @@ impl LossSettings {
     fn objective(&self, names: &str) -> Result<Objective, LossError> {
         let losses = losses_of(names)?;
         let own: Option<Vec<f64>> = Preset::named(names).map(|preset| preset.terms.iter().map(|(_, weight)| *weight).collect());
-        if self.length_normalize && losses != [Loss::Ipo] {
-            let reason = "--length-normalize is for ipo, which divides by the tokens anyway: leave it out".to_owned();
-            return Err(LossError::Combination { reason });
-        }
         let weights = match &self.weights {
             None => own.unwrap_or_else(|| vec![1.0; losses.len()]),
             Some(text) => weights(text, losses.len())?,
@@ -175,7 +170,6 @@ impl FromArgMatches for LossSettings {
         Ok(Self {
             given: given.filter_map(|setting| Some((setting, text(setting.field())?))).collect(),
             weights: text(WEIGHTS),
-            length_normalize: matches.get_flag(LENGTH_NORMALIZE),
             values: Box::default(),
         })
     }

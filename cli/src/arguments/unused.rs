@@ -2,7 +2,7 @@
 //! run's config.toml leaves them out.
 
 use super::command_line::Command;
-use super::loss::{losses_of, users};
+use super::loss::{LENGTH_NORMALIZE, losses_of, users};
 use super::{Align, FineTuning, LossSettings, Sft, Train, Verify};
 use crate::failure::Failure;
 use losses::{Loss, Need, Setting};
@@ -114,7 +114,8 @@ impl LossSettings {
         let Ok(losses) = losses_of(loss) else { return Vec::new() };
         let others = Setting::ALL.into_iter().filter(|setting| !losses.iter().any(|loss| self.has_effect(*loss, *setting)));
         let reason = |setting: Setting| format!("{loss} does not use --{}; {}", setting.name(), who_uses(setting));
-        others.map(|setting| unused(setting.field(), reason(setting))).collect()
+        let mean = (losses != [Loss::Ipo]).then(|| unused(LENGTH_NORMALIZE, format!("{loss} does not use --length-normalize; ipo does")));
+        others.map(|setting| unused(setting.field(), reason(setting))).chain(mean).collect()
     }
 
     /// True if a setting has an effect beside a loss. `--nll` adds a term to every pairwise loss, and that term has a reduction.

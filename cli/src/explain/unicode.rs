@@ -9,6 +9,7 @@ use std::str::Chars;
 const SYMBOLS: &[(&str, &str)] = &[
     ("alpha", "α"),
     ("beta", "β"),
+    ("gamma", "γ"),
     ("delta", "δ"),
     ("lambda", "λ"),
     ("varepsilon", "ε"),
@@ -33,8 +34,10 @@ const SYMBOLS: &[(&str, &str)] = &[
     ("ne", "≠"),
     ("approx", "≈"),
     ("to", "→"),
+    ("leftarrow", "←"),
     ("in", "∈"),
     ("notin", "∉"),
+    ("propto", "∝"),
     ("succ", "≻"),
     ("top", "⊤"),
     ("mid", "|"),

@@ -1,6 +1,6 @@
 //! The processes after the first: they make the same steps on their shares of the rows. The first one writes and speaks for all.
 
-use super::Job;
+use super::job::Job;
 use crate::failure::Failure;
 use crate::processes;
 use engine::Device;

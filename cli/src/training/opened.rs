@@ -41,8 +41,8 @@ impl Opened {
     /// Opens the folder of a run that stopped and restores its newest checkpoint. A run that cannot continue is left unchanged.
     ///
     /// # Errors
-    /// [`Failure::Usage`] if the run cannot continue with these settings, [`Failure::Model`] for its checkpoints, [`Failure::RunFolder`] for
-    /// its other files.
+    /// [`Failure::Usage`] if the run cannot continue with these settings, [`Failure::Model`] for its checkpoints, [`Failure::RunFolder`]
+    /// for its other files.
     pub fn resume(request: &RunRequest, trainer: &mut Trainer<Device>, state: &RunState, settings: &RunSettings) -> Result<Self, Failure> {
         let folder = RunFolder::resume(&request.out)?;
         let restored = match checkpoint::exists(folder.path())? {

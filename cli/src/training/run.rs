@@ -1,9 +1,10 @@
-//! A training run as its first process makes it: steps and evaluations are logged and shown, checkpoints saved, and at the end the model and
-//! the report are written.
+//! A training run as its first process makes it. Steps and evaluations are logged and shown, and checkpoints are saved. At the end the model
+//! and the report are written.
 
+use super::job::{Job, Values};
 use super::opened::Opened;
 use super::request::RunRequest;
-use super::{Job, Values, meet};
+
 use crate::arguments::{RunSettings, Shared};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -137,7 +138,7 @@ impl<'a> Run<'a> {
     /// [`Failure::Model`] if a process is lost.
     pub fn interrupted(&self, step: u64) -> Result<Failure, Failure> {
         self.bar.finish();
-        meet()?;
+        processes::meet()?;
         let folder = show(self.folder.path());
         Ok(Failure::Interrupted(match step {
             0 => format!("no step was made; the same command with --resume begins in {folder}"),

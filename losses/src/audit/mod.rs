@@ -14,7 +14,7 @@
 //! | `implementation` `listing` | section 6.1: its text and its listing, and the listing's edges |
 //! | `shape` | the "bowl" |
 //! | `limit` | SLPO-GKL, the rescaled limit |
-//! | `revision` `revision_start` `revision_listing` | the paper's later revision: weights, two binary problems, temperature, listing |
+//! | `revision` `revision_start` `revision_listing` `revision_terms` | the paper's later revision: weights, two binary problems, temperature, listing |
 //! | [`figures`] | series for a person to look at, from the same computations |
 //!
 //! ```
@@ -38,6 +38,7 @@ mod positions;
 mod revision;
 mod revision_listing;
 mod revision_start;
+mod revision_terms;
 mod shape;
 mod tree;
 

@@ -5,37 +5,16 @@
 
 use super::claim::{Check, Claim, Statement, distance, round_off};
 use super::instance::{
-    differentiate, evaluate, hessian_vector, log_distribution, loss_of_log_probs, loss_of_logits, sigmoid, sizeable_pair, uniform,
+    differentiate, evaluate, hessian_vector, log_distribution, loss_of_log_probs, loss_of_logits, sizeable_pair, uniform,
 };
 use super::revision_listing::{r2, r3, r7, r8};
 use super::revision_start::{r5, r6};
-use crate::hyperparameters::Hyperparameters;
+use super::revision_terms::{coin_divergence, log_targets, revised, tempered};
 use crate::loss::Loss;
-use crate::weights::{WeightRule, Weights};
+use crate::weights::Weights;
 use engine::Generator;
 
 pub const CLAIMS: &[super::claim::Computation] = &[r1, r2, r3, r4, r5, r6, r7, r8, r9];
-
-/// Returns the hyper-parameters of the revision.
-pub fn revised(alpha: f64, temperature: f64) -> Hyperparameters {
-    Hyperparameters { alpha, temperature, weights: WeightRule::Shift, ..Hyperparameters::default() }
-}
-
-/// Computes (ln q_w, ln q_l) from the reference's (ln π_w, ln π_l).
-pub fn log_targets(reference: (f64, f64), alpha: f64) -> (f64, f64) {
-    let gain = (alpha * (reference.1 - reference.0).exp()).ln_1p();
-    (reference.0 + gain, reference.1 + (-alpha).ln_1p())
-}
-
-/// σ(ln(p/(1 − p))/T), from ln p.
-pub fn tempered(log_p: f64, temperature: f64) -> f64 {
-    sigmoid((log_p - (-log_p.exp()).ln_1p()) / temperature)
-}
-
-/// KL(Q ‖ P) of two coins by its definition.
-pub fn coin_divergence(q: f64, p: f64) -> f64 {
-    q * (q / p).ln() + (1.0 - q) * ((1.0 - q) / (1.0 - p)).ln()
-}
 
 /// w_w − π_w = απ_l and ∂L/∂l_w = −απ_l at the start: neither changes its sign for any α from 0 to 1.
 fn r1(generator: &mut Generator) -> Claim {

@@ -2,7 +2,7 @@
 
 use super::claim::{Check, Claim, Statement, distance, round_off};
 use super::instance::{World, constant, differentiate, evaluate, loss_of_log_probs, sizeable_pair, uniform};
-use super::revision::{coin_divergence, log_targets, revised, tempered};
+use super::revision_terms::{coin_divergence, log_targets, revised, tempered};
 use super::tree::{END, Tree, VOCABULARY};
 use crate::loss::Loss;
 use engine::{Generator, Tensor};

@@ -2,7 +2,7 @@
 
 use super::claim::{Check, Claim, Statement};
 use super::instance::{differentiate, loss_of_log_probs, uniform};
-use super::revision::{log_targets, revised, tempered};
+use super::revision_terms::{log_targets, revised, tempered};
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::Loss;
 use engine::{Device, Generator, Scalar, Tensor};

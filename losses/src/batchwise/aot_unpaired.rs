@@ -6,8 +6,9 @@
 #![doc = include_str!("aot_unpaired.md")]
 #![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
 
-use super::batch::{Arrangement, BatchLoss, of_same_rank};
+use super::batch::{BatchLoss, of_same_rank};
 use super::samples::{batch_example, batch_sample, with_gaps};
+use crate::pairwise::arrangement::Arrangement;
 use crate::pairwise::cdpo::Cdpo;
 use crate::pairwise::samples::prelude::*;
 

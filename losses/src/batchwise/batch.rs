@@ -4,25 +4,10 @@
 //! The pairs of a step see each other, so a step cannot be split into micro-batches: all its pairs are run at once, by one process.
 
 use crate::hyperparameters::Hyperparameters;
+use crate::pairwise::arrangement::Arrangement;
 use crate::pairwise::pair::{Pair, PairInputs, PairLoss};
 use crate::preference_loss::PreferenceLoss;
 use engine::{Backend, Tensor};
-
-/// Which completions of a batch of B pairs form pair i.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arrangement {
-    /// The pair whose reference log-probabilities stand beside the policy's of pair i.
-    pub references: Vec<usize>,
-    /// The pair whose rejected completion stands beside the chosen one of pair i, with its reference's log-probability.
-    pub rejected: Vec<usize>,
-}
-
-impl Arrangement {
-    /// Every pair as it came.
-    pub fn identity(pairs: usize) -> Self {
-        Self { references: (0..pairs).collect(), rejected: (0..pairs).collect() }
-    }
-}
 
 /// A loss of a whole batch of pairs.
 pub trait BatchLoss: PreferenceLoss + Copy + Send + Sync + 'static {

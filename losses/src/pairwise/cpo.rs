@@ -7,8 +7,8 @@
 #![doc = include_str!("cpo.md")]
 #![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
 
+use super::dialect::Second;
 use super::samples::prelude::*;
-use crate::loss::Loss;
 use crate::numeric::logaddexp;
 
 /// −ln σ(β(l_w − l_l)) − α l_w/n.
@@ -50,11 +50,13 @@ impl PairLoss for Cpo {
         self.beta
     }
     fn dialects(hyper: &Hyperparameters) -> Vec<Dialect> {
-        let of_means = Hyperparameters { gamma: 0.0, ..*hyper };
         vec![
             Dialect::with("the negative log-likelihood is missing (as if its weight were 0)", Hyperparameters { nll: 0.0, ..*hyper }),
             other_reduction(hyper),
-            Dialect::terms("the difference is that of means over the tokens instead of sums", vec![(Loss::CpoSimPo, 1.0)], of_means),
+            Dialect::formula("the difference is that of means over the tokens instead of sums", |hyper, pair| {
+                let x = Second::from_f64(hyper.beta) * (pair.chosen_mean() - pair.rejected_mean());
+                (-x).softplus() - Second::from_f64(hyper.nll) * pair.chosen / pair.nll_length(hyper.nll_reduction)
+            }),
         ]
     }
 }

@@ -1,8 +1,7 @@
 //! How other programs get a pairwise loss wrong, as far as the loss itself knows: for [`verify`](crate::verify).
 
-use super::pair::Pair;
+use super::numbers::Pair;
 use crate::hyperparameters::{Hyperparameters, Reduction};
-use crate::loss::Loss;
 use engine::Dual;
 
 /// A known mistake, in words, and what it makes of the loss.
@@ -21,11 +20,9 @@ pub type Second = Dual<Dual<f64>>;
 #[derive(Clone, Debug)]
 pub enum Change {
     /// The loss with other settings.
-    Settings(Hyperparameters),
+    Settings(Box<Hyperparameters>),
     /// The loss and its gradients times a factor.
     Factor(f64),
-    /// A sum of other losses, each with its weight, with these settings.
-    Terms(Vec<(Loss, f64)>, Hyperparameters),
     /// Another formula, of the settings and of one pair.
     Formula(fn(&Hyperparameters, Pair<Second>) -> Second),
 }
@@ -33,12 +30,7 @@ pub enum Change {
 impl Dialect {
     /// The loss as it is with other settings.
     pub fn with(words: &'static str, hyper: Hyperparameters) -> Self {
-        Self { words, change: Change::Settings(hyper) }
-    }
-
-    /// A sum of other losses.
-    pub fn terms(words: &'static str, terms: Vec<(Loss, f64)>, hyper: Hyperparameters) -> Self {
-        Self { words, change: Change::Terms(terms, hyper) }
+        Self { words, change: Change::Settings(Box::new(hyper)) }
     }
 
     /// Another formula.

@@ -4,7 +4,9 @@
 //! explanation), and add its word to the table in `lib.rs`. Help, dispatch, the start check, `slpo explain`, `gradcheck` and `verify` then
 //! know it.
 
+pub mod arrangement;
 pub mod dialect;
+pub mod numbers;
 pub mod pair;
 pub(crate) mod samples;
 mod token_samples;

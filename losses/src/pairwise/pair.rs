@@ -6,84 +6,17 @@
 //! A loss is three functions: the value and the gradient of one pair, over any [`Scalar`], which the op applies to every pair on any
 //! backend; and its twin, a composition of ops, which the op is checked against.
 
+pub use super::numbers::Pair;
+
 use super::dialect::{Dialect, Kink};
-use crate::batchwise::batch::Arrangement;
 use crate::error::LossError;
 use crate::hyperparameters::{Hyperparameters, Reduction};
+use crate::pairwise::arrangement::Arrangement;
 use crate::preference_loss::{Need, PreferenceLoss};
 use crate::sequence::PairLogProbs;
 use engine::backend::{Formula, Indices};
 use engine::tape::Operation;
 use engine::{Backend, Scalar, Tensor};
-
-/// One pair's numbers.
-#[derive(Clone, Copy, Debug)]
-pub struct Pair<T> {
-    /// l_w: the policy's log-probability of the chosen completion.
-    pub chosen: T,
-    /// l_l: the policy's log-probability of the rejected completion.
-    pub rejected: T,
-    /// ln π_w: the reference's log-probability of the chosen completion.
-    pub reference_chosen: T,
-    /// ln π_l: the reference's log-probability of the rejected completion.
-    pub reference_rejected: T,
-    /// (n_w, n_l): tokens in each completion; 1 where they are not known.
-    pub lengths: (T, T),
-    /// n̄_w: the mean of n_w over the batch.
-    pub mean_chosen_length: T,
-    /// The parts of the four log-probabilities past the length of the shorter completion, in their order; 0 where they are not known.
-    pub tails: [T; 4],
-    /// W: the weight of the pair, a constant; 1 where it is not known.
-    pub weight: T,
-}
-
-/// A pair without tails, of weight 1.
-impl<T: Scalar> From<[T; 7]> for Pair<T> {
-    fn from([chosen, rejected, reference_chosen, reference_rejected, n_w, n_l, mean_chosen_length]: [T; 7]) -> Self {
-        let (lengths, tails, weight) = ((n_w, n_l), [T::zero(); 4], T::one());
-        Self { chosen, rejected, reference_chosen, reference_rejected, lengths, mean_chosen_length, tails, weight }
-    }
-}
-
-impl<T: Scalar> Pair<T> {
-    /// a = l_w − ln π_w.
-    #[inline]
-    pub fn chosen_log_ratio(&self) -> T {
-        self.chosen - self.reference_chosen
-    }
-    /// r = l_l − ln π_l.
-    #[inline]
-    pub fn rejected_log_ratio(&self) -> T {
-        self.rejected - self.reference_rejected
-    }
-    /// h = a − r.
-    #[inline]
-    pub fn margin(&self) -> T {
-        self.chosen_log_ratio() - self.rejected_log_ratio()
-    }
-    /// l_w/n_w, the mean log-probability of the chosen completion's tokens.
-    #[inline]
-    pub fn chosen_mean(&self) -> T {
-        self.chosen / self.lengths.0
-    }
-    /// l_l/n_l, the mean log-probability of the rejected completion's tokens.
-    #[inline]
-    pub fn rejected_mean(&self) -> T {
-        self.rejected / self.lengths.1
-    }
-    /// What l_w is divided by in a negative log-likelihood: n_w, or n̄_w for the mean over the tokens of the batch.
-    #[inline]
-    pub fn nll_length(&self, reduction: Reduction) -> T {
-        match reduction {
-            Reduction::Pair => self.lengths.0,
-            Reduction::Token => self.mean_chosen_length,
-        }
-    }
-    /// |l_w| + |l_l| + |ln π_w| + |ln π_l|: what the rounding error of a margin is relative to.
-    pub fn size(&self) -> T {
-        self.chosen.abs() + self.rejected.abs() + self.reference_chosen.abs() + self.reference_rejected.abs()
-    }
-}
 
 /// A loss on one pair's log-probabilities.
 pub trait PairLoss: PreferenceLoss + Copy + Send + Sync + 'static {
@@ -439,7 +372,7 @@ impl<B: Backend> PairInputs<B> {
         }
         let gather = |tensor: &Tensor<B>, from: &[usize]| {
             let index: Indices = from.iter().map(|&i| i as u32).collect();
-            tensor.reshape(&[1, self.len()]).gather(&index).reshape(&[self.len()])
+            tensor.gather(&index)
         };
         let Arrangement { references, rejected } = arrangement;
         let references_of_rejected: Vec<usize> = rejected.iter().map(|&i| references[i]).collect();

@@ -110,9 +110,8 @@ impl<'a> Catalogue<'a> {
     fn dialects(&mut self) {
         for Dialect { words, change } in self.loss.dialects.clone() {
             match change {
-                Change::Settings(hyper) => self.hyper(words, hyper),
+                Change::Settings(hyper) => self.hyper(words, *hyper),
                 Change::Factor(factor) => self.add(words, move |x| x.policy().scaled(factor, factor)),
-                Change::Terms(terms, hyper) => self.terms_changed(words, terms, hyper),
                 Change::Formula(formula) => {
                     let (right, precision) = (self.right, self.precision);
                     let evaluate = move || Ok(right.partials_of_formula(precision, formula).policy());

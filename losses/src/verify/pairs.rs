@@ -6,10 +6,10 @@
 use super::check::check_finite;
 use super::evaluation::{Estimate, Evaluation};
 use super::precision::DumpPrecision;
-use crate::batchwise::batch::Arrangement;
 use crate::error::LossError;
 use crate::hyperparameters::Hyperparameters;
 use crate::loss::{Loss, Visitor, check_lengths};
+use crate::pairwise::arrangement::Arrangement;
 use crate::pairwise::dialect::Second;
 use crate::pairwise::pair::{Pair, PairLoss};
 use crate::preference_loss::Need;

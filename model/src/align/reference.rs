@@ -29,7 +29,8 @@ impl<B: Backend> Reference<B> {
         self.cache = Some(cache);
     }
 
-    /// Moves the reference towards the policy (TR-DPO, Gorbatovski et al. 2024, soft update): each weight becomes α·policy + (1 − α)·reference.
+    /// Moves the reference towards the policy (TR-DPO, Gorbatovski et al. 2024, soft update): each weight becomes α·policy +
+    /// (1 − α)·reference.
     /// An adapter of the policy counts as merged. A cache of the reference's log-probabilities is dropped, because they change.
     ///
     /// # Panics

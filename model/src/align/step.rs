@@ -93,7 +93,8 @@ impl<B: Backend> Alignment<B> {
         Ok(Start { found: sum.item() / count, expected: expected(&self.objective, &batch, reference)? })
     }
 
-    /// Returns the largest ln m of some pairs, m = π_ref(y_w|x) + π_ref(y_l|x); 0 without a reference. The SLPO sequence form weights a pair's gradient by m.
+    /// Returns the largest ln m of some pairs, m = π_ref(y_w|x) + π_ref(y_l|x); 0 without a reference. The SLPO
+    /// sequence form weights a pair's gradient by m.
     pub fn largest_log_mass(&self, pairs: &[&PreferencePair]) -> f64 {
         let batch = PairBatch::new(pairs.iter().copied());
         let Some(reference) = self.reference.decoder() else { return 0.0 };
@@ -102,8 +103,8 @@ impl<B: Backend> Alignment<B> {
         masses.fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// Computes KL(π‖π_ref) of the next token in nats, exact over the vocabulary: the mean over all tokens of all completions. `None` without
-    /// a reference.
+    /// Computes KL(π‖π_ref) of the next token in nats, exact over the vocabulary: the mean over all tokens of all completions. `None`
+    /// without a reference.
     ///
     /// # Errors
     /// As [`evaluate::pairs`].

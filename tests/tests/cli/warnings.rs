@@ -168,7 +168,9 @@ fn cached_reference_log_probs_give_the_bits_of_live_ones_and_stale_ones_are_foun
     assert!(weights("again") == weights("live"));
     let mut cache: Value = serde_json::from_slice(&std::fs::read(workplace.path("cache.json")).unwrap()).unwrap();
     for pair in cache["log_probs"].as_object_mut().unwrap().values_mut() {
-        pair[0] = Value::from(pair[0].as_f64().unwrap() - 5.0);
+        for (side, change) in [(0, 5.0), (1, 3.0)] {
+            pair[side] = Value::from(pair[side].as_f64().unwrap() - change);
+        }
     }
     std::fs::write(workplace.path("cache.json"), cache.to_string()).unwrap();
     let cached = Loss::ALL.into_iter().filter(|loss| loss.takes_cached_reference(&loss.defaults()));

@@ -30,7 +30,8 @@ thread_local! {
     static TRACE: RefCell<Trace> = RefCell::default();
 }
 
-/// A formula as tracing calls it: from the symbols of its variables to the symbol of its value. Tracing is compiled once, not once a formula.
+/// A formula as tracing calls it: from the symbols of its variables to the symbol of its value. So tracing is compiled once for all
+/// formulas.
 pub type Traced<'a> = &'a dyn Fn(&[Symbol]) -> Symbol;
 
 /// Returns the body of a function that computes `formula`, with the variables as its parameters.
