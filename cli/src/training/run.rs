@@ -1,5 +1,6 @@
-//! A training run as its first process makes it. Steps and evaluations are logged and shown, and checkpoints are saved. At the end the model
-//! and the report are written.
+//! A training run as its first process makes it.
+//!
+//! Steps and evaluations are logged and shown, and checkpoints are saved. At the end the model and the report are written.
 
 use super::job::{Job, Values};
 use super::opened::Opened;

@@ -33,10 +33,10 @@ pub fn run_tasks(tasks: usize, task: &(dyn Fn(usize) + Sync)) {
 
 /// Iterators whose items are the tasks of a parallel loop.
 pub trait InTasks: ExactSizeIterator<Item: Send> {
-    /// Runs `f` on each item, each a task of [`run_tasks`].
+    /// Runs `f` on each item, in parallel. An item should be worth some microseconds.
     ///
     /// # Panics
-    /// As [`run_tasks`].
+    /// If `f` panics, when no thread works on the loop any more; other items may not have been done then.
     fn for_each_task(self, f: impl Fn(Self::Item) + Sync)
     where
         Self: Sized,
