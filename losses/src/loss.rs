@@ -224,7 +224,7 @@ impl Loss {
     /// True if sequence log-probabilities are all that the loss with these settings needs of the reference, so that they can be cached.
     pub fn takes_cached_reference(self, hyper: &Hyperparameters) -> bool {
         let needs = |need: Need| self.needs(need, hyper);
-        needs(Need::Reference) && !needs(Need::Logits) && !needs(Need::ReferenceTails)
+        !self.is_unpaired() && needs(Need::Reference) && !needs(Need::Logits) && !needs(Need::ReferenceTails)
     }
 
     /// True if it is a function of labelled rows, which are no pairs.
