@@ -208,7 +208,8 @@ fn ctrl_c_in_any_process_stops_all_after_the_same_step() {
     under_way(&workplace, "run");
     assert!(Command::new("kill").args(["-INT", &children[1].id().to_string()]).status().unwrap().success());
     let outputs = ended(children);
-    assert_eq!(outputs.iter().map(|output| output.status.code()).collect::<Vec<_>>(), [Some(130); 2]);
+    let said: Vec<String> = outputs.iter().map(errors).collect();
+    assert_eq!(outputs.iter().map(|output| output.status.code()).collect::<Vec<_>>(), [Some(130); 2], "{said:?}");
     assert!(errors(&outputs[0]).lines().last().unwrap().starts_with("stopped: step "), "{}", errors(&outputs[0]));
     assert!(errors(&outputs[1]).is_empty(), "{}", errors(&outputs[1]));
     assert!(newest(&workplace.path("run"), "weights.safetensors").exists());
