@@ -26,7 +26,7 @@ use model::evaluate::{self, Check};
 use model::fingerprint::{fingerprint, sequence_words};
 use model::order::Order;
 use model::train::{StepOutcome, Trainer};
-use prepared::{Mixing, Prepared, restore_reference, start_differs};
+use prepared::{Measured, Mixing, Prepared, restore_reference, start_differs};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -42,18 +42,13 @@ pub fn run(arguments: &Align, shared: &Shared) -> Result<(), Failure> {
 fn run_on_pairs(prepared: Prepared, arguments: &Align, shared: &Shared) -> Result<(), Failure> {
     let Prepared { objective, decoder, tokenizer, reference, mixing, limits, chat } = prepared;
     let settings = &arguments.training;
-    let load = |path: &Path| PreferenceSet::load(path, &tokenizer, &chat, &limits);
-    let set = load(&settings.data)?;
-    notices::of_rows(&set.report, shared.json);
-    let train = set.pairs;
-    let held_out = match &settings.eval_data {
-        Some(path) => {
-            let held_out = load(path)?;
-            notices::of_rows(&held_out.report, shared.json);
-            held_out.pairs
-        }
-        None => Vec::new(),
+    let load = |path: &Path| -> Result<Vec<PreferencePair>, Failure> {
+        let set = PreferenceSet::load(path, &tokenizer, &chat, &limits)?;
+        notices::of_rows(&set.report, shared.json);
+        Ok(set.pairs)
     };
+    let train = load(&settings.data)?;
+    let held_out = settings.eval_data.as_deref().map(load).transpose()?.unwrap_or_default();
     let steps = steps(settings, train.len())?;
     let (schedule, rule) = schedule_and_rule(settings, steps);
     let mut trainer = Trainer::new(decoder, rule, schedule, settings.clip);
@@ -66,14 +61,12 @@ fn run_on_pairs(prepared: Prepared, arguments: &Align, shared: &Shared) -> Resul
         order: Order::new(shared.seed, train.len(), settings.batch * settings.accumulate),
         train,
         held_out,
-        steps,
-        eval_every: settings.eval_every,
+        measured: Measured { steps, eval_every: settings.eval_every, warmup: schedule.warmup },
         dropout: settings.dropout,
         rows_per_step: settings.batch * settings.accumulate,
         seed: shared.seed,
         same_reference: arguments.reference.is_none(),
         mixing,
-        warmup: schedule.warmup,
         log_mass: f64::NEG_INFINITY,
         generator: Generator::new(shared.seed),
     };
@@ -86,8 +79,7 @@ struct AlignmentJob {
     train: Vec<PreferencePair>,
     held_out: Vec<PreferencePair>,
     order: Order,
-    steps: u64,
-    eval_every: u64,
+    measured: Measured,
     dropout: f64,
     rows_per_step: usize,
     seed: u64,
@@ -96,7 +88,6 @@ struct AlignmentJob {
     cache: Cache,
     mixing: Option<Mixing>,
     watch: Watch,
-    warmup: u64,
     /// The largest ln m = ln(π_w + π_l) of the pairs of the last step.
     log_mass: f64,
     generator: Generator,
@@ -156,7 +147,7 @@ impl AlignmentJob {
         };
         // Every row is used once in an epoch, so later steps bring no new rows.
         let steps_of_epoch = self.train.len().div_ceil(self.rows_per_step) as u64;
-        let rows: BTreeSet<usize> = (1..=self.steps.min(steps_of_epoch)).flat_map(|step| self.order.rows_of(step)).collect();
+        let rows: BTreeSet<usize> = (1..=self.measured.steps.min(steps_of_epoch)).flat_map(|step| self.order.rows_of(step)).collect();
         let pairs = rows.into_iter().map(|row| &self.train[row]);
         let filled = cache.fill(pairs, decoder, *at_once, processes::current(), &processes::stop_requested);
         match filled.map_err(of_cache)? {
@@ -176,18 +167,6 @@ impl AlignmentJob {
     fn check_start(&self, decoder: &Decoder<Backend>, pairs: &[&PreferencePair]) -> Result<Option<String>, Failure> {
         let start = self.alignment.start(decoder, pairs)?;
         Ok((!start.agrees()).then(|| start_differs(&self.alignment, start)))
-    }
-
-    /// True if the weights that a step changes are counted. The first process counts them at the first step, at the first step with the
-    /// full learning rate, and at every hundredth.
-    fn counts_changes(&self, step: u64) -> bool {
-        processes::is_first() && (step == 1 || step == self.warmup + 1 || step.is_multiple_of(100))
-    }
-
-    /// True if the divergence from the reference is measured before this step. Only the first process measures it.
-    fn measures_divergence(&self, step: u64) -> bool {
-        let is_due = step == 1 || step == self.steps || (self.eval_every > 0 && step.is_multiple_of(self.eval_every));
-        is_due && processes::is_first()
     }
 }
 
@@ -215,8 +194,8 @@ impl Job for AlignmentJob {
 
     fn step(&mut self, trainer: &mut Trainer<Backend>, step: u64) -> Result<(StepOutcome, Values, usize), Failure> {
         let pairs: Vec<&PreferencePair> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
-        let kl = if self.measures_divergence(step) { self.alignment.divergence(&trainer.decoder, &pairs)? } else { None };
-        trainer.count_changes = self.counts_changes(step);
+        let kl = if self.measured.measures_divergence(step) { self.alignment.divergence(&trainer.decoder, &pairs)? } else { None };
+        trainer.count_changes = self.measured.counts_changes(step);
         let options = options(self.dropout, false, self.generator.stream(step));
         let AlignedStep { outcome, pairs: metrics } = self.alignment.step(trainer, &pairs, &options)?;
         let tokens = pairs.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).map(|sequence| sequence.tokens.len() - 1).sum();

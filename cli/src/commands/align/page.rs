@@ -11,13 +11,9 @@ use serde_json::Value;
 
 /// Builds the page of a run with this loss.
 pub fn report(loss: Loss, description: String, records: &[Record], summary: &Value) -> Report {
-    let losses = series(records, "loss");
-    let window = smoothing(losses.len());
-    let train = |name: &str| series(records, name);
-    let chart = |label: &str| XyChart::new("step", label);
-    Report::new(format!("Alignment with {loss}"))
-        .lead(description)
-        .figure("Loss", "Of each step's batch, before the step.", chart("loss").smoothed_line("training", losses, window))
+    let (train, chart) = (|name: &str| series(records, name), |label: &str| XyChart::new("step", label));
+    let window = smoothing(train("loss").len());
+    let page = begin(loss, description, records)
         .figure(
             "Log-probabilities of the completions",
             "Sums over completion tokens. Watch whether the chosen completions fall together with the rejected ones.",
@@ -39,25 +35,15 @@ pub fn report(loss: Loss, description: String, records: &[Record], summary: &Val
                 .smoothed_line("training", decided(records, ACCURACY, MARGIN), window)
                 .line("held out", decided(records, held_out::ACCURACY, held_out::MARGIN))
                 .line("held out, preferred", train(held_out::PREFERRED)),
-        )
-        .figure(
-            "Divergence from the reference",
-            "KL(π‖π_ref) of the next token, averaged over the completion tokens of a step's pairs and of the pairs kept apart.",
-            chart("KL (nats a token)").line("training", train(KL)).line("held out", train(held_out::KL)),
-        )
-        .section("Summary")
-        .preformatted(format!("{summary:#}"))
+        );
+    end(page, "pairs", records, summary)
 }
 
 /// Builds the page of a run on labelled rows with this loss.
 pub fn report_of_rows(loss: Loss, description: String, records: &[Record], summary: &Value) -> Report {
-    let losses = series(records, "loss");
-    let window = smoothing(losses.len());
-    let train = |name: &str| series(records, name);
-    let chart = |label: &str| XyChart::new("step", label);
-    Report::new(format!("Alignment with {loss}"))
-        .lead(description)
-        .figure("Loss", "Of each step's batch, before the step.", chart("loss").smoothed_line("training", losses, window))
+    let (train, chart) = (|name: &str| series(records, name), |label: &str| XyChart::new("step", label));
+    let window = smoothing(train("loss").len());
+    let page = begin(loss, description, records)
         .figure(
             "Log-ratios of the completions",
             "ln π/π_ref, summed over completion tokens. Desirable completions should rise above 0 and undesirable ones fall below it.",
@@ -71,14 +57,26 @@ pub fn report_of_rows(loss: Loss, description: String, records: &[Record], summa
             "Accuracy",
             "The part of rows whose log-ratio has the sign of their label.",
             chart("accuracy").smoothed_line("training", train(ACCURACY), window).line("held out", train(held_out::ACCURACY)),
-        )
-        .figure(
-            "Divergence from the reference",
-            "KL(π‖π_ref) of the next token, averaged over the completion tokens of a step's rows and of the rows kept apart.",
-            chart("KL (nats a token)").line("training", train(KL)).line("held out", train(held_out::KL)),
-        )
-        .section("Summary")
-        .preformatted(format!("{summary:#}"))
+        );
+    end(page, "rows", records, summary)
+}
+
+/// Begins the page of either kind of run: its title and the loss.
+fn begin(loss: Loss, description: String, records: &[Record]) -> Report {
+    let losses = series(records, "loss");
+    let window = smoothing(losses.len());
+    let chart = XyChart::new("step", "loss").smoothed_line("training", losses, window);
+    Report::new(format!("Alignment with {loss}")).lead(description).figure("Loss", "Of each step's batch, before the step.", chart)
+}
+
+/// Ends the page of either kind of run: the divergence on its `examples`, pairs or rows, and the summary.
+fn end(page: Report, examples: &str, records: &[Record], summary: &Value) -> Report {
+    let chart =
+        XyChart::new("step", "KL (nats a token)").line("training", series(records, KL)).line("held out", series(records, held_out::KL));
+    let what = format!(
+        "KL(π‖π_ref) of the next token, averaged over the completion tokens of a step's {examples} and of the {examples} kept apart."
+    );
+    page.figure("Divergence from the reference", what, chart).section("Summary").preformatted(format!("{summary:#}"))
 }
 
 /// Returns the accuracies of records whose margin is not exactly 0. A margin of 0 means that the policy still equals its reference, so

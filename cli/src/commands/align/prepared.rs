@@ -1,4 +1,5 @@
-//! What alignment on pairs and alignment on labelled rows share: what they begin with, and the check of the start.
+//! What alignment on pairs and on labelled rows share: what they begin with, the check of the start, and the steps at which more is
+//! measured.
 
 use crate::arguments::{Align, Shared};
 use crate::commands::common::to_train;
@@ -95,6 +96,31 @@ impl Mixing {
 pub fn restore_reference(alignment: &mut Alignment<Device>, trainer: &Trainer<Device>) {
     if let Some(reference) = &trainer.moving_reference {
         alignment.reference = Reference::live(reference.clone());
+    }
+}
+
+/// The steps at which more is measured than the loss. Only the first process measures it.
+#[derive(Clone, Copy)]
+pub struct Measured {
+    /// The run's last step.
+    pub steps: u64,
+    /// The divergence is measured before each multiple of this number of steps; 0 is for the first and the last step only.
+    pub eval_every: u64,
+    /// The steps of warm-up.
+    pub warmup: u64,
+}
+
+impl Measured {
+    /// True if the weights that a step changes are counted: at the first step, at the first step with the full learning rate, and at every
+    /// hundredth.
+    pub fn counts_changes(self, step: u64) -> bool {
+        processes::is_first() && (step == 1 || step == self.warmup + 1 || step.is_multiple_of(100))
+    }
+
+    /// True if the divergence from the reference is measured before this step.
+    pub fn measures_divergence(self, step: u64) -> bool {
+        let is_due = step == 1 || step == self.steps || (self.eval_every > 0 && step.is_multiple_of(self.eval_every));
+        is_due && processes::is_first()
     }
 }
 

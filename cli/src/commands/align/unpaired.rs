@@ -1,12 +1,11 @@
 //! Alignment on labelled rows: a completion alone, which is desirable or undesirable. Pairs are taken as two rows each.
 
 use super::page;
-use super::prepared::{Mixing, Prepared, restore_reference, start_differs};
+use super::prepared::{Measured, Mixing, Prepared, restore_reference, start_differs};
 use crate::arguments::{Align, Shared};
 use crate::commands::common::{EVALUATED_AT_ONCE, options, request, schedule_and_rule, steps};
 use crate::commands::notices;
 use crate::failure::Failure;
-use crate::processes;
 use crate::report::Report;
 use crate::run_folder::Record;
 use crate::training::{self, Job, Values};
@@ -51,14 +50,12 @@ pub fn run(prepared: Prepared, arguments: &Align, shared: &Shared) -> Result<(),
         order: Order::new(shared.seed, train.len(), rows_per_step),
         train,
         held_out,
-        steps,
-        eval_every: settings.eval_every,
+        measured: Measured { steps, eval_every: settings.eval_every, warmup: schedule.warmup },
         dropout: settings.dropout,
         rows_per_step,
         mixing,
         seed: shared.seed,
         same_reference: arguments.reference.is_none(),
-        warmup: schedule.warmup,
         generator: Generator::new(shared.seed),
     };
     training::run(&mut job, &mut trainer, &tokenizer, &request(settings, steps), &arguments.run_settings(shared)?, shared)
@@ -70,25 +67,23 @@ struct RowJob {
     train: Vec<LabelledSequence>,
     held_out: Vec<LabelledSequence>,
     order: Order,
-    steps: u64,
-    eval_every: u64,
+    measured: Measured,
     dropout: f64,
     rows_per_step: usize,
     mixing: Option<Mixing>,
     seed: u64,
     /// True if the model starts as its own reference.
     same_reference: bool,
-    warmup: u64,
     watch: Watch,
     generator: Generator,
     description: String,
 }
 
 impl RowJob {
-    /// Measures KL(π‖π_ref) of the next token on a step's rows, if it is due. Only the first process measures it.
+    /// Measures KL(π‖π_ref) of the next token on a step's rows, if it is due.
     fn divergence(&self, trainer: &Trainer<Device>, step: u64, rows: &[&LabelledSequence]) -> Result<Option<f64>, Failure> {
-        let is_due = step == 1 || step == self.steps || (self.eval_every > 0 && step.is_multiple_of(self.eval_every));
-        let Some(reference) = self.alignment.reference.decoder().filter(|_| is_due && processes::is_first()) else { return Ok(None) };
+        let is_due = self.measured.measures_divergence(step);
+        let Some(reference) = self.alignment.reference.decoder().filter(|_| is_due) else { return Ok(None) };
         let rows: Vec<LabelledSequence> = rows.iter().map(|&row| row.clone()).collect();
         let score = evaluate::unpaired::rows(&trainer.decoder, reference, &rows, self.alignment.at_once, &evaluate::to_the_end)?;
         Ok(Some(score.kl))
@@ -128,7 +123,7 @@ impl Job for RowJob {
         let options = options(self.dropout, false, self.generator.stream(step));
         let rows: Vec<&LabelledSequence> = self.order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
         let kl = self.divergence(trainer, step, &rows)?.map(|kl| (KL, kl));
-        trainer.count_changes = processes::is_first() && (step == 1 || step == self.warmup + 1 || step.is_multiple_of(100));
+        trainer.count_changes = self.measured.counts_changes(step);
         let AlignedRows { outcome, rows: metrics } = self.alignment.step_on_rows(trainer, &rows, &options)?;
         let tokens = rows.iter().map(|row| row.sequence.tokens.len() - 1).sum();
         if let Some(mixing) = self.mixing {
