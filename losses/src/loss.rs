@@ -337,11 +337,16 @@ pub fn pairwise<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairIn
 
 /// [`pairwise`] with settings that were checked before.
 pub(crate) fn evaluate<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
+    evaluate_as(loss, hyper, inputs, false)
+}
+
+/// Evaluates a loss by its op or by its twin. Only the losses of a batch read the numbers back from the device, to arrange the pairs.
+fn evaluate_as<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>, is_twin: bool) -> Result<Tensor<B>, LossError> {
     check_inputs(loss, hyper, inputs)?;
     if loss.is_pairwise() {
-        return loss.visit(hyper, Evaluate(inputs.clone()));
+        return loss.visit(hyper, Evaluate { inputs: inputs.clone(), is_twin });
     }
-    loss.visit_in_batch(hyper, &inputs.pairs(), |arrangement| Evaluate(inputs.arranged(&arrangement)))
+    loss.visit_in_batch(hyper, &inputs.pairs(), |arrangement| Evaluate { inputs: inputs.arranged(&arrangement), is_twin })
 }
 
 /// The same as [`pairwise`] as a composition of ops, with no derivative written by hand: what [`pairwise`] is checked against.
@@ -350,11 +355,7 @@ pub(crate) fn evaluate<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: 
 /// As [`pairwise`].
 pub fn pairwise_twin<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
     loss.validate(hyper)?;
-    check_inputs(loss, hyper, inputs)?;
-    if loss.is_pairwise() {
-        return loss.visit(hyper, Twin(inputs.clone()));
-    }
-    loss.visit_in_batch(hyper, &inputs.pairs(), |arrangement| Twin(inputs.arranged(&arrangement)))
+    evaluate_as(loss, hyper, inputs, true)
 }
 
 /// Refuses inputs that lack something that the loss needs.
@@ -378,22 +379,16 @@ pub(crate) fn check_lengths(loss: Loss, hyper: &Hyperparameters, has_lengths: bo
     Ok(())
 }
 
-/// [`PairLoss::evaluate`] of these inputs.
-struct Evaluate<B: Backend>(PairInputs<B>);
+/// [`PairLoss::evaluate`] or [`PairLoss::twin`] of these inputs.
+struct Evaluate<B: Backend> {
+    inputs: PairInputs<B>,
+    is_twin: bool,
+}
 
 impl<B: Backend> Visitor for Evaluate<B> {
     type Output = Tensor<B>;
     fn visit<L: PairLoss>(self, loss: L) -> Tensor<B> {
-        loss.evaluate(&self.0)
-    }
-}
-
-struct Twin<B: Backend>(PairInputs<B>);
-
-impl<B: Backend> Visitor for Twin<B> {
-    type Output = Tensor<B>;
-    fn visit<L: PairLoss>(self, loss: L) -> Tensor<B> {
-        loss.twin(&self.0)
+        if self.is_twin { loss.twin(&self.inputs) } else { loss.evaluate(&self.inputs) }
     }
 }
 

@@ -17,8 +17,7 @@ pub struct DpoNorm {
 impl DpoNorm {
     /// x = β(a/n_w − r/n_l).
     fn scaled_margin<T: Scalar>(self, pair: &Pair<T>) -> T {
-        let (n_w, n_l) = pair.lengths;
-        T::from_f64(self.beta) * (pair.chosen_log_ratio() / n_w - pair.rejected_log_ratio() / n_l)
+        T::from_f64(self.beta) * pair.margin_of_means()
     }
 }
 

@@ -18,8 +18,7 @@ pub struct Ipo {
 
 impl Ipo {
     fn deviation<T: Scalar>(self, pair: &Pair<T>) -> T {
-        let (n_w, n_l) = pair.lengths;
-        pair.chosen_log_ratio() / n_w - pair.rejected_log_ratio() / n_l - T::from_f64(0.5 / self.beta)
+        pair.margin_of_means() - T::from_f64(0.5 / self.beta)
     }
 }
 

@@ -48,6 +48,12 @@ impl<T: Scalar> Pair<T> {
     pub fn margin(&self) -> T {
         self.chosen_log_ratio() - self.rejected_log_ratio()
     }
+    /// a/n_w − r/n_l.
+    #[inline]
+    pub fn margin_of_means(&self) -> T {
+        let (n_w, n_l) = self.lengths;
+        self.chosen_log_ratio() / n_w - self.rejected_log_ratio() / n_l
+    }
     /// l_w/n_w, the mean log-probability of the chosen completion's tokens.
     #[inline]
     pub fn chosen_mean(&self) -> T {

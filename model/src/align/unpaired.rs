@@ -21,7 +21,7 @@ use crate::evaluate::unpaired::RatioSums;
 use crate::parallel::Processes;
 use crate::train::{StepOutcome, Trainer};
 use engine::{Backend, Tensor, no_grad};
-use losses::{Need, RowInputs};
+use losses::{Need, Objective, RowInputs};
 
 /// The name of [`RowMetrics::desirable_log_ratio`].
 pub const DESIRABLE_LOG_RATIO: &str = "desirable_log_ratio";
@@ -96,9 +96,7 @@ impl<B: Backend> Alignment<B> {
         divergence: f64,
         options: &ForwardOptions,
     ) -> Result<(Tensor<B>, f64)> {
-        let (inputs, count) = (self.row_inputs(policy, &RowBatch::new(rows), options)?, rows.len() as f64);
-        let losses = self.objective.unpaired(&inputs.with_divergence(divergence));
-        Ok((losses.map_err(|error| Error::bad_config(error.to_string()))?.sum_all(), count))
+        sum_of_losses(&self.objective, self.row_inputs(policy, &RowBatch::new(rows), options)?.with_divergence(divergence))
     }
 
     /// The log-probabilities of rows under both models, the policy's recorded for gradients.
@@ -132,8 +130,7 @@ impl<B: Backend> Alignment<B> {
             let part = &parts[index];
             let inputs = self.row_inputs(decoder, part, &options.of_micro_batch(share.before + index))?;
             seen.push((&part.labels, no_grad(|| inputs.log_ratios())));
-            let losses = objective.unpaired(&inputs.with_divergence(divergence.unwrap_or(0.0)));
-            Ok((losses.map_err(|error| Error::bad_config(error.to_string()))?.sum_all(), part.labels.len() as f64))
+            sum_of_losses(&objective, inputs.with_divergence(divergence.unwrap_or(0.0)))
         })?;
         if outcome.skipped.is_some() {
             return Ok(AlignedRows { outcome, rows: None });
@@ -202,6 +199,12 @@ impl<B: Backend> Alignment<B> {
         let expected: f64 = rows.iter().filter_map(|row| self.objective.at_start_of_row(row.is_desirable)).sum();
         Ok(Start { found: found.item() / count, expected: expected / count })
     }
+}
+
+/// Computes the sum of the losses of rows and their number.
+fn sum_of_losses<B: Backend>(objective: &Objective, inputs: RowInputs<B>) -> Result<(Tensor<B>, f64)> {
+    let losses = objective.unpaired(&inputs).map_err(|error| Error::bad_config(error.to_string()))?;
+    Ok((losses.sum_all(), losses.len() as f64))
 }
 
 /// Joins each row's prompt to the completion of the next row; the last row takes the first one's. None is longer than the longest row.

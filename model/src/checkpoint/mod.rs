@@ -32,7 +32,7 @@ mod values;
 use crate::atomic::{atomic_write, make_folder, sync_folder};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
-use crate::files::{self as disk, Limit, entries, is_there};
+use crate::files::{self, Limit, entries, is_there};
 use crate::safetensors_file::RawTensor;
 use crate::train::Trainer;
 pub use difference::Difference;
@@ -136,11 +136,11 @@ fn write<B: Backend>(folder: &Path, trainer: &Trainer<B>, run: &RunState) -> Res
     let state = state_of(trainer, run);
     let path = folder.join(STATE);
     atomic_write(&path, &serde_json::to_vec_pretty(&state).map_err(Error::json(&path))?)?;
-    manifest::write(folder, &files(trainer))
+    manifest::write(folder, &names_of(trainer))
 }
 
 /// Lists the files of a trainer's checkpoint, without the manifest.
-fn files<B: Backend>(trainer: &Trainer<B>) -> Vec<&'static str> {
+fn names_of<B: Backend>(trainer: &Trainer<B>) -> Vec<&'static str> {
     FILES.into_iter().chain(trainer.moving_reference.is_some().then_some(REFERENCE)).collect()
 }
 
@@ -191,7 +191,7 @@ fn read<B: Backend>(folder: &Path, step: u64, trainer: &mut Trainer<B>) -> Resul
                       or start it again";
         return Err(Error::bad_file(folder, reason));
     }
-    manifest::check(folder, &files(trainer))?;
+    manifest::check(folder, &names_of(trainer))?;
     let found = read_state(&folder.join(STATE))?;
     if found.precision != values::precision::<B>() || found.step != step || found.skipped > step {
         let reason = format!("it is of step {} in {}, not of step {step} in {}", found.step, found.precision, values::precision::<B>());
@@ -224,5 +224,5 @@ fn with_trained<B: Backend>(decoder: &Decoder<B>, mut weights: IndexMap<String, 
 }
 
 fn read_state(path: &Path) -> Result<State> {
-    serde_json::from_slice(&disk::read(path, LONGEST_STATE)?).map_err(Error::json(path))
+    serde_json::from_slice(&files::read(path, LONGEST_STATE)?).map_err(Error::json(path))
 }
