@@ -34,13 +34,11 @@ impl LossSettings {
     }
 
     fn objective(&self, names: &str) -> Result<Objective, LossError> {
-        let losses = losses_of(names)?;
-        let own: Option<Vec<f64>> = Preset::named(names).map(|preset| preset.terms.iter().map(|(_, weight)| *weight).collect());
-        let weights = match &self.weights {
-            None => own.unwrap_or_else(|| vec![1.0; losses.len()]),
-            Some(text) => weights(text, losses.len())?,
-        };
-        let terms: Vec<(Loss, f64)> = losses.into_iter().zip(weights).collect();
+        let mut terms = terms_of(names)?;
+        if let Some(text) = &self.weights {
+            let weights = weights(text, terms.len())?;
+            terms.iter_mut().zip(weights).for_each(|((_, weight), given)| *weight = given);
+        }
         Objective::combine(&terms, self.hyperparameters(names)?)
     }
 
@@ -83,15 +81,20 @@ impl Serialize for LossSettings {
     }
 }
 
-/// Parses the names of losses with commas between them, or the name of a preset.
+/// Parses the names of losses with commas between them, each with a weight of 1, or the name of a preset.
+fn terms_of(names: &str) -> Result<Vec<(Loss, f64)>, LossError> {
+    match Preset::named(names) {
+        Some(preset) => Ok(preset.terms.to_vec()),
+        None => names.split(',').map(|name| Ok((name.parse()?, 1.0))).collect(),
+    }
+}
+
+/// The losses of [`terms_of`].
 ///
 /// # Errors
 /// [`LossError::UnknownLoss`].
 pub fn losses_of(names: &str) -> Result<Vec<Loss>, LossError> {
-    if let Some(preset) = Preset::named(names) {
-        return Ok(preset.terms.iter().map(|(loss, _)| *loss).collect());
-    }
-    names.split(',').map(str::parse).collect()
+    Ok(terms_of(names)?.into_iter().map(|(loss, _)| loss).collect())
 }
 
 fn weights(text: &str, losses: usize) -> Result<Vec<f64>, LossError> {

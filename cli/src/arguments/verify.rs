@@ -27,8 +27,8 @@ fn after_help() -> String {
     format!(
         "Examples:\n  slpo verify dump.safetensors --loss dpo --beta 0.05\n  slpo verify dump.safetensors --loss slpo-token --json\n\n\
          The file holds, for the losses of sequence log-probabilities: policy_chosen_logps, policy_rejected_logps, for \
-         those with a reference reference_chosen_logps, reference_rejected_logps [B] and, as far as they are to be checked, loss [], grad_policy_chosen_logps, \
-         grad_policy_rejected_logps [B]; chosen_lengths and rejected_lengths [B], \
+         those with a reference reference_chosen_logps, reference_rejected_logps [B] and, as far as they are to be \
+         checked, loss [], grad_policy_chosen_logps, grad_policy_rejected_logps [B]; chosen_lengths and rejected_lengths [B], \
          which the losses of token means need.\n\n\
          With policy_chosen_token_logps [B,T] and chosen_mask [B,T] (likewise policy_rejected_, reference_chosen_ and \
          reference_rejected_token_logps, rejected_mask) it is also checked that the log-probabilities are sums over \
