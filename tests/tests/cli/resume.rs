@@ -105,6 +105,32 @@ fn fine_tuning_that_stopped_between_checkpoints_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn a_reference_that_moves_goes_on_to_the_same_bits_and_changes_the_run() {
+    let workplace = Workplace::new();
+    let align =
+        "align --model {}/model --data {}/preferences.jsonl --steps 7 --batch 4 --learning-rate 1e-2 --warmup 0 --checkpoint-every 3";
+    let moving = format!("{align} --reference-every 2 --reference-mixup 0.5");
+    for (command, out) in [(align, "still"), (&moving, "whole"), (&moving, "stopped")] {
+        text(&workplace.run(&format!("{command} --keep 9 --out {{}}/{out}")));
+    }
+    let bytes = |out: &str, file: &str| std::fs::read(workplace.path(out).join(file)).unwrap();
+    assert!(bytes("whole", "model.safetensors") != bytes("still", "model.safetensors"), "the reference does not move");
+    // Step 3 is between the second and the fourth, after which the reference moves.
+    for step in [6, 7] {
+        std::fs::remove_dir_all(workplace.path(&format!("stopped/checkpoints/step-{step}"))).unwrap();
+    }
+    text(&workplace.run(&format!("{moving} --keep 9 --out {{}}/stopped --resume")));
+    assert_same(&workplace.path("stopped"), &workplace.path("whole"), "a moving reference");
+    assert!(workplace.path("whole/checkpoints/step-7/reference.safetensors").exists());
+    std::fs::write(workplace.path("stopped/checkpoints/step-7/reference.safetensors"), "damaged").unwrap();
+    let resumed = workplace.run(&format!("{moving} --keep 9 --out {{}}/stopped --resume"));
+    text(&resumed);
+    let said = String::from_utf8(resumed.stderr).unwrap();
+    assert!(said.contains("reference.safetensors") && said.contains("step 6"), "{said}");
+    assert_same(&workplace.path("stopped"), &workplace.path("whole"), "a damaged moving reference");
+}
+
+#[test]
 fn the_number_of_threads_changes_no_bit_of_any_checkpoint_of_any_loss() {
     let workplace = Workplace::new();
     let mut runs = vec![
