@@ -74,6 +74,18 @@ pub enum LossError {
         /// What it is.
         value: f64,
     },
+    /// A result that is infinite or NaN, for a known reason.
+    #[error("{what}[{index}] is {value}: probably {why}")]
+    Breakdown {
+        /// Which result.
+        what: &'static str,
+        /// Which element, from 0 in row-major order.
+        index: usize,
+        /// What it is.
+        value: f64,
+        /// What makes it so, in words.
+        why: &'static str,
+    },
     /// A list with another number of entries than the tensor beside it.
     #[error("{what} has {found} entries, but {expected} are needed")]
     Count {

@@ -301,6 +301,9 @@ settings! {
         "at least 0 and at most 1", |_, alpha| (0.0..=1.0).contains(alpha);
     /// The models whose tokens have that weight.
     TailOf tail_of: TailOf = TailOf::Both, "MODELS", "the models whose tokens have that weight", "both or policy";
+    /// α of TDPO2: the weight of the divergences.
+    DivergenceWeight divergence_weight: f64 = 0.5, "A", "the weight α of the divergences along the completions; 0 is dpo",
+        "at least 0 and at most 1e3", |_, alpha| (0.0..=1e3).contains(alpha);
 }
 
 /// The range of β. A margin of one nat then gives a β·margin that f32 tells from 0, and a margin of a thousand nats a finite gradient.

@@ -38,6 +38,7 @@ macro_rules! losses {
                 dpo: Dpo, cdpo: Cdpo, robust: Robust, ipo: Ipo, ipo_sum: IpoSum, hinge: Hinge, exo: Exo, nca: Nca, bco: Bco, sppo: Sppo,
                 apo_zero: ApoZero, apo_down: ApoDown, discopop: Discopop, dpo_norm: DpoNorm, dpop: Dpop, cal_dpo: CalDpo, bpo: Bpo,
                 dpo_shift: DpoShift, bdpo: Bdpo, odpo: Odpo, r_dpo: RDpo, chi_po: ChiPo, f_dpo: FDpo, ld_dpo: LdDpo, wpo: Wpo,
+                tdpo1: Tdpo1, tdpo2: Tdpo2,
                 simpo: SimPo, cpo: Cpo, cpo_simpo: CpoSimPo, alphapo: AlphaPo, orpo: Orpo, tpo_l: TpoL, slic: Slic, nll: Nll,
                 slpo: Slpo, slpo_gkl: SlpoGkl, slpo_halves: SlpoHalves
             }

@@ -224,7 +224,8 @@ impl Loss {
     /// True if sequence log-probabilities are all that the loss with these settings needs of the reference, so that they can be cached.
     pub fn takes_cached_reference(self, hyper: &Hyperparameters) -> bool {
         let needs = |need: Need| self.needs(need, hyper);
-        !self.is_unpaired() && needs(Need::Reference) && !needs(Need::Logits) && !needs(Need::ReferenceTails)
+        let needs_more = [Need::Logits, Need::ReferenceTails, Need::Divergences].into_iter().any(needs);
+        !self.is_unpaired() && needs(Need::Reference) && !needs_more
     }
 
     /// True if it is a function of labelled rows, which are no pairs.
@@ -274,7 +275,7 @@ impl Loss {
             return starts[0].filter(|_| starts[0] == starts[1]);
         }
         let nan = f64::NAN;
-        let unknown = Pair { weight: nan, tails: [nan; 4], ..Pair::from([nan; 7]) };
+        let unknown = Pair { weight: nan, tails: [nan; 4], divergences: (nan, nan), ..Pair::from([nan; 7]) };
         self.at_start(hyper, &unknown).filter(|start| !start.is_nan())
     }
 
@@ -361,14 +362,14 @@ pub fn pairwise_twin<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &P
 /// Refuses inputs that lack something that the loss needs.
 fn check_inputs<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<(), LossError> {
     check_lengths(loss, hyper, inputs.lengths().is_some())?;
-    let [has_tails, has_reference_tails, has_weights] = inputs.has_tails_and_weights();
     let kinds = [
-        (Need::Tails, has_tails, "the log-probabilities past the length of each pair's shorter completion"),
-        (Need::ReferenceTails, has_reference_tails, "the reference's log-probabilities past the length of each pair's shorter completion"),
-        (Need::PairWeights, has_weights, "the weights of the pairs"),
+        (Need::Tails, "the log-probabilities past the length of each pair's shorter completion"),
+        (Need::ReferenceTails, "the reference's log-probabilities past the length of each pair's shorter completion"),
+        (Need::PairWeights, "the weights of the pairs"),
+        (Need::Divergences, "the divergences of the policy from the reference along the completions"),
     ];
-    let missing = kinds.into_iter().find(|&(need, is_given, _)| !is_given && loss.needs(need, hyper));
-    missing.map_or(Ok(()), |(_, _, what)| Err(LossError::Missing { loss: loss.name(), what }))
+    let missing = kinds.into_iter().find(|&(need, _)| !inputs.has(need) && loss.needs(need, hyper));
+    missing.map_or(Ok(()), |(_, what)| Err(LossError::Missing { loss: loss.name(), what }))
 }
 
 /// Refuses lengths that are needed and missing.

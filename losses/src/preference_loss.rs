@@ -21,6 +21,8 @@ pub enum Need {
     Tails,
     /// The same parts of the reference's log-probabilities: a cache of the whole is no use.
     ReferenceTails,
+    /// The divergences of the policy from the reference along both completions: whole rows of both models' logits.
+    Divergences,
     /// The weight of each pair, which follows from the policy's probabilities of all tokens and is a constant of the gradient.
     PairWeights,
 }

@@ -69,6 +69,13 @@ impl PairLoss for Discopop {
     fn complement_slope(self) -> f64 {
         self.beta * (1.0 + (1.0 - std::f64::consts::LN_2) / self.temperature_tau)
     }
+    /// s·e^{−x} as 0·∞, below x = −89.
+    fn breakdown(self, pair: &Pair<f64>) -> Option<&'static str> {
+        let x = (self.beta * pair.margin()) as f32;
+        let weight = 1.0 / (1.0 + (-x / self.temperature_tau as f32).exp());
+        let product = weight * (-x).exp();
+        (!product.is_finite()).then_some("m·e^{−x} is formed as a product, 0·∞ in f32 where x is below −89: form it as exp(ln m − x)")
+    }
     fn dialects(hyper: &Hyperparameters) -> Vec<Dialect> {
         let tempered = |temperature_tau| Hyperparameters { temperature_tau, ..*hyper };
         vec![

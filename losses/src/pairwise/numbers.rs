@@ -22,13 +22,15 @@ pub struct Pair<T> {
     pub tails: [T; 4],
     /// W: the weight of the pair, a constant; 1 where it is not known.
     pub weight: T,
+    /// (K_w, K_l): the divergences of the policy from the reference along both completions; 0 where they are not known.
+    pub divergences: (T, T),
 }
 
-/// A pair without tails, of weight 1.
+/// A pair without tails and divergences, of weight 1.
 impl<T: Scalar> From<[T; 7]> for Pair<T> {
     fn from([chosen, rejected, reference_chosen, reference_rejected, n_w, n_l, mean_chosen_length]: [T; 7]) -> Self {
-        let (lengths, tails, weight) = ((n_w, n_l), [T::zero(); 4], T::one());
-        Self { chosen, rejected, reference_chosen, reference_rejected, lengths, mean_chosen_length, tails, weight }
+        let (lengths, tails, weight, divergences) = ((n_w, n_l), [T::zero(); 4], T::one(), (T::zero(), T::zero()));
+        Self { chosen, rejected, reference_chosen, reference_rejected, lengths, mean_chosen_length, tails, weight, divergences }
     }
 }
 

@@ -69,6 +69,11 @@ impl PairLoss for Orpo {
     fn complement_slope(self) -> f64 {
         self.beta
     }
+    fn breakdown(self, pair: &Pair<f64>) -> Option<&'static str> {
+        let is_one = |m: f64| (m as f32).exp() == 1.0;
+        (is_one(pair.chosen_mean()) || is_one(pair.rejected_mean()))
+            .then_some("ln(1 − e^m) is formed as log1p(−exp(m)), which is −∞ in f32 for m near 0: use ln(−expm1(m))")
+    }
     fn dialects(hyper: &Hyperparameters) -> Vec<Dialect> {
         vec![
             other_reduction(hyper),

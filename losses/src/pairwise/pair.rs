@@ -41,18 +41,23 @@ pub trait PairLoss: PreferenceLoss + Copy + Send + Sync + 'static {
     fn kink(self, _: &Pair<f64>) -> Option<Kink> {
         None
     }
+    /// Why the formula as it is printed gives NaN or an infinity in f32 at this pair, in words; `None` where it does not.
+    fn breakdown(self, _: &Pair<f64>) -> Option<&'static str> {
+        None
+    }
     /// The largest slope that a program may form as 1 − σ(x), with an error relative to 1; 0 where none is.
     fn complement_slope(self) -> f64 {
         0.0
     }
 
-    /// The loss of each pair, `[B]`, as one op with the gradient above. A loss that reads tails or weights has ops before or after it.
+    /// The loss of each pair, `[B]`, as one op with the gradient above. A loss that reads tails, weights or divergences has ops before or
+    /// after it.
     fn evaluate<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         as_one_op(self, inputs)
     }
 }
 
-/// The loss of each pair, `[B]`, without tails and with weights of 1, as one op.
+/// The loss of each pair, `[B]`, without tails and divergences and with weights of 1, as one op.
 pub(super) fn as_one_op<L: PairLoss, B: Backend>(loss: L, inputs: &PairInputs<B>) -> Tensor<B> {
     let (backend, numbers) = (inputs.policy_chosen.backend(), inputs.numbers(loss.needs().contains(&Need::Lengths)));
     let value = backend.elementwise(Value(loss), numbers.each_ref());
@@ -116,6 +121,7 @@ pub struct PairInputs<B: Backend> {
     tails: Option<[Tensor<B>; 2]>,
     reference_tails: Option<[Tensor<B>; 2]>,
     weights: Option<Tensor<B>>,
+    divergences: Option<[Tensor<B>; 2]>,
 }
 
 impl<B: Backend> PairInputs<B> {
@@ -139,6 +145,7 @@ impl<B: Backend> PairInputs<B> {
             tails: None,
             reference_tails: None,
             weights: None,
+            divergences: None,
         };
         let expected = vec![policy_chosen.len()];
         if let Some((what, tensor)) = inputs.named().into_iter().find(|(_, tensor)| tensor.shape() != expected) {
@@ -229,6 +236,16 @@ impl<B: Backend> PairInputs<B> {
         Ok(Self { weights: Some(weights), ..self })
     }
 
+    /// (K_w, K_l): Σ_t KL(reference ‖ policy) over the next token at every position of both completions, each `[B]`, in nats.
+    ///
+    /// # Errors
+    /// As [`PairInputs::with_tails`].
+    pub fn with_divergences(self, chosen: &Tensor<B>, rejected: &Tensor<B>) -> Result<Self, LossError> {
+        let divergences = [chosen.clone(), rejected.clone()];
+        self.check_vectors("divergences along the completions", &divergences)?;
+        Ok(Self { divergences: Some(divergences), ..self })
+    }
+
     /// Refuses tensors that have not one number for each pair.
     fn check_vectors(&self, what: &'static str, tensors: &[Tensor<B>]) -> Result<(), LossError> {
         let expected = vec![self.len()];
@@ -238,9 +255,28 @@ impl<B: Backend> PairInputs<B> {
         }
     }
 
-    /// True for each that was given: the tails of the policy, those of the reference, the weights.
-    pub(crate) fn has_tails_and_weights(&self) -> [bool; 3] {
-        [self.tails.is_some(), self.reference_tails.is_some(), self.weights.is_some()]
+    /// True if what a loss may need besides log-probabilities and lengths was given.
+    pub(crate) fn has(&self, need: Need) -> bool {
+        match need {
+            Need::Tails => self.tails.is_some(),
+            Need::ReferenceTails => self.reference_tails.is_some(),
+            Need::PairWeights => self.weights.is_some(),
+            Need::Divergences => self.divergences.is_some(),
+            Need::Reference | Need::Lengths | Need::Divergence | Need::Logits => true,
+        }
+    }
+
+    /// The policy's log-probabilities with `weight` times the divergences added to them. With `is_chosen_constant`, no gradient flows into
+    /// K_w.
+    pub(crate) fn with_divergences_added(&self, weight: f64, is_chosen_constant: bool) -> Self {
+        let Some([chosen, rejected]) = &self.divergences else { return self.clone() };
+        let chosen = if is_chosen_constant { chosen.detach() } else { chosen.clone() };
+        Self {
+            policy_chosen: self.policy_chosen.add(&chosen.scale(weight)),
+            policy_rejected: self.policy_rejected.add(&rejected.scale(weight)),
+            divergences: None,
+            ..self.clone()
+        }
     }
 
     /// The log-probabilities with their tails times `weight`: the policy's, and with `of_both` the reference's too.
@@ -348,8 +384,9 @@ impl<B: Backend> PairInputs<B> {
     pub fn pairs(&self) -> Vec<Pair<f64>> {
         let [tails, reference_tails] =
             [&self.tails, &self.reference_tails].map(|tails| tails.as_ref().map(|tails| tails.each_ref().map(Tensor::to_f64)));
+        let divergences = self.divergences.as_ref().map(|of| of.each_ref().map(Tensor::to_f64));
         let weights = self.weights.as_ref().map(Tensor::to_f64);
-        let tail = |tails: &Option<[Vec<f64>; 2]>, side: usize, i: usize| tails.as_ref().map_or(0.0, |tails| tails[side][i]);
+        let side = |sides: &Option<[Vec<f64>; 2]>, side: usize, i: usize| sides.as_ref().map_or(0.0, |sides| sides[side][i]);
         let [chosen, rejected, reference_chosen, reference_rejected] = self.named().map(|(_, tensor)| tensor.to_f64());
         let lengths = |i: usize| self.lengths().map_or((1.0, 1.0), |(n_w, n_l)| (n_w[i] as f64, n_l[i] as f64));
         let pair = |i: usize| Pair {
@@ -359,13 +396,14 @@ impl<B: Backend> PairInputs<B> {
             reference_rejected: reference_rejected[i],
             lengths: lengths(i),
             mean_chosen_length: self.mean_chosen_length,
-            tails: [tail(&tails, 0, i), tail(&tails, 1, i), tail(&reference_tails, 0, i), tail(&reference_tails, 1, i)],
+            tails: [side(&tails, 0, i), side(&tails, 1, i), side(&reference_tails, 0, i), side(&reference_tails, 1, i)],
             weight: weights.as_ref().map_or(1.0, |weights| weights[i]),
+            divergences: (side(&divergences, 0, i), side(&divergences, 1, i)),
         };
         (0..self.len()).map(pair).collect()
     }
 
-    /// The same log-probabilities in other pairs, without tails and weights.
+    /// The same log-probabilities in other pairs, without tails, weights and divergences.
     pub(crate) fn arranged(&self, arrangement: &Arrangement) -> Self {
         if *arrangement == Arrangement::identity(self.len()) {
             return self.clone();
@@ -386,6 +424,7 @@ impl<B: Backend> PairInputs<B> {
             tails: None,
             reference_tails: None,
             weights: None,
+            divergences: None,
         }
     }
 

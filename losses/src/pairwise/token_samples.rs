@@ -1,4 +1,4 @@
-//! What the losses that weight tokens or pairs are checked and explained on: a domain with tails and weights.
+//! What the losses that read more than sums are checked and explained on: a domain with tails, weights or divergences.
 
 use super::pair::{PairInputs, PairLoss};
 use super::samples::Domain;
@@ -26,19 +26,40 @@ pub(super) fn weights(draw: &mut Draw, domain: &Domain) -> Vec<f64> {
     draw.uniform(&[domain.len()], 0.25, 2.0).data.into_iter().map(|weight| f64::from(weight as f32)).collect()
 }
 
-/// A loss as a function of the policy's log-probabilities, and of their tails if there are any. Weights are constants.
+/// The divergences of the policy from the reference along the chosen and the rejected completion of each pair.
+#[derive(Clone, Debug)]
+pub(super) struct Divergences {
+    pub values: [Vec<f64>; 2],
+    /// True if those of the chosen completions are constants.
+    pub is_chosen_constant: bool,
+}
+
+impl Divergences {
+    /// From 0 to 8 nats, rounded to f32.
+    pub fn any(draw: &mut Draw, domain: &Domain, is_chosen_constant: bool) -> Self {
+        let mut side = || draw.uniform(&[domain.len()], 0.0, 8.0).data.into_iter().map(|x| f64::from(x as f32)).collect();
+        Self { values: [side(), side()], is_chosen_constant }
+    }
+
+    fn variables(&self) -> &[Vec<f64>] {
+        &self.values[usize::from(self.is_chosen_constant)..]
+    }
+}
+
+/// A loss as a function of the policy's log-probabilities, and of their tails and divergences if there are any. Weights are constants.
 #[derive(Clone)]
 pub(super) struct OfTokens<L> {
     loss: L,
     domain: Domain,
     tails: Option<Tails>,
     weights: Option<Vec<f64>>,
+    divergences: Option<Divergences>,
     is_twin: bool,
 }
 
-/// A loss on a domain, without tails and weights.
+/// A loss on a domain, without tails, weights and divergences.
 pub(super) fn of_tokens<L: PairLoss>(loss: L, domain: Domain) -> OfTokens<L> {
-    OfTokens { loss, domain, tails: None, weights: None, is_twin: false }
+    OfTokens { loss, domain, tails: None, weights: None, divergences: None, is_twin: false }
 }
 
 impl<L: PairLoss> OfTokens<L> {
@@ -49,11 +70,16 @@ impl<L: PairLoss> OfTokens<L> {
         Self { weights: Some(weights), ..self }
     }
 
+    pub fn with_divergences(self, divergences: Divergences) -> Self {
+        Self { divergences: Some(divergences), ..self }
+    }
+
     /// The loss with its composition as twin.
     pub fn sample(self) -> Sample {
         let tails = self.tails.iter().flat_map(|Tails(tails)| &tails[..2]);
-        let inputs: Vec<Input> =
-            [&self.domain.chosen, &self.domain.rejected].into_iter().chain(tails).map(|x| Input::new(x.clone(), &[x.len()])).collect();
+        let divergences = self.divergences.iter().flat_map(Divergences::variables);
+        let variables = [&self.domain.chosen, &self.domain.rejected].into_iter().chain(tails).chain(divergences);
+        let inputs: Vec<Input> = variables.map(|x| Input::new(x.clone(), &[x.len()])).collect();
         let twin = Self { is_twin: true, ..self.clone() };
         Sample::new(self, inputs).with_twin(twin)
     }
@@ -64,9 +90,18 @@ impl<L: PairLoss> OfTokens<L> {
         let reference = format!("reference: ln π_w = {reference_chosen:?}, ln π_l = {reference_rejected:?}");
         let tails = self.tails.iter().map(|Tails([_, _, w, l])| format!("tails of the reference: {w:?}, {l:?}"));
         let weights = self.weights.iter().map(|weights| format!("weights: W = {weights:?}"));
-        let given = std::iter::once(settings.to_owned()).chain([reference]).chain(tails).chain(weights).collect::<Vec<_>>().join("; ");
-        let names: &[&str] = if self.tails.is_some() { &["l_w", "l_l", "t_w", "t_l"] } else { &["l_w", "l_l"] };
-        Example::new(&format!("{}({}) of each pair", L::NAME, names.join(", ")), names, self.sample()).given(given)
+        let constants = self.divergences.iter().filter(|divergences| divergences.is_chosen_constant);
+        let constants = constants.map(|divergences| format!("K_w = {:?}", divergences.values[0]));
+        let given = std::iter::once(settings.to_owned()).chain([reference]).chain(tails).chain(weights).chain(constants);
+        let given = given.collect::<Vec<_>>().join("; ");
+        let more: &[&str] = match (&self.tails, &self.divergences) {
+            (Some(_), _) => &["t_w", "t_l"],
+            (_, Some(Divergences { is_chosen_constant: true, .. })) => &["K_l"],
+            (_, Some(_)) => &["K_w", "K_l"],
+            (None, None) => &[],
+        };
+        let names = [&["l_w", "l_l"], more].concat();
+        Example::new(&format!("{}({}) of each pair", L::NAME, names.join(", ")), &names, self.sample()).given(given)
     }
 }
 
@@ -81,6 +116,10 @@ impl<L: PairLoss> Function for OfTokens<L> {
         }
         if let Some(weights) = &self.weights {
             inputs = inputs.and_then(|inputs| inputs.with_weights(&constant(weights)));
+        }
+        if let Some(Divergences { values: [chosen, _], is_chosen_constant }) = &self.divergences {
+            let chosen = if *is_chosen_constant { constant(chosen) } else { x[2].clone() };
+            inputs = inputs.and_then(|inputs| inputs.with_divergences(&chosen, &x[x.len() - 1]));
         }
         let inputs = inputs.expect("a domain has one number for each pair");
         if self.is_twin { self.loss.twin(&inputs) } else { self.loss.evaluate(&inputs) }

@@ -129,7 +129,7 @@ pub struct Report {
 /// the wrong length. If the completions of a pair do not part.
 pub fn verify(problem: &Problem, results: &Results, precision: DumpPrecision) -> Result<Report, LossError> {
     let right = problem.right(precision)?;
-    check_results(problem, results, &right)?;
+    check_results(problem, results, &right).map_err(|error| explain_breakdown(problem, error, precision))?;
     let loss = results.loss.map(|theirs| check_loss(theirs, right.loss));
     let named = problem.gradient_names().iter().zip(&results.gradients).zip(&right.gradients);
     let gradients: Vec<GradientCheck> =
@@ -150,6 +150,18 @@ fn check_results(problem: &Problem, results: &Results, right: &Evaluation) -> Re
         check_finite(what, values)?;
     }
     Ok(())
+}
+
+/// Adds the reason to a result that is not finite, where it is known: how the loss breaks down in f32 or a coarser type.
+fn explain_breakdown(problem: &Problem, error: LossError, precision: DumpPrecision) -> LossError {
+    let why = match problem {
+        Problem::Pairs(pairs) if precision != DumpPrecision::F64 => pairs.breakdown(),
+        _ => None,
+    };
+    match (error, why) {
+        (LossError::NotFinite { what, index, value }, Some(why)) => LossError::Breakdown { what, index, value, why },
+        (error, _) => error,
+    }
 }
 
 /// Tells for the loss (first) and each gradient whether it agrees with an evaluation; `None` if it was not given.

@@ -59,6 +59,7 @@ pub(super) fn all(problem: &PairProblem, precision: DumpPrecision) -> Vec<Mistak
     }
     catalogue.lengths();
     catalogue.weights();
+    catalogue.divergences();
     catalogue.terms();
     catalogue.mistakes
 }
@@ -231,6 +232,18 @@ impl<'a> Catalogue<'a> {
         self.changed("the weights of the chosen completions are left out", chosen, Partials::policy);
     }
 
+    fn divergences(&mut self) {
+        if self.right.divergences.is_none() {
+            return;
+        }
+        let swapped = |x: &mut PairProblem| x.divergences.iter_mut().for_each(|(chosen, rejected)| swap(chosen, rejected));
+        let rejected = |x: &mut PairProblem| x.divergences.iter_mut().for_each(|(_, rejected)| rejected.fill(0.0));
+        let chosen = |x: &mut PairProblem| x.divergences.iter_mut().for_each(|(chosen, _)| chosen.fill(0.0));
+        self.changed("the divergences have the wrong sign (K_l − K_w is added, not subtracted)", swapped, Partials::policy);
+        self.changed("the divergence along the rejected completion is left out", rejected, Partials::policy);
+        self.changed("the divergence along the chosen completion is left out", chosen, Partials::policy);
+    }
+
     fn terms(&mut self) {
         let (right, hyper) = (self.right.terms.clone(), self.right.hyper);
         match right[..] {
@@ -275,6 +288,9 @@ fn swap_sides(x: &mut PairProblem) {
     swap(&mut x.policy_chosen, &mut x.policy_rejected);
     swap(&mut x.reference_chosen, &mut x.reference_rejected);
     if let Some((chosen, rejected)) = &mut x.lengths {
+        swap(chosen, rejected);
+    }
+    if let Some((chosen, rejected)) = &mut x.divergences {
         swap(chosen, rejected);
     }
 }

@@ -34,6 +34,8 @@ pub struct PairProblem {
     pub lengths: Option<(Vec<usize>, Vec<usize>)>,
     /// W_w and W_l of each pair, for the loss whose pairs have weights.
     pub weights: Option<(Vec<f64>, Vec<f64>)>,
+    /// K_w and K_l of each pair in nats, for the losses that read the divergences along the completions.
+    pub divergences: Option<(Vec<f64>, Vec<f64>)>,
 }
 
 impl PairProblem {
@@ -57,7 +59,7 @@ impl PairProblem {
             loss.validate(&self.hyper)?;
             check_lengths(*loss, &self.hyper, self.lengths.is_some())?;
         }
-        self.check_weights()?;
+        self.check_columns()?;
         if self.pairs() == 0 {
             return Err(LossError::EmptyBatch);
         }
@@ -67,18 +69,24 @@ impl PairProblem {
         Ok(self.partials(precision)?.policy())
     }
 
-    /// Refuses weights that are needed and missing, of the wrong number, or not finite.
-    fn check_weights(&self) -> Result<(), LossError> {
-        let Some((chosen, rejected)) = &self.weights else {
-            let needing = self.terms.iter().find(|(loss, _)| loss.needs(Need::PairWeights, &self.hyper));
-            return needing
-                .map_or(Ok(()), |(loss, _)| Err(LossError::Missing { loss: loss.name(), what: "the weights of the completions" }));
-        };
-        for (what, weights) in [("chosen_weights", chosen), ("rejected_weights", rejected)] {
-            if weights.len() != self.pairs() {
-                return Err(LossError::Count { what, found: weights.len(), expected: self.pairs() });
+    /// Refuses weights and divergences that are needed and missing, of the wrong number, or not finite.
+    fn check_columns(&self) -> Result<(), LossError> {
+        let weights = (Need::PairWeights, &self.weights, "the weights of the completions", ["chosen_weights", "rejected_weights"]);
+        let names = ["chosen_divergences", "rejected_divergences"];
+        let divergences = (Need::Divergences, &self.divergences, "the divergences along the completions", names);
+        for (need, columns, what, names) in [weights, divergences] {
+            let Some((chosen, rejected)) = columns else {
+                match self.terms.iter().find(|(loss, _)| loss.needs(need, &self.hyper)) {
+                    Some((loss, _)) => return Err(LossError::Missing { loss: loss.name(), what }),
+                    None => continue,
+                }
+            };
+            for (what, column) in names.into_iter().zip([chosen, rejected]) {
+                if column.len() != self.pairs() {
+                    return Err(LossError::Count { what, found: column.len(), expected: self.pairs() });
+                }
+                check_finite(what, column)?;
             }
-            check_finite(what, weights)?;
         }
         Ok(())
     }
@@ -86,6 +94,12 @@ impl PairProblem {
     /// W = W_w W_l of pair i.
     fn weight(&self, i: usize) -> f64 {
         self.weights.as_ref().map_or(1.0, |(chosen, rejected)| chosen[i] * rejected[i])
+    }
+
+    /// Says why a loss as it is printed is NaN or infinite in f32 at one of the pairs, if a reason is known.
+    pub(super) fn breakdown(&self) -> Option<&'static str> {
+        let of = |&(loss, _): &(Loss, f64)| (0..self.pairs()).find_map(|i| loss.visit(&self.hyper, Breakdown(self.pair(i))).ok().flatten());
+        self.terms.iter().find_map(of)
     }
 
     /// Evaluates the loss with its derivatives in all four inputs. Hyper-parameters may be out of range.
@@ -166,14 +180,16 @@ impl PairProblem {
             std::array::from_fn(|input| Dual::new(numbers[input], if input == j { 1.0 } else { 0.0 }));
         let [n_w, n_l, mean] = [pair.lengths.0, pair.lengths.1, pair.mean_chosen_length].map(|x| Dual::new(x, 0.0));
         let numbers = [chosen, rejected, reference_chosen, reference_rejected, n_w, n_l, mean];
-        Pair { weight: Dual::new(pair.weight, 0.0), ..Pair::from(numbers) }
+        let divergences = (Dual::new(pair.divergences.0, 0.0), Dual::new(pair.divergences.1, 0.0));
+        Pair { weight: Dual::new(pair.weight, 0.0), divergences, ..Pair::from(numbers) }
     }
 
     pub(super) fn pair(&self, i: usize) -> Pair<f64> {
         let [chosen, rejected, reference_chosen, reference_rejected] = self.inputs().map(|(_, x)| x[i]);
         let (n_w, n_l) = self.lengths.as_ref().map_or((1.0, 1.0), |(w, l)| (w[i] as f64, l[i] as f64));
         let numbers = [chosen, rejected, reference_chosen, reference_rejected, n_w, n_l, self.mean_chosen_length()];
-        Pair { weight: self.weight(i), ..Pair::from(numbers) }
+        let divergences = self.divergences.as_ref().map_or((0.0, 0.0), |(chosen, rejected)| (chosen[i], rejected[i]));
+        Pair { weight: self.weight(i), divergences, ..Pair::from(numbers) }
     }
 
     fn mean_chosen_length(&self) -> f64 {
@@ -195,7 +211,8 @@ fn seeded(pair: Pair<Dual<f64>>, of_rejected: bool) -> Pair<Second> {
         constant(pair.lengths.1),
         constant(pair.mean_chosen_length),
     ];
-    Pair { weight: constant(pair.weight), ..Pair::from(numbers) }
+    let divergences = (constant(pair.divergences.0), constant(pair.divergences.1));
+    Pair { weight: constant(pair.weight), divergences, ..Pair::from(numbers) }
 }
 
 /// Computes the partials of one loss of the arranged pairs.
@@ -215,6 +232,16 @@ impl Visitor for Term<'_> {
             Slopes { value: loss.value(pair), chosen, rejected }
         };
         arranged.partials_of(self.precision, &allowances, at).put_back(&self.arrangement)
+    }
+}
+
+/// Asks a loss for its breakdown at a pair.
+struct Breakdown(Pair<f64>);
+
+impl Visitor for Breakdown {
+    type Output = Option<&'static str>;
+    fn visit<L: PairLoss>(self, loss: L) -> Self::Output {
+        loss.breakdown(&self.0)
     }
 }
 

@@ -81,6 +81,7 @@ impl TailProblem {
             reference_rejected: Vec::new(),
             lengths: Some(lengths.clone()),
             weights: None,
+            divergences: None,
         };
         let mut problem = Self { hyper, tokens, lengths, sums };
         problem.sums = problem.with_sums(Form::right(&hyper));

@@ -31,6 +31,7 @@ impl Pairs {
         PairInputs::new(&x[0], &x[1], &w, &l)
             .and_then(|inputs| inputs.with_lengths(vec![4; n], vec![6; n])?.with_tails(&x[0].scale(0.25), &x[1].scale(0.75)))
             .and_then(|inputs| inputs.with_reference_tails(&w.scale(0.25), &l.scale(0.75))?.with_weights(&weights))
+            .and_then(|inputs| inputs.with_divergences(&weights, &x[1].scale(-0.25)))
             .expect("vectors of one length")
     }
     fn points(&self) -> Vec<Input> {

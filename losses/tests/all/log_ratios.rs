@@ -165,6 +165,7 @@ fn results(form: impl Fn(f64, f64) -> [f64; 3]) -> (PairProblem, Results) {
         reference_rejected: vec![-13.0, -8.0, -27.0, -6.0],
         lengths: Some((vec![4, 3, 12, 2], vec![5, 2, 9, 4])),
         weights: None,
+        divergences: None,
     };
     let log_ratio = |policy: &[f64], reference: &[f64], i: usize| policy[i] - reference[i];
     let each: Vec<[f64; 3]> = (0..4)

@@ -291,6 +291,7 @@ fn problem(loss: Loss, numbers: Numbers) -> Problem {
         reference_rejected: reference_l,
         lengths: Some((vec![4], vec![6])),
         weights: None,
+        divergences: None,
     })
 }
 

@@ -19,13 +19,14 @@ fn pairs(a: &[f64], r: &[f64]) -> PairInputs<World> {
         .expect("four vectors of one length")
 }
 
-/// The same pairs with halves of their log-probabilities as tails, and with weights.
-fn with_tails_and_weights(inputs: PairInputs<World>) -> PairInputs<World> {
+/// The same pairs with halves of their log-probabilities as tails, with weights and with divergences.
+fn with_everything(inputs: PairInputs<World>) -> PairInputs<World> {
     let [(w, l), (reference_w, reference_l)] = [inputs.policy(), inputs.reference()].map(|(w, l)| (w.scale(0.5), l.scale(0.5)));
     let weights = vector(&vec![0.75; inputs.len()]);
     inputs
         .with_tails(&w, &l)
         .and_then(|inputs| inputs.with_reference_tails(&reference_w, &reference_l)?.with_weights(&weights))
+        .and_then(|inputs| inputs.with_divergences(&weights, &weights))
         .expect("vectors of one length")
 }
 
@@ -64,7 +65,7 @@ fn the_table_of_oracles_holds() {
 fn the_overflow_probe_stays_finite() {
     let (policy, reference) = ((vector(&[410.0, 0.1]), vector(&[810.5, 0.2])), (vector(&[-610.0, -0.1]), vector(&[110.6, 0.5])));
     let inputs = PairInputs::new(&policy.0, &policy.1, &reference.0, &reference.1).expect("four vectors of one length");
-    let inputs = with_tails_and_weights(inputs.with_lengths(vec![3, 4], vec![5, 2]).expect("a length for each"));
+    let inputs = with_everything(inputs.with_lengths(vec![3, 4], vec![5, 2]).expect("a length for each"));
     for loss in Loss::ALL.into_iter().filter(|loss| loss.is_pairwise()) {
         let y = pairwise(loss, &Hyperparameters::default(), &inputs).expect("a pairwise loss").mean_all();
         assert!(y.item().is_finite(), "{loss}: {}", y.item());
@@ -101,7 +102,7 @@ fn conservative_dpo_rests_where_the_sigmoid_is_one_less_epsilon() {
 fn no_gradient_flows_into_the_reference() {
     let (chosen, rejected) = (vector(&[-1.0]), vector(&[-2.0]));
     let inputs = PairInputs::new(&vector(&[-1.5]), &vector(&[-2.5]), &chosen, &rejected).expect("four vectors of one length");
-    let inputs = with_tails_and_weights(inputs.with_lengths(vec![2], vec![3]).expect("a length for each"));
+    let inputs = with_everything(inputs.with_lengths(vec![2], vec![3]).expect("a length for each"));
     for loss in Loss::ALL.into_iter().filter(|loss| loss.is_pairwise()) {
         for form in [pairwise, pairwise_twin] {
             let gradients = form(loss, &Hyperparameters::default(), &inputs).expect("a pairwise loss").mean_all().backward();

@@ -201,6 +201,7 @@ fn assert_named(loss: Loss, hyper: Hyperparameters, precision: DumpPrecision, wo
         reference_rejected: column(|x| x.reference.1),
         lengths: Some(DUMP.iter().map(|x| x.lengths).unzip()),
         weights: None,
+        divergences: None,
     };
     let each = DUMP.map(of_pair);
     let [loss_sum, chosen, rejected] = [0, 1, 2].map(|i| each.iter().map(|x| x[i] / 3.0).collect::<Vec<_>>());

@@ -1,7 +1,8 @@
-//! Losses that weight tokens or pairs: their oracle values, their limits, and the mistakes in them that `verify` names.
+//! Losses that read more than sums, tails, weights or divergences: their oracle values, their limits, and the mistakes in them that `verify` names.
 
 use engine::backend::Indices;
 use engine::{Cpu, Tensor};
+use losses::exact::soft_cross_entropy::kl_divergence;
 use losses::verify::{DumpPrecision, PairProblem, Problem, Report, Results, TailProblem, TokenLogProbs, verify};
 use losses::{Hyperparameters, Loss, LossError, PairInputs, TailOf, pairwise, pairwise_twin};
 
@@ -115,11 +116,160 @@ fn the_oracles_of_weighted_pairs_hold() {
     }
 }
 
+/// Logits of policy, and the tokens, of the chosen and of the rejected completion. The reference has half the logits.
+const LOGITS: [([f64; 6], [u32; 2]); 2] = [([1.0, 0.0, -1.0, 0.5, -0.5, 0.0], [0, 2]), ([0.0, 1.0, 0.5, 2.0, 0.0, -1.0], [1, 1])];
+
+/// From an independent program in numpy: loss, K_w and K_l, and the gradients in both completions' logits.
+#[test]
+fn the_oracles_of_divergences_hold() {
+    let cases = [
+        (
+            Loss::Tdpo1,
+            0.661255945550068,
+            [
+                -0.023876350127360807,
+                0.014862056931818322,
+                0.009014293195542485,
+                0.020282187476948516,
+                0.0123017685508089,
+                -0.03258395602775742,
+            ],
+            [
+                -0.012301768550808901,
+                0.028097552040257445,
+                -0.015795783489448552,
+                -0.030408200853766713,
+                0.037193187580093295,
+                -0.006784986726326587,
+            ],
+        ),
+        (
+            Loss::Tdpo2,
+            0.6593273464635949,
+            [
+                -0.01616219633747737,
+                0.011815512282015276,
+                0.004346684055462092,
+                0.02445291818857487,
+                0.00899572587822392,
+                -0.033448644066798795,
+            ],
+            [
+                -0.010636077844034022,
+                0.02593342409545316,
+                -0.01529734625141914,
+                -0.03554202586598844,
+                0.03994165635212777,
+                -0.004399630486139327,
+            ],
+        ),
+    ];
+    let cpu = World::new();
+    for (loss, value, chosen, rejected) in cases {
+        for form in [pairwise, pairwise_twin] {
+            let logits = LOGITS.map(|(logits, _)| Tensor::parameter(&cpu, &logits, &[2, 3]));
+            let reference = LOGITS.map(|(logits, _)| Tensor::constant(&cpu, &logits.map(|z| z / 2.0), &[2, 3]).log_softmax());
+            let sum = |rows: Tensor<World>| rows.sum_all().reshape(&[1]);
+            let log_prob = |rows: &Tensor<World>, side: usize| sum(rows.gather(&LOGITS[side].1.iter().copied().collect()));
+            let divergence = |side: usize| sum(kl_divergence(&logits[side], &reference[side]).expect("rows of one shape"));
+            let policy = logits.each_ref().map(Tensor::log_softmax);
+            let inputs = PairInputs::new(
+                &log_prob(&policy[0], 0),
+                &log_prob(&policy[1], 1),
+                &log_prob(&reference[0], 0),
+                &log_prob(&reference[1], 1),
+            );
+            let inputs = inputs.and_then(|inputs| inputs.with_divergences(&divergence(0), &divergence(1))).expect("one pair");
+            assert_near(
+                &[inputs.pairs()[0].divergences.0, inputs.pairs()[0].divergences.1],
+                &[0.08695111136899097, 0.1667608593008714],
+                "K",
+            );
+            let loss = form(loss, &loss.defaults(), &inputs).expect("divergences are given").sum_all();
+            assert_near(&[loss.item()], &[value], "the loss");
+            let gradients = loss.backward();
+            assert_near(&gradients.of(&logits[0]).to_f64(), &chosen, "chosen logits");
+            assert_near(&gradients.of(&logits[1]).to_f64(), &rejected, "rejected logits");
+        }
+    }
+}
+
+#[test]
+fn divergences_are_verified_and_those_of_the_wrong_sign_are_named() {
+    let divergences = ([0.5, 1.25], [1.5, 0.25]);
+    let problem = |loss: Loss| PairProblem {
+        terms: vec![(loss, 1.0)],
+        hyper: loss.defaults(),
+        policy_chosen: vec![-11.0, -7.0],
+        policy_rejected: vec![-13.5, -6.0],
+        reference_chosen: vec![-12.0, -7.5],
+        reference_rejected: vec![-13.0, -8.0],
+        lengths: None,
+        weights: None,
+        divergences: Some((divergences.0.to_vec(), divergences.1.to_vec())),
+    };
+    let results = |of_chosen: f64, of_rejected: f64| {
+        let x = [0, 1].map(|i| 0.1 * ([1.5, -1.5][i] + of_chosen * divergences.0[i] - of_rejected * divergences.1[i]));
+        let slopes = x.map(|x| 0.05 / (1.0 + x.exp()));
+        let loss = Some(x.iter().map(|x| (-x).exp().ln_1p() / 2.0).sum());
+        Results { loss, gradients: vec![Some(slopes.map(|slope| -slope).to_vec()), Some(slopes.to_vec())] }
+    };
+    let report =
+        |loss, results: &Results| verify(&Problem::Pairs(problem(loss)), results, DumpPrecision::F64).expect("a problem that fits");
+    assert!(report(Loss::Tdpo1, &results(1.0, 1.0)).passed && report(Loss::Tdpo2, &results(0.5, 0.5)).passed);
+    let cases = [
+        (Loss::Tdpo1, results(-1.0, -1.0), "the divergences have the wrong sign"),
+        (Loss::Tdpo1, results(0.0, 1.0), "the divergence along the chosen completion is left out"),
+        (Loss::Tdpo2, results(0.5, 0.0), "the divergence along the rejected completion is left out"),
+        (Loss::Tdpo1, results(0.5, 0.5), "this is tdpo2, not tdpo1"),
+        (Loss::Tdpo2, results(0.0, 0.0), "this is dpo, not tdpo2"),
+    ];
+    for (loss, results, words) in cases {
+        let explanation = report(loss, &results).explanation.unwrap_or_default();
+        assert!(explanation.contains(words), "{loss}: {words}: {explanation}");
+    }
+    let bare = PairProblem { divergences: None, ..problem(Loss::Tdpo1) };
+    let message = verify(&Problem::Pairs(bare), &results(1.0, 1.0), DumpPrecision::F64).expect_err("refused").to_string();
+    assert!(message.contains("tdpo1 needs the divergences along the completions"), "{message}");
+}
+
+/// A dump in f32 of a loss as it is printed, at pairs where it has no value.
+#[test]
+fn results_that_break_down_are_explained() {
+    let problem = |loss: Loss, chosen: f64, rejected: f64| PairProblem {
+        terms: vec![(loss, 1.0)],
+        hyper: loss.defaults(),
+        policy_chosen: vec![chosen],
+        policy_rejected: vec![rejected],
+        reference_chosen: vec![0.0],
+        reference_rejected: vec![0.0],
+        lengths: Some((vec![2], vec![2])),
+        weights: None,
+        divergences: None,
+    };
+    let message = |problem: PairProblem, precision| {
+        let results = Results { loss: Some(f64::NAN), gradients: vec![None, None] };
+        verify(&Problem::Pairs(problem), &results, precision).expect_err("refused").to_string()
+    };
+    let discopop = problem(Loss::Discopop, -1000.0, 0.0);
+    assert!(message(discopop.clone(), DumpPrecision::F32).contains("loss[0] is NaN: probably m·e^{−x} is formed as a product, 0·∞"));
+    assert!(message(problem(Loss::Orpo, -4.0, -2e-9), DumpPrecision::F32).contains("formed as log1p(−exp(m))"));
+    for (problem, precision) in [
+        (discopop, DumpPrecision::F64),
+        (problem(Loss::Discopop, -800.0, 0.0), DumpPrecision::F32),
+        (problem(Loss::Orpo, -4.0, -1.0), DumpPrecision::F32),
+        (problem(Loss::Dpo, -1000.0, 0.0), DumpPrecision::F32),
+    ] {
+        assert!(message(problem, precision).ends_with("loss[0] is NaN, not a finite number"));
+    }
+}
+
 #[test]
 fn what_is_missing_or_does_not_fit_is_named() {
     let bare = PairInputs::new(&vector(&[-1.0]), &vector(&[-2.0]), &vector(&[-1.5]), &vector(&[-2.5])).expect("numbers of one pair");
     let message = |loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<World>| pairwise(loss, hyper, inputs).unwrap_err().to_string();
     assert!(message(Loss::Wpo, &Hyperparameters::default(), &bare).contains("wpo needs the weights"));
+    assert!(message(Loss::Tdpo2, &Hyperparameters::default(), &bare).contains("tdpo2 needs the divergences"));
     let both = hyper(0.5, TailOf::Both);
     assert!(message(Loss::LdDpo, &both, &bare).contains("ld-dpo needs the log-probabilities past"));
     let tailed = bare.clone().with_tails(&vector(&[-0.5]), &vector(&[0.0])).expect("a tail for each");
@@ -135,6 +285,7 @@ fn only_a_loss_of_sums_takes_a_cached_reference() {
     assert!(!Loss::LdDpo.takes_cached_reference(&usual));
     assert!(Loss::LdDpo.takes_cached_reference(&hyper(0.5, TailOf::Policy)));
     assert!(Loss::Wpo.takes_cached_reference(&usual) && Loss::Dpo.takes_cached_reference(&usual));
+    assert!(!Loss::Tdpo1.takes_cached_reference(&usual));
     assert!(!Loss::SlpoExact.takes_cached_reference(&usual) && !Loss::Nll.takes_cached_reference(&usual));
 }
 
@@ -233,6 +384,7 @@ fn weighted_pairs_are_verified_and_weights_that_are_not_detached_are_named() {
         reference_rejected: vec![-13.0, -8.0],
         lengths: Some((vec![4, 5], vec![6, 3])),
         weights: Some((weights_w.to_vec(), weights_l.to_vec())),
+        divergences: None,
     });
     let dpo = [1.5, -1.5].map(|h: f64| ((-0.1 * h).exp().ln_1p(), 0.1 / (1.0 + (0.1 * h).exp())));
     let results = |weight: &dyn Fn(usize) -> f64, lengths: Option<[[f64; 2]; 2]>| {

@@ -18,6 +18,7 @@ fn pairs(loss: Loss, hyper: Hyperparameters) -> PairProblem {
         reference_rejected: REFERENCE_REJECTED.to_vec(),
         lengths: Some((vec![4, 3, 12, 2], vec![5, 2, 9, 4])),
         weights: None,
+        divergences: None,
     }
 }
 

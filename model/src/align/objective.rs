@@ -1,6 +1,6 @@
 //! What each loss is given of a batch: log-probabilities, lengths or logits of both models.
 
-use super::token_weights::{pair_weights, tails};
+use super::token_weights::{divergences, pair_weights, tails};
 use crate::error::{Error, Result};
 use crate::preference::{PairBatch, Scored};
 use engine::backend::Indices;
@@ -40,7 +40,8 @@ fn by_pair<B: Backend>(
     Ok((objective.pairwise(&inputs)?, policy.batch.pairs()))
 }
 
-/// Returns what the losses of sequence log-probabilities read: sums and lengths, with tails and weights where the objective needs them.
+/// Returns what the losses of sequence log-probabilities read: sums and lengths, with tails, weights and divergences
+/// where the objective needs them.
 pub(super) fn pair_inputs<B: Backend>(
     objective: &Objective,
     policy: &Scored<'_, B>,
@@ -64,6 +65,10 @@ pub(super) fn pair_inputs<B: Backend>(
     }
     if objective.needs(Need::PairWeights) {
         inputs = inputs.with_weights(&pair_weights(policy))?;
+    }
+    if objective.needs(Need::Divergences) {
+        let (chosen, rejected) = divergences(policy, reference)?;
+        inputs = inputs.with_divergences(&chosen, &rejected)?;
     }
     Ok(inputs)
 }

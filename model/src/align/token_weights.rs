@@ -1,7 +1,10 @@
-//! What the losses that weight tokens read: the part of each completion past the length of the shorter one, and the weight of each pair.
+//! What the losses that read more than sums are given: the part of each completion past the length of the shorter one, the weight of each
+//! pair, and the divergences along the completions.
 
 use crate::preference::{PairBatch, Scored};
 use engine::{Backend, Tensor, no_grad};
+use losses::LossError;
+use losses::exact::soft_cross_entropy::kl_divergence;
 
 /// Computes the tails of the chosen and of the rejected completions, each \[pairs\]: Σ ln p_t over the tokens past the first n of a
 /// completion, where n is the length of the pair's shorter completion. The tail of the shorter completion is 0.
@@ -24,6 +27,14 @@ pub(super) fn pair_weights<B: Backend>(policy: &Scored<'_, B>) -> Tensor<B> {
         let (chosen, rejected) = by_side(policy.batch, &means);
         chosen.add(&rejected).exp()
     })
+}
+
+/// Computes K_w and K_l of each pair, each \[pairs\]: Σ_t KL(reference ‖ policy) over the next token at every position of a completion.
+/// Takes all logits of both models.
+pub(super) fn divergences<B: Backend>(policy: &Scored<'_, B>, reference: &Scored<'_, B>) -> Result<(Tensor<B>, Tensor<B>), LossError> {
+    let log_target = no_grad(|| reference.all_logits().log_softmax());
+    let by_row = kl_divergence(&policy.all_logits(), &log_target)?;
+    Ok(by_side(policy.batch, &by_row.group_sum(policy.batch.groups(), 2 * policy.batch.pairs())))
 }
 
 /// Σ over the tokens of each completion of weight × value, [2·pairs]. `weight` takes the lengths of all completions, the completion and the

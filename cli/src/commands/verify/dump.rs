@@ -175,13 +175,26 @@ impl Dump {
             self.get("chosen_lengths")?;
             self.get("rejected_lengths")?;
         }
-        let weights = if objective.needs(Need::PairWeights) {
-            Some((self.floats("chosen_weights", Some(expected))?, self.floats("rejected_weights", Some(expected))?))
-        } else {
-            None
+        let mut columns = |need: Need, names: [&str; 2]| -> Result<Option<(Vec<f64>, Vec<f64>)>> {
+            if !objective.needs(need) {
+                return Ok(None);
+            }
+            Ok(Some((self.floats(names[0], Some(expected))?, self.floats(names[1], Some(expected))?)))
         };
+        let weights = columns(Need::PairWeights, ["chosen_weights", "rejected_weights"])?;
+        let divergences = columns(Need::Divergences, ["chosen_divergences", "rejected_divergences"])?;
         let (terms, hyper) = (objective.terms().to_vec(), *objective.hyperparameters());
-        Ok(PairProblem { terms, hyper, policy_chosen, policy_rejected, reference_chosen, reference_rejected, lengths, weights })
+        Ok(PairProblem {
+            terms,
+            hyper,
+            policy_chosen,
+            policy_rejected,
+            reference_chosen,
+            reference_rejected,
+            lengths,
+            weights,
+            divergences,
+        })
     }
 
     fn tokens(&mut self, loss: Loss) -> Result<TokenProblem> {

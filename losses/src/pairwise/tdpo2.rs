@@ -1,0 +1,81 @@
+//! Token-level DPO, second form (Zeng et al. 2024): TDPO1 with α times the divergences, whose gradient reaches the rejected completion's only.
+//!
+//! value     L = −ln σ(x), x = β[(a + α sg(K_w)) − (r + αK_l)], K(y) = Σ_t KL(π(·|y_<t) ‖ p(·|y_<t))
+//! gradient  ∂L/∂l_w = −β σ(−x), ∂L/∂K_w = 0, ∂L/∂l_l = +β σ(−x), ∂L/∂K_l = +αβ σ(−x)
+//!
+//! K_w and K_l are the sums over the positions t of the chosen and of the rejected completion. π is the reference, p the policy, and
+//! sg stops the gradient.
+#![doc = include_str!("tdpo2.md")]
+#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+
+use super::pair::as_one_op;
+use super::samples::prelude::*;
+use super::token_samples::{Divergences, of_tokens};
+
+/// dpo of l_w + αK_w and l_l + αK_l, where K_w is a constant; ln 2 at the start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tdpo2 {
+    /// Inverse temperature β > 0.
+    pub beta: f64,
+    /// α ≥ 0: the weight of the divergences.
+    pub divergence_weight: f64,
+}
+
+impl Tdpo2 {
+    /// x.
+    fn scaled_margin<T: Scalar>(self, pair: &Pair<T>) -> T {
+        let (chosen, rejected) = pair.divergences;
+        T::from_f64(self.beta) * (pair.margin() + T::from_f64(self.divergence_weight) * (chosen - rejected))
+    }
+
+    fn shifted<B: Backend>(self, inputs: &PairInputs<B>) -> PairInputs<B> {
+        inputs.with_divergences_added(self.divergence_weight, true)
+    }
+}
+
+impl PairLoss for Tdpo2 {
+    fn value<T: Scalar>(self, pair: Pair<T>) -> T {
+        (-self.scaled_margin(&pair)).softplus()
+    }
+    /// The slopes in l_w and l_l with the divergences held.
+    fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T) {
+        let slope = T::from_f64(self.beta) * (-self.scaled_margin(&pair)).sigmoid();
+        (-slope, slope)
+    }
+    fn at_start(self, _: &Pair<f64>) -> f64 {
+        std::f64::consts::LN_2
+    }
+    fn twin<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
+        self.shifted(inputs).margins(self.beta).log_sigmoid().neg()
+    }
+    /// One op of the shifted log-probabilities. The additions before it carry the gradient to K_l.
+    fn evaluate<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
+        as_one_op(self, &self.shifted(inputs))
+    }
+    fn complement_slope(self) -> f64 {
+        self.beta
+    }
+}
+
+impl PreferenceLoss for Tdpo2 {
+    const NAME: &'static str = "tdpo2";
+    const USES: &'static [Setting] = &[Setting::Beta, Setting::DivergenceWeight];
+    const HAS_POLICY_CONSTANTS: bool = true;
+    fn of(hyper: &Hyperparameters) -> Self {
+        Self { beta: hyper.beta, divergence_weight: hyper.divergence_weight }
+    }
+    fn needs(&self) -> &'static [Need] {
+        &[Need::Reference, Need::Divergences]
+    }
+    fn sample(draw: &mut Draw) -> Sample {
+        let domain = log_probabilities(draw);
+        let divergences = Divergences::any(draw, &domain, true);
+        of_tokens(Self { beta: 0.1, divergence_weight: 0.5 }, domain).with_divergences(divergences).sample()
+    }
+    fn example() -> Example {
+        let divergences = Divergences { values: [vec![0.5, 1.0], vec![1.5, 0.25]], is_chosen_constant: true };
+        of_tokens(Self { beta: 0.1, divergence_weight: 0.5 }, Domain::of_example(PAIRS))
+            .with_divergences(divergences)
+            .example("β = 0.1, α = 0.5")
+    }
+}
