@@ -1,4 +1,4 @@
-//! Token-level DPO, second form (Zeng et al. 2024): TDPO1 with α times the divergences, whose gradient reaches the rejected completion's only.
+//! Token-level DPO, second form (Zeng et al. 2024): TDPO1 with α times the divergences, of which only K_l has a gradient.
 //!
 //! value     L = −ln σ(x), x = β[(a + α sg(K_w)) − (r + αK_l)], K(y) = Σ_t KL(π(·|y_<t) ‖ p(·|y_<t))
 //! gradient  ∂L/∂l_w = −β σ(−x), ∂L/∂K_w = 0, ∂L/∂l_l = +β σ(−x), ∂L/∂K_l = +αβ σ(−x)

@@ -4,7 +4,8 @@ use crate::command::{self, Workplace, failure, object, text};
 use losses::Loss;
 use model::decoder::Decoder;
 use model::model_folder::ModelFolder;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::cell::Cell;
 use std::path::Path;
 use std::process::Output;
 
@@ -59,11 +60,13 @@ fn a_value_that_overflows_stops_the_run_and_the_op_and_its_tensor_are_named() {
 #[test]
 fn a_gradient_that_overflows_is_named_with_the_parameter_on_its_way() {
     let workplace = Workplace::new();
-    // Hidden states of 1e38 times an embedding of 1e-38: the logits are of order 1, the embedding's gradient is a sum past 3.4e38.
+    // Each token has the embedding (1, 0, …, 0). So the first element of every hidden state is near 8·1.2e37, all logits are alike, and the
+    // embedding's gradient is a sum past 3.4e38.
+    let place = Cell::new(0);
     altered(&workplace, "steep", |name, value| match name {
-        "model.norm.weight" => *value = 2e38,
-        "model.embed_tokens.weight" => *value *= 1e-37,
-        _ => {}
+        "model.norm.weight" => *value = 1.2e37,
+        "model.embed_tokens.weight" => *value = f32::from(u8::from(place.replace(place.get() + 1) % 64 == 0)),
+        _ => *value *= 1e-3,
     });
     let line = stopped(&workplace.run("sft --model {}/steep --data {}/completions.jsonl --steps 3 --out {}/run"));
     assert!(line.contains("but the gradient of model.embed_tokens.weight is not finite"), "{line}");
@@ -221,7 +224,19 @@ fn training_that_ends_worse_than_it_began_is_said_and_a_short_good_run_is_not() 
     let bad = workplace.run(&format!("{train} --lr 5 --warmup 12 --out {{}}/bad"));
     let (_, lines) = (object(&bad), errors(&bad).lines().map(str::to_owned).collect::<Vec<_>>());
     warned(&lines, ", that of guessing among the ");
-    warned(&lines, "the norm of the gradient jumped to ");
+}
+
+#[test]
+fn a_gradient_that_jumps_is_said_once() {
+    let workplace = Workplace::new();
+    // One row is unlike the others, and comes last: the model that has learned the others is surprised.
+    let row = |completion: &str| format!("{}\n", json!({"prompt": "the ", "completion": completion}));
+    std::fs::write(workplace.path("rows.jsonl"), [row("cat sat on the mat.").repeat(30), row("tttaaa")].concat()).unwrap();
+    let sft = "sft --model {}/model --data {}/rows.jsonl --batch 1 --epochs 1 --learning-rate 1e-2 --seed 3 --out {}/run --json";
+    let output = workplace.run(sft);
+    object(&output);
+    let lines: Vec<String> = errors(&output).lines().map(str::to_owned).collect();
+    warned(&lines, "step 31: the norm of the gradient jumped to ");
 }
 
 #[test]
