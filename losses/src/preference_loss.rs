@@ -27,6 +27,20 @@ pub enum Need {
     PairWeights,
 }
 
+impl Need {
+    /// All that a loss may read.
+    pub const ALL: [Self; 8] = [
+        Self::Reference,
+        Self::Lengths,
+        Self::Divergence,
+        Self::Logits,
+        Self::Tails,
+        Self::ReferenceTails,
+        Self::Divergences,
+        Self::PairWeights,
+    ];
+}
+
 /// A row of the table of losses. The rest of the workspace learns from it what losses there are and what they take.
 pub trait PreferenceLoss: Sized {
     /// The name on the command line.

@@ -122,7 +122,7 @@ fn pairs(workplace: &Workplace, name: &str, count: usize) {
 #[test]
 fn an_evaluation_is_ended_early_and_made_on_resuming() {
     let workplace = Workplace::new();
-    pairs(&workplace, "held-out.jsonl", 1500);
+    pairs(&workplace, "held-out.jsonl", 500);
     let align = |out: &str| {
         format!(
             "align --model {{}}/model --data {{}}/preferences.jsonl --eval-data {{}}/held-out.jsonl --eval-every 2 --checkpoint-every 0 \

@@ -1,9 +1,9 @@
 //! Whole steps: how often the host waits, graphs, and what is not finite.
 
-use crate::preference_losses::{hyperparameters, preference_pairs};
+use crate::preference_losses::{hyperparameters, losses_by_inputs, preference_pairs};
 use crate::{devices, trainer, trainer_by, weights, with_precision};
 use engine::{Device, Generator, Precision, Tensor};
-use losses::{Kind, Loss, Objective};
+use losses::{Kind, Objective};
 use model::align::total;
 use model::batch::Batch;
 use model::decoder::{Decoder, ForwardOptions};
@@ -35,7 +35,7 @@ fn a_step_waits_for_the_device_once() {
             });
         }
         // Losses of a batch arrange its pairs on the host.
-        for loss in Loss::ALL.into_iter().filter(|loss| !matches!(loss.kind(), Kind::Batchwise | Kind::Unpaired)) {
+        for loss in losses_by_inputs().into_iter().filter(|loss| loss.kind() != Kind::Batchwise) {
             once(loss.name(), &mut |step| {
                 let objective = Objective::new(loss, hyperparameters()[step]).unwrap();
                 let aligned = trainer.step(1, |decoder, _| {
