@@ -238,6 +238,14 @@ impl Loss {
         (self.row().needs)(hyper).contains(&need)
     }
 
+    /// One loss for each set of things that a loss reads with its defaults: losses of one set differ by their formulas alone. Every token
+    /// form is among them, because each reads the logits in its own way.
+    pub fn one_of_each_input() -> Vec<Self> {
+        let reads = |loss: Self| (loss.kind(), Need::ALL.map(|need| loss.needs(need, &loss.defaults())));
+        let is_first = |loss: Self| Self::ALL.into_iter().find(|&other| reads(other) == reads(loss)) == Some(loss);
+        Self::ALL.into_iter().filter(|&loss| loss.kind() == Kind::Tokenwise || is_first(loss)).collect()
+    }
+
     /// The names of some losses in the order of the table: `cdpo and robust`.
     pub fn listed(which: impl Fn(Self) -> bool) -> String {
         let names: Vec<&str> = Self::ALL.into_iter().filter(|&loss| which(loss)).map(Self::name).collect();

@@ -17,8 +17,30 @@ pub struct Bench {
 pub enum Measurement {
     /// The median time and the peak memory of an optimiser step: forward, backward, clipping to 1.0, AdamW
     Step(BenchStep),
-    /// What the processor can do: a loop of multiply-adds, and the matrix products that steps are made of
+    /// How fast text is generated: new tokens a second, bytes of weights read a second, and the time to the first token
+    Generate(BenchGenerate),
+    /// What the processor can do: a loop of multiply-adds, the matrix products that steps are made of, and reading from memory
     Peak(BenchPeak),
+}
+
+/// What `slpo bench generate` takes.
+#[derive(Debug, Clone, Args)]
+pub struct BenchGenerate {
+    /// The model: nano, micro, stories15m or gpt2s
+    #[arg(long, value_name = "PRESET", value_parser = values::preset())]
+    pub preset: String,
+    /// Prompts that are continued together, 1 to 1024
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::integer::<usize>(1..=1024))]
+    pub prompts: usize,
+    /// Tokens of each prompt, 1 to 1000000
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::integer::<usize>(1..=1_000_000))]
+    pub prompt: usize,
+    /// New tokens of each prompt, 2 to 1000000
+    #[arg(long, aliases = ["max-tokens"], value_name = "N", default_value_t = 128, value_parser = values::integer::<usize>(2..=1_000_000))]
+    pub tokens: usize,
+    /// Rounds, of which the fastest counts, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = values::integer::<usize>(1..=1000))]
+    pub rounds: usize,
 }
 
 /// What `slpo bench step` takes.

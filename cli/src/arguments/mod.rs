@@ -26,7 +26,7 @@ mod values;
 mod verify;
 
 pub use adapter::{Lora, Merge};
-pub use bench::{Bench, BenchPeak, BenchStep, Measurement, Task};
+pub use bench::{Bench, BenchGenerate, BenchPeak, BenchStep, Measurement, Task};
 pub use change::{Change, Effect, Layers};
 pub use command_line::{Arguments, Command, Device, Rounding, Shared};
 pub use control::RunControl;

@@ -137,6 +137,11 @@ pub trait Core: Clone + Debug + Send + Sync + 'static {
         self.accumulate(sum, &self.scatter_add_rows(x, rows, row_count))
     }
 
+    /// The rows of x, then those of y. Free to reuse the storage of x.
+    fn append_rows(&self, x: Self::Array, y: &Self::Array) -> Self::Array {
+        self.concat(&[&x, y], 0)
+    }
+
     // ---- how the device works ---------------------------------------------------------------------------------------------------
 
     /// How the device rounds the operands of products and stores activations.

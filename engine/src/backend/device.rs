@@ -243,6 +243,7 @@ impl Core for Device {
         fn scale_by(x: &DeviceArray, c: &DeviceArray;) -> DeviceArray;
         fn accumulate(x: DeviceArray, y: &DeviceArray;) -> DeviceArray;
         fn sum_to(x: &DeviceArray; shape: &[usize]) -> DeviceArray;
+        fn append_rows(x: DeviceArray, y: &DeviceArray;) -> DeviceArray;
         fn scatter_add_rows_to(sum: DeviceArray, x: &DeviceArray; rows: &Indices) -> DeviceArray;
     }
 

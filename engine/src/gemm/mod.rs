@@ -66,6 +66,7 @@
 //! *What is not packed*
 //! * **A is read in place** where its strides suit the cache, and a packed A would be read by one task only: nano × 0.94, micro × 0.96,
 //!   with the squares below.
+//! * **A large Bᵀ is read in place, once, by products of few rows** (`few_rows.rs`), as in generating text.
 //! * **B is read in place** by products in one thread that are at most a few panels wide, as attention's are: part of × 0.67 to 0.86 for
 //!   attention.
 //!
@@ -88,6 +89,8 @@
 //!
 //! Processors with none of the instructions use the `matrixmultiply` crate.
 
+#[cfg(target_arch = "x86_64")]
+pub mod few_rows;
 #[cfg(target_arch = "x86_64")]
 pub mod instructions;
 #[cfg(target_arch = "x86_64")]

@@ -1,21 +1,22 @@
 //! The keys and values of the tokens seen so far, so that generating a token costs one token's work.
 
 use engine::{Backend, Segments, Tensor};
+use std::ops::Range;
 
-/// Keys and values of one sequence in one layer, each [T, H_kv, D_head].
-type KeysAndValues<B> = (Tensor<B>, Tensor<B>);
+/// Keys and values in one layer, each [T, H_kv, D_head]: those of all sequences, one sequence after another.
+type KeysAndValues<B> = [Tensor<B>; 2];
 
 /// Keys and values for each layer and sequence.
 pub struct Cache<B: Backend> {
-    /// By layer, then by sequence; `None` before the first token.
-    layers: Vec<Vec<Option<KeysAndValues<B>>>>,
+    /// By layer; `None` before the first token.
+    layers: Vec<Option<KeysAndValues<B>>>,
     /// Number of tokens seen of each sequence.
     pub(super) lengths: Vec<usize>,
 }
 
 impl<B: Backend> Cache<B> {
     pub(super) fn new(layers: usize, sequences: usize) -> Self {
-        Self { layers: vec![vec![None; sequences]; layers], lengths: vec![0; sequences] }
+        Self { layers: vec![None; layers], lengths: vec![0; sequences] }
     }
 
     /// Returns the number of tokens seen of each sequence.
@@ -25,10 +26,10 @@ impl<B: Backend> Cache<B> {
 
     /// Keeps only the sequences at `rows`, in that order.
     pub fn select(&mut self, rows: &[usize]) {
-        for layer in &mut self.layers {
-            *layer = rows.iter().map(|&row| layer[row].clone()).collect();
+        if !rows.iter().copied().eq(0..self.lengths.len()) {
+            let segments = Segments::of_lengths(&self.lengths);
+            self.keep(rows.iter().map(|&row| segments.keys(row)).collect());
         }
-        self.lengths = rows.iter().map(|&row| self.lengths[row]).collect();
     }
 
     /// Drops all but the first `length` tokens of the sequence at `row`. Does nothing if the sequence is not longer.
@@ -36,31 +37,56 @@ impl<B: Backend> Cache<B> {
     /// # Panics
     /// If there is no such row.
     pub fn truncate(&mut self, row: usize, length: usize) {
-        if length >= self.lengths[row] {
-            return;
+        if length < self.lengths[row] {
+            let segments = Segments::of_lengths(&self.lengths);
+            let cut = |sequence: usize, keys: Range<usize>| if sequence == row { keys.start..keys.start + length } else { keys };
+            self.keep((0..self.lengths.len()).map(|sequence| cut(sequence, segments.keys(sequence))).collect());
         }
-        for layer in &mut self.layers {
-            let cut = |(keys, values): KeysAndValues<B>| (keys.slice(0, 0, length), values.slice(0, 0, length));
-            layer[row] = layer[row].take().filter(|_| length > 0).map(cut);
-        }
-        self.lengths[row] = length;
     }
 
-    /// Appends the packed keys and values of new tokens, `lengths[i]` of sequence i. Returns all keys and values so far, packed.
-    pub(super) fn extend(&mut self, layer: usize, lengths: &[usize], keys: Tensor<B>, values: Tensor<B>) -> (Tensor<B>, Tensor<B>) {
-        let segments = Segments::of_lengths(lengths);
-        for (sequence, entry) in self.layers[layer].iter_mut().enumerate() {
-            let rows = segments.queries(sequence);
-            let [new_keys, new_values] = [&keys, &values].map(|x| x.slice(0, rows.start, rows.end));
-            *entry = Some(match entry.take() {
-                Some((k, v)) => (Tensor::concat(&[&k, &new_keys], 0), Tensor::concat(&[&v, &new_values], 0)),
-                None => (new_keys, new_values),
-            });
+    /// Keeps these ranges of tokens, which become the sequences.
+    fn keep(&mut self, ranges: Vec<Range<usize>>) {
+        self.lengths = ranges.iter().map(Range::len).collect();
+        let is_empty = self.lengths.iter().sum::<usize>() == 0;
+        for layer in &mut self.layers {
+            *layer = layer.take().filter(|_| !is_empty).map(|layer| layer.map(|all| joined(&slices(&all, &ranges))));
         }
-        let all = |part: fn(&KeysAndValues<B>) -> &Tensor<B>| {
-            let parts: Vec<&Tensor<B>> = self.layers[layer].iter().flatten().map(part).collect();
-            Tensor::concat(&parts, 0)
-        };
-        (all(|entry| &entry.0), all(|entry| &entry.1))
     }
+
+    /// Appends the packed keys and values of new tokens, `new[i]` of sequence i. Returns all keys and values so far, packed.
+    pub(super) fn extend(&mut self, layer: usize, new: &[usize], keys: Tensor<B>, values: Tensor<B>) -> (Tensor<B>, Tensor<B>) {
+        let ranges = [&self.lengths[..], new].map(|lengths| {
+            let segments = Segments::of_lengths(lengths);
+            (0..segments.len()).map(|sequence| segments.keys(sequence)).collect::<Vec<_>>()
+        });
+        let both = |old: Tensor<B>, new: Tensor<B>| {
+            if ranges[0].len() == 1 {
+                return append(old, &new);
+            }
+            let (old, new) = (slices(&old, &ranges[0]), slices(&new, &ranges[1]));
+            joined(&old.into_iter().zip(new).flat_map(<[_; 2]>::from).collect::<Vec<_>>())
+        };
+        let all = match self.layers[layer].take() {
+            Some([old_keys, old_values]) => [both(old_keys, keys), both(old_values, values)],
+            None => [keys, values],
+        };
+        let [keys, values] = self.layers[layer].insert(all);
+        (keys.clone(), values.clone())
+    }
+}
+
+/// The rows of a tensor in each of these ranges.
+fn slices<B: Backend>(all: &Tensor<B>, ranges: &[Range<usize>]) -> Vec<Tensor<B>> {
+    ranges.iter().map(|range| all.slice(0, range.start, range.end)).collect()
+}
+
+fn joined<B: Backend>(parts: &[Tensor<B>]) -> Tensor<B> {
+    Tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)
+}
+
+/// The rows of two tensors, in the storage of the first where nothing else reads it.
+fn append<B: Backend>(old: Tensor<B>, new: &Tensor<B>) -> Tensor<B> {
+    let backend = old.backend().clone();
+    let array = backend.append_rows(old.into_array(), new.array());
+    Tensor::from_array(&backend, array)
 }

@@ -61,7 +61,20 @@ fn the_profile_goes_to_standard_error_by_op() {
 }
 
 #[test]
-fn the_peak_is_a_loop_and_a_product() {
+fn the_peak_is_a_loop_a_product_and_reading() {
     let result = object(&slpo("bench peak --extent 64 --json", &[]));
-    assert!(number(&result, "fma_gflop_s") > 0.0 && number(&result, "gemm_gflop_s") > 0.0);
+    assert!(number(&result, "fma_gflop_s") > 0.0 && number(&result, "gemm_gflop_s") > 0.0 && number(&result, "read_gb_s") > 0.0);
+}
+
+#[test]
+fn generating_says_what_it_measured() {
+    let result = object(&slpo("bench generate --preset nano --prompts 3 --prompt 2 --tokens 5 --rounds 1 --json", &[]));
+    // nano's embedding is its head: a step reads every parameter.
+    let bytes = 4.0 * (512 * 64 + 4 * (4 * 64 * 64 + 3 * 64 * 192 + 2 * 64) + 64) as f64;
+    assert_eq!(number(&result, "weight_bytes"), bytes);
+    let steps = number(&result, "tok_s") / 3.0;
+    assert!((number(&result, "gb_s") * 1e9 / (bytes * steps) - 1.0).abs() < 1e-9, "{result}");
+    assert!(number(&result, "first_token_ms") > 0.0 && number(&result, "peak_mib") > 0.0);
+    let line = text(&slpo("bench generate --preset nano --tokens 2 --rounds 1", &[]));
+    assert!(line.starts_with("nano ") && line.contains("GB/s of weights") && line.contains("first token after"), "{line}");
 }

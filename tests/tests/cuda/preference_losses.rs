@@ -7,7 +7,7 @@ use losses::exact::slpo_exact::slpo_exact;
 use losses::exact::soft_cross_entropy::{kl_divergence, soft_cross_entropy};
 use losses::tokenwise::slpo_literal::slpo_literal;
 use losses::tokenwise::slpo_token::slpo_token;
-use losses::{ExactTargets, Hyperparameters, Kind, Loss, Need, Objective, PairRows, TokenInputs, TokenWeights, WeightRule, Weights};
+use losses::{ExactTargets, Hyperparameters, Loss, Objective, PairRows, TokenInputs, TokenWeights, WeightRule, Weights};
 use model::align::total;
 use model::boundary::Sequence;
 use model::data::PreferencePair;
@@ -43,13 +43,9 @@ pub fn hyperparameters() -> [Hyperparameters; 2] {
     [Hyperparameters::default(), shift]
 }
 
-/// A loss for each set of things that a loss can read of two decoders: losses of one set differ by their formulas, which are checked alone.
-pub fn losses_by_inputs() -> Vec<Loss> {
-    let usual = Hyperparameters::default();
-    let of_pairs = || Loss::ALL.into_iter().filter(|loss| !loss.is_unpaired());
-    let read = |loss: Loss| (loss.kind(), Need::ALL.map(|need| loss.needs(need, &usual)));
-    let is_first = |loss: &Loss| of_pairs().find(|other| read(*other) == read(*loss)) == Some(*loss);
-    of_pairs().filter(|loss| loss.kind() == Kind::Tokenwise || is_first(loss)).collect()
+/// The losses of pairs, one for each set of things that they read: the others differ by formulas, which are checked alone.
+pub fn losses_by_inputs() -> impl Iterator<Item = Loss> {
+    Loss::one_of_each_input().into_iter().filter(|loss| !loss.is_unpaired())
 }
 
 /// The mean loss of an alignment step from the parameters of the policy and of the reference.
@@ -64,7 +60,7 @@ fn aligned<B: Backend>(parameters: &[Tensor<B>], objective: &Objective, pairs: &
 /// What cancels inside is of order 1, as in every decoder's log-probabilities.
 #[test]
 fn losses_from_the_weights_of_two_decoders() {
-    for (loss, hyper) in losses_by_inputs().into_iter().flat_map(|loss| hyperparameters().map(|hyper| (loss, hyper))) {
+    for (loss, hyper) in losses_by_inputs().flat_map(|loss| hyperparameters().map(|hyper| (loss, hyper))) {
         let (objective, pairs) = (Objective::new(loss, hyper).unwrap(), preference_pairs());
         let inputs: Vec<_> = (0..2).flat_map(|seed| parameters(&mut Draw::new(seed, 4), &llama())).collect();
         let total = function!(|x; objective: Objective, pairs: PairBatch| aligned(x, objective, pairs));

@@ -35,7 +35,7 @@ fn a_step_waits_for_the_device_once() {
             });
         }
         // Losses of a batch arrange its pairs on the host.
-        for loss in losses_by_inputs().into_iter().filter(|loss| loss.kind() != Kind::Batchwise) {
+        for loss in losses_by_inputs().filter(|loss| loss.kind() != Kind::Batchwise) {
             once(loss.name(), &mut |step| {
                 let objective = Objective::new(loss, hyperparameters()[step]).unwrap();
                 let aligned = trainer.step(1, |decoder, _| {

@@ -1,4 +1,4 @@
-//! `slpo bench peak`: measures how fast the processor multiplies.
+//! `slpo bench peak`: measures how fast the processor multiplies and reads.
 
 use crate::arguments::{BenchPeak, Shared};
 use crate::failure::Failure;
@@ -18,7 +18,12 @@ struct PeakResult {
     /// Speed of the best square product in bfloat16. `null` if the processor has no instructions for it.
     bf16_gemm_gflop_s: Option<f64>,
     extent: usize,
+    /// Speed at which the threads read an array that no cache holds.
+    read_gb_s: f64,
 }
+
+/// 256 MiB.
+const READ_ELEMENTS: usize = 1 << 26;
 
 pub fn run(arguments: &BenchPeak, shared: &Shared) -> Result<(), Failure> {
     let result = PeakResult {
@@ -28,16 +33,18 @@ pub fn run(arguments: &BenchPeak, shared: &Shared) -> Result<(), Failure> {
         gemm_gflop_s: peak::products(Cpu::new(), arguments.extent, 10),
         bf16_gemm_gflop_s: Cpu::with_precision(Precision::Bf16).ok().map(|cpu| peak::products(cpu, arguments.extent, 10)),
         extent: arguments.extent,
+        read_gb_s: peak::reads(READ_ELEMENTS, 10),
     };
     Output::new(shared.json).result(&result, |to| {
         writeln!(
             to,
-            "{} threads: multiply-adds {:.1} GFLOP/s, a product of extent {} {:.1} GFLOP/s{}",
+            "{} threads: multiply-adds {:.1} GFLOP/s, a product of extent {} {:.1} GFLOP/s{}, reading {:.1} GB/s",
             result.threads,
             result.fma_gflop_s,
             result.extent,
             result.gemm_gflop_s,
-            result.bf16_gemm_gflop_s.map_or(String::new(), |rate| format!(", in bf16 {rate:.1} GFLOP/s"))
+            result.bf16_gemm_gflop_s.map_or(String::new(), |rate| format!(", in bf16 {rate:.1} GFLOP/s")),
+            result.read_gb_s
         )
     })
 }

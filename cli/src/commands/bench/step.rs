@@ -1,5 +1,6 @@
 //! `slpo bench step`: times an optimiser step of a preset, or of the preset in another shape, on random tokens.
 
+use super::peak_memory;
 use crate::arguments::{BenchStep, Rounding, Shared, Task};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -247,14 +248,4 @@ fn print(result: &StepResult, shared: &Shared) -> Result<(), Failure> {
 /// Returns the median of sorted numbers, of which there is at least one.
 fn median(sorted: &[f64]) -> f64 {
     (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
-}
-
-/// Returns the most memory in use at once, in MiB: that of arrays on a GPU, else that of this process if the system tells.
-fn peak_memory(device: &Device) -> Option<f64> {
-    if let Device::Cuda(cuda) = device {
-        return Some(cuda.peak_bytes() as f64 / (1 << 20) as f64);
-    }
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kib| kib / 1024.0)
 }

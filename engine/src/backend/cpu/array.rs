@@ -134,6 +134,24 @@ impl<T: Element> CpuArray<T> {
         strided_copy(self.as_ptr(), shape, &strides, &mut data);
         Self::from_vec(data, shape)
     }
+    /// Appends the rows of `other`. Where nothing else shares the storage, and it has room, the rows go into it. New storage has room for
+    /// as many rows again, so that many appends copy little.
+    pub fn with_rows_appended(self, other: &Self) -> Self {
+        let extent = self.shape()[0] + other.shape()[0];
+        let shape = crate::shape::with_axis(self.shape(), 0, extent);
+        let (rows, len) = (other.elements(), self.0.len());
+        let mut data = match self.try_into_owned_elements() {
+            Ok(data) if data.capacity() >= len + rows.len() => data,
+            Ok(data) => {
+                let larger = with_room(&data, 2 * (len + rows.len()));
+                T::recycle(data);
+                larger
+            }
+            Err(shared) => with_room(&shared.elements(), 2 * (len + rows.len())),
+        };
+        data.extend_from_slice(&rows);
+        Self::from_vec(data, &shape)
+    }
     /// Concatenates arrays along an axis.
     pub fn concat(parts: &[&Self], axis: usize) -> Self {
         let extent = parts.iter().map(|p| p.shape()[axis]).sum();
@@ -148,5 +166,32 @@ impl<T: Element> CpuArray<T> {
             }
         }
         Self::from_vec(data, &shape)
+    }
+}
+
+/// The same elements in a buffer with room for `capacity`.
+fn with_room<T: Copy>(elements: &[T], capacity: usize) -> Vec<T> {
+    let mut data = Vec::with_capacity(capacity);
+    data.extend_from_slice(elements);
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appended_rows_go_into_the_room_of_storage_that_nothing_else_reads() {
+        let numbers = |from: usize, rows: usize| CpuArray::from_vec((from..from + 100 * rows).map(|x| x as f32).collect(), &[rows, 100]);
+        let mut x = numbers(0, 2).with_rows_appended(&numbers(200, 1));
+        let start = x.elements().as_ptr();
+        for row in 3..6 {
+            x = x.with_rows_appended(&numbers(100 * row, 1));
+            assert!(x.elements().as_ptr() == start, "row {row}");
+        }
+        assert!(x.shape() == [6, 100] && x.elements() == numbers(0, 6).elements());
+        let shared = x.clone();
+        let longer = x.with_rows_appended(&numbers(600, 1));
+        assert!(shared.elements() == numbers(0, 6).elements() && longer.elements() == numbers(0, 7).elements());
     }
 }

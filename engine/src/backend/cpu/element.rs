@@ -7,6 +7,8 @@ use crate::backend::precision::Precision;
 use crate::buffer_pool::Pooled;
 use crate::dual::Dual;
 #[cfg(target_arch = "x86_64")]
+use crate::gemm::few_rows;
+#[cfg(target_arch = "x86_64")]
 use crate::gemm::instructions::Instructions;
 use crate::gemm::matrix::{Extents, Matrix, MatrixMut, SMALL, pairs};
 #[cfg(target_arch = "x86_64")]
@@ -174,6 +176,11 @@ impl Element for f32 {
     }
     unsafe fn parallel_gemm(precision: Precision, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, out: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
+        if precision == Precision::F32 && few_rows::should_stream(extents, a, b) {
+            // SAFETY: the caller's promise.
+            return unsafe { few_rows::parallel(extents, a, b, beta, out) };
+        }
+        #[cfg(target_arch = "x86_64")]
         if let Some(with) = instructions_for_large(precision, extents) {
             // SAFETY: the caller's promise.
             return unsafe { multiply::parallel(with, extents, a, b, beta, out) };
@@ -191,6 +198,14 @@ impl Element for f32 {
     ) {
         let extent = |operands: &[(Matrix<f32>, usize)]| operands.iter().map(|(_, extent)| extent).sum();
         let with = instructions_for_large(precision, (extent(a), k, extent(b)));
+        let streams = |((a, m), (b, n))| precision == Precision::F32 && few_rows::should_stream((m, k, n), a, b);
+        if pairs(a, b).all(streams) {
+            for (((a, m), (b, n)), out) in pairs(a, b).zip(out) {
+                // SAFETY: the caller's promise.
+                unsafe { few_rows::parallel((m, k, n), a, b, 0.0, out) };
+            }
+            return;
+        }
         if let Some(with) = with.filter(|with| with.should_batch(a)) {
             // SAFETY: the caller's promise.
             return unsafe { multiply::parallel_batch(with, k, a, b, out) };

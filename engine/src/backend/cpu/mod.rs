@@ -175,6 +175,9 @@ impl<T: Element> Core for Cpu<T> {
     fn scatter_add_rows_to(&self, sum: CpuArray<T>, x: &CpuArray<T>, rows: &Indices) -> CpuArray<T> {
         indexing::scatter_add_rows_to(sum, x, rows)
     }
+    fn append_rows(&self, x: CpuArray<T>, y: &CpuArray<T>) -> CpuArray<T> {
+        x.with_rows_appended(y)
+    }
     fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {
         crew::keep_awake(work)
     }

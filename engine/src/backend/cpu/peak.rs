@@ -1,10 +1,11 @@
-//! The peak rates of this machine, against which kernels are measured: the fastest loop of fused multiply-adds, and of copies through
-//! memory.
+//! The peak rates of this machine, against which kernels are measured: the fastest loops of fused multiply-adds, of copies through memory,
+//! and of reading from it.
 
 use super::Cpu;
 use super::element::Element;
 use crate::backend::core::Core;
 use crate::gemm::matrix::Matrix;
+use crate::simd::vectorised;
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -85,6 +86,35 @@ pub fn products(cpu: Cpu<f32>, extent: usize, repeats: usize) -> f64 {
     let fastest = (0..repeats).map(|_| one(&mut c)).fold(f64::INFINITY, f64::min);
     std::hint::black_box(&c);
     2.0 * (extent as f64).powi(3) / fastest / 1e9
+}
+
+/// Measures the GB/s that a sum of `elements` f32 reads on the pool: the best of `repeats`.
+pub fn reads(elements: usize, repeats: usize) -> f64 {
+    const CHUNK: usize = 1 << 14;
+    const LANES: usize = 32;
+    let numbers = vec![1.0f32; elements];
+    let sum_of_chunk = |chunk: &[f32]| {
+        vectorised::<f32, _>(
+            #[inline(always)]
+            || {
+                let mut sums = [0.0f32; LANES];
+                for numbers in chunk.as_chunks::<LANES>().0 {
+                    for lane in 0..LANES {
+                        sums[lane] += numbers[lane];
+                    }
+                }
+                sums.iter().sum::<f32>()
+            },
+        )
+    };
+    let one = || {
+        let start = Instant::now();
+        let sum: f32 = numbers.par_chunks(elements.div_ceil(rayon::current_num_threads()).next_multiple_of(CHUNK)).map(sum_of_chunk).sum();
+        std::hint::black_box(sum);
+        start.elapsed().as_secs_f64()
+    };
+    let fastest = (0..repeats).map(|_| one()).fold(f64::INFINITY, f64::min);
+    4.0 * elements as f64 / fastest / 1e9
 }
 
 /// Measures the GB/s that a scaled copy of `elements` f32 reads and writes on the pool: the best of `repeats`.

@@ -320,7 +320,7 @@ fn loud(mut stream: TcpStream) {
 
 #[test]
 fn the_limit_holds_and_the_processes_meet_whoever_else_connects() {
-    for (behave, count) in [(silent as fn(TcpStream), 100), (slow, 20), (brief, 4), (loud, 4)] {
+    let meet = |(behave, count): (fn(TcpStream), usize)| {
         let port = free_port();
         let crowd = strangers(port, count, behave);
         let started = Instant::now();
@@ -331,7 +331,8 @@ fn the_limit_holds_and_the_processes_meet_whoever_else_connects() {
         let pair: Vec<_> = (0..2).map(|rank| thread::spawn(move || join(place(rank, 2, port)).map(|processes| processes.size()))).collect();
         pair.into_iter().for_each(|process| assert_eq!(process.join().unwrap().unwrap(), 2));
         crowd.into_iter().for_each(|stranger| stranger.join().unwrap());
-    }
+    };
+    thread::scope(|scope| [(silent as fn(TcpStream), 100), (slow, 20), (brief, 4), (loud, 4)].map(|who| scope.spawn(move || meet(who))));
 }
 
 #[test]
