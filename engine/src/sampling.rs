@@ -1,6 +1,12 @@
 //! The choice of a token from a row of logits by a uniform number: temperature, top-k, top-p, min-p, in this order, which is that of
 //! transformers; and, before them, the penalty of tokens that were there before.
 
+use crate::scalar::Scalar;
+use crate::threads::parallel_loop::InTasks;
+
+/// Tokens whose weights are worth a task.
+const TASK: usize = 1 << 12;
+
 /// How a token is chosen from logits. The uniform number comes from the caller, so the choice is a function.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SamplingRule {
@@ -34,28 +40,32 @@ impl SamplingRule {
 
     /// The token where the probabilities, added up in the order of [`SamplingRule::candidates`], pass `uniform` in [0, 1). Without a
     /// temperature the first of the largest logits. The largest logit of the row must be finite.
-    pub fn choose(&self, logits: &[f64], uniform: f64) -> u32 {
+    pub fn choose<T: Scalar>(&self, logits: &[T], uniform: f64) -> u32 {
         if self.temperature == 0.0 {
             return argmax(logits);
         }
-        let candidates = self.candidates(logits);
-        let total: f64 = candidates.iter().map(|c| c.1).sum();
-        let mut left = uniform * total;
-        for &(token, weight) in &candidates {
-            left -= weight;
-            if left < 0.0 {
-                return token;
-            }
+        if self.keeps_all() {
+            let weights = self.weights(logits);
+            return pick((0..).zip(weights.iter().copied()), uniform);
         }
-        candidates.last().map_or(0, |c| c.0)
+        pick(self.candidates(logits).into_iter(), uniform)
+    }
+
+    /// The weight of each token: its probability over that of the most likely one.
+    fn weights<T: Scalar>(&self, logits: &[T]) -> Vec<f64> {
+        let top = logits[argmax(logits) as usize].to_f64();
+        let mut weights = vec![0.0; logits.len()];
+        weights.chunks_mut(TASK).zip(logits.chunks(TASK)).for_each_task(|(weights, logits)| {
+            let weight = |z: &T| ((z.to_f64() - top) / self.temperature).exp();
+            weights.iter_mut().zip(logits).for_each(|(w, z)| *w = weight(z));
+        });
+        weights
     }
 
     /// The tokens that may be chosen with weights in proportion to their probabilities: where any are cut the most likely first, ties by
     /// token; else in the order of tokens.
-    pub fn candidates(&self, logits: &[f64]) -> Vec<(u32, f64)> {
-        let top = logits[argmax(logits) as usize];
-        let mut candidates: Vec<(u32, f64)> =
-            logits.iter().enumerate().map(|(token, z)| (token as u32, ((z - top) / self.temperature).exp())).collect();
+    pub fn candidates<T: Scalar>(&self, logits: &[T]) -> Vec<(u32, f64)> {
+        let mut candidates: Vec<(u32, f64)> = (0..).zip(self.weights(logits)).collect();
         if self.keeps_all() {
             return candidates;
         }
@@ -79,10 +89,23 @@ impl SamplingRule {
     }
 }
 
-fn argmax(values: &[f64]) -> u32 {
+/// The token where the weights, added up in order, pass the share `uniform` of their sum; the last one if rounding leaves none.
+fn pick(candidates: impl Iterator<Item = (u32, f64)> + Clone, uniform: f64) -> u32 {
+    let total: f64 = candidates.clone().map(|(_, weight)| weight).sum();
+    let (mut left, mut chosen) = (uniform * total, 0);
+    for (token, weight) in candidates {
+        (left, chosen) = (left - weight, token);
+        if left < 0.0 {
+            break;
+        }
+    }
+    chosen
+}
+
+fn argmax<T: Scalar>(values: &[T]) -> u32 {
     let mut best = 0;
-    for (i, &value) in values.iter().enumerate() {
-        if value > values[best] {
+    for (i, value) in values.iter().enumerate() {
+        if value.to_f64() > values[best].to_f64() {
             best = i;
         }
     }

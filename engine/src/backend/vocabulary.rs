@@ -6,7 +6,6 @@ use super::rows::Rows;
 use crate::formula::{Mul, Sub};
 use crate::functions::Exp;
 use crate::sampling::SamplingRule;
-use crate::scalar::Scalar;
 
 /// Kernels whose formulas would hold all logits at once.
 pub trait Vocabulary: Products + Rows {
@@ -50,7 +49,6 @@ pub trait Vocabulary: Products + Rows {
     /// One token for each row of logits [R, V], chosen with its uniform number in [0, 1) of R; see [`SamplingRule::choose`].
     fn sample_rows(&self, logits: &Self::Array, rule: &SamplingRule, uniforms: &[f64]) -> Vec<u32> {
         let vocabulary = self.shape(logits)[1];
-        let numbers: Vec<f64> = self.to_vec(logits).iter().map(|z| z.to_f64()).collect();
-        numbers.chunks_exact(vocabulary).zip(uniforms).map(|(row, &uniform)| rule.choose(row, uniform)).collect()
+        self.to_vec(logits).chunks_exact(vocabulary).zip(uniforms).map(|(row, &uniform)| rule.choose(row, uniform)).collect()
     }
 }
