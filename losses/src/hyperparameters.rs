@@ -296,6 +296,9 @@ settings! {
     /// γ of that moving mean.
     MarginMomentum margin_momentum: f64 = 0.9, "G", "γ of that moving mean, M ← γM + (1 − γ) mean h",
         "at least 0 and below 1", |_, gamma| (0.0..1.0).contains(gamma);
+    /// ρ of β-DPO: the share of a step's pairs that it leaves out.
+    FilterShare filter_share: f64 = 0.2, "P", "the share ρ of a step's pairs that are left out, unusual margins first; 0 keeps all",
+        "at least 0 and below 1", |_, rho| (0.0..1.0).contains(rho);
     /// α of LD-DPO: the weight of the tokens past the length of the pair's shorter completion.
     TailWeight tail_weight: f64 = 0.5, "A", "the weight α of the tokens past the length of the pair's shorter completion; 1 is dpo",
         "at least 0 and at most 1", |_, alpha| (0.0..=1.0).contains(alpha);

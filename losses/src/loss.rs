@@ -355,7 +355,13 @@ fn evaluate_as<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInp
     if loss.is_pairwise() {
         return loss.visit(hyper, Evaluate { inputs: inputs.clone(), is_twin });
     }
-    loss.visit_in_batch(hyper, &inputs.pairs(), |arrangement| Evaluate { inputs: inputs.arranged(&arrangement), is_twin })
+    let mut weights = None;
+    let losses = loss.visit_in_batch(hyper, &inputs.pairs(), |arrangement| {
+        weights = arrangement.weights.clone();
+        Evaluate { inputs: inputs.arranged(&arrangement), is_twin }
+    })?;
+    let weighted = |weights: Vec<f64>| losses.mul(&Tensor::constant(losses.backend(), &weights, &[weights.len()]));
+    Ok(weights.map_or_else(|| losses.clone(), weighted))
 }
 
 /// The same as [`pairwise`] as a composition of ops, with no derivative written by hand: what [`pairwise`] is checked against.

@@ -5,9 +5,8 @@
 
 use crate::hyperparameters::Hyperparameters;
 use crate::pairwise::arrangement::Arrangement;
-use crate::pairwise::pair::{Pair, PairInputs, PairLoss};
+use crate::pairwise::pair::{Pair, PairLoss};
 use crate::preference_loss::PreferenceLoss;
-use engine::{Backend, Tensor};
 
 /// A loss of a whole batch of pairs.
 pub trait BatchLoss: PreferenceLoss + Copy + Send + Sync + 'static {
@@ -17,16 +16,9 @@ pub trait BatchLoss: PreferenceLoss + Copy + Send + Sync + 'static {
     /// The pairwise loss, with settings that may follow from the batch. They are constants of the gradient.
     fn pairwise(self, pairs: &[Pair<f64>]) -> Self::Pairwise;
 
-    /// The pairs that the loss compares. The order of values is piecewise constant, so no gradient flows through it.
+    /// The pairs that the loss compares, and their weights. Both are constants of the gradient: the order of values is piecewise constant.
     fn arrange(self, pairs: &[Pair<f64>]) -> Arrangement {
         Arrangement::identity(pairs.len())
-    }
-
-    /// The loss of each arranged pair, `[B]`; its mean is the batch's loss. `is_twin` asks for the composition of ops.
-    fn evaluate<B: Backend>(self, inputs: &PairInputs<B>, is_twin: bool) -> Tensor<B> {
-        let pairs = inputs.pairs();
-        let (loss, inputs) = (self.pairwise(&pairs), inputs.arranged(&self.arrange(&pairs)));
-        if is_twin { loss.twin(&inputs) } else { loss.evaluate(&inputs) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the losses of a batch are checked and explained on.
 
 use super::batch::BatchLoss;
-use crate::pairwise::pair::PairInputs;
+use crate::pairwise::pair::{PairInputs, PairLoss};
 use crate::pairwise::samples::{Domain, PAIRS};
 use engine::explain::Example;
 use engine::gradcheck::{Draw, Function, Input, Sample};
@@ -39,7 +39,9 @@ impl<L: BatchLoss> Function for OfPolicy<L> {
         let constant = |data: &[f64]| Tensor::constant(x[0].backend(), data, &[data.len()]);
         let reference = [constant(&self.domain.reference_chosen), constant(&self.domain.reference_rejected)];
         let inputs = PairInputs::new(&x[0], &x[1], &reference[0], &reference[1]).expect("a domain's vectors have one length");
-        self.loss.evaluate(&inputs, self.is_twin)
+        let pairs = inputs.pairs();
+        let (loss, inputs) = (self.loss.pairwise(&pairs), inputs.arranged(&self.loss.arrange(&pairs)));
+        if self.is_twin { loss.twin(&inputs) } else { loss.evaluate(&inputs) }
     }
 }
 

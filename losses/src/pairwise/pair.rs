@@ -405,14 +405,14 @@ impl<B: Backend> PairInputs<B> {
 
     /// The same log-probabilities in other pairs, without tails, weights and divergences.
     pub(crate) fn arranged(&self, arrangement: &Arrangement) -> Self {
-        if *arrangement == Arrangement::identity(self.len()) {
+        let Arrangement { references, rejected, .. } = arrangement;
+        if [references, rejected].into_iter().all(|order| order.iter().copied().eq(0..self.len())) {
             return self.clone();
         }
         let gather = |tensor: &Tensor<B>, from: &[usize]| {
             let index: Indices = from.iter().map(|&i| i as u32).collect();
             tensor.gather(&index)
         };
-        let Arrangement { references, rejected } = arrangement;
         let references_of_rejected: Vec<usize> = rejected.iter().map(|&i| references[i]).collect();
         Self {
             policy_chosen: self.policy_chosen.clone(),

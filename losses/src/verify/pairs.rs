@@ -122,7 +122,7 @@ impl PairProblem {
     }
 
     /// The same numbers in other pairs.
-    fn arranged(&self, Arrangement { references, rejected }: &Arrangement) -> Self {
+    fn arranged(&self, Arrangement { references, rejected, .. }: &Arrangement) -> Self {
         let gather = |x: &[f64], from: &dyn Fn(usize) -> usize| (0..x.len()).map(|i| x[from(i)]).collect();
         let lengths = |(n_w, n_l): &(Vec<usize>, Vec<usize>)| (n_w.clone(), rejected.iter().map(|&i| n_l[i]).collect());
         Self {
@@ -289,7 +289,7 @@ impl Partials {
     }
 
     /// Gives each completion the gradient that it has in the pair to which it was moved.
-    fn put_back(self, Arrangement { references, rejected }: &Arrangement) -> Self {
+    fn put_back(self, Arrangement { references, rejected, .. }: &Arrangement) -> Self {
         let scatter = |x: &[Estimate], to: &dyn Fn(usize) -> usize| {
             let mut back = x.to_vec();
             (0..x.len()).for_each(|i| back[to(i)] = x[i]);

@@ -1,6 +1,6 @@
 //! Losses of a batch: their oracle values, and what follows from seeing the pairs together.
 
-use engine::{Cpu, Tensor};
+use engine::{Cpu, Generator, Tensor};
 use losses::{Hyperparameters, Loss, Objective, PairInputs, Running, pairwise, pairwise_twin};
 
 type World = Cpu<f64>;
@@ -20,7 +20,7 @@ fn inputs() -> PairInputs<World> {
 #[test]
 fn the_oracles_of_the_batch_hold() {
     let smooth = |label_smoothing| Hyperparameters { label_smoothing, ..Hyperparameters::default() };
-    let of_margin = Hyperparameters { running_margin: 0.5, ..Hyperparameters::default() };
+    let of_margin = Hyperparameters { running_margin: 0.5, filter_share: 0.0, ..Hyperparameters::default() };
     let cases = [
         (Loss::Aot, smooth(0.0), 0.6606468335690291, [-0.015834027084035335, -0.016666666666666666, -0.015834027084035335], None),
         (Loss::Aot, smooth(0.1), 0.6673135002356956, [-0.012500693750702, -0.013333333333333336, -0.012500693750702], None),
@@ -61,6 +61,30 @@ fn a_batch_in_another_order_has_the_same_loss() {
         };
         assert!((mean([0, 1, 2]) - mean([2, 0, 1])).abs() < 1e-15, "{loss}");
     }
+}
+
+/// 200 batches of ten pairs, nine with margins near 0 and one with a margin of 30.
+#[test]
+fn a_filter_leaves_out_a_share_of_the_pairs_and_unusual_ones_first() {
+    let mut generator = Generator::new(7);
+    let hyper = Hyperparameters { filter_share: 0.25, ..Loss::BetaDpo.defaults() };
+    let mut left_out = [0; 10];
+    for _ in 0..200 {
+        let margins: [f64; 10] = std::array::from_fn(|i| if i == 3 { 30.0 } else { generator.normal() });
+        let zeros = vector(&[0.0; 10]);
+        let inputs = PairInputs::new(&vector(&margins), &zeros, &zeros, &zeros).unwrap();
+        let values = pairwise(Loss::BetaDpo, &hyper, &inputs).unwrap().to_f64();
+        assert_eq!(values, pairwise_twin(Loss::BetaDpo, &hyper, &inputs).unwrap().to_f64(), "the draw follows from the pairs");
+        let whole = pairwise(Loss::BetaDpo, &Hyperparameters { filter_share: 0.0, ..hyper }, &inputs).unwrap().to_f64();
+        assert_eq!(values.iter().filter(|&&value| value != 0.0).count(), 8, "⌈0.75 · 10⌉ pairs are kept");
+        for (i, (value, whole)) in values.into_iter().zip(whole).enumerate() {
+            left_out[i] += usize::from(value == 0.0);
+            assert!(value == 0.0 || (value - 1.25 * whole).abs() < 1e-15);
+        }
+    }
+    // The unusual pair lies √10 widths from M, so its chance beside another is e^{−5}. An ordinary pair is left out once in nine times.
+    assert!(left_out[3] > 190, "{left_out:?}");
+    assert!(left_out.iter().enumerate().all(|(i, &count)| i == 3 || (5..50).contains(&count)), "{left_out:?}");
 }
 
 #[test]
