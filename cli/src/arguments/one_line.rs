@@ -42,7 +42,10 @@ fn path_of<'a>(root: &'a clap::Command, arguments: &[OsString]) -> Vec<&'a clap:
 
 fn subcommands(command: &clap::Command) -> String {
     let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).filter(|name| *name != "help").collect();
-    names.join(" or ")
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 /// The names of commands in other programs, and the command here.

@@ -124,7 +124,7 @@ fn bad_usage_is_one_line_that_names_the_flag() {
         ),
         ("slpo align --model a --data b --out c --loss slpo-token --reference-cache x", "slpo-token does not use --reference-cache"),
         ("slpo verify a --loss hinge --length-normalize", "hinge does not use --length-normalize; ipo does"),
-        ("slpo bench", "slpo bench needs a command: step or peak; see slpo bench --help"),
+        ("slpo bench", "slpo bench needs a command: step, generate or peak; see slpo bench --help"),
         ("slpo bench step", "see slpo bench step --help"),
         ("slpo dpo", "there is no command dpo: that is `slpo align --loss dpo` here"),
         ("slpo Fine_Tune --data x", "that is `slpo sft` here"),

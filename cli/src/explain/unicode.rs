@@ -25,6 +25,8 @@ const SYMBOLS: &[(&str, &str)] = &[
     ("infty", "∞"),
     ("sum", "Σ"),
     ("cdot", "·"),
+    ("lceil", "⌈"),
+    ("rceil", "⌉"),
     ("times", "×"),
     ("odot", "∘"),
     ("pm", "±"),

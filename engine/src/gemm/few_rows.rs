@@ -1,7 +1,7 @@
 //! Products of few rows with columns that are contiguous, as generating text makes them: x·Wᵀ for a weight W [out, in].
 //!
-//! Such a product reads each number of W once, so memory sets its time, and packing would only copy what is read. Here B is read in the order
-//! of its memory, column by column. Each column is multiplied by all rows of A, which stay in the first-level cache:
+//! Such a product reads each number of W once, so memory sets its time, and packing would only copy what is read. Here B is read in the
+//! order of its memory, column by column. Each column is multiplied by all rows of A, which stay in the first-level cache:
 //!
 //! ```text
 //! for columns in B, a task each, on all threads:

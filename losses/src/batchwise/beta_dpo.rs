@@ -59,8 +59,8 @@ impl BetaDpo {
         Some(weights)
     }
 
-    /// ln p − ln(−ln u) of each pair, with p its chance and u uniform: the K largest are a draw of K without replacement (Gumbel). u follows
-    /// from the numbers of the pairs, so the draw is the same in a run that goes on, and in whatever order they come.
+    /// ln p − ln(−ln u) of each pair, with p its chance and u uniform: the K largest are a draw of K without replacement (Gumbel). u
+    /// follows from the numbers of the pairs, so the draw is the same in a run that goes on, and in whatever order they come.
     fn keys(self, pairs: &[Pair<f64>]) -> Vec<f64> {
         let distance = |pair: &Pair<f64>| (pair.margin() - self.running_margin).powi(2);
         let variance = pairs.iter().map(distance).sum::<f64>() / pairs.len() as f64;

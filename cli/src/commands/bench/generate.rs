@@ -1,6 +1,6 @@
 //! `slpo bench generate`: times how fast a preset continues prompts of random tokens, beside the bytes of weights that it reads.
 
-use super::peak_memory;
+use super::peak_memory::peak_memory;
 use crate::arguments::{BenchGenerate, Rounding, Shared};
 use crate::failure::Failure;
 use crate::output::Output;

@@ -1,6 +1,6 @@
 //! `slpo bench step`: times an optimiser step of a preset, or of the preset in another shape, on random tokens.
 
-use super::peak_memory;
+use super::peak_memory::peak_memory;
 use crate::arguments::{BenchStep, Rounding, Shared, Task};
 use crate::failure::Failure;
 use crate::output::Output;

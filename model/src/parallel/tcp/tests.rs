@@ -332,7 +332,11 @@ fn the_limit_holds_and_the_processes_meet_whoever_else_connects() {
         pair.into_iter().for_each(|process| assert_eq!(process.join().unwrap().unwrap(), 2));
         crowd.into_iter().for_each(|stranger| stranger.join().unwrap());
     };
-    thread::scope(|scope| [(silent as fn(TcpStream), 100), (slow, 20), (brief, 4), (loud, 4)].map(|who| scope.spawn(move || meet(who))));
+    thread::scope(|scope| {
+        for who in [(silent as fn(TcpStream), 100), (slow, 20), (brief, 4), (loud, 4)] {
+            scope.spawn(move || meet(who));
+        }
+    });
 }
 
 #[test]
