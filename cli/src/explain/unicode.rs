@@ -18,6 +18,7 @@ const SYMBOLS: &[(&str, &str)] = &[
     ("pi", "π"),
     ("sigma", "σ"),
     ("varphi", "φ"),
+    ("rho", "ρ"),
     ("omega", "ω"),
     ("ell", "ℓ"),
     ("Phi", "Φ"),
