@@ -230,6 +230,14 @@ impl<'a> Catalogue<'a> {
         let chosen = |x: &mut PairProblem| x.weights.iter_mut().for_each(|(chosen, _)| chosen.fill(1.0));
         self.changed("the weights of the rejected completions are left out", rejected, Partials::policy);
         self.changed("the weights of the chosen completions are left out", chosen, Partials::policy);
+        let mean = |x: &mut PairProblem| {
+            let Some((chosen, rejected)) = &mut x.weights else { return };
+            let mean = chosen.iter().zip(&*rejected).map(|(w, l)| w * l).sum::<f64>() / chosen.len() as f64;
+            chosen.fill(mean);
+            rejected.fill(1.0);
+        };
+        let words = "the weights are broadcast over the losses ([B, 1] times [B]): every pair has the batch's mean weight";
+        self.changed(words, mean, Partials::policy);
     }
 
     fn divergences(&mut self) {

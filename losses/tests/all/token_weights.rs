@@ -400,6 +400,7 @@ fn weighted_pairs_are_verified_and_weights_that_are_not_detached_are_named() {
         (results(&right, Some([[4.0, 5.0], [6.0, 3.0]])), "the weights are not detached"),
         (results(&|_| 1.0, None), "this is dpo, not wpo"),
         (results(&|i| weights_w[i], None), "the weights of the rejected completions are left out"),
+        (results(&|_| (right(0) + right(1)) / 2.0, None), "the weights are broadcast over the losses"),
     ];
     for (results, words) in cases {
         let explanation = report(&results).explanation.unwrap_or_default();
