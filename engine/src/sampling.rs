@@ -44,11 +44,7 @@ impl SamplingRule {
         if self.temperature == 0.0 {
             return argmax(logits);
         }
-        if self.keeps_all() {
-            let weights = self.weights(logits);
-            return pick((0..).zip(weights.iter().copied()), uniform);
-        }
-        pick(self.candidates(logits).into_iter(), uniform)
+        pick(&self.candidates(logits), uniform)
     }
 
     /// The weight of each token: its probability over that of the most likely one.
@@ -90,10 +86,10 @@ impl SamplingRule {
 }
 
 /// The token where the weights, added up in order, pass the share `uniform` of their sum; the last one if rounding leaves none.
-fn pick(candidates: impl Iterator<Item = (u32, f64)> + Clone, uniform: f64) -> u32 {
-    let total: f64 = candidates.clone().map(|(_, weight)| weight).sum();
+fn pick(candidates: &[(u32, f64)], uniform: f64) -> u32 {
+    let total: f64 = candidates.iter().map(|(_, weight)| weight).sum();
     let (mut left, mut chosen) = (uniform * total, 0);
-    for (token, weight) in candidates {
+    for &(token, weight) in candidates {
         (left, chosen) = (left - weight, token);
         if left < 0.0 {
             break;

@@ -353,15 +353,12 @@ pub(crate) fn evaluate<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: 
 fn evaluate_as<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>, is_twin: bool) -> Result<Tensor<B>, LossError> {
     check_inputs(loss, hyper, inputs)?;
     if loss.is_pairwise() {
-        return loss.visit(hyper, Evaluate { inputs: inputs.clone(), is_twin });
+        return loss.visit(hyper, Evaluate { inputs: inputs.clone(), weights: None, is_twin });
     }
-    let mut weights = None;
-    let losses = loss.visit_in_batch(hyper, &inputs.pairs(), |arrangement| {
-        weights = arrangement.weights.clone();
-        Evaluate { inputs: inputs.arranged(&arrangement), is_twin }
-    })?;
-    let weighted = |weights: Vec<f64>| losses.mul(&Tensor::constant(losses.backend(), &weights, &[weights.len()]));
-    Ok(weights.map_or_else(|| losses.clone(), weighted))
+    loss.visit_in_batch(hyper, &inputs.pairs(), |arrangement| {
+        let inputs = inputs.arranged(&arrangement);
+        Evaluate { inputs, weights: arrangement.weights, is_twin }
+    })
 }
 
 /// The same as [`pairwise`] as a composition of ops, with no derivative written by hand: what [`pairwise`] is checked against.
@@ -394,16 +391,21 @@ pub(crate) fn check_lengths(loss: Loss, hyper: &Hyperparameters, has_lengths: bo
     Ok(())
 }
 
-/// [`PairLoss::evaluate`] or [`PairLoss::twin`] of these inputs.
+/// [`PairLoss::evaluate`] or [`PairLoss::twin`] of these inputs, times the weights of the pairs.
 struct Evaluate<B: Backend> {
     inputs: PairInputs<B>,
+    weights: Option<Vec<f64>>,
     is_twin: bool,
 }
 
 impl<B: Backend> Visitor for Evaluate<B> {
     type Output = Tensor<B>;
     fn visit<L: PairLoss>(self, loss: L) -> Tensor<B> {
-        if self.is_twin { loss.twin(&self.inputs) } else { loss.evaluate(&self.inputs) }
+        let losses = if self.is_twin { loss.twin(&self.inputs) } else { loss.evaluate(&self.inputs) };
+        match self.weights {
+            Some(weights) => losses.mul(&Tensor::constant(losses.backend(), &weights, &[weights.len()])),
+            None => losses,
+        }
     }
 }
 

@@ -35,7 +35,8 @@ fn after_help() -> String {
          the completions only: the mask keeps their tokens and drops prompt and padding.\n\n\
          ld-dpo reads weighted sums as log-probabilities. With all four token log-probabilities and both masks it forms them \
          itself, and checks grad_policy_chosen_token_logps, grad_policy_rejected_token_logps [B,T] too. wpo also reads \
-         chosen_weights and rejected_weights [B], tdpo1 and tdpo2 chosen_divergences and rejected_divergences [B]. beta-dpo counts every pair of the file.\n\n\
+         chosen_weights and rejected_weights [B], tdpo1 and tdpo2 chosen_divergences and \
+         rejected_divergences [B]. beta-dpo counts every pair of the file.\n\n\
          For {}: policy_logps, reference_logps, label [N] (1 or true for a desirable row, else 0), kl [] for kto (the mean log-ratio \
          of the mismatched completions; below 0 it counts as 0), and loss [], grad_policy_logps [N].\n\n\
          For {}: logits [B,T,V], y_w, y_l, w_w [B,T], perhaps w_l and mask [B,T], and loss [], grad_logits [B,T,V].\n\n\

@@ -74,6 +74,12 @@ impl<T: Scalar> Pair<T> {
             Reduction::Token => self.mean_chosen_length,
         }
     }
+    /// The pair with `weight` times the divergences added to the policy's log-probabilities.
+    #[inline]
+    pub fn with_divergences_added(self, weight: f64) -> Self {
+        let (weight, (chosen, rejected)) = (T::from_f64(weight), self.divergences);
+        Self { chosen: self.chosen + weight * chosen, rejected: self.rejected + weight * rejected, ..self }
+    }
     /// |l_w| + |l_l| + |ln π_w| + |ln π_l|: what the rounding error of a margin is relative to.
     pub fn size(&self) -> T {
         self.chosen.abs() + self.rejected.abs() + self.reference_chosen.abs() + self.reference_rejected.abs()

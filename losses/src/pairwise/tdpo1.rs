@@ -7,6 +7,7 @@
 #![doc = include_str!("tdpo1.md")]
 #![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
 
+use super::dpo::Dpo;
 use super::pair::as_one_op;
 use super::samples::prelude::*;
 use super::token_samples::{Divergences, of_tokens};
@@ -19,38 +20,35 @@ pub struct Tdpo1 {
 }
 
 impl Tdpo1 {
-    /// x.
-    fn scaled_margin<T: Scalar>(self, pair: &Pair<T>) -> T {
-        let (chosen, rejected) = pair.divergences;
-        T::from_f64(self.beta) * (pair.margin() + (chosen - rejected))
+    fn of_shifted(self) -> Dpo {
+        Dpo { beta: self.beta }
     }
 
-    fn shifted<B: Backend>(inputs: &PairInputs<B>) -> PairInputs<B> {
+    fn shifted<B: Backend>(self, inputs: &PairInputs<B>) -> PairInputs<B> {
         inputs.with_divergences_added(1.0, false)
     }
 }
 
 impl PairLoss for Tdpo1 {
     fn value<T: Scalar>(self, pair: Pair<T>) -> T {
-        (-self.scaled_margin(&pair)).softplus()
+        self.of_shifted().value(pair.with_divergences_added(1.0))
     }
     /// The slopes in l_w and l_l with the divergences held.
     fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T) {
-        let slope = T::from_f64(self.beta) * (-self.scaled_margin(&pair)).sigmoid();
-        (-slope, slope)
+        self.of_shifted().gradient(pair.with_divergences_added(1.0))
     }
-    fn at_start(self, _: &Pair<f64>) -> f64 {
-        std::f64::consts::LN_2
+    fn at_start(self, pair: &Pair<f64>) -> f64 {
+        self.of_shifted().at_start(pair)
     }
     fn twin<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
-        Self::shifted(inputs).margins(self.beta).log_sigmoid().neg()
+        self.of_shifted().twin(&self.shifted(inputs))
     }
     /// One op of the shifted log-probabilities. The additions before it carry the gradient to the divergences.
     fn evaluate<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
-        as_one_op(self, &Self::shifted(inputs))
+        as_one_op(self, &self.shifted(inputs))
     }
     fn complement_slope(self) -> f64 {
-        self.beta
+        self.of_shifted().complement_slope()
     }
 }
 

@@ -8,6 +8,7 @@
 #![doc = include_str!("tdpo2.md")]
 #![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
 
+use super::dpo::Dpo;
 use super::pair::as_one_op;
 use super::samples::prelude::*;
 use super::token_samples::{Divergences, of_tokens};
@@ -22,10 +23,8 @@ pub struct Tdpo2 {
 }
 
 impl Tdpo2 {
-    /// x.
-    fn scaled_margin<T: Scalar>(self, pair: &Pair<T>) -> T {
-        let (chosen, rejected) = pair.divergences;
-        T::from_f64(self.beta) * (pair.margin() + T::from_f64(self.divergence_weight) * (chosen - rejected))
+    fn of_shifted(self) -> Dpo {
+        Dpo { beta: self.beta }
     }
 
     fn shifted<B: Backend>(self, inputs: &PairInputs<B>) -> PairInputs<B> {
@@ -35,25 +34,24 @@ impl Tdpo2 {
 
 impl PairLoss for Tdpo2 {
     fn value<T: Scalar>(self, pair: Pair<T>) -> T {
-        (-self.scaled_margin(&pair)).softplus()
+        self.of_shifted().value(pair.with_divergences_added(self.divergence_weight))
     }
     /// The slopes in l_w and l_l with the divergences held.
     fn gradient<T: Scalar>(self, pair: Pair<T>) -> (T, T) {
-        let slope = T::from_f64(self.beta) * (-self.scaled_margin(&pair)).sigmoid();
-        (-slope, slope)
+        self.of_shifted().gradient(pair.with_divergences_added(self.divergence_weight))
     }
-    fn at_start(self, _: &Pair<f64>) -> f64 {
-        std::f64::consts::LN_2
+    fn at_start(self, pair: &Pair<f64>) -> f64 {
+        self.of_shifted().at_start(pair)
     }
     fn twin<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
-        self.shifted(inputs).margins(self.beta).log_sigmoid().neg()
+        self.of_shifted().twin(&self.shifted(inputs))
     }
     /// One op of the shifted log-probabilities. The additions before it carry the gradient to K_l.
     fn evaluate<B: Backend>(self, inputs: &PairInputs<B>) -> Tensor<B> {
         as_one_op(self, &self.shifted(inputs))
     }
     fn complement_slope(self) -> f64 {
-        self.beta
+        self.of_shifted().complement_slope()
     }
 }
 

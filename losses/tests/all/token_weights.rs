@@ -1,4 +1,5 @@
-//! Losses that read more than sums, tails, weights or divergences: their oracle values, their limits, and the mistakes in them that `verify` names.
+//! Losses that read more than sums, tails, weights or divergences: their oracle values, their limits, and the mistakes in them that `verify`
+//! names.
 
 use engine::backend::Indices;
 use engine::{Cpu, Tensor};

@@ -27,8 +27,8 @@ impl<B: Backend> Cache<B> {
     /// Keeps only the sequences at `rows`, in that order.
     pub fn select(&mut self, rows: &[usize]) {
         if !rows.iter().copied().eq(0..self.lengths.len()) {
-            let segments = Segments::of_lengths(&self.lengths);
-            self.keep(rows.iter().map(|&row| segments.keys(row)).collect());
+            let all = ranges(&self.lengths);
+            self.keep(rows.iter().map(|&row| all[row].clone()).collect());
         }
     }
 
@@ -38,9 +38,9 @@ impl<B: Backend> Cache<B> {
     /// If there is no such row.
     pub fn truncate(&mut self, row: usize, length: usize) {
         if length < self.lengths[row] {
-            let segments = Segments::of_lengths(&self.lengths);
-            let cut = |sequence: usize, keys: Range<usize>| if sequence == row { keys.start..keys.start + length } else { keys };
-            self.keep((0..self.lengths.len()).map(|sequence| cut(sequence, segments.keys(sequence))).collect());
+            let mut kept = ranges(&self.lengths);
+            kept[row].end = kept[row].start + length;
+            self.keep(kept);
         }
     }
 
@@ -55,16 +55,12 @@ impl<B: Backend> Cache<B> {
 
     /// Appends the packed keys and values of new tokens, `new[i]` of sequence i. Returns all keys and values so far, packed.
     pub(super) fn extend(&mut self, layer: usize, new: &[usize], keys: Tensor<B>, values: Tensor<B>) -> (Tensor<B>, Tensor<B>) {
-        let ranges = [&self.lengths[..], new].map(|lengths| {
-            let segments = Segments::of_lengths(lengths);
-            (0..segments.len()).map(|sequence| segments.keys(sequence)).collect::<Vec<_>>()
-        });
-        let both = |old: Tensor<B>, new: Tensor<B>| {
-            if ranges[0].len() == 1 {
-                return append(old, &new);
+        let both = |old: Tensor<B>, rows: Tensor<B>| {
+            if new.len() == 1 {
+                return append(old, &rows);
             }
-            let (old, new) = (slices(&old, &ranges[0]), slices(&new, &ranges[1]));
-            joined(&old.into_iter().zip(new).flat_map(<[_; 2]>::from).collect::<Vec<_>>())
+            let (old, rows) = (slices(&old, &ranges(&self.lengths)), slices(&rows, &ranges(new)));
+            joined(&old.into_iter().zip(rows).flat_map(<[_; 2]>::from).collect::<Vec<_>>())
         };
         let all = match self.layers[layer].take() {
             Some([old_keys, old_values]) => [both(old_keys, keys), both(old_values, values)],
@@ -73,6 +69,12 @@ impl<B: Backend> Cache<B> {
         let [keys, values] = self.layers[layer].insert(all);
         (keys.clone(), values.clone())
     }
+}
+
+/// The packed rows of each sequence.
+fn ranges(lengths: &[usize]) -> Vec<Range<usize>> {
+    let segments = Segments::of_lengths(lengths);
+    (0..segments.len()).map(|sequence| segments.keys(sequence)).collect()
 }
 
 /// The rows of a tensor in each of these ranges.

@@ -161,6 +161,13 @@ fn instructions_for_large(precision: Precision, extents: Extents) -> Option<Inst
     split.or_else(|| instructions(precision))
 }
 
+/// True for a product that streams its right-hand matrix.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn streams(precision: Precision, extents: Extents, a: Matrix<f32>, b: Matrix<f32>) -> bool {
+    precision == Precision::F32 && few_rows::should_stream(extents, a, b)
+}
+
 /// Products by the packed kernels, or by matrixmultiply on a processor without their instructions.
 impl Element for f32 {
     unsafe fn gemm(precision: Precision, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: MatrixMut<f32>) {
@@ -176,7 +183,7 @@ impl Element for f32 {
     }
     unsafe fn parallel_gemm(precision: Precision, extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, out: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
-        if precision == Precision::F32 && few_rows::should_stream(extents, a, b) {
+        if streams(precision, extents, a, b) {
             // SAFETY: the caller's promise.
             return unsafe { few_rows::parallel(extents, a, b, beta, out) };
         }
@@ -197,15 +204,14 @@ impl Element for f32 {
         out: &mut [Vec<f32>],
     ) {
         let extent = |operands: &[(Matrix<f32>, usize)]| operands.iter().map(|(_, extent)| extent).sum();
-        let with = instructions_for_large(precision, (extent(a), k, extent(b)));
-        let streams = |((a, m), (b, n))| precision == Precision::F32 && few_rows::should_stream((m, k, n), a, b);
-        if pairs(a, b).all(streams) {
+        if pairs(a, b).all(|((a, m), (b, n))| streams(precision, (m, k, n), a, b)) {
             for (((a, m), (b, n)), out) in pairs(a, b).zip(out) {
                 // SAFETY: the caller's promise.
                 unsafe { few_rows::parallel((m, k, n), a, b, 0.0, out) };
             }
             return;
         }
+        let with = instructions_for_large(precision, (extent(a), k, extent(b)));
         if let Some(with) = with.filter(|with| with.should_batch(a)) {
             // SAFETY: the caller's promise.
             return unsafe { multiply::parallel_batch(with, k, a, b, out) };
