@@ -355,7 +355,7 @@ fn evaluate_as<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInp
     if loss.is_pairwise() {
         return loss.visit(hyper, Evaluate { inputs: inputs.clone(), weights: None, is_twin });
     }
-    loss.visit_in_batch(hyper, &inputs.pairs(), |arrangement| {
+    loss.visit_in_batch(hyper, &inputs.constants().pairs(), |arrangement| {
         let inputs = inputs.arranged(&arrangement);
         Evaluate { inputs, weights: arrangement.weights, is_twin }
     })

@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::run_folder::{CONFIG, RunFolderError};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
+use losses::{Loss, Setting};
 use model::files::is_there;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,10 @@ const INSTEAD: [(&str, &str); 2] = [("steps", "epochs"), ("epochs", "steps")];
 
 /// Settings that a config.toml may lack, with the value that its run used. A file that lacks one does not name its command either.
 const BEFORE: [(&[&str], &str, &str); 2] = [(&["sft", "align"], "truncation", "prompt-start"), (&["sft"], "turns", "last")];
+
+/// A setting of a loss that a config.toml with this loss may lack, with the value that its run used. Newer runs write down every setting
+/// that their losses use.
+const BEFORE_OF_LOSS: (Setting, &str) = (Setting::FilterShare, "0");
 
 /// Parses the command line together with the settings of the files.
 ///
@@ -63,19 +68,24 @@ fn own_settings(out: &Path, command: &str) -> Result<Option<ConfigFile>, Failure
         return Ok(None);
     }
     let mut file = ConfigFile::read(&path, command)?;
-    if !file.names_command {
-        let lacking = |name: &str| !file.settings.iter().any(|(other, _)| other == name);
-        let lacking = BEFORE.iter().filter(|(commands, name, _)| commands.contains(&command) && lacking(name));
-        let added: Vec<_> =
-            lacking.map(|(_, name, value)| ((*name).to_owned(), Some(format!("--{}={value}", name.replace('_', "-")).into()))).collect();
-        file.settings.extend(added);
-    }
+    let before: Vec<_> = used_before(&file, command).into_iter().filter(|(name, _)| !gives(&file, name)).collect();
+    let flag = |name: &str, value: &str| Some(format!("--{}={value}", name.replace('_', "-")).into());
+    file.settings.extend(before.into_iter().map(|(name, value)| (name.to_owned(), flag(name, value))));
     // The folder may have been moved since, so it is taken from the command line.
     file.settings.retain(|(name, _)| name != "out");
     let mut here = OsString::from("--out=");
     here.push(out);
     file.settings.push(("out".to_owned(), Some(here)));
     Ok(Some(file))
+}
+
+/// Lists the settings that the run used if its file lacks them.
+fn used_before(file: &ConfigFile, command: &str) -> Vec<(&'static str, &'static str)> {
+    let of_command = BEFORE.iter().filter(|(commands, ..)| !file.names_command && commands.contains(&command));
+    let (setting, value) = BEFORE_OF_LOSS;
+    let losses = file.value("loss").unwrap_or_default();
+    let is_used = losses.split(',').filter_map(|name| name.parse::<Loss>().ok()).any(|loss| loss.uses().contains(&setting));
+    of_command.map(|&(_, name, value)| (name, value)).chain(is_used.then_some((setting.field(), value))).collect()
 }
 
 /// Builds one command line from the files and the arguments. Of each setting, and of each pair that replaces each other, only the value

@@ -122,6 +122,7 @@ pub struct PairInputs<B: Backend> {
     reference_tails: Option<[Tensor<B>; 2]>,
     weights: Option<Tensor<B>>,
     divergences: Option<[Tensor<B>; 2]>,
+    constants: Option<Box<Self>>,
 }
 
 impl<B: Backend> PairInputs<B> {
@@ -146,6 +147,7 @@ impl<B: Backend> PairInputs<B> {
             reference_tails: None,
             weights: None,
             divergences: None,
+            constants: None,
         };
         let expected = vec![policy_chosen.len()];
         if let Some((what, tensor)) = inputs.named().into_iter().find(|(_, tensor)| tensor.shape() != expected) {
@@ -246,6 +248,23 @@ impl<B: Backend> PairInputs<B> {
         Ok(Self { divergences: Some(divergences), ..self })
     }
 
+    /// The same inputs, but numbers that a gradient takes as constants ([`Loss::has_policy_constants`](crate::Loss::has_policy_constants))
+    /// follow from `policy`: these pairs under a policy that does not change. Differences of the loss then show its gradient.
+    ///
+    /// # Errors
+    /// [`LossError::Count`] if `policy` has another number of pairs.
+    pub fn with_constants_of(self, policy: Self) -> Result<Self, LossError> {
+        if policy.len() != self.len() {
+            return Err(LossError::Count { what: "pairs of the constants", found: policy.len(), expected: self.len() });
+        }
+        Ok(Self { constants: Some(Box::new(policy)), ..self })
+    }
+
+    /// The pairs from which the constants of the gradient follow.
+    pub(crate) fn constants(&self) -> &Self {
+        self.constants.as_deref().unwrap_or(self)
+    }
+
     /// Refuses tensors that have not one number for each pair.
     fn check_vectors(&self, what: &'static str, tensors: &[Tensor<B>]) -> Result<(), LossError> {
         let expected = vec![self.len()];
@@ -270,7 +289,8 @@ impl<B: Backend> PairInputs<B> {
     /// K_w.
     pub(crate) fn with_divergences_added(&self, weight: f64, is_chosen_constant: bool) -> Self {
         let Some([chosen, rejected]) = &self.divergences else { return self.clone() };
-        let chosen = if is_chosen_constant { chosen.detach() } else { chosen.clone() };
+        let constant = self.constants().divergences.as_ref().map(|[chosen, _]| chosen.detach()).filter(|_| is_chosen_constant);
+        let chosen = constant.unwrap_or_else(|| chosen.clone());
         Self {
             policy_chosen: self.policy_chosen.add(&chosen.scale(weight)),
             policy_rejected: self.policy_rejected.add(&rejected.scale(weight)),
@@ -299,7 +319,7 @@ impl<B: Backend> PairInputs<B> {
 
     /// Losses of the pairs, `[B]`, each times the weight of its pair.
     pub(crate) fn weighted(&self, losses: Tensor<B>) -> Tensor<B> {
-        self.weights.as_ref().map_or_else(|| losses.clone(), |weights| losses.mul(weights))
+        self.constants().weights.as_ref().map_or_else(|| losses.clone(), |weights| losses.mul(weights))
     }
 
     /// Refuses log-probabilities that are not finite numbers.
@@ -425,6 +445,7 @@ impl<B: Backend> PairInputs<B> {
             reference_tails: None,
             weights: None,
             divergences: None,
+            constants: None,
         }
     }
 

@@ -67,6 +67,8 @@ impl PairLoss for RDpo {
 
 impl PreferenceLoss for RDpo {
     const NAME: &'static str = "r-dpo";
+    const NOTE: Option<&'static str> =
+        Some("r-dpo adds α(n_w − n_l), as its derivation gives; tables of other papers subtract it: a negative --length-penalty");
     const USES: &'static [Setting] = &[Setting::Beta, Setting::LengthPenalty];
     fn of(hyper: &Hyperparameters) -> Self {
         Self { beta: hyper.beta, length_penalty: hyper.length_penalty }

@@ -174,6 +174,12 @@ fn a_longer_chosen_completion_counts_less() {
     for ((a, r), expected) in [(0.0, 0.0), (1.0, -0.5), (-2.0, -3.0)].into_iter().zip(rows) {
         let at = |lengths| evaluate(&Cpu::<f64>::new(), Loss::RDpo, &usual, ratios(a, r), lengths);
         close("r-dpo of 6 and 4 tokens", at((6, 4)), expected);
+        let negative = Hyperparameters { length_penalty: -usual.length_penalty, ..usual };
+        close(
+            "r-dpo of 4 and 6 tokens, with the other sign",
+            evaluate(&Cpu::<f64>::new(), Loss::RDpo, &negative, ratios(a, r), (4, 6)),
+            expected,
+        );
         let dpo = in_f64(Loss::Dpo, &usual, ratios(a, r));
         assert!(at((6, 4)).2 < dpo.2 && dpo.2 < at((4, 6)).2);
         close("r-dpo of one length", at((5, 5)), dpo);

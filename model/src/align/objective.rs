@@ -42,7 +42,10 @@ fn by_pair<B: Backend>(
 
 /// Returns what the losses of sequence log-probabilities read: sums and lengths, with tails, weights and divergences
 /// where the objective needs them.
-pub(super) fn pair_inputs<B: Backend>(
+///
+/// # Errors
+/// If a completion is empty.
+pub fn pair_inputs<B: Backend>(
     objective: &Objective,
     policy: &Scored<'_, B>,
     reference: &Scored<'_, B>,

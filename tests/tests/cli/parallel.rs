@@ -95,6 +95,7 @@ fn processes_with_one_micro_batch_each_have_the_bits_of_one_process() {
         ("dpo", format!("{ALIGN} --batch 3 --loss dpo --dropout 0.1 --eval-every 2"), 2),
         ("slpo-exact", format!("{ALIGN} --batch 2 --loss slpo-exact"), 3),
         ("kto", format!("{ALIGN} --batch 3 --loss kto --dropout 0.1 --eval-every 2"), 2),
+        ("moving-reference", format!("{ALIGN} --batch 3 --loss dpo --reference-every 2 --reference-mixup 0.5"), 2),
     ];
     for (name, command, size) in kinds {
         let command = format!("{command} --accumulate {size} --steps 4 --learning-rate 1e-3");

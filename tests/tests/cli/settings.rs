@@ -197,6 +197,30 @@ fn a_run_of_an_older_version_goes_on_as_what_it_was() {
     assert_eq!(said(&resumed).matches('→').count(), 1, "{}", said(&resumed));
 }
 
+/// config.toml of β-DPO as it was written before the loss left out pairs.
+#[test]
+fn a_run_that_kept_all_pairs_goes_on_with_all_pairs() {
+    let workplace = Workplace::new();
+    let beta_dpo = format!("{ALIGN} --loss beta-dpo --steps 4 --checkpoint-every 2").replace("--batch 4", "--batch 8");
+    for (settings, out) in [(" --filter-share 0", "whole"), (" --filter-share 0", "old"), ("", "filtered")] {
+        text(&workplace.run(&format!("{beta_dpo}{settings} --out {{}}/{out}")));
+    }
+    let model = |out: &str| std::fs::read(workplace.path(out).join("model.safetensors")).unwrap();
+    assert!(model("whole") != model("filtered"), "the default leaves pairs out");
+    stop_after(&workplace.path("old"), 2);
+    let mut settings = config(&workplace.path("old"));
+    assert_eq!(settings.remove("filter_share").and_then(|share| share.as_float()), Some(0.0));
+    workplace.write("old/config.toml", &toml::to_string(&settings).unwrap());
+    let resumed = workplace.run("align --out {}/old --resume");
+    text(&resumed);
+    assert!(!said(&resumed).contains('→'), "{}", said(&resumed));
+    assert!(model("old") == model("whole"));
+    assert_eq!(config(&workplace.path("old"))["filter_share"].as_float(), Some(0.0));
+    workplace.write("own.toml", "loss = \"beta-dpo\"\n");
+    text(&workplace.run(&format!("{ALIGN} --steps 4 --config {{}}/own.toml --out {{}}/own").replace("--batch 4", "--batch 8")));
+    assert!(model("own") == model("filtered"), "a person's own file has the default");
+}
+
 #[test]
 fn only_what_is_used_is_written_down() {
     let workplace = Workplace::new();

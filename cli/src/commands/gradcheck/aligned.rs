@@ -1,18 +1,21 @@
 //! Whole decoders under losses, for the gradient suite: each loss as alignment uses it, and cross-entropy as fine-tuning uses it. A Llama
 //! decoder is checked under every loss, a GPT-2 decoder under one loss of each kind of input. Each is a function of every parameter of the
-//! policy. The reference is a constant decoder of the same form.
+//! policy. The reference is a constant decoder of the same form. Where a gradient takes numbers of the policy as constants, these follow
+//! from a second decoder, which is constant too and equals the policy where the gradient is taken.
 
 use engine::gradcheck::{Draw, Entry, Function, Input, Sample};
 use engine::{Backend, Tensor};
-use losses::{Hyperparameters, Loss, Objective, WeightRule};
+use losses::{Hyperparameters, Loss, LossError, Objective, WeightRule};
+use model::align::objective::pair_inputs;
 use model::align::unpaired::rows_of_pairs;
 use model::align::{Alignment, Reference};
 use model::batch::Batch;
 use model::boundary::Sequence;
 use model::config::Config;
 use model::data::PreferencePair;
-use model::decoder::ForwardOptions;
+use model::decoder::{Decoder, ForwardOptions};
 use model::gradcheck::{decoder, gpt2, llama, parameters};
+use model::preference::{PairBatch, Scored};
 use std::sync::LazyLock;
 
 /// A function that makes the configuration of a decoder to check.
@@ -24,18 +27,13 @@ const DECODERS: [(&str, Configuration); 2] = [("decoder-llama", llama), ("decode
 /// z of the losses that read it. It is a constant of their gradient.
 const DIVERGENCE: f64 = 0.3;
 
-/// Lists cross-entropy (`None`), then those of the losses whose differences show their gradient.
-fn subjects(losses: &[Loss]) -> impl Iterator<Item = Option<Loss>> {
-    std::iter::once(None).chain(losses.iter().copied().filter(|loss| !loss.has_policy_constants()).map(Some))
-}
-
-/// Lists the decoders with what is above them.
+/// Lists the decoders with what is above them: cross-entropy (`None`), or a loss.
 fn stacks() -> impl Iterator<Item = (&'static str, Configuration, Option<Loss>)> {
     let losses = [Loss::ALL.to_vec(), Loss::one_of_each_input()];
-    DECODERS
-        .into_iter()
-        .zip(losses)
-        .flat_map(|((name, config), losses)| subjects(&losses).map(|loss| (name, config, loss)).collect::<Vec<_>>())
+    DECODERS.into_iter().zip(losses).flat_map(|((name, config), losses)| {
+        let subjects = std::iter::once(None).chain(losses.into_iter().map(Some));
+        subjects.map(move |loss| (name, config, loss))
+    })
 }
 
 /// The names of the entries, such as `decoder-llama-dpo`.
@@ -57,6 +55,8 @@ struct OnTop {
     config: Config,
     pairs: Vec<PreferencePair>,
     reference: Vec<Input>,
+    /// The policy where the gradient is taken.
+    start: Vec<Input>,
     /// The loss. If there is none, cross-entropy of the chosen completions.
     objective: Option<Objective>,
     /// True if the decoder recomputes its activations.
@@ -71,8 +71,12 @@ impl Function for OnTop {
             let batch = Batch::of_sequences(self.pairs.iter().map(|pair| &pair.chosen));
             return batch.token_log_probs(&policy, &options).mean_all().neg();
         };
-        let constant = |input: &Input| Tensor::constant(policy.backend(), &input.data, &input.shape);
-        let reference = decoder(&self.reference.iter().map(constant).collect::<Vec<_>>(), &self.config);
+        let reference = self.constant(policy.backend(), &self.reference);
+        if objective.loss().has_policy_constants() {
+            return self
+                .with_constants(&objective, &policy, &reference, &options)
+                .unwrap_or_else(|error| panic!("a loss to check: {error}"));
+        }
         let alignment = Alignment { objective, reference: Reference::live(reference), at_once: self.pairs.len() };
         let total = if alignment.objective.is_unpaired() {
             let rows = rows_of_pairs(&self.pairs);
@@ -85,6 +89,29 @@ impl Function for OnTop {
     }
 }
 
+impl OnTop {
+    fn constant<B: Backend>(&self, backend: &B, parameters: &[Input]) -> Decoder<B> {
+        let constant = |input: &Input| Tensor::constant(backend, &input.data, &input.shape);
+        decoder(&parameters.iter().map(constant).collect::<Vec<_>>(), &self.config)
+    }
+
+    /// The mean loss of the pairs, whose constants follow from the policy at the start.
+    fn with_constants<B: Backend>(
+        &self,
+        objective: &Objective,
+        policy: &Decoder<B>,
+        reference: &Decoder<B>,
+        options: &ForwardOptions,
+    ) -> Result<Tensor<B>, LossError> {
+        let batch = PairBatch::new(&self.pairs);
+        let inputs = |policy| pair_inputs(objective, &policy, &Scored::reference(&batch, reference), None);
+        let start = self.constant(policy.backend(), &self.start);
+        let constants = inputs(Scored::reference(&batch, &start))?;
+        let inputs = inputs(Scored::policy(&batch, policy, options))?.with_constants_of(constants)?;
+        Ok(objective.pairwise(&inputs)?.mean_all())
+    }
+}
+
 /// Draws a sample. Its inner magnitude is 1, as for the decoder alone: only the log-sum-exp of the logits cancels.
 fn sample(draw: &mut Draw, config: Config, loss: Option<Loss>) -> Sample {
     let inputs = parameters(draw, &config);
@@ -92,7 +119,7 @@ fn sample(draw: &mut Draw, config: Config, loss: Option<Loss>) -> Sample {
     let pairs = (0..2).map(|_| pair(draw, &config)).collect();
     let objective = loss.map(|loss| Objective::new(loss, hyperparameters(draw)));
     let objective = objective.map(|objective| objective.unwrap_or_else(|error| panic!("a loss to check: {error}")));
-    let function = OnTop { config, pairs, reference, objective, checkpoint: false };
+    let function = OnTop { config, pairs, reference, start: inputs.clone(), objective, checkpoint: false };
     let twin = OnTop { checkpoint: true, ..function.clone() };
     Sample::new(function, inputs).with_twin(twin).with_inner_magnitude(1.0)
 }
@@ -125,11 +152,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_loss_that_has_no_constants_of_the_policy_is_on_top_of_a_decoder() {
+    fn every_loss_is_on_top_of_a_decoder() {
         let names: Vec<&str> = registry().iter().map(|entry| entry.name).collect();
-        let show_gradients = |losses: Vec<Loss>| losses.into_iter().filter(|loss| !loss.has_policy_constants()).map(Loss::name);
         for (decoder, losses) in [("llama", Loss::ALL.to_vec()), ("gpt2", Loss::one_of_each_input())] {
-            let expected: Vec<&str> = show_gradients(losses).chain(["cross-entropy"]).collect();
+            let expected: Vec<&str> = losses.into_iter().map(Loss::name).chain(["cross-entropy"]).collect();
             let found = names.iter().filter(|name| name.starts_with(&format!("decoder-{decoder}-"))).count();
             assert_eq!(found, expected.len());
             for loss in expected {
