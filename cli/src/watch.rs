@@ -4,7 +4,7 @@
 use crate::number::fixed;
 use losses::Loss;
 use model::align::metrics::{CHOSEN_LOG_RATIO, KL, MARGIN, WEIGHTS_CHANGED, held_out};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 /// Number of steps over which a sign must hold, because single batches are noise.
 const WINDOW: usize = 10;
@@ -160,7 +160,9 @@ pub struct Guess {
 impl Guess {
     /// Guesses uniformly among the distinct tokens of a text: for a model that starts with random weights.
     pub fn among_tokens_of(text: &[u32]) -> Self {
-        let tokens = text.iter().collect::<BTreeSet<_>>().len();
+        let mut is_used = vec![false; text.iter().max().map_or(0, |&largest| largest as usize + 1)];
+        text.iter().for_each(|&token| is_used[token as usize] = true);
+        let tokens = is_used.into_iter().filter(|&is_used| is_used).count();
         Self { nats: (tokens as f64).ln(), among: format!("the {tokens} tokens of the text"), begins_there: true }
     }
 

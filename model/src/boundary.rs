@@ -146,10 +146,18 @@ pub struct Tokenized<const N: usize> {
 /// # Errors
 /// [`crate::Error::Tokenizer`]. The inner `Err` is the reason why the row cannot be used.
 pub fn tokenize<const N: usize>(tokenizer: &Tokenizer, text: &Text<'_, N>, limits: &Limits) -> Result<Result<Tokenized<N>, Unusable>> {
+    Ok(tokenize_whole(tokenizer, text, limits.add_eos)?.and_then(|whole| whole.fit(tokenizer, limits)))
+}
+
+/// Like [`tokenize`], without a limit on the length.
+///
+/// # Errors
+/// As [`tokenize`].
+pub fn tokenize_whole<const N: usize>(tokenizer: &Tokenizer, text: &Text<'_, N>, add_eos: bool) -> Result<Result<Tokenized<N>, Unusable>> {
     // The byte tokenizer's BOS and EOS have no text, so no template can write them.
     let added = !text.framed || tokenizer.is_bytes();
     let bos = tokenizer.bos().filter(|_| added);
-    let eos = tokenizer.eos().filter(|_| added && limits.add_eos);
+    let eos = tokenizer.eos().filter(|_| added && add_eos);
     let prompt = with_bos(bos, tokenizer.encode(text.alone.unwrap_or(text.prompt))?);
     let mut sequences = Vec::with_capacity(N);
     let (mut merged, mut start) = (0, prompt.len());
@@ -181,12 +189,21 @@ pub fn tokenize<const N: usize>(tokenizer: &Tokenizer, text: &Text<'_, N>, limit
     if let Some(reason) = begin_at(&mut sequences, start.max(1)) {
         return Ok(Err(reason));
     }
-    let kept = tokenizer.bos().or_else(|| tokenizer.named_bos());
-    Ok(fit(&mut sequences, kept, limits).and_then(|truncated| {
-        // There are N completions, so there are N sequences.
-        let sequences = sequences.try_into().map_err(|_| Unusable::EmptyCompletion)?;
-        Ok(Tokenized { sequences, merged, truncated })
-    }))
+    // There are N completions, so there are N sequences.
+    let sequences = sequences.try_into().map_err(|_| Unusable::EmptyCompletion);
+    Ok(sequences.map(|sequences| Tokenized { sequences, merged, truncated: false }))
+}
+
+impl<const N: usize> Tokenized<N> {
+    /// Cuts the sequences to the limits. All lose the same tokens of the prompt.
+    ///
+    /// # Errors
+    /// The reason why the row cannot be used.
+    pub fn fit(mut self, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self, Unusable> {
+        let kept = tokenizer.bos().or_else(|| tokenizer.named_bos());
+        self.truncated |= fit(&mut self.sequences, kept, limits)?;
+        Ok(self)
+    }
 }
 
 /// Tokenises plain text as a sequence that is all completion: every token but the first is to be predicted.

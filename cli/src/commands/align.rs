@@ -28,7 +28,6 @@ use model::order::Order;
 use model::train::{StepOutcome, Trainer};
 use prepared::{Measured, Mixing, Prepared, restore_reference, start_differs};
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 type Backend = Device;
@@ -147,8 +146,9 @@ impl AlignmentJob {
         };
         // Every row is used once in an epoch, so later steps bring no new rows.
         let steps_of_epoch = self.train.len().div_ceil(self.rows_per_step) as u64;
-        let rows: BTreeSet<usize> = (1..=self.measured.steps.min(steps_of_epoch)).flat_map(|step| self.order.rows_of(step)).collect();
-        let pairs = rows.into_iter().map(|row| &self.train[row]);
+        let mut is_visited = vec![false; self.train.len()];
+        let visited = (1..=self.measured.steps.min(steps_of_epoch)).flat_map(|step| self.order.rows_of(step));
+        let pairs = visited.filter(|&row| !std::mem::replace(&mut is_visited[row], true)).map(|row| &self.train[row]);
         let filled = cache.fill(pairs, decoder, *at_once, processes::current(), &processes::stop_requested);
         match filled.map_err(of_cache)? {
             Fill::Whole => reference.set_cache(cache),

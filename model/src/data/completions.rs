@@ -1,9 +1,10 @@
 //! Prompts with a completion to be learned, conversations, and plain texts to be learned whole.
 
 use super::formats::Reader;
+use super::rows::{Whole, tokenize_rows};
 use super::turns::{Turner, Turns};
 use super::{ChatTemplate, CompletionRow, DataReport, DropReason, jsonl};
-use crate::boundary::{Limits, Sequence, tokenize};
+use crate::boundary::{Limits, Sequence};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 use std::collections::BTreeSet;
@@ -80,11 +81,25 @@ impl CompletionSet {
     ///
     /// # Errors
     /// [`crate::Error::Tokenizer`]. [`crate::Error::NoData`] if no row is left.
-    pub fn from_rows(rows: &[CompletionRow], mut report: DataReport, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self> {
+    pub fn from_rows(rows: &[CompletionRow], report: DataReport, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self> {
+        let whole = tokenize_rows(tokenizer, rows, CompletionRow::text, limits)?;
+        Self::from_tokens(rows, whole, report, tokenizer, limits)
+    }
+
+    /// Cuts tokenized rows to length.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoData`] if no row is left.
+    pub(super) fn from_tokens(
+        rows: &[CompletionRow],
+        whole: Vec<Whole<1>>,
+        mut report: DataReport,
+        tokenizer: &Tokenizer,
+        limits: &Limits,
+    ) -> Result<Self> {
         let (mut sequences, mut lines) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-        for row in rows {
-            let text = row.text();
-            match tokenize(tokenizer, &text, limits)? {
+        for (row, tokenized) in rows.iter().zip(whole) {
+            match tokenized.and_then(|whole| whole.fit(tokenizer, limits)) {
                 Ok(tokenized) => {
                     report.count(&tokenized);
                     sequences.extend(tokenized.sequences);

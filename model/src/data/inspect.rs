@@ -1,7 +1,11 @@
 //! A look at a dataset before training: how long its rows are, what is cut, merged and dropped, and what is learned.
 
-use super::{Balance, ChatTemplate, DataReport, LabelledSet, Turns, completions, jsonl, preferences, read_rows, unpaired};
-use crate::boundary::{Limits, Sequence, Text, Truncation, tokenize};
+use super::rows::tokenize_rows;
+use super::{
+    Balance, ChatTemplate, CompletionRow, DataReport, LabelledSet, PreferenceRow, Turns, completions, jsonl, preferences, read_rows,
+    unpaired,
+};
+use crate::boundary::{Limits, Sequence, Tokenized, Truncation};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 use serde::Serialize;
@@ -91,10 +95,11 @@ pub fn inspect(path: &Path, reading: &Reading, examples: usize) -> Result<Inspec
 fn inspect_preferences(path: &Path, rows: Vec<jsonl::Row>, reading: &Reading, examples: usize) -> Result<Inspection> {
     let (rows, report) = preferences::read_rows(path, rows, reading.chat)?;
     let mut tally = Tally::new(&reading.limits);
-    for row in &rows {
-        tally.add(row.line, reading.tokenizer, &row.text())?;
+    let whole = tokenize_rows(reading.tokenizer, &rows, PreferenceRow::text, &reading.limits)?;
+    for (row, whole) in rows.iter().zip(&whole) {
+        whole.iter().for_each(|whole| tally.add(row.line, whole));
     }
-    let set = super::PreferenceSet::from_rows(&rows, report, reading.tokenizer, &reading.limits)?;
+    let set = super::PreferenceSet::from_tokens(&rows, whole, report, reading.tokenizer, &reading.limits)?;
     let first = set.pairs.iter().take(examples);
     let examples = first
         .map(|pair| Example { line: pair.line, sequences: vec![("chosen", pair.chosen.clone()), ("rejected", pair.rejected.clone())] });
@@ -104,10 +109,11 @@ fn inspect_preferences(path: &Path, rows: Vec<jsonl::Row>, reading: &Reading, ex
 fn inspect_labelled(path: &Path, rows: Vec<jsonl::Row>, reading: &Reading, examples: usize) -> Result<Inspection> {
     let (rows, report) = unpaired::read_rows(path, rows, reading.chat)?;
     let mut tally = Tally::new(&reading.limits);
-    for (row, _) in &rows {
-        tally.add(row.line, reading.tokenizer, &row.text())?;
+    let whole = tokenize_rows(reading.tokenizer, &rows, |(row, _)| row.text(), &reading.limits)?;
+    for ((row, _), whole) in rows.iter().zip(&whole) {
+        whole.iter().for_each(|whole| tally.add(row.line, whole));
     }
-    let set = LabelledSet::from_rows(&rows, report, reading.tokenizer, &reading.limits)?;
+    let set = LabelledSet::from_tokens(&rows, whole, report, reading.tokenizer, &reading.limits)?;
     let name = |is_desirable: bool| if is_desirable { "desirable" } else { "undesirable" };
     let first = set.rows.iter().take(examples);
     let examples = first.map(|row| Example { line: row.line, sequences: vec![(name(row.is_desirable), row.sequence.clone())] });
@@ -118,10 +124,11 @@ fn inspect_labelled(path: &Path, rows: Vec<jsonl::Row>, reading: &Reading, examp
 fn inspect_completions(path: &Path, rows: Vec<jsonl::Row>, reading: &Reading, examples: usize) -> Result<Inspection> {
     let (rows, report) = completions::read_rows(path, rows, reading.chat, reading.turns)?;
     let mut tally = Tally::new(&reading.limits);
-    for row in &rows {
-        tally.add(row.line, reading.tokenizer, &row.text())?;
+    let whole = tokenize_rows(reading.tokenizer, &rows, CompletionRow::text, &reading.limits)?;
+    for (row, whole) in rows.iter().zip(&whole) {
+        whole.iter().for_each(|whole| tally.add(row.line, whole));
     }
-    let set = super::CompletionSet::from_rows(&rows, report, reading.tokenizer, &reading.limits)?;
+    let set = super::CompletionSet::from_tokens(&rows, whole, report, reading.tokenizer, &reading.limits)?;
     let first = set.lines.iter().zip(&set.sequences).take(examples);
     let examples = first.map(|(&line, sequence)| Example { line, sequences: vec![("completion", sequence.clone())] });
     Ok(tally.finish(Form::Completions, &["prompt", "completion", "row"], set.report.clone(), examples.collect()))
@@ -141,9 +148,8 @@ impl Tally {
         Self { limits: *limits, lengths: Vec::new(), truncated: Vec::new(), merged: Vec::new() }
     }
 
-    fn add<const N: usize>(&mut self, line: usize, tokenizer: &Tokenizer, text: &Text<'_, N>) -> Result<()> {
-        let whole = Limits { max_tokens: usize::MAX, ..self.limits };
-        let Ok(row) = tokenize(tokenizer, text, &whole)? else { return Ok(()) };
+    /// Adds a row before it is cut to length.
+    fn add<const N: usize>(&mut self, line: usize, row: &Tokenized<N>) {
         let prompt = row.sequences.iter().map(|sequence| sequence.prompt().len()).max().unwrap_or(0);
         let longest = row.sequences.iter().map(|sequence| sequence.tokens.len()).max().unwrap_or(0);
         let completions = row.sequences.iter().map(|sequence| sequence.completion().len());
@@ -156,7 +162,6 @@ impl Tally {
         if row.merged > 0 {
             self.merged.push(line);
         }
-        Ok(())
     }
 
     /// Makes the result. Lines of dropped rows are removed from the lists.

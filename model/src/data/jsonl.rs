@@ -1,15 +1,17 @@
 //! Rows of JSON: one object a line or one array of objects. Every row knows its line.
 
 use crate::error::{Error, Result};
+use rayon::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 /// One row of a dataset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// The file.
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     /// The line on which the row begins, counted from 1. In a Parquet file, the number of the row.
     pub line: usize,
     /// The row's keys.
@@ -18,14 +20,16 @@ pub struct Row {
 
 /// Reads the rows of a text: a JSON object a line, one list of objects, or one object over several lines.
 pub(super) fn from_text(path: &Path, text: &str) -> Result<Vec<Row>> {
+    let path: Arc<Path> = path.into();
     match text.trim_start().chars().next() {
-        Some('[') => read_array(path, text),
+        Some('[') => read_array(&path, text),
         Some('{') if text.trim_start().lines().next().is_some_and(|first| serde_json::from_str::<Value>(first).is_err()) => {
-            read_object(path, text)
+            read_object(&path, text)
         }
         Some('{') | None => {
-            let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-            lines.map(|(line, text)| parse(path, line, text)).collect()
+            let lines: Vec<_> = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()).collect();
+            let rows: Vec<_> = lines.into_par_iter().map(|(line, text)| parse(&path, line, text)).collect();
+            rows.into_iter().collect()
         }
         Some(_) => {
             let line = line_at(&text.as_bytes()[..text.len() - text.trim_start().len()]);
@@ -33,15 +37,15 @@ pub(super) fn from_text(path: &Path, text: &str) -> Result<Vec<Row>> {
             if serde_json::from_str::<Value>(first).is_err() {
                 let reason =
                     "this is plain text where rows are wanted: JSON lines, a JSON list or Parquet (`slpo train` learns from plain text)";
-                return Err(bad_row(path, line, reason));
+                return Err(bad_row(&path, line, reason));
             }
-            parse(path, line, first).map(|row| vec![row])
+            parse(&path, line, first).map(|row| vec![row])
         }
     }
 }
 
 /// Reads one object over several lines as a row, unless it wraps a list of rows.
-fn read_object(path: &Path, text: &str) -> Result<Vec<Row>> {
+fn read_object(path: &Arc<Path>, text: &str) -> Result<Vec<Row>> {
     let line = line_at(&text.as_bytes()[..text.len() - text.trim_start().len()]);
     let first = text.trim_start().lines().next().unwrap_or_default();
     let Ok(Value::Object(keys)) = serde_json::from_str::<Value>(text) else {
@@ -57,7 +61,7 @@ fn read_object(path: &Path, text: &str) -> Result<Vec<Row>> {
                 format!("the file is one object, whose {key:?} holds a list: give the file that list alone, or a row a line"),
             ))
         }
-        _ => Ok(vec![Row { path: path.to_owned(), line, keys }]),
+        _ => Ok(vec![Row { path: path.clone(), line, keys }]),
     }
 }
 
@@ -121,7 +125,7 @@ pub(super) fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
     })
 }
 
-fn read_array(path: &Path, text: &str) -> Result<Vec<Row>> {
+fn read_array(path: &Arc<Path>, text: &str) -> Result<Vec<Row>> {
     let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| bad_row(path, error.line(), json_reason(&error)))?;
     let mut rows = Vec::with_capacity(items.len());
     let (mut seen, mut line) = (0, 1);
@@ -139,10 +143,10 @@ fn line_at(before: &[u8]) -> usize {
     1 + before.iter().filter(|&&byte| byte == b'\n').count()
 }
 
-fn parse(path: &Path, line: usize, text: &str) -> Result<Row> {
+fn parse(path: &Arc<Path>, line: usize, text: &str) -> Result<Row> {
     let value: Value = serde_json::from_str(text).map_err(|error| bad_row(path, line, json_reason(&error)))?;
     match value {
-        Value::Object(keys) => Ok(Row { path: path.to_owned(), line, keys }),
+        Value::Object(keys) => Ok(Row { path: path.clone(), line, keys }),
         other => {
             let reason = format!("a row must be a JSON object, not {}", kind(&other));
             Err(bad_row(path, line, reason))

@@ -19,6 +19,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::{Map, Number, Value};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The name of the thread that decodes. A panic in this thread is the file's fault.
 pub const THREAD: &str = "parquet-decoder";
@@ -66,13 +67,14 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
     let bytes = bytes::Bytes::from(bytes);
     let reader = SerializedFileReader::new(bytes.clone()).map_err(bad)?;
     check_pages(path, &bytes, &reader, left as u64)?;
+    let shared: Arc<Path> = path.into();
     let mut rows = Vec::new();
     for (index, row) in reader.get_row_iter(None).map_err(bad)?.enumerate() {
         let keys = object(row.map_err(bad)?.into_columns(), &mut left, 0);
         let Some(keys) = keys else {
             return Err(too_much(path, &format!("row {}", index + 1)));
         };
-        rows.push(Row { path: path.to_owned(), line: index + 1, keys });
+        rows.push(Row { path: shared.clone(), line: index + 1, keys });
     }
     Ok(rows)
 }

@@ -1,9 +1,10 @@
 //! Preference pairs: one prompt, the preferred completion and the other one.
 
 use super::formats::Reader;
+use super::rows::{Whole, tokenize_rows};
 use super::turns::{Turner, Turns};
 use super::{ChatTemplate, DataReport, DropReason, PreferenceRow, jsonl};
-use crate::boundary::{Limits, Sequence, Tokenized, tokenize};
+use crate::boundary::{Limits, Sequence, Tokenized};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 use std::path::Path;
@@ -89,11 +90,25 @@ impl PreferenceSet {
     ///
     /// # Errors
     /// [`crate::Error::Tokenizer`]. [`crate::Error::NoData`] if no row is left.
-    pub fn from_rows(rows: &[PreferenceRow], mut report: DataReport, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self> {
+    pub fn from_rows(rows: &[PreferenceRow], report: DataReport, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self> {
+        let whole = tokenize_rows(tokenizer, rows, PreferenceRow::text, limits)?;
+        Self::from_tokens(rows, whole, report, tokenizer, limits)
+    }
+
+    /// Cuts tokenized rows to length.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoData`] if no row is left.
+    pub(super) fn from_tokens(
+        rows: &[PreferenceRow],
+        whole: Vec<Whole<2>>,
+        mut report: DataReport,
+        tokenizer: &Tokenizer,
+        limits: &Limits,
+    ) -> Result<Self> {
         let mut pairs = Vec::with_capacity(rows.len());
-        for row in rows {
-            let text = row.text();
-            match tokenize(tokenizer, &text, limits)? {
+        for (row, tokenized) in rows.iter().zip(whole) {
+            match tokenized.and_then(|whole| whole.fit(tokenizer, limits)) {
                 Ok(Tokenized { sequences: [chosen, rejected], .. }) if chosen.tokens == rejected.tokens => {
                     report.drop_row(row.line, DropReason::EqualTokens);
                 }

@@ -1,6 +1,9 @@
 //! Rows as text, before they are tokenized: a text with learned parts, and a preference pair.
 
-use crate::boundary::Text;
+use crate::boundary::{Limits, Text, Tokenized, Unusable, tokenize_whole};
+use crate::error::Result;
+use crate::tokenizer::Tokenizer;
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// A text with parts that are learned.
@@ -61,4 +64,21 @@ impl PreferenceRow {
         let completions = [self.chosen.as_str(), &self.rejected];
         Text { prompt: &self.prompt, alone: self.alone.as_deref(), completions, context: &[], openings: &[], framed: self.framed }
     }
+}
+
+/// A row as tokens, before it is cut to length, or the reason why it cannot be used.
+pub(super) type Whole<const N: usize> = Result<Tokenized<N>, Unusable>;
+
+/// Tokenizes rows on all threads, in their order.
+///
+/// # Errors
+/// [`crate::Error::Tokenizer`], that of the first row that has one.
+pub(super) fn tokenize_rows<'a, R: Sync, const N: usize>(
+    tokenizer: &Tokenizer,
+    rows: &'a [R],
+    text: impl Fn(&'a R) -> Text<'a, N> + Sync,
+    limits: &Limits,
+) -> Result<Vec<Whole<N>>> {
+    let whole: Vec<_> = rows.par_iter().map(|row| tokenize_whole(tokenizer, &text(row), limits.add_eos)).collect();
+    whole.into_iter().collect()
 }

@@ -6,10 +6,15 @@ use super::jsonl::Row;
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
+use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
 /// The separator of documents in a text file.
 pub const SEPARATOR: &str = "<|endoftext|>";
+
+/// Bytes of documents that are tokenized together, on all threads, before they join the stream. A library's tokens take some 100 times
+/// the memory of those in the stream.
+const AT_ONCE: usize = 4 << 20;
 
 /// A text as two streams of tokens, one for training and one for evaluation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +43,14 @@ impl TextData {
     /// # Errors
     /// [`Error::Io`]. [`Error::BadRow`] if the file is not UTF-8 or not JSON. [`Error::NoData`] if it has no text. [`Error::Tokenizer`].
     pub fn load(path: &Path, tokenizer: &Tokenizer, held_out: f64) -> Result<Self> {
-        let Documents { documents, remarks } = Documents::of(path, Source::read(path)?)?;
+        let source = Source::read(path)?;
+        let Documents { documents, remarks } = Documents::of(path, &source)?;
         let (train, held_out_documents) = split(&documents, held_out);
         let ends = documents.len() > 1;
         Ok(Self {
             path: path.to_owned(),
             documents: documents.len(),
-            bytes: documents.iter().map(String::len).sum(),
+            bytes: documents.iter().map(|text| text.len()).sum(),
             remarks,
             train: stream(tokenizer, &train, ends)?,
             held_out: stream(tokenizer, &held_out_documents, ends)?,
@@ -99,17 +105,17 @@ pub fn windows(tokens: &[u32], length: usize) -> impl Iterator<Item = &[u32]> {
 }
 
 /// The documents of a file.
-struct Documents {
-    documents: Vec<String>,
+struct Documents<'a> {
+    documents: Vec<&'a str>,
     remarks: Vec<String>,
 }
 
-impl Documents {
-    fn of(path: &Path, source: Source) -> Result<Self> {
+impl<'a> Documents<'a> {
+    fn of(path: &Path, source: &'a Source) -> Result<Self> {
         let mut remarks = Remarks::default();
-        let documents: Vec<String> = match source {
+        let documents: Vec<&str> = match source {
             Source::Rows(rows) => rows.iter().filter_map(|row| of_row(row, &mut remarks).transpose()).collect::<Result<_>>()?,
-            Source::Text(text) => text.split(SEPARATOR).map(|document| trimmed(&text, document).to_owned()).collect(),
+            Source::Text(text) => text.split(SEPARATOR).map(|document| trimmed(text, document)).collect(),
         };
         let documents: Vec<_> = documents.into_iter().filter(|text| !text.trim().is_empty()).collect();
         if documents.is_empty() {
@@ -120,7 +126,7 @@ impl Documents {
 }
 
 /// Returns the text of a row, or `None` if the text is null.
-fn of_row(row: &Row, remarks: &mut Remarks) -> Result<Option<String>> {
+fn of_row<'a>(row: &'a Row, remarks: &mut Remarks) -> Result<Option<&'a str>> {
     if row.keys.get("text").is_some_and(serde_json::Value::is_null) {
         remarks.note("a row without a text is left out", row.line);
         return Ok(None);
@@ -130,7 +136,7 @@ fn of_row(row: &Row, remarks: &mut Remarks) -> Result<Option<String>> {
     }
     let text = row.text("text")?;
     columns::judge(row, &["text"], &[text], remarks)?;
-    Ok(Some(text.to_owned()))
+    Ok(Some(text))
 }
 
 /// Removes the line breaks around a separator, which are not part of a document. A text without separators stays unchanged.
@@ -142,7 +148,7 @@ fn trimmed<'a>(whole: &str, document: &'a str) -> &'a str {
 }
 
 /// Splits the documents into those to train on and those to keep apart.
-fn split(documents: &[String], held_out: f64) -> (Vec<&str>, Vec<&str>) {
+fn split<'a>(documents: &[&'a str], held_out: f64) -> (Vec<&'a str>, Vec<&'a str>) {
     let characters = |text: &str| text.chars().count();
     let total: usize = documents.iter().map(|text| characters(text)).sum();
     let for_training = (total as f64 * (1.0 - held_out.clamp(0.0, 1.0))) as usize;
@@ -154,20 +160,37 @@ fn split(documents: &[String], held_out: f64) -> (Vec<&str>, Vec<&str>) {
     }
     let mut seen = 0;
     let (mut train, mut apart) = (Vec::new(), Vec::new());
-    for text in documents {
+    for &text in documents {
         seen += characters(text);
         let part = if seen <= for_training || held_out <= 0.0 { &mut train } else { &mut apart };
-        part.push(text.as_str());
+        part.push(text);
     }
     (train, apart)
 }
 
+/// Tokenizes documents and joins them, each with BOS, and with EOS if it `ends`.
 fn stream(tokenizer: &Tokenizer, documents: &[&str], ends: bool) -> Result<Vec<u32>> {
-    let mut tokens = Vec::new();
-    for document in documents {
-        tokens.extend(tokenizer.bos());
-        tokens.extend(tokenizer.encode(document)?);
-        tokens.extend(tokenizer.eos().filter(|_| ends));
+    let bytes_of = |documents: &[&str]| documents.iter().map(|document| document.len()).sum::<usize>();
+    let all = bytes_of(documents);
+    let (mut tokens, mut done, mut left) = (Vec::new(), 0, documents);
+    while !left.is_empty() {
+        let before = left.iter().scan(0, |bytes, document| Some(std::mem::replace(bytes, *bytes + document.len())));
+        let (documents, later) = left.split_at(before.take_while(|&before| before < AT_ONCE).count());
+        let encoded: Vec<_> = documents.par_iter().map(|document| tokenizer.encode(document)).collect();
+        let encoded: Vec<Vec<u32>> = encoded.into_iter().collect::<Result<_>>()?;
+        left = later;
+        done += bytes_of(documents);
+        let new = encoded.iter().map(|tokens| tokens.len() + 2).sum::<usize>();
+        if tokens.capacity() < tokens.len() + new {
+            // Room for the rest at the rate so far, and a tenth more: growing in steps would copy the stream each time.
+            let rest = (tokens.len() + new) as f64 / done.max(1) as f64 * (all - done) as f64;
+            tokens.reserve_exact(new + (1.1 * rest) as usize);
+        }
+        for document in encoded {
+            tokens.extend(tokenizer.bos());
+            tokens.extend(document);
+            tokens.extend(tokenizer.eos().filter(|_| ends));
+        }
     }
     Ok(tokens)
 }

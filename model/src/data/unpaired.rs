@@ -1,9 +1,10 @@
 //! Labelled rows: one prompt, one completion, and whether the completion is desirable.
 
 use super::formats::Reader;
+use super::rows::{Whole, tokenize_rows};
 use super::turns::{Turner, Turns};
 use super::{ChatTemplate, CompletionRow, DataReport, DropReason, PreferenceSet, jsonl, preferences};
-use crate::boundary::{Limits, Sequence, tokenize};
+use crate::boundary::{Limits, Sequence};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 use serde::Serialize;
@@ -93,10 +94,25 @@ impl LabelledSet {
     ///
     /// # Errors
     /// [`crate::Error::Tokenizer`]. [`crate::Error::NoData`] if no row is left.
-    pub fn from_rows(rows: &[(CompletionRow, bool)], mut report: DataReport, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self> {
+    pub fn from_rows(rows: &[(CompletionRow, bool)], report: DataReport, tokenizer: &Tokenizer, limits: &Limits) -> Result<Self> {
+        let whole = tokenize_rows(tokenizer, rows, |(row, _)| row.text(), limits)?;
+        Self::from_tokens(rows, whole, report, tokenizer, limits)
+    }
+
+    /// Cuts tokenized rows to length.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoData`] if no row is left.
+    pub(super) fn from_tokens(
+        rows: &[(CompletionRow, bool)],
+        whole: Vec<Whole<1>>,
+        mut report: DataReport,
+        tokenizer: &Tokenizer,
+        limits: &Limits,
+    ) -> Result<Self> {
         let mut kept = Vec::with_capacity(rows.len());
-        for (row, is_desirable) in rows {
-            match tokenize(tokenizer, &row.text(), limits)? {
+        for ((row, is_desirable), tokenized) in rows.iter().zip(whole) {
+            match tokenized.and_then(|whole| whole.fit(tokenizer, limits)) {
                 Ok(tokenized) => {
                     report.count(&tokenized);
                     let [sequence] = tokenized.sequences;

@@ -64,7 +64,7 @@ pub fn read(path: &Path, limit: Limit) -> Result<Vec<u8>> {
     if length > limit.bytes {
         return Err(too_long(path, Some(length), limit));
     }
-    read_up_to(path, file, limit)
+    read_up_to(path, file, length, limit)
 }
 
 /// Reads a regular file of UTF-8 text.
@@ -108,15 +108,16 @@ fn read_pipe(path: &Path, number: u32) -> Result<Vec<u8>> {
         return Ok(bytes.clone());
     }
     let bytes = match number {
-        0 => read_up_to(path, io::stdin().lock(), of_memory())?,
-        _ => read_up_to(path, File::open(path).map_err(Error::io(path))?, of_memory())?,
+        0 => read_up_to(path, io::stdin().lock(), 0, of_memory())?,
+        _ => read_up_to(path, File::open(path).map_err(Error::io(path))?, 0, of_memory())?,
     };
     known.insert(number, bytes.clone());
     Ok(bytes)
 }
 
-fn read_up_to(path: &Path, from: impl Read, limit: Limit) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+/// Reads to the end. `expected` is the length as far as it is known.
+fn read_up_to(path: &Path, from: impl Read, expected: u64, limit: Limit) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(expected as usize);
     from.take(limit.bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io(path))?;
     if bytes.len() as u64 > limit.bytes { Err(too_long(path, None, limit)) } else { Ok(bytes) }
 }

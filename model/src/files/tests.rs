@@ -28,7 +28,7 @@ fn a_file_up_to_the_limit_is_read_and_a_longer_one_named() {
 
 #[test]
 fn what_never_ends_is_read_up_to_the_limit() {
-    let message = read_up_to(Path::new("grows"), io::repeat(1), SMALL).unwrap_err().to_string();
+    let message = read_up_to(Path::new("grows"), io::repeat(1), 0, SMALL).unwrap_err().to_string();
     assert_eq!(message, "grows: is longer, and a test may have 4 bytes at most");
 }
 
