@@ -3,9 +3,10 @@
     cargo build --release
     benches/peers/setup.sh [FOLDER]
     python3 benches/peers/compare.py --slpo target/release/slpo [--peers FOLDER] [--presets nano,micro] [--tasks lm,dpo] [--compile]
-                                     [--prompt N] [--precision bf16]
+                                     [--prompt N] [--cached] [--precision bf16]
 
 With --precision bf16 both round the operands of their products, PyTorch by autocast; slpo in f32 has a column beside them.
+With --cached, for --tasks dpo, slpo with the reference's log-probabilities known before has a column beside it.
 With --prompt, the two sequences of a pair begin with the same N tokens, which are not predicted; only PyTorch is compared then.
 
 Without --peers the folder is benches/peers/installed. A peer that is not set up is named and left out. A run of a peer may take --limit (10)
@@ -114,6 +115,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=float, default=10, help="how many times slpo's time a peer may take")
     parser.add_argument("--prompt", type=int, default=0, help="tokens that the sequences of a pair share, with --tasks dpo")
+    parser.add_argument("--cached", action="store_true", help="also slpo with a cached reference, with --tasks dpo")
     parser.add_argument("--compile", action="store_true", help="also torch.compile, which needs a C++ compiler")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16: only PyTorch is compared")
     arguments = parser.parse_args()
@@ -124,6 +126,8 @@ def main():
     if arguments.precision == "bf16":
         others = {name: [*command, "--precision", "bf16"] for name, command in others.items()}
         others["slpo f32"] = [arguments.slpo, "bench", "step", "--json"]
+    if arguments.cached:
+        others["slpo cached"] = [arguments.slpo, "bench", "step", "--json", "--cached-reference"]
     names = ["slpo", *others]
     ms_columns, mib_columns = [f"{name} ms" for name in names], [f"{name} MiB" for name in names]
     row(["preset", "task", *ms_columns, "ratio to the best", *mib_columns, "ratio to the least"])

@@ -36,6 +36,7 @@ pub mod parallel;
 pub mod preference;
 pub mod safetensors_file;
 pub mod session;
+pub mod study;
 pub mod tokenizer;
 pub mod train;
 pub mod whole_folder;

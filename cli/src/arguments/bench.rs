@@ -72,6 +72,9 @@ pub struct BenchStep {
     /// Tokens of the prompt that both sequences of a pair begin with; they are not predicted
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::integer::<usize>(0..=1_000_000))]
     pub prompt: usize,
+    /// Know the reference's log-probabilities before the first step, as slpo align does, instead of running it in the step
+    #[arg(long)]
+    pub cached_reference: bool,
     /// Recompute each block's activations in the backward pass instead of keeping them
     #[arg(long)]
     pub checkpoint_activations: bool,

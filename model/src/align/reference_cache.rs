@@ -72,7 +72,7 @@ impl ReferenceCache {
         Ok((Self { path: path.to_owned(), contents: Contents { version: VERSION, reference, log_probs } }, remark))
     }
 
-    /// Makes an empty cache without a file, for a process that receives its values from the first process.
+    /// Makes an empty cache without a file: for a process that receives its values from the first process, or where nothing is kept.
     pub fn in_memory() -> Self {
         let contents = Contents { version: VERSION, reference: String::new(), log_probs: BTreeMap::new() };
         Self { path: PathBuf::new(), contents }
@@ -128,7 +128,8 @@ impl ReferenceCache {
             computed += values.len();
             self.contents.log_probs.extend(parts.iter().flatten().map(|pair| key(pair)).zip(values));
         }
-        if computed > 0 && rank == 0 {
+        let has_file = !self.path.as_os_str().is_empty();
+        if computed > 0 && rank == 0 && has_file {
             self.write()?;
         }
         if computed == missing {

@@ -7,6 +7,7 @@ use crate::output::Output;
 use engine::backend::cuda::GraphReport;
 use engine::{Device, Generator};
 use losses::{Hyperparameters, Loss, Objective};
+use model::align::reference_cache::ReferenceCache;
 use model::align::{Alignment, Reference};
 use model::batch::Batch;
 use model::boundary::Sequence;
@@ -95,7 +96,12 @@ impl Work {
                 let pairs: Vec<PreferencePair> = (1..=batch.rows).map(&mut pair).collect();
                 let objective =
                     Objective::new(Loss::Dpo, Hyperparameters::default()).map_err(|error| Failure::Failed(error.to_string()))?;
-                let reference = Reference::live(decoder.clone());
+                let mut reference = Reference::live(decoder.clone());
+                if arguments.cached_reference {
+                    let mut cache = ReferenceCache::in_memory();
+                    cache.fill(pairs.iter(), decoder, batch.rows, None, &|| Ok(false))?;
+                    reference.set_cache(cache);
+                }
                 Ok(Self::Dpo(pairs, Box::new(Alignment { objective, reference, at_once: batch.rows })))
             }
         }
@@ -122,10 +128,12 @@ impl Work {
         (inputs.tokens().len() * weights + 2 * seen * config.layers * config.heads * config.head_dim) as f64
     }
 
-    /// The number of forward passes that cost as much as a step. The backward pass counts as two, and DPO's reference as one.
+    /// The number of forward passes that cost as much as a step. The backward pass counts as two, and DPO's reference as one
+    /// unless it is known.
     fn passes(&self) -> f64 {
         match self {
             Self::Lm(_) => 3.0,
+            Self::Dpo(_, alignment) if alignment.reference.cache().is_some() => 3.0,
             Self::Dpo(..) => 4.0,
         }
     }
@@ -162,6 +170,9 @@ fn shape(arguments: &BenchStep, preset: &Preset) -> Result<PresetBatch, Failure>
     let batch = PresetBatch { rows: arguments.rows.unwrap_or(preset.batch.rows), tokens: arguments.tokens.unwrap_or(preset.batch.tokens) };
     if arguments.prompt > 0 && arguments.task != Task::Dpo {
         return Err(Failure::Usage("--prompt is what the two sequences of a pair share: it goes with --task dpo".to_owned()));
+    }
+    if arguments.cached_reference && arguments.task != Task::Dpo {
+        return Err(Failure::Usage("--cached-reference goes with --task dpo: language modelling has no reference".to_owned()));
     }
     if arguments.prompt > batch.tokens {
         let message = format!("--prompt {} leaves nothing of {} tokens to the completions", arguments.prompt, batch.tokens);

@@ -1,0 +1,28 @@
+//! A study of the losses in worlds that can be enumerated: every policy's reward and divergence are known exactly, so losses can be compared
+//! where their policies are equally far from the reference.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`strings`] | the completions of a world, as a tree |
+//! | [`world`] | a world drawn from a seed: prompts, a distribution, a reward |
+//! | [`tree`] | the probabilities that a decoder gives to every completion, in f64 |
+//! | [`measure`] | expected reward, divergences, and the most reward that a divergence allows |
+//! | [`comparisons`] | pairs of completions with their labels |
+//! | [`arms`] | the losses that are compared, each with its own strength |
+//! | [`cells`] | the kinds of worlds and labels |
+//! | [`path`] | what one run was at some moments, and where it reached a divergence |
+//! | [`prepared`] | a world with its reference and its pairs, and one run in it |
+//! | [`grid`] | the settings that are tried, and the rule that chooses one |
+//! | [`statistics`] | means over seeds with intervals, and corrections for many comparisons |
+
+pub mod arms;
+pub mod cells;
+pub mod comparisons;
+pub mod grid;
+pub mod measure;
+pub mod path;
+pub mod prepared;
+pub mod statistics;
+pub mod strings;
+pub mod tree;
+pub mod world;
