@@ -1,8 +1,8 @@
 //! The commands, and the arguments that all of them share.
 
 use super::{
-    Align, Audit, Bench, Chat, Convert, Data, Demo, Eval, Explain, Generate, Gradcheck, Merge, RunControl, Score, Sft, Train, Verify,
-    values,
+    Align, Audit, Bench, Chat, Convert, Data, Demo, Eval, Explain, Generate, Gradcheck, Merge, RunControl, Score, Sft, Study, Train,
+    Verify, values,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -103,6 +103,8 @@ pub enum Command {
     Audit(Audit),
     /// Explain an op or a loss: formula, derivation, worked example, gradient by every method, graph
     Explain(Explain),
+    /// Compare the losses at equal divergence in worlds whose every reward and probability is known
+    Study(Study),
     /// Measure a training step, or what the processor can do
     Bench(Bench),
     /// What there is to compute on, and why CUDA can or cannot be used

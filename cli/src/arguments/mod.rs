@@ -18,6 +18,7 @@ mod loss;
 mod one_line;
 mod rows;
 mod run_settings;
+mod study;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -36,6 +37,7 @@ pub use explain::Explain;
 pub use loss::LossSettings;
 pub use rows::{CutSettings, TurnSettings};
 pub use run_settings::RunSettings;
+pub use study::Study;
 pub use training::{Align, Demo, FineTuning, Sft, Train};
 pub use verify::Verify;
 

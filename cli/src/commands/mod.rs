@@ -19,6 +19,7 @@ mod model_out;
 mod notices;
 mod score;
 mod sft;
+mod study;
 mod train;
 mod verify;
 
@@ -42,6 +43,10 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
     if let Command::Gradcheck(arguments) = command {
         // It has threads of its own and waits for them. On a thread of the pool it would occupy that thread while they need it.
         return gradcheck::run(arguments, shared);
+    }
+    if let Command::Study(arguments) = command {
+        // As above: each of its threads is a pool of its own.
+        return study::run(arguments, shared);
     }
     on_the_pool(|| dispatch(command, shared))
 }
@@ -81,6 +86,7 @@ fn dispatch(command: &Command, shared: &Shared) -> Result<(), Failure> {
         Command::Verify(arguments) => verify::run(arguments, shared),
         Command::Audit(arguments) => audit::run(arguments, shared),
         Command::Explain(arguments) => explain::run(arguments, shared),
+        Command::Study(arguments) => study::run(arguments, shared),
         Command::Bench(arguments) => bench::run(arguments, shared),
         Command::Devices => devices::run(shared),
     }

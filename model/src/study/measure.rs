@@ -8,44 +8,71 @@ const HALVINGS: usize = 200;
 /// Log-probabilities by prompt and completion.
 pub type Distribution = Vec<Vec<f64>>;
 
-/// The mean over prompts of Σ_y e^{log p(y)} f(y).
-fn expectation(of: &[Vec<f64>], f: impl Fn(usize, usize) -> f64) -> f64 {
-    let of_prompt = |(prompt, log_probs): (usize, &Vec<f64>)| {
-        let term = |(completion, log_prob): (usize, &f64)| {
-            if *log_prob == f64::NEG_INFINITY { 0.0 } else { log_prob.exp() * f(prompt, completion) }
+/// A distribution over the completions of every prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// ln p(y|x).
+    pub log_probs: Distribution,
+    /// p(y|x).
+    probs: Distribution,
+}
+
+impl Policy {
+    /// Makes a policy of log-probabilities.
+    pub fn new(log_probs: Distribution) -> Self {
+        let probs = log_probs.iter().map(|of_prompt| of_prompt.iter().map(|log_prob| log_prob.exp()).collect()).collect();
+        Self { log_probs, probs }
+    }
+
+    /// Returns p(y|x).
+    pub fn prob(&self, prompt: usize, completion: usize) -> f64 {
+        self.probs[prompt][completion]
+    }
+
+    /// E\[r\].
+    pub fn expected_reward(&self, rewards: &[Vec<f64>]) -> f64 {
+        let of_prompt = |(probs, rewards): (&Vec<f64>, &Vec<f64>)| probs.iter().zip(rewards).map(|(p, r)| p * r).sum::<f64>();
+        mean(self.probs.iter().zip(rewards).map(of_prompt))
+    }
+
+    /// KL(self‖q) = Σ p ln(p/q) of each prompt, in nats.
+    pub fn divergences(&self, q: &Self) -> Vec<f64> {
+        let term = |((p, log_p), log_q): ((&f64, &f64), &f64)| if *p > 0.0 { p * (log_p - log_q) } else { 0.0 };
+        let of_prompt = |prompt: usize| {
+            let own = self.probs[prompt].iter().zip(&self.log_probs[prompt]);
+            own.zip(&q.log_probs[prompt]).map(term).sum::<f64>()
         };
-        log_probs.iter().enumerate().map(term).sum::<f64>()
-    };
-    of.iter().enumerate().map(of_prompt).sum::<f64>() / of.len() as f64
+        (0..self.probs.len()).map(of_prompt).collect()
+    }
+
+    /// KL(self‖q), in nats.
+    pub fn divergence(&self, q: &Self) -> f64 {
+        mean(self.divergences(q).into_iter())
+    }
 }
 
-/// E_π\[r\].
-pub fn expected_reward(policy: &[Vec<f64>], rewards: &[Vec<f64>]) -> f64 {
-    expectation(policy, |prompt, completion| rewards[prompt][completion])
-}
-
-/// KL(p‖q) = Σ p ln(p/q), in nats.
-pub fn divergence(p: &[Vec<f64>], q: &[Vec<f64>]) -> f64 {
-    expectation(p, |prompt, completion| p[prompt][completion] - q[prompt][completion])
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len() as f64;
+    values.sum::<f64>() / count
 }
 
 /// π_τ ∝ ref·e^{r/τ}: of all policies with its divergence from the reference, the one with the most reward.
-pub fn tempered(reference: &[Vec<f64>], rewards: &[Vec<f64>], inverse_temperature: f64) -> Distribution {
+pub fn tempered(reference: &Policy, rewards: &[Vec<f64>], inverse_temperature: f64) -> Policy {
     let of_prompt = |(log_probs, rewards): (&Vec<f64>, &Vec<f64>)| {
         let tilted: Vec<f64> = log_probs.iter().zip(rewards).map(|(log_prob, reward)| log_prob + inverse_temperature * reward).collect();
         let largest = tilted.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum = largest + tilted.iter().map(|x| (x - largest).exp()).sum::<f64>().ln();
         tilted.into_iter().map(|x| x - sum).collect()
     };
-    reference.iter().zip(rewards).map(of_prompt).collect()
+    Policy::new(reference.log_probs.iter().zip(rewards).map(of_prompt).collect())
 }
 
 /// R*(κ): the most expected reward that a policy can have whose KL(π‖ref) is at most `divergence` nats. Found by the 1/τ at which π_τ has
 /// that divergence, which grows with it.
-pub fn best_reward(reference: &[Vec<f64>], rewards: &[Vec<f64>], allowed: f64) -> f64 {
+pub fn best_reward(reference: &Policy, rewards: &[Vec<f64>], allowed: f64) -> f64 {
     let of = |inverse: f64| tempered(reference, rewards, inverse);
     let (mut low, mut high) = (0.0, 1.0);
-    while high < 1e6 && divergence(&of(high), reference) < allowed {
+    while high < 1e6 && of(high).divergence(reference) < allowed {
         (low, high) = (high, 2.0 * high);
     }
     for _ in 0..HALVINGS {
@@ -53,9 +80,9 @@ pub fn best_reward(reference: &[Vec<f64>], rewards: &[Vec<f64>], allowed: f64) -
         if middle <= low || middle >= high {
             break;
         }
-        if divergence(&of(middle), reference) < allowed { low = middle } else { high = middle }
+        if of(middle).divergence(reference) < allowed { low = middle } else { high = middle }
     }
-    expected_reward(&of(high), rewards)
+    of(high).expected_reward(rewards)
 }
 
 #[cfg(test)]
@@ -65,11 +92,15 @@ mod tests {
     use crate::study::world::{World, draw};
     use engine::Generator;
 
-    fn random(world: &World, seed: u64) -> Distribution {
+    fn of_world(world: &World) -> Policy {
+        Policy::new(world.log_probs.clone())
+    }
+
+    fn random(world: &World, seed: u64) -> Policy {
         let mut generator = Generator::new(seed);
         let logits: Vec<Vec<f64>> =
             world.rewards.iter().map(|rewards| rewards.iter().map(|_| 2.0 * generator.normal()).collect()).collect();
-        tempered(&world.log_probs, &logits, 1.0)
+        tempered(&of_world(world), &logits, 1.0)
     }
 
     #[test]
@@ -81,8 +112,8 @@ mod tests {
         let mut sums = [0.0; 4];
         for i in 0..draws {
             let prompt = i % 3;
-            let y = draw(&policy[prompt], generator.uniform());
-            let (reward, ratio) = (world.rewards[prompt][y], policy[prompt][y] - world.log_probs[prompt][y]);
+            let y = draw(&policy.log_probs[prompt], generator.uniform());
+            let (reward, ratio) = (world.rewards[prompt][y], policy.log_probs[prompt][y] - world.log_probs[prompt][y]);
             [reward, reward * reward, ratio, ratio * ratio]
                 .into_iter()
                 .zip(&mut sums)
@@ -90,7 +121,7 @@ mod tests {
         }
         let error = |mean: f64, square: f64| ((square - mean * mean) / f64::from(draws as u32)).sqrt();
         // Four standard errors: one draw in 16,000 lies farther off.
-        let (reward, kl) = (expected_reward(&policy, &world.rewards), divergence(&policy, &world.log_probs));
+        let (reward, kl) = (policy.expected_reward(&world.rewards), policy.divergence(&of_world(&world)));
         assert!((reward - sums[0]).abs() < 4.0 * error(sums[0], sums[1]), "{reward} and {}", sums[0]);
         assert!((kl - sums[2]).abs() < 4.0 * error(sums[2], sums[3]), "{kl} and {}", sums[2]);
     }
@@ -98,12 +129,13 @@ mod tests {
     #[test]
     fn no_policy_has_more_reward_than_the_best_at_its_divergence() {
         let world = World::new(Strings { letters: 3, longest: 3 }, 2, 4);
-        let reference = &world.log_probs;
+        let reference = &of_world(&world);
         for seed in 0..40 {
             // From policies that ignore the reward to those that are the best themselves.
             let share = seed as f64 / 39.0;
             let noise = random(&world, seed);
             let mixed: Distribution = noise
+                .log_probs
                 .iter()
                 .zip(&world.rewards)
                 .map(|(noise, rewards)| {
@@ -111,12 +143,12 @@ mod tests {
                 })
                 .collect();
             let policy = tempered(reference, &mixed, 0.5);
-            let (reward, kl) = (expected_reward(&policy, &world.rewards), divergence(&policy, reference));
+            let (reward, kl) = (policy.expected_reward(&world.rewards), policy.divergence(reference));
             let best = best_reward(reference, &world.rewards, kl);
             assert!(reward <= best + 1e-12, "{reward} above {best} at {kl} nats");
         }
         let best = tempered(reference, &world.rewards, 0.7);
-        let (reward, kl) = (expected_reward(&best, &world.rewards), divergence(&best, reference));
+        let (reward, kl) = (best.expected_reward(&world.rewards), best.divergence(reference));
         assert!((best_reward(reference, &world.rewards, kl) - reward).abs() < 1e-10);
         assert!(best_reward(reference, &world.rewards, 0.0).abs() < 1e-6);
     }
@@ -125,7 +157,7 @@ mod tests {
     fn divergence_is_zero_of_a_policy_from_itself_and_positive_otherwise() {
         let world = World::new(Strings { letters: 3, longest: 2 }, 2, 4);
         let policy = random(&world, 1);
-        assert_eq!(divergence(&policy, &policy), 0.0);
-        assert!(divergence(&policy, &world.log_probs) > 0.0 && divergence(&world.log_probs, &policy) > 0.0);
+        assert_eq!(policy.divergence(&policy), 0.0);
+        assert!(policy.divergence(&of_world(&world)) > 0.0 && of_world(&world).divergence(&policy) > 0.0);
     }
 }

@@ -3,7 +3,7 @@
 use super::arms::Arm;
 use super::cells::{Cell, PROMPTS};
 use super::comparisons::{Comparison, compare};
-use super::measure::{Distribution, divergence, expected_reward};
+use super::measure::Policy;
 use super::path::{Moment, moments};
 use super::strings::Strings;
 use super::tree;
@@ -69,8 +69,8 @@ pub struct Prepared<B: Backend> {
     pub world: World,
     /// The decoder that has learned the world, from which every run starts.
     pub reference: Decoder<B>,
-    /// ln ref(y|x) in f64.
-    pub log_ref: Distribution,
+    /// The reference's distribution.
+    pub start: Policy,
     /// The pairs.
     pub comparisons: Vec<Comparison>,
     /// The CHES score of each pair under the reference.
@@ -100,12 +100,12 @@ impl<B: Backend> Prepared<B> {
     pub fn new(backend: &B, cell: &Cell, seed: u64) -> Result<Self> {
         let world = World::new(cell.strings, PROMPTS, seed);
         let reference = learned(backend, &world, seed)?;
-        let log_ref = tree::log_probs(&reference, &world);
-        let comparisons = compare(&world, &log_ref, cell.making, &Generator::new(seed).stream(stream::PAIRS));
+        let start = Policy::new(tree::log_probs(&reference, &world));
+        let comparisons = compare(&world, &start.log_probs, cell.making, &Generator::new(seed).stream(stream::PAIRS));
         let pairs: Vec<PreferencePair> = comparisons.iter().enumerate().map(|(i, pair)| pair.tokens(&world, i + 1)).collect();
         let ches = ches(&reference, &pairs.iter().collect::<Vec<_>>(), pairs.len());
         let rows = rows_of_pairs(&pairs);
-        Ok(Self { world, reference, log_ref, comparisons, ches, pairs, rows, seed })
+        Ok(Self { world, reference, start, comparisons, ches, pairs, rows, seed })
     }
 
     /// Trains a copy of the reference with one arm and measures it at some moments.
@@ -132,7 +132,7 @@ impl<B: Backend> Prepared<B> {
                     made => made?,
                 }
             }
-            path.push(self.moment(wanted, &tree::log_probs(&trainer.decoder, &self.world)));
+            path.push(self.moment(wanted, &self.policy(&trainer.decoder)));
         }
         Ok(Run { path, broken_at: None, ches_auc: self.ches_auc(&trainer.decoder) })
     }
@@ -147,30 +147,33 @@ impl<B: Backend> Prepared<B> {
         alignment.step(trainer, &pairs, &options).map(drop)
     }
 
-    fn moment(&self, step: u64, policy: &[Vec<f64>]) -> Moment {
-        let (log_ref, rewards) = (&self.log_ref, &self.world.rewards);
-        let by_prompt: Vec<f64> =
-            log_ref.iter().zip(policy).map(|(p, q)| divergence(std::slice::from_ref(p), std::slice::from_ref(q))).collect();
+    fn policy(&self, decoder: &Decoder<B>) -> Policy {
+        Policy::new(tree::log_probs(decoder, &self.world))
+    }
+
+    fn moment(&self, step: u64, policy: &Policy) -> Moment {
+        let (start, rewards) = (&self.start, &self.world.rewards);
+        let by_prompt = start.divergences(policy);
         let mut sums = [0.0; 5];
         for &Comparison { prompt, chosen, rejected } in &self.comparisons {
-            let of = |completion: usize| (log_ref[prompt][completion], policy[prompt][completion]);
-            let ((ref_w, w), (ref_l, l)) = (of(chosen), of(rejected));
-            let (others_ref, others) = (1.0 - ref_w.exp() - ref_l.exp(), 1.0 - w.exp() - l.exp());
+            let rise = |completion: usize| policy.log_probs[prompt][completion] - start.log_probs[prompt][completion];
+            let (of_w, of_l) = (rise(chosen), rise(rejected));
+            let [before, after] = [start, policy].map(|of| 1.0 - of.prob(prompt, chosen) - of.prob(prompt, rejected));
             // KL(ref‖π) less the terms of the pair, among the others alone.
-            let of_others = by_prompt[prompt] - ref_w.exp() * (ref_w - w) - ref_l.exp() * (ref_l - l);
-            let drift = of_others / others_ref + (others / others_ref).ln();
-            let fallen = f64::from(u8::from(w < ref_w));
-            [w - ref_w, l - ref_l, fallen, others - others_ref, drift].into_iter().zip(&mut sums).for_each(|(x, sum)| *sum += x);
+            let of_others = by_prompt[prompt] + start.prob(prompt, chosen) * of_w + start.prob(prompt, rejected) * of_l;
+            let drift = of_others / before + (after / before).ln();
+            let fallen = f64::from(u8::from(of_w < 0.0));
+            [of_w, of_l, fallen, after - before, drift].into_iter().zip(&mut sums).for_each(|(x, sum)| *sum += x);
         }
         let [chosen, rejected, fallen, others, drift] = sums.map(|sum| sum / self.comparisons.len() as f64);
-        let reward = expected_reward(policy, rewards) - expected_reward(log_ref, rewards);
-        let values = [reward, divergence(log_ref, policy), chosen, rejected, fallen, others, drift];
-        Moment { step, divergence: divergence(policy, log_ref), values }
+        let reward = policy.expected_reward(rewards) - start.expected_reward(rewards);
+        let reverse = by_prompt.iter().sum::<f64>() / by_prompt.len() as f64;
+        Moment { step, divergence: policy.divergence(start), values: [reward, reverse, chosen, rejected, fallen, others, drift] }
     }
 
     fn ches_auc(&self, policy: &Decoder<B>) -> Option<f64> {
-        let policy = tree::log_probs(policy, &self.world);
-        let has_fallen = |pair: &Comparison| policy[pair.prompt][pair.chosen] < self.log_ref[pair.prompt][pair.chosen];
+        let policy = self.policy(policy);
+        let has_fallen = |pair: &Comparison| policy.log_probs[pair.prompt][pair.chosen] < self.start.log_probs[pair.prompt][pair.chosen];
         let scores = |fallen: bool| {
             let chosen = self.comparisons.iter().zip(&self.ches).filter(move |(pair, _)| has_fallen(pair) == fallen);
             chosen.map(|(_, ches)| ches.normalised).collect::<Vec<f64>>()
@@ -182,7 +185,7 @@ impl<B: Backend> Prepared<B> {
     pub fn exact_gain(&self) -> f64 {
         let of_pair = |pair: &Comparison| {
             let rewards = &self.world.rewards[pair.prompt];
-            self.log_ref[pair.prompt][pair.rejected].exp() * (rewards[pair.chosen] - rewards[pair.rejected])
+            self.start.prob(pair.prompt, pair.rejected) * (rewards[pair.chosen] - rewards[pair.rejected])
         };
         self.comparisons.iter().map(of_pair).sum::<f64>() / self.world.prompts.len() as f64
     }
@@ -236,8 +239,11 @@ mod tests {
     #[test]
     fn the_reference_has_learned_the_world() {
         let prepared = small();
-        let kl = divergence(&prepared.world.log_probs, &prepared.log_ref);
-        assert!(kl < 0.05, "{kl} nats from the world");
+        let uniform = |log_probs: &Vec<f64>| vec![-(log_probs.len() as f64).ln(); log_probs.len()];
+        let flat = Policy::new(prepared.world.log_probs.iter().map(uniform).collect());
+        let world = Policy::new(prepared.world.log_probs.clone());
+        let [kl, of_flat] = [&prepared.start, &flat].map(|other| world.divergence(other));
+        assert!(kl < 0.1 && of_flat > 5.0 * kl, "{kl} nats from the world, and a uniform distribution is {of_flat}");
     }
 
     #[test]
@@ -247,8 +253,8 @@ mod tests {
             let run = prepared.run(&arm, 1e-2, arm.strength_at(1), 30).unwrap();
             assert_eq!(run.path[0].divergence, 0.0, "{}", arm.name);
             for moment in &run.path {
-                let start = expected_reward(&prepared.log_ref, &prepared.world.rewards);
-                let best = best_reward(&prepared.log_ref, &prepared.world.rewards, moment.divergence) - start;
+                let (start, rewards) = (&prepared.start, &prepared.world.rewards);
+                let best = best_reward(start, rewards, moment.divergence) - start.expected_reward(rewards);
                 assert!(moment.values[0] <= best + 1e-9, "{}: {moment:?} above {best}", arm.name);
             }
         }
@@ -261,13 +267,13 @@ mod tests {
         let trained = run.path.last().unwrap();
         assert!(trained.divergence > 0.01);
         // The same from a policy written out: the world's own distribution.
-        let policy = &prepared.world.log_probs;
-        let moment = prepared.moment(0, policy);
+        let policy = Policy::new(prepared.world.log_probs.clone());
+        let moment = prepared.moment(0, &policy);
         let (mut mass, mut drift) = (0.0, 0.0);
         for pair in &prepared.comparisons {
             let others: Vec<usize> = (0..prepared.world.strings.count()).filter(|y| ![pair.chosen, pair.rejected].contains(y)).collect();
-            let of = |p: &[Vec<f64>]| others.iter().map(|&y| p[pair.prompt][y].exp()).collect::<Vec<f64>>();
-            let (p, q) = (of(&prepared.log_ref), of(policy));
+            let of = |of: &Policy| others.iter().map(|&y| of.prob(pair.prompt, y)).collect::<Vec<f64>>();
+            let (p, q) = (of(&prepared.start), of(&policy));
             let (p_mass, q_mass) = (p.iter().sum::<f64>(), q.iter().sum::<f64>());
             mass += q_mass - p_mass;
             drift += p.iter().zip(&q).map(|(p, q)| p / p_mass * (p / p_mass / (q / q_mass)).ln()).sum::<f64>();
