@@ -181,6 +181,23 @@ impl Report {
     }
 }
 
+/// The colours of a page in daylight, for a drawing that is a file of its own.
+const DAYLIGHT: &str = "svg { background: #ffffff; --ink: #1b1e23; --muted: #5b6470; --rule: #dfe3e8; }\n";
+
+/// Draws a chart for a file of its own, as on a wide screen. `None` if no value is finite.
+///
+/// # Errors
+/// [`ReportError::Draw`].
+pub fn svg_file(title: &str, chart: &Chart) -> Result<Option<String>, ReportError> {
+    let failed = |reason: String| ReportError::Draw { figure: title.to_owned(), reason };
+    let drawing = chart.wide_svg(title).map_err(|error| failed(error.to_string()))?;
+    let styled = |svg: String| {
+        let head = svg.find('>').map_or(0, |end| end + 1);
+        format!("{}<style>{DAYLIGHT}{}</style>{}", &svg[..head], chart::style::rules(), &svg[head..])
+    };
+    Ok(drawing.map(styled))
+}
+
 /// The page as the template sees it.
 #[derive(Serialize)]
 struct Page<'a> {

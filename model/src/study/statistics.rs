@@ -42,7 +42,7 @@ fn mean_and_error(values: &[f64]) -> (f64, f64) {
 /// The interval is mean − t*·error at the quantiles of t*; p is the share of |t*| at or above |mean|/error. Resamples whose numbers are all
 /// equal have no error and are drawn again.
 ///
-/// Numbers that are all equal have an interval of no width, and p 1 if they are 0, else the least that this number of resamples can show.
+/// Numbers that are not all finite have an interval without ends and p 1. Numbers that are all equal have an interval of no width, and p 1 if they are 0, else the least that this number of resamples can show.
 ///
 /// # Panics
 /// For fewer than two numbers.
@@ -50,6 +50,9 @@ pub fn summary(values: &[f64], generator: &Generator) -> Summary {
     assert!(values.len() > 1, "summary: {} numbers have no spread", values.len());
     let (mean, error) = mean_and_error(values);
     let median = median(values);
+    if !error.is_finite() {
+        return Summary { mean, median, interval: (f64::NEG_INFINITY, f64::INFINITY), p: 1.0 };
+    }
     if error == 0.0 {
         let p = if mean == 0.0 { 1.0 } else { 1.0 / (RESAMPLES + 1) as f64 };
         return Summary { mean, median, interval: (mean, mean), p };
@@ -132,6 +135,8 @@ mod tests {
         let of = |value: f64| summary(&[value; 5], &Generator::new(1));
         assert_eq!((of(0.0).p, of(2.0).interval), (1.0, (2.0, 2.0)));
         assert!(of(2.0).p < 1e-3);
+        let infinite = summary(&[1.0, f64::INFINITY], &Generator::new(1));
+        assert_eq!((infinite.interval, infinite.p), ((f64::NEG_INFINITY, f64::INFINITY), 1.0));
         assert_eq!((median(&[3.0, 1.0, 2.0]), median(&[4.0, 1.0])), (2.0, 2.5));
     }
 }

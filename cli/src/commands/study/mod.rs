@@ -1,6 +1,12 @@
 //! `slpo study`: compares the losses where their policies are equally far from the reference, in worlds that can be enumerated.
 
+mod document;
+mod estimate;
+mod figures;
+mod hypotheses;
 mod record;
+mod report;
+mod results;
 mod stages;
 mod store;
 mod workers;
@@ -11,17 +17,18 @@ use crate::interrupt;
 use crate::output::Output;
 use crate::progress::Progress;
 use record::Key;
+use serde_json::{Value, json};
 use stages::{Records, Scale, Stage};
 use std::path::Path;
-use std::time::Instant;
 use store::Store;
 use workers::{Worlds, run_all};
 
 /// Runs the study, or writes its report again.
 pub fn run(arguments: &Study, shared: &Shared) -> Result<(), Failure> {
     let out = Output::new(shared.json);
-    let Some(folder) = &arguments.out else {
-        return Ok(());
+    let folder = match (&arguments.out, &arguments.report) {
+        (Some(folder), _) => folder,
+        (None, report) => return write_report(report.as_deref().unwrap_or(Path::new("")), out),
     };
     let scale = if arguments.quick { Scale::quick() } else { Scale::full() };
     let mut store = if arguments.resume { Store::resume(folder, &scale)? } else { Store::begin(folder, &scale)? };
@@ -29,7 +36,7 @@ pub fn run(arguments: &Study, shared: &Shared) -> Result<(), Failure> {
     let device = crate::device::processor()?;
     let threads = shared.threads.unwrap_or_else(rayon::current_num_threads);
     let worlds = Worlds::default();
-    let started = Instant::now();
+    out.stream(&format!("{}\n", estimate::of(&device, &scale, store.records(), threads)?))?;
     while let Some(stage) = stages::next(&scale, store.records()) {
         let keys = unfinished(&stage, store.records());
         out.stream(&format!("{}: {} runs on {threads} threads\n", stage.name, keys.len()))?;
@@ -45,8 +52,17 @@ pub fn run(arguments: &Study, shared: &Shared) -> Result<(), Failure> {
             return Err(stopped(folder, store.records().len()));
         }
     }
-    out.stream(&format!("{} runs in {:.0} s\n", store.records().len(), started.elapsed().as_secs_f64()))?;
-    Ok(())
+    write_report(folder, out)
+}
+
+fn write_report(folder: &Path, out: Output) -> Result<(), Failure> {
+    let answers = report::write(folder)?;
+    let report = folder.join("report.html");
+    let named: serde_json::Map<String, Value> = answers.iter().map(|(name, verdict)| ((*name).to_owned(), (*verdict).into())).collect();
+    out.result(&json!({ "report": report, "answers": named }), |to| {
+        answers.iter().try_for_each(|(name, verdict)| writeln!(to, "{name} {verdict}"))?;
+        writeln!(to, "The report with its figures: {}", report.display())
+    })
 }
 
 /// The runs of a stage that are not made yet, world by world.

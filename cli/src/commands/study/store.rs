@@ -4,11 +4,16 @@
 //! was cut off: they are left out when the study goes on.
 
 use super::record::{Key, Record};
-use super::stages::{Records, Scale};
+use super::results::Results;
+use super::stages::{MIDDLE, Records, Scale};
 use crate::failure::Failure;
 use crate::run_folder::write_atomically;
 use model::Error;
+use model::study::arms::Arm;
+use model::study::cells::Cell;
+use model::study::grid::Trial;
 use model::study::path::{Moment, NAMES};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -135,4 +140,41 @@ fn append((path, file): &mut (PathBuf, File), text: &str) -> Result<(), Failure>
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     write_atomically(path, text.as_bytes()).map_err(Error::io(path)).map_err(Failure::from)
+}
+
+/// The moments of runs whose paths are drawn.
+pub struct Paths(BTreeMap<Key, Vec<Moment>>);
+
+impl Paths {
+    /// Reads the file of paths.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] if the file has another form; [`Error::Io`].
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let text = model::files::read_text(path, model::files::of_memory())?;
+        let mut all: BTreeMap<Key, Vec<Moment>> = BTreeMap::new();
+        for (number, line) in (1..).zip(text.lines()).skip(1) {
+            let place = || format!("{}:{number}: this is no moment of a study by this version", path.display());
+            let (key, moment) = moment_of(line).ok_or_else(|| Failure::Failed(place()))?;
+            all.entry(key).or_default().push(moment);
+        }
+        Ok(Self(all))
+    }
+
+    /// Returns the paths of an arm at the trial that was chosen for the middle divergence, seed by seed.
+    pub fn of(&self, results: &Results, arm: usize) -> Vec<&[Moment]> {
+        let trial = results.chosen[arm][MIDDLE];
+        self.0.iter().filter(|(key, _)| key.arm == arm && key.trial == trial).map(|(_, path)| path.as_slice()).collect()
+    }
+}
+
+fn moment_of(line: &str) -> Option<(Key, Moment)> {
+    let fields: Vec<&str> = line.split(',').collect();
+    let [cell, arm, rate, strength, seed, steps, step, numbers @ ..] = &fields[..] else { return None };
+    let trial = Trial { rate: rate.parse().ok()?, strength: strength.parse().ok()? };
+    let (cell, arm) = (Cell::named(cell)?.name, Arm::named(arm)?);
+    let key = Key { cell, arm, trial, seed: seed.parse().ok()?, steps: steps.parse().ok()? };
+    let numbers: Vec<f64> = numbers.iter().map(|number| number.parse().ok()).collect::<Option<_>>()?;
+    let (divergence, values) = numbers.split_first()?;
+    Some((key, Moment { step: step.parse().ok()?, divergence: *divergence, values: values.try_into().ok()? }))
 }

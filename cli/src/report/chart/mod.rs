@@ -48,16 +48,20 @@ impl Chart {
     /// Draws the chart as two `<svg>` elements, for wide and narrow screens. `title` names it for people who cannot see it. Returns `None`
     /// if no value is finite.
     pub(super) fn svg(&self, title: &str, styles: &mut Styles) -> Result<Option<String>, DrawError> {
-        let mut drawings = String::new();
-        for screen in Screen::ALL {
-            let drawing = match self {
-                Self::Xy(chart) => xy::svg(chart, title, screen, styles)?,
-                Self::Bars(chart) => bars::svg(chart, title, screen, styles)?,
-                Self::Surface(chart) => surface::svg(chart, title, screen)?,
-            };
-            let Some(drawing) = drawing else { return Ok(None) };
-            drawings += &drawing;
+        let drawings = Screen::ALL.into_iter().map(|screen| self.svg_of(title, screen, styles));
+        drawings.collect()
+    }
+
+    /// Draws the chart as one `<svg>` element for wide screens.
+    pub(super) fn wide_svg(&self, title: &str) -> Result<Option<String>, DrawError> {
+        self.svg_of(title, Screen::Wide, &mut Styles::default())
+    }
+
+    fn svg_of(&self, title: &str, screen: Screen, styles: &mut Styles) -> Result<Option<String>, DrawError> {
+        match self {
+            Self::Xy(chart) => xy::svg(chart, title, screen, styles),
+            Self::Bars(chart) => bars::svg(chart, title, screen, styles),
+            Self::Surface(chart) => surface::svg(chart, title, screen),
         }
-        Ok(Some(drawings))
     }
 }

@@ -89,26 +89,32 @@ fn hex(RGBColor(red, green, blue): RGBColor) -> String {
     format!("#{red:02X}{green:02X}{blue:02X}")
 }
 
-/// Writes the rules that dash the series' lines and map the charts' colours to the page's.
+/// Writes the rules that dash the series' lines and map the charts' colours to the page's, in daylight and in the dark.
 pub fn style_sheet() -> String {
-    let rule = |color: RGBColor, shown: &str| {
-        let key = hex(color);
-        format!("svg [stroke=\"{key}\"] {{ stroke: {shown}; }} svg [fill=\"{key}\"] {{ fill: {shown}; }}\n")
-    };
+    let dark: String = (0..PALETTE.len() * CYCLES).map(|index| rule(key_color(index), PALETTE[index % PALETTE.len()].1)).collect();
+    rules() + "@media (prefers-color-scheme: dark) {\n" + &dark + "}\n"
+}
+
+/// Writes a rule that shows a colour of the charts as another one.
+fn rule(color: RGBColor, shown: &str) -> String {
+    let key = hex(color);
+    format!("svg [stroke=\"{key}\"] {{ stroke: {shown}; }} svg [fill=\"{key}\"] {{ fill: {shown}; }}\n")
+}
+
+/// Writes the rules for daylight.
+pub fn rules() -> String {
     let mut css = String::from("svg polyline { stroke-linejoin: round; }\nsvg rect[opacity] { shape-rendering: crispEdges; }\n");
     css += &rule(INK, "var(--ink)");
     css += &rule(MUTED, "var(--muted)");
     css += &rule(GRID, "var(--rule)");
     let _ = writeln!(css, "svg polyline[stroke-width=\"{REFERENCE_WIDTH}\"] {{ stroke-dasharray: 18 12; }}");
-    let mut dark = String::new();
     for index in 0..PALETTE.len() * CYCLES {
         let color = key_color(index);
         let pass = index / PALETTE.len();
         let dash = DASHES[(index + pass) % DASHES.len()];
         let _ = writeln!(css, "svg polyline[stroke=\"{}\"][stroke-width=\"{LINE_WIDTH}\"] {{ stroke-dasharray: {dash}; }}", hex(color));
-        dark += &rule(color, PALETTE[index % PALETTE.len()].1);
     }
-    css + "@media (prefers-color-scheme: dark) {\n" + &dark + "}\n"
+    css
 }
 
 #[cfg(test)]
