@@ -38,7 +38,7 @@ impl Progress {
         Self { steps, view, first: None, tokens: 0 }
     }
 
-    /// Reports that step `step` (from 1) is done, on `tokens` tokens. `metrics` are shown in their order.
+    /// Reports that step `step` (from 1) is done, on `tokens` tokens, 0 if steps have none. `metrics` are shown in their order.
     pub fn step(&mut self, step: u64, metrics: &[(&str, f64)], tokens: usize) {
         // The first step warms up caches and pools, so its time does not count.
         match self.first {
@@ -50,7 +50,7 @@ impl Progress {
         for (name, value) in metrics {
             let _ = write!(text, "{name} {}  ", fixed(*value, 4));
         }
-        if let Some(speed) = speed {
+        if let Some(speed) = speed.filter(|_| self.tokens > 0) {
             let _ = write!(text, "{speed:.0} tokens/s");
         }
         match &mut self.view {

@@ -1,5 +1,5 @@
-//! The cells of the study: one kind of world, draws and labels each. The losses are tuned in the first cell; each other cell changes one
-//! thing of it.
+//! The cells of the study: one kind of world, draws and labels each. Each cell but the first
+//! changes one thing of it.
 
 use super::comparisons::Making;
 use super::strings::Strings;
@@ -20,7 +20,7 @@ pub struct Cell {
 }
 
 const BASE: Cell = Cell {
-    name: "base",
+    name: "length 4",
     strings: Strings { letters: 6, longest: 4 },
     making: Making { is_on_policy: true, labelling: Labelling::HigherReward, flipped: 0.0, of_prompt: 16 },
 };
@@ -37,7 +37,7 @@ const fn bradley_terry(temperature: f64) -> Labelling {
     Labelling::BradleyTerry { temperature }
 }
 
-/// All cells; the first is the one in which settings are chosen.
+/// All cells. In the full study, settings are chosen in the first.
 pub const CELLS: [Cell; 11] = [
     BASE,
     of_length("length 2", 2),

@@ -1,5 +1,5 @@
-//! A study of the losses in worlds that can be enumerated: every policy's reward and divergence are known exactly, so losses can be compared
-//! where their policies are equally far from the reference.
+//! A study of the losses in worlds that can be enumerated. Every policy's reward and divergence are known exactly, so losses can be
+//! compared where their policies are equally far from the reference.
 //!
 //! | module | what |
 //! |---|---|

@@ -4,6 +4,8 @@ use engine::Generator;
 
 /// Resamples of a bootstrap.
 pub const RESAMPLES: usize = 10_000;
+/// The least error of a resample beside that of the numbers: below it, the resample's numbers are equal but for round-off.
+const LEAST_SPREAD: f64 = 1e-9;
 /// The probability that an interval misses the mean.
 const MISSES: f64 = 0.05;
 
@@ -42,7 +44,8 @@ fn mean_and_error(values: &[f64]) -> (f64, f64) {
 /// The interval is mean − t*·error at the quantiles of t*; p is the share of |t*| at or above |mean|/error. Resamples whose numbers are all
 /// equal have no error and are drawn again.
 ///
-/// Numbers that are not all finite have an interval without ends and p 1. Numbers that are all equal have an interval of no width, and p 1 if they are 0, else the least that this number of resamples can show.
+/// Numbers that are not all finite have an interval without ends and p 1. Numbers that are all equal have an interval of no width, and p 1
+/// if they are 0, else the least that this number of resamples can show.
 ///
 /// # Panics
 /// For fewer than two numbers.
@@ -62,7 +65,7 @@ pub fn summary(values: &[f64], generator: &Generator) -> Summary {
     while ratios.len() < RESAMPLES {
         let resample: Vec<f64> = values.iter().map(|_| values[generator.below(values.len())]).collect();
         let (resampled, spread) = mean_and_error(&resample);
-        if spread > 0.0 {
+        if spread > LEAST_SPREAD * error {
             ratios.push((resampled - mean) / spread);
         }
     }

@@ -1,7 +1,7 @@
 //! The completions of an enumerable world: strings of letters up to a length, each ended by the end token unless it has the full length.
 //!
-//! With V letters and at most L tokens there are V⁰ + V¹ + … + V^{L−1} completions that end early, and V^L that do not. They are numbered in
-//! this order. A string of d letters has a number below V^d: its letters as the digits of a number to the base V.
+//! With V letters and at most L tokens there are V⁰ + V¹ + … + V^{L−1} completions that end early, and V^L that do not. They are numbered
+//! in this order. A string of d letters has a number below V^d: its letters as the digits of a number to the base V.
 
 /// The shape of the tree of completions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

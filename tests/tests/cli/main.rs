@@ -29,6 +29,7 @@ mod rows;
 mod settings;
 mod signals;
 mod strangers;
+mod study;
 mod token_weights;
 mod training;
 mod unpaired;

@@ -85,7 +85,8 @@ impl Document {
                         |cells: &[String]| format!("{} \\\\\n", cells.iter().map(|cell| latex(cell)).collect::<Vec<_>>().join(" & "));
                     let body: String = rows.iter().map(|row| line(row)).collect();
                     format!(
-                        "\n\\begin{{table}}\n\\caption{{{}}}\n\\begin{{tabular}}{{l{}}}\n\\hline\n{}\\hline\n{body}\\hline\n\\end{{tabular}}\n\\end{{table}}\n",
+                        "\n\\begin{{table}}\n\\caption{{{}}}\n\\begin{{tabular}}{{l{}}}\n\\hline\n{}\\hline\n{body}\\hline\n\\end{{tabular}}\n\
+                         \\end{{table}}\n",
                         latex(caption),
                         "r".repeat(columns.len() - 1),
                         line(columns)

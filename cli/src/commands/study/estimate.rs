@@ -1,13 +1,13 @@
 //! An estimate of a study's time, from one moment and some steps of its most usual run.
 
+use super::record::Key;
 use super::stages::{self, Records, Scale};
+use super::workers::Worlds;
 use crate::failure::Failure;
 use engine::Device;
 use model::study::arms::ARMS;
 use model::study::cells::CELLS;
 use model::study::path::moments;
-use model::study::prepared::Prepared;
-use std::time::Instant;
 
 /// Steps of the run that is timed.
 const TIMED: u64 = 24;
@@ -18,13 +18,11 @@ const LATER: f64 = 4.0;
 ///
 /// # Errors
 /// Those of a run.
-pub fn of(device: &Device, scale: &Scale, records: &Records, threads: usize) -> Result<String, Failure> {
+pub fn of(worlds: &Worlds, device: &Device, scale: &Scale, records: &Records, threads: usize) -> Result<String, Failure> {
     let Some(stage) = stages::next(scale, records) else { return Ok("all runs are made".to_owned()) };
-    let prepared = Prepared::new(device, &CELLS[0], scale.tuning_seeds[0])?;
-    let started = Instant::now();
-    prepared.run(&ARMS[0], 1e-3, ARMS[0].strength_at(1), TIMED)?;
+    let (timed, _) = worlds.run(device, Key { steps: TIMED, ..stages::first_key(scale) })?;
     let parts = |steps: u64| (moments(steps).len() as u64 + steps) as f64;
-    let of_run = started.elapsed().as_secs_f64() * parts(scale.steps) / parts(TIMED);
+    let of_run = timed.seconds * parts(scale.steps) / parts(TIMED);
     let first = ARMS.iter().map(|arm| model::study::grid::first(arm).len()).sum::<usize>() * scale.tuning_seeds.len();
     let all = (1.0 + LATER) * first as f64 * scale.cells.len() as f64 / CELLS.len() as f64;
     let left = (all - records.len() as f64).max(stage.keys.iter().filter(|key| !records.contains_key(key)).count() as f64);

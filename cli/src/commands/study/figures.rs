@@ -54,13 +54,10 @@ pub fn drift(results: &Results, paths: &Paths) -> Chart {
 /// The gain at the end against the longest completion; `None` if one of the lengths was not run.
 pub fn lengths(results: &Results) -> Option<Chart> {
     let chart = XyChart::new("longest completion (tokens)", "reward above the reference, at the end");
-    let end = |arm: usize, cell: &str| match cell {
-        "base" => Some(results.fresh(arm, MIDDLE, |record| record.end.values[0])),
-        cell => results.in_cell(cell, arm, |record| record.end.values[0]),
-    };
+    let end = |arm: usize, cell: &str| results.in_cell(cell, arm, |record| record.end.values[0]);
     let points = |arm: usize| {
         let point = |(length, cell): (f64, &str)| Some((length, mean(&end(arm, cell)?)));
-        [(2.0, "length 2"), (4.0, "base"), (6.0, "length 6")].into_iter().map(point).collect::<Option<Vec<_>>>()
+        [(2.0, "length 2"), (4.0, "length 4"), (6.0, "length 6")].into_iter().map(point).collect::<Option<Vec<_>>>()
     };
     let lines: Vec<(&str, Vec<(f64, f64)>)> = (0..ARMS.len()).filter_map(|arm| Some((ARMS[arm].name, points(arm)?))).collect();
     (!lines.is_empty()).then(|| lines.into_iter().fold(chart, |chart, (name, points)| chart.line(name, points)).into())

@@ -83,10 +83,7 @@ fn all_of(parts: impl IntoIterator<Item = Verdict>) -> Verdict {
 }
 
 fn gradient_with_length(results: &Results) -> Option<Answer> {
-    let gain = |cell: &str, name: &str| match cell {
-        "base" => Some(results.fresh(arm(name), MIDDLE, |record| record.end.values[0])),
-        cell => results.in_cell(cell, arm(name), |record| record.end.values[0]),
-    };
+    let gain = |cell: &str, name: &str| results.in_cell(cell, arm(name), |record| record.end.values[0]);
     let kept = |name: &str| Some(differences(&gain("length 6", name)?, &gain("length 2", name)?));
     let names = ["slpo eq6", "slpo eq7", "slpo shift"];
     let others = ["slpo-gkl .9", "slpo-halves"];
@@ -101,12 +98,13 @@ fn gradient_with_length(results: &Results) -> Option<Answer> {
     }
     let gains = |name: &&str| -> Option<String> {
         let of = |cell: &str| gain(cell, name).map(|values| short(mean(&values)));
-        Some(format!("{name} {}, {}, {}", of("length 2")?, of("base")?, of("length 6")?))
+        Some(format!("{name} {}, {}, {}", of("length 2")?, of("length 4")?, of("length 6")?))
     };
     let table: Vec<String> = names.iter().chain(&others).map(gains).collect::<Option<_>>()?;
     Some(Answer {
         name: "H1",
-        claim: "Eq 6 and Eq 7 on whole completions lose their gradient with the pair's probability: their gain falls with the length of the completions more than that of GKL and halves.",
+        claim: "Eq 6 and Eq 7 on whole completions lose their gradient with the pair's probability: their gain falls with the length of \
+         the completions more than that of GKL and halves.",
         verdict: all_of(verdicts),
         numbers: format!(
             "Change of the gain from length 2 to length 6, less the mean of GKL's and halves': {}. Gains at lengths 2, 4, 6: {}.",
@@ -163,7 +161,8 @@ fn rest(results: &Results) -> Option<Answer> {
     }
     Some(Answer {
         name: "H3",
-        claim: "GKL with α < 1 comes to rest: ten times the steps change its KL by less than the standard error over seeds. dpo and α = 1 go on.",
+        claim: "GKL with α < 1 comes to rest: ten times the steps change its KL by less than the standard error over seeds. dpo and α = \
+         1 go on.",
         verdict: all_of(verdicts),
         numbers: format!("{}.", parts.join(". ")),
     })
@@ -198,10 +197,12 @@ fn fallen(results: &Results) -> Option<Answer> {
     let ches = ches.map_or_else(|| "no run has both".to_owned(), |auc| with_interval(&auc));
     Some(Answer {
         name: "H4",
-        claim: "Chosen completions fall under dpo in more than half of the pairs, under GKL, SFT and DPOP in fewer than a fifth. CHES predicts which.",
+        claim: "Chosen completions fall under dpo in more than half of the pairs, under GKL, SFT and DPOP in fewer than a fifth. CHES \
+         predicts which.",
         verdict,
         numbers: format!(
-            "Share of pairs whose chosen completion has fallen at κ = {}: dpo {}, {}. Area under the curve of CHES at the end of dpo's runs: {ches} (chance is 0.5).",
+            "Share of pairs whose chosen completion has fallen at κ = {}: dpo {}, {}. Area under the curve of CHES at the end of dpo's \
+             runs: {ches} (chance is 0.5).",
             DIVERGENCES[MIDDLE],
             with_interval(&dpo),
             parts.join(", ")
@@ -232,7 +233,8 @@ fn flipped(results: &Results) -> Option<Answer> {
         claim: "Under flipped labels robust and cdpo lose the least reward, the α = 1 forms the most.",
         verdict,
         numbers: format!(
-            "Reward lost at κ = {} from clean labels to the cell {cell}: robust and cdpo less slpo-gkl 1 and slpo-token {}, less dpo {}. Ranks of {} arms from the least loss: robust {}, cdpo {}, dpo {}, slpo-gkl 1 {}, slpo-token {}.",
+            "Reward lost at κ = {} from clean labels to the cell {cell}: robust and cdpo less slpo-gkl 1 and slpo-token {}, less dpo \
+             {}. Ranks of {} arms from the least loss: robust {}, cdpo {}, dpo {}, slpo-gkl 1 {}, slpo-token {}.",
             DIVERGENCES[MIDDLE],
             with_interval(&difference),
             with_interval(&of_dpo),
@@ -262,7 +264,8 @@ fn listing(results: &Results) -> Option<Answer> {
         claim: "The listing as printed diverges where pairs share tokens; mended, it does not.",
         verdict,
         numbers: format!(
-            "KL(π‖ref) after ten times the steps, slpo-literal less slpo-token: {} nats ({} and {}); reward {} and {}; runs that stopped at a step that is not finite: {} and {} of {}.",
+            "KL(π‖ref) after ten times the steps, slpo-literal less slpo-token: {} nats ({} and {}); reward {} and {}; runs that \
+             stopped at a step that is not finite: {} and {} of {}.",
             with_interval(&difference),
             short(mean(&end("slpo-literal")?)),
             short(mean(&end("slpo-token")?)),
@@ -335,7 +338,8 @@ fn displacement(results: &Results) -> Option<Answer> {
         claim: "Halves with temperature move the loser 10 to 100 times more than the winner.",
         verdict,
         numbers: format!(
-            "At κ = {}: the rejected completions moved {} times as far as the chosen ones (interval {} to {}); ln π/ref of the chosen {}, of the rejected {} nats.",
+            "At κ = {}: the rejected completions moved {} times as far as the chosen ones (interval {} to {}); ln π/ref of the chosen \
+             {}, of the rejected {} nats.",
             DIVERGENCES[MIDDLE],
             short(10.0_f64.powf(ratio.mean)),
             short(10.0_f64.powf(low)),

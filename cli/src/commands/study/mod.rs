@@ -36,7 +36,7 @@ pub fn run(arguments: &Study, shared: &Shared) -> Result<(), Failure> {
     let device = crate::device::processor()?;
     let threads = shared.threads.unwrap_or_else(rayon::current_num_threads);
     let worlds = Worlds::default();
-    out.stream(&format!("{}\n", estimate::of(&device, &scale, store.records(), threads)?))?;
+    out.stream(&format!("{}\n", estimate::of(&worlds, &device, &scale, store.records(), threads)?))?;
     while let Some(stage) = stages::next(&scale, store.records()) {
         let keys = unfinished(&stage, store.records());
         out.stream(&format!("{}: {} runs on {threads} threads\n", stage.name, keys.len()))?;

@@ -52,7 +52,8 @@ fn document(results: &Results, paths: &Paths, answers: &[Answer]) -> Document {
     );
     items.push(Item::Section("Reward at matched divergence".to_owned()));
     items.push(Item::Paragraph(
-        "A run counts where its KL(π‖ref) first reaches κ; one that never does has its last value. Settings were chosen for each κ on seeds of \
+        "A run counts where its KL(π‖ref) first reaches κ; one that never does has its last value. Settings were chosen for each κ on \
+         seeds of \
          their own. Rewards are above the reference's, in standard deviations of the reward."
             .to_owned(),
     ));
@@ -99,8 +100,9 @@ fn lead(results: &Results, answers: &[Answer]) -> String {
     let hours = results.records.values().map(|record| record.seconds).sum::<f64>() / 3600.0;
     let count = |verdict: Verdict| answers.iter().filter(|answer| answer.verdict == verdict).count();
     format!(
-        "{} losses in {} kinds of small worlds, whose rewards and probabilities are known exactly: {runs} runs, {hours:.1} processor hours. \
-         Of {} hypotheses {} hold, {} do not, {} cannot be told.",
+        "{} losses in {} kinds of small worlds, whose rewards and probabilities are known exactly: {runs} runs, {hours:.1} processor \
+         hours. \
+         {} hypotheses: {} held, {} did not, {} could not be told.",
         ARMS.len(),
         results.scale.cells.len(),
         answers.len(),
@@ -150,7 +152,8 @@ fn beside_table(results: &Results) -> Item {
         let cells = by_place.iter().map(|besides| cell(&besides[i]));
         std::iter::once(ARMS[by_place[0][i].arm].name.to_owned()).chain(cells).collect()
     };
-    let caption = "Reward less dpo's, paired by seed: mean and 95 % interval (studentised bootstrap). * marks p < 0.05 after Holm's correction over all arms.";
+    let caption = "Reward less dpo's, paired by seed: mean and 95 % interval (studentised bootstrap). * marks p < 0.05 after Holm's \
+     correction over all arms.";
     table(caption, of_divergences("arm"), (0..by_place[0].len()).map(row).collect())
 }
 
@@ -183,4 +186,59 @@ fn settings_table(results: &Results) -> Item {
         of_divergences("arm"),
         (0..ARMS.len()).map(row).collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::study::record::{Key, Record};
+    use crate::commands::study::store::Store;
+    use model::study::path::Moment;
+    use model::study::prepared::Run;
+
+    /// A run whose reward grows with its divergence, the more for arms that come first in the table.
+    fn made_up(key: Key) -> (Record, Vec<Moment>) {
+        let moment = |step: u64| {
+            let divergence = step as f64 / key.steps as f64 * 3.0;
+            let reward = divergence / (1.0 + key.arm as f64) * (1.0 + 0.01 * key.seed as f64);
+            Moment { step, divergence, values: [reward, divergence, 0.1, -0.2, 0.3, 0.01, divergence] }
+        };
+        let path: Vec<Moment> = (0..=4).map(|part| moment(part * key.steps / 4)).collect();
+        let run = Run { path: path.clone(), broken_at: None, ches_auc: Some(0.6) };
+        (Record::new(key, &run, [1.0; DIVERGENCES.len()], 0.1, 0.5), path)
+    }
+
+    #[test]
+    fn a_whole_study_has_a_report_with_every_arm_and_figure_and_an_unfinished_one_says_what_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        let scale = Scale::quick();
+        let mut store = Store::begin(folder.path(), &scale).unwrap();
+        assert!(write(folder.path()).unwrap_err().to_string().contains("there are no runs yet"));
+        let mut is_first = true;
+        while let Some(stage) = next(&scale, store.records()) {
+            for key in stage.keys.into_iter().filter(|key| !store.records().contains_key(key)).collect::<Vec<_>>() {
+                let (record, path) = made_up(key);
+                store.add(record, &path).unwrap();
+                if std::mem::take(&mut is_first) {
+                    let message = write(folder.path()).unwrap_err().to_string();
+                    assert!(message.contains("its stage \"tuning\" has runs to make") && message.contains("--resume"), "{message}");
+                }
+            }
+        }
+        let answers = write(folder.path()).unwrap();
+        assert!(answers.contains(&("H7", "holds")), "the first arm is made up to be the best: {answers:?}");
+        let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        for arm in ARMS {
+            assert!(text("results.md").contains(&format!("| {} |", arm.name)) && text("report.html").contains(arm.name), "{}", arm.name);
+        }
+        for figure in ["paths", "forest", "drift"] {
+            assert!(text(&format!("{figure}.svg")).starts_with("<svg") && text("results.md").contains(&format!("({figure}.svg)")));
+        }
+        assert!(text("results.tex").contains("\\section{Results}") && !text("results.tex").contains('κ'));
+        // A study that is whole goes on with nothing, and its report is the same.
+        let before = text("results.md");
+        assert_eq!(next(&scale, Store::resume(folder.path(), &scale).unwrap().records()), None);
+        write(folder.path()).unwrap();
+        assert_eq!(text("results.md"), before);
+    }
 }

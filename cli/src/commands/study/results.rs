@@ -50,7 +50,7 @@ impl<'a> Results<'a> {
     }
 
     fn key(&self, arm: usize, place: usize, seed: u64) -> Key {
-        Key { cell: "base", arm, trial: self.chosen[arm][place], seed, steps: self.scale.steps }
+        Key { cell: self.scale.base(), arm, trial: self.chosen[arm][place], seed, steps: self.scale.steps }
     }
 
     /// Applies `f` to an arm's runs at a divergence's chosen trial, seed by seed.
@@ -58,9 +58,11 @@ impl<'a> Results<'a> {
         self.scale.fresh_seeds.iter().map(|&seed| f(&self.records[&self.key(arm, place, seed)])).collect()
     }
 
-    /// Applies `f` to an arm's runs in a cell, seed by seed; `None` if the arm is not run there.
+    /// Applies `f` to an arm's runs in a cell, seed by seed, with the settings chosen for the middle divergence; `None` if the arm is not
+    /// run there.
     pub fn in_cell(&self, cell: &str, arm: usize, f: impl Fn(&Record) -> f64) -> Option<Vec<f64>> {
-        let key = |seed| Key { cell: model::study::cells::Cell::named(cell).map_or("", |cell| cell.name), ..self.key(arm, MIDDLE, seed) };
+        let cell = self.scale.cells.iter().find(|name| **name == cell)?;
+        let key = |seed| Key { cell, ..self.key(arm, MIDDLE, seed) };
         self.scale.fresh_seeds.iter().map(|&seed| self.records.get(&key(seed)).map(&f)).collect()
     }
 

@@ -37,7 +37,7 @@ pub struct Scale {
     pub tuning_seeds: Vec<u64>,
     /// The seeds on which they are reported.
     pub fresh_seeds: Vec<u64>,
-    /// The number of cells, from the first.
+    /// The cells, the first of which is the one in which settings are chosen.
     pub cells: Vec<&'static str>,
 }
 
@@ -50,13 +50,12 @@ impl Scale {
 
     /// A study of a minute or two, which shows the form of the results.
     pub fn quick() -> Self {
-        Self {
-            name: "quick",
-            steps: 24,
-            tuning_seeds: vec![100],
-            fresh_seeds: vec![0, 1, 2],
-            cells: vec!["base", "length 2", "flipped .2"],
-        }
+        Self { name: "quick", steps: 24, tuning_seeds: vec![100], fresh_seeds: vec![0, 1, 2], cells: vec!["length 2", "length 4"] }
+    }
+
+    /// Returns the cell in which settings are chosen.
+    pub fn base(&self) -> &'static str {
+        self.cells[0]
     }
 
     /// Returns the scale of this name.
@@ -102,14 +101,19 @@ pub fn next(scale: &Scale, records: &Records) -> Option<Stage> {
 /// Returns the chosen trial of an arm at each divergence. All tuning must be done.
 pub fn chosen(scale: &Scale, records: &Records) -> Vec<[Trial; DIVERGENCES.len()]> {
     let tried = |arm: usize| {
-        let of_arm = records.keys().filter(|key| key.arm == arm && key.cell == "base" && scale.tuning_seeds.contains(&key.seed));
+        let of_arm = records.keys().filter(|key| key.arm == arm && key.cell == scale.base() && scale.tuning_seeds.contains(&key.seed));
         of_arm.map(|key| key.trial).collect::<BTreeSet<Trial>>()
     };
     (0..ARMS.len()).map(|arm| bests(scale, records, arm, &tried(arm))).collect()
 }
 
+/// Returns the first run of a study.
+pub fn first_key(scale: &Scale) -> Key {
+    key(scale, 0, first(&ARMS[0])[0], scale.tuning_seeds[0])
+}
+
 fn key(scale: &Scale, arm: usize, trial: Trial, seed: u64) -> Key {
-    Key { cell: "base", arm, trial, seed, steps: scale.steps }
+    Key { cell: scale.base(), arm, trial, seed, steps: scale.steps }
 }
 
 fn keys(scale: &Scale, lattices: &[BTreeSet<Trial>], seeds: &[u64]) -> Vec<Key> {
@@ -144,7 +148,7 @@ fn widened(scale: &Scale, records: &Records, lattices: &[BTreeSet<Trial>]) -> Op
 }
 
 fn cells(scale: &Scale, chosen: &[[Trial; DIVERGENCES.len()]]) -> Stage {
-    let others = scale.cells.iter().filter(|cell| **cell != "base");
+    let others = scale.cells.iter().skip(1);
     let of_cell = |cell: &&'static str| {
         let cell = *cell;
         let is_run = move |arm: &usize| cell != "length 6" || IN_LARGE_WORLDS.contains(&ARMS[*arm].name);

@@ -50,7 +50,7 @@ impl Store {
     /// Goes on with the study in a folder. A line that was cut off is dropped.
     ///
     /// # Errors
-    /// [`Failure::Usage`] if the study has another scale; [`Failure::Failed`] if there is none, or its file has another form; [`Error::Io`].
+    /// [`Failure::Usage`] if the study has another scale. [`Failure::Failed`] if there is none, or its file has another form. [`Error::Io`].
     pub fn resume(folder: &Path, scale: &Scale) -> Result<Self, Failure> {
         let (runs, paths) = (folder.join(RUNS), folder.join(PATHS));
         let (name, records) = read(&runs)?;
@@ -85,7 +85,7 @@ impl Store {
     /// [`Error::Io`].
     pub fn add(&mut self, record: Record, path: &[Moment]) -> Result<(), Failure> {
         let Key { cell, seed, steps, .. } = record.key;
-        if cell == "base" && steps == self.scale.steps && self.scale.fresh_seeds.contains(&seed) {
+        if cell == self.scale.base() && steps == self.scale.steps && self.scale.fresh_seeds.contains(&seed) {
             let lines: String = path.iter().map(|moment| line_of(&record.key, moment)).collect();
             append(&mut self.paths, &lines)?;
         }

@@ -28,8 +28,11 @@ pub struct Worlds {
 }
 
 impl Worlds {
-    /// Makes a run and its record.
-    fn run(&self, device: &Device, key: Key) -> Result<(Record, Vec<Moment>), Failure> {
+    /// Makes a run. Returns its record and its moments.
+    ///
+    /// # Errors
+    /// Those of the world's reference and of the run.
+    pub fn run(&self, device: &Device, key: Key) -> Result<(Record, Vec<Moment>), Failure> {
         let place = self.known.lock().unwrap_or_else(PoisonError::into_inner).entry((key.cell, key.seed)).or_default().clone();
         let known = place.get_or_init(|| Known::new(device, key).map_err(|error| error.to_string()));
         let Known { prepared, best } = known.as_ref().map_err(|error| Failure::Failed(error.clone()))?;
