@@ -50,6 +50,11 @@ fn mean_and_error(values: &[f64]) -> (f64, f64) {
 /// # Panics
 /// For fewer than two numbers.
 pub fn summary(values: &[f64], generator: &Generator) -> Summary {
+    of_resamples(values, generator, RESAMPLES)
+}
+
+/// [`summary`] with this number of resamples.
+fn of_resamples(values: &[f64], generator: &Generator, resamples: usize) -> Summary {
     assert!(values.len() > 1, "summary: {} numbers have no spread", values.len());
     let (mean, error) = mean_and_error(values);
     let median = median(values);
@@ -57,12 +62,12 @@ pub fn summary(values: &[f64], generator: &Generator) -> Summary {
         return Summary { mean, median, interval: (f64::NEG_INFINITY, f64::INFINITY), p: 1.0 };
     }
     if error == 0.0 {
-        let p = if mean == 0.0 { 1.0 } else { 1.0 / (RESAMPLES + 1) as f64 };
+        let p = if mean == 0.0 { 1.0 } else { 1.0 / (resamples + 1) as f64 };
         return Summary { mean, median, interval: (mean, mean), p };
     }
     let mut generator = generator.clone();
-    let mut ratios = Vec::with_capacity(RESAMPLES);
-    while ratios.len() < RESAMPLES {
+    let mut ratios = Vec::with_capacity(resamples);
+    while ratios.len() < resamples {
         let resample: Vec<f64> = values.iter().map(|_| values[generator.below(values.len())]).collect();
         let (resampled, spread) = mean_and_error(&resample);
         if spread > LEAST_SPREAD * error {
@@ -70,10 +75,10 @@ pub fn summary(values: &[f64], generator: &Generator) -> Summary {
         }
     }
     ratios.sort_by(f64::total_cmp);
-    let quantile = |q: f64| ratios[((q * RESAMPLES as f64) as usize).min(RESAMPLES - 1)];
+    let quantile = |q: f64| ratios[((q * resamples as f64) as usize).min(resamples - 1)];
     let interval = (mean - quantile(1.0 - MISSES / 2.0) * error, mean - quantile(MISSES / 2.0) * error);
     let beyond = ratios.iter().filter(|ratio| ratio.abs() >= (mean / error).abs()).count();
-    Summary { mean, median, interval, p: (1 + beyond) as f64 / (1 + RESAMPLES) as f64 }
+    Summary { mean, median, interval, p: (1 + beyond) as f64 / (1 + resamples) as f64 }
 }
 
 /// Corrects probabilities for their number (Holm 1979): the k-th smallest of m, counted from 0, times m − k, at least that of the one
@@ -106,7 +111,7 @@ mod tests {
             let truth = if skewed { 0.125_f64.exp() } else { 3.0 };
             let contains = (0..500).filter(|&i| {
                 let values: Vec<f64> = (0..10).map(&mut draw).collect();
-                let (low, high) = summary(&values, &Generator::new(i)).interval;
+                let (low, high) = of_resamples(&values, &Generator::new(i), 1000).interval;
                 low <= truth && truth <= high
             });
             let share = contains.count() as f64 / 500.0;
@@ -117,7 +122,8 @@ mod tests {
     #[test]
     fn probabilities_are_uniform_where_the_mean_is_0_and_small_where_it_is_not() {
         let mut generator = Generator::new(4);
-        let mut p = |shift: f64| summary(&(0..10).map(|_| shift + generator.normal()).collect::<Vec<f64>>(), &Generator::new(1)).p;
+        let mut p =
+            |shift: f64| of_resamples(&(0..10).map(|_| shift + generator.normal()).collect::<Vec<f64>>(), &Generator::new(1), 1000).p;
         let small = (0..400).filter(|_| p(0.0) < 0.05).count() as f64 / 400.0;
         assert!((0.015..0.1).contains(&small), "{small}");
         assert!(p(3.0) < 0.01);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// All waiting ends after this time: the rest is for a busy machine.
 const SOON: Duration = Duration::from_secs(300);
 /// Runs that are compared.
-const RUNS: usize = 30;
+const RUNS: usize = 20;
 
 /// The finished lines of the file of runs, without the seconds that each took.
 fn runs(folder: &Path) -> Vec<Vec<String>> {

@@ -32,6 +32,8 @@ impl Verdict {
 pub struct Answer {
     /// H1 to H9.
     pub name: &'static str,
+    /// What it is about.
+    pub title: &'static str,
     /// The hypothesis.
     pub claim: &'static str,
     /// The answer.
@@ -103,6 +105,7 @@ fn gradient_with_length(results: &Results) -> Option<Answer> {
     let table: Vec<String> = names.iter().chain(&others).map(gains).collect::<Option<_>>()?;
     Some(Answer {
         name: "H1",
+        title: "Gain against length",
         claim: "Eq 6 and Eq 7 on whole completions lose their gradient with the pair's probability: their gain falls with the length of \
          the completions more than that of GKL and halves.",
         verdict: all_of(verdicts),
@@ -127,6 +130,7 @@ fn reverse_divergence(results: &Results) -> Option<Answer> {
         DIVERGENCES.iter().zip(&of).map(|(divergence, difference)| format!("κ = {divergence}: {}", with_interval(difference))).collect();
     Some(Answer {
         name: "H2",
+        title: "Divergence the other way",
         claim: "At matched KL(π‖ref), GKL (α = .9) has a smaller KL(ref‖π) than dpo at its best β.",
         verdict: all_of(of.iter().zip(&corrected).map(verdict)),
         numbers: format!(
@@ -161,6 +165,7 @@ fn rest(results: &Results) -> Option<Answer> {
     }
     Some(Answer {
         name: "H3",
+        title: "Coming to rest",
         claim: "GKL with α < 1 comes to rest: ten times the steps change its KL by less than the standard error over seeds. dpo and α = \
          1 go on.",
         verdict: all_of(verdicts),
@@ -197,6 +202,7 @@ fn fallen(results: &Results) -> Option<Answer> {
     let ches = ches.map_or_else(|| "no run has both".to_owned(), |auc| with_interval(&auc));
     Some(Answer {
         name: "H4",
+        title: "Chosen completions that fall",
         claim: "Chosen completions fall under dpo in more than half of the pairs, under GKL, SFT and DPOP in fewer than a fifth. CHES \
          predicts which.",
         verdict,
@@ -230,6 +236,7 @@ fn flipped(results: &Results) -> Option<Answer> {
     };
     Some(Answer {
         name: "H5",
+        title: "Flipped labels",
         claim: "Under flipped labels robust and cdpo lose the least reward, the α = 1 forms the most.",
         verdict,
         numbers: format!(
@@ -261,6 +268,7 @@ fn listing(results: &Results) -> Option<Answer> {
     };
     Some(Answer {
         name: "H6",
+        title: "The listing as printed",
         claim: "The listing as printed diverges where pairs share tokens; mended, it does not.",
         verdict,
         numbers: format!(
@@ -293,6 +301,7 @@ fn beside_dpo(results: &Results) -> Option<Answer> {
     let found = if better.is_empty() { "no arm is above dpo".to_owned() } else { format!("above dpo are {}", better.join("; ")) };
     Some(Answer {
         name: "H7",
+        title: "Reward beside dpo's",
         claim: "No arm has more reward than tuned dpo at any matched divergence, after correction.",
         verdict: if better.is_empty() { Verdict::Holds } else { Verdict::DoesNotHold },
         numbers: format!("Of {all} comparisons (arms × κ) after Holm's correction within each κ, {found}; {worse} are below."),
@@ -307,6 +316,7 @@ fn exact(results: &Results) -> Option<Answer> {
     let verdict = if low <= 0.0 && high >= 0.0 { Verdict::Holds } else { Verdict::DoesNotHold };
     Some(Answer {
         name: "H8",
+        title: "What the exact target gains",
         claim: "slpo-exact gains Σ ref(y_l)(r_w − r_l) over the pairs to within the standard error: next to nothing.",
         verdict,
         numbers: format!(
@@ -335,6 +345,7 @@ fn displacement(results: &Results) -> Option<Answer> {
     };
     Some(Answer {
         name: "H9",
+        title: "Displacement under halves",
         claim: "Halves with temperature move the loser 10 to 100 times more than the winner.",
         verdict,
         numbers: format!(

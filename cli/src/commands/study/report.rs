@@ -113,7 +113,7 @@ fn lead(results: &Results, answers: &[Answer]) -> String {
 }
 
 fn answer_table(answers: &[Answer]) -> Item {
-    let rows = answers.iter().map(|answer| vec![format!("{}: {}", answer.name, answer.claim), answer.verdict.words().to_owned()]);
+    let rows = answers.iter().map(|answer| vec![format!("{} {}", answer.name, answer.title), answer.verdict.words().to_owned()]);
     table("Every hypothesis was written down before the first run.", ["hypothesis", "answer"].map(str::to_owned).to_vec(), rows.collect())
 }
 

@@ -50,7 +50,8 @@ impl Store {
     /// Goes on with the study in a folder. A line that was cut off is dropped.
     ///
     /// # Errors
-    /// [`Failure::Usage`] if the study has another scale. [`Failure::Failed`] if there is none, or its file has another form. [`Error::Io`].
+    /// [`Failure::Usage`] if the study has another scale. [`Failure::Failed`] if there is none, or if its file has another form.
+    /// [`Error::Io`].
     pub fn resume(folder: &Path, scale: &Scale) -> Result<Self, Failure> {
         let (runs, paths) = (folder.join(RUNS), folder.join(PATHS));
         let (name, records) = read(&runs)?;
