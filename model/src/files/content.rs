@@ -8,8 +8,9 @@
 
 use super::regular::open;
 use crate::error::{Error, Result};
+use rayon::prelude::*;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
@@ -67,23 +68,30 @@ impl<'a> Content<'a> {
         Ok(bytes)
     }
 
-    /// Reads a range as blocks of N bytes, each converted into M elements, in order. Bytes after the last whole block are left out.
+    /// Reads a range as blocks of N bytes, each converted into M elements, in order, on all threads. Bytes after the last whole block are
+    /// left out.
     ///
-    /// Only the result and a piece of 1 MiB are in memory at a time.
+    /// Only the result and a piece of 1 MiB for each thread are in memory at a time.
     ///
     /// # Errors
     /// As [`Content::read`].
-    pub fn elements<const N: usize, const M: usize, T>(&self, range: Range<u64>, convert: impl Fn([u8; N]) -> [T; M]) -> Result<Vec<T>> {
+    pub fn elements<const N: usize, const M: usize, T: Copy + Default + Send>(
+        &self,
+        range: Range<u64>,
+        convert: impl Fn([u8; N]) -> [T; M] + Sync,
+    ) -> Result<Vec<T>> {
         self.check(&range)?;
-        let blocks = (range.end - range.start) as usize / N;
-        let blocks_of_piece = blocks.min(PIECE / N);
-        let (mut piece, mut elements) = (vec![0; blocks_of_piece * N], Vec::with_capacity(blocks * M));
-        while elements.len() < blocks * M {
-            let done = elements.len() / M;
-            let bytes = &mut piece[..(blocks - done).min(blocks_of_piece) * N];
-            self.fill(range.start + (done * N) as u64, bytes)?;
-            elements.extend(bytes.as_chunks::<N>().0.iter().flat_map(|&block| convert(block)));
-        }
+        let blocks_of_piece = PIECE / N;
+        let mut elements = vec![T::default(); (range.end - range.start) as usize / N * M];
+        let read = |(number, piece): (usize, &mut [T])| {
+            let mut bytes = vec![0; piece.len() / M * N];
+            self.fill(range.start + (number * blocks_of_piece * N) as u64, &mut bytes)?;
+            let blocks = bytes.as_chunks::<N>().0.iter();
+            piece.as_chunks_mut::<M>().0.iter_mut().zip(blocks).for_each(|(elements, &block)| *elements = convert(block));
+            Ok(())
+        };
+        let pieces: Vec<Result<()>> = elements.par_chunks_mut(blocks_of_piece * M).enumerate().map(read).collect();
+        pieces.into_iter().collect::<Result<()>>()?;
         Ok(elements)
     }
 
@@ -99,8 +107,7 @@ impl<'a> Content<'a> {
         match &self.source {
             Source::Bytes(source) => bytes.copy_from_slice(&source[start as usize..][..bytes.len()]),
             Source::File(file) => {
-                let mut file: &File = file;
-                file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(bytes)).map_err(|error| match error.kind() {
+                read_at(file, start, bytes).map_err(|error| match error.kind() {
                     io::ErrorKind::UnexpectedEof => {
                         let reason =
                             format!("became shorter than its {} bytes while it was read: another program writes to it", self.length);
@@ -112,6 +119,21 @@ impl<'a> Content<'a> {
         }
         Ok(())
     }
+}
+
+/// Reads bytes at a position, whatever other threads read.
+#[cfg(unix)]
+fn read_at(file: &File, start: u64, bytes: &mut [u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, start)
+}
+
+/// Reads bytes at a position, one thread at a time: they share the file's own position.
+#[cfg(not(unix))]
+fn read_at(mut file: &File, start: u64, bytes: &mut [u8]) -> io::Result<()> {
+    use std::io::{Read, Seek, SeekFrom};
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(bytes))
 }
 
 #[cfg(test)]
