@@ -39,13 +39,15 @@ pub fn run(arguments: &Study, shared: &Shared) -> Result<(), Failure> {
     out.stream(&format!("{}\n", estimate::of(&worlds, &device, &scale, store.records(), threads)?))?;
     while let Some(stage) = stages::next(&scale, store.records()) {
         let keys = unfinished(&stage, store.records());
+        let is_drawn = stages::drawn(&stage, &scale, store.records());
         out.stream(&format!("{}: {} runs on {threads} threads\n", stage.name, keys.len()))?;
         let mut bar = Progress::new(keys.len() as u64, !shared.json);
         let mut made = 0;
         let is_whole = run_all(&worlds, &device, &keys, threads, interrupt::requested, |record, path| {
             made += 1;
             bar.step(made, &[("reward", record.end.values[0]), ("kl", record.end.divergence)], 0);
-            store.add(record, &path)
+            let is_drawn = is_drawn.contains(&record.key);
+            store.add(record, &path, is_drawn)
         })?;
         bar.finish();
         if !is_whole {

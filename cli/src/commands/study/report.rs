@@ -192,6 +192,7 @@ fn settings_table(results: &Results) -> Item {
 mod tests {
     use super::*;
     use crate::commands::study::record::{Key, Record};
+    use crate::commands::study::stages::drawn;
     use crate::commands::study::store::Store;
     use model::study::path::Moment;
     use model::study::prepared::Run;
@@ -216,9 +217,10 @@ mod tests {
         assert!(write(folder.path()).unwrap_err().to_string().contains("there are no runs yet"));
         let mut is_first = true;
         while let Some(stage) = next(&scale, store.records()) {
+            let is_drawn = drawn(&stage, &scale, store.records());
             for key in stage.keys.into_iter().filter(|key| !store.records().contains_key(key)).collect::<Vec<_>>() {
                 let (record, path) = made_up(key);
-                store.add(record, &path).unwrap();
+                store.add(record, &path, is_drawn.contains(&key)).unwrap();
                 if std::mem::take(&mut is_first) {
                     let message = write(folder.path()).unwrap_err().to_string();
                     assert!(message.contains("its stage \"tuning\" has runs to make") && message.contains("--resume"), "{message}");

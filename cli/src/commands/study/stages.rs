@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The place of the divergence whose chosen trials are used in other cells and long runs.
 pub const MIDDLE: usize = 2;
+/// The stage of the runs that are reported.
+const FRESH: &str = "fresh";
 /// The most rounds of widening.
 const ROUNDS: usize = 2;
 /// The length of long runs, in usual runs.
@@ -94,7 +96,7 @@ pub fn next(scale: &Scale, records: &Records) -> Option<Stage> {
     }
     let chosen: Vec<[Trial; DIVERGENCES.len()]> = (0..ARMS.len()).map(|arm| bests(scale, records, arm, &lattices[arm])).collect();
     let of_all: Vec<BTreeSet<Trial>> = chosen.iter().map(|trials| trials.iter().copied().collect()).collect();
-    let fresh = Stage { name: "fresh", keys: keys(scale, &of_all, &scale.fresh_seeds) };
+    let fresh = Stage { name: FRESH, keys: keys(scale, &of_all, &scale.fresh_seeds) };
     [fresh, cells(scale, &chosen), long(scale, &chosen)].into_iter().find(is_unfinished)
 }
 
@@ -105,6 +107,15 @@ pub fn chosen(scale: &Scale, records: &Records) -> Vec<[Trial; DIVERGENCES.len()
         of_arm.map(|key| key.trial).collect::<BTreeSet<Trial>>()
     };
     (0..ARMS.len()).map(|arm| bests(scale, records, arm, &tried(arm))).collect()
+}
+
+/// Returns the runs of a stage whose paths are drawn: fresh ones with the settings that were chosen for the middle divergence.
+pub fn drawn(stage: &Stage, scale: &Scale, records: &Records) -> BTreeSet<Key> {
+    if stage.name != FRESH {
+        return BTreeSet::new();
+    }
+    let chosen = chosen(scale, records);
+    stage.keys.iter().copied().filter(|key| key.trial == chosen[key.arm][MIDDLE]).collect()
 }
 
 /// Returns the first run of a study.

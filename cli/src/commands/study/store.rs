@@ -80,13 +80,12 @@ impl Store {
         &self.records
     }
 
-    /// Adds a run. Its moments are kept if it is one of usual length on a fresh seed of the first cell.
+    /// Adds a run, and its moments if its path `is_drawn`.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn add(&mut self, record: Record, path: &[Moment]) -> Result<(), Failure> {
-        let Key { cell, seed, steps, .. } = record.key;
-        if cell == self.scale.base() && steps == self.scale.steps && self.scale.fresh_seeds.contains(&seed) {
+    pub fn add(&mut self, record: Record, path: &[Moment], is_drawn: bool) -> Result<(), Failure> {
+        if is_drawn {
             let lines: String = path.iter().map(|moment| line_of(&record.key, moment)).collect();
             append(&mut self.paths, &lines)?;
         }
