@@ -1,8 +1,8 @@
 //! The commands, and the arguments that all of them share.
 
 use super::{
-    Align, Audit, Bench, Chat, Convert, Data, Demo, Eval, Explain, Generate, Gradcheck, Merge, RunControl, Score, Sft, Study, Train,
-    Verify, values,
+    Align, Audit, Bench, Chat, Compare, Convert, Data, Demo, Eval, Explain, Generate, Gradcheck, Merge, RunControl, Score, Sft, Study,
+    Train, Verify, values,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -105,6 +105,8 @@ pub enum Command {
     Explain(Explain),
     /// Compare the losses at equal divergence in worlds whose every reward and probability is known
     Study(Study),
+    /// Compare losses at equal divergence on your own pairs: each tuned by the same rule, with intervals and a correction
+    Compare(Compare),
     /// Measure a training step, or what the processor can do
     Bench(Bench),
     /// What there is to compute on, and why CUDA can or cannot be used
@@ -135,6 +137,10 @@ impl Command {
             Self::Sft(Sft { training, .. }) | Self::Align(Align { training, .. }) => {
                 let held_out = training.eval_data.as_deref().map(|path| ("--eval-data", path));
                 [("--data", training.data.as_path())].into_iter().chain(held_out).collect()
+            }
+            Self::Compare(compare) => {
+                let text = compare.text.as_deref().map(|path| ("--text", path));
+                [("--data", compare.data.as_path())].into_iter().chain(text).collect()
             }
             Self::Eval(eval) => vec![("--data", &eval.data)],
             Self::Data(data) => vec![("FILE", &data.data)],

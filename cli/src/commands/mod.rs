@@ -5,6 +5,7 @@ mod audit;
 mod bench;
 mod chat;
 mod common;
+mod compare;
 mod convert;
 mod data;
 mod demo;
@@ -48,6 +49,9 @@ pub fn run(command: &Command, shared: &Shared) -> Result<(), Failure> {
         // As above: each of its threads is a pool of its own.
         return study::run(arguments, shared);
     }
+    if let Command::Compare(arguments) = command {
+        return compare::run(arguments, shared);
+    }
     on_the_pool(|| dispatch(command, shared))
 }
 
@@ -87,6 +91,7 @@ fn dispatch(command: &Command, shared: &Shared) -> Result<(), Failure> {
         Command::Audit(arguments) => audit::run(arguments, shared),
         Command::Explain(arguments) => explain::run(arguments, shared),
         Command::Study(arguments) => study::run(arguments, shared),
+        Command::Compare(arguments) => compare::run(arguments, shared),
         Command::Bench(arguments) => bench::run(arguments, shared),
         Command::Devices => devices::run(shared),
     }

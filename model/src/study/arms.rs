@@ -59,9 +59,19 @@ pub const ARMS: [Arm; 27] = [
 ];
 
 impl Arm {
-    /// Returns the arm of this name.
-    pub fn named(name: &str) -> Option<usize> {
-        ARMS.iter().position(|arm| arm.name == name)
+    /// Returns the arm of a name: an arm of the study, or else a loss under any of its names.
+    pub fn named(name: &str) -> Option<Self> {
+        let in_study = ARMS.iter().find(|arm| arm.name == name).copied();
+        in_study.or_else(|| name.parse().ok().map(Self::of))
+    }
+
+    /// Returns the arm of a loss with its usual settings. Its strength is that of the study's arm of the loss, or else β if the loss has
+    /// one.
+    pub fn of(loss: Loss) -> Self {
+        let in_study = ARMS.iter().find(|arm| arm.loss == loss && arm.fixed.is_empty());
+        let strength =
+            in_study.map_or_else(|| of_beta("", loss).strength.filter(|_| loss.uses().contains(&Setting::Beta)), |arm| arm.strength);
+        Self { name: loss.name(), loss, strength, fixed: &[] }
     }
 
     /// Returns the strength at a place of the grid; `None` if the arm has none. Place 0 is the least of the first trials.
@@ -96,7 +106,7 @@ mod tests {
         let names: BTreeSet<&str> = ARMS.iter().map(|arm| arm.name).collect();
         assert_eq!((names.len(), ARMS[0].name), (ARMS.len(), "dpo"));
         for (place, arm) in ARMS.iter().enumerate() {
-            assert_eq!(Arm::named(arm.name), Some(place));
+            assert_eq!(Arm::named(arm.name).map(|named| named.name), Some(arm.name), "{place}");
             for at in -2..8 {
                 let objective = arm.objective(arm.strength_at(at)).unwrap();
                 let terms = objective.terms().len();
@@ -105,7 +115,20 @@ mod tests {
         }
         let span = ARMS[0].strength_at(3).unwrap();
         assert!((span - 5.0).abs() < 1e-9, "{span}");
-        let alpha = ARMS[Arm::named("slpo shift").unwrap()].objective(None).unwrap();
+        let alpha = Arm::named("slpo shift").unwrap().objective(None).unwrap();
+        assert!(Arm::named("no such loss").is_none());
         assert_eq!((alpha.hyperparameters().alpha, alpha.hyperparameters().weights), (0.9, WeightRule::Shift));
+    }
+
+    #[test]
+    fn a_loss_that_is_no_arm_of_the_study_is_tuned_by_its_beta_if_it_has_one() {
+        for loss in Loss::ALL {
+            let arm = Arm::of(loss);
+            assert_eq!(arm.name, loss.name());
+            assert!(arm.objective(arm.strength_at(0)).is_ok(), "{}", loss.name());
+            assert!(arm.strength.is_some() || !loss.uses().contains(&Setting::Beta), "{}", loss.name());
+        }
+        assert_eq!(Arm::of(Loss::SimPo).strength, Some((Setting::Beta, 0.5)));
+        assert_eq!(Arm::of(Loss::Nll).strength, None);
     }
 }

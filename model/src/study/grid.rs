@@ -11,16 +11,17 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A place on an arm's lattice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Trial {
-    /// The place of the learning rate; 0 is 10⁻³.
+    /// The place of the learning rate; 0 is the middle one.
     pub rate: i32,
     /// The place of the strength; 0 for an arm without one.
     pub strength: i32,
 }
 
-/// Returns the learning rate of a trial: a step is √10, or the fourth root of 10 for an arm whose learning rate is all that is tuned.
-pub fn learning_rate(arm: &Arm, trial: Trial) -> f64 {
+/// Returns the learning rate of a trial beside the `middle` one. A step is √10, or the fourth root of 10 for an arm whose learning rate is
+/// all that is tuned.
+pub fn learning_rate(arm: &Arm, trial: Trial, middle: f64) -> f64 {
     let steps = if arm.strength.is_some() { 2.0 } else { 4.0 };
-    10.0_f64.powf(f64::from(trial.rate) / steps - 3.0)
+    10.0_f64.powf(f64::from(trial.rate) / steps + middle.log10())
 }
 
 /// Returns the first trials of an arm: 12 of each.
@@ -99,8 +100,8 @@ mod tests {
         for arm in ARMS {
             assert_eq!(first(&arm).into_iter().collect::<BTreeSet<_>>().len(), 12, "{}", arm.name);
         }
-        assert_eq!(learning_rate(&ARMS[0], Trial { rate: 2, strength: 0 }), 1e-2);
-        assert_eq!(learning_rate(&ARMS[1], Trial { rate: -4, strength: 0 }), 1e-4);
+        assert_eq!(learning_rate(&ARMS[0], Trial { rate: 2, strength: 0 }, 1e-3), 1e-2);
+        assert_eq!(learning_rate(&ARMS[1], Trial { rate: -4, strength: 0 }, 1e-3), 1e-4);
     }
 
     #[test]

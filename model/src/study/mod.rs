@@ -1,5 +1,5 @@
-//! A study of the losses in worlds that can be enumerated. Every policy's reward and divergence are known exactly, so losses can be
-//! compared where their policies are equally far from the reference.
+//! A study of the losses where their policies are equally far from the reference: in worlds that can be enumerated, whose every reward and
+//! divergence is known exactly, and on a person's own pairs.
 //!
 //! | module | what |
 //! |---|---|
@@ -11,7 +11,9 @@
 //! | [`arms`] | the losses that are compared, each with its own strength |
 //! | [`cells`] | the kinds of worlds and labels |
 //! | [`path`] | what one run was at some moments, and where it reached a divergence |
-//! | [`prepared`] | a world with its reference and its pairs, and one run in it |
+//! | [`run`] | one run of an arm |
+//! | [`prepared`] | a world with its reference and its pairs, and what is measured in it |
+//! | [`own_pairs`] | a person's own pairs and model, and what is measured on them |
 //! | [`grid`] | the settings that are tried, and the rule that chooses one |
 //! | [`statistics`] | means over seeds with intervals, and corrections for many comparisons |
 
@@ -20,8 +22,10 @@ pub mod cells;
 pub mod comparisons;
 pub mod grid;
 pub mod measure;
+pub mod own_pairs;
 pub mod path;
 pub mod prepared;
+pub mod run;
 pub mod statistics;
 pub mod strings;
 pub mod tree;

@@ -1,46 +1,32 @@
 //! What one run was at some moments of its training, and what it was where it first reached a divergence.
 
-/// The divergences κ at which runs are compared, in nats.
-pub const DIVERGENCES: [f64; 5] = [0.1, 0.25, 0.5, 1.0, 2.0];
-
-/// The moments of a run of usual length.
-const MOMENTS: usize = 40;
-
-/// The numbers of a moment, by place in [`Moment::values`].
-pub const NAMES: [&str; 7] = ["reward", "reverse_kl", "chosen", "rejected", "fallen", "others", "drift"];
-
 /// A policy at one moment.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Moment {
     /// Steps made.
     pub step: u64,
     /// KL(π‖ref), in nats.
     pub divergence: f64,
-    /// In the order of [`NAMES`]:
-    ///
-    /// 1. E_π\[r\] less that of the reference
-    /// 2. KL(ref‖π), in nats
-    /// 3. the mean over pairs of ln π/ref of the chosen completion, in nats
-    /// 4. that of the rejected completion
-    /// 5. the share of pairs whose chosen completion is less likely than under the reference
-    /// 6. the mean over pairs of the mass of all other completions, less that under the reference
-    /// 7. the mean over pairs of KL(ref‖π) among the other completions, in nats
-    pub values: [f64; 7],
+    /// What is measured beside it. The first is the outcome by which settings are chosen.
+    pub values: Vec<f64>,
 }
 
 /// What a run was where it first reached a divergence, or at its end if it never did.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reached {
     /// True if the divergence was reached.
     pub is_reached: bool,
     /// As [`Moment::values`].
-    pub values: [f64; 7],
+    pub values: Vec<f64>,
 }
 
-/// Returns the steps after which a run of `steps` steps is measured: some 40, from 0 on, and denser at the start.
-pub fn moments(steps: u64) -> Vec<u64> {
-    let last = (MOMENTS - 1) as f64;
-    let mut all: Vec<u64> = (0..MOMENTS).map(|i| (steps as f64).powf(i as f64 / last).round() as u64).collect();
+/// Returns the steps after which a run of `steps` steps is measured: some `count`, from 0 on, and denser at the start.
+///
+/// # Panics
+/// If `count` is below 2.
+pub fn moments(steps: u64, count: usize) -> Vec<u64> {
+    let last = (count - 1) as f64;
+    let mut all: Vec<u64> = (0..count).map(|i| (steps as f64).powf(i as f64 / last).round() as u64).collect();
     // Early moments fall together: the next steps take their places.
     for place in 1..all.len() {
         all[place] = all[place].max(all[place - 1] + 1).min(steps);
@@ -57,12 +43,15 @@ pub fn moments(steps: u64) -> Vec<u64> {
 pub fn at(path: &[Moment], divergence: f64) -> Reached {
     let Some(after) = path.iter().position(|moment| moment.divergence >= divergence) else {
         let last = path.last().expect("a run has moments");
-        return Reached { is_reached: false, values: last.values };
+        return Reached { is_reached: false, values: last.values.clone() };
     };
     let b = &path[after];
-    let Some(a) = after.checked_sub(1).map(|before| &path[before]) else { return Reached { is_reached: true, values: b.values } };
+    let Some(a) = after.checked_sub(1).map(|before| &path[before]) else {
+        return Reached { is_reached: true, values: b.values.clone() };
+    };
     let share = (divergence - a.divergence) / (b.divergence - a.divergence);
-    Reached { is_reached: true, values: std::array::from_fn(|i| a.values[i] + share * (b.values[i] - a.values[i])) }
+    let values = a.values.iter().zip(&b.values).map(|(a, b)| a + share * (b - a)).collect();
+    Reached { is_reached: true, values }
 }
 
 #[cfg(test)]
@@ -70,17 +59,17 @@ mod tests {
     use super::*;
 
     fn moment(step: u64, divergence: f64, reward: f64) -> Moment {
-        Moment { step, divergence, values: [reward, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0] }
+        Moment { step, divergence, values: vec![reward, 0.0] }
     }
 
     #[test]
     fn moments_begin_with_every_step_and_end_with_the_last() {
         for steps in [5, 60, 240, 2400] {
-            let all = moments(steps);
+            let all = moments(steps, 40);
             assert!(all.windows(2).all(|pair| pair[0] < pair[1]) && all.len() <= 41, "{all:?}");
             assert_eq!((all[..4].to_vec(), all.last()), (vec![0, 1, 2, 3], Some(&steps)));
         }
-        assert!(moments(240).len() > 35);
+        assert!(moments(240, 40).len() > 35);
     }
 
     #[test]
@@ -89,6 +78,6 @@ mod tests {
         assert_eq!(at(&path, 0.5).values[0], 1.75);
         assert_eq!(at(&path, 0.2).values[0], 1.0);
         assert!(at(&path, 0.65).is_reached && (at(&path, 0.65).values[0] - (9.0 - 4.0 * 0.35 / 0.4)).abs() < 1e-12);
-        assert_eq!(at(&path, 1.0), Reached { is_reached: false, values: path[4].values });
+        assert_eq!(at(&path, 1.0), Reached { is_reached: false, values: path[4].values.clone() });
     }
 }

@@ -5,23 +5,22 @@ use super::cells::{Cell, PROMPTS};
 use super::comparisons::{Comparison, compare};
 use super::measure::Policy;
 use super::path::{Moment, moments};
+use super::run::{CLIP, Run, Setup};
 use super::strings::Strings;
 use super::tree;
 use super::world::{World, draw};
 use crate::align::unpaired::rows_of_pairs;
-use crate::align::{Alignment, Ches, Reference, ches};
+use crate::align::{Ches, ches};
 use crate::batch::Batch;
 use crate::boundary::Sequence;
 use crate::config::preset::Preset;
 use crate::config::{Config, PositionKind};
 use crate::data::{LabelledSequence, PreferencePair};
 use crate::decoder::{Decoder, ForwardOptions};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::optimizer::{Rule, Schedule};
-use crate::order::Order;
 use crate::train::Trainer;
 use engine::{Backend, Generator};
-use losses::Need;
 
 /// Width and heads of the decoder, and the width of its feed-forward part.
 const WIDTH: usize = 16;
@@ -31,8 +30,29 @@ const INNER: usize = 32;
 const LEARNING: (u64, usize, f64) = (600, 64, 1e-2);
 /// Pairs of a step.
 const BATCH: usize = 16;
-/// Largest norm of a gradient.
-const CLIP: f64 = 1.0;
+/// The moments of a run of usual length.
+const MOMENTS: usize = 40;
+
+/// The divergences κ at which runs are compared, in nats.
+pub const DIVERGENCES: [f64; 5] = [0.1, 0.25, 0.5, 1.0, 2.0];
+
+/// The values of a [`Moment`], in order:
+///
+/// 1. E_π\[r\] less that of the reference
+/// 2. KL(ref‖π), in nats
+/// 3. the mean over pairs of ln π/ref of the chosen completion, in nats
+/// 4. that of the rejected completion
+/// 5. the share of pairs whose chosen completion is less likely than under the reference
+/// 6. the mean over pairs of the mass of all other completions, less that under the reference
+/// 7. the mean over pairs of KL(ref‖π) among the other completions, in nats
+pub const NAMES: [&str; 7] = ["reward", "reverse_kl", "chosen", "rejected", "fallen", "others", "drift"];
+
+/// The facts of a [`Run`], in order:
+///
+/// 1. the area under the curve of CHES as a predictor of the pairs whose chosen completion has fallen at the end. 1/2 is chance; `None` if all
+///    have or none has
+/// 2. what slpo-exact can gain in the world, to first order: see [`Prepared::exact_gain`]
+pub const FACTS: [&str; 2] = ["ches_auc", "exact_gain"];
 
 /// Streams of random numbers, one for each purpose.
 mod stream {
@@ -80,18 +100,6 @@ pub struct Prepared<B: Backend> {
     seed: u64,
 }
 
-/// What one run gave.
-#[derive(Clone, Debug)]
-pub struct Run {
-    /// The policy at some moments; the last one is before a step that was not finite, if there was one.
-    pub path: Vec<Moment>,
-    /// The step whose loss or gradient was not finite, at which the run ended.
-    pub broken_at: Option<u64>,
-    /// The area under the curve of CHES as a predictor of the pairs whose chosen completion has fallen at the end: 1/2 is chance. `None`
-    /// if all have or none has.
-    pub ches_auc: Option<f64>,
-}
-
 impl<B: Backend> Prepared<B> {
     /// Draws the world of a seed, trains its reference on `backend` and draws the pairs.
     ///
@@ -111,40 +119,14 @@ impl<B: Backend> Prepared<B> {
     /// Trains a copy of the reference with one arm and measures it at some moments.
     ///
     /// # Errors
-    /// [`Error::BadConfig`] for a strength that the loss cannot have.
+    /// [`Error::BadConfig`](crate::Error::BadConfig) for a strength that the loss cannot have.
     pub fn run(&self, arm: &Arm, learning_rate: f64, strength: Option<f64>, steps: u64) -> Result<Run> {
-        let objective = arm.objective(strength).map_err(|error| Error::bad_config(error.to_string()))?;
-        let has_reference = objective.needs(Need::Reference);
-        let reference = if has_reference { Reference::live(self.reference.clone()) } else { Reference::none() };
-        let schedule = Schedule { learning_rate, warmup: 0, steps, final_fraction: 1.0 };
-        let mut trainer = Trainer::new(self.reference.clone(), Rule::adamw(0.0), schedule, CLIP);
-        let batch = BATCH.min(self.pairs.len());
-        let alignment = Alignment { objective, reference, at_once: 2 * batch };
-        let mut order = Order::new(self.seed, self.pairs.len(), batch);
-        let mut path = Vec::new();
-        for (made, wanted) in std::iter::once(0).chain(moments(steps)).zip(moments(steps)) {
-            for step in made + 1..=wanted {
-                match self.step(&alignment, &mut trainer, &order.rows_of(step)) {
-                    Err(Error::NotFinite { step, .. }) => {
-                        let ches_auc = self.ches_auc(&trainer.decoder);
-                        return Ok(Run { path, broken_at: Some(step), ches_auc });
-                    }
-                    made => made?,
-                }
-            }
-            path.push(self.moment(wanted, &self.policy(&trainer.decoder)));
-        }
-        Ok(Run { path, broken_at: None, ches_auc: self.ches_auc(&trainer.decoder) })
-    }
-
-    fn step(&self, alignment: &Alignment<B>, trainer: &mut Trainer<B>, rows: &[usize]) -> Result<()> {
-        let options = ForwardOptions::default();
-        if alignment.objective.is_unpaired() {
-            let rows: Vec<&LabelledSequence> = rows.iter().flat_map(|&row| &self.rows[2 * row..2 * row + 2]).collect();
-            return alignment.step_on_rows(trainer, &rows, &options).map(drop);
-        }
-        let pairs: Vec<&PreferencePair> = rows.iter().map(|&row| &self.pairs[row]).collect();
-        alignment.step(trainer, &pairs, &options).map(drop)
+        let Self { reference, pairs, rows, seed, .. } = self;
+        let learned: Vec<usize> = (0..pairs.len()).collect();
+        let setup = Setup { reference, pairs, rows, learned: &learned, batch: BATCH, moments: &moments(steps, MOMENTS), seed: *seed };
+        let measure = |step: u64, decoder: &Decoder<B>| Ok(self.moment(step, &self.policy(decoder)));
+        let (trained, run) = setup.run(arm, learning_rate, strength, measure)?;
+        Ok(Run { facts: vec![self.ches_auc(&trained), Some(self.exact_gain())], ..run })
     }
 
     fn policy(&self, decoder: &Decoder<B>) -> Policy {
@@ -168,7 +150,7 @@ impl<B: Backend> Prepared<B> {
         let [chosen, rejected, fallen, others, drift] = sums.map(|sum| sum / self.comparisons.len() as f64);
         let reward = policy.expected_reward(rewards) - start.expected_reward(rewards);
         let reverse = by_prompt.iter().sum::<f64>() / by_prompt.len() as f64;
-        Moment { step, divergence: policy.divergence(start), values: [reward, reverse, chosen, rejected, fallen, others, drift] }
+        Moment { step, divergence: policy.divergence(start), values: vec![reward, reverse, chosen, rejected, fallen, others, drift] }
     }
 
     fn ches_auc(&self, policy: &Decoder<B>) -> Option<f64> {
@@ -228,7 +210,6 @@ mod tests {
     use crate::study::arms::ARMS;
     use crate::study::cells::CELLS;
     use crate::study::measure::best_reward;
-    use crate::study::path;
     use engine::Cpu;
 
     fn small() -> Prepared<Cpu<f32>> {
@@ -279,7 +260,7 @@ mod tests {
             drift += p.iter().zip(&q).map(|(p, q)| p / p_mass * (p / p_mass / (q / q_mass)).ln()).sum::<f64>();
         }
         let pairs = prepared.comparisons.len() as f64;
-        let place = |name: &str| moment.values[path::NAMES.iter().position(|other| *other == name).unwrap()];
+        let place = |name: &str| moment.values[NAMES.iter().position(|other| *other == name).unwrap()];
         assert!((place("others") - mass / pairs).abs() < 1e-12 && (place("drift") - drift / pairs).abs() < 1e-10);
     }
 

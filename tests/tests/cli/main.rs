@@ -9,6 +9,7 @@ mod accounting;
 mod audit;
 mod bench;
 mod chat;
+mod compare;
 mod data;
 mod devices;
 mod explain;

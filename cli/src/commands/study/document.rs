@@ -1,7 +1,10 @@
 //! The report's content once, written in three forms: a page, Markdown with figures beside it, and a section of a paper in LaTeX.
 
+use crate::failure::Failure;
 use crate::report::chart::Chart;
 use crate::report::{Align, Report, ReportError, Table, svg_file};
+use crate::run_folder::write_atomically;
+use std::path::Path;
 
 /// A piece of the report.
 pub enum Item {
@@ -38,6 +41,21 @@ impl Document {
             Item::Figure { title, caption, chart, .. } => page.figure(title, caption, chart.clone()),
         };
         self.items.iter().fold(Report::new(&self.title).lead(&self.lead), add)
+    }
+
+    /// Writes the report into a folder: `report.html`, `results.md`, `results.tex` and the figures.
+    ///
+    /// # Errors
+    /// [`ReportError::Draw`] and the errors of writing.
+    pub fn write(&self, folder: &Path) -> Result<(), Failure> {
+        self.page().write(folder.join("report.html"))?;
+        let mut files = vec![("results.md".to_owned(), self.markdown()), ("results.tex".to_owned(), self.latex())];
+        files.extend(self.figures()?);
+        for (file, text) in files {
+            let path = folder.join(file);
+            write_atomically(&path, text.as_bytes()).map_err(model::Error::io(&path))?;
+        }
+        Ok(())
     }
 
     /// Returns the figures: names of files and their contents.

@@ -1,29 +1,34 @@
 //! The figures of the study.
 
-use super::results::{Results, mean, value};
-use super::stages::MIDDLE;
+use super::results::{Results, mean};
 use super::store::Paths;
 use crate::report::chart::{BarChart, Chart, XyChart};
-use model::study::arms::ARMS;
-use model::study::path::{DIVERGENCES, Moment, NAMES, at};
+use model::study::path::{Moment, at};
 
-/// The arms in figures with a line for each: more lines cannot be told apart.
+/// The most lines in a figure: more cannot be told apart.
+const MOST: usize = 8;
+/// The arms in figures where there are more than [`MOST`].
 const SHOWN: [&str; 8] = ["dpo", "ipo", "simpo", "sft", "slpo-token", "slpo-exact", "slpo-gkl .9", "slpo-halves"];
 /// Points of a line over divergences.
 const POINTS: usize = 40;
 
-fn shown() -> impl Iterator<Item = (usize, &'static str)> {
-    ARMS.iter().enumerate().map(|(place, arm)| (place, arm.name)).filter(|(_, name)| SHOWN.contains(name))
+fn shown(results: &Results) -> Vec<(usize, &'static str)> {
+    let arms = &results.design.arms;
+    let is_shown = |(_, name): &(usize, &'static str)| arms.len() <= MOST || SHOWN.contains(name);
+    arms.iter().enumerate().map(|(place, arm)| (place, arm.name)).filter(is_shown).collect()
 }
 
-/// Mean reward over seeds where the policy first reaches each divergence, beside the most that is possible.
+/// Mean outcome over seeds where the policy first reaches each divergence, beside the most that is possible if that is known.
 pub fn paths(results: &Results, paths: &Paths) -> Chart {
-    let most = DIVERGENCES[DIVERGENCES.len() - 1];
+    let design = &results.design;
+    let most = design.divergences.last().copied().unwrap_or(1.0);
     let grid: Vec<f64> = (0..=POINTS).map(|i| most * i as f64 / POINTS as f64).collect();
-    let best: Vec<(f64, f64)> = std::iter::once((0.0, 0.0))
-        .chain(DIVERGENCES.iter().enumerate().map(|(place, &kl)| (kl, mean(&results.fresh(0, place, |record| record.best[place])))))
-        .collect();
-    let chart = XyChart::new("KL(π‖ref) (nats)", "reward above the reference").line("best possible", best);
+    let mut chart = XyChart::new(design.divergence, design.outcome);
+    if design.has_best {
+        let best = |(place, &kl): (usize, &f64)| (kl, mean(&results.fresh(0, place, |record| record.best[place])));
+        let points = std::iter::once((0.0, 0.0)).chain(design.divergences.iter().enumerate().map(best));
+        chart = chart.line("best possible", points.collect::<Vec<_>>());
+    }
     let line = |chart: XyChart, (arm, name): (usize, &'static str)| {
         let runs = paths.of(results, arm);
         // A line ends where fewer than all runs get that far.
@@ -33,22 +38,23 @@ pub fn paths(results: &Results, paths: &Paths) -> Chart {
         };
         chart.line(name, grid.iter().filter_map(reached).collect::<Vec<_>>())
     };
-    shown().fold(chart, line).into()
+    shown(results).into_iter().fold(chart, line).into()
 }
 
-/// The drift among the completions that nobody compared, over the steps.
-pub fn drift(results: &Results, paths: &Paths) -> Chart {
-    let chart = XyChart::new("step", "drift of the others (nats)");
+/// A value over the steps, under the words of its axis.
+pub fn over_steps(results: &Results, paths: &Paths, name: &str, words: &str) -> Chart {
+    let of = results.design.values.iter().position(|known| *known == name).unwrap_or(0);
+    let chart = XyChart::new("step", words);
     let line = |chart: XyChart, (arm, name): (usize, &'static str)| {
         let runs = paths.of(results, arm);
         let at_moment = |place: usize| -> Option<(f64, f64)> {
             let moments: Vec<&Moment> = runs.iter().map(|run| run.get(place)).collect::<Option<_>>()?;
-            let drift: Vec<f64> = moments.iter().map(|moment| value(&moment.values, "drift")).collect();
-            Some((moments.first()?.step as f64, mean(&drift)))
+            let values: Vec<f64> = moments.iter().map(|moment| moment.values[of]).collect();
+            Some((moments.first()?.step as f64, mean(&values)))
         };
-        chart.line(name, (0..NAMES.len() * POINTS).map_while(at_moment).collect::<Vec<_>>())
+        chart.line(name, (0..).map_while(at_moment).collect::<Vec<_>>())
     };
-    shown().fold(chart, line).into()
+    shown(results).into_iter().fold(chart, line).into()
 }
 
 /// The gain at the end against the longest completion; `None` if one of the lengths was not run.
@@ -59,33 +65,40 @@ pub fn lengths(results: &Results) -> Option<Chart> {
         let point = |(length, cell): (f64, &str)| Some((length, mean(&end(arm, cell)?)));
         [(2.0, "length 2"), (4.0, "length 4"), (6.0, "length 6")].into_iter().map(point).collect::<Option<Vec<_>>>()
     };
-    let lines: Vec<(&str, Vec<(f64, f64)>)> = (0..ARMS.len()).filter_map(|arm| Some((ARMS[arm].name, points(arm)?))).collect();
+    let lines: Vec<(&str, Vec<(f64, f64)>)> =
+        (0..results.design.arms.len()).filter_map(|arm| Some((results.design.arms[arm].name, points(arm)?))).collect();
     (!lines.is_empty()).then(|| lines.into_iter().fold(chart, |chart, (name, points)| chart.line(name, points)).into())
 }
 
 /// The reward at the middle divergence against the share of labels that are flipped; `None` without flipped labels.
 pub fn noise(results: &Results) -> Option<Chart> {
-    let reward = |record: &super::record::Record| record.reached[MIDDLE].values[0];
+    let middle = results.design.middle();
+    let reward = |record: &super::record::Record| record.reached[middle].values[0];
     let cells =
-        results.scale.cells.iter().filter_map(|cell| Some((cell, format!("0{}", cell.strip_prefix("flipped ")?).parse::<f64>().ok()?)));
+        results.design.cells.iter().filter_map(|cell| Some((cell, format!("0{}", cell.strip_prefix("flipped ")?).parse::<f64>().ok()?)));
     let cells: Vec<(&&str, f64)> = cells.collect();
     let line = |chart: XyChart, (arm, name): (usize, &'static str)| {
         let others = cells.iter().filter_map(|(cell, share)| Some((*share, mean(&results.in_cell(cell, arm, reward)?))));
-        let points: Vec<(f64, f64)> = std::iter::once((0.0, mean(&results.fresh(arm, MIDDLE, reward)))).chain(others).collect();
+        let points: Vec<(f64, f64)> = std::iter::once((0.0, mean(&results.fresh(arm, middle, reward)))).chain(others).collect();
         chart.line(name, points)
     };
-    let chart = XyChart::new("share of labels that are flipped", format!("reward above the reference at κ = {}", DIVERGENCES[MIDDLE]));
-    let arms = ARMS.iter().enumerate().map(|(place, arm)| (place, arm.name));
+    let chart = XyChart::new(
+        "share of labels that are flipped",
+        format!("reward above the reference at κ = {}", results.design.divergences[middle]),
+    );
+    let arms = results.design.arms.iter().enumerate().map(|(place, arm)| (place, arm.name));
     let of_noise = ["dpo", "cdpo", "robust", "ipo", "slpo-token", "slpo-gkl 1", "slpo-gkl .7"];
     (!cells.is_empty()).then(|| arms.filter(|(_, name)| of_noise.contains(name)).fold(chart, line).into())
 }
 
-/// The reward of every arm less dpo's at the middle divergence, with half the width of the interval.
+/// The outcome of every arm less that of the first at the middle divergence, with half the width of the interval.
 pub fn forest(results: &Results) -> Chart {
-    let chart = BarChart::new(format!("reward less dpo's at κ = {}", DIVERGENCES[MIDDLE]));
+    let design = &results.design;
+    let middle = design.middle();
+    let chart = BarChart::new(format!("{}, less that of {}, at κ = {}", design.outcome, design.arms[0].name, design.divergences[middle]));
     let bar = |chart: BarChart, beside: super::results::Beside| {
         let (low, high) = beside.difference.interval;
-        chart.bar_with_error(ARMS[beside.arm].name, beside.difference.mean, (high - low) / 2.0)
+        chart.bar_with_error(design.arms[beside.arm].name, beside.difference.mean, (high - low) / 2.0)
     };
-    results.beside_dpo(MIDDLE).into_iter().fold(chart, bar).into()
+    results.beside_first(middle).into_iter().fold(chart, bar).into()
 }

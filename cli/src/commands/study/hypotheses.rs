@@ -1,9 +1,9 @@
 //! The answers to the study's hypotheses, each with the numbers that decide it.
 
-use super::results::{Results, arm, differences, mean, summarise, value};
-use super::stages::MIDDLE;
+use super::results::{Results, differences, mean, summarise};
 use model::study::arms::ARMS;
-use model::study::path::{DIVERGENCES, Moment};
+use model::study::path::Moment;
+use model::study::prepared::DIVERGENCES;
 use model::study::statistics::{Summary, holm};
 
 /// What the runs say of a hypothesis.
@@ -42,8 +42,15 @@ pub struct Answer {
     pub numbers: String,
 }
 
+/// The place of the divergence whose settings are used where one must be taken.
+const MIDDLE: usize = DIVERGENCES.len() / 2;
 /// The level of significance.
 const LEVEL: f64 = 0.05;
+
+/// The place of an arm of the study.
+fn arm(name: &str) -> usize {
+    ARMS.iter().position(|arm| arm.name == name).expect("an arm of the table")
+}
 
 /// Answers all hypotheses whose runs were made.
 pub fn answers(results: &Results) -> Vec<Answer> {
@@ -118,7 +125,7 @@ fn gradient_with_length(results: &Results) -> Option<Answer> {
 }
 
 fn reverse_divergence(results: &Results) -> Option<Answer> {
-    let reverse = |name: &str, place: usize| results.fresh(arm(name), place, |record| value(&record.reached[place].values, "reverse_kl"));
+    let reverse = |name: &str, place: usize| results.values(arm(name), place, "reverse_kl");
     let of: Vec<Summary> =
         (0..DIVERGENCES.len()).map(|place| summarise(&differences(&reverse("slpo-gkl .9", place), &reverse("dpo", place)))).collect();
     let corrected = holm(&of.iter().map(|difference| difference.p).collect::<Vec<f64>>());
@@ -171,7 +178,7 @@ fn standard_error(values: &[f64]) -> f64 {
 }
 
 fn fallen(results: &Results) -> Option<Answer> {
-    let share = |name: &str| summarise(&results.fresh(arm(name), MIDDLE, |record| value(&record.reached[MIDDLE].values, "fallen")));
+    let share = |name: &str| summarise(&results.values(arm(name), MIDDLE, "fallen"));
     let dpo = share("dpo");
     let above = |summary: &Summary, bound: f64| match summary.interval {
         (low, _) if low > bound => Verdict::Holds,
@@ -184,8 +191,11 @@ fn fallen(results: &Results) -> Option<Answer> {
         Verdict::DoesNotHold => Verdict::Holds,
         verdict => verdict,
     };
-    let auc: Vec<f64> =
-        results.fresh(0, MIDDLE, |record| record.ches_auc.unwrap_or(f64::NAN)).into_iter().filter(|auc| !auc.is_nan()).collect();
+    let auc: Vec<f64> = results
+        .fresh(0, MIDDLE, |record| record.fact("ches_auc", &results.design).unwrap_or(f64::NAN))
+        .into_iter()
+        .filter(|auc| !auc.is_nan())
+        .collect();
     let ches = (auc.len() > 1).then(|| summarise(&auc));
     let predicts = ches.as_ref().map_or(Verdict::CannotBeTold, |auc| above(auc, 0.5));
     let verdicts = [above(&dpo, 0.5), predicts].into_iter().chain(others.iter().map(|(_, summary)| below(summary, 0.2)));
@@ -209,7 +219,7 @@ fn fallen(results: &Results) -> Option<Answer> {
 }
 
 fn flipped(results: &Results) -> Option<Answer> {
-    let cell = results.scale.cells.iter().rev().find(|cell| cell.starts_with("flipped"))?;
+    let cell = results.design.cells.iter().rev().find(|cell| cell.starts_with("flipped"))?;
     let reward = |arm: usize| results.fresh(arm, MIDDLE, |record| record.reached[MIDDLE].values[0]);
     let lost = |arm: usize| Some(differences(&reward(arm), &results.in_cell(cell, arm, |record| record.reached[MIDDLE].values[0])?));
     let by_arm: Vec<(usize, f64)> = (0..ARMS.len()).map(|arm| Some((arm, mean(&lost(arm)?)))).collect::<Option<_>>()?;
@@ -273,7 +283,7 @@ fn listing(results: &Results) -> Option<Answer> {
             reward("slpo-token")?,
             broken("slpo-literal")?,
             broken("slpo-token")?,
-            results.scale.fresh_seeds.len()
+            results.design.fresh_seeds.len()
         ),
     })
 }
@@ -282,7 +292,7 @@ fn beside_dpo(results: &Results) -> Option<Answer> {
     let mut better = Vec::new();
     let mut worse = 0;
     for (place, divergence) in DIVERGENCES.iter().enumerate() {
-        for beside in results.beside_dpo(place) {
+        for beside in results.beside_first(place) {
             if beside.corrected < LEVEL && beside.difference.mean > 0.0 {
                 better.push(format!("{} at κ = {divergence}: {}", ARMS[beside.arm].name, with_interval(&beside.difference)));
             }
@@ -302,7 +312,7 @@ fn beside_dpo(results: &Results) -> Option<Answer> {
 
 fn exact(results: &Results) -> Option<Answer> {
     let gain = results.fresh(arm("slpo-exact"), MIDDLE, |record| record.end.values[0]);
-    let predicted = results.fresh(arm("slpo-exact"), MIDDLE, |record| record.exact_gain);
+    let predicted = results.fresh(arm("slpo-exact"), MIDDLE, |record| record.fact("exact_gain", &results.design).unwrap_or(f64::NAN));
     let difference = summarise(&differences(&gain, &predicted));
     let (low, high) = difference.interval;
     let verdict = if low <= 0.0 && high >= 0.0 { Verdict::Holds } else { Verdict::DoesNotHold };
@@ -321,19 +331,14 @@ fn exact(results: &Results) -> Option<Answer> {
 }
 
 fn displacement(results: &Results) -> Option<Answer> {
-    let moved = |record: &super::record::Record| {
-        let values = &record.reached[MIDDLE].values;
-        (value(values, "rejected").abs() / value(values, "chosen").abs()).log10()
-    };
-    let ratio = summarise(&results.fresh(arm("slpo-halves"), MIDDLE, moved));
+    let [chosen, rejected] = ["chosen", "rejected"].map(|name| results.values(arm("slpo-halves"), MIDDLE, name));
+    let ratios: Vec<f64> = chosen.iter().zip(&rejected).map(|(chosen, rejected)| (rejected.abs() / chosen.abs()).log10()).collect();
+    let ratio = summarise(&ratios);
     let (low, high) = ratio.interval;
     let verdict = match (low, high) {
         (low, high) if low >= 1.0 && high <= 2.0 => Verdict::Holds,
         (low, high) if high < 1.0 || low > 2.0 => Verdict::DoesNotHold,
         _ => Verdict::CannotBeTold,
-    };
-    let side = |name: &str| {
-        with_interval(&summarise(&results.fresh(arm("slpo-halves"), MIDDLE, |record| value(&record.reached[MIDDLE].values, name))))
     };
     Some(Answer {
         name: "H9",
@@ -347,8 +352,8 @@ fn displacement(results: &Results) -> Option<Answer> {
             short(10.0_f64.powf(ratio.mean)),
             short(10.0_f64.powf(low)),
             short(10.0_f64.powf(high)),
-            side("chosen"),
-            side("rejected")
+            with_interval(&summarise(&chosen)),
+            with_interval(&summarise(&rejected))
         ),
     })
 }

@@ -1,27 +1,30 @@
-//! `slpo study`: compares the losses where their policies are equally far from the reference, in worlds that can be enumerated.
+//! `slpo study`: compares the losses where their policies are equally far from the reference, in worlds that can be enumerated. The parts of
+//! it that know nothing of worlds also run `slpo compare`.
 
-mod document;
+pub mod design;
+pub mod document;
+pub mod driver;
 mod estimate;
-mod figures;
-mod hypotheses;
-mod record;
+pub mod figures;
+pub mod hypotheses;
+pub mod record;
 mod report;
-mod results;
+pub mod results;
 mod stages;
-mod store;
+pub mod store;
+pub mod tables;
 mod workers;
+mod worlds;
 
 use crate::arguments::{Shared, Study};
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::output::Output;
-use crate::progress::Progress;
-use record::Key;
+use design::Design;
+use driver::Driver;
 use serde_json::{Value, json};
-use stages::{Records, Scale, Stage};
 use std::path::Path;
 use store::Store;
-use workers::{Worlds, run_all};
+use worlds::Worlds;
 
 /// Runs the study, or writes its report again.
 pub fn run(arguments: &Study, shared: &Shared) -> Result<(), Failure> {
@@ -30,30 +33,12 @@ pub fn run(arguments: &Study, shared: &Shared) -> Result<(), Failure> {
         (Some(folder), _) => folder,
         (None, report) => return write_report(report.as_deref().unwrap_or(Path::new("")), out),
     };
-    let scale = if arguments.quick { Scale::quick() } else { Scale::full() };
-    let mut store = if arguments.resume { Store::resume(folder, &scale)? } else { Store::begin(folder, &scale)? };
-    interrupt::save_first();
-    let device = crate::device::processor()?;
+    let design = if arguments.quick { Design::quick() } else { Design::full() };
+    let mut store = if arguments.resume { Store::resume(folder, &design)? } else { Store::begin(folder, &design)? };
+    let worlds = Worlds::new(design.clone(), crate::device::processor()?);
     let threads = shared.threads.unwrap_or_else(rayon::current_num_threads);
-    let worlds = Worlds::default();
-    out.stream(&format!("{}\n", estimate::of(&worlds, &device, &scale, store.records(), threads)?))?;
-    while let Some(stage) = stages::next(&scale, store.records()) {
-        let keys = unfinished(&stage, store.records());
-        let is_drawn = stages::drawn(&stage, &scale, store.records());
-        out.stream(&format!("{}: {} runs on {threads} threads\n", stage.name, keys.len()))?;
-        let mut bar = Progress::new(keys.len() as u64, !shared.json);
-        let mut made = 0;
-        let is_whole = run_all(&worlds, &device, &keys, threads, interrupt::requested, |record, path| {
-            made += 1;
-            bar.step(made, &[("reward", record.end.values[0]), ("kl", record.end.divergence)], 0);
-            let is_drawn = is_drawn.contains(&record.key);
-            store.add(record, &path, is_drawn)
-        })?;
-        bar.finish();
-        if !is_whole {
-            return Err(stopped(folder, store.records().len()));
-        }
-    }
+    let again = format!("slpo study --out {} --resume", folder.display());
+    Driver { design: &design, folder, threads, json: shared.json, again }.make(&mut store, |key| worlds.run(key))?;
     write_report(folder, out)
 }
 
@@ -65,16 +50,4 @@ fn write_report(folder: &Path, out: Output) -> Result<(), Failure> {
         answers.iter().try_for_each(|(name, verdict)| writeln!(to, "{name} {verdict}"))?;
         writeln!(to, "The report with its figures: {}", report.display())
     })
-}
-
-/// The runs of a stage that are not made yet, world by world.
-fn unfinished(stage: &Stage, records: &Records) -> Vec<Key> {
-    let mut keys: Vec<Key> = stage.keys.iter().copied().filter(|key| !records.contains_key(key)).collect();
-    keys.sort_by_key(|key| (key.cell, key.seed));
-    keys
-}
-
-fn stopped(folder: &Path, runs: usize) -> Failure {
-    let place = folder.display();
-    Failure::Interrupted(format!("{runs} runs are saved in {place}; slpo study --out {place} --resume goes on from there"))
 }

@@ -3,16 +3,15 @@
 //! A run's moments are written before its line. So a line that is there has its moments, and moments without a line belong to a run that
 //! was cut off: they are left out when the study goes on.
 
-use super::record::{Key, Record};
+use super::design::{Design, Key};
+use super::record::Record;
 use super::results::Results;
-use super::stages::{MIDDLE, Records, Scale};
+use super::stages::Records;
 use crate::failure::Failure;
 use crate::run_folder::write_atomically;
 use model::Error;
-use model::study::arms::Arm;
-use model::study::cells::Cell;
 use model::study::grid::Trial;
-use model::study::path::{Moment, NAMES};
+use model::study::path::Moment;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -25,7 +24,7 @@ pub const PATHS: &str = "paths.csv";
 
 /// The open files of a study, with its finished runs.
 pub struct Store {
-    scale: Scale,
+    design: Design,
     records: Records,
     runs: (PathBuf, File),
     paths: (PathBuf, File),
@@ -36,15 +35,15 @@ impl Store {
     ///
     /// # Errors
     /// [`Failure::Usage`] if there is a study; [`Error::Io`].
-    pub fn begin(folder: &Path, scale: &Scale) -> Result<Self, Failure> {
+    pub fn begin(folder: &Path, design: &Design) -> Result<Self, Failure> {
         let (runs, paths) = (folder.join(RUNS), folder.join(PATHS));
         if model::files::is_there(&runs)? {
             let place = folder.display();
             return Err(Failure::Usage(format!("{place} holds a study: give --resume to go on with it, or choose another --out")));
         }
-        write(&paths, &format!("{}\n", paths_header()))?;
-        write(&runs, &format!("{}\n", Record::header()))?;
-        Self::open(runs, paths, scale, Records::new())
+        write(&paths, &format!("{}\n", paths_header(design)))?;
+        write(&runs, &format!("{}\n", Record::header(design)))?;
+        Self::open(runs, paths, design, Records::new())
     }
 
     /// Goes on with the study in a folder. A line that was cut off is dropped.
@@ -52,27 +51,28 @@ impl Store {
     /// # Errors
     /// [`Failure::Usage`] if the study has another scale. [`Failure::Failed`] if there is none, or if its file has another form.
     /// [`Error::Io`].
-    pub fn resume(folder: &Path, scale: &Scale) -> Result<Self, Failure> {
+    pub fn resume(folder: &Path, design: &Design) -> Result<Self, Failure> {
         let (runs, paths) = (folder.join(RUNS), folder.join(PATHS));
-        let (name, records) = read(&runs)?;
-        if name.as_ref().is_some_and(|name| name != scale.name) {
-            let flag = if scale.name == "quick" { "leave out --quick" } else { "give --quick" };
-            return Err(Failure::Usage(format!("{}: the study there is {}: {flag}", folder.display(), name.unwrap_or_default())));
+        if let Some(name) = study_of(&runs)?.filter(|name| name != design.name) {
+            let flag = if design.name == "quick" { "leave out --quick" } else { "give --quick" };
+            return Err(Failure::Usage(format!("{}: the study there is {name}: {flag}", folder.display())));
         }
+        let records = read(&runs, design)?;
         let text = model::files::read_text(&runs, model::files::of_memory())?;
         let whole: Vec<&str> = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
         write(&runs, &whole.concat())?;
         let moments = model::files::read_text(&paths, model::files::of_memory())?;
-        let is_kept =
-            |line: &&str| line.ends_with('\n') && (line.starts_with("cell,") || records.keys().any(|key| line.starts_with(&start(key))));
+        let is_kept = |line: &&str| {
+            line.ends_with('\n') && (line.starts_with("cell,") || records.keys().any(|key| line.starts_with(&start(key, design))))
+        };
         write(&paths, &moments.split_inclusive('\n').filter(is_kept).collect::<String>())?;
-        Self::open(runs, paths, scale, records)
+        Self::open(runs, paths, design, records)
     }
 
-    fn open(runs: PathBuf, paths: PathBuf, scale: &Scale, records: Records) -> Result<Self, Failure> {
+    fn open(runs: PathBuf, paths: PathBuf, design: &Design, records: Records) -> Result<Self, Failure> {
         let append = |path: &Path| OpenOptions::new().append(true).open(path).map_err(Error::io(path));
         let (runs_file, paths_file) = (append(&runs)?, append(&paths)?);
-        Ok(Self { scale: scale.clone(), records, runs: (runs, runs_file), paths: (paths, paths_file) })
+        Ok(Self { design: design.clone(), records, runs: (runs, runs_file), paths: (paths, paths_file) })
     }
 
     /// Returns the finished runs.
@@ -86,51 +86,60 @@ impl Store {
     /// [`Error::Io`].
     pub fn add(&mut self, record: Record, path: &[Moment], is_drawn: bool) -> Result<(), Failure> {
         if is_drawn {
-            let lines: String = path.iter().map(|moment| line_of(&record.key, moment)).collect();
+            let lines: String = path.iter().map(|moment| line_of(&record.key, moment, &self.design)).collect();
             append(&mut self.paths, &lines)?;
         }
-        let line = format!("{}\n", record.to_line(self.scale.name));
+        let line = format!("{}\n", record.to_line(&self.design));
         append(&mut self.runs, &line)?;
         // Decisions read the numbers as they are in the file.
-        let (_, record) = Record::parse(line.trim_end()).expect("a record reads back");
+        let record = Record::parse(line.trim_end(), &self.design).expect("a record reads back");
         self.records.insert(record.key, record);
         Ok(())
     }
 }
 
-/// Reads the file of runs: the name of the study, if it has a run, and the runs.
+/// Returns the name of the study that a file of runs belongs to, or `None` if it has no run.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn study_of(path: &Path) -> Result<Option<String>, Failure> {
+    let text = model::files::read_text(path, model::files::of_memory())?;
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).nth(1);
+    Ok(whole.and_then(|line| line.split(',').next()).map(str::to_owned))
+}
+
+/// Reads the file of runs.
 ///
 /// # Errors
 /// [`Failure::Failed`] if the file has another form or another header; [`Error::Io`].
-pub fn read(path: &Path) -> Result<(Option<String>, Records), Failure> {
+pub fn read(path: &Path, design: &Design) -> Result<Records, Failure> {
     let text = model::files::read_text(path, model::files::of_memory())?;
     let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(str::trim_end);
     let failed = |line: usize, reason: &str| Failure::Failed(format!("{}:{line}: {reason}", path.display()));
-    if lines.next() != Some(Record::header().as_str()) {
+    if lines.next() != Some(Record::header(design).as_str()) {
         return Err(failed(1, "these are not the columns of a study by this version"));
     }
-    let (mut name, mut records) = (None, Records::new());
+    let mut records = Records::new();
     for (number, line) in (2..).zip(lines) {
-        let (study, record) = Record::parse(line).ok_or_else(|| failed(number, "this is not a run of a study by this version"))?;
-        name = Some(study);
+        let record = Record::parse(line, design).ok_or_else(|| failed(number, "this is not a run of a study by this version"))?;
         records.insert(record.key, record);
     }
-    Ok((name, records))
+    Ok(records)
 }
 
-fn paths_header() -> String {
+fn paths_header(design: &Design) -> String {
     let names = ["cell", "arm", "rate_place", "strength_place", "seed", "steps", "step", "kl"];
-    names.into_iter().chain(NAMES).collect::<Vec<_>>().join(",")
+    names.iter().chain(design.values).copied().collect::<Vec<_>>().join(",")
 }
 
 /// The start of the lines of a run's moments.
-fn start(key: &Key) -> String {
-    format!("{},{},{},{},{},{},", key.cell, key.arm().name, key.trial.rate, key.trial.strength, key.seed, key.steps)
+fn start(key: &Key, design: &Design) -> String {
+    format!("{},{},{},{},{},{},", key.cell, design.arms[key.arm].name, key.trial.rate, key.trial.strength, key.seed, key.steps)
 }
 
-fn line_of(key: &Key, moment: &Moment) -> String {
-    let numbers = std::iter::once(moment.divergence).chain(moment.values).map(|value| format!("{value:.3e}"));
-    format!("{}{},{}\n", start(key), moment.step, numbers.collect::<Vec<_>>().join(","))
+fn line_of(key: &Key, moment: &Moment, design: &Design) -> String {
+    let numbers = std::iter::once(moment.divergence).chain(moment.values.iter().copied()).map(|value| format!("{value:.3e}"));
+    format!("{}{},{}\n", start(key, design), moment.step, numbers.collect::<Vec<_>>().join(","))
 }
 
 /// Appends a text whole: by one call, which the system makes at once.
@@ -150,12 +159,12 @@ impl Paths {
     ///
     /// # Errors
     /// [`Failure::Failed`] if the file has another form; [`Error::Io`].
-    pub fn read(path: &Path) -> Result<Self, Failure> {
+    pub fn read(path: &Path, design: &Design) -> Result<Self, Failure> {
         let text = model::files::read_text(path, model::files::of_memory())?;
         let mut all: BTreeMap<Key, Vec<Moment>> = BTreeMap::new();
         for (number, line) in (1..).zip(text.lines()).skip(1) {
             let place = || format!("{}:{number}: this is no moment of a study by this version", path.display());
-            let (key, moment) = moment_of(line).ok_or_else(|| Failure::Failed(place()))?;
+            let (key, moment) = moment_of(line, design).ok_or_else(|| Failure::Failed(place()))?;
             all.entry(key).or_default().push(moment);
         }
         Ok(Self(all))
@@ -163,18 +172,20 @@ impl Paths {
 
     /// Returns the paths of an arm at the trial that was chosen for the middle divergence, seed by seed.
     pub fn of(&self, results: &Results, arm: usize) -> Vec<&[Moment]> {
-        let trial = results.chosen[arm][MIDDLE];
+        let trial = results.chosen[arm][results.design.middle()];
         self.0.iter().filter(|(key, _)| key.arm == arm && key.trial == trial).map(|(_, path)| path.as_slice()).collect()
     }
 }
 
-fn moment_of(line: &str) -> Option<(Key, Moment)> {
+fn moment_of(line: &str, design: &Design) -> Option<(Key, Moment)> {
     let fields: Vec<&str> = line.split(',').collect();
     let [cell, arm, rate, strength, seed, steps, step, numbers @ ..] = &fields[..] else { return None };
     let trial = Trial { rate: rate.parse().ok()?, strength: strength.parse().ok()? };
-    let (cell, arm) = (Cell::named(cell)?.name, Arm::named(arm)?);
+    let cell = design.cells.iter().find(|known| *known == cell)?;
+    let arm = design.arms.iter().position(|known| known.name == *arm)?;
     let key = Key { cell, arm, trial, seed: seed.parse().ok()?, steps: steps.parse().ok()? };
     let numbers: Vec<f64> = numbers.iter().map(|number| number.parse().ok()).collect::<Option<_>>()?;
     let (divergence, values) = numbers.split_first()?;
-    Some((key, Moment { step: step.parse().ok()?, divergence: *divergence, values: values.try_into().ok()? }))
+    let moment = Moment { step: step.parse().ok()?, divergence: *divergence, values: values.to_vec() };
+    (values.len() == design.values.len()).then_some((key, moment))
 }
