@@ -164,13 +164,57 @@ pub fn pairs<B: Backend>(
     let mut sums = PairSums::default();
     for part in pairs.chunks(batch.max(1)) {
         go_on()?;
-        let sequences = || part.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]);
         for model in [Some(decoder), reference].into_iter().flatten() {
-            sequences().try_for_each(|sequence| check(model, &sequence.tokens))?;
+            sequences_of(part).try_for_each(|sequence| check(model, &sequence.tokens))?;
         }
-        no_grad(|| sums.add(decoder, reference, &Batch::of_sequences(sequences()), go_on))?;
+        let batch = Batch::of_sequences(sequences_of(part));
+        no_grad(|| {
+            let states = reference.map(|reference| (batch.hidden(reference, &ForwardOptions::default()), reference.head_weight()));
+            sums.add(decoder, states.as_ref().map(|(states, head)| (states, *head)), &batch, go_on)
+        })?;
     }
     Ok(sums.means(pairs.len(), reference.is_some()))
+}
+
+fn sequences_of(pairs: &[PreferencePair]) -> impl Iterator<Item = &Sequence> {
+    pairs.iter().flat_map(|pair| [&pair.chosen, &pair.rejected])
+}
+
+/// Pairs that are scored again and again beside the same reference: it runs on them once.
+pub struct HeldOut<'a, B: Backend> {
+    reference: &'a Decoder<B>,
+    /// The batches, each with the reference's hidden states before the vocabulary's projection.
+    batches: Vec<(Batch, Tensor<B>)>,
+    pairs: usize,
+}
+
+impl<'a, B: Backend> HeldOut<'a, B> {
+    /// Runs the reference on the pairs, `batch` pairs at once.
+    ///
+    /// # Errors
+    /// As [`text`].
+    pub fn new(reference: &'a Decoder<B>, pairs: &[PreferencePair], batch: usize) -> Result<Self> {
+        sequences_of(pairs).try_for_each(|sequence| check(reference, &sequence.tokens))?;
+        let of_part = |part| {
+            let batch = Batch::of_sequences(sequences_of(part));
+            let states = no_grad(|| batch.hidden(reference, &ForwardOptions::default()));
+            (batch, states)
+        };
+        Ok(Self { reference, batches: pairs.chunks(batch.max(1)).map(of_part).collect(), pairs: pairs.len() })
+    }
+
+    /// Scores the pairs as [`pairs`] does.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] where the two decoders have different vocabularies.
+    pub fn score(&self, decoder: &Decoder<B>) -> Result<PairScore> {
+        check_vocabularies(decoder, self.reference)?;
+        let mut sums = PairSums::default();
+        for (batch, states) in &self.batches {
+            no_grad(|| sums.add(decoder, Some((states, self.reference.head_weight())), batch, &to_the_end))?;
+        }
+        Ok(sums.means(self.pairs, true))
+    }
 }
 
 /// Sums over pairs (and, for the divergence, over tokens).
@@ -186,26 +230,31 @@ struct PairSums {
 }
 
 impl PairSums {
-    /// Adds a batch in which sequences 2i and 2i + 1 are the chosen and the rejected one of pair i.
-    fn add<B: Backend>(&mut self, decoder: &Decoder<B>, reference: Option<&Decoder<B>>, batch: &Batch, go_on: Check<'_>) -> Result<()> {
-        let hidden = |decoder: &Decoder<B>| batch.hidden(decoder, &ForwardOptions::default());
-        let sums = |decoder: &Decoder<B>, hidden: &Tensor<B>| {
+    /// Adds a batch in which sequences 2i and 2i + 1 are the chosen and the rejected one of pair i. `reference` are the reference's hidden
+    /// states and the weight of its vocabulary's projection.
+    fn add<B: Backend>(
+        &mut self,
+        decoder: &Decoder<B>,
+        reference: Option<(&Tensor<B>, &Tensor<B>)>,
+        batch: &Batch,
+        go_on: Check<'_>,
+    ) -> Result<()> {
+        let sums = |hidden: &Tensor<B>, head: &Tensor<B>| {
             let mut sums = vec![0.0; batch.sequences];
-            let log_probs = hidden.linear_log_prob(decoder.head_weight(), &batch.targets).to_f64();
+            let log_probs = hidden.linear_log_prob(head, &batch.targets).to_f64();
             log_probs.iter().zip(batch.groups.iter()).for_each(|(log_prob, &group)| sums[group as usize] += log_prob);
             sums
         };
-        let states = hidden(decoder);
-        let policy = sums(decoder, &states);
+        let states = batch.hidden(decoder, &ForwardOptions::default());
+        let policy = sums(&states, decoder.head_weight());
         let referenced = match reference {
             None => vec![0.0; batch.sequences],
-            Some(reference) => {
+            Some((reference_states, reference_head)) => {
                 go_on()?;
-                let reference_states = hidden(reference);
-                let heads = [[&states, decoder.head_weight()], [&reference_states, reference.head_weight()]];
+                let heads = [[&states, decoder.head_weight()], [reference_states, reference_head]];
                 self.divergence += divergence(heads, go_on)?;
                 self.tokens += batch.target_count();
-                sums(reference, &reference_states)
+                sums(reference_states, reference_head)
             }
         };
         for (policy, reference) in policy.chunks_exact(2).zip(referenced.chunks_exact(2)) {

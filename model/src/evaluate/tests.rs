@@ -63,6 +63,15 @@ fn pairs_are_means_over_the_set_and_do_not_depend_on_the_batch() {
 }
 
 #[test]
+fn pairs_that_are_held_out_score_the_same_again_and_again() {
+    let (policy, reference, held_out) = (decoder(1), decoder(2), some_pairs(7));
+    let expected = pairs(&policy, Some(&reference), &held_out, 3, &to_the_end).unwrap();
+    let held = HeldOut::new(&reference, &held_out, 3).unwrap();
+    assert_eq!([held.score(&policy).unwrap(), held.score(&policy).unwrap()], [expected; 2]);
+    assert_eq!(held.score(&reference).unwrap().kl, Some(0.0));
+}
+
+#[test]
 fn without_a_reference_the_margin_is_the_policys_own() {
     let score = pairs(&decoder(1), None, &some_pairs(4), 2, &to_the_end).unwrap();
     close(score.margin, score.chosen_log_prob - score.rejected_log_prob);

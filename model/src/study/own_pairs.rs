@@ -13,12 +13,12 @@ use crate::align::unpaired::rows_of_pairs;
 use crate::data::{LabelledSequence, PreferencePair};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
-use crate::evaluate::{self, PairScore, to_the_end};
+use crate::evaluate::{self, HeldOut, PairScore, to_the_end};
 use engine::{Backend, Generator};
 use std::collections::BTreeMap;
 
 /// The moments at which a run is measured: a measurement takes about as long as two steps or more.
-const MOMENTS: usize = 16;
+const MOMENTS: usize = 12;
 /// Pairs that are measured at once.
 const AT_ONCE: usize = 16;
 /// The pairs kept apart for the test, unless a number is given: this share, and at most this many.
@@ -120,9 +120,10 @@ impl<B: Backend> OwnPairs<B> {
         let held_out: Vec<PreferencePair> = measured.iter().map(|&place| self.pairs[place].clone()).collect();
         let Self { reference, pairs, rows, batch, .. } = self;
         let setup = Setup { reference, pairs, rows, learned: &learned, batch: *batch, moments: &moments(steps, MOMENTS), seed };
+        let held_out = HeldOut::new(reference, &held_out, AT_ONCE)?;
         let mut start: Option<(PairScore, f64)> = None;
         let (_, run) = setup.run(arm, learning_rate, strength, |step, decoder| {
-            let score = evaluate::pairs(decoder, Some(&self.reference), &held_out, AT_ONCE, &to_the_end)?;
+            let score = held_out.score(decoder)?;
             let cost = evaluate::text(decoder, self.text.iter().map(Vec::as_slice), &to_the_end)?.nats_per_token();
             let (before, cost_before) = start.get_or_insert((score, cost));
             let mut values = vec![

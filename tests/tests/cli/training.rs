@@ -161,8 +161,13 @@ fn the_demo_compares_the_losses_and_draws_the_report() {
     let workplace = Workplace::new();
     let results = object(&workplace.run("demo --out {}/demo --pretrain-steps 20 --align-steps 3 --samples 64 --json"));
     let methods: Vec<&str> = results["methods"].as_array().unwrap().iter().map(|m| m["method"].as_str().unwrap()).collect();
-    assert_eq!(methods, ["reference", "DPO", "SLPO token", "SLPO sequence", "SLPO exact Q*", "SLPO-GKL α=1", "SLPO-GKL α=0.9"]);
+    assert_eq!(methods, ["reference", "DPO", "SFT", "SLPO token", "SLPO sequence", "SLPO exact Q*", "SLPO-GKL α=1", "SLPO-GKL α=0.9"]);
     assert_eq!(results["methods"][0]["kl_from_reference"]["value"], 0.0);
+    let best: Vec<f64> = results["best_possible_at_divergence"].as_array().unwrap().iter().map(|best| best.as_f64().unwrap()).collect();
+    assert!(best.len() == 3 && best.windows(2).all(|pair| pair[0] < pair[1]), "{best:?}");
+    for method in results["methods"].as_array().unwrap() {
+        assert_eq!(method["expected_reward_at_divergence"].as_array().map(Vec::len), Some(3), "{method}");
+    }
     let report = String::from_utf8(bytes(&workplace.path("demo/report.html"))).unwrap();
     assert!(report.matches("<svg").count() >= 6 && methods.iter().all(|method| report.contains(method)));
 }

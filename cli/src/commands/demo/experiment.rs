@@ -4,7 +4,7 @@ use super::scores::{Estimate, Point, log_probs, mean_and_error};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use engine::{Device, Generator};
-use losses::{Hyperparameters, Loss, Objective, WeightRule};
+use losses::{Hyperparameters, Loss, Objective};
 use model::align::{AlignedStep, Alignment, Reference};
 use model::batch::Batch;
 use model::boundary::Sequence;
@@ -17,6 +17,7 @@ use model::language::preference::Labelling;
 use model::optimizer::{Rule, Schedule};
 use model::order::Order;
 use model::preference::PairBatch;
+use model::study::path::{Moment, moments};
 use model::train::Trainer;
 use serde_json::{Value, json};
 
@@ -49,8 +50,8 @@ impl Default for Budget {
         Self {
             pretrain_steps: 1200,
             pretrain_batch: 64,
-            align_steps: 300,
-            align_batch: 64,
+            align_steps: 200,
+            align_batch: 32,
             align_learning_rate: 5e-4,
             train_pairs: 2048,
             held_out_pairs: 512,
@@ -66,21 +67,41 @@ pub struct Method {
     pub name: &'static str,
     /// The loss on the command line.
     pub loss: Loss,
+    /// β of DPO: the strength with the most reward at half a nat in small worlds that can be enumerated, rounded.
+    pub beta: f64,
     /// α of the SLPO weights.
     pub alpha: f64,
-    /// The rule for the weights.
-    pub weights: WeightRule,
+}
+
+const fn method(name: &'static str, loss: Loss, alpha: f64) -> Method {
+    Method { name, loss, beta: 1.0, alpha }
 }
 
 /// The methods that are compared.
-pub const METHODS: [Method; 6] = [
-    Method { name: "DPO", loss: Loss::Dpo, alpha: 1.0, weights: WeightRule::Eq7 },
-    Method { name: "SLPO token", loss: Loss::SlpoToken, alpha: 1.0, weights: WeightRule::Eq7 },
-    Method { name: "SLPO sequence", loss: Loss::Slpo, alpha: 1.0, weights: WeightRule::Eq7 },
-    Method { name: "SLPO exact Q*", loss: Loss::SlpoExact, alpha: 1.0, weights: WeightRule::Eq7 },
-    Method { name: "SLPO-GKL α=1", loss: Loss::SlpoGkl, alpha: 1.0, weights: WeightRule::Eq7 },
-    Method { name: "SLPO-GKL α=0.9", loss: Loss::SlpoGkl, alpha: 0.9, weights: WeightRule::Eq7 },
+pub const METHODS: [Method; 7] = [
+    method("DPO", Loss::Dpo, 1.0),
+    method("SFT", Loss::Nll, 1.0),
+    method("SLPO token", Loss::SlpoToken, 1.0),
+    method("SLPO sequence", Loss::Slpo, 1.0),
+    method("SLPO exact Q*", Loss::SlpoExact, 1.0),
+    method("SLPO-GKL α=1", Loss::SlpoGkl, 1.0),
+    method("SLPO-GKL α=0.9", Loss::SlpoGkl, 0.9),
 ];
+
+/// Runs of each method, each with its own order of the pairs.
+pub const RUNS: u64 = 3;
+/// Moments at which a run is measured.
+const MOMENTS: usize = 12;
+
+/// One run of a method.
+pub struct Run {
+    /// The decoder at the end.
+    pub decoder: Decoder<Device>,
+    /// What it was at some moments.
+    pub path: Vec<Moment>,
+    /// The metrics of each step's batch.
+    pub curve: Vec<Point>,
+}
 
 /// The language, the model that learned it, and the pairs.
 pub struct Experiment {
@@ -213,25 +234,38 @@ impl Experiment {
         self.stream(stream::MEASURE)
     }
 
-    /// Aligns a copy of the reference with one loss. Returns the copy and its curve, step by step.
-    pub fn align(&self, method: Method, bar: &mut Progress) -> Result<(Decoder<Device>, Vec<Point>), Failure> {
+    /// Aligns a copy of the reference with one loss, in one of [`RUNS`] orders. `measure` is called at some moments.
+    pub fn align(
+        &self,
+        method: Method,
+        run: u64,
+        bar: &mut Progress,
+        mut measure: impl FnMut(u64, &Decoder<Device>) -> Result<Moment, Failure>,
+    ) -> Result<Run, Failure> {
         let Budget { align_steps: steps, align_batch, align_learning_rate: learning_rate, .. } = self.budget;
         let schedule = Schedule { learning_rate, warmup: 10.min(steps / 10), steps, final_fraction: 0.1 };
         let rule = Rule::adamw(0.0);
         let mut trainer = Trainer::new(self.reference.clone(), rule, schedule, 1.0);
-        let hyper = Hyperparameters { alpha: method.alpha, weights: method.weights, ..Hyperparameters::default() };
+        let hyper = Hyperparameters { alpha: method.alpha, beta: method.beta, ..Hyperparameters::default() };
         let objective = Objective::new(method.loss, hyper).map_err(|error| Failure::Failed(error.to_string()))?;
         let alignment = Alignment { objective, reference: Reference::live(self.reference.clone()), at_once: align_batch };
-        let mut order = Order::new(self.seed, self.train.len(), align_batch);
-        let mut curve = Vec::new();
-        for step in 1..=steps {
-            let batch: Vec<&PreferencePair> = order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
-            let AlignedStep { outcome, pairs } = alignment.step(&mut trainer, &batch, &ForwardOptions::default())?;
-            let pairs = pairs.expect("a step that is not finite ends the run");
-            curve.push(Point { step, pairs });
-            bar.step(step, &[(method.name, outcome.loss), ("margin", pairs.margin)], PairBatch::new(batch).token_count());
+        let mut order = Order::new(RUNS * self.seed + run, self.train.len(), align_batch);
+        let (mut curve, mut path) = (Vec::new(), Vec::new());
+        let measured = moments(steps, MOMENTS);
+        for step in 0..=steps {
+            if step > 0 {
+                let batch: Vec<&PreferencePair> = order.rows_of(step).into_iter().map(|row| &self.train[row]).collect();
+                let AlignedStep { outcome, pairs } = alignment.step(&mut trainer, &batch, &ForwardOptions::default())?;
+                let pairs = pairs.expect("a step that is not finite ends the run");
+                curve.push(Point { step, pairs });
+                let values = [(method.name, outcome.loss), ("margin", pairs.margin)];
+                bar.step(run * steps + step, &values, PairBatch::new(batch).token_count());
+            }
+            if measured.contains(&step) {
+                path.push(measure(step, &trainer.decoder)?);
+            }
         }
-        Ok((trainer.decoder, curve))
+        Ok(Run { decoder: trainer.decoder, path, curve })
     }
 
     /// The training pairs.

@@ -1,6 +1,6 @@
 //! Measurements of a model: reward, divergence from the reference, log-probabilities, accuracy.
 
-use super::experiment::{Experiment, MAX_TOKENS};
+use super::experiment::{Experiment, MAX_TOKENS, RUNS, Run};
 use super::scores::{CHUNK, Changes, Estimate, Point, log_probs, mean_and_error};
 use crate::failure::Failure;
 use crate::number::{fixed, signed};
@@ -8,13 +8,21 @@ use engine::{Device, Generator, no_grad};
 use model::boundary::Sequence;
 use model::decoder::{Decoder, ForwardOptions};
 use model::preference::{PairBatch, Scored};
+use model::study::path::{Moment, at};
 use serde_json::{Value, json};
 
-/// A model after alignment.
+/// The divergences κ at which methods are compared, in nats a completion.
+pub const DIVERGENCES: [f64; 3] = [0.25, 0.5, 1.0];
+/// The share of the samples that are drawn at each moment of a run.
+const OF_MOMENT: usize = 8;
+
+/// A method after alignment: means over its runs.
 pub struct Outcome {
     /// The name in the table.
     pub name: String,
-    /// E\[r\], over completions sampled from the model.
+    /// E\[r\] where KL(π‖π_ref) first reaches each of [`DIVERGENCES`]; `None` if not all runs get there.
+    pub matched: [Option<f64>; DIVERGENCES.len()],
+    /// E\[r\] at the end, over completions sampled from the model.
     pub reward: Estimate,
     /// KL(π‖π_ref) in nats per completion, over completions sampled from π.
     pub kl: Estimate,
@@ -28,8 +36,19 @@ pub struct Outcome {
     pub accuracy: f64,
     /// The fraction of sampled completions that are sentences of the language.
     pub grammatical: f64,
-    /// The alignment, step by step.
+    /// The first run, step by step; empty for the reference.
     pub curve: Vec<Point>,
+    /// The moments of each run.
+    pub paths: Vec<Vec<Moment>>,
+}
+
+/// What is measured of one model.
+struct Measured {
+    reward: Estimate,
+    kl: Estimate,
+    forward_kl: Estimate,
+    changes: Changes,
+    grammatical: f64,
 }
 
 /// Computes the mean of ln p(y) − ln q(y) over completions sampled from p.
@@ -39,10 +58,9 @@ fn divergence(p: &Decoder<Device>, q: &Decoder<Device>, drawn_from_p: &[Sequence
 }
 
 /// Prompts from the language, with completions sampled from a model.
-fn draw(experiment: &Experiment, decoder: &Decoder<Device>, generator: Generator) -> Result<Vec<Sequence>, Failure> {
+fn draw(experiment: &Experiment, decoder: &Decoder<Device>, generator: Generator, count: usize) -> Result<Vec<Sequence>, Failure> {
     let mut uniform = generator.stream(2);
-    let prompts: Vec<Vec<u32>> =
-        (0..experiment.budget.samples).map(|_| experiment.language.sample_prompt(&mut || uniform.uniform())).collect();
+    let prompts: Vec<Vec<u32>> = (0..count).map(|_| experiment.language.sample_prompt(&mut || uniform.uniform())).collect();
     let mut sequences = Vec::new();
     for (number, chunk) in prompts.chunks(CHUNK).enumerate() {
         let completions = experiment.complete(decoder, chunk, &generator.stream(3 + number as u64))?;
@@ -54,38 +72,89 @@ fn draw(experiment: &Experiment, decoder: &Decoder<Device>, generator: Generator
     Ok(sequences)
 }
 
+fn rewards(experiment: &Experiment, drawn: &[Sequence]) -> Estimate {
+    let reward = |s: &Sequence| experiment.language.reward(&s.prompt()[1..], s.completion());
+    mean_and_error(&drawn.iter().map(reward).collect::<Vec<f64>>())
+}
+
+/// Measures a model at a moment of its run: E\[r\] and KL(π‖π_ref), with the same random numbers at every moment.
+pub fn moment(experiment: &Experiment, step: u64, decoder: &Decoder<Device>) -> Result<Moment, Failure> {
+    let count = experiment.budget.samples.div_ceil(OF_MOMENT);
+    let drawn = draw(experiment, decoder, experiment.measuring_stream(), count)?;
+    let (divergence, _) = divergence(decoder, &experiment.reference, &drawn);
+    Ok(Moment { step, divergence, values: vec![rewards(experiment, &drawn).0] })
+}
+
 /// Measures a model against the language and the reference.
-pub fn measure(experiment: &Experiment, name: &str, decoder: &Decoder<Device>, curve: Vec<Point>) -> Result<Outcome, Failure> {
-    let (language, generator) = (&experiment.language, experiment.measuring_stream());
-    let drawn = draw(experiment, decoder, generator)?;
-    let rewards: Vec<f64> = drawn.iter().map(|s| language.reward(&s.prompt()[1..], s.completion())).collect();
-    let grammatical = drawn.iter().filter(|s| language.is_grammatical(&s.prompt()[1..], s.completion())).count();
+fn measure(experiment: &Experiment, decoder: &Decoder<Device>) -> Result<Measured, Failure> {
+    let generator = experiment.measuring_stream();
+    let count = experiment.budget.samples.div_ceil(RUNS as usize);
+    let drawn = draw(experiment, decoder, generator, count)?;
+    let grammatical = drawn.iter().filter(|s| experiment.language.is_grammatical(&s.prompt()[1..], s.completion())).count();
     debug_assert!(drawn.iter().all(|s| s.completion().len() <= MAX_TOKENS));
-    let from_reference = draw(experiment, &experiment.reference, generator)?;
+    let from_reference = draw(experiment, &experiment.reference, generator, count)?;
     let batch = PairBatch::new(experiment.held_out_pairs());
     let changes = no_grad(|| {
         let policy = Scored::policy(&batch, decoder, &ForwardOptions::default());
         Changes::of(&policy, &Scored::reference(&batch, &experiment.reference))
     });
-    Ok(Outcome {
-        name: name.to_owned(),
-        reward: mean_and_error(&rewards),
+    Ok(Measured {
+        reward: rewards(experiment, &drawn),
         kl: divergence(decoder, &experiment.reference, &drawn),
         forward_kl: divergence(&experiment.reference, decoder, &from_reference),
-        chosen: changes.chosen,
-        rejected: changes.rejected,
-        accuracy: changes.accuracy,
+        changes,
         grammatical: grammatical as f64 / drawn.len() as f64,
-        curve,
     })
 }
 
+/// Measures the reference.
+pub fn reference(experiment: &Experiment) -> Result<Outcome, Failure> {
+    Ok(Outcome::of("reference", &[measure(experiment, &experiment.reference)?], Vec::new(), Vec::new()))
+}
+
+/// Measures the runs of a method.
+pub fn outcome(experiment: &Experiment, name: &str, runs: Vec<Run>) -> Result<Outcome, Failure> {
+    let measured = runs.iter().map(|run| measure(experiment, &run.decoder)).collect::<Result<Vec<Measured>, Failure>>()?;
+    let curve = runs.first().map(|run| run.curve.clone()).unwrap_or_default();
+    Ok(Outcome::of(name, &measured, curve, runs.into_iter().map(|run| run.path).collect()))
+}
+
+/// The mean over runs of E\[r\] where their KL(π‖π_ref) first reaches a divergence; `None` if not all get there.
+pub fn matched(paths: &[Vec<Moment>], divergence: f64) -> Option<f64> {
+    let reached: Vec<f64> = paths.iter().map(|path| at(path, divergence)).filter(|at| at.is_reached).map(|at| at.values[0]).collect();
+    (!reached.is_empty() && reached.len() == paths.len()).then(|| reached.iter().sum::<f64>() / reached.len() as f64)
+}
+
 impl Outcome {
+    fn of(name: &str, runs: &[Measured], curve: Vec<Point>, paths: Vec<Vec<Moment>>) -> Self {
+        let count = runs.len() as f64;
+        let mean = |value: fn(&Measured) -> f64| runs.iter().map(value).sum::<f64>() / count;
+        let estimate = |of: fn(&Measured) -> Estimate| {
+            let values = runs.iter().map(|run| of(run).0).sum::<f64>() / count;
+            let error = runs.iter().map(|run| of(run).1.powi(2)).sum::<f64>().sqrt() / count;
+            (values, error)
+        };
+        Self {
+            name: name.to_owned(),
+            matched: DIVERGENCES.map(|divergence| matched(&paths, divergence)),
+            reward: estimate(|run| run.reward),
+            kl: estimate(|run| run.kl),
+            forward_kl: estimate(|run| run.forward_kl),
+            chosen: mean(|run| run.changes.chosen),
+            rejected: mean(|run| run.changes.rejected),
+            accuracy: mean(|run| run.changes.accuracy),
+            grammatical: mean(|run| run.grammatical),
+            curve,
+            paths,
+        }
+    }
+
     /// Returns the outcome with its standard errors.
     pub fn to_json(&self) -> Value {
         let estimate = |(value, error): Estimate| json!({ "value": value, "standard_error": error });
         json!({
             "method": self.name,
+            "expected_reward_at_divergence": self.matched,
             "expected_reward": estimate(self.reward),
             "kl_from_reference": estimate(self.kl),
             "kl_of_reference_from_policy": estimate(self.forward_kl),
@@ -97,28 +166,57 @@ impl Outcome {
     }
 
     /// Formats the cells of the outcome's row.
-    pub fn cells(&self) -> [String; 8] {
+    pub fn cells(&self) -> [String; HEADINGS.len()] {
         let estimate = |(value, error): Estimate| format!("{} ± {}", fixed(value, 2), fixed(error, 2));
+        let [quarter, half, whole] = self.matched.map(|reward| reward.map_or_else(|| "–".to_owned(), |reward| fixed(reward, 2)));
         [
             self.name.clone(),
+            quarter,
+            half,
+            whole,
             estimate(self.reward),
             estimate(self.kl),
             estimate(self.forward_kl),
             signed(self.chosen, 2),
             signed(self.rejected, 2),
-            if self.name == "reference" { "–".to_owned() } else { format!("{:.1}%", 100.0 * self.accuracy) },
-            format!("{:.1}%", 100.0 * self.grammatical),
         ]
     }
 }
 
-/// The headings of [`Outcome::cells`].
-pub const HEADINGS: [&str; 8] = ["method", "E[reward]", "KL(π‖ref)", "KL(ref‖π)", "Δ chosen", "Δ rejected", "accuracy", "grammatical"];
+/// The headings of [`Outcome::cells`]: E\[r\] at each of [`DIVERGENCES`], then what is measured at the end.
+pub const HEADINGS: [&str; 9] =
+    ["method", "at ¼ nat", "at ½ nat", "at 1 nat", "E[reward]", "KL(π‖ref)", "KL(ref‖π)", "Δ chosen", "Δ rejected"];
+
+/// The most reward that the language allows at each of [`DIVERGENCES`].
+pub fn best(experiment: &Experiment) -> [f64; DIVERGENCES.len()] {
+    let language = &experiment.language;
+    DIVERGENCES.map(|divergence| {
+        // The divergence falls with β, so halving an interval of ln β finds the one with this divergence.
+        let (mut low, mut high) = (-7.0_f64, 7.0_f64);
+        for _ in 0..50 {
+            let middle = (low + high) / 2.0;
+            if language.aligned(middle.exp()).kl_from(language) > divergence { low = middle } else { high = middle }
+        }
+        language.aligned(high.exp()).expected_reward()
+    })
+}
+
+/// Formats the cells of the row above the methods: the most that is possible.
+pub fn best_cells(experiment: &Experiment) -> [String; HEADINGS.len()] {
+    let mut cells = HEADINGS.map(|_| String::new());
+    cells[0] = "best possible".to_owned();
+    for (cell, reward) in cells[1..].iter_mut().zip(best(experiment)) {
+        *cell = fixed(reward, 2);
+    }
+    cells
+}
 
 /// Formats the outcomes as a table of text.
-pub fn table(outcomes: &[Outcome]) -> String {
-    let rows: Vec<Vec<String>> =
-        std::iter::once(HEADINGS.map(str::to_owned).to_vec()).chain(outcomes.iter().map(|o| o.cells().to_vec())).collect();
+pub fn table(experiment: &Experiment, outcomes: &[Outcome]) -> String {
+    let rows: Vec<Vec<String>> = [HEADINGS.map(str::to_owned).to_vec(), best_cells(experiment).to_vec()]
+        .into_iter()
+        .chain(outcomes.iter().map(|o| o.cells().to_vec()))
+        .collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let line = |row: &Vec<String>| {
         let cells = row.iter().enumerate().map(|(i, cell)| {

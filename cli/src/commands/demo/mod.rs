@@ -1,7 +1,8 @@
 //! `slpo demo`: runs the whole path, from pretraining to alignment, on a small language whose truth is known.
 //!
 //! A decoder learns the language. Pairs of its own completions are labelled by the known reward. Each loss then aligns the decoder from the
-//! same start with the same budget. The results are compared with closed forms.
+//! same start with the same budget, three times. The losses are compared where their policies are equally far from the reference, and with
+//! closed forms.
 
 mod experiment;
 mod measure;
@@ -13,8 +14,8 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::run_folder::write_atomically;
-use experiment::{Budget, Experiment};
-use measure::{Outcome, measure};
+use experiment::{Budget, Experiment, RUNS};
+use measure::{DIVERGENCES, Outcome};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
@@ -42,19 +43,20 @@ pub fn run(arguments: &Demo, shared: &Shared) -> Result<(), Failure> {
     say("2/3  its own completions, in pairs: the one with the higher reward is the chosen one")?;
     experiment.draw_pairs()?;
     say(&experiment.pairs_summary())?;
-    say("3/3  each loss aligns it from the same start with the same budget")?;
-    let mut outcomes = vec![measure(&experiment, "reference", &experiment.reference, Vec::new())?];
+    say("3/3  each loss aligns it from the same start with the same budget, three times")?;
+    let mut outcomes = vec![measure::reference(&experiment)?];
     for method in experiment::METHODS {
-        let mut bar = Progress::new(budget.align_steps, !shared.json);
-        let (aligned, curve) = experiment.align(method, &mut bar)?;
-        outcomes.push(measure(&experiment, method.name, &aligned, curve)?);
+        let mut bar = Progress::new(RUNS * budget.align_steps, !shared.json);
+        let measured = |step: u64, decoder: &_| measure::moment(&experiment, step, decoder);
+        let runs = (0..RUNS).map(|run| experiment.align(method, run, &mut bar, measured)).collect::<Result<_, _>>()?;
+        outcomes.push(measure::outcome(&experiment, method.name, runs)?);
         bar.finish();
     }
     let report = arguments.out.join("report.html");
     page::report(&experiment, &outcomes, started.elapsed()).write(&report)?;
     let results = results(&experiment, &outcomes, &report, started.elapsed().as_secs_f64());
     write(&arguments.out.join("results.json"), &results)?;
-    say(&measure::table(&outcomes))?;
+    say(&measure::table(&experiment, &outcomes))?;
     say(&format!("{:.0} s. The report with its figures: {}", started.elapsed().as_secs_f64(), report.display()))?;
     out.result(&results, |_| Ok(()))
 }
@@ -70,6 +72,8 @@ fn results(experiment: &Experiment, outcomes: &[Outcome], report: &Path, seconds
         "language": experiment.truth(),
         "pretraining": experiment.pretraining(),
         "pairs": { "train": experiment.train_pairs().len(), "held_out": experiment.held_out_pairs().len() },
+        "divergences": DIVERGENCES,
+        "best_possible_at_divergence": measure::best(experiment),
         "methods": outcomes.iter().map(Outcome::to_json).collect::<Vec<_>>(),
         "report": report,
         "seconds": seconds,

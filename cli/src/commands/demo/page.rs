@@ -1,7 +1,7 @@
 //! The demo's report page.
 
-use super::experiment::Experiment;
-use super::measure::{HEADINGS, Outcome};
+use super::experiment::{Experiment, RUNS};
+use super::measure::{HEADINGS, Outcome, best_cells, matched};
 use crate::report::chart::{BarChart, XyChart};
 use crate::report::{Align, Report, Table};
 use model::align::PairMetrics;
@@ -15,22 +15,27 @@ pub fn report(experiment: &Experiment, outcomes: &[Outcome], elapsed: Duration) 
     let page = Report::new("SLPO and DPO on a language whose truth is known")
         .lead(
             "A decoder learned a small generated language. Pairs of its own completions were labelled by a reward that is known \
-             exactly, and each loss aligned it from the same start with the same steps, batches and learning rate.",
+             exactly. Each loss aligned it from the same start with the same steps, batches and learning rate, three times.",
         )
-        .table(table(outcomes))
+        .table(table(experiment, outcomes))
+        .paragraph(
+            "Losses can be compared only where their policies are equally far from the reference: at ¼, ½ and 1 nat of KL(π‖ref), each where \
+             a run first gets that far. The other columns are for the end of the runs, where each loss is at a divergence of its own.",
+        )
         .paragraph(
             "E[reward] and the two divergences are means over completions drawn from the models, with their standard errors. \
-             KL(π‖ref) is what alignment spent; KL(ref‖π) is large where completions that nobody compared were lost, which SLPO \
-             sets out to avoid. On pairs that were kept apart: Δ is the mean change of ln π of the chosen and of the rejected completions, \
-             in nats; accuracy is the part of the pairs whose log-ratio favours the chosen one. All numbers in nats a completion.",
+             KL(π‖ref) is what alignment spent. KL(ref‖π) is large where completions that the reference gives were lost. Δ is the mean \
+             change of ln π of the chosen and of the rejected completions, on pairs that were kept apart. Divergences and changes are in \
+             nats a completion.",
         )
         .figure(
             "Reward against divergence",
-            "The line is the best that any policy can do: the closed-form optimum of E[r] − β·KL for the language. A model above \
-             the others at equal divergence has spent it better; one at the left has hardly moved.",
+            "Mean paths of three runs. The upper line is the best that any policy can do: the closed-form optimum of E[r] − β·KL for the \
+             language. Of two losses at the same divergence, the upper one has spent it better. A line ends where not all runs get that \
+             far.",
             frontier(experiment, outcomes),
         )
-        .figure("What each method gained", "Expected reward with standard errors.", bars(experiment, outcomes))
+        .figure("Reward at the end", "Expected reward with standard errors. Each method is at a divergence of its own.", bars(experiment, outcomes))
         .figure(
             "Accuracy on pairs kept apart",
             "The part of unseen pairs whose log-ratio favours the chosen completion.",
@@ -50,16 +55,21 @@ pub fn report(experiment: &Experiment, outcomes: &[Outcome], elapsed: Duration) 
         .key_values(settings(experiment, elapsed))
 }
 
-fn table(outcomes: &[Outcome]) -> Table {
+fn table(experiment: &Experiment, outcomes: &[Outcome]) -> Table {
     let columns = HEADINGS.iter().enumerate().map(|(i, heading)| (*heading, if i == 0 { Align::Left } else { Align::Right }));
-    let best = outcomes.iter().map(|o| o.reward.0).fold(f64::NEG_INFINITY, f64::max);
-    let empty =
-        Table::new(columns).caption("Each method from the same start; means over completions drawn from the model ± standard error.");
+    let caption = "Expected reward where KL(π‖ref) first reaches a divergence, then at the end: means of three runs.";
+    let empty = Table::new(columns).caption(caption).row(best_cells(experiment));
+    let best = outcomes.iter().filter_map(|o| o.matched[HALF]).fold(f64::NEG_INFINITY, f64::max);
     outcomes.iter().fold(empty, |table, outcome| {
         let table = table.row(outcome.cells());
-        if outcome.reward.0 == best { table.highlight(1) } else { table }
+        if outcome.matched[HALF] == Some(best) { table.highlight(1 + HALF) } else { table }
     })
 }
+
+/// Points of a line over divergences.
+const POINTS: usize = 40;
+/// The place of half a nat among the divergences.
+const HALF: usize = 1;
 
 fn frontier(experiment: &Experiment, outcomes: &[Outcome]) -> XyChart {
     let language = &experiment.language;
@@ -67,10 +77,16 @@ fn frontier(experiment: &Experiment, outcomes: &[Outcome]) -> XyChart {
         let aligned = language.aligned(0.15 * 10f64.powf(i as f64 / 20.0));
         (aligned.kl_from(language), aligned.expected_reward())
     });
-    let mut points: Vec<(f64, f64)> = optimum.collect();
+    let farthest = outcomes.iter().map(|outcome| outcome.kl.0).fold(1.0, f64::max);
+    let mut points: Vec<(f64, f64)> = optimum.filter(|(kl, _)| *kl <= 1.5 * farthest).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     let chart = XyChart::new("KL from the reference (nats a completion)", "expected reward").line("best possible", points);
-    outcomes.iter().fold(chart, |chart, outcome| chart.points(outcome.name.as_str(), vec![(outcome.kl.0, outcome.reward.0)]))
+    let line = |chart: XyChart, outcome: &Outcome| {
+        let grid = (0..=POINTS).map(|i| farthest * i as f64 / POINTS as f64);
+        let points: Vec<(f64, f64)> = grid.filter_map(|kl| Some((kl, matched(&outcome.paths, kl)?))).collect();
+        chart.line(outcome.name.as_str(), points)
+    };
+    outcomes.iter().filter(|outcome| !outcome.paths.is_empty()).fold(chart, line)
 }
 
 fn bars(experiment: &Experiment, outcomes: &[Outcome]) -> BarChart {
@@ -129,7 +145,10 @@ fn settings(experiment: &Experiment, elapsed: Duration) -> Vec<(String, String)>
         ("pretraining", format!("{} steps of {} sentences", budget.pretrain_steps, budget.pretrain_batch)),
         (
             "alignment",
-            format!("{} steps of {} pairs, learning rate {:e}, β 0.1", budget.align_steps, budget.align_batch, budget.align_learning_rate),
+            format!(
+                "{RUNS} runs of {} steps of {} pairs, learning rate {:e}, β of DPO 1",
+                budget.align_steps, budget.align_batch, budget.align_learning_rate
+            ),
         ),
         ("pairs", format!("{} to train on, {} kept apart, labelled by the higher reward", budget.train_pairs, budget.held_out_pairs)),
         ("samples for each estimate", budget.samples.to_string()),
