@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long people wait until the first step: data made up here, `slpo` run on it, seconds and peak memory.
 
-    python3 benches/start.py --slpo target/release/slpo [--threads 2] [--folder DIR]
+    python3 benches/start.py --slpo target/release/slpo [--threads 2] [--tokenizer MODEL] [--folder DIR]
 
 The data are random words, the same ones each time. Needs no packages. The files take about 140 MB.
 """
@@ -55,6 +55,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slpo", required=True)
     parser.add_argument("--threads", default="2")
+    parser.add_argument("--tokenizer", help="a tokenizer.json or a folder with one; bytes otherwise")
     parser.add_argument("--folder")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
@@ -64,12 +65,13 @@ def main():
         slpo = lambda *words: [arguments.slpo, *words, "--threads", arguments.threads]
         small = place("small.txt")
         write(small, 200, lambda rng: text(rng, 30, 70))
-        subprocess.run(slpo("train", "--data", small, "--steps", "1", "--out", place("base")), check=True, capture_output=True)
+        tokenizer = ["--tokenizer", arguments.tokenizer] if arguments.tokenizer else []
+        subprocess.run(slpo("train", "--data", small, *tokenizer, "--steps", "1", "--out", place("base")), check=True, capture_output=True)
         runs = [
             ("slpo data, 50,000 pairs", sizes[0], slpo("data", place("pairs.jsonl"), "--model", place("base"))),
             ("slpo align, 50,000 pairs", sizes[0], slpo("align", "--model", place("base"), "--data", place("pairs.jsonl"), "--steps", "1")),
             ("slpo sft, 100,000 rows", sizes[1], slpo("sft", "--model", place("base"), "--data", place("rows.jsonl"), "--steps", "1")),
-            ("slpo train, text as bytes", sizes[2], slpo("train", "--data", place("text.txt"), "--held-out", "0", "--steps", "1")),
+            ("slpo train, text", sizes[2], slpo("train", "--data", place("text.txt"), *tokenizer, "--held-out", "0", "--steps", "1")),
         ]
         print("| until the first step | MB | s | peak MiB |\n|---|---:|---:|---:|")
         for number, (name, size, command) in enumerate(runs):

@@ -8,7 +8,7 @@
 
 use super::arms::Arm;
 use super::path::{Moment, moments};
-use super::run::{Run, Setup};
+use super::run::{Setup, StudyRun};
 use crate::align::unpaired::rows_of_pairs;
 use crate::data::{LabelledSequence, PreferencePair};
 use crate::decoder::Decoder;
@@ -111,7 +111,7 @@ impl<B: Backend> OwnPairs<B> {
     ///
     /// # Errors
     /// [`Error::BadConfig`] for a strength that the loss cannot have, or for sequences that are longer than the model's positions.
-    pub fn run(&self, arm: &Arm, learning_rate: f64, strength: Option<f64>, steps: u64, seed: u64, on: Measured) -> Result<Run> {
+    pub fn run(&self, arm: &Arm, learning_rate: f64, strength: Option<f64>, steps: u64, seed: u64, on: Measured) -> Result<StudyRun> {
         let (apart, learned) = self.split(seed);
         let measured = match on {
             Measured::Apart => &apart,

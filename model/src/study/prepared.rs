@@ -5,7 +5,7 @@ use super::cells::{Cell, PROMPTS};
 use super::comparisons::{Comparison, compare};
 use super::measure::Policy;
 use super::path::{Moment, moments};
-use super::run::{CLIP, Run, Setup};
+use super::run::{CLIP, Setup, StudyRun};
 use super::strings::Strings;
 use super::tree;
 use super::world::{World, draw};
@@ -47,10 +47,10 @@ pub const DIVERGENCES: [f64; 5] = [0.1, 0.25, 0.5, 1.0, 2.0];
 /// 7. the mean over pairs of KL(ref‖π) among the other completions, in nats
 pub const NAMES: [&str; 7] = ["reward", "reverse_kl", "chosen", "rejected", "fallen", "others", "drift"];
 
-/// The facts of a [`Run`], in order:
+/// The facts of a [`StudyRun`], in order:
 ///
-/// 1. the area under the curve of CHES as a predictor of the pairs whose chosen completion has fallen at the end. 1/2 is chance; `None` if all
-///    have or none has
+/// 1. the area under the curve of CHES as a predictor of the pairs whose chosen completion has fallen at the end. 1/2 is chance; `None` if
+///    all have or none has
 /// 2. what slpo-exact can gain in the world, to first order: see [`Prepared::exact_gain`]
 pub const FACTS: [&str; 2] = ["ches_auc", "exact_gain"];
 
@@ -120,13 +120,13 @@ impl<B: Backend> Prepared<B> {
     ///
     /// # Errors
     /// [`Error::BadConfig`](crate::Error::BadConfig) for a strength that the loss cannot have.
-    pub fn run(&self, arm: &Arm, learning_rate: f64, strength: Option<f64>, steps: u64) -> Result<Run> {
+    pub fn run(&self, arm: &Arm, learning_rate: f64, strength: Option<f64>, steps: u64) -> Result<StudyRun> {
         let Self { reference, pairs, rows, seed, .. } = self;
         let learned: Vec<usize> = (0..pairs.len()).collect();
         let setup = Setup { reference, pairs, rows, learned: &learned, batch: BATCH, moments: &moments(steps, MOMENTS), seed: *seed };
         let measure = |step: u64, decoder: &Decoder<B>| Ok(self.moment(step, &self.policy(decoder)));
         let (trained, run) = setup.run(arm, learning_rate, strength, measure)?;
-        Ok(Run { facts: vec![self.ches_auc(&trained), Some(self.exact_gain())], ..run })
+        Ok(StudyRun { facts: vec![self.ches_auc(&trained), Some(self.exact_gain())], ..run })
     }
 
     fn policy(&self, decoder: &Decoder<B>) -> Policy {

@@ -35,7 +35,7 @@ pub struct Setup<'a, B: Backend> {
 
 /// What one run gave.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct StudyRun {
     /// The policy at some moments; the last one is before a step that was not finite, if there was one.
     pub path: Vec<Moment>,
     /// The step whose loss or gradient was not finite, at which the run ended.
@@ -55,7 +55,7 @@ impl<B: Backend> Setup<'_, B> {
         learning_rate: f64,
         strength: Option<f64>,
         mut measure: impl FnMut(u64, &Decoder<B>) -> Result<Moment>,
-    ) -> Result<(Decoder<B>, Run)> {
+    ) -> Result<(Decoder<B>, StudyRun)> {
         let objective = arm.objective(strength).map_err(|error| Error::bad_config(error.to_string()))?;
         let has_reference = objective.needs(Need::Reference);
         let reference = if has_reference { Reference::live(self.reference.clone()) } else { Reference::none() };
@@ -65,7 +65,7 @@ impl<B: Backend> Setup<'_, B> {
         let batch = self.batch.min(self.learned.len());
         let alignment = Alignment { objective, reference, at_once: 2 * batch };
         let mut order = Order::new(self.seed, self.learned.len(), batch);
-        let mut run = Run { path: Vec::new(), broken_at: None, facts: Vec::new() };
+        let mut run = StudyRun { path: Vec::new(), broken_at: None, facts: Vec::new() };
         let mut made = 0;
         for &wanted in self.moments {
             for step in made + 1..=wanted {

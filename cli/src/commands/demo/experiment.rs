@@ -94,7 +94,7 @@ pub const RUNS: u64 = 3;
 const MOMENTS: usize = 12;
 
 /// One run of a method.
-pub struct Run {
+pub struct DemoRun {
     /// The decoder at the end.
     pub decoder: Decoder<Device>,
     /// What it was at some moments.
@@ -241,7 +241,7 @@ impl Experiment {
         run: u64,
         bar: &mut Progress,
         mut measure: impl FnMut(u64, &Decoder<Device>) -> Result<Moment, Failure>,
-    ) -> Result<Run, Failure> {
+    ) -> Result<DemoRun, Failure> {
         let Budget { align_steps: steps, align_batch, align_learning_rate: learning_rate, .. } = self.budget;
         let schedule = Schedule { learning_rate, warmup: 10.min(steps / 10), steps, final_fraction: 0.1 };
         let rule = Rule::adamw(0.0);
@@ -265,7 +265,7 @@ impl Experiment {
                 path.push(measure(step, &trainer.decoder)?);
             }
         }
-        Ok(Run { decoder: trainer.decoder, path, curve })
+        Ok(DemoRun { decoder: trainer.decoder, path, curve })
     }
 
     /// The training pairs.

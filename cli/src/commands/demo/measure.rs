@@ -1,6 +1,6 @@
 //! Measurements of a model: reward, divergence from the reference, log-probabilities, accuracy.
 
-use super::experiment::{Experiment, MAX_TOKENS, RUNS, Run};
+use super::experiment::{DemoRun, Experiment, MAX_TOKENS, RUNS};
 use super::scores::{CHUNK, Changes, Estimate, Point, log_probs, mean_and_error};
 use crate::failure::Failure;
 use crate::number::{fixed, signed};
@@ -113,7 +113,7 @@ pub fn reference(experiment: &Experiment) -> Result<Outcome, Failure> {
 }
 
 /// Measures the runs of a method.
-pub fn outcome(experiment: &Experiment, name: &str, runs: Vec<Run>) -> Result<Outcome, Failure> {
+pub fn outcome(experiment: &Experiment, name: &str, runs: Vec<DemoRun>) -> Result<Outcome, Failure> {
     let measured = runs.iter().map(|run| measure(experiment, &run.decoder)).collect::<Result<Vec<Measured>, Failure>>()?;
     let curve = runs.first().map(|run| run.curve.clone()).unwrap_or_default();
     Ok(Outcome::of(name, &measured, curve, runs.into_iter().map(|run| run.path).collect()))

@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(names(&["decoder-llama"]), ["decoder-llama"]);
         assert_eq!(names(&["block"]), names(&["blocks"]));
         assert_eq!(names(&["slpo"]), ["slpo"]);
-        assert_eq!(names(&["*2-dpo", "*a-dpo"]), ["beta-dpo", "decoder-llama-dpo", "decoder-gpt2-dpo"]);
+        assert_eq!(names(&["*2-dpo", "*a-dpo"]), ["beta-dpo", "decoder-llama-dpo", "decoder-llama-beta-dpo", "decoder-gpt2-dpo"]);
         assert!(names(&["*-dpo"]).iter().all(|name| name.ends_with("-dpo")));
         assert_eq!(names(&["decoder"]), names(&["decoders"]));
         assert!(names(&["losses"]).contains(&"slpo-exact") && !names(&["losses"]).contains(&"softmax"));

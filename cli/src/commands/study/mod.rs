@@ -1,5 +1,5 @@
-//! `slpo study`: compares the losses where their policies are equally far from the reference, in worlds that can be enumerated. The parts of
-//! it that know nothing of worlds also run `slpo compare`.
+//! `slpo study`: compares the losses where their policies are equally far from the reference, in worlds that can be enumerated. Its
+//! parts that know nothing of worlds also run `slpo compare`.
 
 pub mod design;
 pub mod document;

@@ -4,7 +4,7 @@
 use super::design::{Design, Key};
 use model::study::grid::Trial;
 use model::study::path::{Moment, Reached, at};
-use model::study::run::Run;
+use model::study::run::StudyRun;
 
 /// A run with its outcomes.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub struct Record {
 
 impl Record {
     /// Makes the record of a run. `best` is that of its world.
-    pub fn new(key: Key, run: Run, best: Vec<f64>, seconds: f64, design: &Design) -> Self {
+    pub fn new(key: Key, run: StudyRun, best: Vec<f64>, seconds: f64, design: &Design) -> Self {
         let end = run.path.last().cloned().expect("a run is measured before its first step");
         let reached = design.divergences.iter().map(|&divergence| at(&run.path, divergence)).collect();
         Self { key, reached, best, end, broken_at: run.broken_at, facts: run.facts, seconds }
@@ -133,7 +133,7 @@ mod tests {
         for design in [Design::full(), Design { has_best: false, facts: &[], tier: 3, ..Design::quick() }] {
             let moment = |step, divergence| Moment { step, divergence, values: vec![1.0, 0.5, -0.25, -2.0, 0.75, 0.125, 3.0] };
             let facts = design.facts.iter().enumerate().map(|(i, _)| (i > 0).then_some(0.0625)).collect();
-            let run = Run { path: vec![moment(0, 0.0), moment(9, 0.3)], broken_at: Some(10), facts };
+            let run = StudyRun { path: vec![moment(0, 0.0), moment(9, 0.3)], broken_at: Some(10), facts };
             let key = Key { arm: 3, seed: 101, ..design.key(0, Trial { rate: -1, strength: 2 }, 0) };
             let best = if design.has_best { vec![0.5; design.divergences.len()] } else { Vec::new() };
             let record = Record::new(key, run, best, 1.25, &design);

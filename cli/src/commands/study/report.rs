@@ -131,7 +131,7 @@ mod tests {
     use crate::commands::study::stages::drawn;
     use crate::commands::study::store::Store;
     use model::study::path::Moment;
-    use model::study::run::Run;
+    use model::study::run::StudyRun;
 
     /// A run whose reward grows with its divergence, the more for arms that come first in the table.
     fn made_up(key: Key, design: &Design) -> (Record, Vec<Moment>) {
@@ -141,7 +141,7 @@ mod tests {
             Moment { step, divergence, values: vec![reward, divergence, 0.1, -0.2, 0.3, 0.01, divergence] }
         };
         let path: Vec<Moment> = (0..=4).map(|part| moment(part * key.steps / 4)).collect();
-        let run = Run { path: path.clone(), broken_at: None, facts: vec![Some(0.6), Some(0.1)] };
+        let run = StudyRun { path: path.clone(), broken_at: None, facts: vec![Some(0.6), Some(0.1)] };
         (Record::new(key, run, vec![1.0; design.divergences.len()], 0.5, design), path)
     }
 

@@ -11,8 +11,8 @@ use std::sync::mpsc;
 /// The stack of a thread, equal to that of a main thread.
 const STACK_BYTES: usize = 8 << 20;
 
-/// Makes the runs with `run` on `threads` threads and passes each record with its path to `done`, in the order of the runs. Begins no further run once
-/// `stop` says so. Returns true if all runs were made.
+/// Makes the runs with `run` on `threads` threads and passes each record with its path to `done`, in the order of the runs. Begins no
+/// further run once `stop` says so. Returns true if all runs were made.
 ///
 /// # Errors
 /// Those of the runs and of `done`; [`Failure::Failed`] if threads cannot be started.
