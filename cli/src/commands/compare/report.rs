@@ -102,8 +102,14 @@ fn document(results: &Results, paths: &Paths, compared: &[Compared], pairs: &Own
         )),
         tables::outcomes(results),
         figure(
+            "matched",
+            "Preferred pairs at matched divergence",
+            "Means over seeds, each point at the settings chosen for its κ.",
+            figures::matched(results),
+        ),
+        figure(
             "paths",
-            "Preferred pairs against divergence",
+            "Preferred pairs along the runs",
             "Means over seeds at the settings chosen for the middle κ. A line ends where not all runs get that far.",
             figures::paths(results, paths),
         ),

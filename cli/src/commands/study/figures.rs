@@ -18,27 +18,52 @@ fn shown(results: &Results) -> Vec<(usize, &'static str)> {
     arms.iter().enumerate().map(|(place, arm)| (place, arm.name)).filter(is_shown).collect()
 }
 
-/// Mean outcome over seeds where the policy first reaches each divergence, beside the most that is possible if that is known.
+/// The most that is possible at each divergence, from 0 on; `None` if that is not known.
+fn best(results: &Results) -> Option<Vec<(f64, f64)>> {
+    let best = |(place, &kl): (usize, &f64)| (kl, mean(&results.fresh(0, place, |record| record.best[place])));
+    let points = || std::iter::once((0.0, 0.0)).chain(results.design.divergences.iter().enumerate().map(best)).collect();
+    results.design.has_best.then(points)
+}
+
+fn with_best(results: &Results, chart: XyChart, farthest: f64) -> XyChart {
+    let Some(points) = best(results) else { return chart };
+    // The last point is moved back along its line to where the chart ends.
+    let within = points.iter().take_while(|(kl, _)| *kl <= farthest).count();
+    let mut shown = points[..within].to_vec();
+    if let (Some(&(a, low)), Some(&(b, high))) = (shown.last(), points.get(within)) {
+        shown.push((farthest, low + (high - low) * (farthest - a) / (b - a)));
+    }
+    chart.line("best possible", shown)
+}
+
+/// Mean outcome of the chosen settings at each divergence, beside the most that is possible if that is known.
+pub fn matched(results: &Results) -> Chart {
+    let design = &results.design;
+    let outcome = |arm: usize, place: usize| mean(&results.fresh(arm, place, |record| record.reached[place].values[0]));
+    let points = |arm: usize| design.divergences.iter().enumerate().map(|(place, &kl)| (kl, outcome(arm, place))).collect::<Vec<_>>();
+    let chart = XyChart::new(design.divergence, design.outcome);
+    let chart = with_best(results, chart, design.divergences.last().copied().unwrap_or(1.0));
+    shown(results).into_iter().fold(chart, |chart, (arm, name)| chart.line(name, points(arm))).into()
+}
+
+/// Mean outcome over seeds where the policy first reaches each divergence, at the settings chosen for the middle one.
 pub fn paths(results: &Results, paths: &Paths) -> Chart {
     let design = &results.design;
     let most = design.divergences.last().copied().unwrap_or(1.0);
     let grid: Vec<f64> = (0..=POINTS).map(|i| most * i as f64 / POINTS as f64).collect();
-    let mut chart = XyChart::new(design.divergence, design.outcome);
-    if design.has_best {
-        let best = |(place, &kl): (usize, &f64)| (kl, mean(&results.fresh(0, place, |record| record.best[place])));
-        let points = std::iter::once((0.0, 0.0)).chain(design.divergences.iter().enumerate().map(best));
-        chart = chart.line("best possible", points.collect::<Vec<_>>());
-    }
-    let line = |chart: XyChart, (arm, name): (usize, &'static str)| {
+    let line = |arm: usize| {
         let runs = paths.of(results, arm);
         // A line ends where fewer than all runs get that far.
         let reached = |kl: &f64| -> Option<(f64, f64)> {
             let rewards: Vec<f64> = runs.iter().map(|run| at(run, *kl)).filter(|at| at.is_reached).map(|at| at.values[0]).collect();
             (!rewards.is_empty() && rewards.len() == runs.len()).then(|| (*kl, mean(&rewards)))
         };
-        chart.line(name, grid.iter().filter_map(reached).collect::<Vec<_>>())
+        grid.iter().filter_map(reached).collect::<Vec<_>>()
     };
-    shown(results).into_iter().fold(chart, line).into()
+    let lines: Vec<(&str, Vec<(f64, f64)>)> = shown(results).into_iter().map(|(arm, name)| (name, line(arm))).collect();
+    let farthest = lines.iter().filter_map(|(_, points)| points.last()).map(|(kl, _)| *kl).fold(0.0, f64::max);
+    let chart = with_best(results, XyChart::new(design.divergence, design.outcome), farthest);
+    lines.into_iter().fold(chart, |chart, (name, points)| chart.line(name, points)).into()
 }
 
 /// A value over the steps, under the words of its axis.

@@ -61,8 +61,14 @@ fn document(results: &Results, paths: &Paths, answers: &[Answer]) -> Document {
     ));
     items.push(tables::outcomes(results));
     items.push(figure(
+        "matched",
+        "Reward at matched divergence",
+        "Means over seeds, each point at the settings chosen for its κ.",
+        Some(figures::matched(results)),
+    ));
+    items.push(figure(
         "paths",
-        "Reward against divergence",
+        "Reward along the runs",
         "Means over seeds at the settings chosen for the middle κ. A line ends where not all runs get that far.",
         Some(figures::paths(results, paths)),
     ));
@@ -169,7 +175,7 @@ mod tests {
         for arm in ARMS {
             assert!(text("results.md").contains(&format!("| {} |", arm.name)) && text("report.html").contains(arm.name), "{}", arm.name);
         }
-        for figure in ["paths", "forest", "drift"] {
+        for figure in ["matched", "paths", "forest", "drift"] {
             assert!(text(&format!("{figure}.svg")).starts_with("<svg") && text("results.md").contains(&format!("({figure}.svg)")));
         }
         assert!(text("results.tex").contains("\\section{Results}") && !text("results.tex").contains('κ'));
