@@ -104,7 +104,7 @@ impl<B: Backend> Prepared<B> {
     /// Draws the world of a seed, trains its reference on `backend` and draws the pairs.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if the reference's training is not.
+    /// [`Error::NotFinite`](crate::Error::NotFinite) if the reference's training is not.
     pub fn new(backend: &B, cell: &Cell, seed: u64) -> Result<Self> {
         let world = World::new(cell.strings, PROMPTS, seed);
         let reference = learned(backend, &world, seed)?;

@@ -65,7 +65,7 @@ fn of_resamples(values: &[f64], generator: &Generator, resamples: usize) -> Summ
         let p = if mean == 0.0 { 1.0 } else { 1.0 / (resamples + 1) as f64 };
         return Summary { mean, median, interval: (mean, mean), p };
     }
-    let mut generator = generator.clone();
+    let mut generator = *generator;
     let mut ratios = Vec::with_capacity(resamples);
     while ratios.len() < resamples {
         let resample: Vec<f64> = values.iter().map(|_| values[generator.below(values.len())]).collect();

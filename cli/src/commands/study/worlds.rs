@@ -18,11 +18,14 @@ struct Known {
     best: Vec<f64>,
 }
 
+/// A world that one run prepares while others wait for it.
+type Place = Arc<OnceLock<Result<Known, String>>>;
+
 /// The worlds that were prepared so far, by cell and seed.
 pub struct Worlds {
     design: Design,
     device: Device,
-    known: Mutex<BTreeMap<(&'static str, u64), Arc<OnceLock<Result<Known, String>>>>>,
+    known: Mutex<BTreeMap<(&'static str, u64), Place>>,
 }
 
 impl Worlds {
