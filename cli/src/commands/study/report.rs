@@ -108,9 +108,8 @@ fn lead(results: &Results, answers: &[Answer]) -> String {
     let hours = results.records.values().map(|record| record.seconds).sum::<f64>() / 3600.0;
     let count = |verdict: Verdict| answers.iter().filter(|answer| answer.verdict == verdict).count();
     format!(
-        "{} losses in {} kinds of small worlds, whose rewards and probabilities are known exactly: {runs} runs, {hours:.1} processor \
-         hours. \
-         {} hypotheses: {} held, {} did not, {} could not be told.",
+        "{} losses and forms of losses in {} kinds of small worlds, whose rewards and probabilities are known exactly: {runs} runs, {hours:.1} \
+         processor hours. {} hypotheses: {} held, {} did not, {} could not be told.",
         ARMS.len(),
         results.design.cells.len(),
         answers.len(),
