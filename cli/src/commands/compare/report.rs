@@ -61,8 +61,8 @@ fn compared(results: &Results) -> Vec<Compared> {
             let p = beside.corrected;
             let told = match beside.difference.mean {
                 _ if p >= LEVEL => "no difference can be told",
-                mean if mean > 0.0 => "better",
-                _ => "worse",
+                mean if mean > 0.0 => "more",
+                _ => "less",
             };
             let words = format!("κ = {divergence}: {loss} less {first} {} points: {told} (p = {p:.3})", with_interval(&beside.difference));
             let (difference, interval) = (beside.difference.mean, beside.difference.interval);
@@ -70,6 +70,15 @@ fn compared(results: &Results) -> Vec<Compared> {
         }
     }
     all
+}
+
+/// The comparisons that tell a difference.
+fn told(compared: &[Compared]) -> String {
+    let told: Vec<String> = compared.iter().filter(|line| line.p < LEVEL).map(|line| format!("{}.", line.words)).collect();
+    match told.len() {
+        0 => format!("None of {} comparisons tells a difference after correction.", compared.len()),
+        count => format!("{count} of {} comparisons tell a difference after correction. {}", compared.len(), told.join(" ")),
+    }
 }
 
 fn document(results: &Results, paths: &Paths, compared: &[Compared], pairs: &OwnPairs<Device>) -> Document {
@@ -85,7 +94,7 @@ fn document(results: &Results, paths: &Paths, compared: &[Compared], pairs: &Own
     };
     let items = vec![
         Item::Section("What came out".to_owned()),
-        Item::Paragraph(compared.iter().map(|line| format!("{}.", line.words)).collect::<Vec<_>>().join(" ")),
+        Item::Paragraph(told(compared)),
         tables::beside(results),
         figure(
             "forest",
