@@ -8,7 +8,8 @@ use std::path::PathBuf;
 /// Arguments of `slpo compare`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  slpo compare --model base --data preferences.jsonl --losses dpo,slpo-gkl --out comparison\n  \
-                        slpo compare --model base --data preferences.jsonl --losses dpo,simpo,sft --seeds 10 --text other.txt --out comparison\n  \
+                        slpo compare --model base --data preferences.jsonl --losses dpo,simpo,sft --seeds 10 \
+                        --text other.txt --out comparison\n  \
                         slpo compare --model base --data preferences.jsonl --losses dpo,slpo-gkl --out comparison --resume\n\n\
                         Every loss gets as many trials of its learning rate and its own strength. Pairs are split by prompt: the test is \
                         the same for all runs, and no setting is chosen on it. A loss counts where its policy first reaches a divergence.")]

@@ -89,8 +89,7 @@ fn one(design: &Design, pairs: &OwnPairs<Device>, key: Key) -> Result<(Record, V
     let Key { arm, trial, seed, steps, .. } = key;
     let on = if design.fresh_seeds.contains(&seed) { Measured::Test } else { Measured::Apart };
     let run = pairs.run(&design.arms[arm], design.learning_rate(arm, trial), design.strength(arm, trial), steps, seed, on)?;
-    let path = run.path.clone();
-    Ok((Record::new(key, run, Vec::new(), started.elapsed().as_secs_f64(), design), path))
+    Ok(Record::new(key, run, Vec::new(), started.elapsed().as_secs_f64(), design))
 }
 
 /// Returns windows of the text on which forgetting is measured: its first tokens.

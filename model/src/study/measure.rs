@@ -67,7 +67,7 @@ pub fn tempered(reference: &Policy, rewards: &[Vec<f64>], inverse_temperature: f
     Policy::new(reference.log_probs.iter().zip(rewards).map(of_prompt).collect())
 }
 
-/// R*(κ): the most expected reward that a policy can have whose KL(π‖ref) is at most `divergence` nats. Found by the 1/τ at which π_τ has
+/// R*(κ): the most expected reward that a policy can have whose KL(π‖ref) is at most `allowed` nats. Found by the 1/τ at which π_τ has
 /// that divergence, which grows with it.
 pub fn best_reward(reference: &Policy, rewards: &[Vec<f64>], allowed: f64) -> f64 {
     let of = |inverse: f64| tempered(reference, rewards, inverse);

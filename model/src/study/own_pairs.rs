@@ -87,8 +87,8 @@ impl<B: Backend> OwnPairs<B> {
         let apart = take(rest.clone(), test.len(), &mut Generator::new(0)).1;
         if apart.is_empty() {
             return Err(Error::bad_config(format!(
-                "{} pairs of {prompts} prompts cannot be split by prompt into a test, as many pairs for the choice of settings and others to \
-                 learn, with {tested} in the test: give more pairs or a smaller test",
+                "{} pairs of {prompts} prompts cannot be split by prompt into a test, as many pairs for the choice of settings and others \
+                 to learn, with {tested} in the test: give more pairs or a smaller test",
                 pairs.len()
             )));
         }

@@ -54,6 +54,15 @@ pub fn at(path: &[Moment], divergence: f64) -> Reached {
     Reached { is_reached: true, values }
 }
 
+/// Returns the mean over runs of a value where they first reach `divergence`; `None` if not all runs do, or if there is none.
+pub fn mean_at<'a>(paths: impl IntoIterator<Item = &'a [Moment]>, divergence: f64, value: usize) -> Option<f64> {
+    let reached: Option<Vec<f64>> = paths
+        .into_iter()
+        .map(|path| Some(at(path, divergence)).filter(|reached| reached.is_reached).map(|reached| reached.values[value]))
+        .collect();
+    reached.filter(|values| !values.is_empty()).map(|values| values.iter().sum::<f64>() / values.len() as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +87,8 @@ mod tests {
         assert_eq!(at(&path, 0.5).values[0], 1.75);
         assert_eq!(at(&path, 0.2).values[0], 1.0);
         assert!(at(&path, 0.65).is_reached && (at(&path, 0.65).values[0] - (9.0 - 4.0 * 0.35 / 0.4)).abs() < 1e-12);
+        assert_eq!(mean_at([path.as_slice(), &path[..3]], 0.5, 0), Some(1.75));
+        assert_eq!((mean_at([path.as_slice(), &path[..2]], 0.5, 0), mean_at([], 0.5, 0)), (None, None));
         assert_eq!(at(&path, 1.0), Reached { is_reached: false, values: path[4].values.clone() });
     }
 }

@@ -32,12 +32,12 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// (mean, standard error of the mean).
-fn mean_and_error(values: &[f64]) -> (f64, f64) {
+/// Computes the mean and its standard error; the error of a single number is 0.
+pub fn mean_and_error(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (mean, (squares / (n - 1.0) / n).sqrt())
+    (mean, (squares / (n - 1.0).max(1.0) / n).sqrt())
 }
 
 /// Summarises numbers by the studentised bootstrap (Efron and Tibshirani 1993, section 12.5): t* = (mean* − mean)/error* over resamples.

@@ -5,7 +5,7 @@ use crate::commands::study::document::{Document, Item};
 use crate::commands::study::figures;
 use crate::commands::study::hypotheses::with_interval;
 use crate::commands::study::record::Record;
-use crate::commands::study::results::Results;
+use crate::commands::study::results::{LEVEL, Results};
 use crate::commands::study::store::{PATHS, Paths};
 use crate::commands::study::tables;
 use crate::failure::Failure;
@@ -14,9 +14,6 @@ use model::study::own_pairs::OwnPairs;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// The level of significance.
-const LEVEL: f64 = 0.05;
 
 /// What else moves, by its name in the file of runs and in words.
 const MOVED: [(&str, &str); 4] = [
@@ -60,7 +57,7 @@ fn compared(results: &Results) -> Vec<Compared> {
             let (loss, first) = (design.arms[beside.arm].name, design.arms[0].name);
             let p = beside.corrected;
             let told = match beside.difference.mean {
-                _ if p >= LEVEL => "no difference can be told",
+                _ if !beside.is_told() => "no difference can be told",
                 mean if mean > 0.0 => "more",
                 _ => "less",
             };
@@ -105,8 +102,8 @@ fn document(results: &Results, paths: &Paths, compared: &[Compared], pairs: &Own
         Item::Section("Preferred pairs at matched divergence".to_owned()),
         Item::Paragraph(format!(
             "A run counts where its KL(π‖ref) a token on the test first reaches κ; one that never does has its last value. A pair is \
-             preferred if its chosen completion is more likely than its rejected one. Settings were chosen for each κ on {} other seeds, by \
-             pairs that are not in the test.",
+             preferred if its chosen completion is more likely than its rejected one. Settings were chosen for each κ on {} other seeds, \
+             by pairs that are not in the test.",
             design.tuning_seeds.len()
         )),
         tables::outcomes(results),
@@ -128,8 +125,8 @@ fn document(results: &Results, paths: &Paths, compared: &[Compared], pairs: &Own
         tables::settings(results),
         Item::Section("What this cannot say".to_owned()),
         Item::Paragraph(format!(
-            "The intervals are over {seeds} seeds, each with its own pairs to learn and its own order, on one test of {tested} pairs. Other \
-             pairs to test on may differ by more: a share of {tested} pairs has a standard error of up to {:.1} points. One model was \
+            "The intervals are over {seeds} seeds, each with its own pairs to learn and its own order, on one test of {tested} pairs. \
+             Other pairs to test on may differ by more: a share of {tested} pairs has a standard error of up to {:.1} points. One model was \
              trained, and only with the settings that the last table names.",
             50.0 / (tested as f64).sqrt()
         )),

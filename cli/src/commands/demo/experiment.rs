@@ -1,6 +1,6 @@
 //! The demo's experiment: learns the language, draws pairs, and aligns with each loss.
 
-use super::scores::{Estimate, Point, log_probs, mean_and_error};
+use super::scores::{Estimate, Point, log_probs};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use engine::{Device, Generator};
@@ -18,6 +18,7 @@ use model::optimizer::{Rule, Schedule};
 use model::order::Order;
 use model::preference::PairBatch;
 use model::study::path::{Moment, moments};
+use model::study::statistics::mean_and_error;
 use model::train::Trainer;
 use serde_json::{Value, json};
 

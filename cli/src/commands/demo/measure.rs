@@ -1,14 +1,15 @@
 //! Measurements of a model: reward, divergence from the reference, log-probabilities, accuracy.
 
 use super::experiment::{DemoRun, Experiment, MAX_TOKENS, RUNS};
-use super::scores::{CHUNK, Changes, Estimate, Point, log_probs, mean_and_error};
+use super::scores::{CHUNK, Changes, Estimate, Point, log_probs};
 use crate::failure::Failure;
 use crate::number::{fixed, signed};
 use engine::{Device, Generator, no_grad};
 use model::boundary::Sequence;
 use model::decoder::{Decoder, ForwardOptions};
 use model::preference::{PairBatch, Scored};
-use model::study::path::{Moment, at};
+use model::study::path::{Moment, mean_at};
+use model::study::statistics::mean_and_error;
 use serde_json::{Value, json};
 
 /// The divergences κ at which methods are compared, in nats a completion.
@@ -121,8 +122,7 @@ pub fn outcome(experiment: &Experiment, name: &str, runs: Vec<DemoRun>) -> Resul
 
 /// The mean over runs of E\[r\] where their KL(π‖π_ref) first reaches a divergence; `None` if not all get there.
 pub fn matched(paths: &[Vec<Moment>], divergence: f64) -> Option<f64> {
-    let reached: Vec<f64> = paths.iter().map(|path| at(path, divergence)).filter(|at| at.is_reached).map(|at| at.values[0]).collect();
-    (!reached.is_empty() && reached.len() == paths.len()).then(|| reached.iter().sum::<f64>() / reached.len() as f64)
+    mean_at(paths.iter().map(Vec::as_slice), divergence, 0)
 }
 
 impl Outcome {

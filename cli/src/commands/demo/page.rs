@@ -19,8 +19,8 @@ pub fn report(experiment: &Experiment, outcomes: &[Outcome], elapsed: Duration) 
         )
         .table(table(experiment, outcomes))
         .paragraph(
-            "Losses can be compared only where their policies are equally far from the reference: at ¼, ½ and 1 nat of KL(π‖ref), each where \
-             a run first gets that far. The other columns are for the end of the runs, where each loss is at a divergence of its own.",
+            "Losses can be compared only where their policies are equally far from the reference: at ¼, ½ and 1 nat of KL(π‖ref), each \
+             where a run first gets that far. The other columns are for the end of the runs, where each loss is at a divergence of its own.",
         )
         .paragraph(
             "E[reward] and the two divergences are means over completions drawn from the models, with their standard errors. \
@@ -35,7 +35,11 @@ pub fn report(experiment: &Experiment, outcomes: &[Outcome], elapsed: Duration) 
              far.",
             frontier(experiment, outcomes),
         )
-        .figure("Reward at the end", "Expected reward with standard errors. Each method is at a divergence of its own.", bars(experiment, outcomes))
+        .figure(
+            "Reward at the end",
+            "Expected reward with standard errors. Each method is at a divergence of its own.",
+            bars(experiment, outcomes),
+        )
         .figure(
             "Accuracy on pairs kept apart",
             "The part of unseen pairs whose log-ratio favours the chosen completion.",

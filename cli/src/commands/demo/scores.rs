@@ -44,14 +44,6 @@ impl Changes {
     }
 }
 
-/// Computes the mean of values and its standard error.
-pub fn mean_and_error(values: &[f64]) -> Estimate {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    (mean, (variance / n).sqrt())
-}
-
 /// Computes ln π of the predicted part of each sequence.
 pub fn log_probs(decoder: &Decoder<Device>, sequences: &[Sequence]) -> Vec<f64> {
     let of_chunk =

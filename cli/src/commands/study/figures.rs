@@ -3,7 +3,7 @@
 use super::results::{Results, mean};
 use super::store::Paths;
 use crate::report::chart::{BarChart, Chart, XyChart};
-use model::study::path::{Moment, at};
+use model::study::path::{Moment, mean_at};
 
 /// The most lines in a figure: more cannot be told apart.
 const MOST: usize = 8;
@@ -54,11 +54,7 @@ pub fn paths(results: &Results, paths: &Paths) -> Chart {
     let line = |arm: usize| {
         let runs = paths.of(results, arm);
         // A line ends where fewer than all runs get that far.
-        let reached = |kl: &f64| -> Option<(f64, f64)> {
-            let rewards: Vec<f64> = runs.iter().map(|run| at(run, *kl)).filter(|at| at.is_reached).map(|at| at.values[0]).collect();
-            (!rewards.is_empty() && rewards.len() == runs.len()).then(|| (*kl, mean(&rewards)))
-        };
-        grid.iter().filter_map(reached).collect::<Vec<_>>()
+        grid.iter().filter_map(|&kl| Some((kl, mean_at(runs.iter().copied(), kl, 0)?))).collect::<Vec<_>>()
     };
     let lines: Vec<(&str, Vec<(f64, f64)>)> = shown(results).into_iter().map(|(arm, name)| (name, line(arm))).collect();
     let farthest = lines.iter().filter_map(|(_, points)| points.last()).map(|(kl, _)| *kl).fold(0.0, f64::max);

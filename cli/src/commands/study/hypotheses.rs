@@ -1,10 +1,9 @@
 //! The answers to the study's hypotheses, each with the numbers that decide it.
 
-use super::results::{Results, differences, mean, summarise};
+use super::results::{LEVEL, Results, differences, mean, summarise};
 use model::study::arms::ARMS;
 use model::study::path::Moment;
-use model::study::prepared::DIVERGENCES;
-use model::study::statistics::{Summary, holm};
+use model::study::statistics::{Summary, holm, mean_and_error};
 
 /// What the runs say of a hypothesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +40,6 @@ pub struct Answer {
     /// The numbers, with their intervals.
     pub numbers: String,
 }
-
-/// The place of the divergence whose settings are used where one must be taken.
-const MIDDLE: usize = DIVERGENCES.len() / 2;
-/// The level of significance.
-const LEVEL: f64 = 0.05;
 
 /// The place of an arm of the study.
 fn arm(name: &str) -> usize {
@@ -126,15 +120,21 @@ fn gradient_with_length(results: &Results) -> Option<Answer> {
 
 fn reverse_divergence(results: &Results) -> Option<Answer> {
     let reverse = |name: &str, place: usize| results.values(arm(name), place, "reverse_kl");
-    let of: Vec<Summary> =
-        (0..DIVERGENCES.len()).map(|place| summarise(&differences(&reverse("slpo-gkl .9", place), &reverse("dpo", place)))).collect();
+    let of: Vec<Summary> = (0..results.design.divergences.len())
+        .map(|place| summarise(&differences(&reverse("slpo-gkl .9", place), &reverse("dpo", place))))
+        .collect();
     let corrected = holm(&of.iter().map(|difference| difference.p).collect::<Vec<f64>>());
     let verdict = |(difference, p): (&Summary, &f64)| match below_zero(difference) {
         verdict if *p < LEVEL => verdict,
         _ => Verdict::CannotBeTold,
     };
-    let parts: Vec<String> =
-        DIVERGENCES.iter().zip(&of).map(|(divergence, difference)| format!("κ = {divergence}: {}", with_interval(difference))).collect();
+    let parts: Vec<String> = results
+        .design
+        .divergences
+        .iter()
+        .zip(&of)
+        .map(|(divergence, difference)| format!("κ = {divergence}: {}", with_interval(difference)))
+        .collect();
     Some(Answer {
         name: "H2",
         title: "Divergence the other way",
@@ -153,9 +153,10 @@ fn rest(results: &Results) -> Option<Answer> {
     for (name, comes_to_rest) in [("slpo-gkl .9", true), ("slpo-gkl .7", true), ("slpo-gkl 1", false), ("dpo", false)] {
         let mut is_at_rest = true;
         for (what, of) in [("KL", (|end| end.divergence) as fn(&Moment) -> f64), ("reward", |end| end.values[0])] {
-            let usual = results.fresh(arm(name), MIDDLE, |record| of(&record.end));
+            let usual = results.fresh(arm(name), results.design.middle(), |record| of(&record.end));
             let long = results.long(arm(name), |record| of(&record.end))?;
-            let (change, error) = (summarise(&differences(&long, &usual)), standard_error(&usual));
+            let change = summarise(&differences(&long, &usual));
+            let (_, error) = mean_and_error(&usual);
             is_at_rest &= change.mean.abs() < error;
             let (before, after) = (short(mean(&usual)), short(mean(&long)));
             parts.push(format!("{name}, {what}: {before} → {after}, change {}, standard error {}", with_interval(&change), short(error)));
@@ -165,20 +166,15 @@ fn rest(results: &Results) -> Option<Answer> {
     Some(Answer {
         name: "H3",
         title: "Coming to rest",
-        claim: "GKL with α < 1 comes to rest: ten times the steps change its KL(π‖ref) and its reward by less than their standard errors over \
-                seeds. dpo and α = 1 go on.",
+        claim: "GKL with α < 1 comes to rest: ten times the steps change its KL(π‖ref) and its reward by less than their standard errors \
+                over seeds. dpo and α = 1 go on.",
         verdict: all_of(verdicts),
         numbers: format!("{}.", parts.join("; ")),
     })
 }
 
-fn standard_error(values: &[f64]) -> f64 {
-    let (mean, n) = (mean(values), values.len() as f64);
-    (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0) / n).sqrt()
-}
-
 fn fallen(results: &Results) -> Option<Answer> {
-    let share = |name: &str| summarise(&results.values(arm(name), MIDDLE, "fallen"));
+    let share = |name: &str| summarise(&results.values(arm(name), results.design.middle(), "fallen"));
     let dpo = share("dpo");
     let above = |summary: &Summary, bound: f64| match summary.interval {
         (low, _) if low > bound => Verdict::Holds,
@@ -192,7 +188,7 @@ fn fallen(results: &Results) -> Option<Answer> {
         verdict => verdict,
     };
     let auc: Vec<f64> = results
-        .fresh(0, MIDDLE, |record| record.fact("ches_auc", &results.design).unwrap_or(f64::NAN))
+        .fresh(0, results.design.middle(), |record| record.fact("ches_auc", &results.design).unwrap_or(f64::NAN))
         .into_iter()
         .filter(|auc| !auc.is_nan())
         .collect();
@@ -211,7 +207,7 @@ fn fallen(results: &Results) -> Option<Answer> {
         numbers: format!(
             "Share of pairs whose chosen completion has fallen at κ = {}: dpo {}, {}. Area under the curve of CHES at the end of dpo's \
              runs: {ches} (chance is 0.5).",
-            DIVERGENCES[MIDDLE],
+            results.design.divergences[results.design.middle()],
             with_interval(&dpo),
             parts.join(", ")
         ),
@@ -220,8 +216,10 @@ fn fallen(results: &Results) -> Option<Answer> {
 
 fn flipped(results: &Results) -> Option<Answer> {
     let cell = results.design.cells.iter().rev().find(|cell| cell.starts_with("flipped"))?;
-    let reward = |arm: usize| results.fresh(arm, MIDDLE, |record| record.reached[MIDDLE].values[0]);
-    let lost = |arm: usize| Some(differences(&reward(arm), &results.in_cell(cell, arm, |record| record.reached[MIDDLE].values[0])?));
+    let reward = |arm: usize| results.fresh(arm, results.design.middle(), |record| record.reached[results.design.middle()].values[0]);
+    let lost = |arm: usize| {
+        Some(differences(&reward(arm), &results.in_cell(cell, arm, |record| record.reached[results.design.middle()].values[0])?))
+    };
     let by_arm: Vec<(usize, f64)> = (0..ARMS.len()).map(|arm| Some((arm, mean(&lost(arm)?)))).collect::<Option<_>>()?;
     let rank = |name: &str| 1 + by_arm.iter().filter(|(_, loss)| *loss < by_arm[arm(name)].1).count();
     let mean_of = |names: [&str; 2]| -> Option<Vec<f64>> {
@@ -244,7 +242,7 @@ fn flipped(results: &Results) -> Option<Answer> {
         numbers: format!(
             "Reward lost at κ = {} from clean labels to the cell {cell}: robust and cdpo less slpo-gkl 1 and slpo-token {}, less dpo \
              {}. Ranks of {} arms from the least loss: robust {}, cdpo {}, dpo {}, slpo-gkl 1 {}, slpo-token {}.",
-            DIVERGENCES[MIDDLE],
+            results.design.divergences[results.design.middle()],
             with_interval(&difference),
             with_interval(&of_dpo),
             ARMS.len(),
@@ -291,15 +289,15 @@ fn listing(results: &Results) -> Option<Answer> {
 fn beside_dpo(results: &Results) -> Option<Answer> {
     let mut better = Vec::new();
     let mut worse = 0;
-    for (place, divergence) in DIVERGENCES.iter().enumerate() {
+    for (place, divergence) in results.design.divergences.iter().enumerate() {
         for beside in results.beside_first(place) {
-            if beside.corrected < LEVEL && beside.difference.mean > 0.0 {
+            if beside.is_told() && beside.difference.mean > 0.0 {
                 better.push(format!("{} at κ = {divergence}: {}", ARMS[beside.arm].name, with_interval(&beside.difference)));
             }
-            worse += usize::from(beside.corrected < LEVEL && beside.difference.mean < 0.0);
+            worse += usize::from(beside.is_told() && beside.difference.mean < 0.0);
         }
     }
-    let all = (ARMS.len() - 1) * DIVERGENCES.len();
+    let all = (ARMS.len() - 1) * results.design.divergences.len();
     let found = if better.is_empty() { "no arm is above dpo".to_owned() } else { format!("above dpo are {}", better.join("; ")) };
     Some(Answer {
         name: "H7",
@@ -311,8 +309,9 @@ fn beside_dpo(results: &Results) -> Option<Answer> {
 }
 
 fn exact(results: &Results) -> Option<Answer> {
-    let gain = results.fresh(arm("slpo-exact"), MIDDLE, |record| record.end.values[0]);
-    let predicted = results.fresh(arm("slpo-exact"), MIDDLE, |record| record.fact("exact_gain", &results.design).unwrap_or(f64::NAN));
+    let gain = results.fresh(arm("slpo-exact"), results.design.middle(), |record| record.end.values[0]);
+    let predicted =
+        results.fresh(arm("slpo-exact"), results.design.middle(), |record| record.fact("exact_gain", &results.design).unwrap_or(f64::NAN));
     let difference = summarise(&differences(&gain, &predicted));
     let (low, high) = difference.interval;
     let verdict = if low <= 0.0 && high >= 0.0 { Verdict::Holds } else { Verdict::DoesNotHold };
@@ -331,7 +330,7 @@ fn exact(results: &Results) -> Option<Answer> {
 }
 
 fn displacement(results: &Results) -> Option<Answer> {
-    let [chosen, rejected] = ["chosen", "rejected"].map(|name| results.values(arm("slpo-halves"), MIDDLE, name));
+    let [chosen, rejected] = ["chosen", "rejected"].map(|name| results.values(arm("slpo-halves"), results.design.middle(), name));
     let ratios: Vec<f64> = chosen.iter().zip(&rejected).map(|(chosen, rejected)| (rejected.abs() / chosen.abs()).log10()).collect();
     let ratio = summarise(&ratios);
     let (low, high) = ratio.interval;
@@ -348,7 +347,7 @@ fn displacement(results: &Results) -> Option<Answer> {
         numbers: format!(
             "At κ = {}: the rejected completions moved {} times as far as the chosen ones (interval {} to {}); ln π/ref of the chosen \
              {}, of the rejected {} nats.",
-            DIVERGENCES[MIDDLE],
+            results.design.divergences[results.design.middle()],
             short(10.0_f64.powf(ratio.mean)),
             short(10.0_f64.powf(low)),
             short(10.0_f64.powf(high)),

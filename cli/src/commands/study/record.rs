@@ -26,11 +26,11 @@ pub struct Record {
 }
 
 impl Record {
-    /// Makes the record of a run. `best` is that of its world.
-    pub fn new(key: Key, run: StudyRun, best: Vec<f64>, seconds: f64, design: &Design) -> Self {
+    /// Makes the record of a run, and returns it with the run's moments. `best` is that of its world.
+    pub fn new(key: Key, run: StudyRun, best: Vec<f64>, seconds: f64, design: &Design) -> (Self, Vec<Moment>) {
         let end = run.path.last().cloned().expect("a run is measured before its first step");
         let reached = design.divergences.iter().map(|&divergence| at(&run.path, divergence)).collect();
-        Self { key, reached, best, end, broken_at: run.broken_at, facts: run.facts, seconds }
+        (Self { key, reached, best, end, broken_at: run.broken_at, facts: run.facts, seconds }, run.path)
     }
 
     /// Returns the first line of the file.
@@ -136,7 +136,7 @@ mod tests {
             let run = StudyRun { path: vec![moment(0, 0.0), moment(9, 0.3)], broken_at: Some(10), facts };
             let key = Key { arm: 3, seed: 101, ..design.key(0, Trial { rate: -1, strength: 2 }, 0) };
             let best = if design.has_best { vec![0.5; design.divergences.len()] } else { Vec::new() };
-            let record = Record::new(key, run, best, 1.25, &design);
+            let (record, _) = Record::new(key, run, best, 1.25, &design);
             let line = record.to_line(&design);
             assert_eq!(line.split(',').count(), Record::header(&design).split(',').count());
             assert_eq!(Record::parse(&line, &design), Some(record));

@@ -6,7 +6,7 @@ use super::figures;
 use super::hypotheses::{Answer, Verdict, answers};
 use super::results::Results;
 use super::stages::next;
-use super::store::{PATHS, Paths, RUNS, read, study_of};
+use super::store::{PATHS, Paths, RUNS, read, study_of, text_of};
 use super::tables;
 use crate::failure::Failure;
 use model::study::arms::ARMS;
@@ -20,9 +20,10 @@ use std::path::Path;
 pub fn write(folder: &Path) -> Result<Vec<(&'static str, &'static str)>, Failure> {
     let runs = folder.join(RUNS);
     let failed = |reason: &str| Failure::Failed(format!("{}: {reason}", folder.display()));
-    let name = study_of(&runs)?.ok_or_else(|| failed("there are no runs yet"))?;
-    let design = Design::named(&name).ok_or_else(|| failed(&format!("these are runs of slpo {name}: that command writes their report")))?;
-    let records = read(&runs, &design)?;
+    let text = text_of(&runs)?;
+    let name = study_of(&text).ok_or_else(|| failed("there are no runs yet"))?;
+    let design = Design::named(name).ok_or_else(|| failed(&format!("these are runs of slpo {name}: that command writes their report")))?;
+    let records = read(&runs, &text, &design)?;
     if let Some(stage) = next(&design, &records) {
         let place = folder.display();
         let reason = format!("{place}: the study is not whole, its stage \"{}\" has runs to make", stage.name);
@@ -108,8 +109,8 @@ fn lead(results: &Results, answers: &[Answer]) -> String {
     let hours = results.records.values().map(|record| record.seconds).sum::<f64>() / 3600.0;
     let count = |verdict: Verdict| answers.iter().filter(|answer| answer.verdict == verdict).count();
     format!(
-        "{} losses and forms of losses in {} kinds of small worlds, whose rewards and probabilities are known exactly: {runs} runs, {hours:.1} \
-         processor hours. {} hypotheses: {} held, {} did not, {} could not be told.",
+        "{} losses and forms of losses in {} kinds of small worlds, whose rewards and probabilities are known exactly: {runs} runs, \
+         {hours:.1} processor hours. {} hypotheses: {} held, {} did not, {} could not be told.",
         ARMS.len(),
         results.design.cells.len(),
         answers.len(),
@@ -146,8 +147,8 @@ mod tests {
             Moment { step, divergence, values: vec![reward, divergence, 0.1, -0.2, 0.3, 0.01, divergence] }
         };
         let path: Vec<Moment> = (0..=4).map(|part| moment(part * key.steps / 4)).collect();
-        let run = StudyRun { path: path.clone(), broken_at: None, facts: vec![Some(0.6), Some(0.1)] };
-        (Record::new(key, run, vec![1.0; design.divergences.len()], 0.5, design), path)
+        let run = StudyRun { path, broken_at: None, facts: vec![Some(0.6), Some(0.1)] };
+        Record::new(key, run, vec![1.0; design.divergences.len()], 0.5, design)
     }
 
     #[test]

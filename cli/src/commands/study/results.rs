@@ -7,6 +7,8 @@ use engine::Generator;
 use model::study::grid::Trial;
 use model::study::statistics::{Summary, holm, summary};
 
+/// The level of significance.
+pub const LEVEL: f64 = 0.05;
 /// The stream of the bootstraps.
 const RESAMPLING: u64 = 29;
 
@@ -34,6 +36,13 @@ pub struct Beside {
 /// Summarises numbers with the study's own resamples.
 pub fn summarise(values: &[f64]) -> Summary {
     summary(values, &Generator::new(RESAMPLING))
+}
+
+impl Beside {
+    /// True if the comparison tells a difference after correction.
+    pub fn is_told(&self) -> bool {
+        self.corrected < LEVEL
+    }
 }
 
 impl<'a> Results<'a> {

@@ -49,22 +49,25 @@ impl Store {
     /// Goes on with the study in a folder. A line that was cut off is dropped.
     ///
     /// # Errors
-    /// [`Failure::Usage`] if the study has another scale. [`Failure::Failed`] if there is none, or if its file has another form.
+    /// [`Failure::Usage`] if the study is another one. [`Failure::Failed`] if there is none, or if its file has another form.
     /// [`Error::Io`].
     pub fn resume(folder: &Path, design: &Design) -> Result<Self, Failure> {
         let (runs, paths) = (folder.join(RUNS), folder.join(PATHS));
-        if let Some(name) = study_of(&runs)?.filter(|name| name != design.name) {
-            let flag = if design.name == "quick" { "leave out --quick" } else { "give --quick" };
-            return Err(Failure::Usage(format!("{}: the study there is {name}: {flag}", folder.display())));
+        let text = text_of(&runs)?;
+        if let Some(name) = study_of(&text).filter(|name| *name != design.name) {
+            let advice = match (name, Design::named(design.name)) {
+                ("quick", Some(_)) => "give --quick",
+                ("full", Some(_)) => "leave out --quick",
+                _ => "choose another --out",
+            };
+            return Err(Failure::Usage(format!("{}: the study there is {name}: {advice}", folder.display())));
         }
-        let records = read(&runs, design)?;
-        let text = model::files::read_text(&runs, model::files::of_memory())?;
+        let records = read(&runs, &text, design)?;
         let whole: Vec<&str> = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
         write(&runs, &whole.concat())?;
-        let moments = model::files::read_text(&paths, model::files::of_memory())?;
-        let is_kept = |line: &&str| {
-            line.ends_with('\n') && (line.starts_with("cell,") || records.keys().any(|key| line.starts_with(&start(key, design))))
-        };
+        let moments = text_of(&paths)?;
+        let is_of_run = |line: &str| moment_of(line.trim_end(), design).is_some_and(|(key, _)| records.contains_key(&key));
+        let is_kept = |line: &&str| line.ends_with('\n') && (line.starts_with("cell,") || is_of_run(line));
         write(&paths, &moments.split_inclusive('\n').filter(is_kept).collect::<String>())?;
         Self::open(runs, paths, design, records)
     }
@@ -98,22 +101,24 @@ impl Store {
     }
 }
 
-/// Returns the name of the study that a file of runs belongs to, or `None` if it has no run.
+/// Reads a file of a study.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn study_of(path: &Path) -> Result<Option<String>, Failure> {
-    let text = model::files::read_text(path, model::files::of_memory())?;
-    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).nth(1);
-    Ok(whole.and_then(|line| line.split(',').next()).map(str::to_owned))
+pub fn text_of(path: &Path) -> Result<String, Failure> {
+    Ok(model::files::read_text(path, model::files::of_memory())?)
 }
 
-/// Reads the file of runs.
+/// Returns the name of the study that the text of a file of runs belongs to, or `None` if it has no run.
+pub fn study_of(text: &str) -> Option<&str> {
+    text.split_inclusive('\n').filter(|line| line.ends_with('\n')).nth(1)?.split(',').next()
+}
+
+/// Reads the text of the file of runs at `path`.
 ///
 /// # Errors
-/// [`Failure::Failed`] if the file has another form or another header; [`Error::Io`].
-pub fn read(path: &Path, design: &Design) -> Result<Records, Failure> {
-    let text = model::files::read_text(path, model::files::of_memory())?;
+/// [`Failure::Failed`] if the file has another form or another header.
+pub fn read(path: &Path, text: &str, design: &Design) -> Result<Records, Failure> {
     let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(str::trim_end);
     let failed = |line: usize, reason: &str| Failure::Failed(format!("{}:{line}: {reason}", path.display()));
     if lines.next() != Some(Record::header(design).as_str()) {
@@ -160,7 +165,7 @@ impl Paths {
     /// # Errors
     /// [`Failure::Failed`] if the file has another form; [`Error::Io`].
     pub fn read(path: &Path, design: &Design) -> Result<Self, Failure> {
-        let text = model::files::read_text(path, model::files::of_memory())?;
+        let text = text_of(path)?;
         let mut all: BTreeMap<Key, Vec<Moment>> = BTreeMap::new();
         for (number, line) in (1..).zip(text.lines()).skip(1) {
             let place = || format!("{}:{number}: this is no moment of a study by this version", path.display());

@@ -4,9 +4,6 @@ use super::document::Item;
 use super::hypotheses::{short, with_interval};
 use super::results::{Beside, Results, mean};
 
-/// The level of significance.
-const LEVEL: f64 = 0.05;
-
 /// Makes a table whose first column is text.
 pub fn table(caption: impl Into<String>, columns: Vec<String>, rows: Vec<Vec<String>>) -> Item {
     Item::Table { caption: caption.into(), columns, rows }
@@ -51,7 +48,7 @@ pub fn beside(results: &Results) -> Item {
     let by_place: Vec<Vec<Beside>> = (0..design.divergences.len()).map(|place| results.beside_first(place)).collect();
     let cell = |arm: usize, place: usize| {
         let Some(beside) = arm.checked_sub(1).map(|other| &by_place[place][other]) else { return String::new() };
-        let mark = if beside.corrected < LEVEL { " *" } else { "" };
+        let mark = if beside.is_told() { " *" } else { "" };
         format!("{}{mark}", with_interval(&beside.difference))
     };
     let caption = format!(

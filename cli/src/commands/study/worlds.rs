@@ -46,8 +46,7 @@ impl Worlds {
         let Key { arm, trial, steps, .. } = key;
         let arm_of_design = &self.design.arms[arm];
         let run = prepared.run(arm_of_design, self.design.learning_rate(arm, trial), self.design.strength(arm, trial), steps)?;
-        let path = run.path.clone();
-        Ok((Record::new(key, run, best.clone(), started.elapsed().as_secs_f64(), &self.design), path))
+        Ok(Record::new(key, run, best.clone(), started.elapsed().as_secs_f64(), &self.design))
     }
 
     fn prepare(&self, key: Key) -> model::Result<Known> {
