@@ -247,3 +247,24 @@ fn a_flag_takes_the_place_of_what_a_file_says_instead() {
     let (_, by_epochs) = train(&format!("slpo train --data a.txt --out b --epochs 2 --config {}", file.display()));
     assert_eq!((by_epochs.steps, by_epochs.epochs), (None, Some(2.0)));
 }
+
+#[test]
+fn a_loss_is_known_by_every_name_as_others_spell_it() {
+    let parsed = |name: &str| match read(&format!("slpo align --model m --data d --out o --loss {name}")) {
+        Ok(Request::Run(_, command)) => match *command {
+            Command::Align(align) => align.loss,
+            other => panic!("{other:?}"),
+        },
+        Ok(Request::Show(text)) => panic!("{text}"),
+        Err(failure) => panic!("{name}: {failure}"),
+    };
+    for loss in losses::Loss::ALL {
+        for name in std::iter::once(loss.name()).chain(loss.aliases().iter().copied()) {
+            for spelled in [name.to_owned(), name.replace('-', "_"), name.to_uppercase()] {
+                assert_eq!(parsed(&spelled), loss.name(), "{spelled}");
+            }
+        }
+    }
+    assert_eq!(parsed("dpo,exo_pair"), "dpo,exo");
+    assert!(usage("slpo align --model m --data d --out o --loss exo__pair").contains("exo__pair"));
+}

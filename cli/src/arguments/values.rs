@@ -108,10 +108,34 @@ fn real(text: &str, fits: impl Fn(f64) -> bool, range: &str) -> Result<f64, Stri
     Ok(number)
 }
 
-/// Parses the name or an alias of a loss. Returns its [`Loss::name`].
+/// Parses the name or an alias of a loss, as [`Loss`] reads it. Returns its [`Loss::name`].
 pub fn loss() -> impl TypedValueParser<Value = String> {
-    let known = Loss::ALL.map(|loss| PossibleValue::new(loss.name()).aliases(loss.aliases().iter().copied()));
-    PossibleValuesParser::new(known).map(|name| name.parse().map_or(name, |loss: Loss| loss.name().to_owned()))
+    LossName
+}
+
+#[derive(Clone)]
+struct LossName;
+
+impl TypedValueParser for LossName {
+    type Value = String;
+
+    fn parse_ref(&self, command: &clap::Command, argument: Option<&clap::Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        let read = value.to_str().and_then(|name| name.parse::<Loss>().ok());
+        read.map_or_else(|| known_losses().parse_ref(command, argument, value), |loss| Ok(loss.name().to_owned()))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(losses_with_aliases()))
+    }
+}
+
+fn losses_with_aliases() -> impl Iterator<Item = PossibleValue> {
+    Loss::ALL.into_iter().map(|loss| PossibleValue::new(loss.name()).aliases(loss.aliases().iter().copied()))
+}
+
+/// Refuses a name with the list of those that are known.
+fn known_losses() -> PossibleValuesParser {
+    PossibleValuesParser::new(losses_with_aliases().collect::<Vec<_>>())
 }
 
 /// Parses names of losses with commas between them.
