@@ -308,6 +308,19 @@ impl Language {
         Self { automaton: self.automaton.tilted(beta) }
     }
 
+    /// Returns the most expected reward of a policy whose KL from this language is at most `divergence` nats: that of the
+    /// [`aligned`](Self::aligned) form with this divergence, for coefficients from e^−7 to e^7.
+    #[must_use]
+    pub fn most_reward_at(&self, divergence: f64) -> f64 {
+        // The divergence falls with β, so halving an interval of ln β finds the one with this divergence.
+        let (mut low, mut high) = (-7.0_f64, 7.0_f64);
+        for _ in 0..50 {
+            let middle = (low + high) / 2.0;
+            if self.aligned(middle.exp()).kl_from(self) > divergence { low = middle } else { high = middle }
+        }
+        self.aligned(high.exp()).expected_reward()
+    }
+
     /// Computes KL(self ‖ other) over whole sentences in nats. `other` is this language or an [`aligned`](Self::aligned) form of it. The
     /// prompts' distribution is the same in both, so the result is the mean over prompts of [`kl_from_given`](Self::kl_from_given).
     #[must_use]

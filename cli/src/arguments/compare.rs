@@ -2,7 +2,7 @@
 
 use super::{CutSettings, values};
 use clap::Args;
-use model::study::arms::Arm;
+use model::study::arms::{ARMS, Arm};
 use std::path::PathBuf;
 
 /// Arguments of `slpo compare`.
@@ -20,8 +20,8 @@ pub struct Compare {
     /// The folder of the model to start from, which is also the reference
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
-    /// The losses, two or more with commas between them: names as in slpo align, or sft, dpo+nll and the other names of slpo study. The
-    /// others are compared with the first
+    /// The losses, two or more with commas between them: names as in slpo align, or sft, dpo+nll and the other names of slpo study;
+    /// all for those of the study. The others are compared with the first
     #[arg(long, value_name = "NAME,NAME", default_value = "dpo,slpo-gkl", value_parser = arms)]
     pub losses: Arms,
     /// Runs of each chosen setting, from 2, each with its own order and its own pairs to learn
@@ -30,7 +30,7 @@ pub struct Compare {
     /// The folder for the runs and the report
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Optimiser steps of each run, from 1
+    /// Optimiser steps of each run, from 1; a run ends earlier where it passes the last of --divergences
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = values::count::<u64>())]
     pub steps: u64,
     /// Pairs of a batch, from 1
@@ -48,6 +48,9 @@ pub struct Compare {
     /// Text that has nothing to do with the pairs (.txt), on which forgetting is measured [default: none]
     #[arg(long, value_name = "FILE")]
     pub text: Option<PathBuf>,
+    /// Pairs of a second test, such as ones of another kind than those of --data (.jsonl) [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub second_test: Option<PathBuf>,
     /// Most tokens of a sequence, from 2; longer ones are cut as --truncation says [default: what the model's configuration
     /// allows, up to 1024]
     #[arg(long, alias = "max-length", value_name = "N", value_parser = values::integer::<usize>(2..=u32::MAX.into()))]
@@ -69,6 +72,9 @@ pub struct Arms(pub Vec<Arm>);
 pub struct Divergences(pub Vec<f64>);
 
 fn arms(text: &str) -> Result<Arms, String> {
+    if text == "all" {
+        return Ok(Arms(ARMS.to_vec()));
+    }
     let mut arms: Vec<Arm> = Vec::new();
     for name in text.split(',').map(str::trim) {
         let arm = Arm::named(name).ok_or_else(|| format!("there is no loss {name:?}: slpo align --help lists them"))?;

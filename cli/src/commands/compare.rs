@@ -16,7 +16,7 @@ use engine::Device;
 use model::Error;
 use model::boundary::Limits;
 use model::data::{ChatTemplate, PreferenceSet, TextData, text};
-use model::study::own_pairs::{Measured, NAMES, OwnPairs, Settings};
+use model::study::own_pairs::{Measured, NAMES, Other, OwnPairs, Settings};
 use model::study::path::Moment;
 use serde_json::json;
 use std::time::Instant;
@@ -39,10 +39,14 @@ pub fn run(arguments: &Compare, shared: &Shared) -> Result<(), Failure> {
     let limits = Limits { truncation: arguments.cut.truncation(), ..Limits::new(longest) };
     let set = PreferenceSet::load(&arguments.data, &loaded.tokenizer, &ChatTemplate::of(&loaded.tokenizer)?, &limits)?;
     let text = other_text(arguments, &loaded, longest)?;
-    let settings = settings::of(arguments, shared, &loaded.decoder, &set.pairs, &text);
-    let design = design(arguments, &text);
-    let drawing = Settings { batch: arguments.batch, tested: arguments.tested, seed: shared.seed };
-    let pairs = OwnPairs::new(loaded.decoder, set.pairs, text, drawing).map_err(|error| error.at(&arguments.data))?;
+    let load = |path| PreferenceSet::load(path, &loaded.tokenizer, &ChatTemplate::of(&loaded.tokenizer)?, &limits);
+    let second = arguments.second_test.as_deref().map(load).transpose()?;
+    let other = Other { text, second: second.as_ref().map(|set| set.pairs.clone()).unwrap_or_default() };
+    let settings = settings::of(arguments, shared, &loaded.decoder, &set.pairs, &other);
+    let design = design(arguments);
+    let farthest = design.divergences.last().copied().unwrap_or(f64::INFINITY);
+    let drawing = Settings { batch: arguments.batch, tested: arguments.tested, seed: shared.seed, farthest };
+    let pairs = OwnPairs::new(loaded.decoder, set.pairs, other, drawing).map_err(|error| error.at(&arguments.data))?;
     let folder = arguments.out.as_path();
     let mut store = if arguments.resume {
         settings::check(folder, &settings)?;
@@ -51,7 +55,10 @@ pub fn run(arguments: &Compare, shared: &Shared) -> Result<(), Failure> {
         Store::begin(folder, &design)?
     };
     settings::write(folder, &settings)?;
-    notices::of_rows(&set.report, shared.json);
+    [Some(&set.report), second.as_ref().map(|set| &set.report)]
+        .into_iter()
+        .flatten()
+        .for_each(|report| notices::of_rows(report, shared.json));
     let threads = shared.threads.unwrap_or_else(rayon::current_num_threads);
     let driver = Driver { design: &design, folder, threads, json: shared.json, again: "the same command with --resume".to_owned() };
     driver.make(&mut store, |key| one(&design, &pairs, key))?;
@@ -63,14 +70,14 @@ pub fn run(arguments: &Compare, shared: &Shared) -> Result<(), Failure> {
     })
 }
 
-fn design(arguments: &Compare, text: &[Vec<u32>]) -> Design {
-    let values = if text.is_empty() { &NAMES[..NAMES.len() - 1] } else { &NAMES[..] };
+fn design(arguments: &Compare) -> Design {
     Design {
         name: "compare",
         tier: 3,
+        place: "on real pairs",
         arms: arguments.losses.0.clone(),
         divergences: arguments.divergences.0.clone(),
-        values,
+        values: &NAMES,
         facts: &[],
         has_best: false,
         outcome: "preferred pairs above the reference (points)",

@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 pub const FILE: &str = "reference-log-probs.json";
 
 /// A cache of ln π_ref of the chosen and the rejected completion of each pair, kept in a file.
+#[derive(Clone)]
 pub struct ReferenceCache {
     path: PathBuf,
     contents: Contents,

@@ -1,5 +1,5 @@
 //! A study of the losses where their policies are equally far from the reference: in worlds that can be enumerated, whose every reward and
-//! divergence is known exactly, and on a person's own pairs.
+//! divergence is known exactly, in the small language, and on a person's own pairs.
 //!
 //! | module | what |
 //! |---|---|
@@ -13,6 +13,8 @@
 //! | [`path`] | what one run was at some moments, and where it reached a divergence |
 //! | [`run`] | one run of an arm |
 //! | [`prepared`] | a world with its reference and its pairs, and what is measured in it |
+//! | [`learned_language`] | a decoder that has learned the small language, its completions and pairs of them |
+//! | [`in_language`] | runs in the small language, measured by draws |
 //! | [`own_pairs`] | a person's own pairs and model, and what is measured on them |
 //! | [`grid`] | the settings that are tried, and the rule that chooses one |
 //! | [`statistics`] | means over seeds with intervals, and corrections for many comparisons |
@@ -21,6 +23,8 @@ pub mod arms;
 pub mod cells;
 pub mod comparisons;
 pub mod grid;
+pub mod in_language;
+pub mod learned_language;
 pub mod measure;
 pub mod own_pairs;
 pub mod path;

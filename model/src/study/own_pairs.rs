@@ -9,6 +9,7 @@
 use super::arms::Arm;
 use super::path::{Moment, moments};
 use super::run::{Setup, StudyRun};
+use crate::align::ReferenceCache;
 use crate::align::unpaired::rows_of_pairs;
 use crate::data::{LabelledSequence, PreferencePair};
 use crate::decoder::Decoder;
@@ -30,8 +31,11 @@ const TESTED: (f64, usize) = (0.2, 200);
 /// 2. the share of held-out pairs whose log-ratio grows more for the chosen completion, in percent
 /// 3. the mean over held-out pairs of ln π/ref of the chosen completion, in nats
 /// 4. that of the rejected completion
-/// 5. nats a token on other text, less those of the reference; only if there is such text
-pub const NAMES: [&str; 5] = ["preferred", "margins_above_0", "chosen", "rejected", "forgetting"];
+/// 5. nats a token on other text, less those of the reference
+/// 6. as 1, on the pairs of a second test
+///
+/// The last two are NaN where they are not measured: without such text or pairs, and in runs that choose settings.
+pub const NAMES: [&str; 6] = ["preferred", "margins_above_0", "chosen", "rejected", "forgetting", "preferred_second"];
 
 /// Streams of random numbers, one for each purpose.
 mod stream {
@@ -48,6 +52,17 @@ pub struct Settings {
     pub tested: Option<usize>,
     /// The seed that draws the test.
     pub seed: u64,
+    /// The divergence at which a run ends early, in nats a token.
+    pub farthest: f64,
+}
+
+/// What else the reported runs are measured on; nothing of it is learned.
+#[derive(Clone, Debug, Default)]
+pub struct Other {
+    /// Windows of text that has nothing to do with the pairs.
+    pub text: Vec<Vec<u32>>,
+    /// Pairs of a second test.
+    pub second: Vec<PreferencePair>,
 }
 
 /// Pairs with the model that learns from them.
@@ -58,8 +73,9 @@ pub struct OwnPairs<B: Backend> {
     test: Vec<usize>,
     /// The other pairs, by prompt.
     rest: Vec<Vec<usize>>,
-    text: Vec<Vec<u32>>,
-    batch: usize,
+    other: Other,
+    settings: Settings,
+    cache: ReferenceCache,
 }
 
 /// What a run is measured on.
@@ -72,11 +88,11 @@ pub enum Measured {
 }
 
 impl<B: Backend> OwnPairs<B> {
-    /// Splits the pairs. `text` are windows of text that has nothing to do with them; there may be none.
+    /// Splits the pairs and runs the reference on them.
     ///
     /// # Errors
-    /// [`Error::BadConfig`] if there are too few pairs or prompts for three parts.
-    pub fn new(reference: Decoder<B>, pairs: Vec<PreferencePair>, text: Vec<Vec<u32>>, settings: Settings) -> Result<Self> {
+    /// [`Error::BadConfig`] if there are too few pairs or prompts for three parts; [`Error::TokenOutOfRange`].
+    pub fn new(reference: Decoder<B>, pairs: Vec<PreferencePair>, other: Other, settings: Settings) -> Result<Self> {
         let tested = settings.tested.unwrap_or_else(|| ((pairs.len() as f64 * TESTED.0).ceil() as usize).clamp(1, TESTED.1));
         let mut by_prompt: BTreeMap<&[u32], Vec<usize>> = BTreeMap::new();
         for (place, pair) in pairs.iter().enumerate() {
@@ -93,7 +109,9 @@ impl<B: Backend> OwnPairs<B> {
             )));
         }
         let rows = rows_of_pairs(&pairs);
-        Ok(Self { reference, pairs, rows, test, rest, text, batch: settings.batch })
+        let mut cache = ReferenceCache::in_memory();
+        cache.fill(pairs.iter(), &reference, AT_ONCE, None, &|| Ok(false))?;
+        Ok(Self { reference, pairs, rows, test, rest, other, settings, cache })
     }
 
     /// Returns the numbers of pairs: learned in the first run, and in the test.
@@ -118,25 +136,36 @@ impl<B: Backend> OwnPairs<B> {
             Measured::Test => &self.test,
         };
         let held_out: Vec<PreferencePair> = measured.iter().map(|&place| self.pairs[place].clone()).collect();
-        let Self { reference, pairs, rows, batch, .. } = self;
-        let setup = Setup { reference, pairs, rows, learned: &learned, batch: *batch, moments: &moments(steps, MOMENTS), seed };
+        let Self { reference, pairs, rows, settings: Settings { batch, farthest, .. }, cache, .. } = self;
+        let (learned, moments) = (&learned, &moments(steps, MOMENTS));
+        let (batch, farthest, cache) = (*batch, *farthest, Some(cache));
+        let setup = Setup { reference, pairs, rows, learned, batch, moments, seed, farthest, cache };
         let held_out = HeldOut::new(reference, &held_out, AT_ONCE)?;
-        let mut start: Option<(PairScore, f64)> = None;
+        let mut start: Option<(PairScore, [f64; 2])> = None;
         let (_, run) = setup.run(arm, learning_rate, strength, |step, decoder| {
             let score = held_out.score(decoder)?;
-            let cost = evaluate::text(decoder, self.text.iter().map(Vec::as_slice), &to_the_end)?.nats_per_token();
-            let (before, cost_before) = start.get_or_insert((score, cost));
-            let mut values = vec![
+            let others = if on == Measured::Test { self.on_others(decoder)? } else { [f64::NAN; 2] };
+            let (before, [cost, preferred]) = start.get_or_insert((score, others));
+            let values = vec![
                 100.0 * (score.accuracy_unreferenced - before.accuracy_unreferenced),
                 100.0 * score.accuracy,
                 score.chosen_log_prob - before.chosen_log_prob,
                 score.rejected_log_prob - before.rejected_log_prob,
+                others[0] - *cost,
+                100.0 * (others[1] - *preferred),
             ];
-            values.extend((!self.text.is_empty()).then_some(cost - *cost_before));
             // A decoder beside its own copy differs by nothing, so the first moment's divergence is 0.
             Ok(Moment { step, divergence: score.kl.unwrap_or(f64::NAN), values })
         })?;
         Ok(run)
+    }
+
+    /// Nats a token on the other text, and the share of pairs of the second test that are preferred; NaN for what there is none of.
+    fn on_others(&self, decoder: &Decoder<B>) -> Result<[f64; 2]> {
+        let Other { text, second } = &self.other;
+        let cost = evaluate::text(decoder, text.iter().map(Vec::as_slice), &to_the_end)?.nats_per_token();
+        let score = evaluate::pairs(decoder, None, second, AT_ONCE, &to_the_end)?;
+        Ok([cost, score.accuracy_unreferenced])
     }
 }
 
@@ -173,8 +202,8 @@ mod tests {
 
     fn own(prompts: usize, of_each: usize, tested: Option<usize>) -> Result<OwnPairs<Cpu<f32>>> {
         let reference = Decoder::random(&Cpu::<f32>::new(), &Preset::named("nano").unwrap().config(), 1).unwrap();
-        let text = vec![vec![256, 1, 2, 3, 4, 5]];
-        OwnPairs::new(reference, pairs(prompts, of_each), text, Settings { batch: 4, tested, seed: 0 })
+        let other = Other { text: vec![vec![256, 1, 2, 3, 4, 5]], second: pairs(3, 1) };
+        OwnPairs::new(reference, pairs(prompts, of_each), other, Settings { batch: 4, tested, seed: 0, farthest: 3.0 })
     }
 
     #[test]
@@ -214,6 +243,31 @@ mod tests {
         assert_eq!(again.path, run.path);
         let apart = own.run(&arm, 3e-3, Some(0.1), 20, 5, Measured::Apart).unwrap();
         assert_ne!(apart.path, run.path);
+        assert!(run.path.iter().all(|moment| moment.values.iter().all(|value| value.is_finite())));
+        assert!(apart.path.iter().all(|moment| moment.values[4..].iter().all(|value| value.is_nan())), "settings are not chosen by these");
+    }
+
+    #[test]
+    fn a_run_ends_where_it_passes_the_last_divergence_and_is_the_same_until_then() {
+        let arm = Arm::named("dpo").unwrap();
+        let whole = own(12, 2, None).unwrap();
+        let cut = OwnPairs { settings: Settings { farthest: 0.01, ..whole.settings }, ..own(12, 2, None).unwrap() };
+        let [whole, cut] = [whole, cut].map(|own| own.run(&arm, 3e-3, Some(0.1), 20, 5, Measured::Test).unwrap().path);
+        assert!(cut.len() < whole.len() && cut[..] == whole[..cut.len()], "{cut:?}");
+        assert!(cut.last().unwrap().divergence >= 0.01 && cut[cut.len() - 2].divergence < 0.01);
+    }
+
+    #[test]
+    fn known_log_probabilities_of_the_reference_change_nothing() {
+        let own = own(12, 2, None).unwrap();
+        let live = |own: &OwnPairs<Cpu<f32>>, name: &str| {
+            let arm = Arm::named(name).unwrap();
+            own.run(&arm, 1e-3, arm.strength_at(0), 4, 1, Measured::Test).unwrap().path
+        };
+        let uncached = OwnPairs { cache: ReferenceCache::in_memory(), ..self::own(12, 2, None).unwrap() };
+        for name in ["dpo", "ipo", "kto", "slpo", "slpo-gkl", "slpo-token", "slpo-exact"] {
+            assert_eq!(live(&own, name), live(&uncached, name), "{name}");
+        }
     }
 
     #[test]

@@ -123,7 +123,8 @@ impl<B: Backend> Prepared<B> {
     pub fn run(&self, arm: &Arm, learning_rate: f64, strength: Option<f64>, steps: u64) -> Result<StudyRun> {
         let Self { reference, pairs, rows, seed, .. } = self;
         let learned: Vec<usize> = (0..pairs.len()).collect();
-        let setup = Setup { reference, pairs, rows, learned: &learned, batch: BATCH, moments: &moments(steps, MOMENTS), seed: *seed };
+        let (learned, moments) = (&learned, &moments(steps, MOMENTS));
+        let setup = Setup { reference, pairs, rows, learned, batch: BATCH, moments, seed: *seed, farthest: f64::INFINITY, cache: None };
         let measure = |step: u64, decoder: &Decoder<B>| Ok(self.moment(step, &self.policy(decoder)));
         let (trained, run) = setup.run(arm, learning_rate, strength, measure)?;
         Ok(StudyRun { facts: vec![self.ches_auc(&trained), Some(self.exact_gain())], ..run })

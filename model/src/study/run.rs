@@ -2,7 +2,7 @@
 
 use super::arms::Arm;
 use super::path::Moment;
-use crate::align::{Alignment, Reference};
+use crate::align::{Alignment, Reference, ReferenceCache};
 use crate::data::{LabelledSequence, PreferencePair};
 use crate::decoder::{Decoder, ForwardOptions};
 use crate::error::{Error, Result};
@@ -31,6 +31,10 @@ pub struct Setup<'a, B: Backend> {
     pub moments: &'a [u64],
     /// The seed of the order.
     pub seed: u64,
+    /// The divergence at which a run ends early, in nats: nothing beyond it is compared.
+    pub farthest: f64,
+    /// The reference's log-probabilities of the pairs, if they are known.
+    pub cache: Option<&'a ReferenceCache>,
 }
 
 /// What one run gave.
@@ -58,7 +62,10 @@ impl<B: Backend> Setup<'_, B> {
     ) -> Result<(Decoder<B>, StudyRun)> {
         let objective = arm.objective(strength).map_err(|error| Error::bad_config(error.to_string()))?;
         let has_reference = objective.needs(Need::Reference);
-        let reference = if has_reference { Reference::live(self.reference.clone()) } else { Reference::none() };
+        let mut reference = if has_reference { Reference::live(self.reference.clone()) } else { Reference::none() };
+        if let Some(cache) = self.cache.filter(|_| objective.takes_cached_reference()) {
+            reference.set_cache(cache.clone());
+        }
         let steps = self.moments.last().copied().unwrap_or(0);
         let schedule = Schedule { learning_rate, warmup: 0, steps, final_fraction: 1.0 };
         let mut trainer = Trainer::new(self.reference.clone(), Rule::adamw(0.0), schedule, CLIP);
@@ -78,7 +85,12 @@ impl<B: Backend> Setup<'_, B> {
                 }
             }
             made = wanted;
-            run.path.push(measure(wanted, &trainer.decoder)?);
+            let moment = measure(wanted, &trainer.decoder)?;
+            let is_far = moment.divergence >= self.farthest;
+            run.path.push(moment);
+            if is_far {
+                break;
+            }
         }
         Ok((trainer.decoder, run))
     }

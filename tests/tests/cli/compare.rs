@@ -25,7 +25,8 @@ fn lines(workplace: &Workplace) -> Vec<String> {
 #[test]
 fn every_loss_is_compared_with_the_first_and_the_report_says_what_it_cannot_say() {
     let workplace = workplace();
-    let result = object(&workplace.run(&format!("{SHORT} --text {{}}/text.txt --json")));
+    let with_others = format!("{SHORT} --text {{}}/text.txt --second-test {{}}/pairs.jsonl --json");
+    let result = object(&workplace.run(&with_others));
     let compared = result["compared"].as_array().unwrap();
     assert_eq!(compared.len(), 2);
     for (line, divergence) in compared.iter().zip([0.001, 0.01]) {
@@ -36,14 +37,30 @@ fn every_loss_is_compared_with_the_first_and_the_report_says_what_it_cannot_say(
     let rows = lines(&workplace);
     let columns: Vec<&str> = rows[0].split(',').collect();
     assert!(columns.contains(&"preferred@0.001") && columns.contains(&"end_forgetting") && !rows[0].contains("best@"), "{}", rows[0]);
+    // Settings are chosen without the other text and the second test.
+    let place = |name: &str| columns.iter().position(|column| *column == name).unwrap();
+    for row in &rows[1..] {
+        let cells: Vec<&str> = row.split(',').collect();
+        let is_tuning = cells[place("seed")].len() == 4;
+        for name in ["end_forgetting", "end_preferred_second"] {
+            assert_eq!(cells[place(name)].is_empty(), is_tuning, "{row}");
+        }
+    }
     let trials = |arm: &str| rows.iter().filter(|row| row.contains(&format!(",{arm},")) && row.contains(",1000,")).count();
     assert!(trials("dpo") >= 12 && trials("dpo") == trials("sft"), "{} and {}", trials("dpo"), trials("sft"));
     let page = std::fs::read_to_string(workplace.path("out/report.html")).unwrap();
-    for part in ["What this cannot say", "on one test of 2 pairs", "other text (nats a token)", "Each loss beside dpo", "sft"] {
+    for part in [
+        "What this cannot say",
+        "on one test of 2 pairs",
+        "other text (nats a token)",
+        "second test (points)",
+        "Each loss beside dpo",
+        "sft",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     // A comparison that is whole goes on with nothing, and says the same.
-    let again = object(&workplace.run(&format!("{SHORT} --text {{}}/text.txt --json --resume")));
+    let again = object(&workplace.run(&format!("{with_others} --resume")));
     assert_eq!((again["compared"].clone(), lines(&workplace)), (result["compared"].clone(), rows));
 }
 

@@ -68,6 +68,10 @@ fn what_cannot_be_studied_is_said() {
     assert!(line.contains("holds a study: give --resume to go on with it, or choose another --out"), "{line}");
     let line = failure(&slpo(&format!("study --out {out} --resume"), &[]), 2);
     assert!(line.contains("the study there is quick: give --quick"), "{line}");
+    let line = failure(&slpo(&format!("study --quick --tier 2 --out {out} --resume"), &[]), 2);
+    assert!(line.contains("the study there is quick: give --quick"), "{line}");
+    let line = failure(&slpo("study --tier 3 --out study", &[]), 2);
+    assert!(line.contains("slpo compare --data PAIRS --model MODEL --out DIR runs it"), "{line}");
     let line = failure(&slpo(&format!("study --report {out}"), &[]), 1);
     assert!(line.contains("the study is not whole"), "{line}");
     let line = failure(&slpo("study", &[]), 2);

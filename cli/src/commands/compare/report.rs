@@ -16,11 +16,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What else moves, by its name in the file of runs and in words.
-const MOVED: [(&str, &str); 4] = [
+const MOVED: [(&str, &str); 5] = [
     ("margins_above_0", "margin > 0 (%)"),
     ("chosen", "ln π/ref chosen"),
     ("rejected", "ln π/ref rejected"),
     ("forgetting", "other text (nats a token)"),
+    ("preferred_second", "second test (points)"),
 ];
 
 /// A loss beside the first one at one divergence.
@@ -82,7 +83,8 @@ fn document(results: &Results, paths: &Paths, compared: &[Compared], pairs: &Own
     let design = &results.design;
     let [learned, tested] = pairs.counts();
     let seeds = design.fresh_seeds.len();
-    let moved: Vec<(&str, &str)> = MOVED.into_iter().filter(|(name, _)| design.values.contains(name)).collect();
+    let is_measured = |name: &str| results.values(0, design.middle(), name).iter().any(|value| !value.is_nan());
+    let moved: Vec<(&str, &str)> = MOVED.into_iter().filter(|(name, _)| is_measured(name)).collect();
     let figure = |file: &'static str, title: &str, caption: &str, chart| Item::Figure {
         file,
         title: title.to_owned(),
@@ -132,7 +134,7 @@ fn document(results: &Results, paths: &Paths, compared: &[Compared], pairs: &Own
         )),
     ];
     let lead = format!(
-        "{} on {learned} pairs, tested on {tested} others: {} runs of {} steps.",
+        "{} on {learned} pairs, tested on {tested} others: {} runs of at most {} steps.",
         design.arms.iter().map(|arm| arm.name).collect::<Vec<_>>().join(", "),
         results.records.len(),
         design.steps

@@ -8,6 +8,7 @@ use model::Error;
 use model::data::PreferencePair;
 use model::decoder::Decoder;
 use model::fingerprint::{fingerprint, sequence_words};
+use model::study::own_pairs::Other;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -15,15 +16,10 @@ use std::path::Path;
 const FILE: &str = "settings.json";
 
 /// Returns the settings, and fingerprints of what the files hold.
-pub fn of(
-    arguments: &Compare,
-    shared: &Shared,
-    model: &Decoder<Device>,
-    pairs: &[PreferencePair],
-    text: &[Vec<u32>],
-) -> Map<String, Value> {
+pub fn of(arguments: &Compare, shared: &Shared, model: &Decoder<Device>, pairs: &[PreferencePair], other: &Other) -> Map<String, Value> {
     let names: Vec<&str> = arguments.losses.0.iter().map(|arm| arm.name).collect();
-    let words = pairs.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).flat_map(sequence_words);
+    let words =
+        |pairs: &[PreferencePair]| fingerprint(pairs.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).flat_map(sequence_words));
     let weights = model.parameters().into_iter().flat_map(|parameter| parameter.tensor.to_f64()).map(|weight| (weight as f32).to_bits());
     let value = json!({
         "losses": names,
@@ -34,9 +30,10 @@ pub fn of(
         "divergences": arguments.divergences.0,
         "tested": arguments.tested,
         "seed": shared.seed,
-        "data": fingerprint(words),
+        "data": words(pairs),
         "model": fingerprint(weights),
-        "text": fingerprint(text.iter().flatten().copied()),
+        "text": fingerprint(other.text.iter().flatten().copied()),
+        "second_test": words(&other.second),
     });
     let Value::Object(settings) = value else { unreachable!("settings are an object") };
     settings

@@ -1,29 +1,23 @@
 //! The demo's experiment: learns the language, draws pairs, and aligns with each loss.
 
-use super::scores::{Estimate, Point, log_probs};
+use super::scores::{Estimate, Point};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use engine::{Device, Generator};
 use losses::{Hyperparameters, Loss, Objective};
 use model::align::{AlignedStep, Alignment, Reference};
-use model::batch::Batch;
 use model::boundary::Sequence;
-use model::config::Config;
 use model::data::PreferencePair;
 use model::decoder::{Decoder, ForwardOptions};
-use model::generate::{Sampling, StopConditions, generate};
 use model::language::Language;
-use model::language::preference::Labelling;
 use model::optimizer::{Rule, Schedule};
 use model::order::Order;
 use model::preference::PairBatch;
+use model::study::learned_language::{self, log_probs, sequence};
 use model::study::path::{Moment, moments};
 use model::study::statistics::mean_and_error;
 use model::train::Trainer;
 use serde_json::{Value, json};
-
-/// The length at which completions are cut. The longest completion of the language has 8 tokens.
-pub const MAX_TOKENS: usize = 12;
 
 /// The amount of work in the demo.
 #[derive(Clone, Copy, Debug)]
@@ -132,15 +126,7 @@ impl Experiment {
     /// Creates an experiment whose model knows nothing yet.
     pub fn new(budget: Budget, seed: u64) -> Result<Self, Failure> {
         let language = Language::new();
-        let config = Config {
-            vocab_size: language.words().len(),
-            max_positions: 32,
-            eos: vec![language.end()],
-            bos: Some(language.end()),
-            layers: 2,
-            ..Config::preset("nano")?
-        };
-        let reference = Decoder::random(&crate::device::processor()?, &config, seed)?;
+        let reference = Decoder::random(&crate::device::processor()?, &learned_language::config(&language), seed)?;
         let (learning_curve, train, held_out) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self { language, budget, reference, learning_curve, cross_entropy: (f64::NAN, f64::NAN), train, held_out, seed })
     }
@@ -149,32 +135,16 @@ impl Experiment {
         Generator::new(self.seed).stream(purpose)
     }
 
-    /// Builds a sentence as the model sees it, with the end token before it.
-    fn sequence(&self, prompt: &[u32], completion: &[u32]) -> Sequence {
-        let tokens = [&[self.language.end()], prompt, completion].concat();
-        Sequence::new(tokens, 1 + prompt.len())
-    }
-
     /// Learns the language from sentences drawn from it. Each sentence is used once.
     pub fn pretrain(&mut self, bar: &mut Progress) -> Result<(), Failure> {
-        let steps = self.budget.pretrain_steps;
-        let schedule = Schedule { learning_rate: 3e-3, warmup: 50.min(steps / 10), steps, final_fraction: 0.02 };
-        let rule = Rule::adamw(0.01);
-        let mut trainer = Trainer::new(self.reference.clone(), rule, schedule, 1.0);
-        let mut generator = self.stream(stream::PRETRAIN);
-        for step in 1..=steps {
-            let mut uniform = || generator.uniform();
-            let sentences: Vec<Sequence> =
-                (0..self.budget.pretrain_batch).map(|_| self.sequence(&[], &self.language.sample_sentence(&mut uniform))).collect();
-            let batch = Batch::of_sequences(&sentences);
-            let outcome = trainer.step(1, |decoder, _| {
-                let loss = batch.token_log_probs(decoder, &ForwardOptions::default()).sum_all().neg();
-                Ok((loss, sentences.len() as f64))
+        let Budget { pretrain_steps: steps, pretrain_batch, .. } = self.budget;
+        let (random, mut generator) = (self.reference.clone(), self.stream(stream::PRETRAIN));
+        let curve = &mut self.learning_curve;
+        self.reference =
+            learned_language::learn(&self.language, random, (steps, pretrain_batch), &mut generator, |step, outcome, tokens| {
+                curve.push((step as f64, outcome.loss));
+                bar.step(step, &[("nats a sentence", outcome.loss)], tokens);
             })?;
-            self.learning_curve.push((step as f64, outcome.loss));
-            bar.step(step, &[("nats a sentence", outcome.loss)], batch.inputs.tokens().len());
-        }
-        self.reference = trainer.decoder;
         self.cross_entropy = self.held_out_cross_entropy();
         Ok(())
     }
@@ -182,8 +152,9 @@ impl Experiment {
     /// Computes the mean nats per sentence over new sentences, and its standard error.
     fn held_out_cross_entropy(&self) -> Estimate {
         let mut generator = self.stream(stream::MEASURE).stream(1);
-        let sentences: Vec<Sequence> =
-            (0..self.budget.samples).map(|_| self.sequence(&[], &self.language.sample_sentence(&mut || generator.uniform()))).collect();
+        let sentences: Vec<Sequence> = (0..self.budget.samples)
+            .map(|_| sequence(&self.language, &[], &self.language.sample_sentence(&mut || generator.uniform())))
+            .collect();
         let nats: Vec<f64> = log_probs(&self.reference, &sentences).into_iter().map(|x| -x).collect();
         mean_and_error(&nats)
     }
@@ -191,43 +162,10 @@ impl Experiment {
     /// Draws pairs from the model itself, and labels them by the known reward. Ties, equal completions and unfinished ones are drawn again.
     pub fn draw_pairs(&mut self) -> Result<(), Failure> {
         let wanted = self.budget.train_pairs + self.budget.held_out_pairs;
-        let mut generator = self.stream(stream::PAIRS);
-        let mut pairs = Vec::new();
-        while pairs.len() < wanted {
-            let prompts: Vec<Vec<u32>> = (0..256)
-                .map(|_| self.language.sample_prompt(&mut || generator.uniform()))
-                .flat_map(|prompt| [prompt.clone(), prompt])
-                .collect();
-            let completions = self.complete(&self.reference, &prompts, &generator.stream(generator.position))?;
-            generator.position += 1;
-            for (prompts, completions) in prompts.chunks(2).zip(completions.chunks(2)) {
-                pairs.extend(self.label(&prompts[0], &completions[0], &completions[1]).map(|(w, l)| PreferencePair {
-                    line: 0,
-                    chosen: self.sequence(&prompts[0], w),
-                    rejected: self.sequence(&prompts[0], l),
-                }));
-            }
-        }
-        pairs.truncate(wanted);
+        let mut pairs = learned_language::pairs(&self.language, &self.reference, self.stream(stream::PAIRS), wanted)?;
         self.held_out = pairs.split_off(self.budget.train_pairs);
         self.train = pairs;
         Ok(())
-    }
-
-    /// Returns (winner, loser) if both completions are finished and their rewards differ.
-    fn label<'a>(&self, prompt: &[u32], first: &'a [u32], second: &'a [u32]) -> Option<(&'a [u32], &'a [u32])> {
-        let finished = [first, second].iter().all(|c| c.last() == Some(&self.language.end()));
-        let reward = |completion: &[u32]| self.language.reward(prompt, completion);
-        let first_wins = Labelling::HigherReward.first_wins(reward(first), reward(second), &mut || 0.0)?;
-        finished.then_some(if first_wins { (first, second) } else { (second, first) })
-    }
-
-    /// Samples completions from a model, one for each prompt.
-    pub fn complete(&self, decoder: &Decoder<Device>, prompts: &[Vec<u32>], generator: &Generator) -> Result<Vec<Vec<u32>>, Failure> {
-        let end = [self.language.end()];
-        let started: Vec<Vec<u32>> = prompts.iter().map(|prompt| [&end, prompt.as_slice()].concat()).collect();
-        let limits = StopConditions { max_tokens: MAX_TOKENS, stop: &end };
-        Ok(generate(decoder, &started, &Sampling::PLAIN, limits, generator, |_, _| true)?)
     }
 
     /// Returns the random stream for measuring. It is the same for every model.

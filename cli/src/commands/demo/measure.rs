@@ -1,13 +1,14 @@
 //! Measurements of a model: reward, divergence from the reference, log-probabilities, accuracy.
 
-use super::experiment::{DemoRun, Experiment, MAX_TOKENS, RUNS};
-use super::scores::{CHUNK, Changes, Estimate, Point, log_probs};
+use super::experiment::{DemoRun, Experiment, RUNS};
+use super::scores::{Changes, Estimate, Point};
 use crate::failure::Failure;
 use crate::number::{fixed, signed};
-use engine::{Device, Generator, no_grad};
+use engine::{Device, no_grad};
 use model::boundary::Sequence;
 use model::decoder::{Decoder, ForwardOptions};
 use model::preference::{PairBatch, Scored};
+use model::study::learned_language::{MAX_TOKENS, draw, log_probs, rewards};
 use model::study::path::{Moment, mean_at};
 use model::study::statistics::mean_and_error;
 use serde_json::{Value, json};
@@ -58,49 +59,29 @@ fn divergence(p: &Decoder<Device>, q: &Decoder<Device>, drawn_from_p: &[Sequence
     mean_and_error(&differences)
 }
 
-/// Prompts from the language, with completions sampled from a model.
-fn draw(experiment: &Experiment, decoder: &Decoder<Device>, generator: Generator, count: usize) -> Result<Vec<Sequence>, Failure> {
-    let mut uniform = generator.stream(2);
-    let prompts: Vec<Vec<u32>> = (0..count).map(|_| experiment.language.sample_prompt(&mut || uniform.uniform())).collect();
-    let mut sequences = Vec::new();
-    for (number, chunk) in prompts.chunks(CHUNK).enumerate() {
-        let completions = experiment.complete(decoder, chunk, &generator.stream(3 + number as u64))?;
-        sequences.extend(chunk.iter().zip(completions).map(|(prompt, completion)| {
-            let tokens = [&[experiment.language.end()], prompt.as_slice(), &completion].concat();
-            Sequence::new(tokens, 1 + prompt.len())
-        }));
-    }
-    Ok(sequences)
-}
-
-fn rewards(experiment: &Experiment, drawn: &[Sequence]) -> Estimate {
-    let reward = |s: &Sequence| experiment.language.reward(&s.prompt()[1..], s.completion());
-    mean_and_error(&drawn.iter().map(reward).collect::<Vec<f64>>())
-}
-
 /// Measures a model at a moment of its run: E\[r\] and KL(π‖π_ref), with the same random numbers at every moment.
 pub fn moment(experiment: &Experiment, step: u64, decoder: &Decoder<Device>) -> Result<Moment, Failure> {
     let count = experiment.budget.samples.div_ceil(OF_MOMENT);
-    let drawn = draw(experiment, decoder, experiment.measuring_stream(), count)?;
+    let drawn = draw(&experiment.language, decoder, experiment.measuring_stream(), count)?;
     let (divergence, _) = divergence(decoder, &experiment.reference, &drawn);
-    Ok(Moment { step, divergence, values: vec![rewards(experiment, &drawn).0] })
+    Ok(Moment { step, divergence, values: vec![mean_and_error(&rewards(&experiment.language, &drawn)).0] })
 }
 
 /// Measures a model against the language and the reference.
 fn measure(experiment: &Experiment, decoder: &Decoder<Device>) -> Result<Measured, Failure> {
     let generator = experiment.measuring_stream();
     let count = experiment.budget.samples.div_ceil(RUNS as usize);
-    let drawn = draw(experiment, decoder, generator, count)?;
+    let drawn = draw(&experiment.language, decoder, generator, count)?;
     let grammatical = drawn.iter().filter(|s| experiment.language.is_grammatical(&s.prompt()[1..], s.completion())).count();
     debug_assert!(drawn.iter().all(|s| s.completion().len() <= MAX_TOKENS));
-    let from_reference = draw(experiment, &experiment.reference, generator, count)?;
+    let from_reference = draw(&experiment.language, &experiment.reference, generator, count)?;
     let batch = PairBatch::new(experiment.held_out_pairs());
     let changes = no_grad(|| {
         let policy = Scored::policy(&batch, decoder, &ForwardOptions::default());
         Changes::of(&policy, &Scored::reference(&batch, &experiment.reference))
     });
     Ok(Measured {
-        reward: rewards(experiment, &drawn),
+        reward: mean_and_error(&rewards(&experiment.language, &drawn)),
         kl: divergence(decoder, &experiment.reference, &drawn),
         forward_kl: divergence(&experiment.reference, decoder, &from_reference),
         changes,
@@ -189,16 +170,7 @@ pub const HEADINGS: [&str; 9] =
 
 /// The most reward that the language allows at each of [`DIVERGENCES`].
 pub fn best(experiment: &Experiment) -> [f64; DIVERGENCES.len()] {
-    let language = &experiment.language;
-    DIVERGENCES.map(|divergence| {
-        // The divergence falls with β, so halving an interval of ln β finds the one with this divergence.
-        let (mut low, mut high) = (-7.0_f64, 7.0_f64);
-        for _ in 0..50 {
-            let middle = (low + high) / 2.0;
-            if language.aligned(middle.exp()).kl_from(language) > divergence { low = middle } else { high = middle }
-        }
-        language.aligned(high.exp()).expected_reward()
-    })
+    DIVERGENCES.map(|divergence| experiment.language.most_reward_at(divergence))
 }
 
 /// Formats the cells of the row above the methods: the most that is possible.

@@ -1,14 +1,8 @@
 //! Log-probabilities of sequences and pairs under the demo's models, and means with their standard errors.
 
-use engine::{Device, Tensor, no_grad};
+use engine::{Device, Tensor};
 use model::align::PairMetrics;
-use model::batch::Batch;
-use model::boundary::Sequence;
-use model::decoder::{Decoder, ForwardOptions};
 use model::preference::Scored;
-
-/// Sequences that go through a model in one batch.
-pub const CHUNK: usize = 512;
 
 /// A mean and its standard error.
 pub type Estimate = (f64, f64);
@@ -42,13 +36,6 @@ impl Changes {
         let accuracy = margins.iter().filter(|&&m| m > 0.0).count() as f64 / margins.len() as f64;
         Self { chosen: mean(&chosen), rejected: mean(&rejected), accuracy }
     }
-}
-
-/// Computes ln π of the predicted part of each sequence.
-pub fn log_probs(decoder: &Decoder<Device>, sequences: &[Sequence]) -> Vec<f64> {
-    let of_chunk =
-        |chunk: &[Sequence]| no_grad(|| Batch::of_sequences(chunk).sequence_log_probs(decoder, &ForwardOptions::default())).to_f64();
-    sequences.chunks(CHUNK).flat_map(of_chunk).collect()
 }
 
 /// Computes the mean of a vector.

@@ -3,10 +3,12 @@
 use model::study::arms::{ARMS, Arm};
 use model::study::cells::CELLS;
 use model::study::grid::{Trial, learning_rate};
+use model::study::in_language;
 use model::study::prepared::{DIVERGENCES, FACTS, NAMES};
 
-/// The middle learning rate in the small worlds.
+/// The middle learning rate in the small worlds, and in the language.
 const MIDDLE_RATE: f64 = 1e-3;
+const IN_LANGUAGE: f64 = 5e-4;
 /// Arms that are run in the largest world: those about which a hypothesis speaks there. All arms would take hours.
 const IN_LARGE_WORLDS: [&str; 7] = ["dpo", "sft", "slpo eq6", "slpo eq7", "slpo shift", "slpo-gkl .9", "slpo-halves"];
 /// Arms that are run for long: those about which a hypothesis speaks.
@@ -32,8 +34,10 @@ pub struct Key {
 pub struct Design {
     /// The name in the file of runs.
     pub name: &'static str,
-    /// 1 in small worlds, 3 on real pairs.
+    /// 1 in small worlds, 2 in the language, 3 on real pairs.
     pub tier: u8,
+    /// Where the losses are compared, in words.
+    pub place: &'static str,
     /// The losses. The others are compared with the first.
     pub arms: Vec<Arm>,
     /// The divergences κ at which runs are compared, ascending.
@@ -68,12 +72,13 @@ impl Design {
         Self {
             name: "full",
             tier: 1,
+            place: "in small worlds, whose rewards and probabilities are known exactly",
             arms: ARMS.to_vec(),
             divergences: DIVERGENCES.to_vec(),
             values: &NAMES,
             facts: &FACTS,
             has_best: true,
-            outcome: "reward above the reference",
+            outcome: "reward above the reference (standard deviations)",
             divergence: "KL(π‖ref) (nats)",
             middle_rate: MIDDLE_RATE,
             steps: 240,
@@ -90,9 +95,43 @@ impl Design {
         Self { name: "quick", steps: 24, tuning_seeds: vec![100], fresh_seeds: vec![0, 1, 2], cells, ..Self::full() }
     }
 
-    /// Returns the study in small worlds of this name.
+    /// The study in the language that a decoder learned, measured by draws.
+    pub fn language() -> Self {
+        Self {
+            name: "language",
+            tier: 2,
+            place: "in the small language of slpo demo, measured by draws",
+            divergences: in_language::DIVERGENCES.to_vec(),
+            values: &in_language::NAMES,
+            facts: &[],
+            outcome: "reward above the reference (draws)",
+            middle_rate: IN_LANGUAGE,
+            steps: 160,
+            fresh_seeds: (0..5).collect(),
+            cells: vec!["language"],
+            for_long: &[],
+            ..Self::full()
+        }
+    }
+
+    /// The study in the language, short enough to show the form of its results.
+    pub fn quick_language() -> Self {
+        Self { name: "quick language", steps: 4, tuning_seeds: vec![100], fresh_seeds: vec![0, 1], ..Self::language() }
+    }
+
+    /// All studies, each with what chooses it on the command line.
+    pub fn all() -> [(Self, &'static str); 4] {
+        [
+            (Self::full(), "neither --tier nor --quick"),
+            (Self::quick(), "--quick"),
+            (Self::language(), "--tier 2"),
+            (Self::quick_language(), "--tier 2 --quick"),
+        ]
+    }
+
+    /// Returns the study of this name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::full(), Self::quick()].into_iter().find(|design| design.name == name)
+        Self::all().into_iter().map(|(design, _)| design).find(|design| design.name == name)
     }
 
     /// Returns the cell in which settings are chosen.

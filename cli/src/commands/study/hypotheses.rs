@@ -85,6 +85,11 @@ fn all_of(parts: impl IntoIterator<Item = Verdict>) -> Verdict {
     }
 }
 
+/// `None` if the runs of a study do not have this fact.
+fn has_fact(results: &Results, name: &str) -> Option<()> {
+    results.design.facts.contains(&name).then_some(())
+}
+
 fn gradient_with_length(results: &Results) -> Option<Answer> {
     let gain = |cell: &str, name: &str| results.in_cell(cell, arm(name), |record| record.end.values[0]);
     let kept = |name: &str| Some(differences(&gain("length 6", name)?, &gain("length 2", name)?));
@@ -174,6 +179,7 @@ fn rest(results: &Results) -> Option<Answer> {
 }
 
 fn fallen(results: &Results) -> Option<Answer> {
+    has_fact(results, "ches_auc")?;
     let share = |name: &str| summarise(&results.values(arm(name), results.design.middle(), "fallen"));
     let dpo = share("dpo");
     let above = |summary: &Summary, bound: f64| match summary.interval {
@@ -309,6 +315,7 @@ fn beside_dpo(results: &Results) -> Option<Answer> {
 }
 
 fn exact(results: &Results) -> Option<Answer> {
+    has_fact(results, "exact_gain")?;
     let gain = results.fresh(arm("slpo-exact"), results.design.middle(), |record| record.end.values[0]);
     let predicted =
         results.fresh(arm("slpo-exact"), results.design.middle(), |record| record.fact("exact_gain", &results.design).unwrap_or(f64::NAN));

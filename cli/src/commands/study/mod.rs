@@ -1,5 +1,5 @@
-//! `slpo study`: compares the losses where their policies are equally far from the reference, in worlds that can be enumerated. Its
-//! parts that know nothing of worlds also run `slpo compare`.
+//! `slpo study`: compares the losses where their policies are equally far from the reference, in worlds that can be enumerated
+//! and in a small language. Its parts that know nothing of worlds also run `slpo compare`.
 
 pub mod design;
 pub mod document;
@@ -7,6 +7,7 @@ pub mod driver;
 mod estimate;
 pub mod figures;
 pub mod hypotheses;
+mod once;
 pub mod record;
 mod report;
 pub mod results;
@@ -24,7 +25,7 @@ use driver::Driver;
 use serde_json::{Value, json};
 use std::path::Path;
 use store::Store;
-use worlds::Worlds;
+use worlds::{Languages, Worlds};
 
 /// Runs the study, or writes its report again.
 pub fn run(arguments: &Study, shared: &Shared) -> Result<(), Failure> {
@@ -33,12 +34,24 @@ pub fn run(arguments: &Study, shared: &Shared) -> Result<(), Failure> {
         (Some(folder), _) => folder,
         (None, report) => return write_report(report.as_deref().unwrap_or(Path::new("")), out),
     };
-    let design = if arguments.quick { Design::quick() } else { Design::full() };
+    let design = match (arguments.tier, arguments.quick) {
+        (2, true) => Design::quick_language(),
+        (2, false) => Design::language(),
+        (_, true) => Design::quick(),
+        (_, false) => Design::full(),
+    };
     let mut store = if arguments.resume { Store::resume(folder, &design)? } else { Store::begin(folder, &design)? };
-    let worlds = Worlds::new(design.clone(), crate::device::processor()?);
     let threads = shared.threads.unwrap_or_else(rayon::current_num_threads);
-    let again = format!("slpo study --out {} --resume", folder.display());
-    Driver { design: &design, folder, threads, json: shared.json, again }.make(&mut store, |key| worlds.run(key))?;
+    let again = "the same command with --resume".to_owned();
+    let driver = Driver { design: &design, folder, threads, json: shared.json, again };
+    let device = crate::device::processor()?;
+    if design.tier == 2 {
+        let languages = Languages::new(design.clone(), device);
+        driver.make(&mut store, |key| languages.run(key))?;
+    } else {
+        let worlds = Worlds::new(design.clone(), device);
+        driver.make(&mut store, |key| worlds.run(key))?;
+    }
     write_report(folder, out)
 }
 

@@ -91,7 +91,7 @@ impl Record {
         // The learning rate and the strength follow from the places.
         let _ = (next()?, next()?);
         let key = Key { cell, arm, trial, seed: next()?.parse().ok()?, steps: next()?.parse().ok()? };
-        let mut number = || next()?.parse::<f64>().ok();
+        let mut number = || measured(next()?);
         let (mut reached, mut best) = (Vec::new(), Vec::new());
         for _ in &design.divergences {
             let is_reached = number()? == 1.0;
@@ -121,7 +121,17 @@ fn values(number: &mut impl FnMut() -> Option<f64>, design: &Design) -> Option<V
 
 /// Five digits: more than a study of ten seeds can tell apart.
 fn number(value: f64) -> String {
-    format!("{value:.4e}")
+    rounded(value, 4)
+}
+
+/// Writes a number with `digits` digits after the point. NaN was not measured: nothing is written.
+pub fn rounded(value: f64, digits: usize) -> String {
+    if value.is_nan() { String::new() } else { format!("{value:.digits$e}") }
+}
+
+/// Reads a number, NaN where nothing is written.
+pub fn measured(text: &str) -> Option<f64> {
+    if text.is_empty() { Some(f64::NAN) } else { text.parse().ok() }
 }
 
 #[cfg(test)]

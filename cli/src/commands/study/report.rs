@@ -37,13 +37,16 @@ pub fn write(folder: &Path) -> Result<Vec<(&'static str, &'static str)>, Failure
 }
 
 /// What else moves, by its name in the file of runs and in words.
-const MOVED: [(&str, &str); 6] = [
+const MOVED: [(&str, &str); 9] = [
     ("reverse_kl", "KL(ref‖π)"),
     ("chosen", "ln π/ref chosen"),
     ("rejected", "ln π/ref rejected"),
     ("fallen", "chosen fell"),
     ("others", "mass of others"),
     ("drift", "drift of others"),
+    ("reward_error", "± of the reward"),
+    ("kl_error", "± of KL(π‖ref)"),
+    ("reverse_kl_error", "± of KL(ref‖π)"),
 ];
 
 fn document(results: &Results, paths: &Paths, answers: &[Answer]) -> Document {
@@ -57,7 +60,7 @@ fn document(results: &Results, paths: &Paths, answers: &[Answer]) -> Document {
     items.push(Item::Paragraph(
         "A run counts where its KL(π‖ref) first reaches κ; one that never does has its last value. Settings were chosen for each κ on \
          seeds of \
-         their own. Rewards are above the reference's, in standard deviations of the reward."
+         their own. Rewards are above the reference's."
             .to_owned(),
     ));
     items.push(tables::outcomes(results));
@@ -81,19 +84,21 @@ fn document(results: &Results, paths: &Paths, answers: &[Answer]) -> Document {
         Some(figures::forest(results)),
     ));
     items.push(Item::Section("What else moves".to_owned()));
-    items.push(tables::moved(results, &MOVED));
+    let moved: Vec<(&str, &str)> = MOVED.into_iter().filter(|(name, _)| results.design.values.contains(name)).collect();
+    items.push(tables::moved(results, &moved));
+    let is_measured = |name: &str| results.design.values.contains(&name);
     items.push(figure(
         "drift",
         "Completions that nobody compared",
         "The drift of the reference's other completions, KL(ref‖π) among them.",
-        Some(figures::over_steps(results, paths, "drift", "drift of the others (nats)")),
+        is_measured("drift").then(|| figures::over_steps(results, paths, "drift", "drift of the others (nats)")),
     ));
     items.push(figure("lengths", "Gain against length", "Settings as chosen at length 4.", figures::lengths(results)));
     items.push(figure("noise", "Flipped labels", "Settings as chosen with clean labels.", figures::noise(results)));
     items.push(Item::Section("Settings".to_owned()));
     items.push(tables::settings(results));
     items.retain(|item| !matches!(item, Item::Section(text) if text.is_empty()));
-    Document { title: "A study of preference losses where everything is known".to_owned(), lead: lead(results, answers), items }
+    Document { title: "A study of preference losses at equal divergence".to_owned(), lead: lead(results, answers), items }
 }
 
 /// A figure, or an empty section, which is left out.
@@ -109,10 +114,10 @@ fn lead(results: &Results, answers: &[Answer]) -> String {
     let hours = results.records.values().map(|record| record.seconds).sum::<f64>() / 3600.0;
     let count = |verdict: Verdict| answers.iter().filter(|answer| answer.verdict == verdict).count();
     format!(
-        "{} losses and forms of losses in {} kinds of small worlds, whose rewards and probabilities are known exactly: {runs} runs, \
-         {hours:.1} processor hours. {} hypotheses: {} held, {} did not, {} could not be told.",
+        "{} losses and forms of losses {}: {runs} runs, {hours:.1} processor hours. {} hypotheses: {} held, {} did not, {} could not be \
+         told.",
         ARMS.len(),
-        results.design.cells.len(),
+        results.design.place,
         answers.len(),
         count(Verdict::Holds),
         count(Verdict::DoesNotHold),

@@ -4,7 +4,7 @@
 //! was cut off: they are left out when the study goes on.
 
 use super::design::{Design, Key};
-use super::record::Record;
+use super::record::{Record, measured, rounded};
 use super::results::Results;
 use super::stages::Records;
 use crate::failure::Failure;
@@ -55,10 +55,10 @@ impl Store {
         let (runs, paths) = (folder.join(RUNS), folder.join(PATHS));
         let text = text_of(&runs)?;
         if let Some(name) = study_of(&text).filter(|name| *name != design.name) {
-            let advice = match (name, Design::named(design.name)) {
-                ("quick", Some(_)) => "give --quick",
-                ("full", Some(_)) => "leave out --quick",
-                _ => "choose another --out",
+            let chosen_by = Design::all().into_iter().find(|(known, _)| known.name == name).map(|(_, flags)| flags);
+            let advice = match chosen_by.filter(|_| Design::named(design.name).is_some()) {
+                Some(flags) => format!("give {flags}"),
+                None => "choose another --out".to_owned(),
             };
             return Err(Failure::Usage(format!("{}: the study there is {name}: {advice}", folder.display())));
         }
@@ -143,7 +143,7 @@ fn start(key: &Key, design: &Design) -> String {
 }
 
 fn line_of(key: &Key, moment: &Moment, design: &Design) -> String {
-    let numbers = std::iter::once(moment.divergence).chain(moment.values.iter().copied()).map(|value| format!("{value:.3e}"));
+    let numbers = std::iter::once(moment.divergence).chain(moment.values.iter().copied()).map(|value| rounded(value, 3));
     format!("{}{},{}\n", start(key, design), moment.step, numbers.collect::<Vec<_>>().join(","))
 }
 
@@ -189,7 +189,7 @@ fn moment_of(line: &str, design: &Design) -> Option<(Key, Moment)> {
     let cell = design.cells.iter().find(|known| *known == cell)?;
     let arm = design.arms.iter().position(|known| known.name == *arm)?;
     let key = Key { cell, arm, trial, seed: seed.parse().ok()?, steps: steps.parse().ok()? };
-    let numbers: Vec<f64> = numbers.iter().map(|number| number.parse().ok()).collect::<Option<_>>()?;
+    let numbers: Vec<f64> = numbers.iter().map(|number| measured(number)).collect::<Option<_>>()?;
     let (divergence, values) = numbers.split_first()?;
     let moment = Moment { step: step.parse().ok()?, divergence: *divergence, values: values.to_vec() };
     (values.len() == design.values.len()).then_some((key, moment))

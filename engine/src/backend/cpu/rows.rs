@@ -12,7 +12,7 @@ use crate::threads::parallel_loop::InTasks;
 /// Elements handled by one task.
 const TASK: usize = 1 << 12;
 
-/// Runs `f(row of each input, row of the output)` for every row, in parallel.
+/// Runs `f(row of each input, row of the output)` for every row, in parallel. `f` is marked `#[inline(always)]`, as [`vectorised`] asks.
 fn map_rows<T: Element, const K: usize>(inputs: [&CpuArray<T>; K], f: impl Fn([&[T]; K], &mut [T]) + Sync + Copy) -> CpuArray<T> {
     let shape = inputs[0].shape();
     let (_, n) = rows(shape);
@@ -34,7 +34,7 @@ fn map_rows<T: Element, const K: usize>(inputs: [&CpuArray<T>; K], f: impl Fn([&
     CpuArray::from_vec(out, shape)
 }
 
-/// Computes one number for each row, [.., 1].
+/// Computes one number for each row, [.., 1]. `f` is marked `#[inline(always)]`, as [`vectorised`] asks.
 fn fold_rows<T: Element>(x: &CpuArray<T>, f: impl Fn(&[T]) -> T + Sync + Copy) -> CpuArray<T> {
     let (count, n) = rows(x.shape());
     let elements = x.elements();
@@ -118,34 +118,50 @@ impl<T: Element> Compensated<T> {
 
 /// Computes the softmax over the last axis.
 pub fn softmax<T: Element>(x: &CpuArray<T>) -> CpuArray<T> {
-    map_rows([x], |[x], y| {
-        let (m, log_sum) = row_max_and_log_sum(x);
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = ((x - m) - log_sum).exp());
-    })
+    map_rows(
+        [x],
+        #[inline(always)]
+        |[x], y| {
+            let (m, log_sum) = row_max_and_log_sum(x);
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y = ((x - m) - log_sum).exp());
+        },
+    )
 }
 
 /// Computes the vjp of softmax from its output.
 pub fn softmax_vjp<T: Element>(y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
-    map_rows([y, cotangent], |[y, g], x| {
-        let weighted = row_dot(y, g);
-        x.iter_mut().zip(y.iter().zip(g)).for_each(|(x, (&y, &g))| *x = y * (g - weighted));
-    })
+    map_rows(
+        [y, cotangent],
+        #[inline(always)]
+        |[y, g], x| {
+            let weighted = row_dot(y, g);
+            x.iter_mut().zip(y.iter().zip(g)).for_each(|(x, (&y, &g))| *x = y * (g - weighted));
+        },
+    )
 }
 
 /// Computes the log-softmax over the last axis.
 pub fn log_softmax<T: Element>(x: &CpuArray<T>) -> CpuArray<T> {
-    map_rows([x], |[x], y| {
-        let (m, log_sum) = row_max_and_log_sum(x);
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - m) - log_sum);
-    })
+    map_rows(
+        [x],
+        #[inline(always)]
+        |[x], y| {
+            let (m, log_sum) = row_max_and_log_sum(x);
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - m) - log_sum);
+        },
+    )
 }
 
 /// Computes the vjp of log-softmax from its output.
 pub fn log_softmax_vjp<T: Element>(y: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
-    map_rows([y, cotangent], |[y, g], x| {
-        let total = row_sum(g);
-        x.iter_mut().zip(y.iter().zip(g)).for_each(|(x, (&y, &g))| *x = g - y.exp() * total);
-    })
+    map_rows(
+        [y, cotangent],
+        #[inline(always)]
+        |[y, g], x| {
+            let total = row_sum(g);
+            x.iter_mut().zip(y.iter().zip(g)).for_each(|(x, (&y, &g))| *x = g - y.exp() * total);
+        },
+    )
 }
 
 /// Computes ln Σ e^x over the last axis.
@@ -155,36 +171,52 @@ pub fn logsumexp<T: Element>(x: &CpuArray<T>) -> CpuArray<T> {
 
 /// Computes x·s and s = 1/√(mean x² + ε).
 pub fn rms_norm<T: Element>(x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
-    let s = fold_rows(x, |x| T::one() / (row_dot(x, x) / T::from_f64(x.len() as f64) + T::from_f64(epsilon)).sqrt());
+    let s = fold_rows(
+        x,
+        #[inline(always)]
+        |x| T::one() / (row_dot(x, x) / T::from_f64(x.len() as f64) + T::from_f64(epsilon)).sqrt(),
+    );
     let scaled = super::elementwise::combine([x, &s], x.shape(), |[x, s]| x * s);
     (scaled, s)
 }
 
 /// Computes the vjp of [`rms_norm`]: s·(ȳ − y·mean(ȳ∘y)).
 pub fn rms_norm_vjp<T: Element>(y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
-    let unscaled = map_rows([y, cotangent], |[y, g], x| {
-        let projection = row_dot(g, y) / T::from_f64(y.len() as f64);
-        x.iter_mut().zip(y.iter().zip(g)).for_each(|(x, (&y, &g))| *x = g - y * projection);
-    });
+    let unscaled = map_rows(
+        [y, cotangent],
+        #[inline(always)]
+        |[y, g], x| {
+            let projection = row_dot(g, y) / T::from_f64(y.len() as f64);
+            x.iter_mut().zip(y.iter().zip(g)).for_each(|(x, (&y, &g))| *x = g - y * projection);
+        },
+    );
     super::elementwise::combine([&unscaled, s], y.shape(), |[x, s]| x * s)
 }
 
 /// Computes (x − μ)·s and s = 1/√(σ² + ε).
 pub fn layer_norm<T: Element>(x: &CpuArray<T>, epsilon: f64) -> (CpuArray<T>, CpuArray<T>) {
-    let centred = map_rows([x], |[x], y| {
-        let mean = row_sum(x) / T::from_f64(x.len() as f64);
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = x - mean);
-    });
+    let centred = map_rows(
+        [x],
+        #[inline(always)]
+        |[x], y| {
+            let mean = row_sum(x) / T::from_f64(x.len() as f64);
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y = x - mean);
+        },
+    );
     rms_norm(&centred, epsilon)
 }
 
 /// Computes the vjp of [`layer_norm`]: s·(ȳ − mean ȳ − y·mean(ȳ∘y)).
 pub fn layer_norm_vjp<T: Element>(y: &CpuArray<T>, s: &CpuArray<T>, cotangent: &CpuArray<T>) -> CpuArray<T> {
-    let unscaled = map_rows([y, cotangent], |[y, g], x| {
-        let n = T::from_f64(y.len() as f64);
-        let (mean, projection) = (row_sum(g) / n, row_dot(g, y) / n);
-        x.iter_mut().zip(y.iter().zip(g)).for_each(|(x, (&y, &g))| *x = g - mean - y * projection);
-    });
+    let unscaled = map_rows(
+        [y, cotangent],
+        #[inline(always)]
+        |[y, g], x| {
+            let n = T::from_f64(y.len() as f64);
+            let (mean, projection) = (row_sum(g) / n, row_dot(g, y) / n);
+            x.iter_mut().zip(y.iter().zip(g)).for_each(|(x, (&y, &g))| *x = g - mean - y * projection);
+        },
+    );
     super::elementwise::combine([&unscaled, s], y.shape(), |[x, s]| x * s)
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub const VERSION: u64 = 1;
 
 /// The contents of the whole file.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contents {
     /// Must be [`VERSION`].
