@@ -135,7 +135,15 @@ pub fn verify(problem: &Problem, results: &Results, precision: DumpPrecision) ->
     let gradients: Vec<GradientCheck> =
         named.filter_map(|((name, theirs), ours)| theirs.as_ref().map(|theirs| check_gradient(name, theirs, ours))).collect();
     let passed = loss.is_none_or(|loss| loss.passed) && gradients.iter().all(|gradient| gradient.passed);
-    let explanation = if passed { None } else { explain(problem, results, &right, precision) };
+    let explain = || match missing_gradients(problem, results, &right) {
+        Missing::None => explain(problem, results, &right, precision),
+        Missing::Some(names) => Some(format!("no gradient reaches {names}: it is exactly 0, as behind a detach")),
+        Missing::All => {
+            let cause = explain(problem, results, &right, precision).map_or_else(String::new, |words| format!("; or else {words}"));
+            Some(format!("no gradient reaches the policy: every element is exactly 0, as behind a detach{cause}"))
+        }
+    };
+    let explanation = if passed { None } else { explain() };
     Ok(Report { loss, gradients, explanation, passed })
 }
 
@@ -171,6 +179,32 @@ fn agreement(results: &Results, evaluation: &Evaluation) -> Vec<Option<bool>> {
         theirs.as_ref().map(|theirs| theirs.iter().zip(ours).all(|(&theirs, ours)| ours.agrees(theirs)))
     };
     std::iter::once(loss).chain(results.gradients.iter().zip(&evaluation.gradients).map(gradient)).collect()
+}
+
+/// The gradients of the other program that are 0 everywhere though they should not be.
+enum Missing {
+    None,
+    /// What they are taken with respect to.
+    Some(String),
+    All,
+}
+
+fn missing_gradients(problem: &Problem, results: &Results, right: &Evaluation) -> Missing {
+    let is_zero = |theirs: &[f64]| theirs.iter().all(|&x| x == 0.0);
+    let given = problem.gradient_names().iter().zip(&results.gradients).zip(&right.gradients);
+    let given: Vec<(&str, bool)> = given
+        .filter_map(|((name, theirs), ours)| {
+            let theirs = theirs.as_deref()?;
+            Some((*name, is_zero(theirs) && ours.iter().any(|ours| !ours.agrees(0.0))))
+        })
+        .collect();
+    let missing: Vec<&str> =
+        given.iter().filter(|(_, is_missing)| *is_missing).map(|(name, _)| name.trim_start_matches("grad_")).collect();
+    match missing.len() {
+        0 => Missing::None,
+        count if count == given.len() => Missing::All,
+        _ => Missing::Some(missing.join(" and ")),
+    }
 }
 
 /// Finds the first mistake under which everything agrees. Failing that, finds the first under which every differing result agrees; then the

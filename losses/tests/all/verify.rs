@@ -202,6 +202,27 @@ fn slpo_in_reference([w, l, ref_w, ref_l]: [f64; 4]) -> (f64, f64, f64) {
 }
 
 #[test]
+fn a_gradient_that_is_missing_is_said_before_any_other_mistake() {
+    for (loss, form) in [(Loss::Dpo, dpo as Form), (Loss::Ipo, ipo), (Loss::Slpo, slpo)] {
+        let problem = Problem::Pairs(pairs(loss, Hyperparameters { alpha: 1.0, ..Hyperparameters::default() }));
+        let right = results(form);
+        let without = |places: &[usize]| {
+            let mut results = right.clone();
+            places.iter().for_each(|&place| results.gradients[place].as_mut().unwrap().fill(0.0));
+            report(&problem, &results, DumpPrecision::F64).explanation.unwrap()
+        };
+        assert!(without(&[0]).starts_with("no gradient reaches policy_chosen_logps"), "{}", without(&[0]));
+        if right.gradients[1].as_ref().unwrap().iter().any(|x| x.abs() > 1e-6) {
+            assert!(without(&[1]).starts_with("no gradient reaches policy_rejected_logps"), "{}", without(&[1]));
+            let of_all = without(&[0, 1]);
+            assert!(of_all.starts_with("no gradient reaches the policy: every element is exactly 0"), "{of_all}");
+            // The reference's gradient is the policy's with the other sign, which takes it away.
+            assert!(loss != Loss::Dpo || of_all.contains("; or else the reference is not detached"), "{of_all}");
+        }
+    }
+}
+
+#[test]
 fn a_reference_that_is_differentiated_is_named() {
     let of = |loss| Problem::Pairs(pairs(loss, Hyperparameters::default()));
     let in_place = "the reference is differentiated instead of the policy";
