@@ -198,8 +198,7 @@ fn missing_gradients(problem: &Problem, results: &Results, right: &Evaluation) -
             Some((*name, is_zero(theirs) && ours.iter().any(|ours| !ours.agrees(0.0))))
         })
         .collect();
-    let missing: Vec<&str> =
-        given.iter().filter(|(_, is_missing)| *is_missing).map(|(name, _)| name.trim_start_matches("grad_")).collect();
+    let missing: Vec<&str> = given.iter().filter(|(_, is_missing)| *is_missing).map(|(name, _)| name.trim_start_matches("grad_")).collect();
     match missing.len() {
         0 => Missing::None,
         count if count == given.len() => Missing::All,
