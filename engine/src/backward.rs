@@ -216,12 +216,23 @@ impl<'a, B: Backend> Walk<'a, B> {
 }
 
 impl<B: Backend> Tensor<B> {
-    /// The gradient of this scalar with respect to every parameter it depends on. Consumes the value: clone it first to walk again.
+    /// The gradient of this scalar with respect to every parameter it depends on. What was recorded stays, so the walk can be made again;
+    /// [`Tensor::backward_freeing`] takes less memory.
     ///
     /// # Panics
     /// If it has more than one element.
     #[track_caller]
-    pub fn backward(self) -> Gradients<B> {
+    pub fn backward(&self) -> Gradients<B> {
+        self.clone().backward_freeing()
+    }
+
+    /// As [`Tensor::backward`], freeing what each op saved as soon as the walk has passed it: for a step of training. A clone of this
+    /// tensor keeps the record.
+    ///
+    /// # Panics
+    /// If it has more than one element.
+    #[track_caller]
+    pub fn backward_freeing(self) -> Gradients<B> {
         assert_eq!(self.len(), 1, "backward: a tensor of shape {:?} is not one number; use backward_with", self.shape());
         let seed = self.backend.full(1.0, self.shape());
         self.walk_back(seed, Keep::Parameters)
@@ -250,9 +261,9 @@ impl<B: Backend> Tensor<B> {
     /// # Panics
     /// If the shapes differ.
     #[track_caller]
-    pub fn backward_with(self, cotangent: &Tensor<B>) -> Gradients<B> {
+    pub fn backward_with(&self, cotangent: &Tensor<B>) -> Gradients<B> {
         assert_eq!(self.shape(), cotangent.shape(), "backward_with: the cotangent's shape differs");
-        self.walk_back(cotangent.value.clone(), Keep::Parameters)
+        self.clone().walk_back(cotangent.value.clone(), Keep::Parameters)
     }
 
     /// As [`Tensor::backward`], keeping the gradient of every recorded value on the way too: for looking at small graphs.
@@ -260,10 +271,10 @@ impl<B: Backend> Tensor<B> {
     /// # Panics
     /// If it has more than one element.
     #[track_caller]
-    pub fn backward_keeping_all(self) -> Gradients<B> {
+    pub fn backward_keeping_all(&self) -> Gradients<B> {
         assert_eq!(self.len(), 1, "backward: a tensor of shape {:?} is not one number", self.shape());
         let seed = self.backend.full(1.0, self.shape());
-        self.walk_back(seed, Keep::Everything)
+        self.clone().walk_back(seed, Keep::Everything)
     }
 
     fn walk_back(self, seed: B::Array, keep: Keep) -> Gradients<B> {

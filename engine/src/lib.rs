@@ -13,6 +13,8 @@ pub mod functions;
 mod gemm;
 pub mod gradcheck;
 pub mod graph;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 pub mod ops;
 pub mod out_of_memory;
 pub mod profile;

@@ -1,6 +1,6 @@
 //! Every op whose kernel reads or writes through pointers, on small arrays that are views of others: values and gradients are those of the plain
 //! loops. Small enough for Miri, which holds the same code to the rules of memory:
-//! `MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-ignore-leaks" cargo +nightly miri test -p engine --test unsafe_paths`.
+//! `MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-ignore-leaks" cargo +nightly miri test -p slpo-engine --test unsafe_paths`.
 
 use engine::backend::Indices;
 use engine::{Backend, Cpu, Dual, Generator, Pairing, Reference, RotaryTable, Segments, Tensor};

@@ -23,7 +23,7 @@ pub fn explain<B: Backend>(
         }
     }
     for micro_batch in 0..micro_batches {
-        let (outcome, found) = first_non_finite(|| loss(decoder, micro_batch).map(|(sum, _)| drop(sum.backward())));
+        let (outcome, found) = first_non_finite(|| loss(decoder, micro_batch).map(|(sum, _)| drop(sum.backward_freeing())));
         outcome?;
         if let Some(found) = found {
             let found = described(decoder, &found);

@@ -71,10 +71,53 @@ impl Schedule {
     }
 }
 
+/// What an optimiser moves: a [`Decoder`], or a person's own `Vec` of parameters, each under a name of its own.
+pub trait Parameters<B: Backend> {
+    /// Returns the parameters.
+    fn parameters(&self) -> Vec<&Parameter<B>>;
+    /// Returns the same parameters in the same order, to be changed.
+    fn parameters_mut(&mut self) -> Vec<&mut Parameter<B>>;
+}
+
+impl<B: Backend> Parameters<B> for Decoder<B> {
+    fn parameters(&self) -> Vec<&Parameter<B>> {
+        Self::parameters(self)
+    }
+    fn parameters_mut(&mut self) -> Vec<&mut Parameter<B>> {
+        Self::parameters_mut(self)
+    }
+}
+
+impl<B: Backend> Parameters<B> for Vec<Parameter<B>> {
+    fn parameters(&self) -> Vec<&Parameter<B>> {
+        self.iter().collect()
+    }
+    fn parameters_mut(&mut self) -> Vec<&mut Parameter<B>> {
+        self.iter_mut().collect()
+    }
+}
+
 /// Moments of one parameter: (m, v) of AdamW, (u, unused) of SGD.
 struct Moments<B: Backend>([B::Array; 2]);
 
 /// An optimiser with its state.
+///
+/// ```
+/// use engine::{Cpu, Tensor};
+/// use model::decoder::Parameter;
+/// use model::optimizer::{Optimizer, Rule};
+///
+/// // The x that minimises (x − 3)².
+/// let cpu = Cpu::<f64>::new();
+/// let mut parameters = vec![Parameter { name: "x".to_owned(), tensor: Tensor::parameter(&cpu, &[0.0], &[]) }];
+/// let mut optimizer = Optimizer::new(Rule::adamw(0.0));
+/// for step in 0..300 {
+///     let error = &parameters[0].tensor - 3.0;
+///     let gradients = (&error * &error).backward();
+///     optimizer.step(&mut parameters, gradients, 1.0, 0.1 / (1.0 + 0.1 * f64::from(step)));
+/// }
+/// assert!((parameters[0].tensor.item() - 3.0).abs() < 0.01);
+/// ```
 pub struct Optimizer<B: Backend> {
     rule: Rule,
     step: u64,
@@ -90,8 +133,11 @@ pub struct GradientNorm {
 }
 
 /// Returns the parameters that have a gradient, with their gradients.
-fn with_gradients<'a, B: Backend>(decoder: &'a Decoder<B>, gradients: &'a Gradients<B>) -> (Vec<&'a Parameter<B>>, Vec<&'a B::Array>) {
-    let parameters = decoder.parameters().into_iter();
+fn with_gradients<'a, B: Backend>(
+    parameters: &'a impl Parameters<B>,
+    gradients: &'a Gradients<B>,
+) -> (Vec<&'a Parameter<B>>, Vec<&'a B::Array>) {
+    let parameters = parameters.parameters().into_iter();
     parameters.filter_map(|parameter| Some((parameter, gradients.array(&parameter.tensor)?))).unzip()
 }
 
@@ -101,9 +147,9 @@ fn first_not_finite<B: Backend>(parameters: &[&Parameter<B>], squares: &[f64]) -
 }
 
 /// Computes the global norm of scale·gradients.
-pub fn gradient_norm<B: Backend>(decoder: &Decoder<B>, gradients: &Gradients<B>, scale: f64) -> GradientNorm {
-    let (parameters, arrays) = with_gradients(decoder, gradients);
-    let squares = decoder.backend().sums_of_squares(&arrays);
+pub fn gradient_norm<B: Backend>(parameters: &impl Parameters<B>, gradients: &Gradients<B>, scale: f64) -> GradientNorm {
+    let (parameters, arrays) = with_gradients(parameters, gradients);
+    let squares = parameters.first().map_or_else(Vec::new, |first| first.tensor.backend().sums_of_squares(&arrays));
     let norm = squares.iter().sum::<f64>().sqrt() * scale;
     GradientNorm { norm, not_finite: first_not_finite(&parameters, &squares) }
 }
@@ -130,8 +176,8 @@ impl<B: Backend> Optimizer<B> {
     }
 
     /// Moves every parameter that has a gradient: one step with η = `learning_rate` along `scale`·gradient.
-    pub fn step(&mut self, decoder: &mut Decoder<B>, gradients: Gradients<B>, scale: f64, learning_rate: f64) {
-        self.update(decoder, gradients, scale, None, learning_rate);
+    pub fn step(&mut self, parameters: &mut impl Parameters<B>, gradients: Gradients<B>, scale: f64, learning_rate: f64) {
+        self.update(parameters, gradients, scale, None, learning_rate);
     }
 
     /// Like [`Optimizer::step`], with the scale formed on the device. The scale divides the gradients of the sum of `losses` by `weight`
@@ -158,16 +204,16 @@ impl<B: Backend> Optimizer<B> {
 
     fn update(
         &mut self,
-        decoder: &mut Decoder<B>,
+        parameters: &mut impl Parameters<B>,
         mut gradients: Gradients<B>,
         scale: f64,
         control: Option<&B::Array>,
         learning_rate: f64,
     ) {
         self.step += 1;
-        let backend = decoder.backend().clone();
+        let Some(backend) = parameters.parameters().first().map(|first| first.tensor.backend().clone()) else { return };
         let mut moving: Vec<Moving<'_, B>> = Vec::new();
-        for parameter in decoder.parameters_mut() {
+        for parameter in parameters.parameters_mut() {
             let Some(gradient) = gradients.take(&parameter.tensor) else { continue };
             let (name, moments) = self.moments.remove_entry(&parameter.name).unwrap_or_else(|| {
                 let zeros = std::array::from_fn(|_| backend.full(0.0, parameter.tensor.shape()));

@@ -204,7 +204,7 @@ impl<B: Backend> Trainer<B> {
                     (whole, losses, weight) = parallel.backward_on_device(&self.decoder, sum, before, (&own, weight))?;
                     whole
                 }
-                (None, before) => added(before, sum.backward()),
+                (None, before) => added(before, sum.backward_freeing()),
             });
         }
         let gradients = gradients.filter(|_| weight > 0.0).ok_or_else(nothing_to_learn)?;
@@ -242,7 +242,7 @@ impl<B: Backend> Trainer<B> {
             }
             gradients = Some(match (parallel, gradients.take()) {
                 (Some(parallel), before) => parallel.backward(&self.decoder, sum, before)?,
-                (None, before) => added(before, sum.backward()),
+                (None, before) => added(before, sum.backward_freeing()),
             });
         }
         let gradients = gradients.filter(|_| weight > 0.0).ok_or_else(nothing_to_learn)?;

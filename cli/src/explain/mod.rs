@@ -1,6 +1,7 @@
 //! Explanations for a person: as text, as a page, as JSON.
 
 mod drawing;
+pub mod groups;
 mod json;
 mod mathml;
 mod numbers;

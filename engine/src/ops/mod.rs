@@ -31,6 +31,7 @@ ops! {
     attention, cross_entropy, linear_log_prob, linear_cross_entropy, dropout, detach, checkpoint,
 }
 mod map;
+mod operators;
 
 /// What every op file uses.
 mod prelude {

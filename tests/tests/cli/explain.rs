@@ -17,6 +17,9 @@ fn the_list_names_every_op_and_loss_of_the_registries_in_one_line_each() {
         let words: Vec<&str> = lines.lines().filter(|line| line.split_whitespace().next() == Some(&name)).collect();
         assert!(words.len() == 1 && words[0].split_whitespace().count() > 1, "{name}: {words:?}");
     }
+    for part in ["Arithmetic\n  add ", "Losses with a reference\n  dpo ", "If you begin, read in this order: mul, exp,"] {
+        assert!(lines.contains(part), "{part}: {lines}");
+    }
 }
 
 #[test]
@@ -60,7 +63,9 @@ fn a_page_typesets_the_formulas_draws_the_graph_and_needs_no_network() {
 #[test]
 fn unknown_names_and_places_are_one_line() {
     let message = failure(&slpo("explain sofmax", &[]), 2);
-    assert!(message.contains("\"sofmax\"") && message.contains("softmax"), "{message}");
+    assert!(message.contains("\"sofmax\": did you mean softmax? slpo explain lists all names"), "{message}");
+    assert_eq!(text(&slpo("explain DPO", &[])), text(&slpo("explain dpo", &[])));
+    assert_eq!(text(&slpo("explain Log-Softmax", &[])), text(&slpo("explain log_softmax", &[])));
     failure(&slpo("explain --html page.html", &[]), 2);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");

@@ -124,9 +124,15 @@ fn number(value: f64) -> String {
     rounded(value, 4)
 }
 
-/// Writes a number with `digits` digits after the point. NaN was not measured: nothing is written.
+/// Rounds a number to `digits` digits after the first, and writes it in as few characters as it takes. NaN was not measured: nothing is
+/// written.
 pub fn rounded(value: f64, digits: usize) -> String {
-    if value.is_nan() { String::new() } else { format!("{value:.digits$e}") }
+    if value.is_nan() {
+        return String::new();
+    }
+    let scientific = format!("{value:.digits$e}");
+    let rounded: f64 = scientific.parse().expect("a number that was just written");
+    [rounded.to_string(), format!("{rounded:e}")].into_iter().min_by_key(String::len).unwrap_or(scientific)
 }
 
 /// Reads a number, NaN where nothing is written.
