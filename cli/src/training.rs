@@ -1,5 +1,6 @@
 //! What `train`, `sft` and `align` share: a run with its folder, metrics, evaluations and checkpoints, which can stop and resume.
 
+mod card;
 mod follower;
 mod job;
 mod opened;

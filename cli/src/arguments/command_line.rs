@@ -1,8 +1,8 @@
 //! The commands, and the arguments that all of them share.
 
 use super::{
-    Align, Audit, Bench, Chat, Compare, Convert, Data, Demo, Eval, Explain, Generate, Gradcheck, Merge, RunControl, Score, Sft, Study,
-    Train, Verify, values,
+    Align, Audit, Bench, Chat, Compare, Completions, Convert, Data, Demo, Eval, Explain, Generate, Gradcheck, Man, Merge, RunControl,
+    Score, Sft, Study, Train, Verify, values,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -112,6 +112,10 @@ pub enum Command {
     /// What there is to compute on, and why CUDA can or cannot be used
     #[command(after_help = "Examples:\n  slpo devices\n  slpo devices --json")]
     Devices,
+    /// Print what a shell needs to complete slpo's commands and options
+    Completions(Completions),
+    /// Write the manual as pages for man
+    Man(Man),
 }
 
 impl Command {

@@ -19,6 +19,7 @@ mod loss;
 mod one_line;
 mod rows;
 mod run_settings;
+mod shell;
 mod study;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use explain::Explain;
 pub use loss::LossSettings;
 pub use rows::{CutSettings, TurnSettings};
 pub use run_settings::RunSettings;
+pub use shell::{Completions, Man};
 pub use study::Study;
 pub use training::{Align, Demo, FineTuning, Sft, Train};
 pub use verify::Verify;

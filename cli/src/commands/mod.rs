@@ -20,6 +20,7 @@ mod model_out;
 mod notices;
 mod score;
 mod sft;
+mod shell;
 mod study;
 mod train;
 mod verify;
@@ -94,6 +95,8 @@ fn dispatch(command: &Command, shared: &Shared) -> Result<(), Failure> {
         Command::Compare(arguments) => compare::run(arguments, shared),
         Command::Bench(arguments) => bench::run(arguments, shared),
         Command::Devices => devices::run(shared),
+        Command::Completions(arguments) => shell::completions(arguments, shared),
+        Command::Man(arguments) => shell::man(arguments, shared),
     }
 }
 

@@ -18,6 +18,25 @@ use super::tensorboard::EventWriter;
 /// The name of the metrics file in the run's folder.
 pub(super) const FILE: &str = "metrics.jsonl";
 
+/// Writes records as a table for spreadsheets: a row for each record, a column for each name. A record without a value has an empty cell.
+///
+/// # Errors
+/// [`RunFolderError`] where the file cannot be written.
+pub fn write_csv(path: &Path, records: &[Record]) -> Result<(), RunFolderError> {
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in records.iter().flat_map(|record| &record.values) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    let row = |record: &Record| {
+        let cell = |name: &&str| record.values.iter().find(|(own, _)| own == name).map_or_else(String::new, |(_, value)| value.to_string());
+        std::iter::once(record.step.to_string()).chain(names.iter().map(cell)).collect::<Vec<_>>().join(",") + "\n"
+    };
+    let header = std::iter::once("step").chain(names.iter().copied()).collect::<Vec<_>>().join(",") + "\n";
+    write_atomically(path, (header + &records.iter().map(row).collect::<String>()).as_bytes()).map_err(writing(path))
+}
+
 /// Appends records to a run's metrics. Nothing is buffered: the operating system has each record when [`log`](Self::log) returns.
 #[derive(Debug)]
 pub struct Metrics {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use atomic::{write_atomically, write_page};
 pub use error::RunFolderError;
 pub use lock::take_where_there_is_one as take_lock_where_there_is_one;
-pub use metrics::{Metrics, read_metrics};
+pub use metrics::{Metrics, read_metrics, write_csv};
 pub use record::Record;
 
 use error::{reading, writing};

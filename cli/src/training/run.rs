@@ -2,6 +2,7 @@
 //!
 //! Steps and evaluations are logged and shown, and checkpoints are saved. At the end the model and the report are written.
 
+use super::card::Card;
 use super::job::{Job, Values};
 use super::opened::Opened;
 use super::request::RunRequest;
@@ -14,7 +15,8 @@ use crate::output::Output;
 use crate::processes;
 use crate::profile_table;
 use crate::progress::Progress;
-use crate::run_folder::{Metrics, Record, RunFolder, read_metrics};
+use crate::run_folder::{Metrics, Record, RunFolder, read_metrics, write_csv};
+use crate::terminal;
 use engine::Device;
 use model::adapter;
 use model::checkpoint::{self, RunState};
@@ -23,7 +25,7 @@ use model::model_folder::{self, ModelFolder};
 use model::parallel::start;
 use model::tokenizer::Tokenizer;
 use model::train::{Participant, StepOutcome, Trainer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::Path;
 
 /// The step whose time `--profile` shows: the buffers are filled and the processor runs at its full clock.
@@ -153,7 +155,7 @@ impl<'a> Run<'a> {
     /// [`Failure::Failed`] if every step was skipped; those of writing.
     pub fn finish(self, tokenizer: &Tokenizer, seconds: f64) -> Result<(), Failure> {
         self.bar.finish();
-        let Self { job, trainer, request, folder, out, warnings, .. } = self;
+        let Self { job, trainer, request, folder, out, mut warnings, config, .. } = self;
         let steps = request.plan.steps;
         if trainer.skipped == steps {
             let last = warnings.last().map_or("", String::as_str);
@@ -161,9 +163,25 @@ impl<'a> Run<'a> {
         }
         save_trained(folder.path(), &trainer.decoder, tokenizer, request.base.as_deref())?;
         let records = read_metrics(&folder.file("metrics.jsonl"))?;
+        write_csv(&folder.file("metrics.csv"), &records)?;
         let last = last_values(&records);
+        let card = Card {
+            base: request.base.as_deref(),
+            is_adapter: trainer.decoder.adapter().is_some(),
+            steps,
+            parameters: trainer.decoder.parameters().iter().map(|parameter| parameter.tensor.len()).sum(),
+            config: &config,
+            last: &last,
+            warnings: &warnings,
+        };
+        if !card.write(folder.path())? {
+            let warning =
+                format!("{}: this page is not by slpo, so no model card is written in its place", show(&folder.file("README.md")));
+            terminal::say(&terminal::line(&format!("warning: {warning}")));
+            warnings.push(warning);
+        }
         let summary = json!({
-            "model": folder.path(), "steps": steps, "skipped": trainer.skipped, "seconds": seconds, "last": last, "warnings": warnings
+            "model": folder.path(), "steps": steps, "skipped": trainer.skipped, "seconds": seconds, "last": last, "warnings": warnings,
         });
         let report = folder.file("report.html");
         job.report(&records, &summary).write(&report)?;
@@ -232,12 +250,12 @@ fn show(path: &Path) -> String {
 }
 
 /// The last value of every metric.
-fn last_values(records: &[Record]) -> Value {
-    let mut last = serde_json::Map::new();
+fn last_values(records: &[Record]) -> Map<String, Value> {
+    let mut last = Map::new();
     for record in records {
         for (name, value) in &record.values {
             last.insert(name.clone(), json!(value));
         }
     }
-    Value::Object(last)
+    last
 }

@@ -3,7 +3,7 @@
 use crate::command::{Workplace, binary, failure};
 use std::process::Command;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 24] = [
     "",
     "demo",
     "train",
@@ -24,6 +24,10 @@ const COMMANDS: [&str; 20] = [
     "bench step",
     "bench peak",
     "devices",
+    "study",
+    "compare",
+    "completions",
+    "man",
 ];
 
 fn help(command: &str, columns: usize) -> String {

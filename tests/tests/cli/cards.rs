@@ -1,0 +1,47 @@
+//! What comes with a trained model: its card, and its metrics as a table.
+
+use crate::command::{Workplace, object};
+
+fn read(workplace: &Workplace, name: &str) -> String {
+    std::fs::read_to_string(workplace.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn a_trained_model_has_a_card_and_its_metrics_as_a_table() {
+    let workplace = Workplace::new();
+    object(&workplace.run("align --model {}/model --data {}/preferences.jsonl --loss dpo --out {}/aligned --steps 3 --json"));
+    let card = read(&workplace, "aligned/README.md");
+    for part in [
+        "---\nlibrary_name: transformers\n",
+        "base_model: \"model\"\n",
+        "tags: [\"slpo\",\"align\"]\n",
+        "# aligned\n",
+        "made by `slpo align` in 3 steps",
+        "loss = \"dpo\"",
+        "| `loss` | 0.",
+        "## Warnings",
+    ] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+    assert!(!card.contains("working_directory"), "{card}");
+    let table = read(&workplace, "aligned/metrics.csv");
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
+    assert!(lines[0][0] == "step" && lines[0].contains(&"loss") && lines[0].contains(&"margin"), "{table}");
+    assert_eq!(lines.len() - 1, read(&workplace, "aligned/metrics.jsonl").lines().count());
+    assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{table}");
+}
+
+#[test]
+fn an_adapter_says_so_and_a_persons_own_page_stays() {
+    let workplace = Workplace::new();
+    object(&workplace.run("sft --model {}/model --data {}/completions.jsonl --out {}/adapter --steps 1 --lora-rank 1 --json"));
+    let card = read(&workplace, "adapter/README.md");
+    assert!(card.contains("library_name: peft\n") && card.contains("An adapter (LoRA)"), "{card}");
+
+    object(&workplace.run("sft --model {}/model --data {}/completions.jsonl --out {}/mine --steps 2 --checkpoint-every 1 --json"));
+    workplace.write("mine/README.md", "# Mine\n");
+    let again = object(&workplace.run("sft --out {}/mine --steps 3 --resume --change --json"));
+    assert_eq!(read(&workplace, "mine/README.md"), "# Mine\n");
+    let warnings = again["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|warning| warning.as_str().unwrap().contains("no model card is written in its place")), "{again}");
+}
