@@ -52,10 +52,10 @@ fn error(x: &[f32], y: &[f32]) -> Option<f64> {
         let m = f64::from(largest(x));
         let e: Vec<f64> = x.iter().map(|&x| (f64::from(x) - m).exp()).collect();
         let sum: f64 = e.iter().sum();
-        y.iter().zip(&e).map(|(&y, e)| (f64::from(y) - e / sum).abs() * sum).fold(0.0, |a, b| if b.is_nan() { b } else { f64::max(a, b) })
+        y.iter().zip(&e).map(|(&y, e)| (f64::from(y) - e / sum).abs() * sum).fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a })
     };
     let errors = x.chunks_exact(WIDTH).zip(y.chunks_exact(WIDTH)).map(of_row);
-    errors.fold(Some(0.0), |worst, error| worst.filter(|_| !error.is_nan()).map(|worst: f64| worst.max(error)))
+    errors.into_iter().try_fold(0.0, |worst: f64, error| (!error.is_nan()).then_some(worst.max(error)))
 }
 
 fn main() {

@@ -9,16 +9,9 @@
 //! after: mean reward …
 //! ```
 
-use engine::{Cpu, Generator};
-use losses::{Hyperparameters, Loss, Objective};
-use model::align::{Alignment, Reference};
-use model::data::PreferencePair;
-use model::decoder::{Decoder, ForwardOptions};
 use model::language::Language;
-use model::optimizer::{Rule, Schedule};
-use model::order::Order;
+use model::prelude::*;
 use model::study::learned_language::{config, draw, learn, pairs, rewards};
-use model::train::Trainer;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The policy starts as a copy of the reference: a decoder that writes the language as it is.
@@ -30,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let objective = Objective::new(Loss::Dpo, Hyperparameters { beta: 0.3, ..Hyperparameters::default() })?;
     let alignment = Alignment { objective, reference: Reference::live(reference.clone()), at_once: 32 };
-    let schedule = Schedule { learning_rate: 5e-4, warmup: 10, steps: 60, final_fraction: 0.1 };
+    let schedule = Schedule { warmup: 10, ..Schedule::constant(5e-4, 60) };
     let mut trainer = Trainer::new(reference.clone(), Rule::adamw(0.0), schedule, 1.0);
     let mut order = Order::new(0, data.len(), 32);
     for step in 1..=60 {

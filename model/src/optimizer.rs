@@ -59,6 +59,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// Makes a schedule of `steps` steps with one learning rate.
+    pub fn constant(learning_rate: f64, steps: u64) -> Self {
+        Self { learning_rate, warmup: 0, steps, final_fraction: 1.0 }
+    }
+
     /// Returns η of step `step`, counted from 1.
     pub fn at(&self, step: u64) -> f64 {
         if step <= self.warmup {

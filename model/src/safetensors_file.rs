@@ -6,7 +6,7 @@
 use crate::atomic::atomic_write_with;
 use crate::error::{Error, Result};
 use crate::files::{Content, first_there, is_there};
-use crate::half_precision::{bf16_to_f32, f16_to_f32};
+use half::{bf16, f16};
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
@@ -123,8 +123,8 @@ impl View<'_> {
         match self.dtype {
             Dtype::F64 => self.elements(|b| f64::from_le_bytes(b) as f32),
             Dtype::F32 => self.elements(f32::from_le_bytes),
-            Dtype::F16 => self.elements(|b| f16_to_f32(u16::from_le_bytes(b))),
-            Dtype::BF16 => self.elements(|b| bf16_to_f32(u16::from_le_bytes(b))),
+            Dtype::F16 => self.elements(|b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => self.elements(|b| bf16::from_le_bytes(b).to_f32()),
             _ => Ok(None),
         }
     }

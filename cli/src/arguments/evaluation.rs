@@ -8,15 +8,22 @@ use std::path::PathBuf;
 /// Arguments of `slpo convert`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  slpo convert stories260K.bin --tokenizer tok512.bin --out stories260k\n  \
-                        slpo convert model-f16.gguf --out model\n  slpo convert llama-as-meta-published-it --out model")]
+                        slpo convert model-f16.gguf --out model\n  slpo convert llama-as-meta-published-it --out model\n  \
+                        slpo convert aligned --to gguf --type q8_0 --out aligned.gguf")]
 pub struct Convert {
     /// A GGUF file (F32, F16, BF16, Q8_0, Q4_0, Q4_1), a llama2.c `.bin` file (version 0), or a folder with safetensors under Hugging
     /// Face's names or Meta's
     #[arg(value_name = "SOURCE")]
     pub source: PathBuf,
-    /// The folder to write: config.json, model.safetensors and, with a tokenizer, tokenizer.json
+    /// The folder to write: config.json, model.safetensors and, with a tokenizer, tokenizer.json; with --to gguf, the file
     #[arg(long, value_name = "MODEL")]
     pub out: PathBuf,
+    /// What to write: a Hugging Face folder, or one GGUF file of a Llama, Mistral, Qwen2 or Qwen3 folder, with its tokenizer
+    #[arg(long, value_name = "FORMAT", value_parser = ["hf", "gguf"], default_value = "hf")]
+    pub to: String,
+    /// The type of the matrices in a GGUF file [default: f16]
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["f32", "f16", "bf16", "q8_0"])]
+    pub stored: Option<String>,
     /// Replace the model that is in --out, as a whole; other files there stay
     #[arg(long)]
     pub force: bool,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 /// Arguments of `slpo demo`.
 #[derive(Debug, Clone, Args, Serialize)]
-#[command(after_help = "Examples:\n  slpo demo\n  slpo demo --out first-look --seed 1")]
+#[command(after_help = "Examples:\n  slpo demo\n  slpo demo --out first-look --seed 1\n  slpo demo --files .")]
 pub struct Demo {
     /// The folder for report.html and the runs
     #[arg(long, value_name = "DIR", default_value = "demo-out")]
@@ -25,6 +25,9 @@ pub struct Demo {
     /// Texts sampled to measure each model [default: enough for two digits]
     #[arg(long, value_name = "N", value_parser = values::count::<usize>())]
     pub samples: Option<usize>,
+    /// Only write corpus.txt, completions.jsonl and preferences.jsonl of the demo's language into this folder, to try other commands with
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "pretrain_steps", "align_steps", "samples"])]
+    pub files: Option<PathBuf>,
 }
 
 /// Arguments of `slpo train`.

@@ -1,11 +1,15 @@
-//! `slpo convert`: converts other formats to a Hugging Face folder.
+//! `slpo convert`: converts other formats to a Hugging Face folder, and such a folder to a GGUF file.
 
 use super::model_out::ModelOut;
 use super::notices::warn;
 use crate::arguments::{Convert, Shared};
 use crate::failure::Failure;
 use crate::output::Output;
+use model::convert::to_gguf;
+use model::files::is_there;
+use model::gguf::writer::Stored;
 use serde::Serialize;
+use serde_json::json;
 
 #[derive(Serialize)]
 struct Converted<'a> {
@@ -26,6 +30,12 @@ struct Converted<'a> {
 /// # Errors
 /// The errors of [`ModelOut`], of [`model::convert::convert`] and of standard output.
 pub fn run(arguments: &Convert, shared: &Shared) -> Result<(), Failure> {
+    if arguments.to == "gguf" {
+        return gguf(arguments, shared);
+    }
+    if arguments.stored.is_some() {
+        return Err(Failure::Usage("--type is of GGUF files: give --to gguf, or leave it out".to_owned()));
+    }
     let folder = ModelOut::begin(&arguments.out, arguments.force)?;
     let report = folder.fill(|folder| model::convert::convert(&arguments.source, arguments.tokenizer.as_deref(), folder))?;
     warn(&report.remarks);
@@ -50,5 +60,22 @@ pub fn run(arguments: &Convert, shared: &Shared) -> Result<(), Failure> {
         let tokenizer = if report.has_tokenizer { "with its tokenizer" } else { "without a tokenizer (--tokenizer gives one)" };
         writeln!(to, "written to {out}, {tokenizer}")?;
         report.note.as_deref().map_or(Ok(()), |note| writeln!(to, "{note}"))
+    })
+}
+
+fn gguf(arguments: &Convert, shared: &Shared) -> Result<(), Failure> {
+    let (out, stored) = (arguments.out.as_path(), arguments.stored.as_deref().unwrap_or("f16"));
+    if arguments.tokenizer.is_some() {
+        return Err(Failure::Usage("--tokenizer is of sources without one: with --to gguf the folder's own is written".to_owned()));
+    }
+    if is_there(out)? && !arguments.force {
+        return Err(Failure::Failed(format!("{} is there already: choose another --out, or give --force to replace it", out.display())));
+    }
+    let kind = Stored::named(stored).ok_or_else(|| Failure::Usage(format!("there is no type {stored:?}")))?;
+    let written = to_gguf::write(&arguments.source, out, kind)?;
+    warn(&written.remarks);
+    let result = json!({ "format": "gguf", "out": out, "type": stored, "parameters": written.parameters, "tensors": written.tensors });
+    Output::new(shared.json).result(&result, |to| {
+        writeln!(to, "{} parameters in {} tensors, matrices in {stored}; written to {}", written.parameters, written.tensors, out.display())
     })
 }

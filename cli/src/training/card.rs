@@ -1,5 +1,5 @@
-//! The model card: `README.md` in a trained model's folder, with the front matter that model hubs read. It says what the model is, how it was
-//! made, what was measured and what went wrong.
+//! The model card: `README.md` in a trained model's folder, with the front matter that model hubs read. It says what the model is, how it
+//! was made, what was measured and what went wrong.
 
 use crate::failure::Failure;
 use crate::run_folder::write_atomically;

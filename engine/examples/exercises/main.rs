@@ -19,8 +19,11 @@ use engine::Generator;
 use problems::{NAMES, Problem};
 use witnesses::{Verdict, mark};
 
-/// What is planted in the game: each changes the gradients of the first input.
-const MISTAKES: [(&str, &str, fn(&mut Vec<f64>)); 5] = [
+/// A change of the gradients of an input.
+type Plant = fn(&mut [f64]);
+
+/// What is planted in the game, in the gradients of the first input.
+const MISTAKES: [(&str, &str, Plant); 5] = [
     ("sign", "the gradient is negated", |x| x.iter_mut().for_each(|x| *x = -*x)),
     ("factor", "the gradient is twice as large", |x| x.iter_mut().for_each(|x| *x *= 2.0)),
     ("term", "the last element lacks its part", |x| *x.last_mut().expect("an input has elements") = 0.0),
@@ -35,7 +38,7 @@ fn main() {
     let is_solution = arguments.len() < before;
     let ended = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => overview(is_solution),
-        ["all"] => NAMES.iter().map(|name| show(&Problem::new(name, is_solution))).fold(true, |all, one| all && one),
+        ["all"] => NAMES.iter().filter(|name| !show(&Problem::new(name, is_solution))).count() == 0,
         ["find", seed] => find(seed, None),
         ["find", seed, answer] => find(seed, Some(answer)),
         [name] => match NAMES.iter().find(|known| **known == name) {

@@ -27,10 +27,13 @@ pub fn mark(problem: &Problem, answer: Answer) -> Verdict {
     if given != wanted {
         return Verdict::WrongShape(format!("the inputs have {wanted:?} numbers, the gradients {given:?}"));
     }
-    let witnesses: [(&str, fn(&Problem) -> Vec<Vec<f64>>, f64); 3] =
-        [("central differences", differences, OF_DIFFERENCES), ("dual numbers", duals, OF_ROUNDING), ("the engine", reverse, OF_ROUNDING)];
+    let witnesses = [
+        ("central differences", differences(problem), OF_DIFFERENCES),
+        ("dual numbers", duals(problem), OF_ROUNDING),
+        ("the engine", reverse(problem), OF_ROUNDING),
+    ];
     let disagreeing: Vec<String> =
-        witnesses.iter().filter_map(|(name, witness, allowed)| disagreement(name, &witness(problem), &answer, *allowed)).collect();
+        witnesses.iter().filter_map(|(name, expected, allowed)| disagreement(name, expected, &answer, *allowed)).collect();
     if disagreeing.is_empty() { Verdict::Right } else { Verdict::Wrong(disagreeing) }
 }
 

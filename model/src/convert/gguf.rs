@@ -25,7 +25,8 @@ const ARCHITECTURES: [(&str, Architecture); 5] = [
     ("gpt2", Architecture::Gpt2),
     ("gptneox", Architecture::GptNeoX),
 ];
-const ROPE_FACTORS: &str = "rope_freqs.weight";
+/// The tensor of Llama 3's frequency change.
+pub const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// Reads the model of a file, with remarks on keys that were not used. `path` is its name for messages.
 ///
@@ -270,6 +271,16 @@ fn our_name(theirs: &str) -> String {
     let Some((layer, rest)) = theirs.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) else { return theirs.to_owned() };
     let ours = PARTS.iter().find_map(|(theirs, ours)| rest.strip_prefix(theirs).map(|kind| format!("{ours}{kind}")));
     format!("model.layers.{layer}.{}", ours.unwrap_or_else(|| rest.to_owned()))
+}
+
+/// Returns llama.cpp's name of a parameter.
+pub fn their_name(ours: &str) -> String {
+    if let Some((theirs, _)) = WHOLE.iter().find(|(_, name)| *name == ours) {
+        return (*theirs).to_owned();
+    }
+    let Some((layer, rest)) = ours.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')) else { return ours.to_owned() };
+    let theirs = PARTS.iter().find_map(|(theirs, ours)| rest.strip_prefix(ours).map(|kind| format!("{theirs}{kind}")));
+    format!("blk.{layer}.{}", theirs.unwrap_or_else(|| rest.to_owned()))
 }
 
 fn tensors(file: &Gguf) -> Result<NamedTensors> {

@@ -121,6 +121,33 @@ fn pre_tokenizer(name: Option<&str>) -> Result<Cut, String> {
     }
 }
 
+/// Returns llama.cpp's name for how a byte-level tokenizer cuts a text first, if it is one of those above.
+pub fn pre_tokenizer_name(file: &Json) -> Option<&'static str> {
+    let pre = &file["pre_tokenizer"];
+    let parts: Vec<&Json> = match pre["pretokenizers"].as_array() {
+        Some(parts) => parts.iter().collect(),
+        None => vec![pre],
+    };
+    let is_byte_level =
+        |part: &Json, cuts: bool| part["type"] == "ByteLevel" && part["use_regex"] != !cuts && part["add_prefix_space"] != true;
+    match parts[..] {
+        [bytes] if is_byte_level(bytes, true) => Some("gpt-2"),
+        [split, bytes]
+            if split["type"] == "Split"
+                && split["behavior"] == "Isolated"
+                && bytes["use_regex"] == false
+                && is_byte_level(bytes, false) =>
+        {
+            match split["pattern"]["Regex"].as_str() {
+                Some(LLAMA3) => Some("llama-bpe"),
+                Some(QWEN2) => Some("qwen2"),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
 fn byte_level(file: &Gguf, cut: Cut) -> Result<String> {
     let tokens = tokens(file)?;
     let merges = file.get("tokenizer.ggml.merges").and_then(Value::array);

@@ -3,12 +3,14 @@
 pub mod gguf;
 mod gguf_keys;
 pub mod gguf_tokenizer;
+mod gguf_vocabulary;
 pub mod llama2c;
 pub mod llama2c_tokenizer;
 pub mod meta;
 mod parameters;
 mod rotary_pairs;
 mod sentencepiece;
+pub mod to_gguf;
 
 use crate::atomic::atomic_write;
 use crate::config::Config;

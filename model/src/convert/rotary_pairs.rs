@@ -1,4 +1,4 @@
-//! The two ways to pair a head's components for RoPE, and the conversion from one to the other.
+//! The two ways to pair a head's components for RoPE, and the conversions between them.
 
 /// Reorders the rows of each head from pairs (2i, 2i + 1) to pairs (i, i + half): new row i is old row 2i, new row half + i is old row
 /// 2i + 1. Meta's code, llama2.c and llama.cpp rotate the first kind of pairs, Hugging Face's the second. `columns` is the width of a row,
@@ -14,6 +14,24 @@ pub fn rotate_half_rows(rows: &[f32], heads: usize, columns: usize) -> Vec<f32> 
     for head in rows.chunks_exact(head_dim * columns) {
         for row in 0..head_dim {
             let old = if row < half { 2 * row } else { 2 * (row - half) + 1 };
+            reordered.extend_from_slice(&head[old * columns..][..columns]);
+        }
+    }
+    reordered
+}
+
+/// Undoes [`rotate_half_rows`]: old row 2i is new row i, old row 2i + 1 is new row half + i.
+///
+/// # Panics
+/// As [`rotate_half_rows`].
+pub fn neighbour_rows(rows: &[f32], heads: usize, columns: usize) -> Vec<f32> {
+    let head_dim = rows.len() / (heads * columns);
+    let half = head_dim / 2;
+    assert_eq!(2 * half * heads * columns, rows.len(), "neighbour_rows: {} elements in {heads} heads of {columns} columns", rows.len());
+    let mut reordered = Vec::with_capacity(rows.len());
+    for head in rows.chunks_exact(head_dim * columns) {
+        for row in 0..head_dim {
+            let old = if row % 2 == 0 { row / 2 } else { half + row / 2 };
             reordered.extend_from_slice(&head[old * columns..][..columns]);
         }
     }

@@ -3,6 +3,7 @@
 mod gguf_models;
 mod gguf_tokenizers;
 mod other_formats;
+mod to_gguf;
 
 use super::*;
 use crate::config::huggingface;

@@ -250,7 +250,7 @@ fn refuse_overlaps(tensors: &IndexMap<&str, TensorInfo>) -> Result<(), Damage> {
     }
 }
 
+pub mod writer;
+
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-pub(crate) mod writer;

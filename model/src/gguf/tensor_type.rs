@@ -10,7 +10,7 @@
 
 use crate::error::Result;
 use crate::files::Content;
-use crate::half_precision::{bf16_to_f32, f16_to_f32};
+use half::{bf16, f16};
 use std::ops::Range;
 
 /// One of ggml's types.
@@ -98,8 +98,8 @@ impl TensorType {
     pub fn widen(&self, content: &Content, range: Range<u64>) -> Result<Option<Vec<f32>>> {
         match self.name {
             "F32" => content.elements(range, |b| [f32::from_le_bytes(b)]),
-            "F16" => content.elements(range, |b| [f16_to_f32(u16::from_le_bytes(b))]),
-            "BF16" => content.elements(range, |b| [bf16_to_f32(u16::from_le_bytes(b))]),
+            "F16" => content.elements(range, |b| [f16::from_le_bytes(b).to_f32()]),
+            "BF16" => content.elements(range, |b| [bf16::from_le_bytes(b).to_f32()]),
             "Q8_0" => content.elements(range, q8_0),
             "Q4_0" => content.elements(range, q4_0),
             "Q4_1" => content.elements(range, q4_1),
@@ -110,7 +110,7 @@ impl TensorType {
 }
 
 fn half(low: u8, high: u8) -> f32 {
-    f16_to_f32(u16::from_le_bytes([low, high]))
+    f16::from_le_bytes([low, high]).to_f32()
 }
 
 fn q8_0([low, high, quants @ ..]: [u8; 34]) -> [f32; BLOCK] {

@@ -67,7 +67,7 @@ impl<B: Backend> Setup<'_, B> {
             reference.set_cache(cache.clone());
         }
         let steps = self.moments.last().copied().unwrap_or(0);
-        let schedule = Schedule { learning_rate, warmup: 0, steps, final_fraction: 1.0 };
+        let schedule = Schedule::constant(learning_rate, steps);
         let mut trainer = Trainer::new(self.reference.clone(), Rule::adamw(0.0), schedule, CLIP);
         let batch = self.batch.min(self.learned.len());
         let alignment = Alignment { objective, reference, at_once: 2 * batch };

@@ -18,6 +18,12 @@ impl Tokenizer {
         self.chat.as_ref().map(compile).transpose()
     }
 
+    /// Returns the text of the chat template that is used unless another one is named.
+    pub fn chat_template_text(&self) -> Option<&str> {
+        let templates = &self.chat.as_ref()?.templates;
+        templates.first().map(|template| template.text.as_str())
+    }
+
     /// Replaces the chat template by the one in the file at `path`.
     ///
     /// # Errors

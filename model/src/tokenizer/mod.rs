@@ -254,8 +254,8 @@ impl Tokenizer {
         }
     }
 
-    /// Returns the text of the `tokenizer.json`.
-    fn json(&self) -> String {
+    /// Returns the text of the `tokenizer.json`; empty if there is no tokenizer.
+    pub fn json(&self) -> String {
         match &self.kind {
             Kind::Bytes => format!("{:#}\n", bytes::file()),
             Kind::Absent { .. } => String::new(),

@@ -1,6 +1,6 @@
-//! What comes with a trained model: its card, and its metrics as a table.
+//! What comes with a trained model: its card, its metrics as a table, and its form as a GGUF file.
 
-use crate::command::{Workplace, object};
+use crate::command::{Workplace, failure, object};
 
 fn read(workplace: &Workplace, name: &str) -> String {
     std::fs::read_to_string(workplace.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -29,6 +29,21 @@ fn a_trained_model_has_a_card_and_its_metrics_as_a_table() {
     assert!(lines[0][0] == "step" && lines[0].contains(&"loss") && lines[0].contains(&"margin"), "{table}");
     assert_eq!(lines.len() - 1, read(&workplace, "aligned/metrics.jsonl").lines().count());
     assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{table}");
+}
+
+#[test]
+fn a_model_becomes_a_gguf_file_and_comes_back_with_the_same_logits() {
+    let workplace = Workplace::new();
+    let written = object(&workplace.run("convert {}/model --to gguf --type f32 --out {}/model.gguf --json"));
+    assert_eq!((written["format"].as_str(), written["type"].as_str()), (Some("gguf"), Some("f32")));
+    object(&workplace.run("convert {}/model.gguf --out {}/back --json"));
+    let score = |model: &str| object(&workplace.run(&format!("score --model {{}}/{model} --text Once --json")));
+    assert_eq!(score("model"), score("back"));
+    let line = failure(&workplace.run("convert {}/model --to gguf --out {}/model.gguf"), 1);
+    assert!(line.contains("model.gguf is there already: choose another --out, or give --force to replace it"), "{line}");
+    object(&workplace.run("convert {}/model --to gguf --type q8_0 --out {}/model.gguf --force --json"));
+    let line = failure(&workplace.run("convert {}/model --type q8_0 --out {}/x"), 2);
+    assert!(line.contains("--type is of GGUF files: give --to gguf, or leave it out"), "{line}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn completions_and_manual_have_every_command() {
     assert!(commands.len() > 20 && commands.contains(&"align".to_owned()), "{commands:?}");
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let script = text(&slpo(&format!("completions {shell}"), &[]));
-        assert!(commands.iter().all(|command| script.contains(command.as_str())) && script.contains("--beta"), "{shell}");
+        assert!(commands.iter().all(|command| script.contains(command.as_str())) && script.contains("beta"), "{shell}");
     }
     assert!(text(&workplace.run("man --out {}/man")).contains("pages are in"));
     for command in &commands {

@@ -157,6 +157,23 @@ fn a_run_is_not_written_over_and_bad_input_is_one_line() {
 }
 
 #[test]
+fn the_demos_files_are_data_for_every_training_command_and_replace_nothing() {
+    let workplace = Workplace::new();
+    let written = object(&workplace.run("demo --files {}/try --json"));
+    assert_eq!(written["files"].as_array().unwrap().len(), 3);
+    let counts = [("train", "corpus.txt"), ("sft", "completions.jsonl"), ("align", "preferences.jsonl")].map(|(_, file)| {
+        let text = std::fs::read_to_string(workplace.path("try").join(file)).unwrap();
+        text.lines().count()
+    });
+    assert_eq!(counts, [20_000, 1000, 1000]);
+    object(&workplace.run("train --data {}/try/corpus.txt --out {}/base --steps 1 --json"));
+    object(&workplace.run("sft --model {}/base --data {}/try/completions.jsonl --out {}/tuned --steps 1 --json"));
+    object(&workplace.run("align --model {}/base --data {}/try/preferences.jsonl --loss dpo --out {}/aligned --steps 1 --json"));
+    let line = failure(&workplace.run("demo --files {}/try"), 1);
+    assert!(line.contains("corpus.txt is there already, and stays: choose another folder for --files"), "{line}");
+}
+
+#[test]
 fn the_demo_compares_the_losses_and_draws_the_report() {
     let workplace = Workplace::new();
     let results = object(&workplace.run("demo --out {}/demo --pretrain-steps 20 --align-steps 3 --samples 64 --json"));

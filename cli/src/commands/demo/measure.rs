@@ -42,7 +42,12 @@ pub struct Outcome {
     pub curve: Vec<Point>,
     /// The moments of each run.
     pub paths: Vec<Vec<Moment>>,
+    /// The first sentences that the first run's model wrote, with their rewards. All models get the same prompts and random numbers.
+    pub sentences: Vec<(String, f64)>,
 }
+
+/// Sentences that the report shows of a model.
+const SHOWN: usize = 10;
 
 /// What is measured of one model.
 struct Measured {
@@ -51,6 +56,7 @@ struct Measured {
     forward_kl: Estimate,
     changes: Changes,
     grammatical: f64,
+    sentences: Vec<(String, f64)>,
 }
 
 /// Computes the mean of ln p(y) − ln q(y) over completions sampled from p.
@@ -80,8 +86,11 @@ fn measure(experiment: &Experiment, decoder: &Decoder<Device>) -> Result<Measure
         let policy = Scored::policy(&batch, decoder, &ForwardOptions::default());
         Changes::of(&policy, &Scored::reference(&batch, &experiment.reference))
     });
+    let rewards = rewards(&experiment.language, &drawn);
+    let sentence = |(sequence, reward): (&Sequence, &f64)| (experiment.language.decode(&sequence.tokens[1..]), *reward);
     Ok(Measured {
-        reward: mean_and_error(&rewards(&experiment.language, &drawn)),
+        sentences: drawn.iter().zip(&rewards).take(SHOWN).map(sentence).collect(),
+        reward: mean_and_error(&rewards),
         kl: divergence(decoder, &experiment.reference, &drawn),
         forward_kl: divergence(&experiment.reference, decoder, &from_reference),
         changes,
@@ -127,6 +136,7 @@ impl Outcome {
             grammatical: mean(|run| run.grammatical),
             curve,
             paths,
+            sentences: runs.first().map(|run| run.sentences.clone()).unwrap_or_default(),
         }
     }
 

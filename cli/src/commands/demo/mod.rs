@@ -5,6 +5,7 @@
 //! closed forms.
 
 mod experiment;
+mod files;
 mod measure;
 mod page;
 mod scores;
@@ -31,6 +32,13 @@ pub fn run(arguments: &Demo, shared: &Shared) -> Result<(), Failure> {
         ..usual
     };
     let out = Output::new(shared.json);
+    if let Some(folder) = &arguments.files {
+        let written = files::write(folder, shared.seed)?;
+        return out.result(&json!({ "files": written }), |to| {
+            written.iter().try_for_each(|path| writeln!(to, "wrote {}", path.display()))?;
+            writeln!(to, "Next: slpo train --data {} --out base", written[0].display())
+        });
+    }
     let say = |text: &str| out.stream(&format!("{text}\n"));
     crate::commands::model_out::refuse_occupied(&arguments.out, "the demo's report would replace the one there; choose another --out")?;
     model::atomic::make_folder(&arguments.out)?;

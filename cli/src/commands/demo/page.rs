@@ -2,6 +2,7 @@
 
 use super::experiment::{Experiment, RUNS};
 use super::measure::{HEADINGS, Outcome, best_cells, matched};
+use crate::number::signed;
 use crate::report::chart::{BarChart, XyChart};
 use crate::report::{Align, Report, Table};
 use model::align::PairMetrics;
@@ -45,6 +46,13 @@ pub fn report(experiment: &Experiment, outcomes: &[Outcome], elapsed: Duration) 
             "The part of unseen pairs whose log-ratio favours the chosen completion.",
             accuracies(outcomes),
         );
+    let page = page
+        .section("Ten sentences before and after")
+        .paragraph(
+            "Each row has one prompt and the same random numbers, so a model that did not change writes the same sentence. The number is \
+             the sentence's reward. Kind deeds, gentle manners and places are rewarded, rough deeds are not.",
+        )
+        .table(sentences(outcomes));
     let page = curves(page, outcomes);
     page.section("The language")
         .paragraph(example_text(experiment))
@@ -68,6 +76,22 @@ fn table(experiment: &Experiment, outcomes: &[Outcome]) -> Table {
         let table = table.row(outcome.cells());
         if outcome.matched[HALF] == Some(best) { table.highlight(1 + HALF) } else { table }
     })
+}
+
+/// The methods whose sentences are shown beside the reference's.
+const WRITERS: [&str; 2] = ["DPO", "SLPO-GKL α=0.9"];
+
+fn sentences(outcomes: &[Outcome]) -> Table {
+    let writers: Vec<&Outcome> =
+        outcomes.iter().filter(|outcome| outcome.curve.is_empty() || WRITERS.contains(&outcome.name.as_str())).collect();
+    let columns = writers.iter().flat_map(|writer| [(writer.name.clone(), Align::Left), ("reward".to_owned(), Align::Right)]);
+    let rows = (0..writers.iter().map(|writer| writer.sentences.len()).min().unwrap_or(0)).map(|row| {
+        writers.iter().flat_map(move |writer| {
+            let (sentence, reward) = &writer.sentences[row];
+            [sentence.clone(), signed(*reward, 2)]
+        })
+    });
+    rows.fold(Table::new(columns), |table, row| table.row(row.collect::<Vec<_>>()))
 }
 
 /// Points of a line over divergences.

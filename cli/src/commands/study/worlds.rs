@@ -13,11 +13,14 @@ use model::study::path::Moment;
 use model::study::prepared::Prepared;
 use std::time::Instant;
 
+/// A world with the most reward that each divergence allows in it.
+type World = (Prepared<Device>, Vec<f64>);
+
 /// The worlds that were prepared so far, by cell and seed.
 pub struct Worlds {
     design: Design,
     device: Device,
-    known: Once<(&'static str, u64), (Prepared<Device>, Vec<f64>)>,
+    known: Once<(&'static str, u64), World>,
 }
 
 impl Worlds {
@@ -44,7 +47,7 @@ impl Worlds {
         )
     }
 
-    fn prepare(&self, key: Key) -> model::Result<(Prepared<Device>, Vec<f64>)> {
+    fn prepare(&self, key: Key) -> model::Result<World> {
         let cell = Cell::named(key.cell).expect("a run names its cell");
         let prepared = Prepared::new(&self.device, &cell, key.seed)?;
         let (start, rewards) = (&prepared.start, &prepared.world.rewards);
