@@ -50,7 +50,8 @@ impl Card<'_> {
     fn text(&self, folder: &Path) -> String {
         let name = folder.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
         let mut text = format!("---\n{}---\n\n# {name}\n\n{}\n\n{SIGN}.\n", self.front_matter(), self.lead());
-        let settings: String = self.config.lines().filter(|line| !line.starts_with(PRIVATE)).map(|line| format!("{line}\n")).collect();
+        let public = self.config.lines().filter(|line| !line.starts_with(PRIVATE));
+        let settings: String = public.map(|line| without_folders(line) + "\n").collect();
         text += &format!("\n## How it was made\n\n`slpo {}` with these settings:\n\n```toml\n{settings}```\n", self.command());
         text += "\n## What was measured\n\nThe last value of each metric. `metrics.jsonl` and `metrics.csv` have all of them.\n\n";
         text += "| metric | last value |\n|---|---:|\n";
@@ -79,8 +80,17 @@ impl Card<'_> {
 
     fn lead(&self) -> String {
         let kind = if self.is_adapter { "An adapter (LoRA)" } else { "A language model" };
-        let from = self.base.map_or_else(String::new, |base| format!(", from {}", base.display()));
+        let base = self.base.and_then(Path::file_name).map(|name| name.to_string_lossy());
+        let from = base.map_or_else(String::new, |name| format!(", from {name}"));
         format!("{kind} with {} trained parameters, made by `slpo {}` in {} steps{from}.", self.parameters, self.command(), self.steps)
+    }
+}
+
+/// A line of settings without the folders of a path: they tell of a person's machine, and a card is for others.
+fn without_folders(line: &str) -> String {
+    match line.split_once(" = \"") {
+        Some((name, value)) if value.contains('/') => format!("{name} = \"{}", value.rsplit('/').next().unwrap_or(value)),
+        _ => line.to_owned(),
     }
 }
 
@@ -96,7 +106,7 @@ mod tests {
 
     fn card<'a>(last: &'a Map<String, Value>, warnings: &'a [String]) -> Card<'a> {
         let base = Some(Path::new("models/base \"one\""));
-        let config = "command = \"align\"\nworking_directory = \"/home/me\"\nloss = \"dpo\"\n";
+        let config = "command = \"align\"\nworking_directory = \"/home/me\"\ndata = \"/home/me/a b/pairs.jsonl\"\nloss = \"dpo\"\n";
         Card { base, is_adapter: false, steps: 9, parameters: 246_336, config, last, warnings }
     }
 
@@ -110,7 +120,7 @@ mod tests {
         let front = "---\nlibrary_name: transformers\npipeline_tag: text-generation\nbase_model: \"base \\\"one\\\"\"\ntags: [\"slpo\",\"align\"]\n---\n";
         assert!(text.starts_with(front), "{text}");
         for part in [
-            "```toml\ncommand = \"align\"\nloss = \"dpo\"\n```",
+            "```toml\ncommand = \"align\"\ndata = \"pairs.jsonl\"\nloss = \"dpo\"\n```",
             "| `loss` | 0.123457 |",
             "- step 3: the chosen completions fall\n",
             "in 9 steps",

@@ -165,7 +165,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         for path in fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
             let name = path.file_name().unwrap().to_str().unwrap();
             let is_unfinished = name.ends_with(".tmp") || name == "partial";
-            let is_told_by_the_run = ["config.toml", "run.lock", "lock", "report.html", "adapter_config.json"].contains(&name);
+            let is_told_by_the_run = ["config.toml", "README.md", "run.lock", "lock", "report.html", "adapter_config.json"].contains(&name);
             if is_unfinished || is_told_by_the_run || name.starts_with("events.out") {
                 continue;
             }
