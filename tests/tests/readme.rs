@@ -84,11 +84,16 @@ fn shell(readme: &str) -> Vec<Vec<String>> {
     lines.lines().flat_map(shell_commands).filter(|words| !words.is_empty()).collect()
 }
 
+/// The words of a command before it sends its output to a file.
+fn before_redirection(words: &[String]) -> &[String] {
+    &words[..words.iter().position(|word| word == ">").unwrap_or(words.len())]
+}
+
 /// The arguments of a command that runs slpo, also by cargo, mpirun or after variables.
 fn slpo_arguments(words: &[String]) -> Option<&[String]> {
     let is_cargo_run = words.len() > 1 && words[0] == "cargo" && words[1] == "run" && !words.iter().any(|word| word == "--bin");
     let name = if is_cargo_run { "--" } else { "slpo" };
-    words.iter().position(|word| word == name).map(|place| &words[place + 1..])
+    words.iter().position(|word| word == name).map(|place| before_redirection(&words[place + 1..]))
 }
 
 /// The target of a link, split at its `#`.
@@ -151,7 +156,7 @@ fn every_example_of_the_help_is_understood() {
     for command in ["", "bench step", "bench peak"].into_iter().chain(names.filter(|name| *name != "help")) {
         for line in help(command).lines().filter(|line| line.starts_with("  ") && line.contains("slpo ")) {
             for words in shell_commands(line).iter().filter(|words| words.first().is_some_and(|word| word == "slpo")) {
-                let output = Command::new(binary()).args(&words[1..]).arg("--help").output().unwrap();
+                let output = Command::new(binary()).args(before_redirection(&words[1..])).arg("--help").output().unwrap();
                 assert!(output.status.success(), "slpo {command} --help: {line}: {}", String::from_utf8_lossy(&output.stderr));
                 count += 1;
             }
