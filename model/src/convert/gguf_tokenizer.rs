@@ -13,9 +13,11 @@ use crate::tokenizer::file_parts::{added_token, leading_token_template};
 use serde_json::{Map, Value as Json, json};
 
 /// ggml's numbers for the kinds of tokens.
-const CONTROL: u64 = 3;
-const USER_DEFINED: u64 = 4;
-const BYTE: u64 = 6;
+pub(super) const NORMAL: u64 = 1;
+pub(super) const UNKNOWN: u64 = 2;
+pub(super) const CONTROL: u64 = 3;
+pub(super) const USER_DEFINED: u64 = 4;
+pub(super) const BYTE: u64 = 6;
 
 /// A tokenizer, or the reason why there is none.
 pub type Found = Result<Tokenizer, String>;
@@ -64,20 +66,20 @@ fn tokens<'a>(file: &'a Gguf) -> Result<Vec<(&'a str, u64)>> {
     let names: Option<Vec<&str>> = names.iter().map(|name| name.text()).collect();
     let names = names.ok_or_else(|| Error::tokenizer("tokenizer.ggml.tokens holds something other than texts"))?;
     let Some(kinds) = array("token_type") else {
-        return Ok(names.into_iter().map(|name| (name, 1)).collect());
+        return Ok(names.into_iter().map(|name| (name, NORMAL)).collect());
     };
     if kinds.len() != names.len() as u64 {
         let reason = format!("tokenizer.ggml.token_type has {} entries for {} tokens", kinds.len(), names.len());
         return Err(Error::tokenizer(reason));
     }
-    Ok(names.into_iter().zip(kinds.iter().map(|kind| kind.unsigned().unwrap_or(1))).collect())
+    Ok(names.into_iter().zip(kinds.iter().map(|kind| kind.unsigned().unwrap_or(NORMAL))).collect())
 }
 
 fn sentencepiece(file: &Gguf) -> Result<String> {
     let tokens = tokens(file)?;
     let scores = file.get("tokenizer.ggml.scores").and_then(Value::array).filter(|scores| scores.len() == tokens.len() as u64);
     let scores = scores.ok_or_else(|| Error::tokenizer("tokenizer.ggml.scores is missing, or has another length than the tokens"))?;
-    let unknown = id(file, "unknown").or_else(|| tokens.iter().position(|(_, kind)| *kind == 2));
+    let unknown = id(file, "unknown").or_else(|| tokens.iter().position(|(_, kind)| *kind == UNKNOWN));
     let kind = |id: usize, kind: u64| match kind {
         CONTROL => PieceKind::Control,
         USER_DEFINED => PieceKind::UserDefined,

@@ -1,19 +1,12 @@
 //! A tokenizer inside a GGUF file: its `tokenizer.json` whole, and for the kinds that llama.cpp has, its own lists of tokens and merges.
 
-use super::gguf_tokenizer::pre_tokenizer_name;
+use super::gguf_tokenizer::{BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, pre_tokenizer_name};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gguf::writer::Writer;
 use crate::tokenizer::Tokenizer;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-
-/// ggml's numbers for the kinds of tokens.
-const NORMAL: i32 = 1;
-const UNKNOWN: i32 = 2;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-const BYTE: i32 = 6;
 
 /// Adds the tokenizer. Returns the writer with a sentence about what llama.cpp cannot have of it.
 ///
@@ -67,7 +60,7 @@ impl Kind {
 
     fn write(&self, writer: Writer, file: &Json, config: &Config) -> Writer {
         let names = names(file, config.vocab_size);
-        let kinds: Vec<i32> = names.iter().map(|(name, kind)| self.number(name, *kind, file)).collect();
+        let kinds: Vec<i32> = names.iter().map(|(name, kind)| self.number(name, *kind, file) as i32).collect();
         let texts: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
         let writer = writer.texts("tokenizer.ggml.tokens", &texts).integers("tokenizer.ggml.token_type", &kinds);
         let merges = merges(file);
@@ -93,7 +86,7 @@ impl Kind {
         }
     }
 
-    fn number(&self, name: &str, added: Option<bool>, file: &Json) -> i32 {
+    fn number(&self, name: &str, added: Option<bool>, file: &Json) -> u64 {
         match added {
             _ if matches!(self, Self::Pieces { .. }) && file["model"]["unk_token"] == name => UNKNOWN,
             Some(true) => CONTROL,

@@ -7,17 +7,7 @@
 /// # Panics
 /// If the rows do not make `heads` heads of the same even height.
 pub fn rotate_half_rows(rows: &[f32], heads: usize, columns: usize) -> Vec<f32> {
-    let head_dim = rows.len() / (heads * columns);
-    let half = head_dim / 2;
-    assert_eq!(2 * half * heads * columns, rows.len(), "rotate_half_rows: {} elements in {heads} heads of {columns} columns", rows.len());
-    let mut reordered = Vec::with_capacity(rows.len());
-    for head in rows.chunks_exact(head_dim * columns) {
-        for row in 0..head_dim {
-            let old = if row < half { 2 * row } else { 2 * (row - half) + 1 };
-            reordered.extend_from_slice(&head[old * columns..][..columns]);
-        }
-    }
-    reordered
+    reordered(rows, heads, columns, |row, half| if row < half { 2 * row } else { 2 * (row - half) + 1 })
 }
 
 /// Undoes [`rotate_half_rows`]: old row 2i is new row i, old row 2i + 1 is new row half + i.
@@ -25,15 +15,17 @@ pub fn rotate_half_rows(rows: &[f32], heads: usize, columns: usize) -> Vec<f32> 
 /// # Panics
 /// As [`rotate_half_rows`].
 pub fn neighbour_rows(rows: &[f32], heads: usize, columns: usize) -> Vec<f32> {
+    reordered(rows, heads, columns, |row, half| if row % 2 == 0 { row / 2 } else { half + row / 2 })
+}
+
+/// Takes each row of a head from `old(its new place, half the rows)`.
+fn reordered(rows: &[f32], heads: usize, columns: usize, old: impl Fn(usize, usize) -> usize) -> Vec<f32> {
     let head_dim = rows.len() / (heads * columns);
     let half = head_dim / 2;
-    assert_eq!(2 * half * heads * columns, rows.len(), "neighbour_rows: {} elements in {heads} heads of {columns} columns", rows.len());
+    assert_eq!(2 * half * heads * columns, rows.len(), "RoPE's rows: {} elements in {heads} heads of {columns} columns", rows.len());
     let mut reordered = Vec::with_capacity(rows.len());
     for head in rows.chunks_exact(head_dim * columns) {
-        for row in 0..head_dim {
-            let old = if row % 2 == 0 { row / 2 } else { half + row / 2 };
-            reordered.extend_from_slice(&head[old * columns..][..columns]);
-        }
+        (0..head_dim).for_each(|row| reordered.extend_from_slice(&head[old(row, half) * columns..][..columns]));
     }
     reordered
 }

@@ -33,9 +33,7 @@ pub struct Written {
 pub fn write(folder: &Path, file: &Path, stored: Stored) -> Result<Written> {
     let ModelFolder { config, tensors, tokenizer, mut remarks } = ModelFolder::open(folder)?;
     let name = folder.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
-    let mut writer = keys(&config, &name, stored)?;
-    let (with_vocabulary, about_it) = gguf_vocabulary::write(writer, &tokenizer, &config)?;
-    writer = with_vocabulary;
+    let (mut writer, about_it) = gguf_vocabulary::write(keys(&config, &name, stored)?, &tokenizer, &config)?;
     remarks.extend(about_it);
     let parameters = layout::from_file(&config, tensors)?;
     let mut written = Written { parameters: 0, tensors: parameters.len(), remarks };

@@ -4,7 +4,7 @@ use super::arms::Arm;
 use super::learned_language::{config, draw, learn, log_probs, pairs, rewards};
 use super::path::{Moment, moments};
 use super::run::{Setup, StudyRun};
-use super::statistics::mean_and_error;
+use super::statistics::{differences, mean_and_error};
 use crate::align::ReferenceCache;
 use crate::align::unpaired::rows_of_pairs;
 use crate::boundary::Sequence;
@@ -59,6 +59,8 @@ pub struct InLanguage<B: Backend> {
     rewards: Vec<f64>,
     log_probs: Vec<f64>,
     pairs: Vec<PreferencePair>,
+    /// The chosen and the rejected completions of some pairs, each with ln ref.
+    followed: [(Vec<Sequence>, Vec<f64>); 2],
     rows: Vec<LabelledSequence>,
     cache: ReferenceCache,
     seed: u64,
@@ -76,10 +78,16 @@ impl<B: Backend> InLanguage<B> {
         let reference = learn(&language, random, LEARNING, &mut stream(stream::SENTENCES), |_, _, _| ())?;
         let drawn = draw(&language, &reference, stream(stream::DRAWS), REPORTED_DRAWS)?;
         let pairs = pairs(&language, &reference, stream(stream::PAIRS), PAIRS.0)?;
+        let of_reference = |of: fn(&PreferencePair) -> &Sequence| {
+            let sequences: Vec<Sequence> = pairs[..FOLLOWED].iter().map(|pair| of(pair).clone()).collect();
+            let log_probs = log_probs(&reference, &sequences);
+            (sequences, log_probs)
+        };
+        let followed = [of_reference(|pair| &pair.chosen), of_reference(|pair| &pair.rejected)];
         let mut cache = ReferenceCache::in_memory();
         cache.fill(pairs.iter(), &reference, AT_ONCE, None, &|| Ok(false))?;
         let (rewards, log_probs, rows) = (rewards(&language, &drawn), log_probs(&reference, &drawn), rows_of_pairs(&pairs));
-        Ok(Self { language, reference, drawn, rewards, log_probs, pairs, rows, cache, seed })
+        Ok(Self { language, reference, drawn, rewards, log_probs, pairs, followed, rows, cache, seed })
     }
 
     /// Trains a copy of the reference with one arm and measures it by `draws` draws at some moments.
@@ -112,21 +120,11 @@ impl<B: Backend> InLanguage<B> {
         let of_reference = differences(&self.log_probs, &log_probs(decoder, &self.drawn[..draws]));
         let [(reward, reward_error), (divergence, error), (reverse, reverse_error)] =
             [above, of_policy, of_reference].map(|values| mean_and_error(&values));
-        let followed = &self.pairs[..FOLLOWED];
-        let rise = |of: fn(&PreferencePair) -> &Sequence| {
-            let sequences: Vec<Sequence> = followed.iter().map(|pair| of(pair).clone()).collect();
-            differences(&log_probs(decoder, &sequences), &log_probs(&self.reference, &sequences))
-        };
-        let (chosen, rejected) = (rise(|pair| &pair.chosen), rise(|pair| &pair.rejected));
+        let [chosen, rejected] = self.followed.each_ref().map(|(sequences, before)| differences(&log_probs(decoder, sequences), before));
         let fallen = chosen.iter().filter(|rise| **rise < 0.0).count() as f64 / chosen.len() as f64;
         let [chosen, rejected] = [chosen, rejected].map(|values| mean_and_error(&values).0);
         Ok(Moment { step, divergence, values: vec![reward, reverse, chosen, rejected, fallen, reward_error, error, reverse_error] })
     }
-}
-
-/// a − b, as far as both go.
-fn differences(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| a - b).collect()
 }
 
 #[cfg(test)]

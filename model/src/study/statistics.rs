@@ -95,6 +95,11 @@ pub fn holm(probabilities: &[f64]) -> Vec<f64> {
     corrected
 }
 
+/// a − b, number by number, as far as both go.
+pub fn differences(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a - b).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use model::decoder::{Decoder, ForwardOptions};
 use model::preference::{PairBatch, Scored};
 use model::study::learned_language::{MAX_TOKENS, draw, log_probs, rewards};
 use model::study::path::{Moment, mean_at};
-use model::study::statistics::mean_and_error;
+use model::study::statistics::{differences, mean_and_error};
 use serde_json::{Value, json};
 
 /// The divergences κ at which methods are compared, in nats a completion.
@@ -61,8 +61,7 @@ struct Measured {
 
 /// Computes the mean of ln p(y) − ln q(y) over completions sampled from p.
 fn divergence(p: &Decoder<Device>, q: &Decoder<Device>, drawn_from_p: &[Sequence]) -> Estimate {
-    let differences: Vec<f64> = log_probs(p, drawn_from_p).iter().zip(log_probs(q, drawn_from_p)).map(|(p, q)| p - q).collect();
-    mean_and_error(&differences)
+    mean_and_error(&differences(&log_probs(p, drawn_from_p), &log_probs(q, drawn_from_p)))
 }
 
 /// Measures a model at a moment of its run: E\[r\] and KL(π‖π_ref), with the same random numbers at every moment.

@@ -1,9 +1,9 @@
 //! The answers to the study's hypotheses, each with the numbers that decide it.
 
-use super::results::{LEVEL, Results, differences, mean, summarise};
+use super::results::{LEVEL, Results, mean, summarise};
 use model::study::arms::ARMS;
 use model::study::path::Moment;
-use model::study::statistics::{Summary, holm, mean_and_error};
+use model::study::statistics::{Summary, differences, holm, mean_and_error};
 
 /// What the runs say of a hypothesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

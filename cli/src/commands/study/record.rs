@@ -130,9 +130,9 @@ pub fn rounded(value: f64, digits: usize) -> String {
     if value.is_nan() {
         return String::new();
     }
-    let scientific = format!("{value:.digits$e}");
-    let rounded: f64 = scientific.parse().expect("a number that was just written");
-    [rounded.to_string(), format!("{rounded:e}")].into_iter().min_by_key(String::len).unwrap_or(scientific)
+    let rounded: f64 = format!("{value:.digits$e}").parse().expect("a number that was just written");
+    let (plain, scientific) = (rounded.to_string(), format!("{rounded:e}"));
+    if plain.len() <= scientific.len() { plain } else { scientific }
 }
 
 /// Reads a number, NaN where nothing is written.

@@ -59,8 +59,7 @@ fn document(results: &Results, paths: &Paths, answers: &[Answer]) -> Document {
     items.push(Item::Section("Reward at matched divergence".to_owned()));
     items.push(Item::Paragraph(
         "A run counts where its KL(π‖ref) first reaches κ; one that never does has its last value. Settings were chosen for each κ on \
-         seeds of \
-         their own. Rewards are above the reference's."
+         seeds of their own. Rewards are above the reference's."
             .to_owned(),
     ));
     items.push(tables::outcomes(results));

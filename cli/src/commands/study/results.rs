@@ -5,7 +5,7 @@ use super::record::Record;
 use super::stages::{Records, chosen};
 use engine::Generator;
 use model::study::grid::Trial;
-use model::study::statistics::{Summary, holm, summary};
+use model::study::statistics::{Summary, differences, holm, summary};
 
 /// The level of significance.
 pub const LEVEL: f64 = 0.05;
@@ -96,11 +96,6 @@ impl<'a> Results<'a> {
     pub fn share(&self, arm: usize, place: usize) -> Vec<f64> {
         self.fresh(arm, place, |record| record.reached[place].values[0] / record.best[place])
     }
-}
-
-/// a − b, number by number.
-pub fn differences(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| a - b).collect()
 }
 
 /// The mean of some numbers.
