@@ -10,6 +10,7 @@ use crate::backend::core::Indices;
 use crate::backend::precision::Precision;
 use crate::backend::vocabulary::Vocabulary;
 use crate::gemm::matrix::Matrix;
+use crate::sampling::SamplingRule;
 use crate::simd::vectorised;
 use crate::threads::parallel_loop::InTasks;
 use std::ops::Range;
@@ -222,6 +223,13 @@ impl<T: Element> Vocabulary for Cpu<T> {
     }
     fn linear_cross_entropy(&self, hidden: &CpuArray<T>, weight: &CpuArray<T>, targets: &Indices) -> (CpuArray<T>, [CpuArray<T>; 2]) {
         cross_entropy(self.precision, hidden, weight, targets)
+    }
+    fn sample_rows(&self, logits: &CpuArray<T>, rule: &SamplingRule, uniforms: &[f64]) -> Vec<u32> {
+        let (elements, vocabulary) = (logits.elements(), logits.shape()[1]);
+        let mut tokens = vec![0; uniforms.len()];
+        let rows = tokens.iter_mut().zip(elements.chunks_exact(vocabulary).zip(uniforms));
+        rows.for_each_task(|(token, (row, &uniform))| *token = rule.choose(row, uniform));
+        tokens
     }
 }
 
