@@ -3,9 +3,10 @@
 use crate::atomic::{atomic_write, make_folder};
 use crate::chat_template::{self, JinjaTemplate};
 use crate::config::{Config, huggingface};
+use crate::decoder::layout;
 use crate::error::{Error, Result};
 use crate::files::{self, entries, is_folder, is_there};
-use crate::safetensors_file::{self, INDEX_FILE, NamedTensors, SINGLE_FILE};
+use crate::safetensors_file::{self, INDEX_FILE, NamedTensors, SINGLE_FILE, StoredWeights};
 use crate::tokenizer::Tokenizer;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -16,13 +17,13 @@ pub const ADAPTER_SETTINGS_FILE: &str = "adapter_config.json";
 /// The file of parameters in an adapter's folder.
 pub const ADAPTER_WEIGHTS_FILE: &str = "adapter_model.safetensors";
 
-/// The contents of a model's folder.
+/// The contents of a model's folder, with its weights in f32 or, for a model that is read and not trained, as they are stored.
 #[derive(Debug, Clone)]
-pub struct ModelFolder {
+pub struct ModelFolder<W = NamedTensors> {
     /// The configuration of the decoder.
     pub config: Config,
     /// The weights, under the file's own names and in its own layout (GPT-2's matrices are `[in, out]`).
-    pub tensors: NamedTensors,
+    pub tensors: W,
     /// The folder's tokenizer, or one that refuses text. It has no BOS or EOS outside the model's vocabulary.
     pub tokenizer: Tokenizer,
     /// A sentence about each thing in the folder that was not used, naming file and key.
@@ -36,16 +37,7 @@ impl ModelFolder {
     /// [`Error::Io`] naming the missing file, and the errors of [`Config::read`], [`Tokenizer::from_folder`] and
     /// [`safetensors_file::read_folder`].
     pub fn open(path: &Path) -> Result<Self> {
-        let (config, mut remarks) = read_config(path)?;
-        let tokenizer = Tokenizer::from_folder(path)?.for_vocabulary(config.vocab_size);
-        let tensors = safetensors_file::read_folder(path)?;
-        remarks.extend(tokenizer.remarks().iter().cloned());
-        remarks.extend(safetensors_file::folder_remarks(path)?);
-        if is_there(&path.join(ADAPTER_SETTINGS_FILE))? {
-            let path = path.display();
-            remarks.push(format!("{path}: the adapter in this folder is not used; give the folder with --adapter to use it"));
-        }
-        Ok(Self { config, tensors, tokenizer, remarks })
+        Self::with_weights(path, |_| safetensors_file::read_folder(path))
     }
 
     /// Writes a folder, and makes it if it is missing. Each file is replaced in one step, the weights last.
@@ -65,6 +57,37 @@ impl ModelFolder {
         make_folder(path)?;
         config.write(&path.join(huggingface::FILE))?;
         safetensors_file::write(&path.join(SINGLE_FILE), tensors)
+    }
+}
+
+impl ModelFolder<StoredWeights> {
+    /// As [`ModelFolder::open`], for a model that is read and not trained: matrices that the folder holds in bfloat16 stay so, where its
+    /// layout is the decoder's.
+    ///
+    /// # Errors
+    /// As [`ModelFolder::open`].
+    pub fn open_as_stored(path: &Path) -> Result<Self> {
+        Self::with_weights(path, |config| {
+            if layout::is_the_decoders_own(config) {
+                return safetensors_file::read_folder_as_stored(path);
+            }
+            Ok(StoredWeights { tensors: safetensors_file::read_folder(path)?, ..StoredWeights::default() })
+        })
+    }
+}
+
+impl<W> ModelFolder<W> {
+    fn with_weights(path: &Path, weights: impl FnOnce(&Config) -> Result<W>) -> Result<Self> {
+        let (config, mut remarks) = read_config(path)?;
+        let tokenizer = Tokenizer::from_folder(path)?.for_vocabulary(config.vocab_size);
+        let tensors = weights(&config)?;
+        remarks.extend(tokenizer.remarks().iter().cloned());
+        remarks.extend(safetensors_file::folder_remarks(path)?);
+        if is_there(&path.join(ADAPTER_SETTINGS_FILE))? {
+            let path = path.display();
+            remarks.push(format!("{path}: the adapter in this folder is not used; give the folder with --adapter to use it"));
+        }
+        Ok(Self { config, tensors, tokenizer, remarks })
     }
 }
 

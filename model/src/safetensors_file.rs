@@ -45,6 +45,60 @@ pub struct NamedTensor {
     pub dtype: Dtype,
 }
 
+/// A matrix of weights in bfloat16, as the file holds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredMatrix {
+    /// The extents of the axes.
+    pub shape: [usize; 2],
+    /// The bits of the elements in row-major order.
+    pub bits: Vec<u16>,
+}
+
+impl StoredMatrix {
+    /// Returns the same numbers in f32.
+    pub fn widened(&self) -> NamedTensor {
+        NamedTensor::new(self.shape.to_vec(), self.bits.iter().map(|&bits| bf16::from_bits(bits).to_f32()).collect())
+    }
+}
+
+/// The weights of a model that is read and not trained: matrices that the files hold in bfloat16 stay so.
+#[derive(Debug, Clone, Default)]
+pub struct StoredWeights {
+    /// The matrices in bfloat16, by name.
+    pub matrices: IndexMap<String, StoredMatrix>,
+    /// All other tensors, in f32.
+    pub tensors: NamedTensors,
+}
+
+impl StoredWeights {
+    /// Returns all names.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.matrices.keys().chain(self.tensors.keys())
+    }
+
+    /// Returns a tensor in f32, if there is one of this name.
+    pub fn widened(&self, name: &str) -> Option<NamedTensor> {
+        self.matrices.get(name).map(StoredMatrix::widened).or_else(|| self.tensors.get(name).cloned())
+    }
+
+    /// Removes a tensor, if there is one of this name.
+    pub fn remove(&mut self, name: &str) {
+        self.matrices.swap_remove(name);
+        self.tensors.swap_remove(name);
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.matrices.contains_key(name) || self.tensors.contains_key(name)
+    }
+}
+
+/// What becomes of matrices in bfloat16.
+#[derive(Clone, Copy, PartialEq)]
+enum Matrices {
+    Stay,
+    AreWidened,
+}
+
 /// True if the tensor is a buffer that holds no weights.
 pub(crate) fn is_buffer(name: &str) -> bool {
     NO_WEIGHTS.iter().any(|suffix| name.ends_with(suffix))
@@ -154,14 +208,24 @@ pub fn read(path: &Path) -> Result<NamedTensors> {
 /// # Errors
 /// As [`read`].
 pub fn read_content(content: &Content) -> Result<NamedTensors> {
-    let (mut tensors, path) = (NamedTensors::new(), content.path());
+    Ok(read_weights(content, Matrices::AreWidened)?.tensors)
+}
+
+fn read_weights(content: &Content, matrices: Matrices) -> Result<StoredWeights> {
+    let (mut weights, path) = (StoredWeights::default(), content.path());
     visit(content, |name, shape, view| {
+        if let (Matrices::Stay, Dtype::BF16, &[rows, columns]) = (matrices, view.dtype, shape.as_slice()) {
+            let bits: Vec<u16> = content.elements(view.range.clone(), |bytes| [u16::from_le_bytes(bytes)])?;
+            check_finite(path, &name, &view, &bits, |bits| bf16::from_bits(*bits).is_finite())?;
+            weights.matrices.insert(name, StoredMatrix { shape: [rows, columns], bits });
+            return Ok(());
+        }
         let Some(data) = view.to_f32()? else { return refuse_type(path, &name, view.dtype) };
-        check_finite(path, &name, &view, &data)?;
-        tensors.insert(name, NamedTensor { shape, data, dtype: view.dtype });
+        check_finite(path, &name, &view, &data, |value| value.is_finite())?;
+        weights.tensors.insert(name, NamedTensor { shape, data, dtype: view.dtype });
         Ok(())
     })?;
-    Ok(tensors)
+    Ok(weights)
 }
 
 /// Refuses a type that is not read, unless the tensor is a buffer.
@@ -197,25 +261,37 @@ pub fn read_raw(path: &Path) -> Result<IndexMap<String, RawTensor>> {
 /// - A tensor is not in the file that the index names.
 /// - Two files hold a tensor of the same name.
 pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
+    Ok(read_folder_weights(folder, Matrices::AreWidened)?.tensors)
+}
+
+/// Reads the weights of a model's folder. Matrices in bfloat16 stay as they are.
+///
+/// # Errors
+/// As [`read_folder`].
+pub fn read_folder_as_stored(folder: &Path) -> Result<StoredWeights> {
+    read_folder_weights(folder, Matrices::Stay)
+}
+
+fn read_folder_weights(folder: &Path, matrices: Matrices) -> Result<StoredWeights> {
     let index = folder.join(INDEX_FILE);
     if is_there(&folder.join(SINGLE_FILE))? || !is_there(&index)? {
         refuse_other_forms(folder)?;
-        return read(&folder.join(SINGLE_FILE));
+        return read_weights(&Content::open(&folder.join(SINGLE_FILE))?, matrices);
     }
-    let mut tensors = NamedTensors::new();
+    let mut weights = StoredWeights::default();
     for (shard, names) in shards(&index)? {
-        let part = read(&folder.join(&shard))?;
-        if let Some(missing) = names.iter().find(|name| !part.contains_key(*name) && !is_buffer(name)) {
+        let part = read_weights(&Content::open(&folder.join(&shard))?, matrices)?;
+        if let Some(missing) = names.iter().find(|name| !part.contains(name) && !is_buffer(name)) {
             let reason = format!("tensor {missing} is said to be in {shard}, but is not");
             return Err(Error::bad_file(index, reason));
         }
-        for (name, tensor) in part {
-            if tensors.insert(name.clone(), tensor).is_some() {
-                return Err(Error::bad_file(index, format!("tensor {name} is in {shard} and in a file before it")));
-            }
+        if let Some(name) = part.names().find(|name| weights.contains(name)) {
+            return Err(Error::bad_file(index, format!("tensor {name} is in {shard} and in a file before it")));
         }
+        weights.matrices.extend(part.matrices);
+        weights.tensors.extend(part.tensors);
     }
-    Ok(tensors)
+    Ok(weights)
 }
 
 /// Returns a sentence about weights of a folder that [`read_folder`] does not use: a sharded model beside a single file. transformers makes
@@ -278,11 +354,11 @@ pub fn parse_index(index: &Path, text: &[u8]) -> Result<BTreeMap<String, Vec<Str
     Ok(shards)
 }
 
-fn check_finite(path: &Path, name: &str, view: &View, data: &[f32]) -> Result<()> {
+fn check_finite<T: Sync>(path: &Path, name: &str, view: &View, data: &[T], is_finite: impl Fn(&T) -> bool + Sync) -> Result<()> {
     // Without an early end the compiler checks several values at once.
-    let is_whole = |part: &[f32]| part.iter().fold(true, |is_whole, value| is_whole & value.is_finite());
+    let is_whole = |part: &[T]| part.iter().fold(true, |is_whole, value| is_whole & is_finite(value));
     let Some(part) = data.par_chunks(CHECKED).position_first(|part| !is_whole(part)) else { return Ok(()) };
-    let index = data.iter().skip(part * CHECKED).position(|value| !value.is_finite()).map_or(0, |index| part * CHECKED + index);
+    let index = data.iter().skip(part * CHECKED).position(|value| !is_finite(value)).map_or(0, |index| part * CHECKED + index);
     let value = view.to_f64()?.map_or(f64::NAN, |exact| exact[index]);
     Err(Error::NonFinite { path: path.to_owned(), tensor: name.to_owned(), index, value })
 }

@@ -26,7 +26,7 @@ const USUAL: Sampling = Sampling { temperature: 0.7, ..Sampling::PLAIN };
 /// # Errors
 /// The errors of the model's files, of its chat template, and of standard input and output.
 pub fn run(arguments: &Chat, shared: &Shared) -> Result<(), Failure> {
-    let Loaded { decoder, mut tokenizer } = Loaded::open(&arguments.model)?;
+    let Loaded { decoder, mut tokenizer } = Loaded::open_to_generate(&arguments.model)?;
     if let Some(path) = &arguments.chat_template {
         tokenizer = tokenizer.with_chat_template(path)?;
     }

@@ -36,7 +36,7 @@ struct Prompt {
 /// # Errors
 /// The errors of the model's files, of the prompts and of standard output.
 pub fn run(arguments: &Generate, shared: &Shared) -> Result<(), Failure> {
-    let loaded = Loaded::open_with(&arguments.model, arguments.adapter.as_deref())?;
+    let loaded = Loaded::open_to_generate(&arguments.model)?.with_adapter(&arguments.model, arguments.adapter.as_deref())?;
     let prompts = prompts(arguments, &loaded)?;
     let settings = Settings::of(arguments, &loaded)?;
     let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);

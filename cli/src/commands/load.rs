@@ -32,31 +32,59 @@ impl Loaded {
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let ModelFolder { config, tensors, tokenizer, remarks } = ModelFolder::open(path)?;
         warn(&remarks);
-        let decoder = Decoder::from_tensors(&crate::device::current(), &config, tensors).map_err(|error| match error {
-            Error::MissingTensor { .. } | Error::ShapeMismatch { .. } => Failure::Failed(format!("{}: {error}", path.display())),
-            other => Failure::Model(other.at(path)),
-        })?;
+        let decoder = Decoder::from_tensors(&crate::device::current(), &config, tensors).map_err(in_folder(path))?;
         Ok(Self { decoder, tokenizer })
+    }
+
+    /// Opens a model's folder to generate with it: on the processor, matrices in bfloat16 stay so.
+    ///
+    /// # Errors
+    /// As [`Loaded::open`].
+    pub fn open_to_generate(path: &Path) -> Result<Self, Failure> {
+        let device = crate::device::current();
+        if !matches!(device, Device::Cpu(_)) {
+            return Self::open(path);
+        }
+        let ModelFolder { config, tensors, tokenizer, remarks } = ModelFolder::open_as_stored(path)?;
+        warn(&remarks);
+        let decoder = Decoder::from_stored(&device, &config, tensors).map_err(in_folder(path))?;
+        Ok(Self { decoder, tokenizer })
+    }
+
+    /// Puts a LoRA adapter on the model of a folder, if one is given.
+    ///
+    /// # Errors
+    /// The errors of [`Adapter::open`] and [`Adapter::onto`].
+    pub fn with_adapter(mut self, path: &Path, adapter: Option<&Path>) -> Result<Self, Failure> {
+        if let Some(adapter) = adapter {
+            let adapter = Adapter::open(adapter)?;
+            warn(&adapter.remarks);
+            warn(adapter.base_remark(path).as_slice());
+            self.decoder = adapter.onto(&self.decoder)?;
+        }
+        Ok(self)
     }
 
     /// Opens a model's folder, and puts a LoRA adapter on it if one is given.
     ///
     /// # Errors
-    /// As [`Loaded::open`], and the errors of [`Adapter::open`] and [`Adapter::onto`].
+    /// As [`Loaded::open`] and [`Loaded::with_adapter`].
     pub fn open_with(path: &Path, adapter: Option<&Path>) -> Result<Self, Failure> {
-        let mut loaded = Self::open(path)?;
-        if let Some(adapter) = adapter {
-            let adapter = Adapter::open(adapter)?;
-            warn(&adapter.remarks);
-            warn(adapter.base_remark(path).as_slice());
-            loaded.decoder = adapter.onto(&loaded.decoder)?;
-        }
-        Ok(loaded)
+        Self::open(path)?.with_adapter(path, adapter)
     }
 
     /// The decoder's configuration.
     pub fn config(&self) -> &Config {
         self.decoder.config()
+    }
+}
+
+/// Names the folder in an error of building its decoder.
+fn in_folder(path: &Path) -> impl FnOnce(Error) -> Failure {
+    let path = path.to_owned();
+    move |error| match error {
+        Error::MissingTensor { .. } | Error::ShapeMismatch { .. } => Failure::Failed(format!("{}: {error}", path.display())),
+        other => Failure::Model(other.at(&path)),
     }
 }
 

@@ -2,19 +2,22 @@
 //! either.
 //!
 //! Every method delegates to the backend behind the device. `Hand` unwraps the arguments for that backend, and `Wrap` wraps its result.
+//! The few that can read weights in bfloat16 look for them first.
 
 use super::attention::Attention;
 use super::core::{Core, Indices};
 use super::cpu::Cpu;
 use super::cpu::array::CpuArray;
+use super::cpu::stored::StoredArray;
 use super::cuda::{Cuda, CudaArray};
 use super::precision::Precision;
-use super::products::Products;
+use super::products::{Products, gated_mlp_by_products, linear_by_product, linears_one_by_one};
 use super::rows::Rows;
 use super::step::{AdamwPart, SgdStep, StepDecision};
 use super::update::Update;
 use super::vocabulary::Vocabulary;
 use crate::formula::Formula;
+use crate::gemm::matrix::STREAMED_ROWS;
 use crate::rotary::Pairing;
 use crate::sampling::SamplingRule;
 use crate::segments::Segments;
@@ -57,6 +60,8 @@ impl Device {
 pub enum DeviceArray {
     /// In the processor's memory.
     Cpu(CpuArray<f32>),
+    /// In the processor's memory, in bfloat16.
+    Stored(StoredArray),
     /// In a GPU's memory.
     Cuda(CudaArray),
 }
@@ -66,9 +71,52 @@ impl From<CpuArray<f32>> for DeviceArray {
         Self::Cpu(x)
     }
 }
+impl DeviceArray {
+    /// The matrix of weights, if it is in bfloat16.
+    fn stored(&self) -> Option<&StoredArray> {
+        match self {
+            Self::Stored(x) => Some(x),
+            Self::Cpu(_) | Self::Cuda(_) => None,
+        }
+    }
+    /// The array with its numbers in f32, for one use.
+    fn for_one_use(&self) -> Self {
+        self.stored().map_or_else(|| self.clone(), |stored| stored.for_one_use().into())
+    }
+    /// Moves numbers in bfloat16 to f32.
+    fn to_f32(&mut self) {
+        if let Self::Stored(x) = self {
+            *self = Self::Cpu(x.in_f32().clone());
+        }
+    }
+}
+
 impl From<CudaArray> for DeviceArray {
     fn from(x: CudaArray) -> Self {
         Self::Cuda(x)
+    }
+}
+
+/// How layers read their weights.
+enum Way {
+    /// Product by product, those in bfloat16 as they are.
+    AsStored,
+    /// All at once, those in bfloat16 widened for this use.
+    InF32,
+    /// None is in bfloat16.
+    Plain,
+}
+
+impl Device {
+    /// How to multiply the rows of x by these weights: few rows read what is stored, for many it is worth widening.
+    fn way_to_read(&self, x: &DeviceArray, weights: &[&DeviceArray]) -> Way {
+        if weights.iter().all(|weight| weight.stored().is_none()) {
+            Way::Plain
+        } else if self.precision() == Precision::F32 && self.shape(x)[0] <= STREAMED_ROWS {
+            Way::AsStored
+        } else {
+            Way::InF32
+        }
     }
 }
 
@@ -85,29 +133,47 @@ trait Hand {
 }
 
 macro_rules! hand_arrays {
-    ($($array:ty => $cpu:ty, $cuda:ty;)*) => {$(
+    ($($array:ty => $cpu:ty, $cuda:ty: |$stored:ident| $in_f32:expr;)*) => {$(
         impl<'a> Hand for $array {
             type Cpu = $cpu;
             type Cuda = $cuda;
             fn to_cpu(self) -> $cpu {
                 match self {
                     DeviceArray::Cpu(x) => x,
+                    DeviceArray::Stored($stored) => $in_f32,
                     DeviceArray::Cuda(_) => panic!("an array of the GPU is used on the processor"),
                 }
             }
             fn to_cuda(self) -> $cuda {
                 match self {
                     DeviceArray::Cuda(x) => x,
-                    DeviceArray::Cpu(_) => panic!("an array of the processor is used on the GPU"),
+                    DeviceArray::Cpu(_) | DeviceArray::Stored(_) => panic!("an array of the processor is used on the GPU"),
                 }
             }
         }
     )*};
 }
 hand_arrays! {
-    DeviceArray => CpuArray<f32>, CudaArray;
-    &'a DeviceArray => &'a CpuArray<f32>, &'a CudaArray;
-    &'a mut DeviceArray => &'a mut CpuArray<f32>, &'a mut CudaArray;
+    DeviceArray => CpuArray<f32>, CudaArray: |x| x.in_f32().clone();
+    &'a DeviceArray => &'a CpuArray<f32>, &'a CudaArray: |x| x.in_f32();
+}
+
+impl<'a> Hand for &'a mut DeviceArray {
+    type Cpu = &'a mut CpuArray<f32>;
+    type Cuda = &'a mut CudaArray;
+    fn to_cpu(self) -> Self::Cpu {
+        self.to_f32();
+        match self {
+            DeviceArray::Cpu(x) => x,
+            DeviceArray::Stored(_) | DeviceArray::Cuda(_) => panic!("an array of the GPU is used on the processor"),
+        }
+    }
+    fn to_cuda(self) -> Self::Cuda {
+        match self {
+            DeviceArray::Cuda(x) => x,
+            DeviceArray::Cpu(_) | DeviceArray::Stored(_) => panic!("an array of the processor is used on the GPU"),
+        }
+    }
 }
 
 /// Implements [`Hand`] for tuples, lists and structs of arrays, part by part.
@@ -229,13 +295,10 @@ impl Core for Device {
         fn from_vec(; data: Vec<f32>, shape: &[usize]) -> DeviceArray;
         fn full(; value: f64, shape: &[usize]) -> DeviceArray;
         fn reshape(x: &DeviceArray; shape: &[usize]) -> DeviceArray;
-        fn permute(x: &DeviceArray; axes: &[usize]) -> DeviceArray;
         fn slice(x: &DeviceArray; axis: usize, start: usize, end: usize) -> DeviceArray;
         fn broadcast_to(x: &DeviceArray; shape: &[usize]) -> DeviceArray;
         fn sum(x: &DeviceArray; axis: usize) -> DeviceArray;
         fn max(x: &DeviceArray; axis: usize) -> DeviceArray;
-        fn matmul(a: &DeviceArray, b: &DeviceArray;) -> DeviceArray;
-        fn gather_rows(table: &DeviceArray; rows: &Indices) -> DeviceArray;
         fn scatter_add_rows(x: &DeviceArray; rows: &Indices, row_count: usize) -> DeviceArray;
         fn gather_last(x: &DeviceArray; index: &Indices, k: usize) -> DeviceArray;
         fn scatter_add_last(x: &DeviceArray; index: &Indices, n: usize) -> DeviceArray;
@@ -250,7 +313,29 @@ impl Core for Device {
     fn to_vec(&self, x: &DeviceArray) -> Vec<f32> {
         on!(self, backend, hand => backend.to_vec(hand(x)))
     }
+    fn permute(&self, x: &DeviceArray, axes: &[usize]) -> DeviceArray {
+        match x.stored() {
+            Some(stored) if axes == [1, 0] => DeviceArray::Stored(stored.transposed()),
+            _ => on!(self, backend, hand => backend.permute(hand(x), axes).wrap()),
+        }
+    }
+    fn matmul(&self, a: &DeviceArray, b: &DeviceArray) -> DeviceArray {
+        match b.stored() {
+            Some(stored) if self.precision() == Precision::F32 => stored.product(to_cpu(a)).into(),
+            Some(_) => self.matmul(a, &b.for_one_use()),
+            None => on!(self, backend, hand => backend.matmul(hand(a), hand(b)).wrap()),
+        }
+    }
+    fn gather_rows(&self, table: &DeviceArray, rows: &Indices) -> DeviceArray {
+        match table.stored() {
+            Some(stored) => stored.rows(rows).into(),
+            None => on!(self, backend, hand => backend.gather_rows(hand(table), rows).wrap()),
+        }
+    }
     fn shape<'a>(&self, x: &'a DeviceArray) -> &'a [usize] {
+        if let Some(stored) = x.stored() {
+            return stored.shape();
+        }
         on!(self, backend, hand => backend.shape(hand(x)))
     }
     fn concat(&self, parts: &[&DeviceArray], axis: usize) -> DeviceArray {
@@ -279,13 +364,33 @@ impl Core for Device {
 impl Products for Device {
     delegate! {
         fn matmul_wide(a: &DeviceArray, b: &DeviceArray;) -> DeviceArray;
-        fn linear(x: &DeviceArray, weight: &DeviceArray, bias: &DeviceArray;) -> DeviceArray;
         fn swiglu(gate: &DeviceArray, up: &DeviceArray;) -> DeviceArray;
         fn swiglu_vjp(gate: &DeviceArray, up: &DeviceArray, cotangent: &DeviceArray;) -> (DeviceArray, DeviceArray);
-        fn gated_mlp(x: &DeviceArray, weights: [&DeviceArray; 3]; keep: bool) -> (DeviceArray, Option<[DeviceArray; 2]>);
     }
 
+    fn linear(&self, x: &DeviceArray, weight: &DeviceArray, bias: &DeviceArray) -> DeviceArray {
+        match self.way_to_read(x, &[weight]) {
+            Way::AsStored => linear_by_product(self, x, weight, bias),
+            Way::InF32 => self.linear(x, &weight.for_one_use(), bias),
+            Way::Plain => on!(self, backend, hand => backend.linear(hand(x), hand(weight), hand(bias)).wrap()),
+        }
+    }
+    fn gated_mlp(&self, x: &DeviceArray, weights: [&DeviceArray; 3], keep: bool) -> (DeviceArray, Option<[DeviceArray; 2]>) {
+        match self.way_to_read(x, &weights) {
+            Way::AsStored => gated_mlp_by_products(self, x, weights, keep),
+            Way::InF32 => self.gated_mlp(x, weights.map(DeviceArray::for_one_use).each_ref(), keep),
+            Way::Plain => on!(self, backend, hand => backend.gated_mlp(hand(x), hand(weights), keep).wrap()),
+        }
+    }
     fn linears(&self, x: &DeviceArray, weights: &[&DeviceArray], biases: &[Option<&DeviceArray>]) -> Vec<DeviceArray> {
+        match self.way_to_read(x, weights) {
+            Way::AsStored => return linears_one_by_one(self, x, weights, biases),
+            Way::InF32 => {
+                let weights: Vec<DeviceArray> = weights.iter().map(|weight| weight.for_one_use()).collect();
+                return self.linears(x, &weights.iter().collect::<Vec<_>>(), biases);
+            }
+            Way::Plain => {}
+        }
         on!(self, backend, hand => backend.linears(hand(x), &hand(weights.to_vec()), &hand(biases.to_vec())).wrap())
     }
     fn sum_of_products(&self, products: &[(&DeviceArray, &DeviceArray)]) -> DeviceArray {

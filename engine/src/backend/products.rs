@@ -14,17 +14,12 @@ pub trait Products: Core {
 
     /// X·Wᵀ + b for X [N, in], W [out, in] and b \[out\].
     fn linear(&self, x: &Self::Array, weight: &Self::Array, bias: &Self::Array) -> Self::Array {
-        let product = self.matmul(x, &self.transpose(weight));
-        self.zip(Add, &product, bias)
+        linear_by_product(self, x, weight, bias)
     }
 
     /// X·Wᵢᵀ + bᵢ for X [N, in] and each Wᵢ [outᵢ, in] and bᵢ \[outᵢ\], where there is one.
     fn linears(&self, x: &Self::Array, weights: &[&Self::Array], biases: &[Option<&Self::Array>]) -> Vec<Self::Array> {
-        let layer = |(weight, bias): (&&Self::Array, &Option<&Self::Array>)| match bias {
-            Some(bias) => self.linear(x, weight, bias),
-            None => self.matmul(x, &self.transpose(weight)),
-        };
-        weights.iter().zip(biases).map(layer).collect()
+        linears_one_by_one(self, x, weights, biases)
     }
 
     /// Σ_i Aᵢ·Bᵢ for Aᵢ [N, kᵢ] and Bᵢ [kᵢ, D].
@@ -86,6 +81,25 @@ pub(super) fn products_of_needed<B: Products>(backend: &B, a: [&B::Array; 2], b:
     let wanted: Vec<_> = a.into_iter().zip(needed).filter_map(|(a, needed)| needed.then_some(a)).collect();
     let mut products = backend.products_of_transposed(&wanted, b).into_iter();
     needed.map(|needed| if needed { products.next() } else { None })
+}
+
+/// [`Products::linears`] layer by layer.
+pub(super) fn linears_one_by_one<B: Products>(
+    backend: &B,
+    x: &B::Array,
+    weights: &[&B::Array],
+    biases: &[Option<&B::Array>],
+) -> Vec<B::Array> {
+    let layer = |(weight, bias): (&&B::Array, &Option<&B::Array>)| match bias {
+        Some(bias) => backend.linear(x, weight, bias),
+        None => backend.matmul(x, &backend.transpose(weight)),
+    };
+    weights.iter().zip(biases).map(layer).collect()
+}
+
+/// [`Products::linear`] as a product and a sum.
+pub(super) fn linear_by_product<B: Products>(backend: &B, x: &B::Array, weight: &B::Array, bias: &B::Array) -> B::Array {
+    backend.zip(Add, &backend.matmul(x, &backend.transpose(weight)), bias)
 }
 
 /// [`Products::gated_mlp`] product by product.

@@ -18,16 +18,16 @@
 //! - **Two columns at a time with AVX-512**, so that what is loaded of A is used twice: 8 rows 3.9 ms → 2.6 ms. AVX2 has no registers for
 //!   them.
 //!
+//! B may be stored in bfloat16, as files of models are: half the bytes, and each number is widened, exactly, as it is read.
+//!
 //! A sum has [`LANES`] lanes, each in the order of k, which are added in a fixed order. So an element has the same bits on any number of
 //! threads, with either set of instructions, and whatever other rows and columns there are.
 
-use super::matrix::{Extents, Matrix, MatrixMut, SMALL};
+use super::matrix::{Extents, Matrix, MatrixMut, SMALL, STREAMED_ROWS};
 use crate::threads::parallel_loop::run_tasks;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-/// Products with at most this many rows are streamed.
-pub const MOST_ROWS: usize = 16;
 /// Partial sums of an element: a register of AVX-512, two of AVX2.
 const LANES: usize = 16;
 /// Bytes between what is multiplied and what is asked for: a page of memory.
@@ -35,9 +35,51 @@ const AHEAD: usize = 1 << 12;
 /// Bytes of B that are worth a task.
 const TASK_BYTES: usize = 1 << 16;
 
+/// A number of B as it is stored.
+pub trait Number: Copy + Send + Sync {
+    /// The first [`LANES`] numbers from `start` on, in f32.
+    ///
+    /// # Safety
+    /// They must be there, and the processor must have the instructions of L.
+    #[doc(hidden)]
+    unsafe fn load<L: Lanes>(start: *const Self) -> L;
+
+    /// The number in f32, exactly.
+    fn widened(self) -> f32;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(start: *const Self) -> L {
+        // SAFETY: the caller's promise.
+        unsafe { L::load(start) }
+    }
+    #[inline(always)]
+    fn widened(self) -> f32 {
+        self
+    }
+}
+
+/// A number in bfloat16, by its bits: the first half of an f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Bf16(pub u16);
+
+impl Number for Bf16 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(start: *const Self) -> L {
+        // SAFETY: the caller's promise.
+        unsafe { L::load_bf16(start) }
+    }
+    #[inline(always)]
+    fn widened(self) -> f32 {
+        f32::from_bits(u32::from(self.0) << 16)
+    }
+}
+
 /// True for a product of few rows, contiguous along k in both operands, with a B that is too large for the product to run in one piece.
-pub fn should_stream((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>) -> bool {
-    m <= MOST_ROWS && k * n > SMALL && a.strides.1 == 1 && b.strides.0 == 1 && has_instructions()
+pub fn should_stream<N>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<N>) -> bool {
+    m <= STREAMED_ROWS && k * n > SMALL && a.strides.1 == 1 && b.strides.0 == 1 && has_instructions()
 }
 
 fn has_instructions() -> bool {
@@ -49,9 +91,9 @@ fn has_instructions() -> bool {
 /// # Safety
 /// [`should_stream`] must accept the product. Every element that is reached must be valid, and nothing else may touch those of C during the
 /// call.
-pub unsafe fn parallel((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: &mut [f32]) {
+pub unsafe fn parallel<W: Number>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: &mut [f32]) {
     let c = MatrixMut::row_major(c, n);
-    let columns = (TASK_BYTES / (size_of::<f32>() * k)).max(1);
+    let columns = (TASK_BYTES / (size_of::<W>() * k)).max(1);
     let wide = is_x86_feature_detected!("avx512f");
     run_tasks(n.div_ceil(columns), &|task| {
         let columns = task * columns..((task + 1) * columns).min(n);
@@ -61,7 +103,9 @@ pub unsafe fn parallel((m, k, n): Extents, a: Matrix<f32>, b: Matrix<f32>, beta:
 }
 
 /// The lanes of a sum, in registers of one set of instructions. Its functions are safe to call where the processor has them.
-trait Lanes: Copy {
+#[doc(hidden)]
+#[allow(clippy::missing_safety_doc)]
+pub trait Lanes: Copy {
     /// Columns of B that are multiplied at a time.
     const COLUMNS: usize;
     /// Rows of A for whose sums, with those of all columns, there are registers.
@@ -69,6 +113,8 @@ trait Lanes: Copy {
     unsafe fn zero() -> Self;
     /// The [`LANES`] numbers from `start` on.
     unsafe fn load(start: *const f32) -> Self;
+    /// As [`Lanes::load`], from bfloat16.
+    unsafe fn load_bf16(start: *const Bf16) -> Self;
     /// self + x·y.
     unsafe fn plus_product(self, x: Self, y: Self) -> Self;
     /// The first half of the lanes plus the second.
@@ -87,6 +133,11 @@ impl Lanes for __m512 {
     unsafe fn load(start: *const f32) -> Self {
         // SAFETY: the caller's promise.
         unsafe { _mm512_loadu_ps(start) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(start: *const Bf16) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(start.cast())))) }
     }
     #[inline(always)]
     unsafe fn plus_product(self, x: Self, y: Self) -> Self {
@@ -117,6 +168,16 @@ impl Lanes for [__m256; 2] {
         unsafe { [_mm256_loadu_ps(start), _mm256_loadu_ps(start.add(LANES / 2))] }
     }
     #[inline(always)]
+    unsafe fn load_bf16(start: *const Bf16) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            [start, start.add(LANES / 2)].map(
+                #[inline(always)]
+                |half| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(half.cast())))),
+            )
+        }
+    }
+    #[inline(always)]
     unsafe fn plus_product(self, x: Self, y: Self) -> Self {
         // SAFETY: the processor has the instructions.
         unsafe { [_mm256_fmadd_ps(x[0], y[0], self[0]), _mm256_fmadd_ps(x[1], y[1], self[1])] }
@@ -133,9 +194,9 @@ impl Lanes for [__m256; 2] {
 /// # Safety
 /// As [`parallel`], on a processor with AVX-512.
 #[target_feature(enable = "avx512f,avx2,fma")]
-unsafe fn avx512(extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: MatrixMut<f32>, columns: Range<usize>) {
+unsafe fn avx512<W: Number>(extents: Extents, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: MatrixMut<f32>, columns: Range<usize>) {
     // SAFETY: the caller's promise.
-    unsafe { run_task::<__m512>(extents, a, b, beta, c, columns) }
+    unsafe { run_task::<__m512, W>(extents, a, b, beta, c, columns) }
 }
 
 /// Forms some columns of C with AVX2.
@@ -143,9 +204,9 @@ unsafe fn avx512(extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c:
 /// # Safety
 /// As [`parallel`].
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: MatrixMut<f32>, columns: Range<usize>) {
+unsafe fn avx2<W: Number>(extents: Extents, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: MatrixMut<f32>, columns: Range<usize>) {
     // SAFETY: the caller's promise.
-    unsafe { run_task::<[__m256; 2]>(extents, a, b, beta, c, columns) }
+    unsafe { run_task::<[__m256; 2], W>(extents, a, b, beta, c, columns) }
 }
 
 /// Forms some columns of C.
@@ -153,7 +214,14 @@ unsafe fn avx2(extents: Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: M
 /// # Safety
 /// As [`parallel`], on a processor with the instructions of L.
 #[inline(always)]
-unsafe fn run_task<L: Lanes>((m, k, _): Extents, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: MatrixMut<f32>, columns: Range<usize>) {
+unsafe fn run_task<L: Lanes, W: Number>(
+    (m, k, _): Extents,
+    a: Matrix<f32>,
+    b: Matrix<W>,
+    beta: f32,
+    c: MatrixMut<f32>,
+    columns: Range<usize>,
+) {
     let mut j = columns.start;
     while j < columns.end {
         // SAFETY: the caller's promise: the rows, the columns and the elements of C are inside.
@@ -161,10 +229,10 @@ unsafe fn run_task<L: Lanes>((m, k, _): Extents, a: Matrix<f32>, b: Matrix<f32>,
             let columns_of_b = Matrix { start: b.start.offset(j as isize * b.strides.1), ..b };
             let columns_of_c = MatrixMut { start: c.start.add(j), ..c };
             if L::COLUMNS == 2 && columns.end - j >= 2 {
-                all_rows::<L, 2>(m, k, a, columns_of_b, beta, columns_of_c);
+                all_rows::<L, W, 2>(m, k, a, columns_of_b, beta, columns_of_c);
                 j += 2;
             } else {
-                all_rows::<L, 1>(m, k, a, columns_of_b, beta, columns_of_c);
+                all_rows::<L, W, 1>(m, k, a, columns_of_b, beta, columns_of_c);
                 j += 1;
             }
         }
@@ -176,17 +244,17 @@ unsafe fn run_task<L: Lanes>((m, k, _): Extents, a: Matrix<f32>, b: Matrix<f32>,
 /// # Safety
 /// As [`run_task`].
 #[inline(always)]
-unsafe fn all_rows<L: Lanes, const N: usize>(m: usize, k: usize, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: MatrixMut<f32>) {
+unsafe fn all_rows<L: Lanes, W: Number, const N: usize>(m: usize, k: usize, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: MatrixMut<f32>) {
     let mut i = 0;
     while i < m {
         // SAFETY: the caller's promise.
         unsafe {
             let (a, c) = (a.rows_from(i), MatrixMut { start: c.start.add(i * c.row_stride), ..c });
             i += match m - i {
-                8.. if L::ROWS >= 8 => block::<L, 8, N>(k, a, b, beta, c),
-                4.. => block::<L, 4, N>(k, a, b, beta, c),
-                2.. => block::<L, 2, N>(k, a, b, beta, c),
-                _ => block::<L, 1, N>(k, a, b, beta, c),
+                8.. if L::ROWS >= 8 => block::<L, W, 8, N>(k, a, b, beta, c),
+                4.. => block::<L, W, 4, N>(k, a, b, beta, c),
+                2.. => block::<L, W, 2, N>(k, a, b, beta, c),
+                _ => block::<L, W, 1, N>(k, a, b, beta, c),
             };
         }
     }
@@ -197,19 +265,25 @@ unsafe fn all_rows<L: Lanes, const N: usize>(m: usize, k: usize, a: Matrix<f32>,
 /// # Safety
 /// As [`run_task`]; A and C must have M rows, B and C N columns, and all rows and columns k contiguous elements.
 #[inline(always)]
-unsafe fn block<L: Lanes, const M: usize, const N: usize>(k: usize, a: Matrix<f32>, b: Matrix<f32>, beta: f32, c: MatrixMut<f32>) -> usize {
+unsafe fn block<L: Lanes, W: Number, const M: usize, const N: usize>(
+    k: usize,
+    a: Matrix<f32>,
+    b: Matrix<W>,
+    beta: f32,
+    c: MatrixMut<f32>,
+) -> usize {
     let whole = k / LANES * LANES;
     // SAFETY: the caller's promise. What is asked for need not be there.
     unsafe {
         let rows: [*const f32; M] = std::array::from_fn(|i| a.start.offset(i as isize * a.strides.0));
-        let columns: [*const f32; N] = std::array::from_fn(|j| b.start.offset(j as isize * b.strides.1));
+        let columns: [*const W; N] = std::array::from_fn(|j| b.start.offset(j as isize * b.strides.1));
         let mut sums = [[L::zero(); N]; M];
         for p in (0..whole).step_by(LANES) {
             let w = columns.map(
                 #[inline(always)]
                 |column| {
                     _mm_prefetch::<_MM_HINT_T0>(column.add(p).cast::<i8>().wrapping_add(AHEAD));
-                    L::load(column.add(p))
+                    W::load::<L>(column.add(p))
                 },
             );
             for (sums, row) in sums.iter_mut().zip(rows) {
@@ -223,7 +297,7 @@ unsafe fn block<L: Lanes, const M: usize, const N: usize>(k: usize, a: Matrix<f3
             for (j, (lanes, column)) in sums.into_iter().zip(columns).enumerate() {
                 let mut sum = total(lanes.halves_added());
                 for p in whole..k {
-                    sum = (*row.add(p)).mul_add(*column.add(p), sum);
+                    sum = (*row.add(p)).mul_add((*column.add(p)).widened(), sum);
                 }
                 let element = c.start.add(i * c.row_stride + j);
                 *element = if beta == 0.0 { sum } else { beta.mul_add(*element, sum) };
@@ -283,13 +357,13 @@ mod tests {
     #[test]
     fn a_row_has_the_same_bits_whatever_rows_and_threads_there_are() {
         let (k, n) = (515, 203);
-        let (x, w) = (numbers(3, MOST_ROWS * k), numbers(4, n * k));
-        let Some(all) = streamed((MOST_ROWS, k, n), &x, &w, 0.0, 0.0) else { return println!("skipped: no fused multiply-adds") };
-        for m in 1..MOST_ROWS {
+        let (x, w) = (numbers(3, STREAMED_ROWS * k), numbers(4, n * k));
+        let Some(all) = streamed((STREAMED_ROWS, k, n), &x, &w, 0.0, 0.0) else { return println!("skipped: no fused multiply-adds") };
+        for m in 1..STREAMED_ROWS {
             assert!(streamed((m, k, n), &x, &w, 0.0, 0.0).unwrap() == all[..m * n], "{m} rows");
         }
         let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        assert!(one.install(|| streamed((MOST_ROWS, k, n), &x, &w, 0.0, 0.0)).unwrap() == all);
+        assert!(one.install(|| streamed((STREAMED_ROWS, k, n), &x, &w, 0.0, 0.0)).unwrap() == all);
         let twice = streamed((2, k, n), &x, &w, 0.5, 4.0).unwrap();
         assert!(twice.iter().zip(&all).all(|(sum, product)| (sum - (2.0 + product)).abs() <= 1e-4));
     }
@@ -297,11 +371,11 @@ mod tests {
     #[test]
     fn both_sets_of_instructions_give_the_same_bits() {
         let (k, n) = (515, 203);
-        let (x, w) = (numbers(6, MOST_ROWS * k), numbers(7, n * k));
+        let (x, w) = (numbers(6, STREAMED_ROWS * k), numbers(7, n * k));
         if !(has_instructions() && is_x86_feature_detected!("avx512f")) {
             return println!("skipped: no AVX-512");
         }
-        for m in [1, 2, 3, 7, 8, 13, MOST_ROWS] {
+        for m in [1, 2, 3, 7, 8, 13, STREAMED_ROWS] {
             let formed = |wide: bool| {
                 let mut c = vec![f32::NAN; m * n];
                 let (a, b, to) = (Matrix::row_major(&x, k), Matrix::row_major(&w, k).t(), MatrixMut::row_major(&mut c, n));
@@ -314,11 +388,27 @@ mod tests {
     }
 
     #[test]
+    fn weights_in_bfloat16_give_the_bits_of_the_same_weights_in_f32() {
+        let (k, n) = (515, 203);
+        let (x, w) = (numbers(8, STREAMED_ROWS * k), numbers(9, n * k));
+        let stored: Vec<Bf16> = w.iter().map(|w| Bf16((w.to_bits() >> 16) as u16)).collect();
+        let widened: Vec<f32> = stored.iter().map(|w| w.widened()).collect();
+        for m in [1, 3, 8, STREAMED_ROWS] {
+            let Some(wanted) = streamed((m, k, n), &x, &widened, 0.0, 0.0) else { return println!("skipped: no fused multiply-adds") };
+            let mut found = vec![f32::NAN; m * n];
+            let (a, b) = (Matrix::row_major(&x, k), Matrix::row_major(&stored, k).t());
+            // SAFETY: the matrices are whole slices.
+            unsafe { parallel((m, k, n), a, b, 0.0, &mut found) };
+            assert!(found == wanted, "{m} rows");
+        }
+    }
+
+    #[test]
     fn other_products_are_left_to_the_packed_kernels() {
         let x = numbers(5, 300 * 300);
         let fits = |m, a, b| should_stream((m, 300, 300), a, b);
         let rows = Matrix::row_major(&x, 300);
-        assert!(!fits(MOST_ROWS + 1, rows, rows.t()) && !fits(1, rows, rows) && !fits(2, rows.t(), rows.t()));
+        assert!(!fits(STREAMED_ROWS + 1, rows, rows.t()) && !fits(1, rows, rows) && !fits(2, rows.t(), rows.t()));
         assert!(!should_stream((1, 8, 8), rows, rows.t()), "small products run in one piece");
     }
 }

@@ -12,6 +12,9 @@ pub const SMALL: usize = if cfg!(miri) { 1 << 6 } else { 1 << 16 };
 /// Products with at most this many rows, as in generating text, do not pack B in three parts.
 pub const FEW_ROWS: usize = 8;
 
+/// Products with at most this many rows may read B as it lies in memory, once.
+pub const STREAMED_ROWS: usize = 16;
+
 /// A matrix to read: its first element and its strides.
 #[derive(Clone, Copy)]
 pub struct Matrix<T> {

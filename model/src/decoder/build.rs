@@ -5,8 +5,10 @@ use super::parameter::{Parameter, hash};
 use super::{Decoder, layout};
 use crate::config::{Config, Llama3Scaling, NormKind, PositionKind, RopeScaling};
 use crate::error::{Error, Result};
-use crate::safetensors_file::{NamedTensor, NamedTensors};
-use engine::{Backend, Generator, Pairing, RotaryAngles, Scalar, Tensor};
+use crate::safetensors_file::{NamedTensor, NamedTensors, StoredWeights, is_buffer};
+use engine::backend::cpu::stored::StoredArray;
+use engine::backend::device::DeviceArray;
+use engine::{Backend, Device, Generator, Pairing, RotaryAngles, Scalar, Tensor};
 use std::f64::consts::TAU;
 
 /// The standard deviation of a matrix drawn at random (Radford et al. 2019); projections into the residual stream have it divided by
@@ -147,6 +149,55 @@ impl<B: Backend> Decoder<B> {
         });
         built.expect("a decoder that exists can be built again")
     }
+}
+
+impl Decoder<Device> {
+    /// Builds a decoder that is read and not trained, on the processor. Matrices in bfloat16 stay so where a step of generating reads them;
+    /// the numbers that come out are those of [`Decoder::from_tensors`]. Other uses of such a matrix hold it in f32 too.
+    ///
+    /// # Errors
+    /// As [`Decoder::from_tensors`].
+    ///
+    /// # Panics
+    /// If there are matrices in bfloat16, and files of this configuration have a layout of their own ([`layout::is_the_decoders_own`]).
+    pub fn from_stored(device: &Device, config: &Config, mut weights: StoredWeights) -> Result<Self> {
+        assert!(
+            layout::is_the_decoders_own(config) || weights.matrices.is_empty(),
+            "matrices that stay as they are must be those of the decoder"
+        );
+        weights.matrices.retain(|name, _| !is_buffer(name));
+        if config.tied_head {
+            check_tied_head(&mut weights)?;
+        }
+        let StoredWeights { mut matrices, tensors } = weights;
+        let mut tensors = layout::from_file(config, tensors)?;
+        let decoder = Self::build(config, &mut |name, shape| match matrices.swap_remove(name) {
+            Some(matrix) if matrix.shape == *shape => {
+                Ok(Tensor::from_array(device, DeviceArray::Stored(StoredArray::from_bf16(matrix.bits, matrix.shape))).to_parameter())
+            }
+            Some(matrix) => Err(Error::ShapeMismatch { name: name.to_owned(), expected: shape.to_vec(), found: matrix.shape.to_vec() }),
+            None => {
+                let tensor = layout::take(&mut tensors, name, shape)?;
+                Ok(Tensor::from_vec(device, tensor.data, shape).to_parameter())
+            }
+        })?;
+        tensors.extend(matrices.into_iter().map(|(name, matrix)| (name, matrix.widened())));
+        layout::nothing_left(&tensors)?;
+        Ok(decoder)
+    }
+}
+
+/// Takes a tied head out of the weights. It must be the embedding.
+fn check_tied_head(weights: &mut StoredWeights) -> Result<()> {
+    let heads: Vec<String> = weights.names().filter(|name| layout::is_head(name)).cloned().collect();
+    let embedding = if heads.is_empty() { None } else { weights.widened("model.embed_tokens.weight") };
+    for name in heads {
+        if let Some(head) = weights.widened(&name) {
+            layout::refuse_other_head(&name, &head, embedding.as_ref())?;
+        }
+        weights.remove(&name);
+    }
+    Ok(())
 }
 
 /// Returns the rotation of each pair in radians per position: θ^{−2i/R}, scaled if the configuration says so.

@@ -99,6 +99,11 @@ fn family(config: &Config) -> Option<Family> {
     }
 }
 
+/// True if files of this configuration hold the decoder's own names and matrices.
+pub fn is_the_decoders_own(config: &Config) -> bool {
+    family(config).is_none()
+}
+
 /// Converts a file's tensors to the decoder's parameters.
 ///
 /// # Errors
@@ -139,7 +144,7 @@ pub(crate) fn refuse_other_head(name: &str, head: &NamedTensor, embedding: Optio
     }
 }
 
-fn is_head(name: &str) -> bool {
+pub(super) fn is_head(name: &str) -> bool {
     name == "lm_head.weight" || name == "embed_out.weight"
 }
 

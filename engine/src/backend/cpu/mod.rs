@@ -17,6 +17,7 @@ pub mod peak;
 mod reduce;
 mod rope;
 mod rows;
+pub mod stored;
 mod strided;
 mod vocabulary;
 
