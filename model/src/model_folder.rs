@@ -291,7 +291,10 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decoder::{Decoder, Packed};
+    use crate::generate::{Sampling, StopConditions, generate};
     use crate::test_data::shared;
+    use safetensors::tensor::{Dtype, TensorView};
 
     const FOLDERS: [&str; 10] = [
         "tiny-random/gpt2",
@@ -323,6 +326,73 @@ mod tests {
             tensors.sort_keys();
             assert_eq!(again.tensors, tensors, "{name}");
         }
+    }
+
+    /// Writes tensors in bfloat16, cutting what does not fit.
+    fn write_in_bf16(path: &Path, tensors: &NamedTensors) {
+        let bytes = |data: &[f32]| data.iter().flat_map(|x| ((x.to_bits() >> 16) as u16).to_le_bytes()).collect::<Vec<u8>>();
+        let parts: Vec<_> = tensors.iter().map(|(name, tensor)| (name, tensor.shape.clone(), bytes(&tensor.data))).collect();
+        let views = parts.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::BF16, shape.clone(), bytes).unwrap()));
+        safetensors::serialize_to_file(views, None, path).unwrap();
+    }
+
+    #[test]
+    fn a_model_that_stays_in_bfloat16_writes_what_the_same_numbers_in_f32_write() {
+        let device = engine::Device::default();
+        for (tied_head, architecture) in [(true, "llama"), (false, "llama"), (false, "gpt2")] {
+            let preset = Config::preset("nano").unwrap();
+            let config = match architecture {
+                "gpt2" => Config { vocab_size: 700, max_positions: 128, ..crate::gradcheck::gpt2() },
+                _ => Config { vocab_size: 700, layers: 2, tied_head, ..preset },
+            };
+            let decoder = Decoder::random(&device, &config, 5).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            ModelFolder::save_without_tokenizer(folder.path(), &config, &decoder.to_tensors()).unwrap();
+            write_in_bf16(&folder.path().join(SINGLE_FILE), &decoder.to_tensors());
+            let widened = ModelFolder::open(folder.path()).unwrap();
+            let stored = ModelFolder::open_as_stored(folder.path()).unwrap();
+            let matrices = stored.tensors.matrices.len();
+            assert_eq!(matrices, if architecture == "gpt2" { 0 } else { 2 * 7 + 1 + usize::from(!tied_head) });
+            let widened = Decoder::from_tensors(&device, &widened.config, widened.tensors).unwrap();
+            let stored = Decoder::from_stored(&device, &stored.config, stored.tensors).unwrap();
+            let (prompts, limits) = ([vec![1, 2, 3], (0..40).collect()], StopConditions { max_tokens: 20, stop: &[] });
+            let write = |decoder| generate(decoder, &prompts, &Sampling::PLAIN, limits, &engine::Generator::new(3), |_, _| true).unwrap();
+            assert_eq!(write(&stored), write(&widened));
+            let logits = |decoder: &Decoder<_>| decoder.logits(&Packed::new([[5u32, 6, 7].as_slice()])).to_f64();
+            assert!(logits(&stored) == logits(&widened), "{architecture}, {tied_head}");
+        }
+    }
+
+    #[test]
+    fn matrices_in_bfloat16_must_be_those_of_the_configuration() {
+        let (device, config) = (engine::Device::default(), Config { layers: 1, ..Config::preset("nano").unwrap() });
+        let tensors = Decoder::random(&device, &config, 5).unwrap().to_tensors();
+        let refused = |change: &dyn Fn(&mut NamedTensors)| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut tensors = tensors.clone();
+            change(&mut tensors);
+            config.write(&folder.path().join(huggingface::FILE)).unwrap();
+            write_in_bf16(&folder.path().join(SINGLE_FILE), &tensors);
+            let opened = ModelFolder::open_as_stored(folder.path())?;
+            Decoder::from_stored(&device, &opened.config, opened.tensors).map(drop)
+        };
+        let message = |change: &dyn Fn(&mut NamedTensors)| refused(change).unwrap_err().to_string();
+        let name = "model.layers.0.mlp.up_proj.weight";
+        refused(&|_| ()).unwrap();
+        assert!(message(&|tensors| drop(tensors.swap_remove(name))).contains(name));
+        assert!(message(&|tensors| tensors[name].shape.swap(0, 1)).contains("asks for"));
+        assert!(message(&|tensors| drop(tensors.insert("spare".to_owned(), tensors[name].clone()))).contains("no place"));
+        assert!(message(&|tensors| tensors[name].data[3] = f32::INFINITY).contains(name));
+        let with_head = |change: f32| {
+            refused(&move |tensors| {
+                let mut head = tensors["model.embed_tokens.weight"].clone();
+                head.data[7] += change;
+                tensors.insert("lm_head.weight".to_owned(), head);
+            })
+        };
+        assert!(config.tied_head);
+        with_head(0.0).unwrap();
+        assert!(with_head(1.0).unwrap_err().to_string().contains("tie_word_embeddings"));
     }
 
     #[test]
@@ -431,7 +501,7 @@ mod tests {
         let mut model = ModelFolder::open(&path).unwrap();
         let tensor = model.tensors["transformer.h.0.attn.c_attn.bias"].clone();
         model.tensors.insert("h.0.attn.c_attn.bias".to_owned(), tensor);
-        let decoder = crate::decoder::Decoder::from_tensors(&engine::Device::default(), &model.config, model.tensors);
+        let decoder = Decoder::from_tensors(&engine::Device::default(), &model.config, model.tensors);
         let message = decoder.err().unwrap().to_string();
         assert!(message.contains("two tensors") && message.contains("layers.0.self_attn.q_proj.bias"), "{message}");
     }
@@ -444,9 +514,8 @@ mod tests {
             let Some(path) = shared(&format!("data/tiny-random/{name}")) else { return };
             let mut model = ModelFolder::open(&path).unwrap();
             assert!(model.config.tied_head);
-            let decoder = |model: &ModelFolder| {
-                crate::decoder::Decoder::from_tensors(&engine::Device::default(), &model.config, model.tensors.clone()).map(|_| ())
-            };
+            let decoder =
+                |model: &ModelFolder| Decoder::from_tensors(&engine::Device::default(), &model.config, model.tensors.clone()).map(|_| ());
             let tensor = model.tensors[embedding].clone();
             model.tensors.insert(head.to_owned(), tensor);
             decoder(&model).unwrap();

@@ -6,6 +6,7 @@
 use crate::atomic::atomic_write_with;
 use crate::error::{Error, Result};
 use crate::files::{Content, first_there, is_there};
+use engine::backend::cpu::stored::{Bf16, Numbers};
 use half::{bf16, f16};
 use indexmap::IndexMap;
 use rayon::prelude::*;
@@ -45,26 +46,26 @@ pub struct NamedTensor {
     pub dtype: Dtype,
 }
 
-/// A matrix of weights in bfloat16, as the file holds it.
+/// A matrix of weights as the file holds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredMatrix {
     /// The extents of the axes.
     pub shape: [usize; 2],
-    /// The bits of the elements in row-major order.
-    pub bits: Vec<u16>,
+    /// The elements in row-major order.
+    pub numbers: Numbers,
 }
 
 impl StoredMatrix {
     /// Returns the same numbers in f32.
     pub fn widened(&self) -> NamedTensor {
-        NamedTensor::new(self.shape.to_vec(), self.bits.iter().map(|&bits| bf16::from_bits(bits).to_f32()).collect())
+        NamedTensor::new(self.shape.to_vec(), self.numbers.widened(0, self.numbers.len()))
     }
 }
 
-/// The weights of a model that is read and not trained: matrices that the files hold in bfloat16 stay so.
+/// The weights of a model that is read and not trained: matrices that the files hold in bfloat16 or Q8_0 stay so.
 #[derive(Debug, Clone, Default)]
 pub struct StoredWeights {
-    /// The matrices in bfloat16, by name.
+    /// The matrices that stay as they are, by name.
     pub matrices: IndexMap<String, StoredMatrix>,
     /// All other tensors, in f32.
     pub tensors: NamedTensors,
@@ -81,13 +82,20 @@ impl StoredWeights {
         self.matrices.get(name).map(StoredMatrix::widened).or_else(|| self.tensors.get(name).cloned())
     }
 
+    /// Returns all tensors in f32.
+    pub fn all_widened(self) -> NamedTensors {
+        let matrices = self.matrices.into_iter().map(|(name, matrix)| (name, matrix.widened()));
+        self.tensors.into_iter().chain(matrices).collect()
+    }
+
     /// Removes a tensor, if there is one of this name.
     pub fn remove(&mut self, name: &str) {
         self.matrices.swap_remove(name);
         self.tensors.swap_remove(name);
     }
 
-    fn contains(&self, name: &str) -> bool {
+    /// True if there is a tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
         self.matrices.contains_key(name) || self.tensors.contains_key(name)
     }
 }
@@ -215,9 +223,9 @@ fn read_weights(content: &Content, matrices: Matrices) -> Result<StoredWeights> 
     let (mut weights, path) = (StoredWeights::default(), content.path());
     visit(content, |name, shape, view| {
         if let (Matrices::Stay, Dtype::BF16, &[rows, columns]) = (matrices, view.dtype, shape.as_slice()) {
-            let bits: Vec<u16> = content.elements(view.range.clone(), |bytes| [u16::from_le_bytes(bytes)])?;
-            check_finite(path, &name, &view, &bits, |bits| bf16::from_bits(*bits).is_finite())?;
-            weights.matrices.insert(name, StoredMatrix { shape: [rows, columns], bits });
+            let numbers: Vec<Bf16> = content.elements(view.range.clone(), |bytes| [Bf16(u16::from_le_bytes(bytes))])?;
+            check_finite(path, &name, &view, &numbers, |number| number.widened().is_finite())?;
+            weights.matrices.insert(name, StoredMatrix { shape: [rows, columns], numbers: Numbers::Bf16(numbers) });
             return Ok(());
         }
         let Some(data) = view.to_f32()? else { return refuse_type(path, &name, view.dtype) };

@@ -15,7 +15,7 @@ use std::path::PathBuf;
                         A line is what you say. /reset starts anew, /exit or the end of the input ends; ctrl-C stops an answer."
 )]
 pub struct Chat {
-    /// The model's folder, with a chat template in tokenizer_config.json or chat_template.jinja
+    /// The model's folder, with a chat template in tokenizer_config.json or chat_template.jinja; or a GGUF file with one
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
     /// Instructions before the conversation

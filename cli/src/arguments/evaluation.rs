@@ -40,7 +40,7 @@ pub struct Convert {
                         slpo generate --model stories260k --prompt-tokens 1,403,407 --top-p 0.9 --seed 7 --json"
 )]
 pub struct Generate {
-    /// The model's folder
+    /// The model's folder, or a GGUF file
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
     /// A LoRA adapter for the model: the PEFT folder of one

@@ -1,6 +1,6 @@
 //! `slpo chat`: holds a conversation on the terminal, or with a program that writes lines to standard input.
 
-use super::load::{Loaded, encode_framed, ends, longest_sequence};
+use super::load::{Loaded, encode_framed, ends, longest_sequence, recommended};
 use super::notices::warn;
 use crate::arguments::{Chat, Shared};
 use crate::failure::Failure;
@@ -38,7 +38,7 @@ pub fn run(arguments: &Chat, shared: &Shared) -> Result<(), Failure> {
             arguments.model.display()
         )));
     };
-    let own = GenerationConfig::read(&arguments.model)?;
+    let own = recommended(&arguments.model)?;
     warn(&own.remarks);
     let mut conversation = Conversation {
         session: Session::new(&loaded.decoder),

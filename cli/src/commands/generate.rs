@@ -1,6 +1,6 @@
 //! `slpo generate`: continues prompts with a model. A single text is printed token by token, and several run in one batch.
 
-use super::load::{Loaded, encode_framed, encode_with_bos, ends};
+use super::load::{Loaded, encode_framed, encode_with_bos, ends, recommended};
 use super::notices::{self, warn};
 use crate::arguments::{Generate, Shared};
 use crate::failure::Failure;
@@ -99,7 +99,7 @@ impl Settings {
     /// Takes the settings of the command line. The model's own file only gives the ends of a text; if it asks for other sampling, this is
     /// reported.
     fn of(arguments: &Generate, loaded: &Loaded) -> Result<Self, Failure> {
-        let own = GenerationConfig::read(&arguments.model)?;
+        let own = recommended(&arguments.model)?;
         warn(&own.remarks);
         let flags = arguments.temperature.is_some() || arguments.top_k.is_some() || arguments.top_p.is_some();
         let flags = flags || arguments.min_p.is_some() || arguments.repetition_penalty.is_some();

@@ -6,6 +6,7 @@ use engine::Device;
 use model::Error;
 use model::adapter::Adapter;
 use model::config::{Config, PositionKind};
+use model::convert;
 use model::data::ChatTemplate;
 use model::decoder::Decoder;
 use model::generation_config::GenerationConfig;
@@ -36,19 +37,24 @@ impl Loaded {
         Ok(Self { decoder, tokenizer })
     }
 
-    /// Opens a model's folder to generate with it: on the processor, matrices in bfloat16 stay so.
+    /// Opens a model's folder, or a GGUF file, to generate with it. On the processor, matrices in bfloat16 and Q8_0 stay so.
     ///
     /// # Errors
-    /// As [`Loaded::open`].
+    /// As [`Loaded::open`], and those of [`convert::open_gguf`].
     pub fn open_to_generate(path: &Path) -> Result<Self, Failure> {
+        let is_gguf = convert::is_gguf(path)?;
         let device = crate::device::current();
-        if !matches!(device, Device::Cpu(_)) {
+        if !(is_gguf || matches!(device, Device::Cpu(_))) {
             return Self::open(path);
         }
-        let ModelFolder { config, tensors, tokenizer, remarks } = ModelFolder::open_as_stored(path)?;
+        let opened = if is_gguf { convert::open_gguf(path)? } else { ModelFolder::open_as_stored(path)? };
+        let ModelFolder { config, tensors, tokenizer, remarks } = opened;
         warn(&remarks);
-        let decoder = Decoder::from_stored(&device, &config, tensors).map_err(in_folder(path))?;
-        Ok(Self { decoder, tokenizer })
+        let decoder = match device {
+            Device::Cpu(_) => Decoder::from_stored(&device, &config, tensors),
+            Device::Cuda(_) => Decoder::from_tensors(&device, &config, tensors.all_widened()),
+        };
+        Ok(Self { decoder: decoder.map_err(in_folder(path))?, tokenizer })
     }
 
     /// Puts a LoRA adapter on the model of a folder, if one is given.
@@ -110,6 +116,14 @@ pub fn encode_framed(tokenizer: &Tokenizer, text: &str) -> model::Result<Vec<u32
     if tokenizer.is_bytes() { encode_with_bos(tokenizer, text) } else { tokenizer.encode(text) }
 }
 
+/// Reads what the makers of a model recommend, which a folder may hold and a GGUF file does not.
+///
+/// # Errors
+/// Those of [`GenerationConfig::read`].
+pub fn recommended(model: &Path) -> model::Result<GenerationConfig> {
+    if convert::is_gguf(model)? { Ok(GenerationConfig::default()) } else { GenerationConfig::read(model) }
+}
+
 /// Returns the tokens that end a text:
 ///
 /// - those of the folder's `generation_config.json`, else those of the configuration,
@@ -119,7 +133,7 @@ pub fn encode_framed(tokenizer: &Tokenizer, text: &str) -> model::Result<Vec<u32
 /// # Errors
 /// The errors of reading `generation_config.json`.
 pub fn ends(folder: &Path, loaded: &Loaded) -> model::Result<Vec<u32>> {
-    let mut ends = GenerationConfig::read(folder)?.eos;
+    let mut ends = recommended(folder)?.eos;
     if ends.is_empty() {
         ends.clone_from(&loaded.config().eos);
     }

@@ -2,7 +2,7 @@
 //! either.
 //!
 //! Every method delegates to the backend behind the device. `Hand` unwraps the arguments for that backend, and `Wrap` wraps its result.
-//! The few that can read weights in bfloat16 look for them first.
+//! The few that can read weights as files store them look for those first.
 
 use super::attention::Attention;
 use super::core::{Core, Indices};
@@ -60,7 +60,7 @@ impl Device {
 pub enum DeviceArray {
     /// In the processor's memory.
     Cpu(CpuArray<f32>),
-    /// In the processor's memory, in bfloat16.
+    /// In the processor's memory, as a file stores it.
     Stored(StoredArray),
     /// In a GPU's memory.
     Cuda(CudaArray),
@@ -72,7 +72,7 @@ impl From<CpuArray<f32>> for DeviceArray {
     }
 }
 impl DeviceArray {
-    /// The matrix of weights, if it is in bfloat16.
+    /// The matrix, if it is as a file stores it.
     fn stored(&self) -> Option<&StoredArray> {
         match self {
             Self::Stored(x) => Some(x),
@@ -83,7 +83,7 @@ impl DeviceArray {
     fn for_one_use(&self) -> Self {
         self.stored().map_or_else(|| self.clone(), |stored| stored.for_one_use().into())
     }
-    /// Moves numbers in bfloat16 to f32.
+    /// Widens what is as a file stores it.
     fn to_f32(&mut self) {
         if let Self::Stored(x) = self {
             *self = Self::Cpu(x.in_f32().clone());
@@ -99,11 +99,11 @@ impl From<CudaArray> for DeviceArray {
 
 /// How layers read their weights.
 enum Way {
-    /// Product by product, those in bfloat16 as they are.
+    /// Product by product, as they are stored.
     AsStored,
-    /// All at once, those in bfloat16 widened for this use.
+    /// All at once, widened for this use.
     InF32,
-    /// None is in bfloat16.
+    /// All are in f32.
     Plain,
 }
 

@@ -18,12 +18,14 @@
 //! - **Two columns at a time with AVX-512**, so that what is loaded of A is used twice: 8 rows 3.9 ms → 2.6 ms. AVX2 has no registers for
 //!   them.
 //!
-//! B may be stored in bfloat16, as files of models are: half the bytes, and each number is widened, exactly, as it is read.
+//! B may be stored in bfloat16 or in blocks of eight-bit integers with a scale, as files of models are: fewer bytes, and each number is
+//! widened, exactly, as it is read.
 //!
 //! A sum has [`LANES`] lanes, each in the order of k, which are added in a fixed order. So an element has the same bits on any number of
 //! threads, with either set of instructions, and whatever other rows and columns there are.
 
 use super::matrix::{Extents, Matrix, MatrixMut, SMALL, STREAMED_ROWS};
+use super::stored::{Bf16, Q8Block};
 use crate::threads::parallel_loop::run_tasks;
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -35,45 +37,61 @@ const AHEAD: usize = 1 << 12;
 /// Bytes of B that are worth a task.
 const TASK_BYTES: usize = 1 << 16;
 
-/// A number of B as it is stored.
-pub trait Number: Copy + Send + Sync {
-    /// The first [`LANES`] numbers from `start` on, in f32.
+/// What B is stored in: a number, or a block of them.
+pub trait Unit: Copy + Send + Sync {
+    /// Numbers of a unit: 1, or a multiple of [`LANES`].
+    const NUMBERS: usize;
+
+    /// [`LANES`] numbers of a column from number `p` on, which is a multiple of [`LANES`], in f32.
     ///
     /// # Safety
     /// They must be there, and the processor must have the instructions of L.
     #[doc(hidden)]
-    unsafe fn load<L: Lanes>(start: *const Self) -> L;
+    unsafe fn load<L: Lanes>(column: *const Self, p: usize) -> L;
 
-    /// The number in f32, exactly.
-    fn widened(self) -> f32;
+    /// Number `place` of the unit in f32, exactly.
+    fn widened(self, place: usize) -> f32;
 }
 
-impl Number for f32 {
+impl Unit for f32 {
+    const NUMBERS: usize = 1;
     #[inline(always)]
-    unsafe fn load<L: Lanes>(start: *const Self) -> L {
+    unsafe fn load<L: Lanes>(column: *const Self, p: usize) -> L {
         // SAFETY: the caller's promise.
-        unsafe { L::load(start) }
+        unsafe { L::load(column.add(p)) }
     }
     #[inline(always)]
-    fn widened(self) -> f32 {
+    fn widened(self, _: usize) -> f32 {
         self
     }
 }
 
-/// A number in bfloat16, by its bits: the first half of an f32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct Bf16(pub u16);
-
-impl Number for Bf16 {
+impl Unit for Bf16 {
+    const NUMBERS: usize = 1;
     #[inline(always)]
-    unsafe fn load<L: Lanes>(start: *const Self) -> L {
+    unsafe fn load<L: Lanes>(column: *const Self, p: usize) -> L {
         // SAFETY: the caller's promise.
-        unsafe { L::load_bf16(start) }
+        unsafe { L::load_bf16(column.add(p)) }
     }
     #[inline(always)]
-    fn widened(self) -> f32 {
-        f32::from_bits(u32::from(self.0) << 16)
+    fn widened(self, _: usize) -> f32 {
+        Self::widened(self)
+    }
+}
+
+impl Unit for Q8Block {
+    const NUMBERS: usize = Self::NUMBERS;
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(column: *const Self, p: usize) -> L {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let block = &*column.add(p / Q8Block::NUMBERS);
+            L::load_scaled(block.quants.as_ptr().add(p % Q8Block::NUMBERS), block.scale)
+        }
+    }
+    #[inline(always)]
+    fn widened(self, place: usize) -> f32 {
+        self.scale * f32::from(self.quants[place])
     }
 }
 
@@ -86,14 +104,14 @@ fn has_instructions() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
-/// C ← A·B + βC on all threads, with C in row-major order.
+/// C ← A·B + βC on all threads, with C in row-major order. Strides of B are in units.
 ///
 /// # Safety
 /// [`should_stream`] must accept the product. Every element that is reached must be valid, and nothing else may touch those of C during the
 /// call.
-pub unsafe fn parallel<W: Number>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: &mut [f32]) {
+pub unsafe fn parallel<W: Unit>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: &mut [f32]) {
     let c = MatrixMut::row_major(c, n);
-    let columns = (TASK_BYTES / (size_of::<W>() * k)).max(1);
+    let columns = (TASK_BYTES / (size_of::<W>() * k.div_ceil(W::NUMBERS))).max(1);
     let wide = is_x86_feature_detected!("avx512f");
     run_tasks(n.div_ceil(columns), &|task| {
         let columns = task * columns..((task + 1) * columns).min(n);
@@ -115,6 +133,8 @@ pub trait Lanes: Copy {
     unsafe fn load(start: *const f32) -> Self;
     /// As [`Lanes::load`], from bfloat16.
     unsafe fn load_bf16(start: *const Bf16) -> Self;
+    /// As [`Lanes::load`], from integers times `scale`.
+    unsafe fn load_scaled(start: *const i8, scale: f32) -> Self;
     /// self + x·y.
     unsafe fn plus_product(self, x: Self, y: Self) -> Self;
     /// The first half of the lanes plus the second.
@@ -138,6 +158,14 @@ impl Lanes for __m512 {
     unsafe fn load_bf16(start: *const Bf16) -> Self {
         // SAFETY: the caller's promise.
         unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(start.cast())))) }
+    }
+    #[inline(always)]
+    unsafe fn load_scaled(start: *const i8, scale: f32) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let numbers = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(start.cast())));
+            _mm512_mul_ps(numbers, _mm512_set1_ps(scale))
+        }
     }
     #[inline(always)]
     unsafe fn plus_product(self, x: Self, y: Self) -> Self {
@@ -178,6 +206,16 @@ impl Lanes for [__m256; 2] {
         }
     }
     #[inline(always)]
+    unsafe fn load_scaled(start: *const i8, scale: f32) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            [start, start.add(LANES / 2)].map(
+                #[inline(always)]
+                |half| _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(half.cast()))), _mm256_set1_ps(scale)),
+            )
+        }
+    }
+    #[inline(always)]
     unsafe fn plus_product(self, x: Self, y: Self) -> Self {
         // SAFETY: the processor has the instructions.
         unsafe { [_mm256_fmadd_ps(x[0], y[0], self[0]), _mm256_fmadd_ps(x[1], y[1], self[1])] }
@@ -194,7 +232,7 @@ impl Lanes for [__m256; 2] {
 /// # Safety
 /// As [`parallel`], on a processor with AVX-512.
 #[target_feature(enable = "avx512f,avx2,fma")]
-unsafe fn avx512<W: Number>(extents: Extents, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: MatrixMut<f32>, columns: Range<usize>) {
+unsafe fn avx512<W: Unit>(extents: Extents, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: MatrixMut<f32>, columns: Range<usize>) {
     // SAFETY: the caller's promise.
     unsafe { run_task::<__m512, W>(extents, a, b, beta, c, columns) }
 }
@@ -204,7 +242,7 @@ unsafe fn avx512<W: Number>(extents: Extents, a: Matrix<f32>, b: Matrix<W>, beta
 /// # Safety
 /// As [`parallel`].
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<W: Number>(extents: Extents, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: MatrixMut<f32>, columns: Range<usize>) {
+unsafe fn avx2<W: Unit>(extents: Extents, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: MatrixMut<f32>, columns: Range<usize>) {
     // SAFETY: the caller's promise.
     unsafe { run_task::<[__m256; 2], W>(extents, a, b, beta, c, columns) }
 }
@@ -214,7 +252,7 @@ unsafe fn avx2<W: Number>(extents: Extents, a: Matrix<f32>, b: Matrix<W>, beta: 
 /// # Safety
 /// As [`parallel`], on a processor with the instructions of L.
 #[inline(always)]
-unsafe fn run_task<L: Lanes, W: Number>(
+unsafe fn run_task<L: Lanes, W: Unit>(
     (m, k, _): Extents,
     a: Matrix<f32>,
     b: Matrix<W>,
@@ -244,7 +282,7 @@ unsafe fn run_task<L: Lanes, W: Number>(
 /// # Safety
 /// As [`run_task`].
 #[inline(always)]
-unsafe fn all_rows<L: Lanes, W: Number, const N: usize>(m: usize, k: usize, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: MatrixMut<f32>) {
+unsafe fn all_rows<L: Lanes, W: Unit, const N: usize>(m: usize, k: usize, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: MatrixMut<f32>) {
     let mut i = 0;
     while i < m {
         // SAFETY: the caller's promise.
@@ -265,7 +303,7 @@ unsafe fn all_rows<L: Lanes, W: Number, const N: usize>(m: usize, k: usize, a: M
 /// # Safety
 /// As [`run_task`]; A and C must have M rows, B and C N columns, and all rows and columns k contiguous elements.
 #[inline(always)]
-unsafe fn block<L: Lanes, W: Number, const M: usize, const N: usize>(
+unsafe fn block<L: Lanes, W: Unit, const M: usize, const N: usize>(
     k: usize,
     a: Matrix<f32>,
     b: Matrix<W>,
@@ -282,8 +320,8 @@ unsafe fn block<L: Lanes, W: Number, const M: usize, const N: usize>(
             let w = columns.map(
                 #[inline(always)]
                 |column| {
-                    _mm_prefetch::<_MM_HINT_T0>(column.add(p).cast::<i8>().wrapping_add(AHEAD));
-                    W::load::<L>(column.add(p))
+                    _mm_prefetch::<_MM_HINT_T0>(column.add(p / W::NUMBERS).cast::<i8>().wrapping_add(AHEAD));
+                    W::load::<L>(column, p)
                 },
             );
             for (sums, row) in sums.iter_mut().zip(rows) {
@@ -297,7 +335,7 @@ unsafe fn block<L: Lanes, W: Number, const M: usize, const N: usize>(
             for (j, (lanes, column)) in sums.into_iter().zip(columns).enumerate() {
                 let mut sum = total(lanes.halves_added());
                 for p in whole..k {
-                    sum = (*row.add(p)).mul_add((*column.add(p)).widened(), sum);
+                    sum = (*row.add(p)).mul_add((*column.add(p / W::NUMBERS)).widened(p % W::NUMBERS), sum);
                 }
                 let element = c.start.add(i * c.row_stride + j);
                 *element = if beta == 0.0 { sum } else { beta.mul_add(*element, sum) };
@@ -400,6 +438,30 @@ mod tests {
             // SAFETY: the matrices are whole slices.
             unsafe { parallel((m, k, n), a, b, 0.0, &mut found) };
             assert!(found == wanted, "{m} rows");
+        }
+    }
+
+    #[test]
+    fn weights_in_blocks_of_integers_give_the_bits_of_the_same_weights_in_f32() {
+        let (k, n) = (544, 203);
+        let (x, w) = (numbers(8, STREAMED_ROWS * k), numbers(9, n * k));
+        // Scales of 11 bits, as f16 has them.
+        let scale = |w: f32| f32::from_bits(w.to_bits() & 0xffff_e000);
+        let block = |w: &[f32; 32]| Q8Block { scale: scale(w[0]), quants: w.map(|w| (40.0 * w) as i8) };
+        let stored: Vec<Q8Block> = w.as_chunks::<32>().0.iter().map(block).collect();
+        let widened: Vec<f32> = stored.iter().flat_map(|block| block.widened()).collect();
+        for m in [1, 2, 5, 8, STREAMED_ROWS] {
+            let Some(wanted) = streamed((m, k, n), &x, &widened, 0.0, 0.0) else { return println!("skipped: no fused multiply-adds") };
+            for wide in [false, true] {
+                if wide && !is_x86_feature_detected!("avx512f") {
+                    continue;
+                }
+                let mut found = vec![f32::NAN; m * n];
+                let (a, b, c) = (Matrix::row_major(&x, k), Matrix::row_major(&stored, k / 32).t(), MatrixMut::row_major(&mut found, n));
+                // SAFETY: the matrices are whole slices, and the processor has the instructions.
+                unsafe { if wide { avx512((m, k, n), a, b, 0.0, c, 0..n) } else { avx2((m, k, n), a, b, 0.0, c, 0..n) } }
+                assert!(found == wanted, "{m} rows, {wide}");
+            }
         }
     }
 

@@ -123,5 +123,6 @@ pub mod prepacked {
 }
 #[cfg(target_arch = "x86_64")]
 mod split_k;
+pub mod stored;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;

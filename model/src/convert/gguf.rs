@@ -9,12 +9,14 @@
 use super::gguf_keys;
 use super::meta::{reorder, split_fused};
 use super::parameters::checked_parameters;
+use super::rotary_pairs::rotate_half_rows;
 use crate::config::{Architecture, Config, Llama3Scaling, MlpKind, PositionKind, RopeScaling};
 use crate::decoder::layout;
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value};
 use crate::keys::{Keys, unsupported};
-use crate::safetensors_file::{NamedTensor, NamedTensors};
+use crate::safetensors_file::{NamedTensor, NamedTensors, StoredMatrix, StoredWeights};
+use engine::backend::cpu::stored::{Numbers, Q8Block};
 use serde_json::Value as Json;
 use std::path::Path;
 
@@ -48,6 +50,75 @@ pub fn read(path: &Path, file: &Gguf) -> Result<(Config, NamedTensors, Vec<Strin
         reorder(&config, &mut parameters);
     }
     Ok((config.clone(), layout::to_file(&config, parameters), remarks))
+}
+
+/// As [`read`], for a model that is read and not trained: matrices in Q8_0 and bfloat16 stay so, where the decoder has them as they are. The
+/// names are the decoder's. [`Decoder::from_stored`](crate::decoder::Decoder::from_stored) checks that nothing is missing.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_as_stored(path: &Path, file: &Gguf) -> Result<(Config, StoredWeights, Vec<String>)> {
+    let (config, remarks) = config(file).map_err(|error| error.at(path))?;
+    if !layout::is_the_decoders_own(&config) {
+        let (config, tensors, remarks) = read(path, file)?;
+        return Ok((config, StoredWeights { tensors, ..StoredWeights::default() }, remarks));
+    }
+    let remarks = remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())).collect();
+    let mut weights = StoredWeights::default();
+    for (name, info) in file.tensors().filter(|(name, _)| *name != ROPE_FACTORS) {
+        let ours = our_name(name);
+        let is_reordered = matches!(config.architecture, Architecture::Llama | Architecture::Mistral);
+        let heads = if is_reordered { heads_to_reorder(&config, &ours, &info.shape).map_err(|error| error.at(path))? } else { None };
+        if weights.contains(&ours) {
+            return Err(Error::bad_file(path, format!("two tensors are {ours}, under different names")));
+        }
+        match (info.shape.as_slice(), file.stored(name, info)?) {
+            (&[rows, columns], Some(numbers)) => {
+                let numbers = match heads {
+                    Some(heads) => in_rotated_order(&numbers, heads, columns),
+                    None => numbers,
+                };
+                weights.matrices.insert(ours, StoredMatrix { shape: [rows, columns], numbers });
+            }
+            _ => {
+                let mut tensor = NamedTensor::new(info.shape.clone(), file.widen(name, info)?);
+                if let Some(heads) = heads {
+                    tensor.data = rotate_half_rows(&tensor.data, heads, tensor.shape[1..].iter().product());
+                }
+                weights.tensors.insert(ours, tensor);
+            }
+        }
+    }
+    if config.tied_head {
+        // The head has the same bytes as the embedding: see `head_is_embedding`.
+        weights.remove("lm_head.weight");
+    }
+    Ok((config, weights, remarks))
+}
+
+/// Returns the heads of a tensor of queries or keys, whose rows are to be reordered.
+///
+/// # Errors
+/// [`Error::ShapeMismatch`] for another number of rows than the configuration asks for.
+fn heads_to_reorder(config: &Config, name: &str, shape: &[usize]) -> Result<Option<usize>> {
+    let (heads, rows) = match name.rsplit('.').nth(1) {
+        Some("q_proj") => (config.heads, config.query_size()),
+        Some("k_proj") => (config.kv_heads, config.kv_size()),
+        _ => return Ok(None),
+    };
+    if shape.first() != Some(&rows) {
+        let expected = std::iter::once(rows).chain(shape.iter().skip(1).copied()).collect();
+        return Err(Error::ShapeMismatch { name: name.to_owned(), expected, found: shape.to_vec() });
+    }
+    Ok(Some(heads))
+}
+
+/// Reorders rows of `columns` numbers as [`rotate_half_rows`] does.
+fn in_rotated_order(numbers: &Numbers, heads: usize, columns: usize) -> Numbers {
+    match numbers {
+        Numbers::Bf16(numbers) => Numbers::Bf16(rotate_half_rows(numbers, heads, columns)),
+        Numbers::Q8(blocks) => Numbers::Q8(rotate_half_rows(blocks, heads, columns / Q8Block::NUMBERS)),
+    }
 }
 
 /// Reads the configuration. Also returns remarks on keys that were not used.

@@ -15,10 +15,10 @@ pub mod to_gguf;
 use crate::atomic::atomic_write;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::files::{self, Content};
+use crate::files::{self, Content, is_there};
 use crate::gguf::{Gguf, Header};
 use crate::model_folder::{self, MODEL_COMPANIONS, ModelFolder, TOKENIZER_COMPANIONS};
-use crate::safetensors_file::NamedTensors;
+use crate::safetensors_file::{NamedTensors, StoredWeights};
 use crate::tokenizer::Tokenizer;
 use std::io::Read;
 use std::path::Path;
@@ -94,6 +94,53 @@ fn convert_folder(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result
     Ok(ConvertReport { remarks: model.remarks, ..report })
 }
 
+/// True if a file begins as GGUF does.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn is_gguf(path: &Path) -> Result<bool> {
+    Ok(!files::is_folder(path)? && is_there(path)? && first_bytes(path)?.starts_with(crate::gguf::MAGIC))
+}
+
+/// Opens the model of a GGUF file that is read and not trained, with its tokenizer and its chat template.
+///
+/// # Errors
+/// Those of [`gguf::read_as_stored`] and of the tokenizer.
+pub fn open_gguf(path: &Path) -> Result<ModelFolder<StoredWeights>> {
+    let content = Content::open(path)?;
+    let header = Header::read(&content)?;
+    let file = Gguf::new(&content, &header)?;
+    let (config, tensors, mut remarks) = gguf::read_as_stored(path, &file)?;
+    let mut tokenizer = match own_tokenizer(path, &file, &config, &mut remarks)? {
+        Ok(tokenizer) => tokenizer.for_vocabulary(config.vocab_size),
+        Err(reason) => {
+            remarks.push(format!("{}: its tokenizer is not used: {reason}", path.display()));
+            Tokenizer::absent(path)
+        }
+    };
+    if let Some(template) = chat_template(&file) {
+        tokenizer = tokenizer.with_chat_template_text(template.to_owned(), path);
+    }
+    Ok(ModelFolder { config, tensors, tokenizer, remarks })
+}
+
+/// Reads the tokenizer of a GGUF file, which must fit the model.
+fn own_tokenizer(path: &Path, file: &Gguf, config: &Config, remarks: &mut Vec<String>) -> Result<gguf_tokenizer::Found> {
+    let of_tokenizer = gguf_keys::tokenizer_remarks(file)?;
+    remarks.extend(of_tokenizer.into_iter().map(|remark| format!("{}: {remark}", path.display())));
+    let found = gguf_tokenizer::read(file).map_err(|error| error.at(path))?;
+    match found.as_ref().map_or(0, Tokenizer::vocab_size) {
+        tokens if tokens > config.vocab_size => {
+            Err(Error::bad_file(path, format!("its tokenizer has {tokens} tokens, the model only {}", config.vocab_size)))
+        }
+        _ => Ok(found),
+    }
+}
+
+fn chat_template<'a>(file: &'a Gguf) -> Option<&'a str> {
+    file.get("tokenizer.chat_template").and_then(crate::gguf::Value::text)
+}
+
 fn convert_gguf(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<ConvertReport> {
     let content = Content::open(source)?;
     let header = Header::read(&content)?;
@@ -101,22 +148,14 @@ fn convert_gguf(source: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<C
     let (config, tensors, mut remarks) = gguf::read(source, &file)?;
     let found = match tokenizer {
         Some(path) => Ok(read_tokenizer(path, config.vocab_size)?),
-        None => {
-            let of_tokenizer = gguf_keys::tokenizer_remarks(&file)?;
-            remarks.extend(of_tokenizer.into_iter().map(|remark| format!("{}: {remark}", source.display())));
-            gguf_tokenizer::read(&file).map_err(|error| error.at(source))?
-        }
+        None => own_tokenizer(source, &file, &config, &mut remarks)?,
     };
     let (found, note) = match found {
-        Ok(tokenizer) if tokenizer.vocab_size() > config.vocab_size => {
-            let reason = format!("its tokenizer has {} tokens, the model only {}", tokenizer.vocab_size(), config.vocab_size);
-            return Err(Error::bad_file(source, reason));
-        }
         Ok(tokenizer) => (Some(tokenizer), None),
         Err(reason) => (None, Some(format!("the tokenizer was left out: {reason}"))),
     };
     let report = save("GGUF", config, tensors, found.as_ref(), out)?;
-    if let Some(template) = file.get("tokenizer.chat_template").and_then(crate::gguf::Value::text) {
+    if let Some(template) = chat_template(&file) {
         atomic_write(&out.join(CHAT_TEMPLATE), template.as_bytes())?;
     }
     Ok(ConvertReport { note, remarks, ..report })

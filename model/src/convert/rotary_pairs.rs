@@ -6,7 +6,7 @@
 ///
 /// # Panics
 /// If the rows do not make `heads` heads of the same even height.
-pub fn rotate_half_rows(rows: &[f32], heads: usize, columns: usize) -> Vec<f32> {
+pub fn rotate_half_rows<T: Copy>(rows: &[T], heads: usize, columns: usize) -> Vec<T> {
     reordered(rows, heads, columns, |row, half| if row < half { 2 * row } else { 2 * (row - half) + 1 })
 }
 
@@ -19,7 +19,7 @@ pub fn neighbour_rows(rows: &[f32], heads: usize, columns: usize) -> Vec<f32> {
 }
 
 /// Takes each row of a head from `old(its new place, half the rows)`.
-fn reordered(rows: &[f32], heads: usize, columns: usize, old: impl Fn(usize, usize) -> usize) -> Vec<f32> {
+fn reordered<T: Copy>(rows: &[T], heads: usize, columns: usize, old: impl Fn(usize, usize) -> usize) -> Vec<T> {
     let head_dim = rows.len() / (heads * columns);
     let half = head_dim / 2;
     assert_eq!(2 * half * heads * columns, rows.len(), "RoPE's rows: {} elements in {heads} heads of {columns} columns", rows.len());

@@ -152,14 +152,14 @@ impl<B: Backend> Decoder<B> {
 }
 
 impl Decoder<Device> {
-    /// Builds a decoder that is read and not trained, on the processor. Matrices in bfloat16 stay so where a step of generating reads them;
-    /// the numbers that come out are those of [`Decoder::from_tensors`]. Other uses of such a matrix hold it in f32 too.
+    /// Builds a decoder that is read and not trained, on the processor. Matrices stay as they are stored where a step of generating reads
+    /// them; the numbers that come out are those of [`Decoder::from_tensors`]. Other uses of such a matrix hold it in f32 too.
     ///
     /// # Errors
     /// As [`Decoder::from_tensors`].
     ///
     /// # Panics
-    /// If there are matrices in bfloat16, and files of this configuration have a layout of their own ([`layout::is_the_decoders_own`]).
+    /// If there are matrices that stay, and files of this configuration have a layout of their own ([`layout::is_the_decoders_own`]).
     pub fn from_stored(device: &Device, config: &Config, mut weights: StoredWeights) -> Result<Self> {
         assert!(
             layout::is_the_decoders_own(config) || weights.matrices.is_empty(),
@@ -173,7 +173,7 @@ impl Decoder<Device> {
         let mut tensors = layout::from_file(config, tensors)?;
         let decoder = Self::build(config, &mut |name, shape| match matrices.swap_remove(name) {
             Some(matrix) if matrix.shape == *shape => {
-                Ok(Tensor::from_array(device, DeviceArray::Stored(StoredArray::from_bf16(matrix.bits, matrix.shape))).to_parameter())
+                Ok(Tensor::from_array(device, DeviceArray::Stored(StoredArray::new(matrix.numbers, matrix.shape))).to_parameter())
             }
             Some(matrix) => Err(Error::ShapeMismatch { name: name.to_owned(), expected: shape.to_vec(), found: matrix.shape.to_vec() }),
             None => {

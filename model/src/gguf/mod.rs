@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::files::{Content, TOKENIZER};
 use crate::memory;
 use cursor::{Cursor, Damage};
+use engine::backend::cpu::stored::{Numbers, Q8Block};
 use indexmap::IndexMap;
 use std::ops::Range;
 
@@ -141,6 +142,22 @@ impl<'a> Gguf<'a> {
     /// [`Error::Io`]. [`Error::BadFile`] if the file became shorter.
     pub fn have_same_bytes(&self, a: &TensorInfo, b: &TensorInfo) -> Result<bool> {
         Ok(self.content.read(a.range())? == self.content.read(b.range())?)
+    }
+
+    /// Returns the elements of a tensor as they are stored, in row-major order, if they are in bfloat16 or Q8_0.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`]. [`Error::Io`].
+    pub fn stored(&self, name: &str, info: &TensorInfo) -> Result<Option<Numbers>> {
+        let Some(numbers) = info.kind.stored(self.content, info.range())? else { return Ok(None) };
+        let bad = match &numbers {
+            Numbers::Bf16(numbers) => numbers.iter().position(|number| !number.widened().is_finite()),
+            Numbers::Q8(blocks) => blocks.iter().position(|block| !block.scale.is_finite()).map(|block| block * Q8Block::NUMBERS),
+        };
+        let Some(index) = bad else { return Ok(Some(numbers)) };
+        let block = index / Q8Block::NUMBERS * Q8Block::NUMBERS;
+        let value = f64::from(numbers.widened(block, (block + Q8Block::NUMBERS).min(numbers.len()))[index - block]);
+        Err(Error::NonFinite { path: self.content.path().to_owned(), tensor: name.to_owned(), index, value })
     }
 
     /// Returns the elements of a tensor in row-major order, widened to f32 as in ggml's reference code.

@@ -10,6 +10,7 @@
 
 use crate::error::Result;
 use crate::files::Content;
+use engine::backend::cpu::stored::{Bf16, Numbers, Q8Block};
 use half::{bf16, f16};
 use std::ops::Range;
 
@@ -91,6 +92,18 @@ impl TensorType {
         (elements / self.block).checked_mul(self.bytes)
     }
 
+    /// Reads the elements in a range of a file as they are, if they are in bfloat16 or Q8_0.
+    ///
+    /// # Errors
+    /// The errors of [`Content::elements`].
+    pub fn stored(&self, content: &Content, range: Range<u64>) -> Result<Option<Numbers>> {
+        match self.name {
+            "BF16" => content.elements(range, |b| [Bf16(u16::from_le_bytes(b))]).map(|numbers| Some(Numbers::Bf16(numbers))),
+            "Q8_0" => content.elements(range, |b| [q8_block(b)]).map(|blocks| Some(Numbers::Q8(blocks))),
+            _ => Ok(None),
+        }
+    }
+
     /// Reads the elements in a range of a file as f32. Returns `None` for a type that cannot be widened.
     ///
     /// # Errors
@@ -113,9 +126,12 @@ fn half(low: u8, high: u8) -> f32 {
     f16::from_le_bytes([low, high]).to_f32()
 }
 
-fn q8_0([low, high, quants @ ..]: [u8; 34]) -> [f32; BLOCK] {
-    let d = half(low, high);
-    quants.map(|q| d * f32::from(q as i8))
+fn q8_block([low, high, quants @ ..]: [u8; 34]) -> Q8Block {
+    Q8Block { scale: half(low, high), quants: quants.map(|q| q as i8) }
+}
+
+fn q8_0(block: [u8; 34]) -> [f32; BLOCK] {
+    q8_block(block).widened()
 }
 
 /// Returns the quantised value of an element of Q4_0 or Q4_1.

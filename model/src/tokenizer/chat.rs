@@ -28,10 +28,15 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`crate::Error::Io`].
-    pub fn with_chat_template(mut self, path: &Path) -> Result<Self> {
+    pub fn with_chat_template(self, path: &Path) -> Result<Self> {
         let text = crate::files::read_text(path, crate::files::TEMPLATE)?;
+        Ok(self.with_chat_template_text(text, path))
+    }
+
+    /// Replaces the chat template by a text from the file at `path`.
+    pub(crate) fn with_chat_template_text(mut self, text: String, path: &Path) -> Self {
         self.chat = Some(Source::single(text, path));
-        Ok(self)
+        self
     }
 
     /// Returns the texts of the special tokens by the names that templates use: `bos_token`, `eos_token` and others in

@@ -124,7 +124,7 @@ impl Tokenizer {
 impl Tokenizer {
     /// Applies the files beside `tokenizer.json`.
     fn complete(&mut self, folder: &Path, roles: Option<&Map<String, Value>>, added: Option<&Map<String, Value>>) -> Result<()> {
-        let super::Kind::File { inner, vocab_size, .. } = &mut self.kind else { return Ok(()) };
+        let super::Kind::File { inner, vocab_size, may_be_cut, .. } = &mut self.kind else { return Ok(()) };
         let empty = Map::new();
         let settings = self.settings.as_ref().unwrap_or(&empty);
         let path = folder.join(SETTINGS_FILE);
@@ -132,6 +132,7 @@ impl Tokenizer {
         let remarks = additions::apply(inner, &files).map_err(|error| error.at(&path))?;
         self.remarks.extend(remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())));
         *vocab_size = super::vocab_size(inner).unwrap_or(*vocab_size);
+        *may_be_cut = std::sync::OnceLock::new();
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod chat;
 pub(crate) mod file_parts;
 mod folder;
 pub mod gpt2_files;
+mod pieces;
 pub mod stream;
 
 pub use bytes::{BYTE_BOS, BYTE_EOS};
@@ -21,7 +22,7 @@ use bounds::Bounds;
 use serde_json::{Map, Value};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A tokenizer with its BOS and EOS tokens.
 #[derive(Debug, Clone)]
@@ -51,6 +52,8 @@ enum Kind {
         vocab_size: usize,
         /// The bounds on the text that it may make.
         bounds: Arc<Bounds>,
+        /// Whether a long text may be tokenized in pieces, once one has asked for it.
+        may_be_cut: OnceLock<bool>,
     },
 }
 
@@ -103,7 +106,7 @@ impl Tokenizer {
         let mut tokenizer = Self {
             bos: leading_token(&inner)?,
             eos: None,
-            kind: Kind::File { inner: Box::new(inner), json, vocab_size, bounds },
+            kind: Kind::File { inner: Box::new(inner), json, vocab_size, bounds, may_be_cut: OnceLock::new() },
             settings: None,
             chat: None,
             remarks,
@@ -121,9 +124,11 @@ impl Tokenizer {
         match &self.kind {
             Kind::Bytes => Ok(text.bytes().map(u32::from).collect()),
             Kind::Absent { folder } => Err(missing(folder)),
-            Kind::File { inner, bounds, .. } => {
+            Kind::File { inner, bounds, may_be_cut, .. } => {
                 bounds.check(text)?;
-                ids(inner, text, false)
+                let in_pieces = text.len() > pieces::PIECE && *may_be_cut.get_or_init(|| pieces::may_be_cut(inner));
+                let tokens = if in_pieces { pieces::encode(inner, text, pieces::PIECE)? } else { None };
+                tokens.map_or_else(|| ids(inner, text, false), Ok)
             }
         }
     }

@@ -35,7 +35,11 @@ impl Driver<'_> {
     pub fn make(&self, store: &mut Store, run: impl Fn(Key) -> Result<(Record, Vec<Moment>), Failure> + Sync) -> Result<(), Failure> {
         interrupt::save_first();
         let out = Output::new(self.json);
-        out.stream(&format!("{}\n", estimate::of(&run, self.design, store.records(), self.threads)?))?;
+        let (estimate, timed) = estimate::of(&run, self.design, store.records(), self.threads)?;
+        out.stream(&format!("{estimate}\n"))?;
+        if let Some((record, path)) = timed {
+            store.add(record, &path, false)?;
+        }
         while let Some(stage) = stages::next(self.design, store.records()) {
             let keys = unfinished(&stage, store.records());
             let is_drawn = stages::drawn(&stage, self.design, store.records());

@@ -1,5 +1,5 @@
-//! Weights that stay in bfloat16, as a file holds them, for a model that is read and not trained: half the bytes in memory, and half the
-//! time where memory sets it.
+//! Weights that stay as a file holds them, in bfloat16 or in ggml's Q8_0, for a model that is read and not trained: a half or a quarter of the
+//! bytes in memory, and of the time where memory sets it.
 //!
 //! Products of few rows and rows of a table read them as they are. Anything else has them in f32, with the same numbers: products of many
 //! rows for the time of the product, other uses from then on. The results have the bits of the same weights in f32.
@@ -8,12 +8,46 @@ use super::array::CpuArray;
 use super::matmul::matmul;
 use crate::backend::precision::Precision;
 #[cfg(target_arch = "x86_64")]
-use crate::gemm::few_rows::{self, Bf16};
+use crate::gemm::few_rows::{self, Unit};
 #[cfg(target_arch = "x86_64")]
-use crate::gemm::matrix::Matrix;
+use crate::gemm::matrix::{Extents, Matrix};
 use std::sync::{Arc, OnceLock};
 
-/// A matrix in bfloat16, or its transpose; cloning it shares the storage.
+pub use crate::gemm::stored::{Bf16, Q8Block};
+
+/// The numbers of a matrix in row-major order, as they are stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Numbers {
+    /// In bfloat16.
+    Bf16(Vec<Bf16>),
+    /// In blocks of Q8_0; a row is a whole number of blocks.
+    Q8(Vec<Q8Block>),
+}
+
+impl Numbers {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bf16(numbers) => numbers.len(),
+            Self::Q8(blocks) => Q8Block::NUMBERS * blocks.len(),
+        }
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The numbers from `start` to `end` in f32, exactly. For blocks both are multiples of 32.
+    pub fn widened(&self, start: usize, end: usize) -> Vec<f32> {
+        match self {
+            Self::Bf16(numbers) => numbers[start..end].iter().map(|number| number.widened()).collect(),
+            Self::Q8(blocks) => blocks[start / Q8Block::NUMBERS..end / Q8Block::NUMBERS].iter().flat_map(|block| block.widened()).collect(),
+        }
+    }
+}
+
+/// A matrix that stays as it is stored, or its transpose; cloning it shares the storage.
 #[derive(Clone)]
 pub struct StoredArray {
     stored: Arc<Stored>,
@@ -24,25 +58,23 @@ pub struct StoredArray {
     in_f32: OnceLock<CpuArray<f32>>,
 }
 
-/// The numbers of a matrix in row-major order.
+/// A matrix without a notion of which way it is viewed.
 struct Stored {
-    bits: Vec<u16>,
+    numbers: Numbers,
     /// All of them in f32, once something has asked for them.
     in_f32: OnceLock<CpuArray<f32>>,
 }
 
-fn widened(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
-}
-
 impl StoredArray {
-    /// A matrix from the bits of its elements in bfloat16, in row-major order.
+    /// A matrix from its numbers.
     ///
     /// # Panics
-    /// If there is another number of elements than the extents say.
-    pub fn from_bf16(bits: Vec<u16>, shape: [usize; 2]) -> Self {
-        assert_eq!(bits.len(), shape[0] * shape[1], "a matrix of extents {shape:?} from another number of elements");
-        Self { stored: Arc::new(Stored { bits, in_f32: OnceLock::new() }), shape, is_transposed: false, in_f32: OnceLock::new() }
+    /// If there are more or fewer than the extents say, or a row is no whole number of blocks.
+    pub fn new(numbers: Numbers, shape: [usize; 2]) -> Self {
+        assert_eq!(numbers.len(), shape[0] * shape[1], "a matrix of extents {shape:?} from another number of elements");
+        let is_whole = matches!(numbers, Numbers::Bf16(_)) || shape[1].is_multiple_of(Q8Block::NUMBERS);
+        assert!(is_whole, "rows of {} numbers in blocks", shape[1]);
+        Self { stored: Arc::new(Stored { numbers, in_f32: OnceLock::new() }), shape, is_transposed: false, in_f32: OnceLock::new() }
     }
 
     /// The extents of the axes.
@@ -64,7 +96,7 @@ impl StoredArray {
 
     /// All numbers that are stored, in f32.
     fn widened(&self) -> CpuArray<f32> {
-        CpuArray::from_vec(self.stored.bits.iter().copied().map(widened).collect(), &self.stored_shape())
+        CpuArray::from_vec(self.stored.numbers.widened(0, self.stored.numbers.len()), &self.stored_shape())
     }
 
     fn as_viewed(&self, stored: CpuArray<f32>) -> CpuArray<f32> {
@@ -87,17 +119,15 @@ impl StoredArray {
     /// If the extents do not fit.
     pub fn product(&self, x: &CpuArray<f32>) -> CpuArray<f32> {
         #[cfg(target_arch = "x86_64")]
-        if let &[m, k] = x.shape() {
-            let n = self.shape[1];
+        if let (&[m, k], true) = (x.shape(), self.is_transposed) {
             assert_eq!(k, self.shape[0], "matmul: inner extents differ");
-            let elements = x.elements();
-            let (a, stored) =
-                (Matrix::row_major(&elements, k), Matrix { start: self.stored.bits.as_ptr().cast::<Bf16>(), strides: (k as isize, 1) });
-            if self.is_transposed && few_rows::should_stream((m, k, n), a, stored.t()) {
-                let mut out = vec![0.0; m * n];
-                // SAFETY: both matrices are whole buffers of these extents, and Bf16 is its bits.
-                unsafe { few_rows::parallel((m, k, n), a, stored.t(), 0.0, &mut out) };
-                return CpuArray::from_vec(out, &[m, n]);
+            let extents = (m, k, self.shape[1]);
+            let streamed = match &self.stored.numbers {
+                Numbers::Bf16(numbers) => streamed(extents, &x.elements(), numbers),
+                Numbers::Q8(blocks) => streamed(extents, &x.elements(), blocks),
+            };
+            if let Some(product) = streamed {
+                return product;
             }
         }
         matmul(Precision::F32, x, &self.for_one_use())
@@ -112,9 +142,21 @@ impl StoredArray {
             return super::indexing::gather_rows(self.in_f32(), rows);
         }
         let width = self.shape[1];
-        let row = |&row: &u32| self.stored.bits[row as usize * width..][..width].iter().copied().map(widened);
+        let row = |&row: &u32| self.stored.numbers.widened(row as usize * width, (row as usize + 1) * width);
         CpuArray::from_vec(rows.iter().flat_map(row).collect(), &[rows.len(), width])
     }
+}
+
+/// x·Wᵀ for W [n, k], if the product is one of few rows.
+#[cfg(target_arch = "x86_64")]
+fn streamed<W: Unit>((m, k, n): Extents, x: &[f32], weight: &[W]) -> Option<CpuArray<f32>> {
+    let (a, b) = (Matrix::row_major(x, k), Matrix::row_major(weight, k / W::NUMBERS).t());
+    few_rows::should_stream((m, k, n), a, b).then(|| {
+        let mut out = vec![0.0; m * n];
+        // SAFETY: both matrices are whole buffers of these extents.
+        unsafe { few_rows::parallel((m, k, n), a, b, 0.0, &mut out) };
+        CpuArray::from_vec(out, &[m, n])
+    })
 }
 
 #[cfg(test)]
@@ -125,12 +167,19 @@ mod tests {
     use crate::random::Generator;
     use crate::{Device, Tensor, no_grad};
 
-    /// A matrix in bfloat16, and the same numbers in f32.
-    fn both(seed: u64, shape: [usize; 2]) -> (DeviceArray, DeviceArray) {
+    /// A matrix that stays as it is stored, and the same numbers in f32.
+    fn both(kind: &str, seed: u64, shape: [usize; 2]) -> (DeviceArray, DeviceArray) {
         let mut generator = Generator::new(seed);
-        let bits: Vec<u16> = (0..shape[0] * shape[1]).map(|_| ((generator.normal() as f32).to_bits() >> 16) as u16).collect();
-        let numbers = bits.iter().copied().map(widened).collect();
-        (DeviceArray::Stored(StoredArray::from_bf16(bits, shape)), CpuArray::from_vec(numbers, &shape).into())
+        let mut bits = || (generator.normal() as f32).to_bits();
+        let numbers = match kind {
+            "bfloat16" => Numbers::Bf16((0..shape[0] * shape[1]).map(|_| Bf16((bits() >> 16) as u16)).collect()),
+            _ => {
+                let mut block = || Q8Block { scale: f32::from_bits(bits() & 0xffff_e000), quants: std::array::from_fn(|_| bits() as i8) };
+                Numbers::Q8((0..shape[0] * shape[1] / 32).map(|_| block()).collect())
+            }
+        };
+        let widened = CpuArray::from_vec(numbers.widened(0, numbers.len()), &shape);
+        (DeviceArray::Stored(StoredArray::new(numbers, shape)), widened.into())
     }
 
     fn bits_of(device: &Device, x: &DeviceArray) -> Vec<u32> {
@@ -139,11 +188,17 @@ mod tests {
 
     #[test]
     fn every_use_has_the_bits_of_the_same_weights_in_f32() {
+        for kind in ["bfloat16", "blocks"] {
+            hold_to_f32(kind);
+        }
+    }
+
+    fn hold_to_f32(kind: &str) {
         let device = Device::default();
         let mut generator = Generator::new(1);
-        let (out, inner) = (300, 260);
-        let (stored, plain) = both(2, [out, inner]);
-        let (down, plain_down) = both(3, [inner, out]);
+        let (out, inner) = (320, 256);
+        let (stored, plain) = both(kind, 2, [out, inner]);
+        let (down, plain_down) = both(kind, 3, [inner, out]);
         let bias = device.from_vec((0..out).map(|i| i as f32).collect(), &[out]);
         for rows in [1, 3, 16, 17, 90] {
             let x = device.from_vec((0..rows * inner).map(|_| generator.normal() as f32).collect(), &[rows, inner]);
@@ -160,7 +215,7 @@ mod tests {
         }
         let rows = Arc::from([0, 299, 7, 7]);
         assert!(bits_of(&device, &device.gather_rows(&stored, &rows)) == bits_of(&device, &device.gather_rows(&plain, &rows)));
-        // What knows nothing of bfloat16.
+        // What knows nothing of how numbers are stored.
         assert!(bits_of(&device, &device.sum(&stored, 0)) == bits_of(&device, &device.sum(&plain, 0)));
         assert!(
             bits_of(&device, &device.scale(&device.transpose(&stored), 2.0))
@@ -173,7 +228,7 @@ mod tests {
     #[test]
     fn only_what_asks_for_them_has_the_weights_in_f32() {
         let device = Device::default();
-        let (array, plain) = both(4, [300, 260]);
+        let (array, plain) = both("bfloat16", 4, [300, 260]);
         let DeviceArray::Stored(stored) = &array else { unreachable!() };
         let x = Tensor::from_array(&device, device.from_vec(vec![1.0; 20 * 260], &[20, 260]));
         let weight = Tensor::from_array(&device, array.clone());

@@ -4,6 +4,7 @@ use super::*;
 use crate::config::{Architecture, Llama3Scaling, PositionKind, RopeScaling};
 use crate::convert::to_gguf;
 use crate::decoder::Decoder;
+use crate::generate::{Sampling, StopConditions, generate};
 use crate::gguf::writer::Stored;
 use crate::tokenizer::Tokenizer;
 use engine::Device;
@@ -82,6 +83,31 @@ fn narrow_types_round_the_matrices_and_leave_the_vectors() {
             }
         }
         assert!(differing > 1000, "nothing was rounded");
+    }
+}
+
+#[test]
+fn a_file_that_is_opened_as_it_is_stored_writes_what_its_converted_folder_writes() {
+    for (config, stored) in
+        configs().into_iter().flat_map(|config| [Stored::F16, Stored::Bf16, Stored::Q8].map(|kind| (config.clone(), kind)))
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let [source, file, back] = ["source", "model.gguf", "back"].map(|name| folder.path().join(name));
+        let device = Device::default();
+        let decoder = Decoder::random(&device, &config, 3).unwrap();
+        ModelFolder::save(&source, &config, &decoder.to_tensors(), &Tokenizer::bytes()).unwrap();
+        to_gguf::write(&source, &file, stored).unwrap();
+        convert(&file, None, &back).unwrap();
+        assert!(is_gguf(&file).unwrap() && !is_gguf(&back).unwrap() && !is_gguf(&folder.path().join("none")).unwrap());
+        let (opened, converted) = (open_gguf(&file).unwrap(), ModelFolder::open(&back).unwrap());
+        assert_eq!(opened.config, converted.config);
+        assert_eq!(opened.tensors.matrices.is_empty(), stored == Stored::F16);
+        assert_eq!(opened.tokenizer.encode("ünï").unwrap(), converted.tokenizer.encode("ünï").unwrap());
+        let stored = Decoder::from_stored(&device, &opened.config, opened.tensors).unwrap();
+        let widened = Decoder::from_tensors(&device, &converted.config, converted.tensors).unwrap();
+        let (prompts, limits) = ([vec![1, 2, 3], vec![9]], StopConditions { max_tokens: 20, stop: &[] });
+        let write = |decoder| generate(decoder, &prompts, &Sampling::PLAIN, limits, &engine::Generator::new(3), |_, _| true).unwrap();
+        assert_eq!(write(&stored), write(&widened));
     }
 }
 
