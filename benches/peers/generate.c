@@ -99,7 +99,8 @@ int main(int count, char **texts) {
         all[l] = (Layer){weights(width, width), weights(width, width), weights(width, width), weights(width, width), weights(inner, width),
                          weights(inner, width), weights(width, inner), weights(1, width), weights(1, width)};
     float *keys = weights(layers * tokens, width), *values = weights(layers * tokens, width), *logits = weights(1, vocabulary);
-    float *x = weights(1, width), *z = weights(1, width), *q = weights(1, width), *y = weights(1, width), *g = weights(1, inner), *u = weights(1, inner);
+    float *x = weights(1, width), *z = weights(1, width), *q = weights(1, width), *y = weights(1, width);
+    float *g = weights(1, inner), *u = weights(1, inner);
     for (int round = 0; round < rounds; round++) {
         double start = 0.0;
         for (int t = 0, token = 1; t < tokens; t++) {

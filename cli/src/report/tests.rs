@@ -183,6 +183,7 @@ fn extreme_values_are_drawn() {
         XyChart::new("x", "y").line("huge", [(0.0, -1e308), (1.0, 1e299), (2.0, -1e299)]),
         XyChart::new("x", "y").line("tiny", [(0.0, 1e-310), (1.0, 5e-308)]),
         XyChart::new("x", "y").log_y().line("wide", [(0.0, 1e-300), (1.0, 1e300)]),
+        XyChart::new("x", "y").log_x().line("wide across, with a point that has no place", [(0.0, 1.0), (1e-300, 1.0), (1e300, 2.0)]),
     ];
     for chart in charts {
         let page = Report::new("extremes").figure("f", "", chart).render().unwrap();

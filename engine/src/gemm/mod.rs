@@ -38,7 +38,8 @@
 //!
 //! Every element is a sum over equal blocks of k of at most [`Kernel::DEPTH`](kernel::Kernel::DEPTH), each in the order of k, wherever the
 //! tasks are cut. So the bits are the same on any number of threads, and for AVX-512 and AVX2. AMX and AVX512-BF16 group the terms of a sum
-//! each in its own way. Beyond [`STREAMED_ROWS`](matrix::STREAMED_ROWS) rows, a row of the result does not depend on how many others there are.
+//! each in its own way. Beyond [`STREAMED_ROWS`](matrix::STREAMED_ROWS) rows, a row of the result does not depend on how many others
+//! there are.
 //!
 //! # The tricks
 //!

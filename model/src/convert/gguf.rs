@@ -52,8 +52,8 @@ pub fn read(path: &Path, file: &Gguf) -> Result<(Config, NamedTensors, Vec<Strin
     Ok((config.clone(), layout::to_file(&config, parameters), remarks))
 }
 
-/// As [`read`], for a model that is read and not trained: matrices in Q8_0 and bfloat16 stay so, where the decoder has them as they are. The
-/// names are the decoder's. [`Decoder::from_stored`](crate::decoder::Decoder::from_stored) checks that nothing is missing.
+/// As [`read`], for a model that is read and not trained: matrices in Q8_0 and bfloat16 stay so, where the decoder has them as they are.
+/// The names are the decoder's. [`Decoder::from_stored`](crate::decoder::Decoder::from_stored) checks that nothing is missing.
 ///
 /// # Errors
 /// As [`read`].

@@ -92,6 +92,12 @@ mod tests {
     use engine::Generator;
     use serde_json::json;
 
+    fn added(id: usize, content: &str) -> Value {
+        let mut token = json!({"id": id, "content": content, "normalized": false, "special": true});
+        ["single_word", "lstrip", "rstrip"].into_iter().for_each(|key| token[key] = json!(false));
+        token
+    }
+
     /// A tokenizer of SentencePiece's kind: bytes, some letters, some merges.
     fn file() -> Value {
         let mut vocabulary = serde_json::Map::new();
@@ -99,7 +105,6 @@ mod tests {
         let others = ["▁", "a", "b", "c", "ab", "▁a", "abc", "▁abc", "é", "cc"].map(str::to_owned);
         let names = ["<unk>", "<s>", "</s>"].map(str::to_owned).into_iter().chain(bytes).chain(others);
         names.enumerate().for_each(|(id, name)| drop(vocabulary.insert(name, json!(id))));
-        let added = |id: usize, content: &str| json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
         json!({
             "version": "1.0", "truncation": null, "padding": null,
             "added_tokens": [added(0, "<unk>"), added(1, "<s>"), added(2, "</s>")],
@@ -155,7 +160,7 @@ mod tests {
             |file, _| file["model"]["byte_fallback"] = json!(false),
             |file, _| file["added_tokens"][2]["rstrip"] = json!(true),
             |file, _| file["added_tokens"][2]["single_word"] = json!(true),
-            |file, id| file["added_tokens"][2] = json!({"id": id, "content": "\n\n", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}),
+            |file, id| file["added_tokens"][2] = added(id, "\n\n"),
             |file, _| file["normalizer"] = json!({"type": "Strip", "strip_left": true, "strip_right": true}),
             |file, _| file["normalizer"]["normalizers"][1] = json!({"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": "▁"}),
             |file, _| file["normalizer"]["normalizers"][1]["pattern"]["String"] = json!("\n"),

@@ -96,21 +96,23 @@ fn sentences(outcomes: &[Outcome]) -> Table {
 
 /// Points of a line over divergences.
 const POINTS: usize = 40;
+/// The least divergence of the chart, in nats.
+const LEAST: f64 = 0.02;
 /// The place of half a nat among the divergences.
 const HALF: usize = 1;
 
 fn frontier(experiment: &Experiment, outcomes: &[Outcome]) -> XyChart {
     let language = &experiment.language;
     let optimum = (0..=40).map(|i| {
-        let aligned = language.aligned(0.15 * 10f64.powf(i as f64 / 20.0));
+        let aligned = language.aligned(0.15 * 100f64.powf(i as f64 / 20.0));
         (aligned.kl_from(language), aligned.expected_reward())
     });
     let farthest = outcomes.iter().map(|outcome| outcome.kl.0).fold(1.0, f64::max);
-    let mut points: Vec<(f64, f64)> = optimum.filter(|(kl, _)| *kl <= 1.5 * farthest).collect();
+    let mut points: Vec<(f64, f64)> = optimum.filter(|(kl, _)| (LEAST..=1.5 * farthest).contains(kl)).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let chart = XyChart::new("KL from the reference (nats a completion)", "expected reward").line("best possible", points);
+    let chart = XyChart::new("KL from the reference (nats a completion)", "expected reward").log_x().line("best possible", points);
     let line = |chart: XyChart, outcome: &Outcome| {
-        let grid = (0..=POINTS).map(|i| farthest * i as f64 / POINTS as f64);
+        let grid = (0..=POINTS).map(|i| LEAST * (farthest / LEAST).powf(i as f64 / POINTS as f64));
         let points: Vec<(f64, f64)> = grid.filter_map(|kl| Some((kl, matched(&outcome.paths, kl)?))).collect();
         chart.line(outcome.name.as_str(), points)
     };

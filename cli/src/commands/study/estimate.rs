@@ -15,8 +15,8 @@ const REPORTED: usize = 4;
 /// A run that was made to be timed, with its path.
 pub type Timed = (Record, Vec<Moment>);
 
-/// Says how many runs are to be made and how long they may take. Where none is made, makes one of the first stage, and returns it too: an arm's
-/// middle setting, because those with small steps take longer than most and those with large ones end early.
+/// Says how many runs are to be made and how long they may take. Where none is made, makes one of the first stage, and returns it too. It
+/// has an arm's middle setting: runs with small steps take longer than most, and those with large ones end early.
 ///
 /// # Errors
 /// Those of a run.

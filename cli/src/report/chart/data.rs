@@ -16,12 +16,13 @@ pub struct Series {
     pub mark: Mark,
 }
 
-/// A line chart, a scatter chart, or both. Values that are not finite leave gaps. With [`log_y`](Self::log_y), values that are not positive
-/// also leave gaps.
+/// A line chart, a scatter chart, or both. Values that are not finite leave gaps. With [`log_x`](Self::log_x) and
+/// [`log_y`](Self::log_y), values that are not positive also leave gaps.
 #[derive(Debug, Clone)]
 pub struct XyChart {
     pub x_label: String,
     pub y_label: String,
+    pub log_x: bool,
     pub log_y: bool,
     pub series: Vec<Series>,
     pub references: Vec<(String, f64)>,
@@ -31,7 +32,7 @@ impl XyChart {
     /// Creates an empty chart. A label names the quantity and its unit, as in `loss (nats per token)`.
     pub fn new(x_label: impl Into<String>, y_label: impl Into<String>) -> Self {
         let (x_label, y_label) = (x_label.into(), y_label.into());
-        Self { x_label, y_label, log_y: false, series: Vec::new(), references: Vec::new() }
+        Self { x_label, y_label, log_x: false, log_y: false, series: Vec::new(), references: Vec::new() }
     }
 
     /// Adds a line through (x, y) points in their order.
@@ -50,6 +51,13 @@ impl XyChart {
     #[must_use]
     pub fn points(self, name: impl Into<String>, points: impl Into<Vec<(f64, f64)>>) -> Self {
         self.with(name.into(), points.into(), Mark::Points)
+    }
+
+    /// Makes the x axis logarithmic.
+    #[must_use]
+    pub fn log_x(mut self) -> Self {
+        self.log_x = true;
+        self
     }
 
     /// Makes the y axis logarithmic.

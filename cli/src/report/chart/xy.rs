@@ -104,7 +104,7 @@ impl Layout {
 }
 
 pub(super) fn svg(chart: &XyChart, title: &str, screen: Screen, styles: &mut Styles) -> Result<Option<String>, DrawError> {
-    let drawn: Vec<Drawn> = chart.series.iter().map(|series| ready(series, chart.log_y, styles)).collect();
+    let drawn: Vec<Drawn> = chart.series.iter().map(|series| ready(series, chart, styles)).collect();
     let Some((x, y)) = axes(chart, screen) else { return Ok(None) };
     let labels = labels(chart, &drawn, &y, screen.pick(24, 40));
     let layout = Layout::of(chart, &labels, screen);
@@ -128,20 +128,20 @@ pub(super) fn svg(chart: &XyChart, title: &str, screen: Screen, styles: &mut Sty
 }
 
 /// Computes the positions of the points, cut at gaps. The drawing smooths them later.
-fn ready<'a>(series: &'a Series, log_y: bool, styles: &mut Styles) -> Drawn<'a> {
-    let placed = series.points.iter().map(|&(x, y)| Some((position(x, false)?, position(y, log_y)?)));
+fn ready<'a>(series: &'a Series, chart: &XyChart, styles: &mut Styles) -> Drawn<'a> {
+    let placed = series.points.iter().map(|&(x, y)| Some((position(x, chart.log_x)?, position(y, chart.log_y)?)));
     Drawn { series, style: styles.of(&series.name), runs: runs(placed) }
 }
 
 /// Chooses the axes. Returns `None` if no point has a position on both.
 fn axes(chart: &XyChart, screen: Screen) -> Option<(Axis, Axis)> {
-    let placed = |point: &&Point| position(point.0, false).and(position(point.1, chart.log_y)).is_some();
+    let placed = |point: &&Point| position(point.0, chart.log_x).and(position(point.1, chart.log_y)).is_some();
     let points = || chart.series.iter().flat_map(|series| &series.points).filter(placed);
     points().next()?;
     let only_lines = chart.series.iter().all(|series| series.mark != Mark::Points);
     let x_margin = if only_lines { 0.0 } else { 0.04 };
     let references = chart.references.iter().map(|reference| reference.1);
-    let x = Axis::over(points().map(|point| point.0), false, x_margin, screen.pick(8, 4))?;
+    let x = Axis::over(points().map(|point| point.0), chart.log_x, x_margin, screen.pick(8, 4))?;
     let y = Axis::over(points().map(|point| point.1).chain(references), chart.log_y, 0.05, 6)?;
     Some((x, y))
 }

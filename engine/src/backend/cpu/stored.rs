@@ -1,5 +1,5 @@
-//! Weights that stay as a file holds them, in bfloat16 or in ggml's Q8_0, for a model that is read and not trained: a half or a quarter of the
-//! bytes in memory, and of the time where memory sets it.
+//! Weights that stay as a file holds them, in bfloat16 or in ggml's Q8_0, for a model that is read and not trained. They take a half or a
+//! quarter of the bytes in memory, and of the time where memory sets it.
 //!
 //! Products of few rows and rows of a table read them as they are. Anything else has them in f32, with the same numbers: products of many
 //! rows for the time of the product, other uses from then on. The results have the bits of the same weights in f32.
