@@ -10,12 +10,14 @@ use engine::backend::cpu::stored::{Bf16, Numbers};
 use half::{bf16, f16};
 use indexmap::IndexMap;
 use rayon::prelude::*;
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+pub use safetensors::tensor::Dtype;
 
 /// The file of a model whose tensors fit in one.
 pub const SINGLE_FILE: &str = "model.safetensors";
@@ -137,6 +139,16 @@ pub struct RawTensor {
 }
 
 impl RawTensor {
+    /// Makes a tensor of F32, to which the elements are rounded, or else of F64.
+    pub fn of_f64(dtype: Dtype, shape: &[usize], data: &[f64]) -> Self {
+        let bytes = match dtype {
+            Dtype::F32 => data.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect(),
+            _ => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        };
+        let dtype = if dtype == Dtype::F32 { dtype } else { Dtype::F64 };
+        Self { shape: shape.to_vec(), dtype, bytes }
+    }
+
     /// Returns the elements as f64, exactly. Returns `None` unless the type is F64, F32, F16 or BF16.
     pub fn to_f64(&self) -> Option<Vec<f64>> {
         let content = Content::of_bytes(Path::new(""), &self.bytes);
@@ -423,7 +435,8 @@ pub fn write(path: &Path, tensors: &NamedTensors) -> Result<()> {
             return Err(Error::NonFinite { path: path.to_owned(), tensor: (*name).clone(), index, value: f64::from(tensor.data[index]) });
         }
     }
-    let header = header(path, &sorted)?;
+    let f32s = sorted.iter().map(|(name, tensor)| (*name, Dtype::F32, &tensor.shape, tensor.data.len() * size_of::<f32>()));
+    let header = header(path, f32s)?;
     atomic_write_with(path, |writer| {
         writer.write_all(&(header.len() as u64).to_le_bytes())?;
         writer.write_all(&header)?;
@@ -432,13 +445,24 @@ pub fn write(path: &Path, tensors: &NamedTensors) -> Result<()> {
     })
 }
 
-fn header(path: &Path, sorted: &[(&String, &NamedTensor)]) -> Result<Vec<u8>> {
+/// Writes tensors of any type unchanged, in this order.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be written.
+pub fn write_raw(path: &Path, tensors: &IndexMap<String, RawTensor>) -> Result<()> {
+    let header = header(path, tensors.iter().map(|(name, tensor)| (name, tensor.dtype, &tensor.shape, tensor.bytes.len())))?;
+    let mut content = [&(header.len() as u64).to_le_bytes()[..], &header].concat();
+    tensors.values().for_each(|tensor| content.extend(&tensor.bytes));
+    std::fs::write(path, content).map_err(Error::io(path))
+}
+
+/// Makes the header for tensors that follow each other in this order: name, type, shape and number of bytes of each.
+fn header<'a>(path: &Path, tensors: impl Iterator<Item = (&'a String, Dtype, &'a Vec<usize>, usize)>) -> Result<Vec<u8>> {
     let mut offset = 0;
-    let infos = sorted.iter().map(|(name, tensor)| {
+    let infos = tensors.map(|(name, dtype, shape, bytes)| {
         let start = offset;
-        offset += tensor.data.len() * size_of::<f32>();
-        let info = TensorInfo { dtype: Dtype::F32, shape: tensor.shape.clone(), data_offsets: (start, offset) };
-        ((*name).clone(), info)
+        offset += bytes;
+        (name.clone(), TensorInfo { dtype, shape: shape.clone(), data_offsets: (start, offset) })
     });
     let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let metadata =

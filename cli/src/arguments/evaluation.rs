@@ -152,7 +152,14 @@ pub struct Eval {
                         slpo gradcheck softmax attention --json\n  slpo gradcheck decoders\n  \
                         slpo gradcheck 'decoder-llama-*' --samples 1\n\n\
                         A name is that of an op, a loss or a model (softmax, slpo-token, decoder-llama, decoder-gpt2-dpo), of a part of \
-                        the suite (ops, losses, blocks, decoders), the beginning of names (decoder) or a pattern (*-dpo).")]
+                        the suite (ops, losses, blocks, decoders), the beginning of names (decoder) or a pattern (*-dpo).\n\n\
+                        A function of your own, in any language:\n  slpo gradcheck --program 'python3 mine.py'\n\n\
+                        The program's first line is {\"inputs\": FILE.safetensors}, which has the point, or {\"inputs\": {\"x\": [3]}}, for \
+                        a point drawn from --seed. It then gets lines {\"inputs\": FILE, \"output\": FILE, \"cotangent\": FILE or null}. For \
+                        each it writes the output file and answers {}, or {\"error\": TEXT}. The output holds `value` and, if there is a \
+                        cotangent, for each input x `grad_x`: the gradient of the sum of cotangent times value. Arrays are F64 or F32. \
+                        Each element is right, wrong, or unchecked where differences cannot tell (a kink, noise). Exit code 1 if one is \
+                        wrong or none could be checked. '-' is the process that started slpo, by standard input and output.")]
 pub struct Gradcheck {
     /// What to check [default: everything]
     #[arg(value_name = "NAME")]
@@ -166,6 +173,29 @@ pub struct Gradcheck {
     /// Write a page with every error and heat maps of the elements
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Check the gradient of another program's function instead, against differences with an error estimate; the shell starts it
+    #[arg(long, value_name = "CMD", allow_hyphen_values = true, conflicts_with_all = ["names", "quick", "samples", "html"])]
+    pub program: Option<String>,
+    /// The longest wait for a line of the program, in seconds, above 0 [default: 60]
+    #[arg(long, value_name = "SECONDS", value_parser = values::positive, requires = "program")]
+    pub timeout: Option<f64>,
+}
+
+impl Gradcheck {
+    /// The program to check, if there is one.
+    pub fn of_program(&self) -> Option<GradcheckProgram> {
+        let command = self.program.clone()?;
+        Some(GradcheckProgram { command, timeout: self.timeout.unwrap_or(60.0) })
+    }
+}
+
+/// What `slpo gradcheck --program` takes.
+#[derive(Debug, Clone)]
+pub struct GradcheckProgram {
+    /// The command that the shell starts.
+    pub command: String,
+    /// Seconds to wait for a line.
+    pub timeout: f64,
 }
 
 /// Arguments of `slpo audit`.

@@ -35,7 +35,7 @@ pub use command_line::{Arguments, Command, Device, Rounding, Shared};
 pub use compare::Compare;
 pub use control::RunControl;
 pub use conversation::{Chat, Data};
-pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, Score};
+pub use evaluation::{Audit, Convert, Eval, Generate, Gradcheck, GradcheckProgram, Score};
 pub use explain::Explain;
 pub use loss::LossSettings;
 pub use rows::{CutSettings, TurnSettings};

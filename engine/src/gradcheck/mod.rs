@@ -78,6 +78,11 @@
 //!   inputs of shapes [[3]]; scale: Σ_k |v_k||J_kj| + Σ_l |H_jl||x_l| + max_k |v_k|(|f_k| + m)
 //! ```
 //!
+//! # A function of another program
+//!
+//! [`check_outside`] holds a gradient that another program computed to differences of that program's values. `slpo gradcheck --program`
+//! runs such programs.
+//!
 //! # Tolerances
 //!
 //! A comparison passes where its error is at most γ·s. No tolerance is tuned: γ counts roundings, s is what one of them can do, and each
@@ -105,6 +110,7 @@ mod device;
 mod finite_difference;
 mod forward_mode;
 mod method;
+mod outside;
 mod precision;
 mod problem;
 mod reference;
@@ -117,7 +123,9 @@ mod twin;
 pub use device::{check_entry_on, check_on};
 pub use finite_difference::{Estimate, ridders};
 pub use method::{Method, Settings};
-pub use report::{Check, Comparison, Report, Worst};
+pub use outside::{Judged, Outside, Verdict, check_outside};
+pub use problem::fixed_cotangent;
+pub use report::{Arithmetic, Check, Comparison, Report, Worst};
 pub(crate) use sample::Worlds;
 pub use sample::{Draw, Entry, Function, Input, Sample};
 

@@ -69,15 +69,13 @@ impl<'a> Problem<'a> {
         let shapes: Vec<Vec<usize>> = sample.inputs.iter().map(|input| input.shape.clone()).collect();
         let x: Vec<f64> = sample.inputs.iter().flat_map(|input| input.data.iter().copied()).collect();
         let output = Cpu::<f64>::call(&*sample.function, &tensors(&Cpu::new(), &x, &shapes, false));
-        let mut generator = Generator::new(0x636F_7461_6E67);
-        let mut element = |_| if output.len() == 1 { 1.0 } else { generator.normal() as f32 as f64 };
         let mut problem = Self {
             name,
             seed,
             function: &*sample.function,
             twin: sample.twin.as_deref(),
             shapes,
-            cotangent: (0..output.len()).map(&mut element).collect(),
+            cotangent: fixed_cotangent(output.len()),
             roundings: settings.roundings + 4.0 * ((x.len() + output.len()) as f64).sqrt(),
             by_element: x.len() <= settings.element_limit,
             x,
@@ -159,8 +157,14 @@ fn tensors<B: World>(backend: &B, x: &[B::Scalar], shapes: &[Vec<usize>], parame
     tensors
 }
 
+/// The cotangent v of a function with this many values: standard normal, but 1 for one value. Representable in f32.
+pub fn fixed_cotangent(values: usize) -> Vec<f64> {
+    let mut generator = Generator::new(0x636F_7461_6E67);
+    (0..values).map(|_| if values == 1 { 1.0 } else { generator.normal() as f32 as f64 }).collect()
+}
+
 /// The indices of a position in row-major order.
-fn unravel(mut position: usize, shape: &[usize]) -> Vec<usize> {
+pub(super) fn unravel(mut position: usize, shape: &[usize]) -> Vec<usize> {
     let mut index = vec![0; shape.len()];
     for (i, &extent) in index.iter_mut().zip(shape).rev() {
         *i = position % extent;

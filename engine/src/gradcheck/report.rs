@@ -145,19 +145,26 @@ impl fmt::Display for Check {
 }
 
 /// The arithmetic of the less precise side of a comparison.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Arithmetic {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Arithmetic {
     unit_roundoff: f64,
     /// Below it the error of a rounding is absolute: that much times the unit round-off.
     smallest_normal: f64,
 }
 
 impl Arithmetic {
+    /// f32.
     pub const SINGLE: Self = Self { unit_roundoff: f32::UNIT_ROUNDOFF, smallest_normal: f32::MIN_POSITIVE as f64 };
+    /// f64.
     pub const DOUBLE: Self = Self { unit_roundoff: f64::UNIT_ROUNDOFF, smallest_normal: f64::MIN_POSITIVE };
 
+    /// The largest relative error of one rounding.
+    pub fn unit_roundoff(self) -> f64 {
+        self.unit_roundoff
+    }
+
     /// The coarsest rounding that a device does.
-    pub fn of(device: &Device) -> Self {
+    pub(super) fn of(device: &Device) -> Self {
         Self { unit_roundoff: device.precision().unit_roundoff(), ..Self::SINGLE }
     }
 }

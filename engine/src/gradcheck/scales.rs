@@ -46,10 +46,10 @@ pub(super) struct Analysis {
 }
 
 /// The largest step in one element: samples keep that far from kinks and from the edge of the domain.
-const LARGEST_STEP: f64 = 0.04;
+pub(super) const LARGEST_STEP: f64 = 0.04;
 
 /// How far an element may be moved: a tenth of its size, between 1e-4 and [`LARGEST_STEP`].
-fn step(x: f64) -> f64 {
+pub(super) fn step(x: f64) -> f64 {
     (0.1 * x.abs()).clamp(1e-4, LARGEST_STEP)
 }
 

@@ -3,6 +3,7 @@
 mod aligned;
 mod heat;
 mod page;
+mod program;
 mod run;
 mod subjects;
 mod words;
@@ -81,11 +82,15 @@ impl<'a> From<&'a Check> for Line<'a> {
     }
 }
 
-/// Checks the named subjects, or all.
+/// Checks the named subjects, or all; or the function of another program.
 ///
 /// # Errors
+/// Those of [`program::run`] if there is a program.
 /// [`Failure::Usage`] for an unknown name, [`Failure::Failed`] if a check fails, [`Failure::Report`] if the page cannot be written.
 pub fn run(arguments: &Gradcheck, shared: &Shared) -> Result<(), Failure> {
+    if let Some(program) = arguments.of_program() {
+        return program::run(&program, shared);
+    }
     let subjects = chosen(&arguments.names)?;
     let output = Output::new(shared.json);
     let plan = CheckPlan {
