@@ -18,6 +18,7 @@ mod faults;
 mod folders;
 mod generate;
 mod gradcheck;
+mod gradcheck_program;
 mod help;
 mod hostile;
 mod interrupts;
