@@ -62,7 +62,7 @@ class Verify(unittest.TestCase):
             return dpo(*x, 1.0)
 
         mistakes = [
-            (dpo, rejected_is_detached, "grad_policy_rejected_logps", "0"),
+            (dpo, rejected_is_detached, "no gradient reaches policy_rejected_logps", "exactly 0"),
             (sum_of_pairs, lambda *x: [[g * len(x[0]) for g in side] for side in dpo_slopes(*x)], "a sum", "mean"),
             (without_beta, lambda *x: dpo_slopes(*x, 1.0), "β is missing", ""),
         ]
@@ -185,7 +185,7 @@ class WithAutograd(unittest.TestCase):
         right = quietly(slpo.verify, loss, "dpo", beta=0.1, framework=framework)
         self.assertTrue(right, right.text)
         wrong = quietly(slpo.verify, with_detached_rejected, "dpo", beta=0.1, framework=framework)
-        self.assertIn("grad_policy_rejected_logps", wrong.text.split("error: ")[1])
+        self.assertIn("no gradient reaches policy_rejected_logps", wrong.text.split("error: ")[1])
         x, w = array([0.5, -1.5]), array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
         self.assertTrue(quietly(slpo.gradcheck, lambda x, w: w @ x, [x, w]))
         kink = quietly(slpo.gradcheck, lambda x: abs(x).sum(), [array([0.0, 1.0])])

@@ -27,4 +27,4 @@ def binary() -> str:
     found = shutil.which("slpo") or os.environ.get("SLPO")
     if found is None:
         raise FileNotFoundError(f"there is no {own}, and no slpo on PATH: install the wheel, or name the binary in the variable SLPO")
-    return found
+    return str(pathlib.Path(found).absolute())

@@ -54,10 +54,11 @@ def verify(
         dump[name] = _frameworks.to_tensor(gradient, name)
     flags = [word for name, setting in settings.items() for word in _flag(name, setting)]
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(file or pathlib.Path(folder, "dump.safetensors"))
+        path = pathlib.Path(file).absolute() if file else pathlib.Path(folder, "dump.safetensors")
         _safetensors.write(path, dump)
-        command = [binary(), "verify", str(path), "--loss", loss, *flags]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+        # Run in the folder, so that messages name the file and not a temporary path.
+        command = [binary(), "verify", str(path) if file else path.name, "--loss", loss, *flags]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", cwd=folder)
     if done.returncode == 2:
         raise ValueError(done.stdout.strip())
     print(done.stdout, end="")

@@ -48,6 +48,21 @@ fn every_floating_type_is_widened_exactly() {
 }
 
 #[test]
+fn tensors_of_both_floating_types_are_written_as_they_are_in_the_order_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    let (pi, third) = (std::f64::consts::PI, 1.0 / 3.0);
+    let tensors = [
+        ("z".to_owned(), RawTensor::of_f64(Dtype::F64, &[], &[pi])),
+        ("a".to_owned(), RawTensor::of_f64(Dtype::F32, &[2, 1], &[third, f64::NAN])),
+    ];
+    write_raw(&path, &tensors.clone().into_iter().collect()).unwrap();
+    let read = read_raw(&path).unwrap();
+    assert_eq!(read.clone().into_iter().collect::<Vec<_>>(), tensors);
+    assert_eq!((read["z"].to_f64().unwrap(), read["a"].to_f32().unwrap()[0]), (vec![pi], third as f32));
+}
+
+#[test]
 fn buffers_that_are_no_weights_are_left_out_of_the_weights_but_can_be_read() {
     let data = [7i64, -1].map(i64::to_le_bytes).concat();
     for name in ["h.0.attn.bias", "gpt_neox.layers.1.attention.masked_bias", "embeddings.position_ids"] {

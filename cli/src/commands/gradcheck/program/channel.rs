@@ -38,7 +38,7 @@ impl Channel {
     pub fn open(program: &str, limit: Duration) -> Result<Self, Failure> {
         if program == OWN_STREAMS {
             let answers = lines_of(io::stdin());
-            return Ok(Self::new("standard input", Box::new(io::stdout()), answers, None, limit));
+            return Ok(Self::new("the program", Box::new(io::stdout()), answers, None, limit));
         }
         let (shell, flag) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
         let mut command = Command::new(shell);
@@ -51,13 +51,7 @@ impl Channel {
         Ok(Self::new(&format!("`{program}`"), Box::new(requests), lines_of(answers), Some(child), limit))
     }
 
-    fn new(
-        name: &str,
-        requests: Box<dyn Write>,
-        answers: Receiver<io::Result<Vec<u8>>>,
-        child: Option<Child>,
-        limit: Duration,
-    ) -> Self {
+    fn new(name: &str, requests: Box<dyn Write>, answers: Receiver<io::Result<Vec<u8>>>, child: Option<Child>, limit: Duration) -> Self {
         Self { name: name.to_owned(), requests: Some(requests), answers, child, limit, lines: 0 }
     }
 

@@ -184,7 +184,8 @@ fn drawn_point(channel: &Channel, shapes: &Map<String, Value>, seed: u64) -> Res
     for (name, shape) in shapes {
         let extents: Option<Vec<usize>> = serde_json::from_value(shape.clone()).ok();
         let Some((extents, count)) = extents.and_then(|extents| Some((extents.clone(), elements(&extents)?))) else {
-            let reason = format!("the shape of the input `{name}` is {shape}: give a list of extents, such as [2, 3], of up to 2^24 elements");
+            let reason =
+                format!("the shape of the input `{name}` is {shape}: give a list of extents, such as [2, 3], of up to 2^24 elements");
             return Err(channel.failure(&reason));
         };
         inputs.push(Input::new((0..count).map(|_| generator.normal()).collect(), &extents));
