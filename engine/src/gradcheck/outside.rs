@@ -117,6 +117,9 @@ struct Probe {
     step: f64,
 }
 
+/// A t, and the function's value there.
+type Seen = (f64, Vec<f64>);
+
 /// A derivative by differences, with what tells whether to trust it.
 #[derive(Clone, Copy)]
 struct Measured {
@@ -196,7 +199,8 @@ impl<'a, E, F: FnMut(&[f64]) -> Result<Vec<f64>, E>> Line<'a, F, E> {
         Probe { input, range, direction, step: longest }
     }
 
-    /// Adds Σⱼ |J_kj|·|xⱼ| to each s_k, and takes the largest derivative as the size of all. One difference a probe is near enough for both.
+    /// Adds Σⱼ |J_kj|·|xⱼ| to each s_k, and takes the largest derivative as the size of all. One difference a probe is near enough for
+    /// both.
     fn set_scales(&mut self, probes: &[Probe]) -> Result<(), E> {
         let mut sums = vec![0.0; self.scales.len()];
         let mut largest = 0.0_f64;
@@ -241,7 +245,7 @@ impl<'a, E, F: FnMut(&[f64]) -> Result<Vec<f64>, E>> Line<'a, F, E> {
     }
 
     /// Ridders' estimates, and the values that they were made from: at h, −h, h/r, −h/r, …
-    fn differences(&self, probe: &Probe, largest_step: f64) -> Result<(Vec<Estimate>, Vec<(f64, Vec<f64>)>), E> {
+    fn differences(&self, probe: &Probe, largest_step: f64) -> Result<(Vec<Estimate>, Vec<Seen>), E> {
         let seen = RefCell::new(Vec::new());
         let value = |t: f64| {
             let value = self.at(&probe.direction, t);
@@ -261,7 +265,7 @@ impl<'a, E, F: FnMut(&[f64]) -> Result<Vec<f64>, E>> Line<'a, F, E> {
         let derivatives = || estimates.iter().map(|e| e.derivative);
         let largest_term = self.outside.value.iter().zip(&self.cotangent).map(|(f, v)| (f * v).abs()).fold(0.0, f64::max);
         let of_values = self.absolute(estimates.iter().enumerate().map(|(k, e)| rounding(k, e.step) + e.error));
-        let bend = |pair: &[(f64, Vec<f64>)]| {
+        let bend = |pair: &[Seen]| {
             let second = (0..self.scales.len()).map(|k| pair[0].1[k] - 2.0 * self.outside.value[k] + pair[1].1[k]);
             (self.weighted(second) / pair[0].0).abs()
         };
