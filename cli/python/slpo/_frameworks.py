@@ -81,6 +81,8 @@ def _torch(function, arrays, moving, cotangent):
 
     leaves = [x.detach().clone().requires_grad_() if place in moving else x for place, x in enumerate(arrays)]
     value = function(*leaves)
+    if not torch.is_tensor(value):
+        raise TypeError(f"the function returned a {type(value).__name__}, through which no gradient goes: return the tensor")
     sources = [leaves[place] for place in moving]
     if not value.requires_grad:
         return value, [torch.zeros_like(x) for x in sources]

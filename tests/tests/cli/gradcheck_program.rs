@@ -211,7 +211,7 @@ fn programs_that_die_hang_or_print_rubbish_are_named() {
     let shapes = "echo '{\"inputs\": {\"x\": [3]}}'; read request;";
     says(&format!("{shapes} exit 1"), &[], &["it ended (exit status: 1) where the answer about the value was awaited"]);
     says(&format!("{shapes} echo '{{}}'; cat >/dev/null"), &[], &["it answered, but its output is not there"]);
-    says(&format!("{shapes} exec sleep 1000"), &["--timeout", "0.3"], &["the answer about the value was awaited"]);
+    says(&format!("{shapes} exec sleep 1000"), &["--timeout", "3"], &["within 3 s", "the answer about the value was awaited"]);
 }
 
 #[test]
