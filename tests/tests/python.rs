@@ -81,6 +81,8 @@ fn the_wheel_installs_the_binary_and_the_package() {
     let wheels = folder.path().join("wheels");
     let mut build = Command::new("maturin");
     build.args(["build", "--quiet", "--offline", "--manifest-path"]).arg(root().join("cli/Cargo.toml")).arg("--out").arg(&wheels);
+    // maturin moves the binary that it packs: not the one that other tests run.
+    build.arg("--target-dir").arg(root().join("target/wheel"));
     succeeded(build.output().unwrap());
     let wheel = std::fs::read_dir(&wheels).unwrap().next().unwrap().unwrap().path();
     assert!(wheel.file_name().unwrap().to_str().unwrap().starts_with(concat!("slpo-", env!("CARGO_PKG_VERSION"))), "{}", wheel.display());
