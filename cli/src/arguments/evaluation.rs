@@ -174,7 +174,7 @@ pub struct Gradcheck {
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Check the gradient of another program's function instead, against differences with an error estimate; the shell starts it
-    #[arg(long, value_name = "CMD", allow_hyphen_values = true, conflicts_with_all = ["names", "quick", "samples", "html"])]
+    #[arg(long, value_name = "CMD", conflicts_with_all = ["names", "quick", "samples", "html"])]
     pub program: Option<String>,
     /// The longest wait for a line of the program, in seconds, above 0 [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = values::positive, requires = "program")]

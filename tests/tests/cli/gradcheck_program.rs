@@ -10,14 +10,17 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 type Arrays = Vec<Vec<f64>>;
+/// The shape and the elements of a function's value.
+type Evaluate = Box<dyn Fn(&Arrays) -> (Vec<usize>, Vec<f64>)>;
+/// The gradients of Σ cotangent·value.
+type PullBack = Box<dyn Fn(&Arrays, &[f64]) -> Arrays>;
 
 /// A function with its gradient by hand.
 struct Person {
     inputs: Vec<(&'static str, Vec<usize>, Vec<f64>)>,
     dtype: Dtype,
-    value: Box<dyn Fn(&Arrays) -> (Vec<usize>, Vec<f64>)>,
-    /// The gradients of Σ cotangent·value.
-    gradient: Box<dyn Fn(&Arrays, &[f64]) -> Arrays>,
+    value: Evaluate,
+    gradient: PullBack,
 }
 
 /// What the binary said in the end.

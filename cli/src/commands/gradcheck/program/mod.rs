@@ -79,11 +79,11 @@ pub fn run(program: &GradcheckProgram, shared: &Shared) -> Result<(), Failure> {
     })?;
     match judged.iter().find(|judged| judged.verdict == Verdict::Wrong) {
         Some(first) => Err(conversation.failure(&format!(
-            "the gradient is wrong: {} is {:e}, where differences give {:e} ± {:.0e}",
+            "the gradient is wrong: {} is {:e}, where differences give {:e} ± {:.1e}",
             place(&format!("grad_{}", names[first.input]), first),
             first.got,
             first.expected,
-            first.estimated_error,
+            first.allowed,
         ))),
         None if right == 0 => Err(conversation.failure("nothing could be checked: choose another point, away from kinks")),
         None => Ok(()),
