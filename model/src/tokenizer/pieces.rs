@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokenizers::{ModelWrapper, Tokenizer};
 
 /// Bytes of a piece. Shorter texts are tokenized at once.
-pub const PIECE: usize = 1 << 16;
+pub const PIECE: usize = 1 << 14;
 
 /// True if a text may be cut after any line break, and would be one word otherwise.
 pub fn may_be_cut(inner: &Tokenizer) -> bool {
