@@ -141,7 +141,8 @@ fn check_folder(path: &Path, what: &str, files: &str) -> Result<()> {
     }
     // A name on the hub is `owner/name`, or a name alone.
     let name = path.to_string_lossy();
-    let is_hub_id = path.is_relative() && name.split('/').count() <= 2 && !name.starts_with('.') && !name.ends_with('/') && !name.ends_with(".gguf");
+    let is_hub_id =
+        path.is_relative() && name.split('/').count() <= 2 && !name.starts_with('.') && !name.ends_with('/') && !name.ends_with(".gguf");
     let hint = if is_hub_id {
         let folder = path.file_name().unwrap_or_default().to_string_lossy();
         format!(": download it first, for example with `hf download {name} --local-dir {folder}`")
