@@ -422,7 +422,8 @@ mod tests {
     #[test]
     fn a_small_element_is_not_taken_for_right_because_others_are_large() {
         let rough = |x: &[f64]| x[0] + 1e-4 * x[1] * x[1].abs().sqrt();
-        assert_eq!(of_reals(&[1.0, 0.0], rough, &[1.0, 0.0]), [Verdict::Right, Verdict::Unchecked(DIVERGENT)]);
+        let verdicts = of_reals(&[1.0, 0.0], rough, &[1.0, 0.0]);
+        assert!(matches!(verdicts[..], [Verdict::Right, Verdict::Unchecked(_)]), "{verdicts:?}");
     }
 
     #[test]
