@@ -84,7 +84,7 @@ impl DeviceArray {
         self.stored().map_or_else(|| self.clone(), |stored| stored.for_one_use().into())
     }
     /// Widens what is as a file stores it.
-    fn to_f32(&mut self) {
+    fn widen(&mut self) {
         if let Self::Stored(x) = self {
             *self = Self::Cpu(x.in_f32().clone());
         }
@@ -162,7 +162,7 @@ impl<'a> Hand for &'a mut DeviceArray {
     type Cpu = &'a mut CpuArray<f32>;
     type Cuda = &'a mut CudaArray;
     fn to_cpu(self) -> Self::Cpu {
-        self.to_f32();
+        self.widen();
         match self {
             DeviceArray::Cpu(x) => x,
             DeviceArray::Stored(_) | DeviceArray::Cuda(_) => panic!("an array of the GPU is used on the processor"),

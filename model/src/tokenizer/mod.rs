@@ -127,7 +127,7 @@ impl Tokenizer {
             Kind::File { inner, bounds, may_be_cut, .. } => {
                 bounds.check(text)?;
                 let in_pieces = text.len() > pieces::PIECE && *may_be_cut.get_or_init(|| pieces::may_be_cut(inner));
-                let tokens = if in_pieces { pieces::encode(inner, text, pieces::PIECE)? } else { None };
+                let tokens = if in_pieces { pieces::encode(text, pieces::PIECE, |piece| ids(inner, piece, false))? } else { None };
                 tokens.map_or_else(|| ids(inner, text, false), Ok)
             }
         }

@@ -5,7 +5,6 @@
 //! what is left of it has the tokens that it has alone. What is right of it is tokenized with the line break before it, whose own tokens
 //! are then dropped: a normalizer that writes a space before each text writes it there.
 
-use super::ids;
 use crate::error::Result;
 use rayon::prelude::*;
 use serde_json::Value;
@@ -53,10 +52,11 @@ fn takes_a_text_whole(pre_tokenizer: &Value) -> bool {
     pre_tokenizer.is_null() || (pre_tokenizer["type"] == "Metaspace" && pre_tokenizer["split"] == false)
 }
 
-/// Returns the tokens of a text that may be cut, or `None` if a line break has other tokens before some piece than alone.
-pub fn encode(inner: &Tokenizer, text: &str, piece: usize) -> Result<Option<Vec<u32>>> {
-    let line_break = ids(inner, "\n", false)?;
-    let encoded: Vec<Result<Vec<u32>>> = cut(text, piece).par_iter().map(|piece| ids(inner, piece, false)).collect();
+/// Returns the tokens of a text that may be cut, or `None` if a line break has other tokens before some piece than alone. `encode` tokenizes
+/// a piece.
+pub fn encode(text: &str, piece: usize, encode: impl Fn(&str) -> Result<Vec<u32>> + Sync) -> Result<Option<Vec<u32>>> {
+    let line_break = encode("\n")?;
+    let encoded: Vec<Result<Vec<u32>>> = cut(text, piece).par_iter().map(|piece| encode(piece)).collect();
     let mut tokens = Vec::new();
     for (number, piece) in encoded.into_iter().enumerate() {
         let piece = piece?;
@@ -133,9 +133,10 @@ mod tests {
             assert!(may_be_cut(&inner));
             for case in 0..300 {
                 let text: String = (0..case / 2).map(|_| parts[generator.below(parts.len())]).collect();
-                let whole = ids(&inner, &text, false).unwrap();
+                let ids = |text: &str| Ok(inner.encode_fast(text, false).unwrap().get_ids().to_vec());
+                let whole = ids(&text).unwrap();
                 for piece in [1, 2, 7, 50, 1000] {
-                    assert_eq!(encode(&inner, &text, piece).unwrap().as_ref(), Some(&whole), "{text:?} in pieces of {piece}");
+                    assert_eq!(encode(&text, piece, ids).unwrap().as_ref(), Some(&whole), "{text:?} in pieces of {piece}");
                 }
             }
         }
