@@ -52,8 +52,8 @@ fn takes_a_text_whole(pre_tokenizer: &Value) -> bool {
     pre_tokenizer.is_null() || (pre_tokenizer["type"] == "Metaspace" && pre_tokenizer["split"] == false)
 }
 
-/// Returns the tokens of a text that may be cut, or `None` if a line break has other tokens before some piece than alone. `encode` tokenizes
-/// a piece.
+/// Returns the tokens of a text that may be cut, or `None` if a line break has other tokens before some piece than alone. `encode`
+/// tokenizes a piece.
 pub fn encode(text: &str, piece: usize, encode: impl Fn(&str) -> Result<Vec<u32>> + Sync) -> Result<Option<Vec<u32>>> {
     let line_break = encode("\n")?;
     let encoded: Vec<Result<Vec<u32>>> = cut(text, piece).par_iter().map(|piece| encode(piece)).collect();
