@@ -103,17 +103,12 @@ const HALF: usize = 1;
 
 fn frontier(experiment: &Experiment, outcomes: &[Outcome]) -> XyChart {
     let language = &experiment.language;
-    let optimum = (0..=40).map(|i| {
-        let aligned = language.aligned(0.15 * 100f64.powf(i as f64 / 20.0));
-        (aligned.kl_from(language), aligned.expected_reward())
-    });
     let farthest = outcomes.iter().map(|outcome| outcome.kl.0).fold(1.0, f64::max);
-    let mut points: Vec<(f64, f64)> = optimum.filter(|(kl, _)| (LEAST..=1.5 * farthest).contains(kl)).collect();
-    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let grid: Vec<f64> = (0..=POINTS).map(|i| LEAST * (farthest / LEAST).powf(i as f64 / POINTS as f64)).collect();
+    let points: Vec<(f64, f64)> = grid.iter().map(|&kl| (kl, language.most_reward_at(kl))).collect();
     let chart = XyChart::new("KL from the reference (nats a completion)", "expected reward").log_x().line("best possible", points);
     let line = |chart: XyChart, outcome: &Outcome| {
-        let grid = (0..=POINTS).map(|i| LEAST * (farthest / LEAST).powf(i as f64 / POINTS as f64));
-        let points: Vec<(f64, f64)> = grid.filter_map(|kl| Some((kl, matched(&outcome.paths, kl)?))).collect();
+        let points: Vec<(f64, f64)> = grid.iter().filter_map(|&kl| Some((kl, matched(&outcome.paths, kl)?))).collect();
         chart.line(outcome.name.as_str(), points)
     };
     outcomes.iter().filter(|outcome| !outcome.paths.is_empty()).fold(chart, line)
