@@ -34,6 +34,7 @@ pub mod watch;
 
 pub use backend::cpu::Cpu;
 pub use backend::cpu::element::Element;
+#[cfg(feature = "cuda")]
 pub use backend::cuda::{Cuda, CudaError};
 pub use backend::device::Device;
 pub use backend::precision::{Precision, PrecisionError};

@@ -8,15 +8,17 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segments {
     queries: Arc<[usize]>,
-    keys: Arc<[usize]>,
+    /// The rows of each segment's keys, ascending.
+    keys: Arc<[Range<usize>]>,
+    /// The number of rows of K and V.
+    key_rows: usize,
     window: Option<usize>,
 }
 
 impl Segments {
     /// Segments of these lengths that attend to themselves.
     pub fn of_lengths(lengths: &[usize]) -> Self {
-        let bounds = bounds(lengths);
-        Self { queries: bounds.clone(), keys: bounds, window: None }
+        Self::of_queries_and_keys(lengths, lengths)
     }
 
     /// Segments with fewer queries than keys, the queries being the last positions: for generation with a cache.
@@ -25,9 +27,22 @@ impl Segments {
     /// If the lists differ in length or a segment has more queries than keys.
     #[track_caller]
     pub fn of_queries_and_keys(queries: &[usize], keys: &[usize]) -> Self {
-        let fits = queries.len() == keys.len() && queries.iter().zip(keys).all(|(q, k)| q <= k);
-        assert!(fits, "segments: queries {queries:?} and keys {keys:?}");
-        Self { queries: bounds(queries), keys: bounds(keys), window: None }
+        let ends = bounds(keys);
+        let places: Vec<Range<usize>> = ends.windows(2).map(|ends| ends[0]..ends[1]).collect();
+        Self::of_queries_and_places(queries, &places, ends[keys.len()])
+    }
+
+    /// The same with the keys of each segment at these rows of K and V, which have `rows` rows: for a cache with room behind each sequence.
+    /// Nothing reads the rows between, and their cotangents are 0.
+    ///
+    /// # Panics
+    /// If the lists differ in length, a segment has more queries than keys, or the places do not ascend within the rows.
+    #[track_caller]
+    pub fn of_queries_and_places(queries: &[usize], keys: &[Range<usize>], rows: usize) -> Self {
+        let fits = queries.len() == keys.len() && queries.iter().zip(keys).all(|(&q, k)| k.start <= k.end && q <= k.len());
+        let ascend = keys.windows(2).all(|two| two[0].end <= two[1].start) && keys.last().is_none_or(|last| last.end <= rows);
+        assert!(fits && ascend, "segments: queries {queries:?} and keys {keys:?} of {rows} rows");
+        Self { queries: bounds(queries), keys: keys.into(), key_rows: rows, window: None }
     }
 
     /// The same with each query seeing only the last `window` keys, its own position included.
@@ -55,7 +70,7 @@ impl Segments {
     }
     /// The rows of K and V that belong to a segment.
     pub fn keys(&self, segment: usize) -> Range<usize> {
-        self.keys[segment]..self.keys[segment + 1]
+        self.keys[segment].clone()
     }
     /// The number of keys a query sees, where it is limited.
     pub fn window(&self) -> Option<usize> {
@@ -63,7 +78,11 @@ impl Segments {
     }
     /// The number of rows of Q, and of K and V.
     pub fn totals(&self) -> (usize, usize) {
-        (self.queries[self.len()], self.keys[self.len()])
+        (self.queries[self.len()], self.key_rows)
+    }
+    /// True if rows of K and V belong to no segment.
+    pub fn leave_rows(&self) -> bool {
+        self.keys.iter().map(Range::len).sum::<usize>() < self.key_rows
     }
 
     /// 0 where query i of a segment sees key j, −∞ elsewhere, row-major.

@@ -26,6 +26,20 @@ pub fn vectorised<T: Scalar, R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// Asks memory for what lies a page after this place, because processors look ahead within a page only. Nothing need be there.
+#[inline(always)]
+pub fn ask_a_page_ahead<T>(place: *const T) {
+    const PAGE: usize = 1 << 12;
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 processor has the instruction, which may name any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast::<i8>().wrapping_add(PAGE)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")]
 unsafe fn avx512<R>(f: impl FnOnce() -> R) -> R {

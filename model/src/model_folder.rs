@@ -61,8 +61,8 @@ impl ModelFolder {
 }
 
 impl ModelFolder<StoredWeights> {
-    /// As [`ModelFolder::open`], for a model that is read and not trained: matrices that the folder holds in bfloat16 stay so, where its
-    /// layout is the decoder's.
+    /// As [`ModelFolder::open`], for a model that is read and not trained: matrices that the folder holds in bfloat16 or f16 stay so, where
+    /// its layout is the decoder's.
     ///
     /// # Errors
     /// As [`ModelFolder::open`].
@@ -295,6 +295,7 @@ mod tests {
     use crate::decoder::{Decoder, Packed};
     use crate::generate::{Sampling, StopConditions, generate};
     use crate::test_data::shared;
+    use half::{bf16, f16};
     use safetensors::tensor::{Dtype, TensorView};
 
     const FOLDERS: [&str; 10] = [
@@ -329,18 +330,21 @@ mod tests {
         }
     }
 
-    /// Writes tensors in bfloat16, cutting what does not fit.
-    fn write_in_bf16(path: &Path, tensors: &NamedTensors) {
-        let bytes = |data: &[f32]| data.iter().flat_map(|x| ((x.to_bits() >> 16) as u16).to_le_bytes()).collect::<Vec<u8>>();
+    /// Writes tensors in bfloat16 or f16, rounded.
+    fn write_as(dtype: Dtype, path: &Path, tensors: &NamedTensors) {
+        let rounded = |x: &f32| if dtype == Dtype::BF16 { bf16::from_f32(*x).to_le_bytes() } else { f16::from_f32(*x).to_le_bytes() };
+        let bytes = |data: &[f32]| data.iter().flat_map(rounded).collect::<Vec<u8>>();
         let parts: Vec<_> = tensors.iter().map(|(name, tensor)| (name, tensor.shape.clone(), bytes(&tensor.data))).collect();
-        let views = parts.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::BF16, shape.clone(), bytes).unwrap()));
+        let views = parts.iter().map(|(name, shape, bytes)| (name, TensorView::new(dtype, shape.clone(), bytes).unwrap()));
         safetensors::serialize_to_file(views, None, path).unwrap();
     }
 
     #[test]
-    fn a_model_that_stays_in_bfloat16_writes_what_the_same_numbers_in_f32_write() {
+    fn a_model_that_stays_as_it_is_stored_writes_what_the_same_numbers_in_f32_write() {
         let device = engine::Device::default();
-        for (tied_head, architecture) in [(true, "llama"), (false, "llama"), (false, "gpt2")] {
+        let cases =
+            [(true, "llama", Dtype::BF16), (false, "llama", Dtype::BF16), (false, "llama", Dtype::F16), (false, "gpt2", Dtype::BF16)];
+        for (tied_head, architecture, dtype) in cases {
             let preset = Config::preset("nano").unwrap();
             let config = match architecture {
                 "gpt2" => Config { vocab_size: 700, max_positions: 128, ..crate::gradcheck::gpt2() },
@@ -349,7 +353,7 @@ mod tests {
             let decoder = Decoder::random(&device, &config, 5).unwrap();
             let folder = tempfile::tempdir().unwrap();
             ModelFolder::save_without_tokenizer(folder.path(), &config, &decoder.to_tensors()).unwrap();
-            write_in_bf16(&folder.path().join(SINGLE_FILE), &decoder.to_tensors());
+            write_as(dtype, &folder.path().join(SINGLE_FILE), &decoder.to_tensors());
             let widened = ModelFolder::open(folder.path()).unwrap();
             let stored = ModelFolder::open_as_stored(folder.path()).unwrap();
             let matrices = stored.tensors.matrices.len();
@@ -360,7 +364,7 @@ mod tests {
             let write = |decoder| generate(decoder, &prompts, &Sampling::PLAIN, limits, &engine::Generator::new(3), |_, _| true).unwrap();
             assert_eq!(write(&stored), write(&widened));
             let logits = |decoder: &Decoder<_>| decoder.logits(&Packed::new([[5u32, 6, 7].as_slice()])).to_f64();
-            assert!(logits(&stored) == logits(&widened), "{architecture}, {tied_head}");
+            assert!(logits(&stored) == logits(&widened), "{architecture}, {tied_head}, {dtype}");
         }
     }
 
@@ -373,7 +377,7 @@ mod tests {
             let mut tensors = tensors.clone();
             change(&mut tensors);
             config.write(&folder.path().join(huggingface::FILE)).unwrap();
-            write_in_bf16(&folder.path().join(SINGLE_FILE), &tensors);
+            write_as(Dtype::BF16, &folder.path().join(SINGLE_FILE), &tensors);
             let opened = ModelFolder::open_as_stored(folder.path())?;
             Decoder::from_stored(&device, &opened.config, opened.tensors).map(drop)
         };

@@ -6,7 +6,7 @@
 use crate::atomic::atomic_write_with;
 use crate::error::{Error, Result};
 use crate::files::{Content, first_there, is_there};
-use engine::backend::cpu::stored::{Bf16, Numbers};
+use engine::backend::cpu::stored::Numbers;
 use half::{bf16, f16};
 use indexmap::IndexMap;
 use rayon::prelude::*;
@@ -64,7 +64,7 @@ impl StoredMatrix {
     }
 }
 
-/// The weights of a model that is read and not trained: matrices that the files hold in bfloat16 or Q8_0 stay so.
+/// The weights of a model that is read and not trained: matrices that the files hold in bfloat16, f16 or Q8_0 stay so.
 #[derive(Debug, Clone, Default)]
 pub struct StoredWeights {
     /// The matrices that stay as they are, by name.
@@ -102,7 +102,7 @@ impl StoredWeights {
     }
 }
 
-/// What becomes of matrices in bfloat16.
+/// What becomes of matrices in bfloat16 and f16.
 #[derive(Clone, Copy, PartialEq)]
 enum Matrices {
     Stay,
@@ -234,10 +234,10 @@ pub fn read_content(content: &Content) -> Result<NamedTensors> {
 fn read_weights(content: &Content, matrices: Matrices) -> Result<StoredWeights> {
     let (mut weights, path) = (StoredWeights::default(), content.path());
     visit(content, |name, shape, view| {
-        if let (Matrices::Stay, Dtype::BF16, &[rows, columns]) = (matrices, view.dtype, shape.as_slice()) {
-            let numbers: Vec<Bf16> = content.elements(view.range.clone(), |bytes| [Bf16(u16::from_le_bytes(bytes))])?;
-            check_finite(path, &name, &view, &numbers, |number| number.widened().is_finite())?;
-            weights.matrices.insert(name, StoredMatrix { shape: [rows, columns], numbers: Numbers::Bf16(numbers) });
+        if let (Matrices::Stay, &[rows, columns]) = (matrices, shape.as_slice())
+            && let Some(numbers) = stored_numbers(content, &name, &view)?
+        {
+            weights.matrices.insert(name, StoredMatrix { shape: [rows, columns], numbers });
             return Ok(());
         }
         let Some(data) = view.to_f32()? else { return refuse_type(path, &name, view.dtype) };
@@ -246,6 +246,24 @@ fn read_weights(content: &Content, matrices: Matrices) -> Result<StoredWeights> 
         Ok(())
     })?;
     Ok(weights)
+}
+
+/// Reads the elements of a tensor as they are, if they are in bfloat16 or f16.
+fn stored_numbers(content: &Content, name: &str, view: &View<'_>) -> Result<Option<Numbers>> {
+    let (path, range) = (content.path(), view.range.clone());
+    Ok(match view.dtype {
+        Dtype::BF16 => {
+            let numbers = content.elements(range, |bytes| [bf16::from_le_bytes(bytes)])?;
+            check_finite(path, name, view, &numbers, |number| number.is_finite())?;
+            Some(Numbers::Bf16(numbers))
+        }
+        Dtype::F16 => {
+            let numbers = content.elements(range, |bytes| [f16::from_le_bytes(bytes)])?;
+            check_finite(path, name, view, &numbers, |number| number.is_finite())?;
+            Some(Numbers::F16(numbers))
+        }
+        _ => None,
+    })
 }
 
 /// Refuses a type that is not read, unless the tensor is a buffer.
@@ -284,7 +302,7 @@ pub fn read_folder(folder: &Path) -> Result<NamedTensors> {
     Ok(read_folder_weights(folder, Matrices::AreWidened)?.tensors)
 }
 
-/// Reads the weights of a model's folder. Matrices in bfloat16 stay as they are.
+/// Reads the weights of a model's folder. Matrices in bfloat16 and f16 stay as they are.
 ///
 /// # Errors
 /// As [`read_folder`].

@@ -37,7 +37,7 @@ impl Loaded {
         Ok(Self { decoder, tokenizer })
     }
 
-    /// Opens a model's folder, or a GGUF file, to generate with it. On the processor, matrices in bfloat16 and Q8_0 stay so.
+    /// Opens a model's folder, or a GGUF file, to generate with it. On the processor, matrices in bfloat16, f16 and Q8_0 stay so.
     ///
     /// # Errors
     /// As [`Loaded::open`], and those of [`convert::open_gguf`].

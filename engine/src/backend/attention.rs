@@ -142,8 +142,23 @@ pub(super) fn composed_vjp<B: Products + Rows>(
         results[1].push(over_group(backend.matmul(&backend.transpose(&s_bar), &q)));
         results[2].push(over_group(backend.matmul(&backend.transpose(&p), &o_bar)));
     }
-    let [q_bar, k_bar, v_bar] = results.map(|parts| concat_rows(backend, &parts));
-    (q_bar, k_bar, v_bar)
+    let [q_bar, k_bar, v_bar] = results;
+    (concat_rows(backend, &q_bar), at_keys(backend, k_bar, segments), at_keys(backend, v_bar, segments))
+}
+
+/// Lays the rows of each segment at the places of its keys, and zeros between them.
+fn at_keys<B: Products + Rows>(backend: &B, parts: Vec<B::Array>, segments: &Segments) -> B::Array {
+    let (mut laid, mut end) = (Vec::new(), 0);
+    let shape = parts.first().map(|part| backend.shape(part).to_vec()).unwrap_or_default();
+    let zeros = |rows: usize| (rows > 0).then(|| backend.full(0.0, &with_axis(&shape, 0, rows)));
+    for (segment, part) in parts.into_iter().enumerate() {
+        let place = segments.keys(segment);
+        laid.extend(zeros(place.start - end));
+        laid.push(part);
+        end = place.end;
+    }
+    laid.extend(zeros(segments.totals().1 - end));
+    concat_rows(backend, &laid)
 }
 
 /// x summed over its last axis and reshaped without it.

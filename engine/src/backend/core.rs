@@ -5,6 +5,7 @@ use crate::formula::{Add, Formula, Mul, Unary, Vjp};
 use crate::functions::Scale;
 use crate::scalar::Scalar;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Integer indices (token ids, targets, rows), shared without copying.
@@ -137,9 +138,16 @@ pub trait Core: Clone + Debug + Send + Sync + 'static {
         self.accumulate(sum, &self.scatter_add_rows(x, rows, row_count))
     }
 
-    /// The rows of x, then those of y. Free to reuse the storage of x.
-    fn append_rows(&self, x: Self::Array, y: &Self::Array) -> Self::Array {
-        self.concat(&[&x, y], 0)
+    /// x with the rows of y at these rows, which ascend. Free to reuse the storage of x.
+    fn write_rows(&self, x: Self::Array, y: &Self::Array, rows: &[Range<usize>]) -> Self::Array {
+        let (mut parts, mut end, mut written) = (Vec::new(), 0, 0);
+        for place in rows {
+            parts.push(self.slice(&x, 0, end, place.start));
+            parts.push(self.slice(y, 0, written, written + place.len()));
+            (end, written) = (place.end, written + place.len());
+        }
+        parts.push(self.slice(&x, 0, end, self.shape(&x)[0]));
+        self.concat(&parts.iter().collect::<Vec<_>>(), 0)
     }
 
     // ---- how the device works ---------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ use crate::gemm::matrix::STREAMED_ROWS;
 use crate::rotary::Pairing;
 use crate::sampling::SamplingRule;
 use crate::segments::Segments;
+use std::ops::Range;
 
 /// The processor or a GPU.
 #[derive(Clone, Debug)]
@@ -306,7 +307,7 @@ impl Core for Device {
         fn scale_by(x: &DeviceArray, c: &DeviceArray;) -> DeviceArray;
         fn accumulate(x: DeviceArray, y: &DeviceArray;) -> DeviceArray;
         fn sum_to(x: &DeviceArray; shape: &[usize]) -> DeviceArray;
-        fn append_rows(x: DeviceArray, y: &DeviceArray;) -> DeviceArray;
+        fn write_rows(x: DeviceArray, y: &DeviceArray; rows: &[Range<usize>]) -> DeviceArray;
         fn scatter_add_rows_to(sum: DeviceArray, x: &DeviceArray; rows: &Indices) -> DeviceArray;
     }
 

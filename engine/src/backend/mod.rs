@@ -17,6 +17,7 @@
 pub mod attention;
 pub mod core;
 pub mod cpu;
+#[cfg_attr(not(feature = "cuda"), path = "cuda/absent.rs")]
 pub mod cuda;
 pub mod device;
 pub mod precision;

@@ -13,27 +13,27 @@
 //!             C[row, column] = sum of the lanes
 //! ```
 //!
-//! - **What is a page further on is asked for** ([`AHEAD`]), because processors look ahead within a page only: weights of 60 MB, one row,
+//! - **What is a page further on is asked for**, because processors look ahead within a page only: weights of 60 MB, one row,
 //!   6.0 ms → 2.2 ms on an Intel core.
 //! - **Two columns at a time with AVX-512**, so that what is loaded of A is used twice: 8 rows 3.9 ms → 2.6 ms. AVX2 has no registers for
 //!   them.
 //!
-//! B may be stored in bfloat16 or in blocks of eight-bit integers with a scale, as files of models are: fewer bytes, and each number is
+//! B may be stored in bfloat16, in f16 or in blocks of eight-bit integers with a scale, as files of models are: fewer bytes, and each number is
 //! widened, exactly, as it is read.
 //!
 //! A sum has [`LANES`] lanes, each in the order of k, which are added in a fixed order. So an element has the same bits on any number of
 //! threads, with either set of instructions, and whatever other rows and columns there are.
 
 use super::matrix::{Extents, Matrix, MatrixMut, SMALL, STREAMED_ROWS};
-use super::stored::{Bf16, Q8Block};
+use super::stored::Q8Block;
+use crate::simd::ask_a_page_ahead;
 use crate::threads::parallel_loop::run_tasks;
+use half::{bf16, f16};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
 /// Partial sums of an element: a register of AVX-512, two of AVX2.
 const LANES: usize = 16;
-/// Bytes between what is multiplied and what is asked for: a page of memory.
-const AHEAD: usize = 1 << 12;
 /// Bytes of B that are worth a task.
 const TASK_BYTES: usize = 1 << 16;
 
@@ -66,7 +66,7 @@ impl Unit for f32 {
     }
 }
 
-impl Unit for Bf16 {
+impl Unit for bf16 {
     const NUMBERS: usize = 1;
     #[inline(always)]
     unsafe fn load<L: Lanes>(column: *const Self, p: usize) -> L {
@@ -75,7 +75,20 @@ impl Unit for Bf16 {
     }
     #[inline(always)]
     fn widened(self, _: usize) -> f32 {
-        Self::widened(self)
+        self.to_f32()
+    }
+}
+
+impl Unit for f16 {
+    const NUMBERS: usize = 1;
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(column: *const Self, p: usize) -> L {
+        // SAFETY: the caller's promise.
+        unsafe { L::load_f16(column.add(p)) }
+    }
+    #[inline(always)]
+    fn widened(self, _: usize) -> f32 {
+        self.to_f32()
     }
 }
 
@@ -101,7 +114,7 @@ pub fn should_stream<N>((m, k, n): Extents, a: Matrix<f32>, b: Matrix<N>) -> boo
 }
 
 fn has_instructions() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
 }
 
 /// C ← A·B + βC on all threads, with C in row-major order. Strides of B are in units.
@@ -132,7 +145,9 @@ pub trait Lanes: Copy {
     /// The [`LANES`] numbers from `start` on.
     unsafe fn load(start: *const f32) -> Self;
     /// As [`Lanes::load`], from bfloat16.
-    unsafe fn load_bf16(start: *const Bf16) -> Self;
+    unsafe fn load_bf16(start: *const bf16) -> Self;
+    /// As [`Lanes::load`], from f16.
+    unsafe fn load_f16(start: *const f16) -> Self;
     /// As [`Lanes::load`], from integers times `scale`.
     unsafe fn load_scaled(start: *const i8, scale: f32) -> Self;
     /// self + x·y.
@@ -155,9 +170,14 @@ impl Lanes for __m512 {
         unsafe { _mm512_loadu_ps(start) }
     }
     #[inline(always)]
-    unsafe fn load_bf16(start: *const Bf16) -> Self {
+    unsafe fn load_bf16(start: *const bf16) -> Self {
         // SAFETY: the caller's promise.
         unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(start.cast())))) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(start: *const f16) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(start.cast())) }
     }
     #[inline(always)]
     unsafe fn load_scaled(start: *const i8, scale: f32) -> Self {
@@ -196,12 +216,22 @@ impl Lanes for [__m256; 2] {
         unsafe { [_mm256_loadu_ps(start), _mm256_loadu_ps(start.add(LANES / 2))] }
     }
     #[inline(always)]
-    unsafe fn load_bf16(start: *const Bf16) -> Self {
+    unsafe fn load_bf16(start: *const bf16) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
             [start, start.add(LANES / 2)].map(
                 #[inline(always)]
                 |half| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(half.cast())))),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(start: *const f16) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            [start, start.add(LANES / 2)].map(
+                #[inline(always)]
+                |half| _mm256_cvtph_ps(_mm_loadu_si128(half.cast())),
             )
         }
     }
@@ -231,7 +261,7 @@ impl Lanes for [__m256; 2] {
 ///
 /// # Safety
 /// As [`parallel`], on a processor with AVX-512.
-#[target_feature(enable = "avx512f,avx2,fma")]
+#[target_feature(enable = "avx512f,avx2,fma,f16c")]
 unsafe fn avx512<W: Unit>(extents: Extents, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: MatrixMut<f32>, columns: Range<usize>) {
     // SAFETY: the caller's promise.
     unsafe { run_task::<__m512, W>(extents, a, b, beta, c, columns) }
@@ -241,7 +271,7 @@ unsafe fn avx512<W: Unit>(extents: Extents, a: Matrix<f32>, b: Matrix<W>, beta: 
 ///
 /// # Safety
 /// As [`parallel`].
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn avx2<W: Unit>(extents: Extents, a: Matrix<f32>, b: Matrix<W>, beta: f32, c: MatrixMut<f32>, columns: Range<usize>) {
     // SAFETY: the caller's promise.
     unsafe { run_task::<[__m256; 2], W>(extents, a, b, beta, c, columns) }
@@ -320,7 +350,7 @@ unsafe fn block<L: Lanes, W: Unit, const M: usize, const N: usize>(
             let w = columns.map(
                 #[inline(always)]
                 |column| {
-                    _mm_prefetch::<_MM_HINT_T0>(column.add(p / W::NUMBERS).cast::<i8>().wrapping_add(AHEAD));
+                    ask_a_page_ahead(column.add(p / W::NUMBERS));
                     W::load::<L>(column, p)
                 },
             );
@@ -410,59 +440,53 @@ mod tests {
     fn both_sets_of_instructions_give_the_same_bits() {
         let (k, n) = (515, 203);
         let (x, w) = (numbers(6, STREAMED_ROWS * k), numbers(7, n * k));
-        if !(has_instructions() && is_x86_feature_detected!("avx512f")) {
-            return println!("skipped: no AVX-512");
-        }
         for m in [1, 2, 3, 7, 8, 13, STREAMED_ROWS] {
-            let formed = |wide: bool| {
-                let mut c = vec![f32::NAN; m * n];
-                let (a, b, to) = (Matrix::row_major(&x, k), Matrix::row_major(&w, k).t(), MatrixMut::row_major(&mut c, n));
-                // SAFETY: the matrices are whole slices, and the processor has the instructions.
-                unsafe { if wide { avx512((m, k, n), a, b, 0.0, to, 0..n) } else { avx2((m, k, n), a, b, 0.0, to, 0..n) } }
-                c
-            };
-            assert!(formed(true) == formed(false), "{m} rows");
+            let [narrow, wide] = &formed((m, k, n), &x, &w)[..] else { return println!("skipped: no AVX-512") };
+            assert!(narrow == wide, "{m} rows");
+        }
+    }
+
+    /// C with either set of instructions, where the processor has it.
+    fn formed<W: Unit>((m, k, n): Extents, x: &[f32], stored: &[W]) -> Vec<Vec<f32>> {
+        let sets = [has_instructions(), has_instructions() && is_x86_feature_detected!("avx512f")];
+        let form = |wide: bool| {
+            let mut c = vec![f32::NAN; m * n];
+            let (a, b, to) = (Matrix::row_major(x, k), Matrix::row_major(stored, k / W::NUMBERS).t(), MatrixMut::row_major(&mut c, n));
+            // SAFETY: the matrices are whole slices, and the processor has the instructions.
+            unsafe { if wide { avx512((m, k, n), a, b, 0.0, to, 0..n) } else { avx2((m, k, n), a, b, 0.0, to, 0..n) } }
+            c
+        };
+        [false, true].into_iter().zip(sets).filter(|(_, there)| *there).map(|(wide, _)| form(wide)).collect()
+    }
+
+    /// Weights that are stored give the bits of the same weights in f32.
+    fn hold_to_f32<W: Unit>(k: usize, stored: &[W]) {
+        let n = W::NUMBERS * stored.len() / k;
+        let x = numbers(8, STREAMED_ROWS * k);
+        let widened: Vec<f32> = (0..n * k).map(|i| stored[i / W::NUMBERS].widened(i % W::NUMBERS)).collect();
+        for m in [1, 2, 3, 5, 8, STREAMED_ROWS] {
+            let Some(wanted) = streamed((m, k, n), &x, &widened, 0.0, 0.0) else { return println!("skipped: no fused multiply-adds") };
+            for (set, found) in formed((m, k, n), &x, stored).into_iter().enumerate() {
+                assert!(found == wanted, "{m} rows, set {set}");
+            }
         }
     }
 
     #[test]
-    fn weights_in_bfloat16_give_the_bits_of_the_same_weights_in_f32() {
-        let (k, n) = (515, 203);
-        let (x, w) = (numbers(8, STREAMED_ROWS * k), numbers(9, n * k));
-        let stored: Vec<Bf16> = w.iter().map(|w| Bf16((w.to_bits() >> 16) as u16)).collect();
-        let widened: Vec<f32> = stored.iter().map(|w| w.widened()).collect();
-        for m in [1, 3, 8, STREAMED_ROWS] {
-            let Some(wanted) = streamed((m, k, n), &x, &widened, 0.0, 0.0) else { return println!("skipped: no fused multiply-adds") };
-            let mut found = vec![f32::NAN; m * n];
-            let (a, b) = (Matrix::row_major(&x, k), Matrix::row_major(&stored, k).t());
-            // SAFETY: the matrices are whole slices.
-            unsafe { parallel((m, k, n), a, b, 0.0, &mut found) };
-            assert!(found == wanted, "{m} rows");
-        }
+    fn weights_of_half_the_bits_give_the_bits_of_the_same_weights_in_f32() {
+        let w = numbers(9, 515 * 203);
+        hold_to_f32(515, &w.iter().map(|&w| bf16::from_f32(w)).collect::<Vec<_>>());
+        // From the smallest subnormal number to 1.
+        let small = |(i, &w): (usize, &f32)| f16::from_f32(w * 2f32.powi(-((i % 25) as i32)));
+        hold_to_f32(515, &w.iter().enumerate().map(small).collect::<Vec<_>>());
     }
 
     #[test]
     fn weights_in_blocks_of_integers_give_the_bits_of_the_same_weights_in_f32() {
-        let (k, n) = (544, 203);
-        let (x, w) = (numbers(8, STREAMED_ROWS * k), numbers(9, n * k));
         // Scales of 11 bits, as f16 has them.
         let scale = |w: f32| f32::from_bits(w.to_bits() & 0xffff_e000);
         let block = |w: &[f32; 32]| Q8Block { scale: scale(w[0]), quants: w.map(|w| (40.0 * w) as i8) };
-        let stored: Vec<Q8Block> = w.as_chunks::<32>().0.iter().map(block).collect();
-        let widened: Vec<f32> = stored.iter().flat_map(|block| block.widened()).collect();
-        for m in [1, 2, 5, 8, STREAMED_ROWS] {
-            let Some(wanted) = streamed((m, k, n), &x, &widened, 0.0, 0.0) else { return println!("skipped: no fused multiply-adds") };
-            for wide in [false, true] {
-                if wide && !is_x86_feature_detected!("avx512f") {
-                    continue;
-                }
-                let mut found = vec![f32::NAN; m * n];
-                let (a, b, c) = (Matrix::row_major(&x, k), Matrix::row_major(&stored, k / 32).t(), MatrixMut::row_major(&mut found, n));
-                // SAFETY: the matrices are whole slices, and the processor has the instructions.
-                unsafe { if wide { avx512((m, k, n), a, b, 0.0, c, 0..n) } else { avx2((m, k, n), a, b, 0.0, c, 0..n) } }
-                assert!(found == wanted, "{m} rows, {wide}");
-            }
-        }
+        hold_to_f32(544, &numbers(9, 544 * 203).as_chunks::<32>().0.iter().map(block).collect::<Vec<_>>());
     }
 
     #[test]

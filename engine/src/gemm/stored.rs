@@ -1,18 +1,5 @@
 //! What files of models store weights in, beside f32: a number or a block of them, and what it stands for.
 
-/// A number in bfloat16, by its bits: the first half of an f32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct Bf16(pub u16);
-
-impl Bf16 {
-    /// The number in f32, exactly.
-    #[inline(always)]
-    pub fn widened(self) -> f32 {
-        f32::from_bits(u32::from(self.0) << 16)
-    }
-}
-
 /// A block of ggml's Q8_0: number i is scale·quants\[i\], which f32 holds exactly, because the scale was an f16.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]

@@ -64,8 +64,15 @@ pub(super) fn sample(draw: &mut Draw) -> Sample {
     let extra: Vec<usize> = lengths.iter().map(|_| if draw.coin() { 0 } else { draw.below(3) }).collect();
     let keys: Vec<usize> = lengths.iter().zip(&extra).map(|(q, e)| q + e).collect();
     let window = draw.coin().then(|| 1 + draw.below(4));
-    let (n, m) = (lengths.iter().sum(), keys.iter().sum());
-    let segments = Segments::of_queries_and_keys(&lengths, &keys).with_window(window);
+    let mut m = 0;
+    let mut place = |keys: &usize| {
+        let start = m;
+        m += keys + if draw.coin() { 0 } else { draw.below(3) };
+        start..start + keys
+    };
+    let places: Vec<Range<usize>> = keys.iter().map(&mut place).collect();
+    let n = lengths.iter().sum();
+    let segments = Segments::of_queries_and_places(&lengths, &places, m).with_window(window);
     let inputs =
         [draw.normal(&[n, kv_heads * group, width]), draw.normal(&[m, kv_heads, width]), draw.normal(&[m, kv_heads, width])];
     let twin = segments.clone();

@@ -5,7 +5,7 @@
 //!           u = l_w − l_l of the policy, v = ln π_w − ln π_l of the reference, each sorted over the batch
 //! gradient  that of cdpo for each pair, with the reference of the pair whose v has the rank of its u
 #![doc = include_str!("aot.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::batch::{BatchLoss, of_same_rank};
 use super::samples::{batch_example, batch_sample, with_gaps};

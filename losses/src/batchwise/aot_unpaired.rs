@@ -4,7 +4,7 @@
 //! value     L = mean over ranks of (1 − ε) ℓ(β(a₍ᵢ₎ − r₍ᵢ₎)) + ε ℓ(−β(a₍ᵢ₎ − r₍ᵢ₎)), ℓ(z) = −ln σ(z), a and r each sorted over the batch
 //! gradient  that of cdpo for each chosen completion with the rejected one whose r has the rank of its a
 #![doc = include_str!("aot_unpaired.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::batch::{BatchLoss, of_same_rank};
 use super::samples::{batch_example, batch_sample, with_gaps};

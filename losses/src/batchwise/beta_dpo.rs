@@ -7,7 +7,7 @@
 //! replacement, each with a chance in proportion to exp(−(h − M)²/(2s²)), s² the mean of (h − M)². Their losses count B/K times, those of
 //! the others not. β_b follows from all pairs.
 #![doc = include_str!("beta_dpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::batch::BatchLoss;
 use crate::pairwise::arrangement::Arrangement;

@@ -9,7 +9,7 @@
 //! the reference itself holds to be all but impossible. Weighting with the probability of the whole prefix instead would give KL(Q\*‖π)
 //! over completions, whose gradient vanishes with their length as Eq 6's does. What is reported is cross-entropy less the target's entropy.
 #![doc = include_str!("slpo_exact.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::pair_rows::{PairRows, owners};
 use super::soft_cross_entropy::{kl_divergence, kl_divergence_composed};

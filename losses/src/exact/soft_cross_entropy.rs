@@ -6,7 +6,7 @@
 //! Cross-entropy's minimum is the target's entropy, not 0 (claim P1 of the audit); the divergence's is 0. The target comes as logarithms,
 //! −∞ for what shall not happen; 0·ln 0 counts as 0.
 #![doc = include_str!("soft_cross_entropy.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use crate::error::LossError;
 use crate::numeric::times_log_of;

@@ -10,7 +10,7 @@
 //! which never is ∞ − ∞, and keeps its digits for small α. e^{−αm} σ(−x) is formed as one power, because it may be ∞·0. What is left
 //! overflows with the true value: where the chosen completion is not ahead and has α|m_w| > 88 in f32, or 709 in f64.
 #![doc = include_str!("alphapo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 use super::simpo::{SimPo, other_margins};

@@ -5,7 +5,7 @@
 //!
 //! The paper leaves out the constant 1; trainers add it.
 #![doc = include_str!("apo_zero.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

@@ -5,7 +5,7 @@
 //!
 //! δ is a constant. The paper takes a running mean of the rewards βa and βr; trainers that take pairs leave it 0.
 #![doc = include_str!("bco.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

@@ -6,7 +6,7 @@
 //!
 //! m is formed as the logarithm of a sum of e^{ln λ + r} and e^{ln(1 − λ)}, and ρ as σ(r + ln λ − ln(1 − λ)): neither overflows.
 #![doc = include_str!("bdpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 use crate::numeric::logaddexp;

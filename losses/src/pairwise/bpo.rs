@@ -6,7 +6,7 @@
 //!
 //! At a = −αr each side gets half of its slope. The start is such a place, so the first step moves both.
 #![doc = include_str!("bpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

@@ -5,7 +5,7 @@
 //!
 //! β stands in the targets ±1/(2β) only, not inside the sigmoid.
 #![doc = include_str!("cal_dpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::dialect::Second;
 use super::samples::prelude::*;

@@ -3,7 +3,7 @@
 //! value     L = −(1 − ε) ln σ(x) − ε ln σ(−x), x = β(a − r)
 //! gradient  ∂L/∂l_w = β[ε σ(x) − (1 − ε) σ(−x)], ∂L/∂l_l = −∂L/∂l_w; zero where σ(x) = 1 − ε
 #![doc = include_str!("cdpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

@@ -7,7 +7,7 @@
 //! R = 0 stands for no bound. Then a rejected completion far above its reference has a loss of about βe^r, which is beyond f32 for r > 88
 //! and beyond f64 for r > 709: value and slopes are infinite there. A chosen completion may rise as far as it likes.
 #![doc = include_str!("chi_po.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::dialect::Second;
 use super::samples::Domain;

@@ -5,7 +5,7 @@
 //!
 //! The first term takes sums over the tokens, the second a mean. `nll.rs` explains its two forms.
 #![doc = include_str!("cpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::dialect::Second;
 use super::samples::prelude::*;

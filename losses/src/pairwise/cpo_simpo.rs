@@ -5,7 +5,7 @@
 //!
 //! Some trainers compute it under the name SimPO, unless their weight of the likelihood is set to 0.
 #![doc = include_str!("cpo_simpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 use super::simpo::other_margins;

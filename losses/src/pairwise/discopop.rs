@@ -5,7 +5,7 @@
 //!
 //! m e^{−x} is formed as exp(ln m − x): where τ < 1 it vanishes as x falls, although e^{−x} overflows.
 #![doc = include_str!("discopop.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

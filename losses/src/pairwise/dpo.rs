@@ -3,7 +3,7 @@
 //! value     L = −ln σ(x), x = β(a − r) = β[(l_w − ln π_w) − (l_l − ln π_l)]
 //! gradient  ∂L/∂l_w = −β σ(−x), ∂L/∂l_l = +β σ(−x)
 #![doc = include_str!("dpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

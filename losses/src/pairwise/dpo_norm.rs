@@ -3,7 +3,7 @@
 //! value     L = −ln σ(x), x = β(a/n_w − r/n_l)
 //! gradient  ∂L/∂l_w = −β σ(−x)/n_w, ∂L/∂l_l = +β σ(−x)/n_l
 #![doc = include_str!("dpo_norm.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

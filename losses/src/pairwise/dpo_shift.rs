@@ -4,7 +4,7 @@
 //! value     L = −ln σ(x), x = β(a − f·r)
 //! gradient  ∂L/∂l_w = −β σ(−x), ∂L/∂l_l = +fβ σ(−x)
 #![doc = include_str!("dpo_shift.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

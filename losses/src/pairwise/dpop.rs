@@ -3,7 +3,7 @@
 //! value     L = −ln σ(z), z = β[a − r − λ max(0, −a)]
 //! gradient  ∂L/∂l_w = −β σ(−z)(1 + λ) where a < 0, else −β σ(−z); ∂L/∂l_l = β σ(−z). At a = 0 the subgradient without λ is taken.
 #![doc = include_str!("dpop.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

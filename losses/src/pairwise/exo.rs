@@ -3,7 +3,7 @@
 //! value     L = σ(x)[ln σ(x) − ln(1 − ε)] + σ(−x)[ln σ(−x) − ln ε], x = β(a − r)
 //! gradient  ∂L/∂l_w = β σ(x) σ(−x) [x − ln((1 − ε)/ε)], ∂L/∂l_l = −∂L/∂l_w; zero where σ(x) = 1 − ε
 #![doc = include_str!("exo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 use crate::error::LossError;

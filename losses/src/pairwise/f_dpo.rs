@@ -13,7 +13,7 @@
 //! its reference has a loss of about βe^{−a}, which is beyond f32 for a < −88: value and slopes are infinite there. The same holds of the
 //! α-divergence for a < −88/(1 − α).
 #![doc = include_str!("f_dpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 use crate::hyperparameters::Divergence;

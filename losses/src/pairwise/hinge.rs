@@ -3,7 +3,7 @@
 //! value     L = max(0, 1 − x), x = β(a − r)
 //! gradient  ∂L/∂l_w = −β where x < 1, else 0; ∂L/∂l_l = −∂L/∂l_w. At x = 1 the subgradient 0 is taken.
 #![doc = include_str!("hinge.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

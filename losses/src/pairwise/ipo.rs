@@ -5,7 +5,7 @@
 //!
 //! β is the paper's τ, in units of a token's margin. `ipo_sum.rs` has the sums of the paper.
 #![doc = include_str!("ipo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

@@ -5,7 +5,7 @@
 //!
 //! β is the paper's τ, in units of a sequence's margin. Other trainers compute `ipo`, with means over the tokens.
 #![doc = include_str!("ipo_sum.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

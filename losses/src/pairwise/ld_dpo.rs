@@ -5,7 +5,7 @@
 //!
 //! The sum over t > n is called the tail. With `--tail-of policy` the reference's tail counts in full.
 #![doc = include_str!("ld_dpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::pair::as_one_op;
 use super::samples::prelude::*;

@@ -3,7 +3,7 @@
 //! value     L = −ln σ(βa) − ½ ln σ(−βa) − ½ ln σ(−βr)
 //! gradient  ∂L/∂l_w = β[½ σ(βa) − σ(−βa)], zero where σ(βa) = 2/3; ∂L/∂l_l = ½ β σ(βr)
 #![doc = include_str!("nca.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

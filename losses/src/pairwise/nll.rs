@@ -5,7 +5,7 @@
 //!
 //! n̄_w is the mean number of chosen tokens in the batch, so the mean over the pairs is the mean over the batch's tokens.
 #![doc = include_str!("nll.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

@@ -5,7 +5,7 @@
 //!
 //! In the paper Δ grows with how much better the chosen completion is. Here it is the same for every pair.
 #![doc = include_str!("odpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

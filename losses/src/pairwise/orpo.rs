@@ -7,7 +7,7 @@
 //! loss's own. ln(1 − e^m) is formed by log1mexp and 1 − e^m by expm1. Where m comes within the unit round-off u of 0 it is taken as −u:
 //! it can be no better known, and value and gradient stay finite.
 #![doc = include_str!("orpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::dialect::Second;
 use super::samples::prelude::*;

@@ -5,7 +5,7 @@
 //!
 //! The sign is plus: a pair whose chosen completion is the longer one counts less, because its length explains part of the preference.
 #![doc = include_str!("r_dpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

@@ -3,7 +3,7 @@
 //! value     L = [−(1 − ε) ln σ(x) + ε ln σ(−x)]/(1 − 2ε), x = β(a − r)
 //! gradient  ∂L/∂l_w = −β[(1 − ε) σ(−x) + ε σ(x)]/(1 − 2ε), ∂L/∂l_l = −∂L/∂l_w; nowhere zero
 #![doc = include_str!("robust.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

@@ -5,7 +5,7 @@
 //!
 //! γ is the margin itself. The paper states its settings as β and γ/β.
 #![doc = include_str!("simpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 use crate::numeric::logaddexp;

@@ -7,7 +7,7 @@
 //! term is the likelihood of a target of supervised fine-tuning; a pair has none beside its chosen completion. `hinge.rs` is RSO's form, on
 //! log-ratios to a reference.
 #![doc = include_str!("slic.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::dialect::Second;
 use super::samples::prelude::*;

@@ -8,7 +8,7 @@
 //! better known, and value and gradient stay finite. Of improbable sequences (l below −745 in f64, −104 in f32) the weights are exactly 0
 //! and the loss is constant: that is the objective's own defect (claim S2 of the audit), which [`slpo_gkl`](super::slpo_gkl) mends.
 #![doc = include_str!("slpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 use crate::numeric::{LogComplement, below_one, logaddexp};

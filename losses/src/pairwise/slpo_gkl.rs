@@ -9,7 +9,7 @@
 //! first: that loses nothing where the policy is near the reference and the log-probabilities are large. Above u = 40, where the limit
 //! means nothing any more, e^u goes on as its tangent, so that all stays finite.
 #![doc = include_str!("slpo_gkl.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 use crate::numeric::logaddexp;

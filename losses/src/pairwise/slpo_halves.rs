@@ -11,7 +11,7 @@
 //! so that nothing cancels near the minimum. Where q_l = 0, at α = 1, KL = −ln(1 − P). Where π comes within the unit round-off u
 //! of 1, 1 − π is taken as u. The loss is not 0 at the start: it is as far from it as the targets are from the reference.
 #![doc = include_str!("slpo_halves.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 use crate::numeric::{LogComplement, below_one, logaddexp, times_log};

@@ -5,7 +5,7 @@
 //!
 //! P is the probability that the chosen completion wins; 1 is the hard form.
 #![doc = include_str!("sppo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

@@ -5,7 +5,7 @@
 //!
 //! K_w and K_l are the sums over the positions t of the chosen and of the rejected completion. π is the reference, p the policy.
 #![doc = include_str!("tdpo1.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::dpo::Dpo;
 use super::pair::as_one_op;

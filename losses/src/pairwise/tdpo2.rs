@@ -6,7 +6,7 @@
 //! K_w and K_l are the sums over the positions t of the chosen and of the rejected completion. π is the reference, p the policy, and
 //! sg stops the gradient.
 #![doc = include_str!("tdpo2.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::dpo::Dpo;
 use super::pair::as_one_op;

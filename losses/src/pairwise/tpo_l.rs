@@ -6,7 +6,7 @@
 //! The paper's data are triples: a gold answer, whose likelihood is raised, beside the two that are compared. A pair has no third answer,
 //! so the chosen one takes its place. The loss is then `cpo-simpo` with other defaults.
 #![doc = include_str!("tpo_l.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::cpo_simpo::CpoSimPo;
 use super::samples::prelude::*;

@@ -5,7 +5,7 @@
 //!
 //! W(y) follows from the policy's probabilities of all tokens v at every position t of the completion.
 #![doc = include_str!("wpo.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::dialect::Second;
 use super::dpo::Dpo;

@@ -6,7 +6,7 @@
 //! Both tokens are masked out of the last term, there is no w_l, and where the vocabulary holds no other token the listing's
 //! 0·(−∞) = NaN is kept (claims I1, I6 and I7 of the audit). Use [`slpo_token`](crate::tokenwise::slpo_token) to train.
 #![doc = include_str!("slpo_literal.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::slpo_token::{Plain, worked_tokens};
 use super::token::{NoOthers, TokenInputs, TokenLoss, TokenWeights};

@@ -7,7 +7,7 @@
 //! audit): w_l is there, w and l are one class where they are the same token, positions can be masked, and where no other token is left
 //! the last term is dropped instead of giving 0·(−∞). The rest of the audit's objections stay: y_l is scored under y_w's prefix.
 #![doc = include_str!("slpo_token.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::token::{NoOthers, TokenInputs, TokenLoss, TokenWeights};
 use crate::error::LossError;

@@ -3,7 +3,7 @@
 //! value     L = σ(s β t), t = l − ln π_ref; s = −1 if the completion is desirable, else +1
 //! gradient  ∂L/∂l = s β σ(x) σ(−x), x = β t
 #![doc = include_str!("apo_zero_unpaired.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

@@ -5,7 +5,7 @@
 //!
 //! δ is a constant of the gradient: the mean of the rewards β t so far, or a given number.
 #![doc = include_str!("bco_unpaired.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

@@ -6,7 +6,7 @@
 //! z is a constant of the gradient: max(0, mean over the batch of ln π(y′)/π_ref(y′)), y′ being the next row's completion after this row's
 //! prompt.
 #![doc = include_str!("kto.md")]
-#![cfg_attr(doc, doc = include_str!("../../../engine/docs/katex.html"))]
+#![cfg_attr(doc, doc = include_str!("../../docs/katex.html"))]
 
 use super::samples::prelude::*;
 

@@ -36,34 +36,37 @@ pub const ROPE_FACTORS: &str = "rope_freqs.weight";
 /// [`Error::Unsupported`] for an architecture, an element type or a setting that is not supported. [`Error::BadFile`] if keys and tensors
 /// do not make a model. [`Error::NonFinite`].
 pub fn read(path: &Path, file: &Gguf) -> Result<(Config, NamedTensors, Vec<String>)> {
-    let (config, remarks) = config(file).map_err(|error| error.at(path))?;
-    let remarks = remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())).collect();
+    let (config, remarks) = config_of(path, file)?;
+    let tensors = tensors_in_files_layout(path, file, &config)?;
+    Ok((config, tensors, remarks))
+}
+
+fn tensors_in_files_layout(path: &Path, file: &Gguf, config: &Config) -> Result<NamedTensors> {
     let mut tensors = tensors(file)?;
     let in_file = |error: Error| Error::bad_file(path, error.to_string());
-    split_fused(&config, &mut tensors).map_err(in_file)?;
+    split_fused(config, &mut tensors).map_err(in_file)?;
     if config.tied_head {
         // The head has the same bytes as the embedding: see `head_is_embedding`.
         tensors.swap_remove("lm_head.weight");
     }
-    let mut parameters = checked_parameters(&config, &mut tensors).map_err(in_file)?;
+    let mut parameters = checked_parameters(config, &mut tensors).map_err(in_file)?;
     if matches!(config.architecture, Architecture::Llama | Architecture::Mistral) {
-        reorder(&config, &mut parameters);
+        reorder(config, &mut parameters);
     }
-    Ok((config.clone(), layout::to_file(&config, parameters), remarks))
+    Ok(layout::to_file(config, parameters))
 }
 
-/// As [`read`], for a model that is read and not trained: matrices in Q8_0 and bfloat16 stay so, where the decoder has them as they are.
+/// As [`read`], for a model that is read and not trained: matrices in Q8_0, f16 and bfloat16 stay so, where the decoder has them as they are.
 /// The names are the decoder's. [`Decoder::from_stored`](crate::decoder::Decoder::from_stored) checks that nothing is missing.
 ///
 /// # Errors
 /// As [`read`].
 pub fn read_as_stored(path: &Path, file: &Gguf) -> Result<(Config, StoredWeights, Vec<String>)> {
-    let (config, remarks) = config(file).map_err(|error| error.at(path))?;
+    let (config, remarks) = config_of(path, file)?;
     if !layout::is_the_decoders_own(&config) {
-        let (config, tensors, remarks) = read(path, file)?;
+        let tensors = tensors_in_files_layout(path, file, &config)?;
         return Ok((config, StoredWeights { tensors, ..StoredWeights::default() }, remarks));
     }
-    let remarks = remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())).collect();
     let mut weights = StoredWeights::default();
     for (name, info) in file.tensors().filter(|(name, _)| *name != ROPE_FACTORS) {
         let ours = our_name(name);
@@ -117,11 +120,17 @@ fn heads_to_reorder(config: &Config, name: &str, shape: &[usize]) -> Result<Opti
 fn in_rotated_order(numbers: &Numbers, heads: usize, columns: usize) -> Numbers {
     match numbers {
         Numbers::Bf16(numbers) => Numbers::Bf16(rotate_half_rows(numbers, heads, columns)),
+        Numbers::F16(numbers) => Numbers::F16(rotate_half_rows(numbers, heads, columns)),
         Numbers::Q8(blocks) => Numbers::Q8(rotate_half_rows(blocks, heads, columns / Q8Block::NUMBERS)),
     }
 }
 
-/// Reads the configuration. Also returns remarks on keys that were not used.
+/// Reads the configuration. Also returns remarks on keys that were not used, which name the file.
+fn config_of(path: &Path, file: &Gguf) -> Result<(Config, Vec<String>)> {
+    let (config, remarks) = config(file).map_err(|error| error.at(path))?;
+    Ok((config, remarks.into_iter().map(|remark| format!("{}: {remark}", path.display())).collect()))
+}
+
 fn config(file: &Gguf) -> Result<(Config, Vec<String>)> {
     let name = file.get("general.architecture").and_then(Value::text);
     let name = name.ok_or_else(|| Error::bad_config("general.architecture is missing"))?;

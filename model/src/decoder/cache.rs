@@ -1,22 +1,27 @@
-//! The keys and values of the tokens seen so far, so that generating a token costs one token's work.
+//! The keys and values of the tokens seen so far, so that generating a token costs one token's work. Each sequence has rows of its own with
+//! room behind them, so that new tokens are written in place.
 
 use engine::{Backend, Segments, Tensor};
 use std::ops::Range;
 
-/// Keys and values in one layer, each [T, H_kv, D_head]: those of all sequences, one sequence after another.
+/// Keys and values in one layer, each [R, H_kv, D_head] for the R rows of all rooms.
 type KeysAndValues<B> = [Tensor<B>; 2];
 
 /// Keys and values for each layer and sequence.
 pub struct Cache<B: Backend> {
     /// By layer; `None` before the first token.
     layers: Vec<Option<KeysAndValues<B>>>,
+    /// The rows that each sequence may fill, ascending.
+    rooms: Vec<Range<usize>>,
     /// Number of tokens seen of each sequence.
-    pub(super) lengths: Vec<usize>,
+    lengths: Vec<usize>,
+    /// Number of rows R.
+    rows: usize,
 }
 
 impl<B: Backend> Cache<B> {
     pub(super) fn new(layers: usize, sequences: usize) -> Self {
-        Self { layers: vec![None; layers], lengths: vec![0; sequences] }
+        Self { layers: vec![None; layers], rooms: vec![0..0; sequences], lengths: vec![0; sequences], rows: 0 }
     }
 
     /// Returns the number of tokens seen of each sequence.
@@ -24,71 +29,76 @@ impl<B: Backend> Cache<B> {
         &self.lengths
     }
 
-    /// Keeps only the sequences at `rows`, in that order.
-    pub fn select(&mut self, rows: &[usize]) {
-        if !rows.iter().copied().eq(0..self.lengths.len()) {
-            let all = ranges(&self.lengths);
-            self.keep(rows.iter().map(|&row| all[row].clone()).collect());
-        }
-    }
-
-    /// Drops all but the first `length` tokens of the sequence at `row`. Does nothing if the sequence is not longer.
+    /// Keeps only these sequences.
     ///
     /// # Panics
-    /// If there is no such row.
-    pub fn truncate(&mut self, row: usize, length: usize) {
-        if length < self.lengths[row] {
-            let mut kept = ranges(&self.lengths);
-            kept[row].end = kept[row].start + length;
-            self.keep(kept);
-        }
+    /// If they do not ascend, or there is no such sequence.
+    pub fn select(&mut self, sequences: &[usize]) {
+        assert!(sequences.is_sorted_by(|a, b| a < b), "cache: sequences {sequences:?} do not ascend");
+        self.rooms = sequences.iter().map(|&sequence| self.rooms[sequence].clone()).collect();
+        self.lengths = sequences.iter().map(|&sequence| self.lengths[sequence]).collect();
     }
 
-    /// Keeps these ranges of tokens, which become the sequences.
-    fn keep(&mut self, ranges: Vec<Range<usize>>) {
-        self.lengths = ranges.iter().map(Range::len).collect();
-        let is_empty = self.lengths.iter().sum::<usize>() == 0;
-        for layer in &mut self.layers {
-            *layer = layer.take().filter(|_| !is_empty).map(|layer| layer.map(|all| joined(&slices(&all, &ranges))));
-        }
+    /// Drops all but the first `length` tokens of a sequence. Does nothing if the sequence is not longer.
+    ///
+    /// # Panics
+    /// If there is no such sequence.
+    pub fn truncate(&mut self, sequence: usize, length: usize) {
+        self.lengths[sequence] = length.min(self.lengths[sequence]);
     }
 
-    /// Appends the packed keys and values of new tokens, `new[i]` of sequence i. Returns all keys and values so far, packed.
-    pub(super) fn extend(&mut self, layer: usize, new: &[usize], keys: Tensor<B>, values: Tensor<B>) -> (Tensor<B>, Tensor<B>) {
-        let both = |old: Tensor<B>, rows: Tensor<B>| {
-            if new.len() == 1 {
-                return append(old, &rows);
+    /// Makes room for `new[i]` more tokens of sequence i, and returns which keys they attend to. Where a room is too small, every sequence
+    /// gets a room of twice its length, so that many tokens move old ones seldom.
+    pub(super) fn make_room(&mut self, new: &[usize]) -> Segments {
+        let lengths: Vec<usize> = self.lengths.iter().zip(new).map(|(old, new)| old + new).collect();
+        if self.rooms.iter().zip(&lengths).any(|(room, &length)| room.len() < length) {
+            let old = self.seen();
+            let rooms = Segments::of_lengths(&lengths.iter().map(|length| 2 * length).collect::<Vec<_>>());
+            self.rooms = (0..rooms.len()).map(|sequence| rooms.keys(sequence)).collect();
+            self.rows = rooms.totals().1;
+            let moved = self.seen();
+            for layer in &mut self.layers {
+                *layer = layer.take().map(|layer| layer.map(|x| moved_rows(&x, &old, &moved, self.rows)));
             }
-            let (old, rows) = (slices(&old, &ranges(&self.lengths)), slices(&rows, &ranges(new)));
-            joined(&old.into_iter().zip(rows).flat_map(<[_; 2]>::from).collect::<Vec<_>>())
-        };
-        let all = match self.layers[layer].take() {
-            Some([old_keys, old_values]) => [both(old_keys, keys), both(old_values, values)],
-            None => [keys, values],
-        };
-        let [keys, values] = self.layers[layer].insert(all);
-        (keys.clone(), values.clone())
+        }
+        let keys: Vec<_> = self.rooms.iter().zip(&lengths).map(|(room, length)| room.start..room.start + length).collect();
+        Segments::of_queries_and_places(new, &keys, self.rows)
+    }
+
+    /// The rows of the tokens seen of each sequence.
+    fn seen(&self) -> Vec<Range<usize>> {
+        self.rooms.iter().zip(&self.lengths).map(|(room, length)| room.start..room.start + length).collect()
+    }
+
+    /// Writes the packed keys and values of new tokens, `new[i]` of sequence i, into the room made for them. Returns those of all rows.
+    pub(super) fn extend(&mut self, layer: usize, new: &[usize], keys: Tensor<B>, values: Tensor<B>) -> (Tensor<B>, Tensor<B>) {
+        let places: Vec<_> = self.seen().iter().zip(new).map(|(seen, new)| seen.end..seen.end + new).collect();
+        let [old_keys, old_values] = self.layers[layer].take().unwrap_or_else(|| [&keys, &values].map(|x| empty_rows(x, self.rows)));
+        let all = [written(old_keys, &keys, &places), written(old_values, &values, &places)];
+        self.layers[layer].insert(all).clone().into()
+    }
+
+    /// Counts the tokens that every layer has written.
+    pub(super) fn count(&mut self, new: &[usize]) {
+        self.lengths.iter_mut().zip(new).for_each(|(length, new)| *length += new);
     }
 }
 
-/// The packed rows of each sequence.
-fn ranges(lengths: &[usize]) -> Vec<Range<usize>> {
-    let segments = Segments::of_lengths(lengths);
-    (0..segments.len()).map(|sequence| segments.keys(sequence)).collect()
+/// Zeros for this number of rows like those of x.
+fn empty_rows<B: Backend>(x: &Tensor<B>, rows: usize) -> Tensor<B> {
+    Tensor::full(x.backend(), 0.0, &[rows, x.shape()[1], x.shape()[2]])
 }
 
-/// The rows of a tensor in each of these ranges.
-fn slices<B: Backend>(all: &Tensor<B>, ranges: &[Range<usize>]) -> Vec<Tensor<B>> {
-    ranges.iter().map(|range| all.slice(0, range.start, range.end)).collect()
+/// Copies the rows of x at `old` to those at `new` of as many rows as are asked for.
+fn moved_rows<B: Backend>(x: &Tensor<B>, old: &[Range<usize>], new: &[Range<usize>], rows: usize) -> Tensor<B> {
+    old.iter()
+        .zip(new)
+        .fold(empty_rows(x, rows), |moved, (old, new)| written(moved, &x.slice(0, old.start, old.end), std::slice::from_ref(new)))
 }
 
-fn joined<B: Backend>(parts: &[Tensor<B>]) -> Tensor<B> {
-    Tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)
-}
-
-/// The rows of two tensors, in the storage of the first where nothing else reads it.
-fn append<B: Backend>(old: Tensor<B>, new: &Tensor<B>) -> Tensor<B> {
-    let backend = old.backend().clone();
-    let array = backend.append_rows(old.into_array(), new.array());
+/// Writes rows, in the storage of x where nothing else reads it.
+fn written<B: Backend>(x: Tensor<B>, rows: &Tensor<B>, places: &[Range<usize>]) -> Tensor<B> {
+    let backend = x.backend().clone();
+    let array = backend.write_rows(x.into_array(), rows.array(), places);
     Tensor::from_array(&backend, array)
 }

@@ -8,7 +8,7 @@
 //! h  = norm x;  logits = h·headᵀ
 //! ```
 //!
-//! Sequences are packed, not padded: a batch is one list of tokens with [`Segments`] for its boundaries.
+//! Sequences are packed, not padded: a batch is one list of tokens with [`engine::Segments`] for its boundaries.
 
 mod adapter;
 mod block;
@@ -28,7 +28,7 @@ pub use parameter::Parameter;
 
 use crate::config::{Config, PositionKind};
 use block::{Block, Norm};
-use engine::{Backend, RotaryAngles, RotaryTable, Segments, Tensor};
+use engine::{Backend, RotaryAngles, RotaryTable, Tensor};
 
 /// A decoder's weights on a backend, with the configuration that says how they are used.
 #[derive(Clone)]
@@ -90,16 +90,15 @@ impl<B: Backend> Decoder<B> {
     /// As [`Decoder::hidden`], and if the batch has another number of sequences than the cache.
     pub fn hidden_cached(&self, batch: &Packed, cache: &mut Cache<B>) -> Tensor<B> {
         let lengths = batch.lengths();
-        let batch = batch.clone().shifted(&cache.lengths);
+        let batch = batch.clone().shifted(cache.lengths());
         let options = ForwardOptions::default();
         let mut x = self.embed(&batch, &options);
         let rotary = self.rotary_table(&batch);
-        let totals: Vec<usize> = cache.lengths.iter().zip(&lengths).map(|(old, new)| old + new).collect();
-        let segments = Segments::of_queries_and_keys(&lengths, &totals).with_window(self.config.sliding_window);
+        let segments = cache.make_room(&lengths).with_window(self.config.sliding_window);
         for (index, block) in self.blocks.iter().enumerate() {
             x = block.forward(index, &x, rotary.as_ref(), &segments, &options, |k, v| cache.extend(index, &lengths, k, v));
         }
-        cache.lengths = totals;
+        cache.count(&lengths);
         self.norm.forward(&x)
     }
 

@@ -144,20 +144,25 @@ impl<'a> Gguf<'a> {
         Ok(self.content.read(a.range())? == self.content.read(b.range())?)
     }
 
-    /// Returns the elements of a tensor as they are stored, in row-major order, if they are in bfloat16 or Q8_0.
+    /// Returns the elements of a tensor as they are stored, in row-major order, if they are in bfloat16, f16 or Q8_0.
     ///
     /// # Errors
     /// [`Error::NonFinite`]. [`Error::Io`].
     pub fn stored(&self, name: &str, info: &TensorInfo) -> Result<Option<Numbers>> {
         let Some(numbers) = info.kind.stored(self.content, info.range())? else { return Ok(None) };
         let bad = match &numbers {
-            Numbers::Bf16(numbers) => numbers.iter().position(|number| !number.widened().is_finite()),
+            Numbers::Bf16(numbers) => numbers.iter().position(|number| !number.is_finite()),
+            Numbers::F16(numbers) => numbers.iter().position(|number| !number.is_finite()),
             Numbers::Q8(blocks) => blocks.iter().position(|block| !block.scale.is_finite()).map(|block| block * Q8Block::NUMBERS),
         };
         let Some(index) = bad else { return Ok(Some(numbers)) };
         let block = index / Q8Block::NUMBERS * Q8Block::NUMBERS;
         let value = f64::from(numbers.widened(block, (block + Q8Block::NUMBERS).min(numbers.len()))[index - block]);
-        Err(Error::NonFinite { path: self.content.path().to_owned(), tensor: name.to_owned(), index, value })
+        Err(self.non_finite(name, index, value))
+    }
+
+    fn non_finite(&self, name: &str, index: usize, value: f64) -> Error {
+        Error::NonFinite { path: self.content.path().to_owned(), tensor: name.to_owned(), index, value }
     }
 
     /// Returns the elements of a tensor in row-major order, widened to f32 as in ggml's reference code.
@@ -166,19 +171,15 @@ impl<'a> Gguf<'a> {
     /// [`Error::Unsupported`] naming the tensor and its type, if the type is not one of F32, F16, BF16, Q8_0, Q4_0 and Q4_1.
     /// [`Error::NonFinite`]. [`Error::Io`].
     pub fn widen(&self, name: &str, info: &TensorInfo) -> Result<Vec<f32>> {
-        let path = self.content.path();
         let Some(data) = info.kind.widen(self.content, info.range())? else {
             return Err(Error::Unsupported {
-                path: Some(path.to_owned()),
+                path: Some(self.content.path().to_owned()),
                 what: format!("the type {} of tensor {name}", info.kind.name()),
                 supported: TensorType::SUPPORTED.to_owned(),
             });
         };
         match data.iter().position(|value| !value.is_finite()) {
-            Some(index) => {
-                let (path, tensor, value) = (path.to_owned(), name.to_owned(), f64::from(data[index]));
-                Err(Error::NonFinite { path, tensor, index, value })
-            }
+            Some(index) => Err(self.non_finite(name, index, data[index].into())),
             None => Ok(data),
         }
     }

@@ -10,7 +10,7 @@
 
 use crate::error::Result;
 use crate::files::Content;
-use engine::backend::cpu::stored::{Bf16, Numbers, Q8Block};
+use engine::backend::cpu::stored::{Numbers, Q8Block};
 use half::{bf16, f16};
 use std::ops::Range;
 
@@ -92,13 +92,14 @@ impl TensorType {
         (elements / self.block).checked_mul(self.bytes)
     }
 
-    /// Reads the elements in a range of a file as they are, if they are in bfloat16 or Q8_0.
+    /// Reads the elements in a range of a file as they are, if they are in bfloat16, f16 or Q8_0.
     ///
     /// # Errors
     /// The errors of [`Content::elements`].
     pub fn stored(&self, content: &Content, range: Range<u64>) -> Result<Option<Numbers>> {
         match self.name {
-            "BF16" => content.elements(range, |b| [Bf16(u16::from_le_bytes(b))]).map(|numbers| Some(Numbers::Bf16(numbers))),
+            "BF16" => content.elements(range, |b| [bf16::from_le_bytes(b)]).map(|numbers| Some(Numbers::Bf16(numbers))),
+            "F16" => content.elements(range, |b| [f16::from_le_bytes(b)]).map(|numbers| Some(Numbers::F16(numbers))),
             "Q8_0" => content.elements(range, |b| [q8_block(b)]).map(|blocks| Some(Numbers::Q8(blocks))),
             _ => Ok(None),
         }

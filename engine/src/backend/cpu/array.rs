@@ -5,6 +5,7 @@ use super::strided::strided_copy;
 use crate::gemm::matrix::Matrix;
 use ndarray::{ArcArray, ArrayViewD, Axis, IxDyn, Slice};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// A shared, strided n-dimensional array.
 #[derive(Clone)]
@@ -134,22 +135,18 @@ impl<T: Element> CpuArray<T> {
         strided_copy(self.as_ptr(), shape, &strides, &mut data);
         Self::from_vec(data, shape)
     }
-    /// Appends the rows of `other`. Where nothing else shares the storage, and it has room, the rows go into it. New storage has room for
-    /// as many rows again, so that many appends copy little.
-    pub fn with_rows_appended(self, other: &Self) -> Self {
-        let extent = self.shape()[0] + other.shape()[0];
-        let shape = crate::shape::with_axis(self.shape(), 0, extent);
-        let (rows, len) = (other.elements(), self.0.len());
-        let mut data = match self.try_into_owned_elements() {
-            Ok(data) if data.capacity() >= len + rows.len() => data,
-            Ok(data) => {
-                let larger = with_room(&data, 2 * (len + rows.len()));
-                T::recycle(data);
-                larger
-            }
-            Err(shared) => with_room(&shared.elements(), 2 * (len + rows.len())),
-        };
-        data.extend_from_slice(&rows);
+    /// Writes the rows of `other` at these rows: in place where nothing else shares the storage.
+    pub fn with_rows_written(self, other: &Self, rows: &[Range<usize>]) -> Self {
+        let shape = self.shape().to_vec();
+        let width = crate::shape::count(&shape[1..]);
+        let mut data = self.try_into_owned_elements().unwrap_or_else(|shared| shared.elements().into_owned());
+        let elements = other.elements();
+        let mut left = &elements[..];
+        for place in rows {
+            let (part, after) = left.split_at(place.len() * width);
+            data[place.start * width..place.end * width].copy_from_slice(part);
+            left = after;
+        }
         Self::from_vec(data, &shape)
     }
     /// Concatenates arrays along an axis.
@@ -169,29 +166,20 @@ impl<T: Element> CpuArray<T> {
     }
 }
 
-/// The same elements in a buffer with room for `capacity`.
-fn with_room<T: Copy>(elements: &[T], capacity: usize) -> Vec<T> {
-    let mut data = Vec::with_capacity(capacity);
-    data.extend_from_slice(elements);
-    data
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn appended_rows_go_into_the_room_of_storage_that_nothing_else_reads() {
-        let numbers = |from: usize, rows: usize| CpuArray::from_vec((from..from + 100 * rows).map(|x| x as f32).collect(), &[rows, 100]);
-        let mut x = numbers(0, 2).with_rows_appended(&numbers(200, 1));
+    fn rows_are_written_in_place_unless_something_else_reads_the_storage() {
+        let numbers = |from: usize, rows: usize| CpuArray::from_vec((from..from + 3 * rows).map(|x| x as f32).collect(), &[rows, 3]);
+        let x = numbers(0, 5);
         let start = x.elements().as_ptr();
-        for row in 3..6 {
-            x = x.with_rows_appended(&numbers(100 * row, 1));
-            assert!(x.elements().as_ptr() == start, "row {row}");
-        }
-        assert!(x.shape() == [6, 100] && x.elements() == numbers(0, 6).elements());
+        let x = x.with_rows_written(&numbers(100, 3), &[1..3, 4..5]);
+        assert!(x.elements().as_ptr() == start);
+        assert_eq!(*x.elements(), [0., 1., 2., 100., 101., 102., 103., 104., 105., 9., 10., 11., 106., 107., 108.]);
         let shared = x.clone();
-        let longer = x.with_rows_appended(&numbers(600, 1));
-        assert!(shared.elements() == numbers(0, 6).elements() && longer.elements() == numbers(0, 7).elements());
+        let written = x.with_rows_written(&numbers(0, 1), &[1..2]);
+        assert!(shared.elements()[3] == 100.0 && written.elements()[3] == 0.0);
     }
 }

@@ -32,6 +32,7 @@ use element::Element;
 use elementwise::broadcast_and_combine;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// The CPU with elements of type T.
 pub struct Cpu<T> {
@@ -176,8 +177,8 @@ impl<T: Element> Core for Cpu<T> {
     fn scatter_add_rows_to(&self, sum: CpuArray<T>, x: &CpuArray<T>, rows: &Indices) -> CpuArray<T> {
         indexing::scatter_add_rows_to(sum, x, rows)
     }
-    fn append_rows(&self, x: CpuArray<T>, y: &CpuArray<T>) -> CpuArray<T> {
-        x.with_rows_appended(y)
+    fn write_rows(&self, x: CpuArray<T>, y: &CpuArray<T>, rows: &[Range<usize>]) -> CpuArray<T> {
+        x.with_rows_written(y, rows)
     }
     fn keep_awake<R>(&self, work: impl FnOnce() -> R) -> R {
         crew::keep_awake(work)

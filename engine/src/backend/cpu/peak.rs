@@ -5,7 +5,7 @@ use super::Cpu;
 use super::element::Element;
 use crate::backend::core::Core;
 use crate::gemm::matrix::Matrix;
-use crate::simd::vectorised;
+use crate::simd::{ask_a_page_ahead, vectorised};
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -88,19 +88,6 @@ pub fn products(cpu: Cpu<f32>, extent: usize, repeats: usize) -> f64 {
     2.0 * (extent as f64).powi(3) / fastest / 1e9
 }
 
-/// Asks for what lies a page after these numbers, because processors look ahead within a page only.
-#[inline(always)]
-fn ask_for_what_follows(numbers: &[f32; 32]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in numbers.chunks_exact(16) {
-        let further_on = line.as_ptr().cast::<i8>().wrapping_add(1 << 12);
-        // SAFETY: every x86-64 processor has the instruction, which may name any address.
-        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(further_on) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = numbers;
-}
-
 /// Measures the GB/s that a sum of `elements` f32 reads on the pool: the best of `repeats`.
 pub fn reads(elements: usize, repeats: usize) -> f64 {
     const CHUNK: usize = 1 << 14;
@@ -112,7 +99,7 @@ pub fn reads(elements: usize, repeats: usize) -> f64 {
             || {
                 let mut sums = [0.0f32; LANES];
                 for numbers in chunk.as_chunks::<LANES>().0 {
-                    ask_for_what_follows(numbers);
+                    numbers.chunks_exact(16).for_each(|line| ask_a_page_ahead(line.as_ptr()));
                     for lane in 0..LANES {
                         sums[lane] += numbers[lane];
                     }

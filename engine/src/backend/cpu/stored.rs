@@ -1,25 +1,34 @@
-//! Weights that stay as a file holds them, in bfloat16 or in ggml's Q8_0, for a model that is read and not trained. They take a half or a
+//! Weights that stay as a file holds them, in bfloat16, f16 or ggml's Q8_0, for a model that is read and not trained. They take a half or a
 //! quarter of the bytes in memory, and of the time where memory sets it.
 //!
 //! Products of few rows and rows of a table read them as they are. Anything else has them in f32, with the same numbers: products of many
 //! rows for the time of the product, other uses from then on. The results have the bits of the same weights in f32.
 
 use super::array::CpuArray;
+use super::element::Element;
 use super::matmul::matmul;
 use crate::backend::precision::Precision;
 #[cfg(target_arch = "x86_64")]
 use crate::gemm::few_rows::{self, Unit};
 #[cfg(target_arch = "x86_64")]
 use crate::gemm::matrix::{Extents, Matrix};
+use crate::threads::parallel_loop::InTasks;
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 use std::sync::{Arc, OnceLock};
 
-pub use crate::gemm::stored::{Bf16, Q8Block};
+pub use crate::gemm::stored::Q8Block;
+
+/// Numbers that a task widens; whole blocks.
+const WIDENED: usize = 1 << 15;
 
 /// The numbers of a matrix in row-major order, as they are stored.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Numbers {
     /// In bfloat16.
-    Bf16(Vec<Bf16>),
+    Bf16(Vec<bf16>),
+    /// In f16.
+    F16(Vec<f16>),
     /// In blocks of Q8_0; a row is a whole number of blocks.
     Q8(Vec<Q8Block>),
 }
@@ -29,6 +38,7 @@ impl Numbers {
     pub fn len(&self) -> usize {
         match self {
             Self::Bf16(numbers) => numbers.len(),
+            Self::F16(numbers) => numbers.len(),
             Self::Q8(blocks) => Q8Block::NUMBERS * blocks.len(),
         }
     }
@@ -40,9 +50,21 @@ impl Numbers {
 
     /// The numbers from `start` to `end` in f32, exactly. For blocks both are multiples of 32.
     pub fn widened(&self, start: usize, end: usize) -> Vec<f32> {
+        let mut out = f32::allocate(end - start);
+        self.widen(start, &mut out);
+        out
+    }
+
+    /// Writes the numbers from `start` on to `out`.
+    fn widen(&self, start: usize, out: &mut [f32]) {
+        let end = start + out.len();
         match self {
-            Self::Bf16(numbers) => numbers[start..end].iter().map(|number| number.widened()).collect(),
-            Self::Q8(blocks) => blocks[start / Q8Block::NUMBERS..end / Q8Block::NUMBERS].iter().flat_map(|block| block.widened()).collect(),
+            Self::Bf16(numbers) => numbers[start..end].convert_to_f32_slice(out),
+            Self::F16(numbers) => numbers[start..end].convert_to_f32_slice(out),
+            Self::Q8(blocks) => {
+                let blocks = &blocks[start / Q8Block::NUMBERS..end / Q8Block::NUMBERS];
+                out.as_chunks_mut().0.iter_mut().zip(blocks).for_each(|(out, block)| *out = block.widened());
+            }
         }
     }
 }
@@ -72,7 +94,7 @@ impl StoredArray {
     /// If there are more or fewer than the extents say, or a row is no whole number of blocks.
     pub fn new(numbers: Numbers, shape: [usize; 2]) -> Self {
         assert_eq!(numbers.len(), shape[0] * shape[1], "a matrix of extents {shape:?} from another number of elements");
-        let is_whole = matches!(numbers, Numbers::Bf16(_)) || shape[1].is_multiple_of(Q8Block::NUMBERS);
+        let is_whole = !matches!(numbers, Numbers::Q8(_)) || shape[1].is_multiple_of(Q8Block::NUMBERS);
         assert!(is_whole, "rows of {} numbers in blocks", shape[1]);
         Self { stored: Arc::new(Stored { numbers, in_f32: OnceLock::new() }), shape, is_transposed: false, in_f32: OnceLock::new() }
     }
@@ -96,7 +118,10 @@ impl StoredArray {
 
     /// All numbers that are stored, in f32.
     fn widened(&self) -> CpuArray<f32> {
-        CpuArray::from_vec(self.stored.numbers.widened(0, self.stored.numbers.len()), &self.stored_shape())
+        let numbers = &self.stored.numbers;
+        let mut out = f32::allocate(numbers.len());
+        out.chunks_mut(WIDENED).enumerate().for_each_task(|(part, out)| numbers.widen(part * WIDENED, out));
+        CpuArray::from_vec(out, &self.stored_shape())
     }
 
     fn as_viewed(&self, stored: CpuArray<f32>) -> CpuArray<f32> {
@@ -124,6 +149,7 @@ impl StoredArray {
             let extents = (m, k, self.shape[1]);
             let streamed = match &self.stored.numbers {
                 Numbers::Bf16(numbers) => streamed(extents, &x.elements(), numbers),
+                Numbers::F16(numbers) => streamed(extents, &x.elements(), numbers),
                 Numbers::Q8(blocks) => streamed(extents, &x.elements(), blocks),
             };
             if let Some(product) = streamed {
@@ -172,7 +198,8 @@ mod tests {
         let mut generator = Generator::new(seed);
         let mut bits = || (generator.normal() as f32).to_bits();
         let numbers = match kind {
-            "bfloat16" => Numbers::Bf16((0..shape[0] * shape[1]).map(|_| Bf16((bits() >> 16) as u16)).collect()),
+            "bfloat16" => Numbers::Bf16((0..shape[0] * shape[1]).map(|_| bf16::from_f32(f32::from_bits(bits()))).collect()),
+            "f16" => Numbers::F16((0..shape[0] * shape[1]).map(|_| f16::from_f32(f32::from_bits(bits()))).collect()),
             _ => {
                 let mut block = || Q8Block { scale: f32::from_bits(bits() & 0xffff_e000), quants: std::array::from_fn(|_| bits() as i8) };
                 Numbers::Q8((0..shape[0] * shape[1] / 32).map(|_| block()).collect())
@@ -188,7 +215,7 @@ mod tests {
 
     #[test]
     fn every_use_has_the_bits_of_the_same_weights_in_f32() {
-        for kind in ["bfloat16", "blocks"] {
+        for kind in ["bfloat16", "f16", "blocks"] {
             hold_to_f32(kind);
         }
     }

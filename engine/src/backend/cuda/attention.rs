@@ -162,6 +162,10 @@ impl Attention for Cuda {
         segments: &Segments,
         scale: f64,
     ) -> (CudaArray, CudaArray, CudaArray) {
+        // The kernels write the rows of segments alone.
+        if segments.leave_rows() {
+            return composed_vjp(self, q, k, v, output, logsumexp, cotangent, segments, scale);
+        }
         if self.is_flash(q.shape()[2]) {
             return self.flash_vjp([q, k, v], [output, logsumexp, cotangent], segments, scale);
         }

@@ -49,6 +49,7 @@ use super::core::{Core, Indices};
 use super::precision::Precision;
 use crate::formula::Formula;
 use launch::arguments;
+use std::ops::Range;
 
 impl Core for Cuda {
     type Scalar = f32;
@@ -83,6 +84,9 @@ impl Core for Cuda {
     }
     fn concat(&self, parts: &[&CudaArray], axis: usize) -> CudaArray {
         self.concatenated(parts, axis)
+    }
+    fn write_rows(&self, x: CudaArray, y: &CudaArray, rows: &[Range<usize>]) -> CudaArray {
+        self.rows_written(x, y, rows)
     }
     fn elementwise<const N: usize, F: Formula<N>>(&self, f: F, x: [&CudaArray; N]) -> CudaArray {
         self.apply(f, x)

@@ -5,7 +5,8 @@ use super::context::{Buffer, Cuda, Table};
 use super::launch::{Argument, arguments, strided, typed};
 use super::runtime::Storage;
 use crate::backend::precision::Precision;
-use crate::shape::{around, with_axis};
+use crate::shape::{around, count, with_axis};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -177,5 +178,21 @@ impl Cuda {
             first += width;
         }
         y
+    }
+
+    /// Writes the rows of y at these rows of x, in place where no other array shares its block.
+    pub(super) fn rows_written(&self, x: CudaArray, y: &CudaArray, rows: &[Range<usize>]) -> CudaArray {
+        let mut x = if x.storage() == Storage::Bf16 { self.contiguous(&x) } else { x };
+        let out = if x.is_sole_owner() { x } else { self.concatenated(&[&x], 0) };
+        out.forget_rounded();
+        let width = count(&out.shape()[1..]);
+        let mut written = 0;
+        for place in rows.iter().filter(|place| !place.is_empty()) {
+            let part = self.contiguous(&y.slice(0, written, written + place.len()));
+            let n = part.len();
+            self.launch_elements("arrays", "copy_part", n, arguments![&out, &part, n, out.len(), place.start * width, n]);
+            written += place.len();
+        }
+        out
     }
 }

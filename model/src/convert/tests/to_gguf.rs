@@ -101,7 +101,7 @@ fn a_file_that_is_opened_as_it_is_stored_writes_what_its_converted_folder_writes
         assert!(is_gguf(&file).unwrap() && !is_gguf(&back).unwrap() && !is_gguf(&folder.path().join("none")).unwrap());
         let (opened, converted) = (open_gguf(&file).unwrap(), ModelFolder::open(&back).unwrap());
         assert_eq!(opened.config, converted.config);
-        assert_eq!(opened.tensors.matrices.is_empty(), stored == Stored::F16);
+        assert!(!opened.tensors.matrices.is_empty());
         assert_eq!(opened.tokenizer.encode("ünï").unwrap(), converted.tokenizer.encode("ünï").unwrap());
         let stored = Decoder::from_stored(&device, &opened.config, opened.tensors).unwrap();
         let widened = Decoder::from_tensors(&device, &converted.config, converted.tensors).unwrap();
