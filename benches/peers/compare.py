@@ -3,11 +3,12 @@
     cargo build --release
     benches/peers/setup.sh [FOLDER]
     python3 benches/peers/compare.py --slpo target/release/slpo [--peers FOLDER] [--presets nano,micro] [--tasks lm,dpo] [--compile]
-                                     [--prompt N] [--cached] [--precision bf16]
+                                     [--prompt N] [--cached] [--trl] [--precision bf16]
 
 With --precision bf16 both round the operands of their products, PyTorch by autocast; slpo in f32 has a column beside them.
 With --cached, for --tasks dpo, slpo with the reference's log-probabilities known before has a column beside it.
-With --prompt, the two sequences of a pair begin with the same N tokens, which are not predicted; only PyTorch is compared then.
+With --trl, for --tasks dpo, TRL's DPOTrainer has two columns: with the reference run in each step, and known before.
+With --prompt, the two sequences of a pair begin with the same N tokens, which are not predicted; only PyTorch and TRL are compared then.
 
 Without --peers the folder is benches/peers/installed. A peer that is not set up is named and left out. A run of a peer may take --limit (10)
 times what slpo's steps take, and 120 s for starting and compiling; one that takes longer, fails, or does not learn what it trains on has that in
@@ -32,12 +33,15 @@ class Missed(Exception):
     """What a cell says instead of a figure."""
 
 
-def peers(folder, compiled):
+def peers(folder, compiled, trl):
     """The commands of the peers that are in the folder, by the name of their column."""
     python, pytorch = folder / "venv/bin/python", HERE / "pytorch_step.py"
     found = {"torch eager": [python, pytorch]}
     if compiled:
         found["torch compile"] = [python, pytorch, "--compile"]
+    if trl:
+        command = [python, HERE / "trl_step.py"]
+        found |= {"trl": command, "trl cached": [*command, "--cached"]}
     found |= {"candle": [folder / "candle-step"], "burn": [folder / "burn-step"]}
     for name in [name for name, command in found.items() if not command[0].exists()]:
         print(f"{name}: not set up in {folder}, left out", file=sys.stderr)
@@ -116,13 +120,14 @@ def main():
     parser.add_argument("--limit", type=float, default=10, help="how many times slpo's time a peer may take")
     parser.add_argument("--prompt", type=int, default=0, help="tokens that the sequences of a pair share, with --tasks dpo")
     parser.add_argument("--cached", action="store_true", help="also slpo with a cached reference, with --tasks dpo")
+    parser.add_argument("--trl", action="store_true", help="also TRL's DPOTrainer, with --tasks dpo; needs trl and datasets")
     parser.add_argument("--compile", action="store_true", help="also torch.compile, which needs a C++ compiler")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16: only PyTorch is compared")
     arguments = parser.parse_args()
-    others = peers(arguments.peers.absolute(), arguments.compile)
+    others = peers(arguments.peers.absolute(), arguments.compile, arguments.trl)
     prompt = ["--prompt", str(arguments.prompt)] if arguments.prompt else []
     if prompt or arguments.precision == "bf16":
-        others = {name: command for name, command in others.items() if name.startswith("torch")}
+        others = {name: command for name, command in others.items() if name.startswith(("torch", "trl"))}
     if arguments.precision == "bf16":
         others = {name: [*command, "--precision", "bf16"] for name, command in others.items()}
         others["slpo f32"] = [arguments.slpo, "bench", "step", "--json"]

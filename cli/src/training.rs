@@ -1,14 +1,16 @@
 //! What `train`, `sft` and `align` share: a run with its folder, metrics, evaluations and checkpoints, which can stop and resume.
 
-mod card;
 mod follower;
 mod job;
 mod opened;
+mod page;
 mod request;
 mod resumed;
 mod run;
+mod texts;
 
 pub use job::{Job, Values};
+pub use page::is_tie;
 pub use request::RunRequest;
 
 use crate::arguments::{RunSettings, Shared};
@@ -41,7 +43,7 @@ pub fn run(
             return follow(processes, job, trainer, request);
         }
     }
-    let mut run = Run::open(job, trainer, request, settings, shared)?;
+    let mut run = Run::open(job, trainer, tokenizer, request, settings, shared)?;
     let ended = match run.evaluate_first()? {
         true => train::run(&request.plan, run.done(), &mut run)?,
         false => Ended::Stopped(run.done()),
@@ -49,7 +51,7 @@ pub fn run(
     if let Ended::Stopped(step) = ended {
         return Err(run.interrupted(step)?);
     }
-    run.finish(tokenizer, started.elapsed().as_secs_f64())?;
+    run.finish(started.elapsed().as_secs_f64())?;
     processes::meet()
 }
 

@@ -231,21 +231,48 @@ pub fn read_content(content: &Content) -> Result<NamedTensors> {
     Ok(read_weights(content, Matrices::AreWidened)?.tensors)
 }
 
+/// A tensor that was read.
+enum Weight {
+    /// As it is stored.
+    Matrix(StoredMatrix),
+    /// In f32.
+    Tensor(NamedTensor),
+    /// A buffer, which holds no weights.
+    Buffer,
+}
+
+/// Reads the tensors beside each other, because one thread alone makes the memory of each ready.
 fn read_weights(content: &Content, matrices: Matrices) -> Result<StoredWeights> {
-    let (mut weights, path) = (StoredWeights::default(), content.path());
+    let mut views = Vec::new();
     visit(content, |name, shape, view| {
-        if let (Matrices::Stay, &[rows, columns]) = (matrices, shape.as_slice())
-            && let Some(numbers) = stored_numbers(content, &name, &view)?
-        {
-            weights.matrices.insert(name, StoredMatrix { shape: [rows, columns], numbers });
-            return Ok(());
-        }
-        let Some(data) = view.to_f32()? else { return refuse_type(path, &name, view.dtype) };
-        check_finite(path, &name, &view, &data, |value| value.is_finite())?;
-        weights.tensors.insert(name, NamedTensor { shape, data, dtype: view.dtype });
+        views.push((name, shape, view));
         Ok(())
     })?;
+    let read = |(name, shape, view): (String, Vec<usize>, View<'_>)| {
+        let weight = read_weight(content, matrices, &name, shape, &view)?;
+        Ok((name, weight))
+    };
+    let mut weights = StoredWeights::default();
+    for read in views.into_par_iter().map(read).collect::<Vec<Result<_>>>() {
+        match read? {
+            (name, Weight::Matrix(matrix)) => drop(weights.matrices.insert(name, matrix)),
+            (name, Weight::Tensor(tensor)) => drop(weights.tensors.insert(name, tensor)),
+            (_, Weight::Buffer) => {}
+        }
+    }
     Ok(weights)
+}
+
+fn read_weight(content: &Content, matrices: Matrices, name: &str, shape: Vec<usize>, view: &View<'_>) -> Result<Weight> {
+    if let (Matrices::Stay, &[rows, columns]) = (matrices, shape.as_slice())
+        && let Some(numbers) = stored_numbers(content, name, view)?
+    {
+        return Ok(Weight::Matrix(StoredMatrix { shape: [rows, columns], numbers }));
+    }
+    let path = content.path();
+    let Some(data) = view.to_f32()? else { return refuse_type(path, name, view.dtype).map(|()| Weight::Buffer) };
+    check_finite(path, name, view, &data, |value| value.is_finite())?;
+    Ok(Weight::Tensor(NamedTensor { shape, data, dtype: view.dtype }))
 }
 
 /// Reads the elements of a tensor as they are, if they are in bfloat16 or f16.
@@ -402,7 +429,7 @@ fn check_finite<T: Sync>(path: &Path, name: &str, view: &View, data: &[T], is_fi
 }
 
 /// Calls `found` with each tensor's name, shape and view in turn, in the order of the file.
-fn visit(content: &Content, mut found: impl FnMut(String, Vec<usize>, View) -> Result<()>) -> Result<()> {
+fn visit<'a>(content: &'a Content<'a>, mut found: impl FnMut(String, Vec<usize>, View<'a>) -> Result<()>) -> Result<()> {
     let (metadata, data) = read_header(content)?;
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else {

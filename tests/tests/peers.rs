@@ -9,8 +9,9 @@ use command::{Workplace, binary, object, slpo, slpo_words, text};
 use engine::{Backend, Cpu, Device};
 use model::adapter;
 use model::config::Config;
-use model::convert::convert;
+use model::convert::{convert, to_gguf};
 use model::decoder::{Decoder, LoraSettings, Packed, usual_targets};
+use model::gguf::writer::Stored;
 use model::model_folder::ModelFolder;
 use serde_json::{Value, json};
 use shared::shared;
@@ -148,6 +149,28 @@ fn shards_in_half_precision_that_transformers_wrote_give_its_logits() {
         let theirs = shared::numbers(&expected["logits"]);
         // Two programs in f32: some units in the seventh digit.
         assert!(ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 2e-4), "{folder:?}");
+    }
+}
+
+/// transformers reads neither Llama 3's factors nor the width of Qwen 3's heads from a GGUF file, and no file of GPT-NeoX.
+#[test]
+fn transformers_gives_the_same_logits_from_the_gguf_files_that_are_written() {
+    let out = tempfile::tempdir().unwrap();
+    let is_read = |name: &&str| !(name.contains("llama3") || name.contains("qwen3"));
+    let mut written: Vec<PathBuf> = Vec::new();
+    for name in FOLDERS.into_iter().filter(is_read) {
+        let Some(source) = shared(&format!("data/{name}")) else { return };
+        let folder = out.path().join(name.replace('/', "-"));
+        let model = ModelFolder::open(&source).unwrap();
+        ModelFolder::save(&folder, &model.config, &model.tensors, &model.tokenizer).unwrap();
+        with_our_logits(&folder);
+        to_gguf::write(&source, &folder.join("model.gguf"), Stored::F32).unwrap();
+        ["config.json", "model.safetensors"].map(|file| std::fs::remove_file(folder.join(file)).unwrap());
+        written.push(folder);
+    }
+    let paths: Vec<&Path> = written.iter().map(PathBuf::as_path).collect();
+    if let Some(text) = script("gguf_roundtrip.py", &paths) {
+        assert_eq!((text.matches(" equal").count(), text.matches(" are read").count()), (paths.len() - 1, 1), "{text}");
     }
 }
 

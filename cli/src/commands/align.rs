@@ -27,7 +27,6 @@ use model::fingerprint::{fingerprint, sequence_words};
 use model::order::Order;
 use model::train::{StepOutcome, Trainer};
 use prepared::{Measured, Mixing, Prepared, restore_reference, start_differs};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 type Backend = Device;
@@ -233,7 +232,12 @@ impl Job for AlignmentJob {
         Ok(values.into_iter().chain(kl).collect())
     }
 
-    fn report(&self, records: &[Record], summary: &Value) -> Report {
-        page::report(self.alignment.objective.loss(), self.description.clone(), records, summary)
+    fn prompts(&self) -> Vec<Vec<u32>> {
+        let pairs = if self.held_out.is_empty() { &self.train } else { &self.held_out };
+        pairs.iter().map(|pair| pair.chosen.prompt().to_vec()).collect()
+    }
+
+    fn report(&self, records: &[Record]) -> Report {
+        page::report(self.alignment.objective.loss(), self.description.clone(), records)
     }
 }

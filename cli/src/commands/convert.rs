@@ -3,6 +3,7 @@
 use super::model_out::ModelOut;
 use super::notices::warn;
 use crate::arguments::{Convert, Shared};
+use crate::card::{self, Card, How};
 use crate::failure::Failure;
 use crate::output::Output;
 use model::convert::to_gguf;
@@ -10,6 +11,7 @@ use model::files::is_there;
 use model::gguf::writer::Stored;
 use serde::Serialize;
 use serde_json::json;
+use std::path::Path;
 
 #[derive(Serialize)]
 struct Converted<'a> {
@@ -37,8 +39,20 @@ pub fn run(arguments: &Convert, shared: &Shared) -> Result<(), Failure> {
         return Err(Failure::Usage("--type is of GGUF files: give --to gguf, or leave it out".to_owned()));
     }
     let folder = ModelOut::begin(&arguments.out, arguments.force)?;
-    let report = folder.fill(|folder| model::convert::convert(&arguments.source, arguments.tokenizer.as_deref(), folder))?;
+    let (report, has_card) = folder.fill(|folder| {
+        let report = model::convert::convert(&arguments.source, arguments.tokenizer.as_deref(), folder)?;
+        let warnings: Vec<String> =
+            report.remarks.iter().chain(&report.note).map(|remark| without_folders(remark, &arguments.source)).collect();
+        let (base, parameters) = (Some(arguments.source.as_path()), format!("{} parameters", report.parameters));
+        let how = How::Files(format!("{}, {} tensors", report.format, report.tensors));
+        let card = Card { base, is_adapter: false, command: "convert", parameters, how, warnings: &warnings };
+        let has_card = card.write(folder, &arguments.out)?;
+        Ok((report, has_card))
+    })?;
     warn(&report.remarks);
+    if !has_card {
+        warn(&[card::not_written(&arguments.out)]);
+    }
     let out = arguments.out.to_string_lossy();
     let converted = Converted {
         format: report.format,
@@ -61,6 +75,11 @@ pub fn run(arguments: &Convert, shared: &Shared) -> Result<(), Failure> {
         writeln!(to, "written to {out}, {tokenizer}")?;
         report.note.as_deref().map_or(Ok(()), |note| writeln!(to, "{note}"))
     })
+}
+
+/// A remark without the folders of the source: they tell of a person's machine, and a card is for others.
+fn without_folders(remark: &str, source: &Path) -> String {
+    remark.replace(&source.display().to_string(), &source.file_name().unwrap_or(source.as_os_str()).to_string_lossy())
 }
 
 fn gguf(arguments: &Convert, shared: &Shared) -> Result<(), Failure> {

@@ -2,7 +2,9 @@
 
 use super::load::Loaded;
 use super::model_out::ModelOut;
+use super::notices::warn;
 use crate::arguments::{Merge, Shared};
+use crate::card::{self, Card, How};
 use crate::failure::Failure;
 use crate::output::Output;
 use model::model_folder::{self, ModelFolder};
@@ -23,14 +25,21 @@ pub fn run(arguments: &Merge, shared: &Shared) -> Result<(), Failure> {
     let Loaded { decoder, tokenizer } = Loaded::open_with(&arguments.model, Some(&arguments.adapter))?;
     let trained = decoder.parameter_count();
     let merged = decoder.merged();
-    folder.fill(|folder| {
+    let parameters = merged.parameter_count();
+    let has_card = folder.fill(|folder| {
         for names in [model_folder::TOKENIZER_COMPANIONS.as_slice(), &model_folder::MODEL_COMPANIONS] {
             model_folder::carry(names, &arguments.model, folder)?;
         }
-        ModelFolder::save(folder, merged.config(), &merged.to_tensors(), &tokenizer)
+        ModelFolder::save(folder, merged.config(), &merged.to_tensors(), &tokenizer)?;
+        let adapter = arguments.adapter.file_name().unwrap_or_default().to_string_lossy();
+        let how = How::Files(format!("the adapter {adapter}, with {trained} parameters, was added to the weights"));
+        let (base, parameters) = (Some(arguments.model.as_path()), format!("{parameters} parameters"));
+        Card { base, is_adapter: false, command: "merge", parameters, how, warnings: &[] }.write(folder, &arguments.out)
     })?;
+    if !has_card {
+        warn(&[card::not_written(&arguments.out)]);
+    }
     let out = arguments.out.display().to_string();
-    let result = json!({ "out": out, "adapter_parameters": trained, "parameters": merged.parameter_count() });
-    Output::new(shared.json)
-        .result(&result, |to| writeln!(to, "{trained} parameters merged into {}; written to {out}", merged.parameter_count()))
+    let result = json!({ "out": out, "adapter_parameters": trained, "parameters": parameters });
+    Output::new(shared.json).result(&result, |to| writeln!(to, "{trained} parameters merged into {parameters}; written to {out}"))
 }

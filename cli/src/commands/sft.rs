@@ -19,7 +19,6 @@ use model::evaluate::{self, Check};
 use model::fingerprint::{fingerprint, sequence_words};
 use model::order::Order;
 use model::train::{StepOutcome, Trainer};
-use serde_json::Value;
 
 /// Fine-tunes a model on completions. Prompt tokens are context only.
 pub fn run(arguments: &Sft, shared: &Shared) -> Result<(), Failure> {
@@ -108,18 +107,19 @@ impl Job for FineTuning {
         Ok(vec![("held_out_loss", score.nats_per_token())])
     }
 
-    fn report(&self, records: &[Record], summary: &Value) -> Report {
+    fn prompts(&self) -> Vec<Vec<u32>> {
+        let rows = if self.held_out.is_empty() { &self.train } else { &self.held_out };
+        rows.iter().map(|row| row.prompt().to_vec()).collect()
+    }
+
+    fn report(&self, records: &[Record]) -> Report {
         let loss = series(records, "loss");
         let window = smoothing(loss.len());
         let curve = XyChart::new("step", "loss (nats a completion token)").smoothed_line("training", loss, window);
-        Report::new("Fine-tuning on completions")
-            .lead(self.description.clone())
-            .figure(
-                "Loss",
-                "Cross-entropy of completion tokens; prompts are context only.",
-                curve.line("held out", series(records, "held_out_loss")),
-            )
-            .section("Summary")
-            .preformatted(format!("{summary:#}"))
+        Report::new("Fine-tuning on completions").lead(self.description.clone()).figure(
+            "Loss",
+            "Cross-entropy of completion tokens; prompts are context only.",
+            curve.line("held out", series(records, "held_out_loss")),
+        )
     }
 }

@@ -22,7 +22,6 @@ use model::fingerprint::fingerprint;
 use model::optimizer::{Rule, Schedule};
 use model::tokenizer::Tokenizer;
 use model::train::{Plan, StepOutcome, Trainer};
-use serde_json::Value;
 
 /// Trains a decoder from random weights.
 pub fn run(arguments: &Train, shared: &Shared) -> Result<(), Failure> {
@@ -91,6 +90,9 @@ struct Pretraining {
     description: String,
 }
 
+/// Number of tokens of a prompt for the page.
+const PROMPT: usize = 12;
+
 /// The random stream that chooses the windows of a step, and the stream that chooses what dropout drops.
 const WINDOWS: u64 = 1;
 const DROPOUT: u64 = 2;
@@ -130,7 +132,16 @@ impl Job for Pretraining {
         Ok(vec![("held_out_loss", score.nats_per_token())])
     }
 
-    fn report(&self, records: &[Record], summary: &Value) -> Report {
+    fn prompts(&self) -> Vec<Vec<u32>> {
+        let beginning = |window: &[u32]| window[..window.len().min(PROMPT)].to_vec();
+        let mut windows: Vec<Vec<u32>> = self.text.held_out_windows(self.tokens).map(beginning).collect();
+        if windows.is_empty() {
+            windows.push(beginning(self.text.train()));
+        }
+        windows
+    }
+
+    fn report(&self, records: &[Record]) -> Report {
         let loss = series(records, "loss");
         let window = smoothing(loss.len());
         let curve = XyChart::new("step", "loss (nats a token)").smoothed_line("training", loss, window);
@@ -154,7 +165,5 @@ impl Job for Pretraining {
                 },
                 XyChart::new("step", "learning rate").line("η", series(records, "learning_rate")),
             )
-            .section("Summary")
-            .preformatted(format!("{summary:#}"))
     }
 }

@@ -7,7 +7,6 @@ use engine::Device;
 use model::checkpoint::RunState;
 use model::evaluate::Check;
 use model::train::{StepOutcome, Trainer};
-use serde_json::Value;
 use std::path::Path;
 
 /// Named numbers of a step or an evaluation, as they go into the metrics.
@@ -30,6 +29,8 @@ pub trait Job {
     }
     /// Evaluates on data that is not trained on. Ends early with the error of `go_on`.
     fn evaluate(&self, trainer: &Trainer<Device>, go_on: Check<'_>) -> Result<Values, Failure>;
-    /// The report page, from everything that was logged.
-    fn report(&self, records: &[Record], summary: &Value) -> Report;
+    /// Prompts of the run's data in tokens, best of what is not trained on: what the model makes of some is shown.
+    fn prompts(&self) -> Vec<Vec<u32>>;
+    /// The report page, from everything that was logged. The run ends it with what all runs tell.
+    fn report(&self, records: &[Record]) -> Report;
 }

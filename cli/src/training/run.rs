@@ -2,12 +2,14 @@
 //!
 //! Steps and evaluations are logged and shown, and checkpoints are saved. At the end the model and the report are written.
 
-use super::card::Card;
 use super::job::{Job, Values};
 use super::opened::Opened;
+use super::page::{self, Ran};
 use super::request::RunRequest;
+use super::texts::Prompts;
 
 use crate::arguments::{RunSettings, Shared};
+use crate::card::{self, Card, How};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::number::fixed;
@@ -21,6 +23,7 @@ use engine::Device;
 use model::adapter;
 use model::checkpoint::{self, RunState};
 use model::decoder::Decoder;
+use model::evaluate::Check;
 use model::model_folder::{self, ModelFolder};
 use model::parallel::start;
 use model::tokenizer::Tokenizer;
@@ -35,6 +38,9 @@ const PROFILED: u64 = 3;
 pub struct Run<'a> {
     job: &'a mut dyn Job,
     trainer: &'a mut Trainer<Device>,
+    tokenizer: &'a Tokenizer,
+    /// The prompts whose continuations the page shows.
+    prompts: Prompts<'a>,
     request: &'a RunRequest,
     folder: RunFolder,
     metrics: Metrics,
@@ -57,6 +63,7 @@ impl<'a> Run<'a> {
     pub fn open(
         job: &'a mut dyn Job,
         trainer: &'a mut Trainer<Device>,
+        tokenizer: &'a Tokenizer,
         request: &'a RunRequest,
         settings: &RunSettings,
         shared: &Shared,
@@ -69,7 +76,9 @@ impl<'a> Run<'a> {
             start::follow_first(processes, trainer)?;
         }
         let out = Output::new(shared.json);
-        let mut run = Self { job, trainer, request, folder, metrics, config, done, state, bar, out, warnings: Vec::new() };
+        let prompts = Prompts::choose(job.prompts(), &trainer.decoder, tokenizer);
+        let mut run =
+            Self { job, trainer, tokenizer, prompts, request, folder, metrics, config, done, state, bar, out, warnings: Vec::new() };
         if done > 0 {
             run.replay_metrics()?;
         }
@@ -153,9 +162,9 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// [`Failure::Failed`] if every step was skipped; those of writing.
-    pub fn finish(self, tokenizer: &Tokenizer, seconds: f64) -> Result<(), Failure> {
+    pub fn finish(self, seconds: f64) -> Result<(), Failure> {
         self.bar.finish();
-        let Self { job, trainer, request, folder, out, mut warnings, config, .. } = self;
+        let Self { job, trainer, tokenizer, prompts, request, folder, out, mut warnings, config, .. } = self;
         let steps = request.plan.steps;
         if trainer.skipped == steps {
             let last = warnings.last().map_or("", String::as_str);
@@ -165,26 +174,38 @@ impl<'a> Run<'a> {
         let records = read_metrics(&folder.file("metrics.jsonl"))?;
         write_csv(&folder.file("metrics.csv"), &records)?;
         let last = last_values(&records);
+        let texts = prompts.after(folder.path(), &trainer.decoder)?;
+        let (base, is_adapter) = (request.base.as_deref(), trainer.decoder.adapter().is_some());
+        let settings: toml::Table = config.parse().unwrap_or_default();
         let card = Card {
-            base: request.base.as_deref(),
-            is_adapter: trainer.decoder.adapter().is_some(),
-            steps,
-            parameters: trainer.decoder.parameters().iter().map(|parameter| parameter.tensor.len()).sum(),
-            config: &config,
-            last: &last,
+            base,
+            is_adapter,
+            command: settings.get("command").and_then(toml::Value::as_str).unwrap_or("train"),
+            parameters: format!("{} trained parameters", trainer.decoder.parameter_count()),
+            how: How::Run { steps, config: &config, last: &last },
             warnings: &warnings,
         };
-        if !card.write(folder.path())? {
-            let warning =
-                format!("{}: this page is not by slpo, so no model card is written in its place", show(&folder.file("README.md")));
+        if !card.write(folder.path(), folder.path())? {
+            let warning = card::not_written(folder.path());
             terminal::say(&terminal::line(&format!("warning: {warning}")));
             warnings.push(warning);
         }
         let summary = json!({
             "model": folder.path(), "steps": steps, "skipped": trainer.skipped, "seconds": seconds, "last": last, "warnings": warnings,
         });
-        let report = folder.file("report.html");
-        job.report(&records, &summary).write(&report)?;
+        let ran = Ran {
+            out: folder.path(),
+            base,
+            is_adapter,
+            steps,
+            skipped: trainer.skipped,
+            seconds,
+            settings: &settings,
+            records: &records,
+            texts: &texts,
+            warnings: &warnings,
+        };
+        page::end(job.report(&records), &ran).write(folder.file("report.html"))?;
         out.result(&summary, |text| {
             writeln!(text, "{steps} steps in {seconds:.0} s: the model, its metrics and report.html are in {}", show(folder.path()))
         })
@@ -210,7 +231,13 @@ impl Participant for Run<'_> {
 
     /// Evaluates while the other processes wait.
     fn evaluate(&mut self, step: u64) -> Result<bool, Failure> {
-        let Some(values) = processes::alone(|go_on| self.job.evaluate(self.trainer, go_on))? else { return Ok(false) };
+        let work = |go_on: Check<'_>| {
+            if step == 0 {
+                self.prompts.before(self.folder.path(), &self.trainer.decoder, go_on)?;
+            }
+            self.job.evaluate(self.trainer, go_on)
+        };
+        let Some(values) = processes::alone(work)? else { return Ok(false) };
         if values.is_empty() {
             return Ok(true);
         }

@@ -277,6 +277,22 @@ pub(super) fn split_fused(config: &Config, tensors: &mut NamedTensors) -> Result
     Ok(())
 }
 
+/// Joins q, k and v as `self_attn.qkv`, one after another: the inverse of [`split_fused`].
+pub(super) fn join_fused(config: &Config, parameters: &mut NamedTensors) {
+    for layer in 0..config.layers {
+        for kind in ["weight", "bias"] {
+            let prefix = format!("model.layers.{layer}.self_attn.");
+            let parts = ["q_proj", "k_proj", "v_proj"].map(|part| parameters.swap_remove(&format!("{prefix}{part}.{kind}")));
+            let parts: Vec<NamedTensor> = parts.into_iter().flatten().collect();
+            let Some(first) = parts.first() else { continue };
+            let rows = parts.iter().map(|part| part.shape[0]).sum();
+            let shape = std::iter::once(rows).chain(first.shape[1..].iter().copied()).collect();
+            let data = parts.iter().flat_map(|part| part.data.iter().copied()).collect();
+            parameters.insert(format!("{prefix}qkv.{kind}"), NamedTensor::new(shape, data));
+        }
+    }
+}
+
 /// Reorders the rows of queries and keys, weights and biases, for rotate-half.
 pub(super) fn reorder(config: &Config, parameters: &mut NamedTensors) {
     for (name, tensor) in parameters {

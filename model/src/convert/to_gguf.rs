@@ -1,17 +1,18 @@
 //! A model's folder as one GGUF file, with its tokenizer: the way back of [`gguf`](super::gguf).
 //!
-//! Matrices have the wanted type; vectors stay in f32, as llama.cpp writes them. Its two changes are made: the components of Llama's
-//! queries and keys are paired as 2i and 2i + 1, and Llama 3's frequency change is one factor for each frequency.
+//! Matrices have the wanted type; vectors stay in f32, as llama.cpp writes them. Its three changes are made: the components of Llama's
+//! queries and keys are paired as 2i and 2i + 1, the q, k and v of GPT-2 and GPT-NeoX follow one another in one matrix, and Llama 3's
+//! frequency change is one factor for each frequency.
 
 use super::gguf::their_name;
 use super::gguf_vocabulary;
+use super::meta::join_fused;
 use super::rotary_pairs::neighbour_rows;
 use crate::atomic::atomic_write_with;
 use crate::config::{Architecture, Config, PositionKind, RopeScaling};
 use crate::decoder::layout;
 use crate::error::{Error, Result};
 use crate::gguf::writer::{Stored, Writer};
-use crate::keys::unsupported;
 use crate::model_folder::ModelFolder;
 use std::path::Path;
 
@@ -29,15 +30,18 @@ pub struct Written {
 /// Writes a model's folder to a file.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a family whose files are not written; the errors of the folder and of the file.
+/// The errors of the folder and of the file. [`Error::BadConfig`] for a size that does not fit into a key.
 pub fn write(folder: &Path, file: &Path, stored: Stored) -> Result<Written> {
     let ModelFolder { config, tensors, tokenizer, mut remarks } = ModelFolder::open(folder)?;
     let name = folder.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
     let (mut writer, about_it) = gguf_vocabulary::write(keys(&config, &name, stored)?, &tokenizer, &config)?;
     remarks.extend(about_it);
-    let parameters = layout::from_file(&config, tensors)?;
+    let mut parameters = layout::from_file(&config, tensors)?;
+    if is_gpt(&config) {
+        join_fused(&config, &mut parameters);
+    }
     let mut written = Written { parameters: 0, tensors: parameters.len(), remarks };
-    let is_llama = architecture(&config)? == "llama";
+    let is_llama = architecture(&config) == "llama";
     let mut narrow = 0;
     for (name, tensor) in &parameters {
         let row = tensor.shape.last().copied().unwrap_or(1);
@@ -72,22 +76,22 @@ pub fn write(folder: &Path, file: &Path, stored: Stored) -> Result<Written> {
 }
 
 /// llama.cpp's name of the architecture.
-fn architecture(config: &Config) -> Result<&'static str> {
+fn architecture(config: &Config) -> &'static str {
     match config.architecture {
-        Architecture::Llama | Architecture::Mistral => Ok("llama"),
-        Architecture::Qwen2 => Ok("qwen2"),
-        Architecture::Qwen3 => Ok("qwen3"),
-        Architecture::Gpt2 | Architecture::GptNeoX => {
-            Err(unsupported("GGUF files of GPT-2 and GPT-NeoX", "GGUF files of Llama, Mistral, Qwen2 and Qwen3"))
-        }
+        Architecture::Llama | Architecture::Mistral => "llama",
+        Architecture::Qwen2 => "qwen2",
+        Architecture::Qwen3 => "qwen3",
+        Architecture::Gpt2 => "gpt2",
+        Architecture::GptNeoX => "gptneox",
     }
 }
 
+fn is_gpt(config: &Config) -> bool {
+    matches!(config.architecture, Architecture::Gpt2 | Architecture::GptNeoX)
+}
+
 fn keys(config: &Config, name: &str, stored: Stored) -> Result<Writer> {
-    let own = architecture(config)?;
-    let PositionKind::Rope { theta, rotary_dim, scaling } = config.position else {
-        return Err(unsupported("a GGUF file of a model with learned positions", "models with RoPE"));
-    };
+    let own = architecture(config);
     let size = |size: usize| u32::try_from(size).map_err(|_| Error::bad_config(format!("{size} does not fit into a GGUF key")));
     let mut writer = Writer::new(own).text("general.name", name).integer("general.file_type", stored.file_type());
     if stored == Stored::Q8 {
@@ -103,19 +107,24 @@ fn keys(config: &Config, name: &str, stored: Stored) -> Result<Writer> {
         ("attention.head_count_kv", config.kv_heads),
         ("attention.key_length", config.head_dim),
         ("attention.value_length", config.head_dim),
-        ("rope.dimension_count", rotary_dim),
     ] {
         writer = writer.integer(&format!("{own}.{key}"), size(value)?);
     }
     if let Some(window) = config.sliding_window {
         writer = writer.integer(&format!("{own}.attention.sliding_window"), size(window)?);
     }
-    if let Some(RopeScaling::Linear { factor }) = scaling {
-        writer = writer.text(&format!("{own}.rope.scaling.type"), "linear").float(&format!("{own}.rope.scaling.factor"), factor as f32);
+    if let PositionKind::Rope { theta, rotary_dim, scaling } = config.position {
+        writer = writer.integer(&format!("{own}.rope.dimension_count"), size(rotary_dim)?);
+        if let Some(RopeScaling::Linear { factor }) = scaling {
+            writer = writer.text(&format!("{own}.rope.scaling.type"), "linear").float(&format!("{own}.rope.scaling.factor"), factor as f32);
+        }
+        writer = writer.float(&format!("{own}.rope.freq_base"), theta as f32);
     }
-    Ok(writer
-        .float(&format!("{own}.attention.layer_norm_rms_epsilon"), config.norm_eps as f32)
-        .float(&format!("{own}.rope.freq_base"), theta as f32))
+    if config.architecture == Architecture::GptNeoX {
+        writer = writer.flag(&format!("{own}.use_parallel_residual"), config.parallel_residual);
+    }
+    let norm = if is_gpt(config) { "layer_norm" } else { "layer_norm_rms" };
+    Ok(writer.float(&format!("{own}.attention.{norm}_epsilon"), config.norm_eps as f32))
 }
 
 /// Llama 3's change as the divisor of each frequency.

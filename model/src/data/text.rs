@@ -170,6 +170,13 @@ fn split<'a>(documents: &[&'a str], held_out: f64) -> (Vec<&'a str>, Vec<&'a str
 
 /// Tokenizes documents and joins them, each with BOS, and with EOS if it `ends`.
 fn stream(tokenizer: &Tokenizer, documents: &[&str], ends: bool) -> Result<Vec<u32>> {
+    if let [only] = documents {
+        // Its tokens are the stream, and a long one is not copied.
+        let mut tokens = tokenizer.encode(only)?;
+        tokenizer.bos().into_iter().for_each(|bos| tokens.insert(0, bos));
+        tokens.extend(tokenizer.eos().filter(|_| ends));
+        return Ok(tokens);
+    }
     let bytes_of = |documents: &[&str]| documents.iter().map(|document| document.len()).sum::<usize>();
     let all = bytes_of(documents);
     let (mut tokens, mut done, mut left) = (Vec::new(), 0, documents);

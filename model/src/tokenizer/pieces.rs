@@ -12,6 +12,8 @@ use tokenizers::{ModelWrapper, Tokenizer};
 
 /// Bytes of a piece. Shorter texts are tokenized at once.
 pub const PIECE: usize = 1 << 14;
+/// Number of pieces whose tokens are in memory beside those of the text.
+const TOGETHER: usize = 256;
 
 /// True if a text may be cut after any line break, and would be one word otherwise.
 pub fn may_be_cut(inner: &Tokenizer) -> bool {
@@ -56,14 +58,16 @@ fn takes_a_text_whole(pre_tokenizer: &Value) -> bool {
 /// tokenizes a piece.
 pub fn encode(text: &str, piece: usize, encode: impl Fn(&str) -> Result<Vec<u32>> + Sync) -> Result<Option<Vec<u32>>> {
     let line_break = encode("\n")?;
-    let encoded: Vec<Result<Vec<u32>>> = cut(text, piece).par_iter().map(|piece| encode(piece)).collect();
     let mut tokens = Vec::new();
-    for (number, piece) in encoded.into_iter().enumerate() {
-        let piece = piece?;
-        match piece.strip_prefix(line_break.as_slice()) {
-            _ if number == 0 => tokens = piece,
-            Some(piece) => tokens.extend_from_slice(piece),
-            None => return Ok(None),
+    for (number, pieces) in cut(text, piece).chunks(TOGETHER).enumerate() {
+        let encoded: Vec<Result<Vec<u32>>> = pieces.par_iter().map(|piece| encode(piece)).collect();
+        for (place, piece) in encoded.into_iter().enumerate() {
+            let piece = piece?;
+            match piece.strip_prefix(line_break.as_slice()) {
+                _ if (number, place) == (0, 0) => tokens = piece,
+                Some(piece) => tokens.extend_from_slice(piece),
+                None => return Ok(None),
+            }
         }
     }
     Ok(Some(tokens))

@@ -47,6 +47,29 @@ fn a_model_becomes_a_gguf_file_and_comes_back_with_the_same_logits() {
 }
 
 #[test]
+fn models_that_are_converted_or_merged_have_cards_too_and_a_persons_own_page_stays() {
+    let workplace = Workplace::new();
+    object(&workplace.run("convert {}/model --to gguf --type q8_0 --out {}/small.gguf --json"));
+    object(&workplace.run("convert {}/small.gguf --out {}/back --json"));
+    let card = read(&workplace, "back/README.md");
+    assert!(
+        card.contains("base_model: \"small.gguf\"\ntags: [\"slpo\",\"convert\"]\n") && card.contains("`slpo convert`: GGUF, "),
+        "{card}"
+    );
+    assert!(card.contains("- small.gguf: "), "what was not used is said, without a folder: {card}");
+    object(&workplace.run("sft --model {}/model --data {}/completions.jsonl --out {}/adapter --steps 1 --lora-rank 1 --json"));
+    let adapter = read(&workplace, "adapter/README.md");
+    assert!(adapter.contains("slpo generate --model ITS_BASE --adapter THIS_FOLDER"), "{adapter}");
+    object(&workplace.run("merge --model {}/model --adapter {}/adapter --out {}/merged --json"));
+    let card = read(&workplace, "merged/README.md");
+    assert!(card.contains("# merged\n") && card.contains("the adapter adapter, with "), "{card}");
+    workplace.write("merged/README.md", "# Mine\n");
+    let again = workplace.run("merge --model {}/model --adapter {}/adapter --out {}/merged --force");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("no model card is written in its place"));
+    assert_eq!(read(&workplace, "merged/README.md"), "# Mine\n");
+}
+
+#[test]
 fn an_adapter_says_so_and_a_persons_own_page_stays() {
     let workplace = Workplace::new();
     object(&workplace.run("sft --model {}/model --data {}/completions.jsonl --out {}/adapter --steps 1 --lora-rank 1 --json"));

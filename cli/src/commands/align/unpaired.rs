@@ -20,7 +20,6 @@ use model::evaluate::{self, Check};
 use model::fingerprint::{fingerprint, sequence_words};
 use model::order::Order;
 use model::train::{StepOutcome, Trainer};
-use serde_json::Value;
 use std::path::Path;
 
 /// Aligns the model on the labelled rows of `--data`.
@@ -150,7 +149,12 @@ impl Job for RowJob {
         Ok(values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
 
-    fn report(&self, records: &[Record], summary: &Value) -> Report {
-        page::report_of_rows(self.alignment.objective.loss(), self.description.clone(), records, summary)
+    fn prompts(&self) -> Vec<Vec<u32>> {
+        let rows = if self.held_out.is_empty() { &self.train } else { &self.held_out };
+        rows.iter().map(|row| row.sequence.prompt().to_vec()).collect()
+    }
+
+    fn report(&self, records: &[Record]) -> Report {
+        page::report_of_rows(self.alignment.objective.loss(), self.description.clone(), records)
     }
 }

@@ -33,7 +33,9 @@ pub fn page(claims: &[Claim], figures: &[Figure], seed: u64) -> Report {
         count(Tone::Partly),
         count(Tone::Fails)
     );
-    let report = Report::new("The SLPO paper, audited").lead(lead).index(&cards).key_values([
+    let report = Report::new("The SLPO paper, audited").lead(lead);
+    let report = WHAT_IT_IS.iter().fold(report, |report, text| report.paragraph(*text));
+    let report = report.fragment(contents(&cards)).index(&cards).key_values([
         ("seed", seed.to_string()),
         ("claims", claims.len().to_string()),
         ("computations that agree with theory", format!("{agreeing} of {}", claims.len())),
@@ -47,6 +49,29 @@ pub fn page(claims: &[Claim], figures: &[Figure], seed: u64) -> Report {
         })
     });
     figures.iter().filter(|figure| is_papers(figure)).fold(report.section("The paper's own figures, redrawn"), draw)
+}
+
+/// What a reader needs to know before the claims.
+const WHAT_IT_IS: [&str; 2] = [
+    "A language model π, the policy, is to prefer one completion of a prompt, the chosen one, to another, the rejected one, without moving \
+     far from the model it began as, the reference. DPO raises the margin between the two log-ratios ln π/π_ref. Nothing in it keeps the \
+     chosen completion's own probability from falling.",
+    "SLPO replaces that by supervised learning: it moves the rejected completion's probability to the chosen one, keeps that of every other \
+     completion, and minimises the cross-entropy to this target. Each card has one claim of the paper, its formula, what was computed, and \
+     the verdict.",
+];
+
+/// Links to the first card of each section.
+fn contents(cards: &[Card]) -> String {
+    let link = |(heading, letters): &(&str, &str)| {
+        let first = cards.iter().find(|card| card.id.starts_with(|letter| letters.contains(letter)))?;
+        Some(format!("<li><a href=\"#{}\">{}</a></li>", first.id, escaped(heading)))
+    };
+    format!("<nav><ul>{}</ul></nav>", SECTIONS.iter().filter_map(link).collect::<String>())
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
 fn is_papers(figure: &Figure) -> bool {

@@ -64,6 +64,7 @@ pub fn page(checked: &[Checked], plan: &CheckPlan) -> Result<Report, Failure> {
             report = report.preformatted(failures(&checked.report).trim_end());
         }
     }
+    report = report.section("The witnesses").paragraph(WITNESSES).table(witnesses(&checks));
     report = report.section("Every check").paragraph(BARS).fragment(bars(checked)?);
     if checked.iter().any(|checked| checked.detail.is_some()) {
         report = report.section("Element by element").paragraph(MAPS).fragment(maps(checked)?);
@@ -72,6 +73,9 @@ pub fn page(checked: &[Checked], plan: &CheckPlan) -> Result<Report, Failure> {
 }
 
 const STYLE: &str = include_str!("page.css");
+
+const WITNESSES: &str = "A gradient by hand is believed when ways to the same number that share no code agree with it. Each sees mistakes that \
+    others miss. slpo explain NAME derives a function's gradient.";
 
 const BARS: &str = "Each bar is the largest error of all samples over what is allowed there, on a logarithmic scale of five decades; the tick is \
     what is allowed, and what reaches past it fails. No bar: no error at all. Hover for the numbers, click a name for its elements.";
@@ -113,6 +117,38 @@ fn summary(checked: &[Checked], checks: &[&Check], plan: &CheckPlan) -> Vec<(&'s
         ("first seed", plan.seed.to_string()),
         ("time, all threads", format!("{seconds:.1} s")),
     ]
+}
+
+/// What each method that was used compares, and the mistakes that it sees.
+fn witnesses(checks: &[&Check]) -> Table {
+    let used = Method::ALL.into_iter().filter(|method| checks.iter().any(|check| check.method == *method));
+    let table = Table::new([("witness", Align::Left), ("what it compares", Align::Left), ("what it sees", Align::Left)]);
+    used.fold(table, |table, method| {
+        let [compared, seen] = witness(method);
+        table.row([title(method), compared, seen])
+    })
+}
+
+fn witness(method: Method) -> [&'static str; 2] {
+    match method {
+        Method::FiniteDifference => [
+            "the gradient with (f(x + h) − f(x − h))/2h for ever smaller h, element by element",
+            "a wrong sign, a forgotten term or factor: it runs f alone",
+        ],
+        Method::ForwardMode => {
+            ["the gradient with f run on dual numbers a + bε, ε² = 0", "the same, to the last digits: nothing is approximated"]
+        }
+        Method::Adjoint => {
+            ["⟨v, J·u⟩ with ⟨Jᵀ·v, u⟩ for random u and v", "what the gradient of one input takes from another, over all inputs at once"]
+        }
+        Method::Twin => ["values and gradients with the same mathematics composed of small ops", "what went wrong when ops were fused"],
+        Method::Reference => ["the fast kernels with plain loops", "mistakes of vectors, blocks and threads"],
+        Method::Precision => ["f32 with f64 at the same inputs", "cancellation and overflow in the numbers that training uses"],
+        Method::SecondOrder => [
+            "H·u, the gradient differentiated once more, with differences of the gradient",
+            "a gradient that is right at a point and wrong as a function",
+        ],
+    }
 }
 
 /// Returns the heading of a method.
