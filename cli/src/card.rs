@@ -1,6 +1,7 @@
 //! The model card: `README.md` in the folder of every model that is written, with the front matter that model hubs read. It says what the
 //! model is, how it was made, what was measured and what went wrong.
 
+use crate::number::significant;
 use crate::run_folder::write_atomically;
 use model::Error;
 use model::files::{FLAGS, is_there, read_text};
@@ -119,7 +120,7 @@ fn without_folders(line: &str) -> String {
 
 /// Six digits, or the value as it is if it is no number.
 fn number(value: &Value) -> String {
-    value.as_f64().map_or_else(|| value.to_string(), |value| format!("{}", format!("{value:.5e}").parse::<f64>().unwrap_or(value)))
+    value.as_f64().map_or_else(|| value.to_string(), |value| significant(value, 6))
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ impl Segments {
     /// If the lists differ in length or a segment has more queries than keys.
     #[track_caller]
     pub fn of_queries_and_keys(queries: &[usize], keys: &[usize]) -> Self {
+        let fits = queries.len() == keys.len() && queries.iter().zip(keys).all(|(q, k)| q <= k);
+        assert!(fits, "segments: queries {queries:?} and keys {keys:?}");
         let ends = bounds(keys);
         let places: Vec<Range<usize>> = ends.windows(2).map(|ends| ends[0]..ends[1]).collect();
         Self::of_queries_and_places(queries, &places, ends[keys.len()])

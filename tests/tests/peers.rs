@@ -165,7 +165,9 @@ fn transformers_gives_the_same_logits_from_the_gguf_files_that_are_written() {
         ModelFolder::save(&folder, &model.config, &model.tensors, &model.tokenizer).unwrap();
         with_our_logits(&folder);
         to_gguf::write(&source, &folder.join("model.gguf"), Stored::F32).unwrap();
-        ["config.json", "model.safetensors"].map(|file| std::fs::remove_file(folder.join(file)).unwrap());
+        for file in ["config.json", "model.safetensors"] {
+            std::fs::remove_file(folder.join(file)).unwrap();
+        }
         written.push(folder);
     }
     let paths: Vec<&Path> = written.iter().map(PathBuf::as_path).collect();

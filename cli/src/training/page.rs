@@ -1,7 +1,7 @@
 //! What every run's page ends with: its metrics from start to end, what the model writes, warnings, settings, and the commands to go on.
 
 use super::texts::Text;
-use crate::number::fixed;
+use crate::number::significant;
 use crate::report::{Align, Report, Table};
 use crate::run_folder::Record;
 use model::align::metrics::{ACCURACY, MARGIN, held_out};
@@ -68,7 +68,7 @@ fn start_and_end(records: &[Record]) -> Table {
         let first = having.next();
         let last = having.next_back().or(first);
         let cell = |found: Option<(&Record, f64)>| match found {
-            Some((record, value)) if !is_tie(record, name) => fixed(value, 4),
+            Some((record, value)) if !is_tie(record, name) => significant(value, 5),
             _ => "–".to_owned(),
         };
         table.row([(*name).to_owned(), cell(first), cell(last)])
@@ -153,8 +153,8 @@ mod tests {
         let page = end(Report::new("A run"), &ran).render().unwrap();
         for part in [
             "2 steps in 3 s; 1 were skipped.",
-            "0.6931",
-            "0.7500",
+            "0.69315",
+            "0.75",
             " &lt;b&gt;",
             "step 2: careful",
             "beta",
@@ -163,6 +163,6 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }
-        assert!(page.contains('–') && !page.contains("0.0000</td><td class=\"right\">0.7500"), "a tie is no accuracy");
+        assert!(page.contains('–') && !page.contains("0</td><td class=\"right\">0.75<"), "a tie is no accuracy");
     }
 }

@@ -56,8 +56,8 @@ fn tensors_in_files_layout(path: &Path, file: &Gguf, config: &Config) -> Result<
     Ok(layout::to_file(config, parameters))
 }
 
-/// As [`read`], for a model that is read and not trained: matrices in Q8_0, f16 and bfloat16 stay so, where the decoder has them as they are.
-/// The names are the decoder's. [`Decoder::from_stored`](crate::decoder::Decoder::from_stored) checks that nothing is missing.
+/// As [`read`], for a model that is read and not trained: matrices in Q8_0, f16 and bfloat16 stay so, where the decoder has them as they
+/// are. The names are the decoder's. [`Decoder::from_stored`](crate::decoder::Decoder::from_stored) checks that nothing is missing.
 ///
 /// # Errors
 /// As [`read`].

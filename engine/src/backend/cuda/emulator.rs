@@ -8,23 +8,23 @@ use super::error::CudaError;
 use super::runtime::{Arguments, Command, Function, Graph, Grid, Operand, Product, Runtime, Storage, Unit, hash};
 use libloading::Library;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 const HOST: &str = include_str!("kernels/host.h");
 
-type Launch = unsafe extern "C" fn(u32, u32, u32, *mut *mut c_void);
+type Launch = unsafe extern "C" fn(u32, u32, u32, u32, *mut *mut c_void);
 
 /// Kernels that are compiled for the processor.
 #[derive(Default)]
 pub struct Emulator {
     compiler: String,
     folder: PathBuf,
-    loaded: Mutex<HashMap<u64, Loaded>>,
+    /// By the hash of the unit. Each has a lock of its own, so that threads build different units beside each other.
+    loaded: Mutex<HashMap<u64, Arc<Mutex<Option<Loaded>>>>>,
     allocations: Mutex<HashMap<u64, Vec<u64>>>,
     graphs: Mutex<HashMap<usize, Vec<Command>>>,
     captured: AtomicUsize,
@@ -89,7 +89,8 @@ impl Runtime for Emulator {
         "emulator"
     }
     fn units(&self) -> Vec<(String, String)> {
-        locked(&self.loaded).values().map(|unit| (unit.name.clone(), unit.text.clone())).collect()
+        let units: Vec<_> = locked(&self.loaded).values().cloned().collect();
+        units.iter().filter_map(|unit| locked(unit).as_ref().map(|unit| (unit.name.clone(), unit.text.clone()))).collect()
     }
     fn most_blocks(&self) -> u32 {
         3
@@ -124,13 +125,11 @@ impl Runtime for Emulator {
         Ok(())
     }
     fn function(&self, unit: &Unit<'_>, kernel: &str) -> Result<Function, CudaError> {
-        let mut loaded = locked(&self.loaded);
-        let source = unit.hash;
-        let Loaded { library, .. } = match loaded.entry(source) {
-            Entry::Occupied(built) => built.into_mut(),
-            Entry::Vacant(place) => {
-                place.insert(Loaded { library: self.build(unit)?, name: unit.name.to_owned(), text: unit.text.to_owned() })
-            }
+        let place = locked(&self.loaded).entry(unit.hash).or_default().clone();
+        let mut place = locked(&place);
+        let Loaded { library, .. } = match &mut *place {
+            Some(loaded) => loaded,
+            empty => empty.insert(Loaded { library: self.build(unit)?, name: unit.name.to_owned(), text: unit.text.to_owned() }),
         };
         // SAFETY: REGISTER in the header gives the symbol this type.
         let symbol = unsafe { library.get::<Launch>(format!("launch_{kernel}")) };
@@ -176,7 +175,7 @@ unsafe fn launch(function: Function, grid: Grid, arguments: &Arguments) {
     // SAFETY: the function comes from `function`; the arguments are the caller's promise.
     unsafe {
         let launch = std::mem::transmute::<usize, Launch>(function.0);
-        launch(grid.x, grid.y, grid.threads, arguments.pointers().as_mut_ptr());
+        launch(grid.x, grid.y, grid.threads, grid.shared, arguments.pointers().as_mut_ptr());
     }
 }
 

@@ -127,8 +127,11 @@ template <int N>
 static inline void copy_async_wait() {}
 static inline float exp2_fast(float x) { return exp2f(x); }
 
+// Bytes of dynamic_shared that a kernel of this unit was given so far. What lies behind them was never written.
+static unsigned most_shared;
+
 static void run_block() {
-    for (size_t i = 0; i < sizeof dynamic_shared / 4; ++i) dynamic_shared[i] = NAN;
+    for (unsigned i = 0; i < (most_shared + 3) / 4; ++i) dynamic_shared[i] = NAN;
     unsigned count = blockDim.x, left = count;
     for (unsigned i = 0; i < count; ++i) {
         void** top = (void**)(stacks + (size_t)(i + 1) * STACK);
@@ -154,8 +157,12 @@ static void call(void (*kernel)(A...), void** arguments, std::index_sequence<I..
 }
 
 template <class... A>
-static void launch(void (*kernel)(A...), unsigned x, unsigned y, unsigned threads, void** arguments) {
-    if (!stacks) stacks = (char*)aligned_alloc(64, (size_t)STACK * FIBERS);
+static void launch(void (*kernel)(A...), unsigned x, unsigned y, unsigned threads, unsigned shared, void** arguments) {
+    if (!stacks) {
+        stacks = (char*)aligned_alloc(64, (size_t)STACK * FIBERS);
+        for (float& element : dynamic_shared) element = NAN;
+    }
+    if (shared > most_shared) most_shared = shared;
     struct Call {
         void (*kernel)(A...);
         void** arguments;
@@ -172,4 +179,6 @@ static void launch(void (*kernel)(A...), unsigned x, unsigned y, unsigned thread
 }
 
 #define REGISTER(name) \
-    extern "C" void launch_##name(unsigned x, unsigned y, unsigned threads, void** arguments) { launch(name, x, y, threads, arguments); }
+    extern "C" void launch_##name(unsigned x, unsigned y, unsigned threads, unsigned shared, void** arguments) { \
+        launch(name, x, y, threads, shared, arguments);                                                        \
+    }
