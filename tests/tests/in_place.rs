@@ -1,8 +1,10 @@
 //! Ops that may work in their operand's own storage: where something else shares it, it stays as it is; the result and the gradients are
 //! those of the op that does not.
 
+use engine::backend::Core;
 use engine::watch::first_non_finite;
-use engine::{Device, Pairing, RotaryTable, Tensor, no_grad};
+use engine::{Cuda, Device, Pairing, Precision, Reference, RotaryTable, Tensor, no_grad};
+use std::path::Path;
 
 type T = Tensor<Device>;
 
@@ -119,4 +121,31 @@ fn shapes_that_would_broadcast_are_refused() {
     let backend = Device::default();
     let (matrix, vector) = (Tensor::full(&backend, 1.0, &[2, 3]), Tensor::full(&backend, 1.0, &[3]));
     let _ = matrix.into_add(&vector);
+}
+
+/// Rows of a cache are written by the device's own copy, which the definition from slices is held to: on the processor, and on a GPU or the
+/// emulator, where there is one.
+#[test]
+fn rows_are_written_as_the_definition_says() {
+    let rows: Vec<f32> = (0..3 * 2).map(|i| 100.0 + i as f32).collect();
+    let places = [0..1, 1..1, 4..6];
+    let written = |device: &Device| {
+        let x = device.from_vec((0..7 * 2).map(|i| i as f32).collect(), &[7, 2]);
+        let y = device.from_vec(rows.clone(), &[3, 2]);
+        let shared = x.clone();
+        let first = device.write_rows(x, &y, &places);
+        assert!(device.to_vec(&shared).iter().enumerate().all(|(i, x)| *x == i as f32), "what is shared stays");
+        let again = device.write_rows(first.clone(), &device.slice(&y, 0, 1, 2), &[2..3]);
+        [device.to_vec(&first), device.to_vec(&again)]
+    };
+    let definition = Reference::<f32>::new();
+    let x = definition.from_vec((0..7 * 2).map(|i| i as f32).collect(), &[7, 2]);
+    let first = definition.write_rows(x, &definition.from_vec(rows.clone(), &[3, 2]), &places);
+    let again = definition.write_rows(first.clone(), &definition.from_vec(vec![102.0, 103.0], &[1, 2]), &[2..3]);
+    let wanted = [definition.to_vec(&first), definition.to_vec(&again)];
+    let emulated = Cuda::emulated(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-kernels"), Precision::F32);
+    let emulated = emulated.map_err(|reason| println!("skipped: kernels on the processor: {reason}"));
+    for device in emulated.into_iter().map(Device::Cuda).chain([Device::default()]) {
+        assert_eq!(written(&device), wanted, "{}", device.kind());
+    }
 }
