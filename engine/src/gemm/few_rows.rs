@@ -18,8 +18,8 @@
 //! - **Two columns at a time with AVX-512**, so that what is loaded of A is used twice: 8 rows 3.9 ms → 2.6 ms. AVX2 has no registers for
 //!   them.
 //!
-//! B may be stored in bfloat16, in f16 or in blocks of eight-bit integers with a scale, as files of models are: fewer bytes, and each number
-//! is widened, exactly, as it is read.
+//! B may be stored in bfloat16, in f16 or in blocks of eight-bit integers with a scale, as files of models are: fewer bytes. Each number is
+//! widened, exactly, as it is read.
 //!
 //! A sum has [`LANES`] lanes, each in the order of k, which are added in a fixed order. So an element has the same bits on any number of
 //! threads, with either set of instructions, and whatever other rows and columns there are.
