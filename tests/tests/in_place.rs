@@ -135,13 +135,13 @@ fn rows_are_written_as_the_definition_says() {
         let shared = x.clone();
         let first = device.write_rows(x, &y, &places);
         assert!(device.to_vec(&shared).iter().enumerate().all(|(i, x)| *x == i as f32), "what is shared stays");
-        let again = device.write_rows(first.clone(), &device.slice(&y, 0, 1, 2), &[2..3]);
+        let again = device.write_rows(first.clone(), &device.slice(&y, 0, 1, 2), &[2..2, 2..3]);
         [device.to_vec(&first), device.to_vec(&again)]
     };
     let definition = Reference::<f32>::new();
     let x = definition.from_vec((0..7 * 2).map(|i| i as f32).collect(), &[7, 2]);
     let first = definition.write_rows(x, &definition.from_vec(rows.clone(), &[3, 2]), &places);
-    let again = definition.write_rows(first.clone(), &definition.from_vec(vec![102.0, 103.0], &[1, 2]), &[2..3]);
+    let again = definition.write_rows(first.clone(), &definition.from_vec(vec![102.0, 103.0], &[1, 2]), &[2..2, 2..3]);
     let wanted = [definition.to_vec(&first), definition.to_vec(&again)];
     let emulated = Cuda::emulated(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-kernels"), Precision::F32);
     let emulated = emulated.map_err(|reason| println!("skipped: kernels on the processor: {reason}"));

@@ -179,7 +179,7 @@ mod tests {
         assert!(x.elements().as_ptr() == start);
         assert_eq!(*x.elements(), [0., 1., 2., 100., 101., 102., 103., 104., 105., 9., 10., 11., 106., 107., 108.]);
         let shared = x.clone();
-        let written = x.with_rows_written(&numbers(0, 1), &[1..2]);
+        let written = x.with_rows_written(&numbers(0, 1), &[1..1, 1..2]);
         assert!(shared.elements()[3] == 100.0 && written.elements()[3] == 0.0);
     }
 }
