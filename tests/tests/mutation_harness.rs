@@ -5,9 +5,10 @@
 
 mod mutation;
 
+use engine::gradcheck::mutation::{Mistake, Plant, own_operation};
 use engine::gradcheck::{Entry, Method};
 use mutation::copies::{self, Op};
-use mutation::{Mistake, Plant, line, own_operation, report, seen_by};
+use mutation::{line, report, seen_by};
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread;

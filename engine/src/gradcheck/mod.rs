@@ -110,6 +110,7 @@ mod device;
 mod finite_difference;
 mod forward_mode;
 mod method;
+pub mod mutation;
 mod outside;
 mod precision;
 mod problem;

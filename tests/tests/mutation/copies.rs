@@ -1,8 +1,8 @@
 //! Copies of seven vector-Jacobian products of the registry, each with every kind of mistake as somebody might make it in that formula.
 
-use super::{Mistake, edit};
 use engine::backend::{Add, Indices, Mul, Sub};
 use engine::functions::Exp;
+use engine::gradcheck::mutation::{Mistake, edit};
 use engine::gradcheck::{Draw, Entry, Sample};
 use engine::tape::Operation;
 use engine::{Backend, Segments, Tensor, function, no_grad};
