@@ -20,6 +20,10 @@ pub struct RunControl {
         value_parser = values::count::<usize>()
     )]
     pub keep: usize,
+    /// The names in metrics.csv and TensorBoard: the program's own, or TRL's, whose rewards are β times the log-ratios (β 1 for a loss
+    /// without one); metrics.jsonl keeps the program's own
+    #[arg(long, value_name = "WHOSE", help_heading = RUN, default_value = "slpo", value_parser = ["slpo", "trl"])]
+    pub metric_names: String,
     /// What to do where a loss or gradient is not finite: stop the run, or skip the step
     #[arg(long, value_name = "WHAT", help_heading = RUN, default_value = "stop", value_parser = ["stop", "skip"])]
     pub on_nonfinite: String,

@@ -5,6 +5,7 @@ use super::command_line::{Arguments, Command, Shared};
 use super::config_file::is_path;
 use super::{Align, Sft, Train};
 use crate::failure::Failure;
+use crate::run_folder::MetricNames;
 use clap::CommandFactory;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -29,6 +30,7 @@ fn effect_of(setting: &str) -> Effect {
         | "eval_data"
         | "checkpoint_every"
         | "keep"
+        | "metric_names"
         | "on_nonfinite"
         | "checkpoint_activations"
         | "reference_cache" => Effect::None,
@@ -47,6 +49,14 @@ impl RunSettings {
             values.extend(part.into_iter().filter(|(name, value)| !value.is_null() && !unused.contains(&name.as_str())));
         }
         Ok(Self { command, values })
+    }
+
+    /// The names of metrics in the files that other programs read.
+    pub fn metric_names(&self) -> MetricNames {
+        match self.values.get("metric_names").and_then(Value::as_str) {
+            Some("trl") => MetricNames::Trl { beta: self.values.get("beta").and_then(Value::as_f64).unwrap_or(1.0) },
+            _ => MetricNames::Own,
+        }
     }
 
     /// Lists the differences from earlier settings. `out` is left out, because a run's folder may be moved.

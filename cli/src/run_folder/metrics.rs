@@ -12,30 +12,12 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::atomic::{read_whole, write_atomically};
 use super::error::{RunFolderError, reading, writing};
+use super::names::MetricNames;
 use super::record::{self, Record};
 use super::tensorboard::EventWriter;
 
 /// The name of the metrics file in the run's folder.
 pub(super) const FILE: &str = "metrics.jsonl";
-
-/// Writes records as a table for spreadsheets: a row for each record, a column for each name. A record without a value has an empty cell.
-///
-/// # Errors
-/// [`RunFolderError`] where the file cannot be written.
-pub fn write_csv(path: &Path, records: &[Record]) -> Result<(), RunFolderError> {
-    let mut names: Vec<&str> = Vec::new();
-    for (name, _) in records.iter().flat_map(|record| &record.values) {
-        if !names.contains(&name.as_str()) {
-            names.push(name);
-        }
-    }
-    let row = |record: &Record| {
-        let cell = |name: &&str| record.values.iter().find(|(own, _)| own == name).map_or_else(String::new, |(_, value)| value.to_string());
-        std::iter::once(record.step.to_string()).chain(names.iter().map(cell)).collect::<Vec<_>>().join(",") + "\n"
-    };
-    let header = std::iter::once("step").chain(names.iter().copied()).collect::<Vec<_>>().join(",") + "\n";
-    write_atomically(path, (header + &records.iter().map(row).collect::<String>()).as_bytes()).map_err(writing(path))
-}
 
 /// Appends records to a run's metrics. Nothing is buffered: the operating system has each record when [`log`](Self::log) returns.
 #[derive(Debug)]
@@ -43,13 +25,14 @@ pub struct Metrics {
     path: PathBuf,
     file: File,
     events: EventWriter,
+    names: MetricNames,
 }
 
 impl Metrics {
     pub(super) fn create(folder: &Path) -> Result<Self, RunFolderError> {
         let path = folder.join(FILE);
         let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path).map_err(writing(&path))?;
-        Ok(Self { path, file, events: EventWriter::create(folder, None)? })
+        Ok(Self { path, file, events: EventWriter::create(folder, None)?, names: MetricNames::Own })
     }
 
     pub(super) fn resume(folder: &Path, step: Option<u64>) -> Result<Self, RunFolderError> {
@@ -59,7 +42,35 @@ impl Metrics {
             None => String::new(),
         };
         let file = write_and_open(&path, kept.as_bytes())?;
-        Ok(Self { path, file, events: EventWriter::create(folder, Some(step.map_or(0, |step| step + 1)))? })
+        Ok(Self { path, file, events: EventWriter::create(folder, Some(step.map_or(0, |step| step + 1)))?, names: MetricNames::Own })
+    }
+
+    /// The same metrics under these names in the files that other programs read, from here on.
+    pub fn with_names(self, names: MetricNames) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Writes records to `metrics.csv`, a table for spreadsheets: a row for each record, a column for each name. A record without a value
+    /// has an empty cell.
+    ///
+    /// # Errors
+    /// [`RunFolderError`] where the file cannot be written.
+    pub fn write_table(&self, records: &[Record]) -> Result<(), RunFolderError> {
+        let rows: Vec<Vec<(String, f64)>> = records.iter().map(|record| self.names.in_table(&record.named())).collect();
+        let mut names: Vec<&str> = Vec::new();
+        for (name, _) in rows.iter().flatten() {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        let row = |(record, row): (&Record, &Vec<(String, f64)>)| {
+            let cell = |name: &&str| row.iter().find(|(own, _)| own == name).map_or_else(String::new, |(_, value)| value.to_string());
+            std::iter::once(record.step.to_string()).chain(names.iter().map(cell)).collect::<Vec<_>>().join(",") + "\n"
+        };
+        let header = std::iter::once("step").chain(names.iter().copied()).collect::<Vec<_>>().join(",") + "\n";
+        let path = self.path.with_file_name("metrics.csv");
+        let text = header + &records.iter().zip(&rows).map(row).collect::<String>();
+        write_atomically(&path, text.as_bytes()).map_err(writing(&path))
     }
 
     /// True if the open file is still the one at its path.
@@ -76,10 +87,9 @@ impl Metrics {
         let file = write_and_open(&path, &bytes)?;
         let mut events = EventWriter::create(folder, None)?;
         for record in read_metrics(&path)? {
-            let values: Vec<(&str, f64)> = record.values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-            events.scalars(record.step, &values)?;
+            events.scalars(record.step, &self.names.in_tensorboard(&record.named()))?;
         }
-        Ok(Self { path, file, events })
+        Ok(Self { path, file, events, names: self.names })
     }
 
     /// Forces what was logged to the disk, so that a checkpoint written afterwards is never ahead of it.
@@ -107,7 +117,7 @@ impl Metrics {
         let mut line = serde_json::to_vec(&Line { step, values }).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
         self.file.write_all(&line).map_err(failed)?;
-        self.events.scalars(step, values)
+        self.events.scalars(step, &self.names.in_tensorboard(values))
     }
 }
 

@@ -8,6 +8,7 @@ mod atomic;
 mod error;
 mod lock;
 mod metrics;
+mod names;
 mod record;
 mod tensorboard;
 #[cfg(test)]
@@ -21,7 +22,8 @@ use std::sync::Arc;
 pub use atomic::{write_atomically, write_page};
 pub use error::RunFolderError;
 pub use lock::take_where_there_is_one as take_lock_where_there_is_one;
-pub use metrics::{Metrics, read_metrics, write_csv};
+pub use metrics::{Metrics, read_metrics};
+pub use names::MetricNames;
 pub use record::Record;
 
 use error::{reading, writing};

@@ -11,6 +11,13 @@ pub struct Record {
     pub values: Vec<(String, f64)>,
 }
 
+impl Record {
+    /// The values with borrowed names, as a logger takes them.
+    pub fn named(&self) -> Vec<(&str, f64)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), *value)).collect()
+    }
+}
+
 /// Reads every line. An error has the number of the line, from 1, and the reason.
 pub fn parse_all(text: &str) -> Result<Vec<Record>, (usize, String)> {
     (1..).zip(text.lines()).map(|(number, line)| parse(line).map_err(|reason| (number, reason))).collect()

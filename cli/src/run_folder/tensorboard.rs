@@ -74,8 +74,8 @@ impl EventWriter {
     }
 
     /// Writes the values of one step, rounded to f32 (the format's precision); NaN and ±∞ are kept.
-    pub(super) fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> Result<(), RunFolderError> {
-        let scalar = |&(name, value): &(&str, f64)| SummaryValue { tag: name.to_owned(), simple_value: Some(value as f32) };
+    pub(super) fn scalars(&mut self, step: u64, values: &[(String, f64)]) -> Result<(), RunFolderError> {
+        let scalar = |(name, value): &(String, f64)| SummaryValue { tag: name.clone(), simple_value: Some(*value as f32) };
         let summary = Summary { value: values.iter().map(scalar).collect() };
         self.write(&Event { summary: Some(summary), ..Event::now(step) })
     }

@@ -34,7 +34,7 @@ impl Opened {
     pub fn create(request: &RunRequest, settings: &RunSettings) -> Result<Self, Failure> {
         let folder = RunFolder::create(&request.out)?;
         let config = folder.write_config(settings.to_toml(&[]))?;
-        let metrics = folder.metrics()?;
+        let metrics = folder.metrics()?.with_names(settings.metric_names());
         Ok(Self { folder, metrics, done: 0, notes: Vec::new(), warnings: Vec::new(), config })
     }
 
@@ -51,7 +51,7 @@ impl Opened {
         };
         let done = restored.as_ref().map_or(0, |restored| restored.step);
         let Remarks { notes, warnings, entry } = Remarks::of(request, restored.as_ref())?;
-        let metrics = folder.resume_metrics(restored.map(|restored| restored.step))?;
+        let metrics = folder.resume_metrics(restored.map(|restored| restored.step))?.with_names(settings.metric_names());
         let history: Vec<Table> = request.layers.history.iter().cloned().chain(entry).collect();
         let config = folder.write_config(settings.to_toml(&history))?;
         checkpoint::drop_old(folder.path(), done, request.keep)?;

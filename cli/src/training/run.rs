@@ -17,7 +17,7 @@ use crate::output::Output;
 use crate::processes;
 use crate::profile_table;
 use crate::progress::Progress;
-use crate::run_folder::{Metrics, Record, RunFolder, read_metrics, write_csv};
+use crate::run_folder::{Metrics, Record, RunFolder, read_metrics};
 use crate::terminal;
 use engine::Device;
 use model::adapter;
@@ -96,8 +96,7 @@ impl<'a> Run<'a> {
     /// Replays the metrics logged so far. Warnings are dropped: they were printed before the stop.
     fn replay_metrics(&mut self) -> Result<(), Failure> {
         for record in read_metrics(&self.folder.file("metrics.jsonl"))? {
-            let values: Vec<(&str, f64)> = record.values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-            self.job.watch(record.step, &values);
+            self.job.watch(record.step, &record.named());
         }
         Ok(())
     }
@@ -164,7 +163,7 @@ impl<'a> Run<'a> {
     /// [`Failure::Failed`] if every step was skipped; those of writing.
     pub fn finish(self, seconds: f64) -> Result<(), Failure> {
         self.bar.finish();
-        let Self { job, trainer, tokenizer, prompts, request, folder, out, mut warnings, config, .. } = self;
+        let Self { job, trainer, tokenizer, prompts, request, folder, metrics, out, mut warnings, config, .. } = self;
         let steps = request.plan.steps;
         if trainer.skipped == steps {
             let last = warnings.last().map_or("", String::as_str);
@@ -172,7 +171,7 @@ impl<'a> Run<'a> {
         }
         save_trained(folder.path(), &trainer.decoder, tokenizer, request.base.as_deref())?;
         let records = read_metrics(&folder.file("metrics.jsonl"))?;
-        write_csv(&folder.file("metrics.csv"), &records)?;
+        metrics.write_table(&records)?;
         let last = last_values(&records);
         let texts = prompts.after(folder.path(), &trainer.decoder)?;
         let (base, is_adapter) = (request.base.as_deref(), trainer.decoder.adapter().is_some());

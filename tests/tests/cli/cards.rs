@@ -32,6 +32,46 @@ fn a_trained_model_has_a_card_and_its_metrics_as_a_table() {
 }
 
 #[test]
+fn metrics_have_trl_s_names_where_they_are_asked_for() {
+    let workplace = Workplace::new();
+    let align =
+        "align --model {}/model --data {}/pairs.jsonl --held-out 0.5 --out {}/run --steps 2 --batch 1 --beta 0.3 --metric-names trl --json";
+    object(&workplace.run(align));
+    let table = read(&workplace, "run/metrics.csv");
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
+    let of_step = |name: &str| {
+        let column = rows[0].iter().position(|own| *own == name).unwrap_or_else(|| panic!("{name}: {table}"));
+        rows[1..].iter().filter(|row| row[0] == "2").find_map(|row| row[column].parse::<f64>().ok()).expect("a value of step 2")
+    };
+    let text = read(&workplace, "run/metrics.jsonl");
+    let record = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let record = record.into_iter().find(|record| record["step"] == 2 && record.get("loss").is_some()).unwrap();
+    let own = |name: &str| record[name].as_f64().unwrap_or_else(|| panic!("{name}: {text}"));
+    for (name, expected) in [
+        ("loss", own("loss")),
+        ("grad_norm", own("gradient_norm")),
+        ("logps/chosen", own("chosen_log_prob")),
+        ("rewards/chosen", 0.3 * own("chosen_log_ratio")),
+        ("rewards/margins", 0.3 * own("margin")),
+        ("rewards/rejected", 0.3 * own("chosen_log_ratio") - 0.3 * own("margin")),
+        ("rewards/accuracies", own("accuracy")),
+    ] {
+        assert_eq!(of_step(name), expected, "{name}");
+    }
+    assert!(of_step("eval_rewards/accuracies") >= 0.0);
+    let folder = std::fs::read_dir(workplace.path("run")).unwrap().map(|entry| entry.unwrap().path());
+    let events: Vec<u8> =
+        folder.filter(|path| path.to_string_lossy().contains("tfevents")).flat_map(|path| std::fs::read(path).unwrap()).collect();
+    for tag in ["train/rewards/chosen", "eval/rewards/margins", "train/loss"] {
+        assert!(events.windows(tag.len()).any(|window| window == tag.as_bytes()), "{tag}");
+    }
+    // A resumed run may have other names: nothing is learned otherwise.
+    object(&workplace.run("align --out {}/run --resume --steps 3 --metric-names slpo --json"));
+    let table = read(&workplace, "run/metrics.csv");
+    assert!(table.contains("chosen_log_ratio") && !table.contains("rewards/"), "{table}");
+}
+
+#[test]
 fn a_model_becomes_a_gguf_file_and_comes_back_with_the_same_logits() {
     let workplace = Workplace::new();
     let written = object(&workplace.run("convert {}/model --to gguf --type f32 --out {}/model.gguf --json"));

@@ -11,6 +11,7 @@ use crate::commands::study::tables;
 use crate::failure::Failure;
 use engine::Device;
 use model::study::own_pairs::OwnPairs;
+use model::study::statistics::RESAMPLES;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,6 +37,8 @@ pub struct Compared {
     p: f64,
     /// The same in words.
     pub words: String,
+    #[serde(skip)]
+    is_same_in_every_seed: bool,
 }
 
 /// Writes the report into the folder of the runs. Returns each loss beside the first.
@@ -62,9 +65,12 @@ fn compared(results: &Results) -> Vec<Compared> {
                 mean if mean > 0.0 => "more",
                 _ => "less",
             };
-            let words = format!("κ = {divergence}: {loss} less {first} {} points: {told} (p = {p:.3})", with_interval(&beside.difference));
+            let is_same_in_every_seed = beside.is_same_in_every_seed();
+            let spread = if is_same_in_every_seed { ", the same in every seed" } else { "" };
+            let difference = with_interval(&beside.difference);
+            let words = format!("κ = {divergence}: {loss} less {first} {difference} points: {told}{spread} (p = {p:.3})");
             let (difference, interval) = (beside.difference.mean, beside.difference.interval);
-            all.push(Compared { loss, divergence, difference, interval, p, words });
+            all.push(Compared { loss, divergence, difference, interval, p, words, is_same_in_every_seed });
         }
     }
     all
@@ -79,6 +85,18 @@ fn told(compared: &[Compared]) -> String {
     }
 }
 
+/// What an interval of no width is worth, if there is one.
+fn same_in_every_seed(compared: &[Compared], tested: usize) -> Option<Item> {
+    let count = compared.iter().filter(|line| line.is_same_in_every_seed).count();
+    (count > 0).then(|| {
+        Item::Paragraph(format!(
+            "In {count} comparisons the difference is the same in every seed. Its interval then has no width and its p is the least that \
+             {RESAMPLES} resamples can show, although it may be a matter of few pairs: one pair of {tested} is {:.2} points.",
+            100.0 / tested as f64
+        ))
+    })
+}
+
 fn document(results: &Results, paths: &Paths, compared: &[Compared], pairs: &OwnPairs<Device>) -> Document {
     let design = &results.design;
     let [learned, tested] = pairs.counts();
@@ -91,7 +109,7 @@ fn document(results: &Results, paths: &Paths, compared: &[Compared], pairs: &Own
         caption: caption.to_owned(),
         chart,
     };
-    let items = vec![
+    let mut items = vec![
         Item::Section("What came out".to_owned()),
         Item::Paragraph(told(compared)),
         tables::beside(results),
@@ -133,6 +151,7 @@ fn document(results: &Results, paths: &Paths, compared: &[Compared], pairs: &Own
             50.0 / (tested as f64).sqrt()
         )),
     ];
+    items.extend(same_in_every_seed(compared, tested));
     let lead = format!(
         "{} on {learned} pairs, tested on {tested} others: {} runs of at most {} steps.",
         design.arms.iter().map(|arm| arm.name).collect::<Vec<_>>().join(", "),

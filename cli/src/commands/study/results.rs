@@ -43,6 +43,12 @@ impl Beside {
     pub fn is_told(&self) -> bool {
         self.corrected < LEVEL
     }
+
+    /// True if the difference is the same in every seed and not 0. Then p is the least that the resamples can show, however small it is.
+    pub fn is_same_in_every_seed(&self) -> bool {
+        let (low, high) = self.difference.interval;
+        low == high && self.difference.mean != 0.0
+    }
 }
 
 impl<'a> Results<'a> {
