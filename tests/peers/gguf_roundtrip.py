@@ -22,6 +22,12 @@ from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURE
 TOLERANCE = 2e-4
 
 
+def sizes_of_gpt2(reader):
+    """What transformers takes from its defaults although the file has it: the number of positions and of tokens."""
+    embedding = next(tensor for tensor in reader.tensors if tensor.name == "token_embd.weight")
+    return {"n_positions": reader.get_field("gpt2.context_length").contents(), "vocab_size": int(embedding.shape[1])}
+
+
 def main():
     failed = False
     for folder in map(pathlib.Path, sys.argv[1:]):
@@ -31,7 +37,10 @@ def main():
             print(f"{folder.name}: {architecture}, {len(reader.tensors)} tensors and {len(reader.fields)} keys are read")
             continue
         ours = json.loads((folder / "slpo.json").read_text())
-        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=torch.float32, attn_implementation="eager")
+        sizes = sizes_of_gpt2(reader) if architecture == "gpt2" else {}
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file="model.gguf", dtype=torch.float32, attn_implementation="eager", **sizes
+        )
         with torch.no_grad():
             theirs = model(torch.tensor([ours["tokens"]])).logits[0]
         logits = torch.tensor(ours["logits"])

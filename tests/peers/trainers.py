@@ -4,12 +4,14 @@
 
 SLPO is the binary, WORK an empty folder, each MODEL a folder with config.json and model.safetensors. Those without a tokenizer.json
 get one of one token a character. 20 steps of DPO, cDPO, IPO, hinge and robust DPO (DPOTrainer), of fine-tuning (SFTTrainer) and of DPO on a LoRA
-adapter (peft). Each step takes all rows at once, so that no order has to be agreed on. Prints a table of the worst errors by loss and model;
-exit status 1 where one is larger than what f32 explains.
+adapter (peft). Each step takes all rows at once, so that no order has to be agreed on. Prints a table of the worst errors by loss and model,
+and the metrics of `--metric-names trl` that TRL does not log, or logs as another number; exit status 1 where there is one, or an error is
+larger than what f32 explains.
 
 Needs: pip install torch transformers trl peft datasets
 """
 
+import csv
 import json
 import math
 import pathlib
@@ -36,6 +38,11 @@ STEPS, WARMUP, RATE, DECAY, BETA, EPSILON, SEED = 20, 4, 5e-4, 0.1, 0.1, 0.1, 7
 # on, AdamW moves every weight by its rate in the direction of the gradient's sign, so weights whose gradient is no more than rounding
 # move differently: the errors of weights, and so of losses, grow with the steps.
 FIRST, FIRST_STEPS, LATER, NORM = 1e-5, 5, 1e-4, 1e-3
+# What TRL logs is a sum of f32 numbers: log-probabilities of some 100 nats, whose differences are the rewards.
+ROUNDED = 1e-3
+# Robust DPO is a difference, (1−ε)/(1−2ε)·ℓ(x) − ε/(1−2ε)·ℓ(−x). Where it is 0, both terms are 0.22 for this ε, and rounding is relative
+# to them.
+CANCELLING = 0.22
 
 ROWS = [
     {"prompt": "The cat sat on", "chosen": " the mat.", "rejected": " the moon, and then it flew away."},
@@ -87,13 +94,16 @@ class Slpo:
         out = self.work / f"run{self.runs}"
         data = self.work / "rows.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        settings = ["--steps", steps, "--warmup", WARMUP, "--learning-rate", rate, "--weight-decay", DECAY, "--clip", 1.0]
+        settings = ["--steps", steps, "--warmup", min(WARMUP, steps - 1), "--learning-rate", rate, "--weight-decay", DECAY, "--clip", 1.0]
         line = [command, "--model", folder, "--data", data, "--out", out, "--batch", len(rows), "--seed", SEED, "--json", *settings, *flags]
+        line += ["--metric-names", "trl"]
         done = subprocess.run([self.binary, *map(str, line)], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"slpo {' '.join(map(str, line))}: {done.stderr}")
         records = [json.loads(record) for record in (out / "metrics.jsonl").read_text().splitlines()]
-        return [record for record in records if "loss" in record], out
+        with open(out / "metrics.csv", newline="") as table:
+            named = {int(row["step"]): row for row in csv.DictReader(table) if row["loss"]}
+        return [record | {"named": named[record["step"]]} for record in records if "loss" in record], out
 
 
 def factor(step):
@@ -142,14 +152,14 @@ def settings(work, rows):
 
 
 def steps_of(trainer):
-    """(loss, gradient's norm) of every step."""
+    """(loss, gradient's norm, what is logged) of every step."""
     trainer.seen = []
     # Its log goes to standard output, where the table belongs.
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     trainer.train()
-    norms = [float(record["grad_norm"]) for record in trainer.state.log_history if "grad_norm" in record]
-    assert len(trainer.seen) == len(norms) == STEPS, (len(trainer.seen), len(norms))
-    return list(zip(trainer.seen, norms))
+    logged = [record for record in trainer.state.log_history if "grad_norm" in record]
+    assert len(trainer.seen) == len(logged) == STEPS, (len(trainer.seen), len(logged))
+    return [(loss, float(record["grad_norm"]), record) for loss, record in zip(trainer.seen, logged)]
 
 
 def load(folder):
@@ -200,13 +210,22 @@ def compare(slpo, folder, name):
     return ours, dpo(slpo.work, folder, rows, types, weights, load(folder))
 
 
-def errors(ours, theirs):
-    """The worst relative errors: of the first losses, of all losses, of all gradient norms."""
+def errors(ours, theirs, least):
+    """The worst relative errors: of the first losses, of all losses, of all gradient norms. A loss counts as at least `least`."""
     assert len(ours) == len(theirs) == STEPS, (len(ours), len(theirs))
-    apart = lambda a, b: abs(a - b) / max(abs(b), 1e-3)
-    losses = [apart(record["loss"], loss) for record, (loss, _) in zip(ours, theirs)]
-    norms = [apart(record["gradient_norm"], norm) for record, (_, norm) in zip(ours, theirs)]
+    apart = lambda a, b: abs(a - b) / max(abs(b), least)
+    losses = [apart(record["loss"], loss) for record, (loss, *_) in zip(ours, theirs)]
+    norms = [apart(record["gradient_norm"], norm) for record, (_, norm, _) in zip(ours, theirs)]
     return max(losses[:FIRST_STEPS]), max(losses), max(norms)
+
+
+def other_names(ours, theirs):
+    """The metrics of TRL's names that it does not log, or logs as another number."""
+    apart = lambda name, own, logged: name not in logged or abs(float(own) - float(logged[name])) > ROUNDED * max(abs(float(own)), 1.0)
+    named = lambda record: ((name, own) for name, own in record["named"].items() if "/" in name)
+    # During the warm-up the policy has hardly left the reference: whether a pair is won is decided by rounding there.
+    pairs = zip(ours[WARMUP:], theirs[WARMUP:])
+    return sorted({name for record, (_, _, logged) in pairs for name, own in named(record) if apart(name, own, logged)})
 
 
 def main():
@@ -221,13 +240,14 @@ def main():
         with_tokenizer(source, folder)
         for name in [*LOSSES, "sft", "lora"]:
             ours, theirs = compare(slpo, folder, name)
-            first, later, norm = errors(ours, theirs)
+            first, later, norm = errors(ours, theirs, CANCELLING if name == "robust" else 1e-3)
             # A run in which nothing moves would agree on anything.
             moved = abs(theirs[0][0] - theirs[-1][0]) > 1e-3 * abs(theirs[0][0])
-            good = first <= FIRST and later <= LATER and norm <= NORM and moved
+            others = other_names(ours, theirs)
+            good = first <= FIRST and later <= LATER and norm <= NORM and moved and not others
             failed |= not good
             path = f"{theirs[0][0]:.4f} → {theirs[-1][0]:.4f}"
-            print(f"{label:32} {name:7} {first:.1e} | {later:.1e} | {norm:.1e}   {path}  {'equal' if good else 'DIFFERS'}", flush=True)
+            print(f"{label:32} {name:7} {first:.1e} | {later:.1e} | {norm:.1e}   {path}  {'equal' if good else 'DIFFERS'} {' '.join(others)}".rstrip(), flush=True)
     return 1 if failed else 0
 
 

@@ -68,6 +68,11 @@ pub fn write(folder: &Path, file: &Path, stored: Stored) -> Result<Written> {
     if narrow > 0 {
         written.remarks.push(format!("{narrow} matrices whose rows are no multiple of 32 are written in f16"));
     }
+    if let Some(window) = config.sliding_window.filter(|&window| window < config.max_positions) {
+        written
+            .remarks
+            .push(format!("its window of {window} tokens is in the file, and other readers ignore it: longer texts differ there"));
+    }
     if let Some(factors) = frequency_factors(&config) {
         writer = writer.tensor_in(Stored::F32, super::gguf::ROPE_FACTORS, &[factors.len()], &factors);
     }

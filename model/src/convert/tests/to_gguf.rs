@@ -51,6 +51,8 @@ fn configs() -> Vec<Config> {
 const OF_BYTES: &str =
     "llama.cpp has no name for how this tokenizer cuts a text: other programs than slpo may find no tokenizer in the file";
 
+const OF_WINDOW: &str = "its window of 16 tokens is in the file, and other readers ignore it: longer texts differ there";
+
 /// Writes a random model, converts it to GGUF and back. Returns both folders' contents.
 fn there_and_back(config: &Config, stored: Stored) -> (ModelFolder, ModelFolder, to_gguf::Written) {
     let folder = tempfile::tempdir().unwrap();
@@ -73,6 +75,8 @@ fn every_family_comes_back_bit_for_bit_in_f32_with_its_tokenizer() {
             assert_eq!((&back.tensors[name].shape, &back.tensors[name].data), (&tensor.shape, &tensor.data), "{name}");
         }
         assert_eq!(written.parameters, source.tensors.values().map(|tensor| tensor.data.len() as u64).sum::<u64>());
+        let of_window = config.sliding_window.map(|_| OF_WINDOW);
+        assert_eq!(written.remarks, std::iter::once(OF_BYTES).chain(of_window).collect::<Vec<_>>());
         let text = "Once upon a time, ünïcode";
         assert_eq!(back.tokenizer.encode(text).unwrap(), source.tokenizer.encode(text).unwrap());
     }
