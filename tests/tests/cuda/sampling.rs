@@ -32,7 +32,9 @@ fn sampled_tokens_are_the_processors() {
             let logits: Vec<f32> = (0..4).flat_map(|kind| logits_row(n as u64 + kind as u64, kind, n)).collect();
             let (here, there) = (device.from_vec(logits.clone(), &[4, n]), cpu.from_vec(logits, &[4, n]));
             for (i, &(top_k, top_p)) in cuts.iter().enumerate() {
-                for temperature in [0.0, 0.01, 1.0, 10.0] {
+                // The longest rows take the longest, and greedy ones have no sums.
+                let temperatures: &[f64] = if n < 50_000 { &[0.0, 0.01, 1.0, 10.0] } else { &[1.0] };
+                for &temperature in temperatures {
                     let rule = SamplingRule { temperature, top_k, top_p, min_p: 0.0 };
                     let mut generator = Generator::new((n + i) as u64);
                     let uniforms: [f64; 4] = std::array::from_fn(|_| generator.uniform());

@@ -7,12 +7,17 @@ use engine::gradcheck::mutation::Mistake;
 use engine::gradcheck::{Entry, Method, Report, check_entry};
 
 /// Samples of each mutant, and the largest extent of their axes.
-const SAMPLES: u64 = 6;
+pub const SAMPLES: u64 = 6;
 const EXTENT: usize = 4;
 
 /// The suite's report on an entry.
 pub fn report(entry: &Entry) -> Report {
     check_entry(entry, 0..SAMPLES, EXTENT)
+}
+
+/// The suite's report on one sample of an entry.
+pub fn report_of(entry: &Entry, sample: u64) -> Report {
+    check_entry(entry, [sample], EXTENT)
 }
 
 /// The methods that a report says see a mistake.
