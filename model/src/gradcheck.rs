@@ -7,6 +7,8 @@
 //! they stay within the distance on which a decoder with its norms is nearly a polynomial. With the parameters themselves as inputs, the
 //! extrapolated Hessian would be off by some percent. It converges to the exact one as the step shrinks.
 
+pub mod aligned;
+
 use crate::batch::Batch;
 use crate::boundary::Sequence;
 use crate::config::{Architecture, Config, MlpKind, PositionKind};

@@ -39,13 +39,17 @@ pub(super) fn expected<B: Backend>(objective: &Objective, batch: &PairBatch, ref
         return Ok(start);
     }
     if !objective.loss().is_of_sequences() {
-        let reference = reference.to_backend(&Cpu::<f64>::new());
-        let seen = || Scored::reference(batch, &reference);
-        let (sum, count) = total(objective, &seen(), &seen(), None)?;
-        return Ok(sum.item() / count);
+        return of_equal_models(objective, batch, &reference.to_backend(&Cpu::new()));
     }
     let seen = Scored::reference(batch, reference);
     let inputs = pair_inputs(objective, &seen, &seen, None).map_err(|error| Error::bad_config(error.to_string()))?;
     let pairs = inputs.pairs();
     Ok(pairs.iter().filter_map(|pair| objective.at_start(pair)).sum::<f64>() / pairs.len() as f64)
+}
+
+/// The mean loss in f64, with one model as policy and reference. It is of no type of its caller's, so this crate compiles it once.
+fn of_equal_models(objective: &Objective, batch: &PairBatch, model: &Decoder<Cpu<f64>>) -> Result<f64> {
+    let seen = || Scored::reference(batch, model);
+    let (sum, count) = total(objective, &seen(), &seen(), None)?;
+    Ok(sum.item() / count)
 }

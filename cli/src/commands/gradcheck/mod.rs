@@ -1,6 +1,5 @@
 //! `slpo gradcheck`: checks the gradient of every op, loss, block and decoder by all methods that can find an error.
 
-mod aligned;
 mod heat;
 mod page;
 mod program;

@@ -1,8 +1,8 @@
 //! What can be checked: the registries of ops, losses, blocks and decoders, and the names that choose among them.
 
-use super::aligned;
 use crate::failure::Failure;
 use engine::gradcheck::Entry;
+use model::gradcheck::aligned;
 
 /// The parts of the suite. Their names can be chosen too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

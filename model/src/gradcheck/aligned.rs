@@ -3,19 +3,19 @@
 //! policy. The reference is a constant decoder of the same form. Where a gradient takes numbers of the policy as constants, these follow
 //! from a second decoder, which is constant too and equals the policy where the gradient is taken.
 
+use super::{decoder, gpt2, llama, parameters};
+use crate::align::objective::pair_inputs;
+use crate::align::unpaired::rows_of_pairs;
+use crate::align::{Alignment, Reference};
+use crate::batch::Batch;
+use crate::boundary::Sequence;
+use crate::config::Config;
+use crate::data::PreferencePair;
+use crate::decoder::{Decoder, ForwardOptions};
+use crate::preference::{PairBatch, Scored};
 use engine::gradcheck::{Draw, Entry, Function, Input, Sample};
 use engine::{Backend, Tensor};
 use losses::{Hyperparameters, Loss, LossError, Objective, WeightRule};
-use model::align::objective::pair_inputs;
-use model::align::unpaired::rows_of_pairs;
-use model::align::{Alignment, Reference};
-use model::batch::Batch;
-use model::boundary::Sequence;
-use model::config::Config;
-use model::data::PreferencePair;
-use model::decoder::{Decoder, ForwardOptions};
-use model::gradcheck::{decoder, gpt2, llama, parameters};
-use model::preference::{PairBatch, Scored};
 use std::sync::LazyLock;
 
 /// A function that makes the configuration of a decoder to check.
