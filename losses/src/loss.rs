@@ -346,18 +346,29 @@ pub fn pairwise<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairIn
 
 /// [`pairwise`] with settings that were checked before.
 pub(crate) fn evaluate<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
-    evaluate_as(loss, hyper, inputs, false)
+    evaluate_by(loss, hyper, inputs, ByOp)
 }
 
 /// Evaluates a loss by its op or by its twin. Only the losses of a batch read the numbers back from the device, to arrange the pairs.
-fn evaluate_as<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>, is_twin: bool) -> Result<Tensor<B>, LossError> {
+fn evaluate_by<B: Backend, V: Visitor<Output = Tensor<B>>>(
+    loss: Loss,
+    hyper: &Hyperparameters,
+    inputs: &PairInputs<B>,
+    way: fn(PairInputs<B>) -> V,
+) -> Result<Tensor<B>, LossError> {
     check_inputs(loss, hyper, inputs)?;
     if loss.is_pairwise() {
-        return loss.visit(hyper, Evaluate { inputs: inputs.clone(), weights: None, is_twin });
+        return loss.visit(hyper, way(inputs.clone()));
     }
-    loss.visit_in_batch(hyper, &inputs.constants().pairs(), |arrangement| {
-        let inputs = inputs.arranged(&arrangement);
-        Evaluate { inputs, weights: arrangement.weights, is_twin }
+    let mut weights = None;
+    let losses = loss.visit_in_batch(hyper, &inputs.constants().pairs(), |arrangement| {
+        let arranged = inputs.arranged(&arrangement);
+        weights = arrangement.weights;
+        way(arranged)
+    })?;
+    Ok(match weights {
+        Some(weights) => losses.mul(&Tensor::constant(losses.backend(), &weights, &[weights.len()])),
+        None => losses,
     })
 }
 
@@ -367,7 +378,7 @@ fn evaluate_as<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInp
 /// As [`pairwise`].
 pub fn pairwise_twin<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &PairInputs<B>) -> Result<Tensor<B>, LossError> {
     loss.validate(hyper)?;
-    evaluate_as(loss, hyper, inputs, true)
+    evaluate_by(loss, hyper, inputs, ByTwin)
 }
 
 /// Refuses inputs that lack something that the loss needs.
@@ -391,21 +402,23 @@ pub(crate) fn check_lengths(loss: Loss, hyper: &Hyperparameters, has_lengths: bo
     Ok(())
 }
 
-/// [`PairLoss::evaluate`] or [`PairLoss::twin`] of these inputs, times the weights of the pairs.
-struct Evaluate<B: Backend> {
-    inputs: PairInputs<B>,
-    weights: Option<Vec<f64>>,
-    is_twin: bool,
-}
+/// [`PairLoss::evaluate`] of these inputs. It is apart from [`ByTwin`], so that no crate compiles the twins that it does not ask for.
+struct ByOp<B: Backend>(PairInputs<B>);
 
-impl<B: Backend> Visitor for Evaluate<B> {
+impl<B: Backend> Visitor for ByOp<B> {
     type Output = Tensor<B>;
     fn visit<L: PairLoss>(self, loss: L) -> Tensor<B> {
-        let losses = if self.is_twin { loss.twin(&self.inputs) } else { loss.evaluate(&self.inputs) };
-        match self.weights {
-            Some(weights) => losses.mul(&Tensor::constant(losses.backend(), &weights, &[weights.len()])),
-            None => losses,
-        }
+        loss.evaluate(&self.0)
+    }
+}
+
+/// [`PairLoss::twin`] of these inputs.
+struct ByTwin<B: Backend>(PairInputs<B>);
+
+impl<B: Backend> Visitor for ByTwin<B> {
+    type Output = Tensor<B>;
+    fn visit<L: PairLoss>(self, loss: L) -> Tensor<B> {
+        loss.twin(&self.0)
     }
 }
 

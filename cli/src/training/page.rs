@@ -132,7 +132,7 @@ mod tests {
         };
         let records = [
             record(0, &[("held_out_accuracy", 0.0), ("held_out_margin", 0.0)]),
-            record(1, &[("loss", 0.693_147)]),
+            record(1, &[("loss", 0.623_147)]),
             record(2, &[("loss", 0.5)]),
             record(2, &[("held_out_accuracy", 0.75), ("held_out_margin", 1.0)]),
         ];
@@ -153,7 +153,7 @@ mod tests {
         let page = end(Report::new("A run"), &ran).render().unwrap();
         for part in [
             "2 steps in 3 s; 1 were skipped.",
-            "0.69315",
+            "0.62315",
             "0.75",
             " &lt;b&gt;",
             "step 2: careful",

@@ -17,7 +17,7 @@ pub fn unpaired<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInp
 
 /// [`unpaired`] with settings that were checked before.
 pub(crate) fn evaluate<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
-    loss.visit_row(hyper, Evaluate { inputs, is_twin: false })
+    loss.visit_row(hyper, ByOp(inputs))
 }
 
 /// The same as [`unpaired`] as a composition of ops, with no derivative written by hand: what [`unpaired`] is checked against.
@@ -26,18 +26,25 @@ pub(crate) fn evaluate<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: 
 /// As [`unpaired`].
 pub fn unpaired_twin<B: Backend>(loss: Loss, hyper: &Hyperparameters, inputs: &RowInputs<B>) -> Result<Tensor<B>, LossError> {
     loss.validate(hyper)?;
-    loss.visit_row(hyper, Evaluate { inputs, is_twin: true })
+    loss.visit_row(hyper, ByTwin(inputs))
 }
 
-/// A loss of these inputs, by its op or by its twin.
-struct Evaluate<'a, B: Backend> {
-    inputs: &'a RowInputs<B>,
-    is_twin: bool,
-}
+/// The op of a loss, apart from its twin: no crate compiles the twins that it does not ask for.
+struct ByOp<'a, B: Backend>(&'a RowInputs<B>);
 
-impl<B: Backend> RowVisitor for Evaluate<'_, B> {
+impl<B: Backend> RowVisitor for ByOp<'_, B> {
     type Output = Tensor<B>;
     fn visit<L: RowLoss>(self, loss: L) -> Tensor<B> {
-        if self.is_twin { loss.twin(self.inputs) } else { loss.evaluate(self.inputs) }
+        loss.evaluate(self.0)
+    }
+}
+
+/// The twin of a loss.
+struct ByTwin<'a, B: Backend>(&'a RowInputs<B>);
+
+impl<B: Backend> RowVisitor for ByTwin<'_, B> {
+    type Output = Tensor<B>;
+    fn visit<L: RowLoss>(self, loss: L) -> Tensor<B> {
+        loss.twin(self.0)
     }
 }
