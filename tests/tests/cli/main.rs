@@ -25,6 +25,7 @@ mod interrupts;
 mod lora;
 mod models;
 mod output;
+mod pages;
 mod parallel;
 mod remarks;
 mod resume;

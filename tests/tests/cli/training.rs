@@ -1,6 +1,7 @@
 //! Training with the real binary: what a run leaves behind, going on where one stopped, every loss, and the demo.
 
 use crate::command::{Workplace, failure, object, text};
+use crate::pages::assert_nothing_is_hidden;
 use losses::{Loss, Need};
 use serde_json::Value;
 use std::path::Path;
@@ -187,4 +188,5 @@ fn the_demo_compares_the_losses_and_draws_the_report() {
     }
     let report = String::from_utf8(bytes(&workplace.path("demo/report.html"))).unwrap();
     assert!(report.matches("<svg").count() >= 6 && methods.iter().all(|method| report.contains(method)));
+    assert_nothing_is_hidden(&[&workplace.path("demo/report.html")]);
 }
