@@ -116,25 +116,36 @@ enum At {
     Stopped = 2,
 }
 
-/// Asks all processes whether one was asked to stop, which then stops all with its signal; what the first process is at.
-fn look_round(processes: &Processes, at: At) -> model::Result<u8> {
-    let own = interrupt::signal().and_then(|signal| u8::try_from(signal).ok()).unwrap_or(0);
-    let all = processes.gather(vec![at as u8, own])?;
-    if let Some(signal) = all.iter().filter_map(|said| said.get(1)).find(|signal| **signal > 0) {
-        interrupt::take_over(i32::from(*signal));
-    }
-    Ok(all.first().and_then(|first| first.first()).copied().unwrap_or(At::Done as u8))
+/// What all processes said at one point, the same to each of them.
+struct Seen {
+    /// What the first process is at, as a number of [`At`].
+    first_at: u8,
+    /// True if one was asked to stop.
+    stops: bool,
 }
 
-/// Whether this process, or any other of the run, was asked to stop. All processes ask at the same point.
+/// Asks all processes whether one was asked to stop, which then stops all with its signal.
+fn look_round(processes: &Processes, at: At) -> model::Result<Seen> {
+    let own = interrupt::signal().and_then(|signal| u8::try_from(signal).ok()).unwrap_or(0);
+    let all = processes.gather(vec![at as u8, own])?;
+    let signal = all.iter().filter_map(|said| said.get(1)).find(|signal| **signal > 0);
+    if let Some(signal) = signal {
+        interrupt::take_over(i32::from(*signal));
+    }
+    let first_at = all.first().and_then(|first| first.first()).copied().unwrap_or(At::Done as u8);
+    Ok(Seen { first_at, stops: signal.is_some() })
+}
+
+/// Whether this process, or any other of the run, was asked to stop. All processes ask at the same point and get the same answer: a signal
+/// that comes while they ask is for the next time.
 ///
 /// # Errors
 /// [`Error::Lost`].
 pub fn stop_requested() -> model::Result<bool> {
-    if let Some(processes) = current() {
-        look_round(processes, At::Work)?;
+    match current() {
+        Some(processes) => Ok(look_round(processes, At::Work)?.stops),
+        None => Ok(interrupt::requested()),
     }
-    Ok(interrupt::requested())
 }
 
 /// What the first process does while the others [`wait_for_first`]. `work` calls its check between its parts, and ends early where the
@@ -170,7 +181,7 @@ pub fn alone<T>(work: impl FnOnce(Check<'_>) -> Result<T, Failure>) -> Result<Op
 pub fn wait_for_first() -> Result<bool, Failure> {
     let Some(processes) = current() else { return Ok(true) };
     loop {
-        let at = look_round(processes, At::Work)?;
+        let at = look_round(processes, At::Work)?.first_at;
         if at != At::Work as u8 {
             return Ok(at == At::Done as u8);
         }

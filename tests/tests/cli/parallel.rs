@@ -216,6 +216,28 @@ fn ctrl_c_in_any_process_stops_all_after_the_same_step() {
     assert!(newest(&workplace.path("run"), "weights.safetensors").exists());
 }
 
+/// While the first process stands still, the other waits for its word about stopping, or for its part of a step.
+#[cfg(unix)]
+#[test]
+fn a_signal_that_comes_while_processes_ask_each_other_is_answered_by_all_alike() {
+    let workplace = Workplace::new();
+    for round in 0..6 {
+        let out = format!("run-{round}");
+        let children = start(&workplace, &endless(&out), 2);
+        under_way(&workplace, &out);
+        let send = |signal: &str, rank: usize| {
+            assert!(Command::new("kill").args([signal, &children[rank].id().to_string()]).status().unwrap().success());
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        send("-STOP", 0);
+        send("-INT", 1);
+        send("-CONT", 0);
+        let outputs = ended(children);
+        let said: Vec<String> = outputs.iter().map(errors).collect();
+        assert_eq!(outputs.iter().map(|output| output.status.code()).collect::<Vec<_>>(), [Some(130); 2], "{said:?}");
+    }
+}
+
 #[test]
 fn a_failure_of_one_process_is_said_by_it_and_by_the_first_and_ends_all() {
     let workplace = Workplace::new();
