@@ -213,9 +213,9 @@ def compare(slpo, folder, name):
 def errors(ours, theirs, least):
     """The worst relative errors: of the first losses, of all losses, of all gradient norms. A loss counts as at least `least`."""
     assert len(ours) == len(theirs) == STEPS, (len(ours), len(theirs))
-    apart = lambda a, b: abs(a - b) / max(abs(b), least)
-    losses = [apart(record["loss"], loss) for record, (loss, *_) in zip(ours, theirs)]
-    norms = [apart(record["gradient_norm"], norm) for record, (_, norm, _) in zip(ours, theirs)]
+    apart = lambda a, b, least: abs(a - b) / max(abs(b), least)
+    losses = [apart(record["loss"], loss, least) for record, (loss, *_) in zip(ours, theirs)]
+    norms = [apart(record["gradient_norm"], norm, 1e-3) for record, (_, norm, _) in zip(ours, theirs)]
     return max(losses[:FIRST_STEPS]), max(losses), max(norms)
 
 
@@ -224,8 +224,9 @@ def other_names(ours, theirs):
     apart = lambda name, own, logged: name not in logged or abs(float(own) - float(logged[name])) > ROUNDED * max(abs(float(own)), 1.0)
     named = lambda record: ((name, own) for name, own in record["named"].items() if "/" in name)
     # During the warm-up the policy has hardly left the reference: whether a pair is won is decided by rounding there.
-    pairs = zip(ours[WARMUP:], theirs[WARMUP:])
-    return sorted({name for record, (_, _, logged) in pairs for name, own in named(record) if apart(name, own, logged)})
+    is_tie = lambda name, record: name == "rewards/accuracies" and record["step"] <= WARMUP
+    other = lambda record, logged: {name for name, own in named(record) if not is_tie(name, record) and apart(name, own, logged)}
+    return sorted(set().union(*(other(record, logged) for record, (_, _, logged) in zip(ours, theirs))))
 
 
 def main():
@@ -247,7 +248,8 @@ def main():
             good = first <= FIRST and later <= LATER and norm <= NORM and moved and not others
             failed |= not good
             path = f"{theirs[0][0]:.4f} → {theirs[-1][0]:.4f}"
-            print(f"{label:32} {name:7} {first:.1e} | {later:.1e} | {norm:.1e}   {path}  {'equal' if good else 'DIFFERS'} {' '.join(others)}".rstrip(), flush=True)
+            verdict = " ".join(["equal" if good else "DIFFERS", *others])
+            print(f"{label:32} {name:7} {first:.1e} | {later:.1e} | {norm:.1e}   {path}  {verdict}", flush=True)
     return 1 if failed else 0
 
 

@@ -34,7 +34,8 @@ fn a_trained_model_has_a_card_and_its_metrics_as_a_table() {
 #[test]
 fn metrics_have_trl_s_names_where_they_are_asked_for() {
     let workplace = Workplace::new();
-    let align = "align --model {}/model --data {}/preferences.jsonl --eval-data {}/preferences.jsonl --out {}/run --steps 2 --batch 1 --beta 0.3 --metric-names trl --json";
+    let align = "align --model {}/model --data {}/preferences.jsonl --eval-data {}/preferences.jsonl --out {}/run --steps 2 --batch 1 \
+                 --beta 0.3 --metric-names trl --json";
     object(&workplace.run(align));
     let table = read(&workplace, "run/metrics.csv");
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
